@@ -1,0 +1,66 @@
+# make demo    the whole way of a reading, on emulated nodes (ARGS="--duration 60" and so on)
+# make test    every check there is; one alone: .venv-tools/bin/tox run -e unit
+# make bench   speed and memory, as docs/benchmarks.md has them
+# make install the commands for yourself, in .venv
+# make format  let ruff mend what it can
+# make clean   remove everything that is not in the repository
+#
+# Needs git, make and Python 3.11 or later with venv. Nothing is installed outside this folder,
+# except the libraries of mosquitto by `make test` where it may (tests/tools/mosquitto.sh).
+
+PYTHON ?= python3
+TOX_VERSION = 4.67.15
+TOOLS = .venv-tools
+TOX = $(TOOLS)/bin/tox
+READY = $(TOOLS)/tox-$(TOX_VERSION)
+CHECKS = lint,types,imports,unit,upy,mpy,integration,docs
+ARGS ?=
+
+.DEFAULT_GOAL = help
+.PHONY: help demo test bench install format clean mosquitto python
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+# The demo is started directly, not by tox: it owns the terminal, and Ctrl-C reaches it once.
+demo: $(READY)
+	@$(TOX) run --quiet --notest -e demo
+	@.tox/demo/bin/tianfu-gateway demo $(ARGS)
+
+test: $(READY) mosquitto
+	$(TOX) run -e $(CHECKS)
+
+bench: $(READY)
+	@$(TOX) run --quiet -e bench -- $(ARGS)
+
+install: python
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	    --editable '.[hil]'
+	@echo "Installed: .venv/bin/tianfu-gateway"
+
+format: $(READY)
+	@$(TOX) run --quiet -e format
+
+mosquitto:
+	@tests/tools/mosquitto.sh
+
+clean:
+	rm -rf .tox $(TOOLS) .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache \
+	    .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "Python 3.11 or later is needed, '$(PYTHON)' is" `$(PYTHON) --version 2>&1`; \
+	    echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; } >&2
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "'$(PYTHON)' cannot make virtual environments."; \
+	    echo "On Debian and Ubuntu type: sudo apt-get install --yes python3-venv"; exit 1; } >&2
+
+$(READY): | python
+	@echo "Setting up tox $(TOX_VERSION) in $(TOOLS)"
+	@rm -rf $(TOOLS)
+	@$(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check tox==$(TOX_VERSION)
+	@touch $@
