@@ -1,0 +1,1 @@
+"""Wire formats of tianfu-edge, sans-IO: bytes in, events out, time injected."""

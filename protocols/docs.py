@@ -1,0 +1,252 @@
+"""Writes docs/registers.md from the register maps: ``python -m protocols.docs [--write | --check]``.
+
+Without an option the text goes to standard output. ``--check`` compares it with the file and ends
+with 1 if they differ. CPython only; nothing a node runs imports this.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from protocols.wire import registers, sample
+from protocols.wire.registers import MAPS, Point, RegisterMap
+
+PATH = Path(__file__).resolve().parent.parent / "docs" / "registers.md"
+
+_KINDS = {registers.U16: "u16", registers.I16: "i16", registers.U32: "u32"}
+
+_HEADER = (
+    (0, "map_id", "u16", "which map this frame follows"),
+    (1, "map_version", "u16", "its version; any change of the map raises it"),
+    (2, "boot_epoch", "u32", "number of starts of the node, kept over restarts"),
+    (4, "seq", "u32", "number of samples (events, in the event frame) since the start"),
+    (6, "t_boot_ms", "u32", "time of sampling in ms since the start; wraps after 49.7 days"),
+    (8, "status", "u16", "status bits, see below"),
+    (9, "event_seq", "u16", "low half of the number of events since the start"),
+)
+
+_STATUS = {
+    "config-defaulted": "stored configuration damaged or absent: defaults in force",
+    "store-volatile": "the store cannot be written: nothing survives a restart",
+    "selftest-failed": "a check at the start failed, see the event",
+    "warm-up": "at least one part is still warming up",
+    "sensor-fault": "at least one fitted part gives no valid value",
+    "watchdog-reset": "the watchdog caused the last restart",
+    "key-missing": "no node key: the tag is zero and proves nothing",
+    "events-lost": f"more than {registers.EVENT_SLOTS} events since the start: the oldest are gone",
+    "motion": "motion now",
+    "tamper": "tampering now",
+    "image-export": "the image switch is on: images may leave the node",
+}
+
+_QUALITY = {
+    "ok": "the value is valid",
+    "warm-up": "the part is warming up",
+    "timeout": "the part did not answer",
+    "checksum": "the part's answer was damaged",
+    "out-of-range": "the value is outside the range of the table",
+    "not-fitted": "configuration says that there is no such part",
+    "no-sample": "nothing measured yet since the start",
+    "fault": "the part itself reports an error",
+}
+
+_EVENTS = {
+    "boot": "reset cause: 0 power on, 1 pin or software, 2 watchdog",
+    "config-changed": "address of the first holding register written",
+    "image-export": "1 switched on, 0 switched off",
+    "motion": "1 begins, 0 ends",
+    "tamper-dark": "1 begins, 0 ends",
+    "tamper-covered": "1 begins, 0 ends",
+    "tamper-frozen": "1 begins, 0 ends",
+    "sensor": "point index * 256 + its new quality",
+    "alarm": "point index * 256 + 1 begins, 0 ends",
+    "selftest-failed": "bit mask of the failed checks",
+}
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
+    yield "| " + " | ".join(heads) + " |"
+    yield "|" + " --- |" * len(heads)
+    for row in rows:
+        yield "| " + " | ".join(str(cell) for cell in row) + " |"
+    yield ""
+
+
+def _scaled(raw: int, exp10: int) -> str:
+    return f"{raw * 10**exp10:.{-exp10}f}" if exp10 < 0 else str(raw * 10**exp10)
+
+
+def _point(register: int, index: int, point: Point) -> tuple[object, ...]:
+    low, high = _scaled(point.low, point.exp10), _scaled(point.high, point.exp10)
+    step = "1" if point.exp10 == 0 else _scaled(1, point.exp10)
+    unit = f"`{point.unit}`" if point.unit else "none"
+    kind = _KINDS[point.kind]
+    return register, index, f"`{point.name}`", unit, kind, step, f"{low} to {high}", point.what
+
+
+def _role(map: RegisterMap) -> Iterator[str]:
+    yield f"## {map.role}: {map.product}, map 0x{map.map_id:04X} version {map.version}"
+    yield ""
+    yield (
+        f"{map.words} input registers from 0x{registers.SAMPLE_ADDRESS:04X}, read in one request "
+        f"(FC 04, address {registers.SAMPLE_ADDRESS}, quantity {map.words})."
+    )
+    yield ""
+    first = registers.HEADER_WORDS
+    last = first + map.quality_words - 1
+    span = str(first) if first == last else f"{first} to {last}"
+    yield f"Quality nibbles of the points: register {span}."
+    yield ""
+    rows = [
+        _point(registers.SAMPLE_ADDRESS + map.offsets[index], index, point)
+        for index, point in enumerate(map.points)
+    ]
+    yield from _table(
+        ("register", "point", "SenML name", "unit", "type", "step", "range", "what"), rows
+    )
+    key = registers.SAMPLE_ADDRESS + map.words - registers.TRAILER_WORDS
+    yield f"Key id: register {key}. Tag: registers {key + 1} to {key + 8}."
+    yield ""
+
+
+def _envelope() -> Iterator[str]:
+    yield "## The envelope of a frame"
+    yield ""
+    yield (
+        f"Every frame begins with {registers.HEADER_WORDS} registers of header and ends with "
+        f"{registers.TRAILER_WORDS} registers of key id and tag. Registers hold big endian words, "
+        "the high word of a u32 first. A frame is one sample however it is read, if it is read in "
+        "one request."
+    )
+    yield ""
+    yield from _table(("register", "field", "type", "what"), _HEADER)
+    yield (
+        "The tag is HMAC-SHA256 with the node's key over all bytes of the frame before it, "
+        f"followed by the node's 12 byte unique id, cut to {sample.TAG_BYTES} bytes. Without a key "
+        "both key id and tag are zero."
+    )
+    yield ""
+    yield "### Status bits"
+    yield ""
+    rows = [
+        (f"0x{1 << bit:04X}", name, _STATUS[name])
+        for bit, name in enumerate(registers.STATUS_NAMES)
+    ]
+    yield from _table(("bit", "name", "meaning"), rows)
+    yield "### Quality of a point"
+    yield ""
+    yield (
+        "Four bits for each point, four points to a register, the first in the lowest bits. A "
+        "point whose quality is not `ok` carries 0 and is no reading."
+    )
+    yield ""
+    names = list(enumerate(registers.QUALITY_NAMES))
+    yield from _table(("code", "name", "meaning"), [(c, n, _QUALITY[n]) for c, n in names])
+
+
+def _events() -> Iterator[str]:
+    first = registers.EVENT_ADDRESS
+    yield f"## Events: map 0x{registers.EVENT_MAP_ID:04X} version {registers.EVENT_MAP_VERSION}"
+    yield ""
+    yield (
+        f"{registers.EVENT_WORDS} input registers from 0x{first:04X} (FC 04), in the same "
+        f"envelope. The body has {registers.EVENT_SLOTS} slots of {registers.EVENT_SLOT_WORDS} "
+        "registers with the newest events, the oldest of them first: code, argument, time in ms "
+        "since the start (u32). `seq` counts the events since the start, so the event in slot i "
+        f"has the number `seq - min(seq, {registers.EVENT_SLOTS}) + 1 + i`. Empty slots are zero."
+    )
+    yield ""
+    rows = [(code, name, _EVENTS[name]) for code, name in sorted(registers.EVENT_NAMES.items())]
+    yield from _table(("code", "name", "argument"), rows)
+
+
+def _image() -> Iterator[str]:
+    info, window = registers.IMAGE_INFO_ADDRESS, registers.IMAGE_WINDOW_ADDRESS
+    yield "## Image (camera)"
+    yield ""
+    yield (
+        "Input registers (FC 04), exception 02 while `image_export` is 0. The window shows "
+        f"{registers.IMAGE_WINDOW_BYTES} bytes of the JPEG from `image_page` * "
+        f"{registers.IMAGE_WINDOW_BYTES} on, zero behind its end."
+    )
+    yield ""
+    rows = (
+        (f"0x{info:04X}", 2, "number of the image, u32"),
+        (f"0x{info + 2:04X}", 2, "length in bytes, u32"),
+        (f"0x{info + 4:04X}", 16, "SHA-256 of the image"),
+        (f"0x{info + 20:04X}", 2, "offset of the window in the image, u32"),
+        (f"0x{window:04X}", registers.IMAGE_WINDOW_WORDS, "window"),
+    )
+    yield from _table(("register", "registers", "what"), rows)
+
+
+def _settings() -> Iterator[str]:
+    yield "## Configuration"
+    yield ""
+    yield (
+        "Holding registers (FC 03, 06, 10, 17), kept over restarts. A value outside its range is "
+        "refused with exception 03 and nothing of the request is written. Every change is an event."
+    )
+    yield ""
+    rows: list[tuple[object, ...]] = [
+        (
+            registers.CONFIG_ADDRESS + index,
+            f"`{setting.name}`",
+            setting.default,
+            f"{setting.low} to {setting.high}",
+            setting.what,
+        )
+        for index, setting in enumerate(registers.SETTINGS)
+    ]
+    yield from _table(("register", "name", "default", "range", "what"), rows)
+    yield (
+        f"Register 0x{registers.COMMAND_ADDRESS:04X} takes commands and reads as 0: "
+        f"0x{registers.COMMAND_RESTART:04X} restarts the node after its answer. Register "
+        f"0x{registers.IMAGE_PAGE_ADDRESS:04X} is `image_page`, 0 at every start."
+    )
+    yield ""
+
+
+def render() -> str:
+    """The whole page, Markdown."""
+    lines = [
+        "# Registers of a node",
+        "",
+        "<!-- Generated by `python -m protocols.docs --write` from protocols/wire/registers.py. -->",
+        "",
+        "Register numbers count from 0, as they stand in a Modbus request; many tools show them "
+        "one higher (30001 for input register 0, 40001 for holding register 0). Names and units "
+        "are those of the SenML records (RFC 8428); a point without a registered unit has none.",
+        "",
+    ]
+    lines += _envelope()
+    for map in MAPS:
+        lines += _role(map)
+    for part in (_events(), _image(), _settings()):
+        lines += part
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run with the options of the module; returns the exit code."""
+    text = render()
+    if list(arguments) == ["--write"]:
+        PATH.write_text(text, encoding="utf-8")
+    elif list(arguments) == ["--check"]:
+        found = PATH.read_text(encoding="utf-8") if PATH.exists() else ""
+        if found != text:
+            sys.stderr.write(
+                f"{PATH} is not what protocols/wire/registers.py says; to write it anew: "
+                "python -m protocols.docs --write\n"
+            )
+            return 1
+    elif arguments:
+        sys.stderr.write(f"expected --write, --check or nothing, got {' '.join(arguments)}\n")
+        return 2
+    else:
+        sys.stdout.write(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

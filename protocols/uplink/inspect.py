@@ -1,0 +1,312 @@
+"""Verifying batches offline: what is wrong, and exactly where.
+
+Unlike :func:`.batch.open_batch`, which stops at the first fault, an inspection goes on as far as
+the bytes allow: a batch with a wrong signature is still taken apart, because how it is wrong tells
+a flipped bit from a foreign key.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from protocols.wire.errors import BAD_ORDER, TRUNCATED, LocalError, PeerError
+from protocols.wire.sample import read_header as frame_header
+
+from .account import Account
+from .batch import (
+    COMPRESSION_NONE,
+    BatchHeader,
+    check_chain,
+    check_maps,
+    check_signature,
+    parse_batch,
+    read_header,
+    unpack,
+)
+from .cbor import encode_int
+from .cose import KeyLookup, Sign1
+from .proof import NodeKeyLookup, check_proof
+from .record_read import decode_record
+from .record_types import EVENTS, GAP, SAMPLE, Decoded
+from .sequence import end_of, resume
+
+ERROR: Final = "error"
+NOTE: Final = "note"
+
+_MAX_FINDINGS: Final = 100  # per batch: a wrong batch must not bury the next one
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing an inspection has to say.
+
+    ``severity``: ERROR, or NOTE for what limits the check (no key given) without being wrong.
+    ``offset``: byte in the input, or in the decompressed pack when ``in_pack``; -1 unknown.
+    ``batch`` counts from 1; ``record`` from 1 within its batch, with its sequence number ``seq``.
+    ``code``, ``message`` (it names the field), ``expected`` and ``got`` as in PeerError.
+    """
+
+    severity: str
+    code: int
+    message: str
+    offset: int = -1
+    in_pack: bool = False
+    batch: int = 0
+    record: int = 0
+    seq: int = 0
+    expected: object = None
+    got: object = None
+
+    def __str__(self) -> str:
+        place = []
+        if self.batch:
+            place.append(f"batch {self.batch}")
+        if self.record:
+            place.append(f"record {self.record} (seq {self.seq})")
+        if self.offset >= 0:
+            place.append(f"byte {self.offset}" + (" of the decompressed pack" * self.in_pack))
+        text = f"{', '.join(place)}: {self.message}" if place else self.message
+        if self.expected is not None or self.got is not None:
+            text += f": expected {self.expected}, got {self.got}"
+        return text
+
+
+class Inspection:
+    """One run over a file of batches (a CBOR sequence, RFC 8742; one batch is the plain case).
+
+    ``keys``: the gateways' public keys; None leaves signatures unchecked, with a note.
+    ``node_keys``: the nodes' keys; None leaves their tags unchecked, silently.
+
+    The counters hold after the findings are exhausted: ``batches`` seen, ``records`` and
+    ``readings`` read, ``gaps`` among the records, ``signatures`` and ``tags`` verified, ``errors``.
+    """
+
+    def __init__(self, keys: KeyLookup | None = None, node_keys: NodeKeyLookup | None = None):
+        self._keys = keys
+        self._node_keys = node_keys
+        self._account = Account()
+        self._before: BatchHeader | None = None
+        self._entered = 0  # records up to this one of the current stream are in the account
+        self.batches = 0
+        self.records = 0
+        self.readings = 0
+        self.gaps = 0
+        self.signatures = 0
+        self.tags = 0
+        self.errors = 0
+
+    def run(self, data: bytes | bytearray | memoryview) -> Iterator[Finding]:
+        """Inspect ``data``; findings come as they are found, in the order of the bytes."""
+        for finding in self._findings(bytes(data)):
+            if finding.severity == ERROR:
+                self.errors += 1
+            yield finding
+
+    def _findings(self, data: bytes) -> Iterator[Finding]:
+        at = 0
+        if not data:
+            yield Finding(ERROR, TRUNCATED, "input", 0, expected="a batch", got="nothing")
+        while at < len(data):
+            self.batches += 1
+            try:
+                end = end_of(data, at)
+            except PeerError as error:
+                yield self._finding(error, at)
+                following = resume(data, at + 1)
+                if following < 0:
+                    yield self._note("nothing from here on can be read as a batch", at)
+                    break
+                yield self._note(f"{following - at} bytes skipped, a batch begins again", following)
+                at = following
+                continue
+            found = 0
+            for finding in self._batch(data[at:end], at):
+                found += 1
+                if found <= _MAX_FINDINGS:
+                    yield finding
+            if found > _MAX_FINDINGS:
+                yield self._note(f"{found - _MAX_FINDINGS} findings more in this batch", at)
+            at = end
+        for entry in self._account.missing():
+            yield Finding(
+                ERROR,
+                BAD_ORDER,
+                f"{entry.device_id}, boot {entry.boot_epoch}: samples {entry.first} to"
+                f" {entry.last} are missing and no gap record names them",
+            )
+
+    def _batch(self, data: bytes, base: int) -> Iterator[Finding]:
+        try:
+            message = parse_batch(data)
+            header = read_header(message)
+        except PeerError as error:
+            yield self._finding(error, base)
+            return
+        yield from self._signature(message, header, base)
+        yield from self._link(header, base)
+        try:
+            maps, records = unpack(message, header)
+        except PeerError as error:
+            yield self._finding(error, base)
+            return
+        try:
+            check_chain(header, records)
+        except PeerError as error:
+            yield self._finding(error, base)
+        plain = header.compression == COMPRESSION_NONE
+        at = base + message.payload_at if plain else 0
+        at += len(message.payload) - sum(header.lengths) if plain else _array_head(maps)
+        counted = 0
+        for index, record in enumerate(records):
+            seq = header.first + index
+            try:
+                decoded = decode_record(record)
+            except PeerError as error:
+                finding = self._finding(error, at if error.offset >= 0 else 0, index + 1, seq)
+                yield _in_pack(finding, not plain)
+                counted = -1
+            else:
+                self._count(decoded)
+                counted += decoded.maps if counted >= 0 else 0
+                for finding in self._record(decoded, index + 1, seq, at):
+                    yield _in_pack(finding, not plain)
+            at += len(record)
+        if counted >= 0:
+            try:
+                check_maps(maps, counted)
+            except PeerError as error:
+                yield self._finding(error, base)
+
+    def _signature(self, message: Sign1, header: BatchHeader, base: int) -> Iterator[Finding]:
+        if self._keys is None:
+            yield self._note("signature not checked: no key given", base + message.signature_at)
+            return
+        try:
+            check_signature(message, header, self._keys)
+        except PeerError as error:
+            yield self._finding(error, base)
+        else:
+            self.signatures += 1
+
+    def _link(self, header: BatchHeader, base: int) -> Iterator[Finding]:
+        """Whether this batch follows the one before it in the input."""
+        before = self._before
+        if before is None:
+            self._before = header
+            return
+        if (header.gateway, header.stream) != (before.gateway, before.stream):
+            self._before = header
+            self._entered = 0
+            yield self._note(
+                f"stream {header.stream} of {header.gateway} after stream {before.stream} of"
+                f" {before.gateway}",
+                base,
+            )
+            return
+        if header.last > before.last:
+            self._before = header
+        if header.last == before.last and header.head != before.head:
+            yield self._broken(
+                f"fork: another chain up to record {header.last} was signed before",
+                base,
+                before.head.hex(),
+                header.head.hex(),
+            )
+        elif header.last <= before.last:
+            yield self._note(
+                f"records {header.first} to {header.last} again: the batch before ends at"
+                f" {before.last}",
+                base,
+            )
+        elif header.first > before.last + 1:
+            yield self._broken(
+                f"records {before.last + 1} to {header.first - 1} are missing between this batch"
+                " and the one before",
+                base,
+                f"first = {before.last + 1}",
+                header.first,
+            )
+        elif header.first == before.last + 1 and header.prev != before.head:
+            yield self._broken(
+                "chain does not go on from the batch before",
+                base,
+                f"prev = {before.head.hex()}",
+                header.prev.hex(),
+            )
+
+    def _record(self, record: Decoded, number: int, seq: int, at: int) -> Iterator[Finding]:
+        again = seq <= self._entered
+        self._entered = max(self._entered, seq)
+        if record.gap is not None:
+            self._account.gap(record.device_id, record.gap)
+            return
+        if record.kind not in (SAMPLE, EVENTS) or record.frame is None:
+            return
+        try:
+            if self._node_keys is not None:
+                header = check_proof(record, self._node_keys)
+                self.tags += 1
+            else:
+                header = frame_header(record.frame)
+        except (PeerError, LocalError) as error:
+            yield self._finding(error, at, number, seq, whole=True)
+            return
+        if record.kind == SAMPLE and not again:
+            wrong = self._account.sample(record.device_id, header.boot_epoch, header.seq)
+            if wrong:
+                yield Finding(
+                    ERROR,
+                    BAD_ORDER,
+                    f"{record.device_id}: {wrong}",
+                    at,
+                    batch=self.batches,
+                    record=number,
+                    seq=seq,
+                )
+            for entry in self._account.overflow():
+                yield self._note(f"unexplained: {entry}", at)
+
+    def _count(self, record: Decoded) -> None:
+        self.records += 1
+        self.readings += record.readings
+        self.gaps += record.kind == GAP
+
+    def _finding(
+        self,
+        error: PeerError | LocalError,
+        base: int,
+        record: int = 0,
+        seq: int = 0,
+        whole: bool = False,
+    ) -> Finding:
+        # Offsets of a frame's own fields mean nothing in the input: the record's begin does.
+        offset = base if whole else base + error.offset if error.offset >= 0 else -1
+        in_pack = "decompressed" in error.message
+        return Finding(
+            ERROR,
+            error.code,
+            error.message,
+            error.offset if in_pack else offset,
+            in_pack,
+            self.batches,
+            record,
+            seq,
+            error.expected,
+            error.got,
+        )
+
+    def _broken(self, message: str, base: int, expected: object, got: object) -> Finding:
+        return Finding(
+            ERROR, BAD_ORDER, message, base, batch=self.batches, expected=expected, got=got
+        )
+
+    def _note(self, message: str, offset: int) -> Finding:
+        return Finding(NOTE, 0, message, offset, batch=self.batches)
+
+
+def _array_head(count: int) -> int:
+    return len(encode_int(count))
+
+
+def _in_pack(finding: Finding, compressed: bool) -> Finding:
+    return replace(finding, in_pack=True) if compressed else finding

@@ -1,0 +1,85 @@
+"""Whether a record's values are what its node signed: the frame in the record, checked again.
+
+A gateway's signature says what the gateway read. The frame a node's record carries says, to
+whoever has the node's key, what the node measured, without trusting the gateway.
+"""
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from protocols.wire.errors import BAD_VALUE, UNKNOWN, PeerError
+from protocols.wire.hmac import HmacSha256
+from protocols.wire.sample import Header, decode, decode_events, read_header, verify
+
+from .record_read import decode_record
+from .record_types import EVENTS, SAMPLE, Decoded
+from .record_write import event_record, sample_record
+
+UID_BYTES: Final = 12
+
+# (unique id, key id) -> the node's key; None for a node or a key that is not known.
+NodeKeyLookup: TypeAlias = Callable[[bytes, int], HmacSha256 | None]
+
+
+def node_uid(device_id: str) -> bytes:
+    """The unique id in the device id of a node's record (``tf-`` and 24 hex digits)."""
+    return bytes.fromhex(device_id[3:])
+
+
+def check_proof(record: Decoded, node_keys: NodeKeyLookup) -> Header:
+    """Verify the frame of a SAMPLE or EVENTS record and that the record says what it says.
+
+    Returns the frame's header. PeerError: UNKNOWN (no such key), BAD_TAG (the frame is not by the
+    holder of the node's key), BAD_VALUE (the record's values do not follow from its frame), and
+    what a damaged frame raises (TRUNCATED, UNKNOWN, BAD_VALUE).
+    """
+    if record.frame is None or record.kind not in (SAMPLE, EVENTS):
+        raise PeerError(BAD_VALUE, "record without a frame", -1, "kind 1 or 2", record.kind)
+    uid = node_uid(record.device_id)
+    key_id = read_header(record.frame).key_id
+    mac = node_keys(uid, key_id)
+    if mac is None:
+        raise PeerError(UNKNOWN, f"key of node {record.device_id}", -1, "a known key", key_id)
+    verify(record.frame, mac, uid)
+    if record.kind == SAMPLE:
+        sample = decode(record.frame)
+        header = sample.header
+        data = sample_record(record.device_id, sample, record.frame, record.stamp).data
+    else:
+        header, events = decode_events(record.frame)
+        # Which events were new is the gateway's to know; that they are the newest is not.
+        after = record.events[0].number - 1 if record.events else header.seq
+        data = event_record(
+            record.device_id, header, events, record.frame, record.stamp, after
+        ).data
+    _compare(record, decode_record(data))
+    return header
+
+
+def _compare(record: Decoded, proven: Decoded) -> None:
+    if record.status != proven.status:
+        raise _differs("status", proven.status, record.status)
+    if record.events != proven.events:
+        raise _differs("events", _short(proven.events), _short(record.events))
+    said = {value.name: value for value in record.values}
+    for value in proven.values:
+        if said.get(value.name) != value:
+            raise _differs(value.name, value, said.get(value.name))
+    if record.values != proven.values:
+        raise _differs("names of the values", _names(proven), _names(record))
+    if record.failures != proven.failures:
+        raise _differs("failed points", _short(proven.failures), _short(record.failures))
+
+
+def _differs(field: str, expected: object, got: object) -> PeerError:
+    return PeerError(
+        BAD_VALUE, f"{field} of the record is not what the node's frame says", -1, expected, got
+    )
+
+
+def _names(record: Decoded) -> str:
+    return _short([value.name for value in record.values])
+
+
+def _short(value: object) -> str:
+    return repr(value)[:200]

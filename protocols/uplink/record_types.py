@@ -1,0 +1,143 @@
+"""What a record says: the values both its writer and its reader deal in."""
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+# Kinds: the first element of a record's "tf" array.
+PROFILE: Final = 0  # a third-party device read through a profile; nobody vouches for the values
+SAMPLE: Final = 1  # a node's sample frame, with the frame as proof
+EVENTS: Final = 2  # a node's event frame, with the frame as proof
+GAP: Final = 3  # readings that are missing, and why
+KIND_NAMES: Final = ("profile", "sample", "events", "gap")
+
+# Where wall time came from, rising in trust.
+CLOCK_NONE: Final = 0
+CLOCK_HOLDOVER: Final = 1
+CLOCK_SERVER: Final = 2
+CLOCK_SYNCHRONISED: Final = 3
+CLOCK_NAMES: Final = ("none", "holdover", "server", "synchronised")
+
+CAUSES: Final = (
+    "bus_timeout",
+    "crc",
+    "node_reset",
+    "node_overrun",
+    "bad_tag",
+    "wrong_unit",
+    "gateway_down",
+    "outbox_full",
+    "outbox_damaged",
+    "db_truncated",
+    "key_unknown",
+    "operator",
+    "exception",
+    "bad_frame",
+    "replayed",
+)
+
+# RFC 8428 section 4.5.3: a time below 2**28 s means "so long before now", so an absolute one is at
+# least this. The upper bound (year 10889) keeps milliseconds exact in a double of seconds.
+MIN_WALL_MS: Final = (1 << 28) * 1000
+MAX_WALL_MS: Final = (1 << 48) - 1
+
+MAX_RECORD_BYTES: Final = 64 * 1024
+MAX_FRAME_BYTES: Final = 250  # 125 registers
+
+# SenML names below a device that are not points.
+STATUS_NAME: Final = "status"
+EVENT_NAME: Final = "event"
+GAP_NAME: Final = "gap"
+QUALITY_SUFFIX: Final = "/q"
+RESERVED_NAMES: Final = (STATUS_NAME, EVENT_NAME, GAP_NAME)
+
+EXTENSION: Final = "tf"  # our label in SenML maps and COSE headers
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """When a device was asked and when it had answered.
+
+    ``req_ms``, ``resp_ms``: CLOCK_BOOTTIME of the gateway in ms, of the request's first and the
+    response's last byte. ``wall_ms``: Unix time of the response in ms, None exactly when
+    ``clock_state`` is CLOCK_NONE. ``unc_ms``: how far wall time may be off.
+    """
+
+    req_ms: int
+    resp_ms: int
+    wall_ms: int | None
+    unc_ms: int
+    clock_state: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Readings ``first`` to ``last`` (inclusive, sample sequence numbers) are missing.
+
+    ``boot_epoch``, ``first`` and ``last`` are None where they cannot be known (a third-party
+    device has no sequence numbers); ``cause`` is one of CAUSES; ``detail`` is for people, at most
+    200 characters.
+    """
+
+    cause: str
+    boot_epoch: int | None
+    first: int | None
+    last: int | None
+    detail: str
+
+
+class Record(NamedTuple):
+    """The unit of the outbox.
+
+    ``data``: SenML maps in deterministic CBOR, one after the other, ``maps`` of them.
+    ``readings``: how many of them are valid points. ``kind``: PROFILE, SAMPLE, EVENTS or GAP.
+    """
+
+    data: bytes
+    readings: int
+    kind: int
+    maps: int
+
+
+class Value(NamedTuple):
+    """One reading. ``unit`` is "" where SenML has none registered."""
+
+    name: str
+    unit: str
+    value: int | float
+
+
+class Failure(NamedTuple):
+    """A point without a reading; ``quality`` says why (``timeout``, ``out-of-range`` ...)."""
+
+    name: str
+    quality: str
+
+
+class NodeEvent(NamedTuple):
+    """One event: ``number`` counts from 1 at the node's boot, ``offset_ms`` is against bt."""
+
+    number: int
+    name: str
+    arg: int
+    offset_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A record, read; which of the fields from ``values`` on are filled depends on its kind."""
+
+    device_id: str
+    kind: int
+    stamp: Stamp
+    status: int
+    values: tuple[Value, ...]
+    failures: tuple[Failure, ...]
+    events: tuple[NodeEvent, ...]
+    frame: bytes | None
+    gap: Gap | None
+    maps: int
+
+    @property
+    def readings(self) -> int:
+        """How many valid points it holds."""
+        return len(self.values)

@@ -1,0 +1,12 @@
+# What the Modbus server asks of its owner. Read by type checkers only: on a node these are
+# whatever the firmware hands in. The contract of a bank stands in protocols/wire/pdu.py.
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+class Bank(Protocol):
+    def read_input(self, address: int, count: int, out: bytearray, at: int, /) -> int: ...
+    def read_holding(self, address: int, count: int, out: bytearray, at: int, /) -> int: ...
+    def write_holding(self, address: int, count: int, data: bytearray, at: int, /) -> int: ...
+
+TicksDiff: TypeAlias = Callable[[int, int], int]

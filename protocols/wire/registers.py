@@ -1,0 +1,279 @@
+"""The register maps: one source for node, gateway, documentation, SenML names and units.
+
+A node shows four blocks (all words big endian, as Modbus has them):
+
+* **sample frame**, input registers from ``SAMPLE_ADDRESS`` (FC 04): a header of
+  ``HEADER_WORDS`` registers, the quality nibbles, the values of the role's points, the key id and
+  the tag. It is read in one request of at most 125 registers and is always one coherent sample.
+* **event frame**, input registers from ``EVENT_ADDRESS`` (FC 04): the last ``EVENT_SLOTS`` events
+  in the same envelope (header, slots, key id, tag).
+* **image**, input registers from ``IMAGE_INFO_ADDRESS`` and ``IMAGE_WINDOW_ADDRESS`` (FC 04): the
+  camera's last JPEG, only while the image switch is on.
+* **configuration**, holding registers from ``CONFIG_ADDRESS`` (FC 03, 06, 10, 17), ``SETTINGS`` one
+  register each, then the command register and the image page.
+
+``docs/registers.md`` is generated from this module.
+"""
+
+from .errors import UNKNOWN, PeerError
+
+# How a value lies in its registers.
+U16 = 0
+I16 = 1
+U32 = 2
+
+# Addresses (zero based, as they stand in the PDU).
+SAMPLE_ADDRESS = 0x0000
+EVENT_ADDRESS = 0x0100
+IMAGE_INFO_ADDRESS = 0x0200
+IMAGE_WINDOW_ADDRESS = 0x0240
+CONFIG_ADDRESS = 0x0000
+COMMAND_ADDRESS = 0x00F0  # write COMMAND_RESTART; reads as 0
+IMAGE_PAGE_ADDRESS = 0x00F1  # which part of the image the window shows; lost at a restart
+
+# The last image, while image_export is 1 (exception 02 otherwise).
+IMAGE_INFO_WORDS = 22  # image_number (2), length (2), SHA-256 (16), window base (2)
+IMAGE_WINDOW_WORDS = 120  # IMAGE_WINDOW_BYTES of the JPEG from image_page * IMAGE_WINDOW_BYTES on
+IMAGE_WINDOW_BYTES = 240
+
+# Envelope of a frame, in registers:
+# map_id, map_version, boot_epoch (2), seq (2), t_boot_ms (2), status, event_seq
+# | body | key_id, tag (8)
+HEADER_WORDS = 10
+TRAILER_WORDS = 9
+MAX_WORDS = 125  # Modbus Application Protocol V1.1b3, 6.4: at most 125 registers in one answer
+
+# Status bits of the node (register 8 of the header).
+STATUS_CONFIG_DEFAULTED = 0x0001  # stored configuration was damaged or absent: defaults in force
+STATUS_STORE_VOLATILE = 0x0002  # the store cannot be written: nothing survives a restart
+STATUS_SELFTEST_FAILED = 0x0004
+STATUS_WARMUP = 0x0008  # at least one part is still warming up
+STATUS_SENSOR_FAULT = 0x0010  # at least one fitted part gives no valid value
+STATUS_WATCHDOG_RESET = 0x0020  # the watchdog caused the last restart
+STATUS_KEY_MISSING = 0x0040  # no node key: the tag is all zero and proves nothing
+STATUS_EVENTS_LOST = 0x0080  # more than EVENT_SLOTS events since boot: the oldest are gone
+STATUS_MOTION = 0x0100
+STATUS_TAMPER = 0x0200
+STATUS_IMAGE_EXPORT = 0x0400  # the image switch is on: images may leave the node
+
+STATUS_NAMES = (
+    "config-defaulted",
+    "store-volatile",
+    "selftest-failed",
+    "warm-up",
+    "sensor-fault",
+    "watchdog-reset",
+    "key-missing",
+    "events-lost",
+    "motion",
+    "tamper",
+    "image-export",
+)
+
+# Quality of one point: a nibble each, four to a register, first point in the lowest nibble.
+OK = 0
+WARMUP = 1
+TIMEOUT = 2
+CHECKSUM = 3
+RANGE = 4
+NOT_FITTED = 5
+NO_SAMPLE = 6  # nothing measured yet since boot
+FAULT = 7  # the part itself reports an error
+
+QUALITY_NAMES = (
+    "ok",
+    "warm-up",
+    "timeout",
+    "checksum",
+    "out-of-range",
+    "not-fitted",
+    "no-sample",
+    "fault",
+)
+
+# Events (code of a slot). ``arg`` is explained beside each.
+EVENT_BOOT = 1  # arg: reset cause
+EVENT_CONFIG = 2  # arg: address of the first holding register written
+EVENT_IMAGE_EXPORT = 3  # arg: 1 switched on, 0 off
+EVENT_MOTION = 4  # arg: 1 begins, 0 ends
+EVENT_TAMPER_DARK = 5  # arg: 1 begins, 0 ends
+EVENT_TAMPER_COVERED = 6
+EVENT_TAMPER_FROZEN = 7
+EVENT_SENSOR = 8  # arg: point index << 8 | quality
+EVENT_ALARM = 9  # arg: point index << 8 | 1 begins, 0 ends
+EVENT_SELFTEST = 10  # arg: bit mask of failed checks
+
+EVENT_NAMES = {
+    EVENT_BOOT: "boot",
+    EVENT_CONFIG: "config-changed",
+    EVENT_IMAGE_EXPORT: "image-export",
+    EVENT_MOTION: "motion",
+    EVENT_TAMPER_DARK: "tamper-dark",
+    EVENT_TAMPER_COVERED: "tamper-covered",
+    EVENT_TAMPER_FROZEN: "tamper-frozen",
+    EVENT_SENSOR: "sensor",
+    EVENT_ALARM: "alarm",
+    EVENT_SELFTEST: "selftest-failed",
+}
+
+EVENT_SLOTS = 16
+EVENT_SLOT_WORDS = 4  # code, arg, t_boot_ms (2)
+
+
+class Point:
+    """One measured quantity: its SenML name and unit, and how it lies in the frame.
+
+    ``exp10`` scales: value = raw * 10**exp10. ``low`` and ``high`` bound the raw value; a part's
+    value outside them gets quality RANGE. A point whose quality is not OK carries raw 0.
+    """
+
+    def __init__(
+        self, name: str, unit: str, kind: int, exp10: int, low: int, high: int, what: str
+    ) -> None:
+        self.name = name
+        self.unit = unit
+        self.kind = kind
+        self.exp10 = exp10
+        self.low = low
+        self.high = high
+        self.what = what
+        self.words = 2 if kind == U32 else 1
+
+
+class RegisterMap:
+    """The sample frame of one role: ``offsets[i]`` is the register of point i in the frame."""
+
+    def __init__(
+        self, map_id: int, version: int, role: str, product: str, points: "tuple[Point, ...]"
+    ) -> None:
+        self.map_id = map_id
+        self.version = version
+        self.role = role
+        self.product = product
+        self.points = points
+        self.quality_words = (len(points) + 3) // 4
+        offset = HEADER_WORDS + self.quality_words
+        offsets = []
+        for point in points:
+            offsets.append(offset)
+            offset += point.words
+        self.offsets = tuple(offsets)
+        self.words = offset + TRAILER_WORDS
+
+
+# Units are SenML's (RFC 8428 section 12.1 and the secondary units of RFC 8798); a point without
+# a registered unit has none and says its unit in its name.
+AIR = RegisterMap(
+    0x0101,
+    1,
+    "air",
+    "TF-AIR",
+    (
+        Point("pm1_0", "ug/m3", U16, 0, 0, 1000, "PM1.0, atmospheric (PMS5003)"),
+        Point("pm2_5", "ug/m3", U16, 0, 0, 1000, "PM2.5, atmospheric (PMS5003)"),
+        Point("pm10", "ug/m3", U16, 0, 0, 1000, "PM10, atmospheric (PMS5003)"),
+        Point("particles_0_3", "count", U16, 0, 0, 65535, "particles > 0.3 um in 0.1 L (PMS5003)"),
+        Point("co2", "ppm", U16, 0, 0, 10000, "carbon dioxide (MH-Z19B)"),
+        Point("temperature", "Cel", I16, -2, -4000, 12500, "air temperature (SHT3x)"),
+        Point("humidity", "%RH", U16, -2, 0, 10000, "relative humidity (SHT3x)"),
+    ),
+)
+
+WATER = RegisterMap(
+    0x0102,
+    1,
+    "water",
+    "TF-WATER",
+    (
+        Point("distance", "mm", U16, 0, 30, 4500, "sensor to water surface (A02YYUW)"),
+        Point("temperature", "Cel", I16, -2, -5500, 12500, "water temperature (DS18B20)"),
+        Point("ph", "pH", U16, -2, 0, 1400, "acidity (analog channel, two-point calibration)"),
+        Point("turbidity_ntu", "", U16, -1, 0, 40000, "turbidity in NTU (analog channel)"),
+    ),
+)
+
+CAMERA = RegisterMap(
+    0x0103,
+    1,
+    "camera",
+    "TF-CAM",
+    (
+        Point("snapshots", "count", U32, 0, 0, 0xFFFFFFFF, "images taken since boot (VC0706)"),
+        Point("image_bytes", "count", U32, 0, 0, 65536, "size of the last JPEG in bytes"),
+        Point("luma", "/100", U16, 0, 0, 100, "mean brightness of the last image in percent"),
+        Point(
+            "contrast", "/100", U16, 0, 0, 100, "spread of brightness in the last image in percent"
+        ),
+        Point("motion_events", "count", U32, 0, 0, 0xFFFFFFFF, "motion events since boot"),
+        Point("tamper_events", "count", U32, 0, 0, 0xFFFFFFFF, "tamper events since boot"),
+    ),
+)
+
+MAPS = (AIR, WATER, CAMERA)
+
+EVENT_MAP_ID = 0x01FF
+EVENT_MAP_VERSION = 1
+EVENT_WORDS = HEADER_WORDS + EVENT_SLOTS * EVENT_SLOT_WORDS + TRAILER_WORDS
+
+
+def map_of(map_id: int, version: int) -> RegisterMap:
+    """The map of a sample frame; PeerError(UNKNOWN) for an id or version that is not ours."""
+    for candidate in MAPS:
+        if candidate.map_id == map_id:
+            if candidate.version != version:
+                raise PeerError(UNKNOWN, "register map version", 2, candidate.version, version)
+            return candidate
+    raise PeerError(UNKNOWN, "register map id", 0, "one of ours", map_id)
+
+
+def map_of_role(role: str) -> RegisterMap:
+    """The map of ``air``, ``water`` or ``camera``; PeerError(UNKNOWN) for anything else."""
+    for candidate in MAPS:
+        if candidate.role == role:
+            return candidate
+    raise PeerError(UNKNOWN, "role", -1, "air, water or camera", role)
+
+
+class Setting:
+    """One holding register of the configuration: raw value within ``low`` to ``high``."""
+
+    def __init__(self, name: str, default: int, low: int, high: int, what: str) -> None:
+        self.name = name
+        self.default = default
+        self.low = low
+        self.high = high
+        self.what = what
+
+
+# The index in this tuple is the holding register's address.
+SETTINGS = (
+    Setting("unit_id", 1, 1, 247, "Modbus address; in force after a restart"),
+    Setting("baud_div_100", 96, 12, 1152, "line speed / 100; in force after a restart"),
+    Setting("sample_period_ds", 50, 1, 36000, "time between samples in 0.1 s"),
+    Setting("warmup_limit_s", 3600, 0, 3600, "upper bound on any part's own warm-up time in s"),
+    Setting("fitted", 0xFFFF, 0, 0xFFFF, "bit i set: the part of point i is fitted"),
+    Setting("image_export", 0, 0, 1, "1: images may leave the node (logged as an event)"),
+    Setting("pms_passive", 0, 0, 1, "1: PMS5003 in passive mode, 0: active"),
+    Setting("ph_raw_1", 2048, 0, 65535, "pH calibration point 1: raw ADC reading"),
+    Setting("ph_value_1", 700, 0, 1400, "pH calibration point 1: 0.01 pH"),
+    Setting("ph_raw_2", 1540, 0, 65535, "pH calibration point 2: raw ADC reading"),
+    Setting("ph_value_2", 400, 0, 1400, "pH calibration point 2: 0.01 pH"),
+    Setting("ntu_raw_1", 3400, 0, 65535, "turbidity calibration point 1: raw ADC reading"),
+    Setting("ntu_value_1", 0, 0, 40000, "turbidity calibration point 1: 0.1 NTU"),
+    Setting("ntu_raw_2", 2000, 0, 65535, "turbidity calibration point 2: raw ADC reading"),
+    Setting("ntu_value_2", 10000, 0, 40000, "turbidity calibration point 2: 0.1 NTU"),
+    Setting("motion_hold_ds", 100, 1, 36000, "motion counts as ended after this quiet time, 0.1 s"),
+    Setting("dark_percent", 8, 0, 100, "darker image is tampering (dark)"),
+    Setting("covered_percent", 3, 0, 100, "image with less contrast is tampering (covered)"),
+    Setting("frozen_count", 5, 2, 1000, "this many equal images in a row are tampering (frozen)"),
+)
+
+COMMAND_RESTART = 0x5A5A  # written to COMMAND_ADDRESS: answer first, then restart
+
+
+def setting_address(name: str) -> int:
+    """Address of a setting by name; PeerError(UNKNOWN) if there is none."""
+    for address in range(len(SETTINGS)):
+        if SETTINGS[address].name == name:
+            return address
+    raise PeerError(UNKNOWN, "setting", -1, "a name of SETTINGS", name)
