@@ -1,0 +1,197 @@
+"""What every role does alike: sample its parts side by side, judge the values, raise events.
+
+A role never raises into the node: whatever a part or its driver does ends as a quality code.
+"""
+
+import asyncio
+
+from micropython import const
+
+from firmware.node.schedule import Uptime
+from firmware.sensors.missing import Missing
+from protocols.wire.registers import (
+    CHECKSUM,
+    EVENT_SENSOR,
+    FAULT,
+    NO_SAMPLE,
+    NOT_FITTED,
+    OK,
+    RANGE,
+    STATUS_SENSOR_FAULT,
+    STATUS_WARMUP,
+    TIMEOUT,
+    WARMUP,
+    RegisterMap,
+    setting_address,
+)
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from firmware.sensors.part import Part
+    from firmware.sensors.ports import Adc, Board, Config, Events, I2c, OneWire, Uart
+
+# A flickering point raises at most this many events at once, then one per refill time: the event
+# queue is short and what else happens must keep its place in it.
+_BURST = const(4)
+_REFILL_MS = const(30_000)
+_FAULTS = (TIMEOUT, CHECKSUM, RANGE, FAULT)
+
+
+def is_fault(code: int) -> bool:
+    """True for the qualities that say something is wrong (not: warming up, absent by design)."""
+    return code in _FAULTS
+
+
+class Role:
+    """The points of ``map`` in order; ``_fit(part, first)`` says which part gives which points."""
+
+    def __init__(
+        self, map: RegisterMap, board: "Board", config: "Config", events: "Events"
+    ) -> None:
+        self.map = map
+        self._board = board
+        self._config = config
+        self._events = events
+        self._fitted = setting_address("fitted")
+        self._limit = setting_address("warmup_limit_s")
+        self._parts: list[tuple[Part, int]] = []
+        count = len(map.points)
+        self._told = bytearray(count)  # the fault last reported by an event, 0: none
+        self._tokens = bytearray(count)
+        for index in range(count):
+            self._tokens[index] = _BURST
+        self._uptime = Uptime(board)
+        self._last = 0
+        self._status = 0
+
+    # --- what the node calls ------------------------------------------------------------------
+
+    async def sample(self, quality: bytearray, raw: "list[int]") -> None:
+        """One reading of every fitted part into ``quality[i]``, ``raw[i]``. Never raises.
+
+        Parts are read side by side, each within its own deadline, so it takes as long as the
+        slowest part and no longer when one is dead.
+        """
+        await self._side_by_side([self._read(part, first) for part, first in self._parts])
+        for part, first in self._parts:
+            for index in range(len(part.codes)):
+                quality[first + index] = part.codes[index]
+                raw[first + index] = part.values[index]
+        self.judge(quality, raw)
+
+    async def run(self) -> None:
+        """Serve the parts that speak unasked, for ever. Never raises."""
+        await self._side_by_side([self._serve(part) for part, _ in self._parts])
+
+    def status(self) -> int:
+        """STATUS_WARMUP and STATUS_SENSOR_FAULT as of the last sample."""
+        return self._status
+
+    async def selftest(self) -> int:
+        """Read every fitted part once; bit i set: part i (in the role's order) did not answer well.
+
+        Warming up and out of range count as answers. Takes at most 3 s.
+        """
+        await self._side_by_side([self._read(part, first) for part, first in self._parts])
+        failed = 0
+        for index in range(len(self._parts)):
+            part, first = self._parts[index]
+            code = part.codes[0]
+            if self.fitted(first, len(part.codes)) and code not in (OK, WARMUP, RANGE):
+                failed |= 1 << index
+        return failed
+
+    # --- for the roles ------------------------------------------------------------------------
+
+    def _fit(self, part: "Part", first: int) -> None:
+        self._parts.append((part, first))
+
+    def _uart(self, part: str) -> "Uart":
+        """The part's UART, or one that fails: a board without it still has its other parts."""
+        try:
+            return self._board.uart(part)
+        except Exception:  # noqa: BLE001 - whatever a board says about a port it does not have
+            return Missing()
+
+    def _i2c(self) -> "I2c":
+        try:
+            return self._board.i2c()
+        except Exception:  # noqa: BLE001 - as above
+            return Missing()
+
+    def _onewire(self) -> "OneWire":
+        try:
+            return self._board.onewire()
+        except Exception:  # noqa: BLE001 - as above
+            return Missing()
+
+    def _adc(self, channel: str) -> "Adc":
+        try:
+            return self._board.adc(channel)
+        except Exception:  # noqa: BLE001 - as above
+            return Missing()
+
+    def fitted(self, first: int, count: int = 1) -> bool:
+        """True if any of ``count`` points from ``first`` on is configured as fitted."""
+        return bool(self._config.value(self._fitted) & ((1 << count) - 1) << first)
+
+    def limit_s(self) -> int:
+        """The configured upper bound on warm-up times in s."""
+        return self._config.value(self._limit)
+
+    def judge(self, quality: bytearray, raw: "list[int]") -> None:
+        """Make absent and out-of-range points what they are, then status and events."""
+        status = 0
+        now = self._uptime.ms()
+        self._earn(now)
+        for index in range(len(quality)):
+            point = self.map.points[index]
+            if not self.fitted(index):
+                quality[index] = NOT_FITTED
+            elif quality[index] == OK and not point.low <= raw[index] <= point.high:
+                quality[index] = RANGE
+            code = quality[index]
+            if code != OK:
+                raw[index] = 0
+            if code == WARMUP:
+                status |= STATUS_WARMUP
+            fault = is_fault(code)
+            if fault:
+                status |= STATUS_SENSOR_FAULT
+            told = self._told[index]
+            if (code if fault else 0) != told and code != NO_SAMPLE and self._tokens[index]:
+                self._tokens[index] -= 1
+                self._told[index] = code if fault else 0
+                self._events.push(EVENT_SENSOR, index << 8 | code, now)
+        self._status = status
+
+    def _earn(self, now: int) -> None:
+        """Refill the event allowance; a change that had none is told when there is one."""
+        if now - self._last >= _REFILL_MS:
+            self._last = now
+            for index in range(len(self._tokens)):
+                if self._tokens[index] < _BURST:
+                    self._tokens[index] += 1
+
+    async def _read(self, part: "Part", first: int) -> None:
+        if not self.fitted(first, len(part.codes)):
+            part.all(NOT_FITTED)
+            return
+        try:
+            await part.read(self.limit_s())
+        except OSError:
+            part.all(TIMEOUT)
+        except Exception:  # noqa: BLE001 - a driver's bug must not stop the other parts
+            part.all(FAULT)
+
+    async def _serve(self, part: "Part") -> None:
+        try:
+            await part.run()
+        except Exception:  # noqa: BLE001 - without the service the part's readings say what is wrong
+            part.all(FAULT)
+
+    async def _side_by_side(self, work: "list[Coroutine[object, object, None]]") -> None:
+        if work:
+            await asyncio.gather(*work)

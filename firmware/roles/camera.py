@@ -1,0 +1,215 @@
+"""The camera role: one VC0706; brightness, contrast, motion and tamper. No image leaves here.
+
+The role keeps the last good JPEG, its number, length and SHA-256; whether a master may read it is
+the register bank's business (``image_export``, off by default). What leaves in any case is in the
+points of ``registers.CAMERA`` and in events.
+
+Tamper is one of three: *dark* (mean brightness below ``dark_percent``), *covered* (contrast below
+``covered_percent`` although not dark), *frozen* (``frozen_count`` pictures in a row equal to the
+byte: a live sensor's noise never repeats).
+"""
+
+import hashlib
+
+from micropython import const
+
+from firmware.sensors.aio import sleep_ms
+from firmware.sensors.jpeg import DONE, MORE, JpegLuma
+from firmware.sensors.vc0706 import Vc0706
+from protocols.wire.registers import (
+    CAMERA,
+    CHECKSUM,
+    EVENT_MOTION,
+    EVENT_TAMPER_COVERED,
+    EVENT_TAMPER_DARK,
+    EVENT_TAMPER_FROZEN,
+    FAULT,
+    NOT_FITTED,
+    OK,
+    STATUS_MOTION,
+    STATUS_TAMPER,
+    TIMEOUT,
+    WARMUP,
+    setting_address,
+)
+
+from .base import Role
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from firmware.sensors.ports import Board, Config, Events
+
+# Two buffers of this size: a master never sees a picture that is half the next one. A 160x120
+# picture has 2 to 5 KB.
+_IMAGE_CAP = const(16384)
+_SLICE = const(2)  # scan units per turn of the loop
+_RUN_POLL_MS = const(20)
+_HYSTERESIS = const(2)  # percent above the limit at which dark and covered end
+_COUNT = const(0xFFFFFFFF)
+
+_SNAPSHOTS = const(0)
+_BYTES = const(1)
+_LUMA = const(2)
+_CONTRAST = const(3)
+_MOTIONS = const(4)
+_TAMPERS = const(5)
+
+_DARK = const(1)
+_COVERED = const(2)
+_FROZEN = const(4)
+
+
+class Camera(Role):
+    """``image[:image_len]`` is the last good JPEG, number ``image_number`` since boot (0: none)."""
+
+    def __init__(self, board: "Board", config: "Config", events: "Events") -> None:
+        Role.__init__(self, CAMERA, board, config, events)
+        self._dark_at = setting_address("dark_percent")
+        self._covered_at = setting_address("covered_percent")
+        self._frozen_at = setting_address("frozen_count")
+        self._hold_at = setting_address("motion_hold_ds")
+        self._camera = Vc0706(board, self._uart("vc0706"))
+        self._luma = JpegLuma()
+        self.image = bytearray(_IMAGE_CAP)
+        self.image_len = 0
+        self.image_number = 0
+        self.image_sha = bytes(32)
+        self._next = bytearray(_IMAGE_CAP)
+        self._same = 0  # pictures in a row equal to the last, itself included
+        self._motion_seen = 0
+        self._motion_ms = 0
+        self._moving = False
+        self._motions = 0
+        self._tamper = 0
+        self._tampers = 0
+        self._taking = False
+
+    # --- what the node calls ------------------------------------------------------------------
+
+    async def sample(self, quality: bytearray, raw: "list[int]") -> None:
+        """Take and judge one picture. Never raises. A dead camera costs at most 1.2 s.
+
+        ``snapshots`` is the node's own count and always OK; the rest is as good as the camera.
+        """
+        code = NOT_FITTED
+        if self.fitted(0, len(self.map.points)):
+            code = await self._guarded()
+        self._motion()
+        for index in range(len(quality)):
+            quality[index] = code
+        quality[_SNAPSHOTS] = OK
+        raw[_SNAPSHOTS] = self.image_number
+        raw[_BYTES] = self.image_len
+        raw[_LUMA] = self._luma.mean
+        raw[_CONTRAST] = self._luma.contrast
+        raw[_MOTIONS] = self._motions
+        raw[_TAMPERS] = self._tampers
+        self.judge(quality, raw)
+
+    async def run(self) -> None:
+        """Collect motion messages between pictures, for ever."""
+        while True:
+            try:
+                self._camera.pump()
+            except OSError:
+                pass  # the next picture says what is wrong
+            self._motion()
+            await sleep_ms(_RUN_POLL_MS)
+
+    def status(self) -> int:
+        """The base's bits, STATUS_MOTION while something moves, STATUS_TAMPER while tampered."""
+        bits = Role.status(self)
+        if self._moving:
+            bits |= STATUS_MOTION
+        if self._tamper:
+            bits |= STATUS_TAMPER
+        return bits
+
+    async def selftest(self) -> int:
+        """Bit 0: the camera does not answer. At most 1.2 s; a camera that boots is well."""
+        if not self.fitted(0, len(self.map.points)):
+            return 0
+        try:
+            code = await self._camera.start(self.limit_s())
+        except Exception:  # noqa: BLE001 - see Role._read
+            code = FAULT
+        return 0 if code in (OK, WARMUP) else 1
+
+    # --- one picture --------------------------------------------------------------------------
+
+    async def _guarded(self) -> int:
+        if self._taking:
+            return TIMEOUT
+        self._taking = True
+        try:
+            return await self._picture()
+        except OSError:
+            return TIMEOUT
+        except Exception:  # noqa: BLE001 - see Role._read
+            return FAULT
+        finally:
+            self._taking = False
+
+    async def _picture(self) -> int:
+        camera = self._camera
+        code = await camera.start(self.limit_s())
+        if code == OK:
+            code = await camera.snapshot(self._next)
+        if code != OK:
+            return code
+        length = camera.length
+        luma = self._luma
+        luma.begin(self._next, length)
+        result = luma.step(_SLICE)
+        while result == MORE:
+            await sleep_ms(0)
+            result = luma.step(_SLICE)
+        if result != DONE:
+            return CHECKSUM  # it came with start and end, but not as a picture
+        digest = hashlib.sha256(memoryview(self._next)[:length]).digest()
+        self._same = self._same + 1 if digest == self.image_sha else 1
+        # All at once, with nothing awaited in between: readers see one picture or the other.
+        self.image, self._next = self._next, self.image
+        self.image_len = length
+        self.image_sha = digest
+        self.image_number = (self.image_number + 1) & _COUNT
+        self._judge_picture()
+        return OK
+
+    def _judge_picture(self) -> None:
+        config = self._config
+        luma = self._luma
+        margin = _HYSTERESIS if self._tamper & _DARK else 0
+        dark = luma.mean < config.value(self._dark_at) + margin
+        margin = _HYSTERESIS if self._tamper & _COVERED else 0
+        covered = not dark and luma.contrast < config.value(self._covered_at) + margin
+        self._mark(_DARK, EVENT_TAMPER_DARK, dark)
+        self._mark(_COVERED, EVENT_TAMPER_COVERED, covered)
+        self._mark(_FROZEN, EVENT_TAMPER_FROZEN, self._same >= config.value(self._frozen_at))
+
+    def _mark(self, bit: int, event: int, on: bool) -> None:
+        if on == bool(self._tamper & bit):
+            return
+        self._tamper ^= bit
+        if on:
+            self._tampers = (self._tampers + 1) & _COUNT
+        self._events.push(event, 1 if on else 0, self._uptime.ms())
+
+    # --- motion -------------------------------------------------------------------------------
+
+    def _motion(self) -> None:
+        """Turn motion messages into a state with a beginning and, after the hold time, an end."""
+        now = self._uptime.ms()
+        seen = self._camera.motion
+        if seen != self._motion_seen:
+            self._motion_seen = seen
+            self._motion_ms = now
+            if not self._moving:
+                self._moving = True
+                self._motions = (self._motions + 1) & _COUNT
+                self._events.push(EVENT_MOTION, 1, now)
+        elif self._moving:
+            hold_ms = 100 * self._config.value(self._hold_at)
+            if now - self._motion_ms >= hold_ms:
+                self._moving = False
+                self._events.push(EVENT_MOTION, 0, now)

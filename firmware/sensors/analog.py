@@ -1,0 +1,80 @@
+"""An analog probe (pH, turbidity) at a converter, with two-point calibration in integers.
+
+value = v1 + (raw - r1) * (v2 - v1) / (r2 - r1), rounded to nearest. The two points are what a
+technician measured in two reference liquids, so amplifier and probe tolerances cancel; DFRobot's
+pH (SEN0161) and turbidity (SEN0189) boards are meant to be calibrated so. A reading at either end
+of the converter's range says that the true value is beyond it: no measurement.
+"""
+
+from micropython import const
+
+from protocols.wire.registers import FAULT, OK, RANGE, TIMEOUT
+
+from .part import Part
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from .ports import Adc, Config
+
+# One step of a 12 bit converter, spread over 16 bit.
+_LOW_END = const(0x000F)
+_HIGH_END = const(0xFFF0)
+
+
+def two_point(raw: int, raw_1: int, value_1: int, raw_2: int, value_2: int) -> int:
+    """The calibrated value; ``raw_1`` and ``raw_2`` must differ (see :func:`calibrated_code`).
+
+    Halves are rounded up. With 16 bit readings and 16 bit values the product needs 32 bit, which a
+    32 bit board takes from the heap for a moment.
+    """
+    span = raw_2 - raw_1
+    rise = (raw - raw_1) * (value_2 - value_1)
+    if span < 0:
+        span = -span
+        rise = -rise
+    return value_1 + (2 * rise + span) // (2 * span)
+
+
+def calibrated_code(raw: int, raw_1: int, value_1: int, raw_2: int, value_2: int) -> int:
+    """OK; FAULT: the points say nothing (equal raw or equal values); RANGE: saturated."""
+    if raw_1 == raw_2 or value_1 == value_2:
+        return FAULT
+    if raw <= _LOW_END or raw >= _HIGH_END:
+        return RANGE
+    return OK
+
+
+def middle(a: int, b: int, c: int) -> int:
+    """Median of three: one spike is no reading."""
+    return max(min(a, b), min(max(a, b), c))
+
+
+class Analog(Part):
+    """Value: the calibrated value, in the unit of the calibration's values.
+
+    ``first_setting`` is the address of raw_1, followed by value_1, raw_2 and value_2.
+    """
+
+    def __init__(self, adc: "Adc", config: "Config", first_setting: int) -> None:
+        Part.__init__(self, 1)
+        self._adc = adc
+        self._config = config
+        self._first = first_setting
+        self.raw = 0  # the converter's reading, for who calibrates
+
+    async def read(self, limit_s: int) -> None:
+        """No deadline of its own: a converter answers at once."""
+        try:
+            self.raw = middle(self._adc.read_u16(), self._adc.read_u16(), self._adc.read_u16())
+        except OSError:
+            self.codes[0] = TIMEOUT
+            return
+        at = self._first
+        raw_1 = self._config.value(at)
+        value_1 = self._config.value(at + 1)
+        raw_2 = self._config.value(at + 2)
+        value_2 = self._config.value(at + 3)
+        code = calibrated_code(self.raw, raw_1, value_1, raw_2, value_2)
+        self.codes[0] = code
+        if code == OK:
+            self.values[0] = two_point(self.raw, raw_1, value_1, raw_2, value_2)
