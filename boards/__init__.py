@@ -1,0 +1,1 @@
+"""One folder per board: what the node application needs of the hardware."""

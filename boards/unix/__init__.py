@@ -1,0 +1,1 @@
+"""The board that is a process: MicroPython's unix port on ptys and files."""

@@ -1,0 +1,85 @@
+"""What only MicroPython's unix port has: its clock, its heap and its ttys. Types: port.pyi."""
+
+import asyncio
+import gc
+import select
+import termios
+import time
+
+from micropython import const
+
+ticks_ms = time.ticks_ms
+ticks_us = time.ticks_us
+ticks_diff = time.ticks_diff
+sleep_ms = asyncio.sleep_ms
+
+POLLIN = select.POLLIN
+
+_ISPEED = const(4)
+_OSPEED = const(5)
+_CC = const(6)
+_VTIME = const(5)
+_VMIN = const(6)
+_OFTEN_BYTES = const(4096)
+
+# Linux, asm-generic/termbits.h: the port's termios module has no names for the slow ones.
+_SPEEDS = {
+    1200: 0o11,
+    2400: 0o13,
+    4800: 0o14,
+    9600: 0o15,
+    19200: 0o16,
+    38400: 0o17,
+    57600: 0o10001,
+    115200: 0o10002,
+}
+
+
+def open_tty(path, baud):
+    """Open a tty raw, 8 data bits, so that a read returns what is there and never waits.
+
+    A speed that is not in the table leaves the tty's own; a pty has none anyway.
+    """
+    stream = open(path, "r+b", 0)
+    fd = stream.fileno()
+    termios.setraw(fd)
+    mode = termios.tcgetattr(fd)
+    speed = _SPEEDS.get(baud)
+    if speed is not None:
+        mode[_ISPEED] = mode[_OSPEED] = speed
+    mode[_CC][_VMIN] = 0
+    mode[_CC][_VTIME] = 0
+    termios.tcsetattr(fd, termios.TCSANOW, mode)
+    return stream
+
+
+def poller(stream, events):
+    """A poll object that watches one stream."""
+    watch = select.poll()
+    watch.register(stream, events)
+    return watch
+
+
+def reader(stream):
+    """The event loop's reader on a stream: ``await readinto(buf)`` wakes when there is data."""
+    return asyncio.StreamReader(stream)
+
+
+def heap():
+    """Bytes in use and free after a collection."""
+    gc.collect()
+    return gc.mem_alloc(), gc.mem_free()
+
+
+def collect_often(often):
+    """While modules are loaded: collect every few KB, so that what stays lies close together.
+
+    Otherwise it ends up scattered between the compiler's garbage, and no large buffer fits.
+    """
+    gc.collect()
+    gc.threshold(_OFTEN_BYTES if often else -1)
+
+
+def forget_tasks():
+    """Drop every task of an event loop that was interrupted in the middle of its work."""
+    asyncio.new_event_loop()

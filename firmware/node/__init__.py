@@ -1,0 +1,1 @@
+"""The node application: boot, schedule, register bank, server, events, configuration."""

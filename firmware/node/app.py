@@ -1,0 +1,257 @@
+"""The node: what is made at boot, the tasks that run, and how they end.
+
+Three tasks run beside each other: sampling (:class:`.Schedule` decides when), serving
+(:class:`.Server`) and the role's own background service. The main task watches them: it feeds the
+watchdog while both make progress, tries again to store what could not be stored, and ends when a
+restart was commanded or a task ended that must not end.
+"""
+
+import asyncio
+import gc
+
+from micropython import const
+
+from protocols.wire.modbus import RtuServer
+from protocols.wire.registers import (
+    COMMAND_RESTART,
+    EVENT_BOOT,
+    EVENT_CONFIG,
+    EVENT_IMAGE_EXPORT,
+    EVENT_SELFTEST,
+    FAULT,
+    STATUS_KEY_MISSING,
+    STATUS_SELFTEST_FAILED,
+    STATUS_STORE_VOLATILE,
+    STATUS_WATCHDOG_RESET,
+    map_of_role,
+    setting_address,
+)
+
+from . import selftest
+from .bank import COMMAND_MEMORY, Bank
+from .config import Config
+from .epoch import BootEpoch
+from .events import Events
+from .frames import EventFrame, SampleFrame
+from .identity import NodeKey, identification
+from .schedule import Schedule, Uptime
+from .serve import Server
+from .store import Store
+from .watchdog import TIMEOUT_MS, Watchdog
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from .ports import Board, Role
+
+# How a run ends.
+RESTART = 1  # commanded by the master
+FAILED = 2  # a task ended that must not; ``Node.failure`` says which and why
+
+_CHECK_MS = const(100)
+_LOOK_MS = const(250)  # a changed sample period is noticed within this time
+_PERSIST_MS = const(60000)  # between attempts to store what could not be stored
+_RESET_WATCHDOG = const(2)
+
+
+class Node:
+    """One boot of a node. Making it takes the boot epoch; ``run`` does the rest.
+
+    ``make_role(name, board, config, events)`` gives the role. PeerError(UNKNOWN) for a role or a
+    commissioned setting that does not exist, ValueError for a setting out of range.
+    """
+
+    def __init__(
+        self,
+        board: "Board",
+        role: str,
+        make_role: "Callable[[str, Board, Config, Events], Role]",
+        strict: bool,
+    ) -> None:
+        self.board = board
+        self.map = map_of_role(role)
+        self.uptime = Uptime(board)
+        self.store = Store(board.store_dir)
+        self.config = Config(self.store, board.defaults)
+        self.epoch = BootEpoch(self.store)
+        self.key = NodeKey(self.store)
+        self.events = Events()
+        self.role = make_role(role, board, self.config, self.events)
+        self.sample_frame = SampleFrame(self.map, self.epoch.value, board.uid, self.key)
+        self.event_frame = EventFrame(self.epoch.value, board.uid, self.key)
+        self.bank = Bank(self.sample_frame, self.event_frame, self.config, self.role)
+        baud = 100 * self.config.get("baud_div_100")
+        self.rtu = RtuServer(
+            self.config.get("unit_id"),
+            self.bank,
+            identification(self.map, board.uid),
+            baud,
+            strict,
+            board.ticks_diff,
+        )
+        self.watchdog = Watchdog(board.wdt(TIMEOUT_MS), 0)
+        self.line = board.line(baud)
+        self.server = Server(
+            board, self.line, self.rtu, baud, self.watchdog.serving.beat, self._after_request
+        )
+        period = 100 * self.config.get("sample_period_ds")
+        self.schedule = Schedule(self.uptime.ms(), period)
+        self.outcome = 0
+        self.failure = ""
+        self.role_errors = 0  # exceptions that left the role's sample()
+        self._sampling = True
+        self._boot_status = 0
+        self._fitted = setting_address("fitted")
+        self._period = setting_address("sample_period_ds")
+        self._export = setting_address("image_export")
+        count = len(self.map.points)
+        self._quality = bytearray(count)
+        self._raw = [0] * count
+        self.events.on_push = self._show_events
+        self.config.on_change = self._on_change
+        cause = board.reset_cause()
+        if cause == _RESET_WATCHDOG:
+            self._boot_status |= STATUS_WATCHDOG_RESET
+        self.events.push(EVENT_BOOT, cause, 0)
+        self._show_empty()
+
+    async def run(self) -> int:
+        """Serve, test, sample until something ends it: RESTART or FAILED."""
+        tasks = [asyncio.create_task(self._guard("serving", self.server.run()))]
+        if self._sampling:
+            tasks.append(asyncio.create_task(self._guard("sampling", self._sample())))
+        tried = self.uptime.ms()
+        try:
+            while not self.outcome:
+                await self.board.sleep_ms(_CHECK_MS)
+                now = self.uptime.ms()
+                self.watchdog.check(now, not self._sampling, not self.line.any())
+                if now - tried >= _PERSIST_MS:
+                    tried = now
+                    self._persist()
+        finally:
+            for task in tasks:
+                task.cancel()
+        return self.outcome
+
+    def stop_sampling(self) -> None:
+        """Take no further sample; what is shown stays and is served. For good in this boot."""
+        self._sampling = False
+
+    def fail(self, why: str) -> None:
+        """End the run as FAILED, unless it has ended already."""
+        if not self.outcome:
+            self.failure = why
+            self.outcome = FAILED
+
+    def status(self) -> int:
+        """The status word as it is now."""
+        bits = self._boot_status | self.config.status() | self.events.status()
+        if not (self.epoch.stored and self.config.stored):
+            bits |= STATUS_STORE_VOLATILE
+        if self.key.mac is None:
+            bits |= STATUS_KEY_MISSING
+        return bits | self.role.status()
+
+    async def sample_once(self) -> None:
+        """Take one sample and show it."""
+        quality = self._quality
+        raw = self._raw
+        at = self.uptime.ms()
+        try:
+            await self.role.sample(quality, raw)
+        except Exception:  # noqa: BLE001  # one broken driver must not silence the node
+            self.role_errors += 1
+            for index in range(len(quality)):
+                quality[index] = FAULT
+        fitted = self.config.value(self._fitted)
+        self.sample_frame.show(quality, raw, fitted, at, self.status(), self.events.count)
+
+    async def self_test(self) -> int:
+        """Check node and role, note the outcome in status and events; mask of failed checks."""
+        failed = selftest.core(self.store) | await selftest.role_mask(self.role)
+        if not self.epoch.known:
+            failed |= selftest.FAILED_EPOCH
+        if failed:
+            self._boot_status |= STATUS_SELFTEST_FAILED
+            self.events.push(EVENT_SELFTEST, failed, self.uptime.ms())
+        return failed
+
+    async def _sample(self) -> None:
+        # The test asks every part, which can take seconds: serving has begun before it.
+        await self.self_test()
+        self._show_empty()
+        background = asyncio.create_task(self._background())
+        schedule = self.schedule
+        schedule.next_ms = self.uptime.ms()
+        beat = self.watchdog.sampling.beat
+        try:
+            while True:
+                now = self.uptime.ms()
+                schedule.set_period(100 * self.config.value(self._period), now)
+                due = schedule.due_in(now)
+                if due:
+                    await self.board.sleep_ms(min(due, _LOOK_MS))
+                else:
+                    await self.sample_once()
+                    schedule.taken(self.uptime.ms())
+                    gc.collect()  # here, where nobody waits, not in the middle of an answer
+                beat()
+        finally:
+            background.cancel()
+
+    async def _background(self) -> None:
+        # A background service that ends costs its part's readings, which say so themselves.
+        try:
+            await self.role.run()
+        except Exception:  # noqa: BLE001
+            self.role_errors += 1
+
+    async def _guard(self, name: str, work: "Coroutine[object, object, None]") -> None:
+        try:
+            await work
+            self.fail(name + " ended")
+        except Exception as error:  # noqa: BLE001  # reported, and the node starts anew
+            self.fail("%s: %s: %s" % (name, type(error).__name__, error))
+
+    def _show_events(self) -> None:
+        self.event_frame.show(self.events, self.uptime.ms(), self.status())
+
+    def _show_empty(self) -> None:
+        if self.sample_frame.seq < 1:
+            fitted = self.config.value(self._fitted)
+            self.sample_frame.show_empty(fitted, 0, self.status(), self.events.count)
+
+    def _on_change(self, address: int, before: "list[int]") -> None:
+        now = self.uptime.ms()
+        others = 0
+        for index in range(len(before)):
+            new = self.config.value(address + index)
+            if new == before[index]:
+                continue
+            if address + index == self._export:
+                self.events.push(EVENT_IMAGE_EXPORT, new, now)
+            else:
+                others += 1
+        if others:
+            self.events.push(EVENT_CONFIG, address, now)
+
+    def _persist(self) -> None:
+        if not self.epoch.stored:
+            self.epoch.persist()
+        if not self.config.stored:
+            self.config.persist()
+
+    def _after_request(self) -> None:
+        command = self.bank.command
+        if command:
+            self.bank.command = 0
+            if command == COMMAND_RESTART:
+                self.outcome = RESTART
+            elif command == COMMAND_MEMORY:
+                used, free = self.board.heap()
+                print(
+                    '{"mem_alloc": %d, "mem_free": %d, "polls": %d}'
+                    % (used, free, self.server.polls)
+                )

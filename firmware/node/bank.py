@@ -1,0 +1,156 @@
+"""The register bank: what the Modbus server core reads and writes (see the register map).
+
+Nothing on the reading side allocates, so a poll costs no heap however long the node runs. Every
+request is answered in one go between two turns of the event loop and takes ``shown()`` once, so
+it sees one frame.
+"""
+
+from micropython import const
+
+from protocols.wire.registers import (
+    COMMAND_ADDRESS,
+    COMMAND_RESTART,
+    CONFIG_ADDRESS,
+    EVENT_ADDRESS,
+    EVENT_WORDS,
+    IMAGE_INFO_ADDRESS,
+    IMAGE_WINDOW_ADDRESS,
+    SAMPLE_ADDRESS,
+    SETTINGS,
+    setting_address,
+)
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from .config import Config
+    from .frames import EventFrame, SampleFrame
+    from .ports import Role
+
+# Modbus exception codes (Modbus Application Protocol V1.1b3, section 7).
+_ILLEGAL_ADDRESS = const(2)
+_ILLEGAL_VALUE = const(3)
+
+# Holding register behind the command: which page of the image the window shows. Volatile.
+IMAGE_PAGE_ADDRESS = 0x00F1
+# Written to COMMAND_ADDRESS: print the heap's figures on the console ("ME"). Changes nothing.
+COMMAND_MEMORY = 0x4D45
+
+IMAGE_PAGE_BYTES = 240  # 120 registers: one answer holds a page
+_INFO_WORDS = const(22)
+_WINDOW_WORDS = const(120)
+_MAX_PAGE = const(273)  # of 65536 bytes, the longest image of the map
+
+
+class Bank:
+    """Registers of one node. ``command`` is the last accepted command; the server task takes it.
+
+    The image blocks answer exception 02 while the setting ``image_export`` is 0 and on a role that
+    makes no images: what must not leave the node is not even addressable.
+    """
+
+    def __init__(
+        self, sample: "SampleFrame", events: "EventFrame", config: "Config", role: "Role"
+    ) -> None:
+        self.sample = sample
+        self.events = events
+        self.config = config
+        self.role = role
+        self.command = 0
+        self.page = 0
+        self._sample_words = sample.map.words
+        self._export = setting_address("image_export")
+        self._has_image = hasattr(role, "image")
+        self._info = bytearray(2 * _INFO_WORDS)
+
+    def read_input(self, address: int, count: int, out: bytearray, at: int) -> int:
+        """Copy ``count`` input registers to ``out`` from byte ``at`` on; 0 or an exception code."""
+        end = address + count
+        if count < 1:
+            return _ILLEGAL_ADDRESS
+        if SAMPLE_ADDRESS <= address and end <= SAMPLE_ADDRESS + self._sample_words:
+            return _copy(self.sample.shown(), 2 * (address - SAMPLE_ADDRESS), 2 * count, out, at)
+        if EVENT_ADDRESS <= address and end <= EVENT_ADDRESS + EVENT_WORDS:
+            return _copy(self.events.shown(), 2 * (address - EVENT_ADDRESS), 2 * count, out, at)
+        if self._has_image and self.config.value(self._export):
+            if IMAGE_INFO_ADDRESS <= address and end <= IMAGE_INFO_ADDRESS + _INFO_WORDS:
+                self._fill_info()
+                return _copy(self._info, 2 * (address - IMAGE_INFO_ADDRESS), 2 * count, out, at)
+            if IMAGE_WINDOW_ADDRESS <= address and end <= IMAGE_WINDOW_ADDRESS + _WINDOW_WORDS:
+                return self._read_window(2 * (address - IMAGE_WINDOW_ADDRESS), 2 * count, out, at)
+        return _ILLEGAL_ADDRESS
+
+    def read_holding(self, address: int, count: int, out: bytearray, at: int) -> int:
+        """Copy ``count`` holding registers to ``out`` from byte ``at`` on; 0 or an exception."""
+        end = address + count
+        if count < 1:
+            return _ILLEGAL_ADDRESS
+        settings = CONFIG_ADDRESS <= address and end <= CONFIG_ADDRESS + len(SETTINGS)
+        if not settings and not (COMMAND_ADDRESS <= address and end <= IMAGE_PAGE_ADDRESS + 1):
+            return _ILLEGAL_ADDRESS
+        for register in range(address, end):
+            if settings:
+                value = self.config.value(register - CONFIG_ADDRESS)
+            else:
+                value = self.page if register == IMAGE_PAGE_ADDRESS else 0
+            out[at] = value >> 8
+            out[at + 1] = value & 0xFF
+            at += 2
+        return 0
+
+    def write_holding(self, address: int, count: int, data: bytearray, at: int) -> int:
+        """Write ``count`` holding registers from ``data[at:]``, all or none; 0 or an exception."""
+        if count < 1:
+            return _ILLEGAL_ADDRESS
+        if address == COMMAND_ADDRESS and count == 1:
+            value = data[at] << 8 | data[at + 1]
+            if value != COMMAND_RESTART and value != COMMAND_MEMORY:
+                return _ILLEGAL_VALUE
+            self.command = value
+            return 0
+        if address == IMAGE_PAGE_ADDRESS and count == 1:
+            value = data[at] << 8 | data[at + 1]
+            if value > _MAX_PAGE:
+                return _ILLEGAL_VALUE
+            self.page = value
+            return 0
+        if address < CONFIG_ADDRESS or address + count > CONFIG_ADDRESS + len(SETTINGS):
+            return _ILLEGAL_ADDRESS
+        values = []
+        for index in range(count):
+            values.append(data[at + 2 * index] << 8 | data[at + 2 * index + 1])
+        return self.config.set_many(address - CONFIG_ADDRESS, values)
+
+    def _fill_info(self) -> None:
+        # image_number u32, length u32, SHA-256, first byte of the window u32
+        info = self._info
+        role = self.role
+        _put_u32(info, 0, getattr(role, "image_number"))  # noqa: B009  # only the camera has it
+        _put_u32(info, 4, getattr(role, "image_len"))  # noqa: B009
+        sha = getattr(role, "image_sha")  # noqa: B009
+        for index in range(32):
+            info[8 + index] = sha[index]
+        _put_u32(info, 40, self.page * IMAGE_PAGE_BYTES)
+
+    def _read_window(self, start: int, length: int, out: bytearray, at: int) -> int:
+        image = getattr(self.role, "image")  # noqa: B009  # only the camera has it
+        end = getattr(self.role, "image_len")  # noqa: B009
+        start += self.page * IMAGE_PAGE_BYTES
+        for index in range(length):
+            out[at + index] = image[start + index] if start + index < end else 0
+        return 0
+
+
+def _copy(frame: bytearray, start: int, length: int, out: bytearray, at: int) -> int:
+    if length == len(frame):  # the usual request; this copy takes no heap, a part of it would
+        out[at : at + length] = frame
+        return 0
+    for index in range(length):
+        out[at + index] = frame[start + index]
+    return 0
+
+
+def _put_u32(buf: bytearray, at: int, value: int) -> None:
+    buf[at] = (value >> 24) & 0xFF
+    buf[at + 1] = (value >> 16) & 0xFF
+    buf[at + 2] = (value >> 8) & 0xFF
+    buf[at + 3] = value & 0xFF

@@ -1,0 +1,147 @@
+"""The settings of :mod:`protocols.wire.registers`, kept in the store.
+
+File: ``magic (4), count u16, count values u16, CRC-32 u32``, big endian; the value at index i is
+holding register i. A file with fewer values (older firmware) leaves the rest at their defaults, one
+with more (newer firmware) is used as far as it is known.
+"""
+
+import binascii
+import struct
+from array import array
+
+from micropython import const
+
+from protocols.wire.registers import (
+    SETTINGS,
+    STATUS_CONFIG_DEFAULTED,
+    STATUS_IMAGE_EXPORT,
+    setting_address,
+)
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .ports import Files
+
+FILE = "config"
+
+# Modbus exception codes (Modbus Application Protocol V1.1b3, section 7).
+_ILLEGAL_ADDRESS = const(2)
+_ILLEGAL_VALUE = const(3)
+
+_MAGIC = b"TFc1"
+_HEAD = const(6)
+_MAX_VALUES = const(240)  # holding registers from 0x00F0 on are no settings
+
+
+def encode(values: "array[int]") -> bytearray:
+    """The content of the file."""
+    data = bytearray(_HEAD + 2 * len(values) + 4)
+    data[:4] = _MAGIC
+    struct.pack_into(">H", data, 4, len(values))
+    for index in range(len(values)):
+        struct.pack_into(">H", data, _HEAD + 2 * index, values[index])
+    end = len(data) - 4
+    struct.pack_into(">I", data, end, binascii.crc32(bytes(data[:end])) & 0xFFFFFFFF)
+    return data
+
+
+def decode(data: bytes) -> "list[int] | None":
+    """The values in a file's content; None if it is damaged."""
+    end = len(data) - 4
+    if end < _HEAD or data[:4] != _MAGIC:
+        return None
+    if struct.unpack_from(">I", data, end)[0] != binascii.crc32(data[:end]) & 0xFFFFFFFF:
+        return None
+    count = struct.unpack_from(">H", data, 4)[0]
+    if count > _MAX_VALUES or end != _HEAD + 2 * count:
+        return None
+    return [struct.unpack_from(">H", data, _HEAD + 2 * index)[0] for index in range(count)]
+
+
+class Config:
+    """Raw values by holding register. Raises only for names and addresses that do not exist.
+
+    ``defaults`` (by name) are what the board was commissioned with; they stand in for the map's
+    where nothing is stored. PeerError(UNKNOWN) for a name that is no setting, ValueError for a
+    value outside the setting's range: a board that is commissioned wrongly must not start.
+    ``stored`` is False while what is in force could not be written.
+    """
+
+    def __init__(self, store: "Files", defaults: "dict[str, int]") -> None:
+        self._store = store
+        # Called with the first address written and the values before, if a write changed any.
+        self.on_change: Callable[[int, list[int]], None] | None = None
+        self.stored = True
+        self.defaulted = False
+        values = array("H", [setting.default for setting in SETTINGS])
+        for name in defaults:
+            address = setting_address(name)
+            _check(address, defaults[name])
+            values[address] = defaults[name]
+        self._values = values
+        content = store.read(FILE)
+        kept = None if content is None else decode(content)
+        if kept is None:
+            self.defaulted = True
+            return
+        for address in range(min(len(kept), len(SETTINGS))):
+            setting = SETTINGS[address]
+            if setting.low <= kept[address] <= setting.high:
+                values[address] = kept[address]
+            else:
+                self.defaulted = True
+
+    def value(self, address: int) -> int:
+        """Raw value of ``SETTINGS[address]``. Allocates nothing."""
+        return self._values[address]
+
+    def get(self, name: str) -> int:
+        """Raw value by name; PeerError(UNKNOWN) if there is no such setting."""
+        return self._values[setting_address(name)]
+
+    def set_many(self, address: int, values: "list[int]") -> int:
+        """Set the settings from ``address`` on: all of them or none.
+
+        Returns 0, or the Modbus exception: 2 for an address that is no setting, 3 for a value
+        outside its range. What was accepted is in force at once, also if the store cannot be
+        written: switching images off must not depend on a medium. ``stored`` tells.
+        """
+        if address < 0 or not values or address + len(values) > len(SETTINGS):
+            return _ILLEGAL_ADDRESS
+        for index in range(len(values)):
+            setting = SETTINGS[address + index]
+            if not setting.low <= values[index] <= setting.high:
+                return _ILLEGAL_VALUE
+        before = [self._values[address + index] for index in range(len(values))]
+        for index in range(len(values)):
+            self._values[address + index] = values[index]
+        if before != values or self.defaulted or not self.stored:
+            self.persist()
+        if before != values and self.on_change is not None:
+            self.on_change(address, before)
+        return 0
+
+    def persist(self) -> bool:
+        """Write what is in force; True if it is on the medium."""
+        self.stored = self._store.write(FILE, encode(self._values))
+        if self.stored:
+            self.defaulted = False
+        return self.stored
+
+    def status(self) -> int:
+        """STATUS_CONFIG_DEFAULTED and STATUS_IMAGE_EXPORT as they are now."""
+        bits = STATUS_CONFIG_DEFAULTED if self.defaulted else 0
+        if self.get("image_export"):
+            bits |= STATUS_IMAGE_EXPORT
+        return bits
+
+
+def _check(address: int, value: int) -> None:
+    setting = SETTINGS[address]
+    if not setting.low <= value <= setting.high:
+        raise ValueError(
+            "setting %s: expected %d to %d, got %s"
+            % (setting.name, setting.low, setting.high, value)
+        )

@@ -1,0 +1,63 @@
+"""Who this node is: its key (who vouches for its samples) and its Modbus device identification."""
+
+import binascii
+import json
+
+from micropython import const
+
+from protocols.wire.hmac import HmacSha256
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from protocols.wire.registers import RegisterMap
+
+    from .ports import Files
+
+KEY_FILE = "node.key"
+REVISION = b"0.1.0"
+
+_KEY_HEX = const(64)  # 32 bytes: as long as the hash (RFC 2104, section 3)
+
+
+class NodeKey:
+    """``mac`` is None without a usable key; ``problem`` then says what to do about it."""
+
+    def __init__(self, store: "Files") -> None:
+        self.key_id = 0
+        self.mac: HmacSha256 | None = None
+        self.problem = ""
+        content = store.read(KEY_FILE)
+        where = store.directory + "/" + KEY_FILE
+        if content is None:
+            self.problem = where + " is missing: provision the node with a key of its own"
+            return
+        try:
+            fields = json.loads(content)
+            key_id = fields["key_id"]
+            text = fields["key"]
+            if not isinstance(key_id, int) or not 0 <= key_id <= 0xFFFF:
+                raise ValueError("key_id")
+            if not isinstance(text, str) or len(text) != _KEY_HEX:
+                raise ValueError("key")
+            key = binascii.unhexlify(text)
+        except (ValueError, KeyError, TypeError):
+            # What stands there may be half a key: it is not repeated on the console.
+            self.problem = (
+                where + ' is no node key: expected {"key_id": 0 to 65535, "key": "<64 hex>"}'
+            )
+            return
+        self.key_id = key_id
+        self.mac = HmacSha256(key)
+
+
+def identification(map: "RegisterMap", uid: bytes) -> "dict[int, bytes]":
+    """Objects of Read Device Identification (FC 2B/0E; Modbus Application Protocol 6.21)."""
+    return {
+        0x00: b"tianfu-edge",
+        0x01: map.product.encode(),
+        0x02: REVISION,
+        0x04: ("tianfu-edge " + map.role + " node").encode(),
+        0x05: map.role.encode(),
+        0x80: binascii.hexlify(uid),
+        0x81: ("%04x.%d" % (map.map_id, map.version)).encode(),
+    }

@@ -1,0 +1,65 @@
+"""What the node application asks of a board, a role and a Modbus server core.
+
+Read by type checkers only: on a node these are whatever the board hands in.
+"""
+
+from typing import Protocol
+
+from firmware.sensors.ports import Board as PartsBoard
+
+class Line(Protocol):
+    """The port of the RS-485 line."""
+
+    async def receive(self, buf: bytearray, /) -> int:
+        """Wait until something is there, read it; 0 or OSError: the line hung up."""
+
+    def any(self) -> int:
+        """Not 0 when bytes wait to be read."""
+
+    def readinto(self, buf: bytearray, nbytes: int, /) -> int | None:
+        """Read what is there, at most ``nbytes``; never waits. 0 or None: nothing there."""
+
+    def write(self, buf: memoryview, /) -> int | None:
+        """Send."""
+
+class Wdt(Protocol):
+    def feed(self) -> None: ...
+
+class Board(PartsBoard, Protocol):
+    uid: bytes  # 12 bytes
+    store_dir: str
+    defaults: dict[str, int]  # settings this board was commissioned with, by name
+
+    def now_us(self) -> int:
+        """Ticks in us; they wrap, so only ``ticks_diff`` may compare them."""
+
+    async def sleep_ms(self, ms: int, /) -> None: ...
+    def line(self, baud: int, /) -> Line: ...
+    def wdt(self, timeout_ms: int, /) -> Wdt: ...
+    def reset_cause(self) -> int:
+        """0 power on, 1 pin or command, 2 watchdog."""
+
+    def heap(self) -> tuple[int, int]:
+        """Bytes in use and free after a collection."""
+
+class Files(Protocol):
+    """What the application uses of :class:`.store.Store`."""
+
+    directory: str
+
+    def read(self, name: str, /) -> bytes | None: ...
+    def write(self, name: str, data: bytes | bytearray, /) -> bool: ...
+
+class Role(Protocol):
+    async def sample(self, quality: bytearray, raw: list[int], /) -> None: ...
+    async def run(self) -> None: ...
+    def status(self) -> int: ...
+
+class Rtu(Protocol):
+    """What :mod:`.serve` uses of ``protocols.wire.modbus.RtuServer``."""
+
+    tx: bytearray
+
+    def feed(self, data: bytearray, length: int, now_us: int, /) -> None: ...
+    def poll(self, now_us: int, /) -> int: ...
+    def wait_us(self, now_us: int, /) -> int: ...

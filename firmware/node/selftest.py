@@ -1,0 +1,76 @@
+"""What a node checks about itself at boot; failures are a bit mask and never stop it."""
+
+import os
+
+from micropython import const
+
+from protocols.wire.crc import crc16
+from protocols.wire.hmac import HmacSha256
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from .ports import Files, Role
+
+FAILED_RAM = 0x0001
+FAILED_CRC = 0x0002
+FAILED_HMAC = 0x0004
+FAILED_STORE = 0x0008
+FAILED_EPOCH = 0x0010  # both files of the boot epoch were damaged; set by the application
+FAILED_ROLE = 0x0080  # the role's own test ended in an error
+ROLE_SHIFT = 8  # the role's own mask (8 bits) stands above
+
+_RAM_BYTES = const(4096)
+_PROBE = "selftest"
+
+# Known answers: CRC-16/MODBUS check value; RFC 4231, test case 2.
+_CRC_ANSWER = const(0x4B37)
+_HMAC_ANSWER = (
+    b"\x5b\xdc\xc1\x46\xbf\x60\x75\x4e\x6a\x04\x24\x26\x08\x95\x75\xc7"
+    b"\x5a\x00\x3f\x08\x9d\x27\x39\x83\x9d\xec\x58\xb9\x64\xec\x38\x43"
+)
+
+
+def ram_ok(block: bytearray) -> bool:
+    """Walk two complementary patterns, different in every byte of a page, through ``block``."""
+    for flip in (0x00, 0xFF):
+        for index in range(len(block)):
+            block[index] = (index ^ (index >> 8) ^ flip) & 0xFF
+        for index in range(len(block)):
+            if block[index] != (index ^ (index >> 8) ^ flip) & 0xFF:
+                return False
+    return True
+
+
+def store_ok(store: "Files") -> bool:
+    """Write something new and read it back."""
+    probe = os.urandom(16)
+    return store.write(_PROBE, probe) and store.read(_PROBE) == probe
+
+
+def core(store: "Files") -> int:
+    """Mask of failed checks of the node itself."""
+    failed = 0
+    if not ram_ok(bytearray(_RAM_BYTES)):
+        failed |= FAILED_RAM
+    if crc16(b"123456789") != _CRC_ANSWER:
+        failed |= FAILED_CRC
+    if HmacSha256(b"Jefe").digest(b"what do ya want ", b"for nothing?") != _HMAC_ANSWER:
+        failed |= FAILED_HMAC
+    if not store_ok(store):
+        failed |= FAILED_STORE
+    return failed
+
+
+async def role_mask(role: "Role") -> int:
+    """Mask of the role's own failed checks, shifted; its test may be a coroutine or not be."""
+    test = getattr(role, "selftest", None)
+    if test is None:
+        return 0
+    try:
+        mask = test()
+        if not isinstance(mask, int):
+            mask = await mask
+        failed = int(mask)
+    except Exception:  # noqa: BLE001  # a test that breaks is a failed test, not a dead node
+        return FAILED_ROLE
+    return (failed & 0xFF) << ROLE_SHIFT

@@ -1,0 +1,298 @@
+"""A node's surroundings in memory: store, board, line, role. Runs on both runtimes."""
+
+import asyncio
+import os
+
+from firmware.node.bank import Bank
+from firmware.node.config import Config
+from firmware.node.events import Events
+from firmware.node.frames import EventFrame, SampleFrame
+from firmware.node.identity import NodeKey
+from protocols.wire.crc import crc16
+from protocols.wire.registers import map_of_role
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from firmware.node.ports import Role
+
+UID = bytes(range(12))
+KEY = b'{"key_id": 7, "key": "' + b"5a" * 32 + b'"}'
+KEY_BYTES = b"\x5a" * 32
+
+
+class PowerCut(Exception):
+    """The supply failed during a write."""
+
+
+class MemoryStore:
+    """A store in a dict. ``broken``: writes fail. ``cuts``: what the n-th write leaves behind.
+
+    An entry of ``cuts`` maps (old content, new content) to what stands on the medium when the
+    supply fails during that write; None: that write succeeds.
+    """
+
+    directory = "memory"
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.broken = False
+        self.cuts: list[tuple[str, int] | None] = []
+        self.writes = 0
+        self.error = 0
+
+    def read(self, name: str) -> bytes | None:
+        return self.files.get(name)
+
+    def write(self, name: str, data: bytes | bytearray) -> bool:
+        self.writes += 1
+        if self.broken:
+            self.error = 28
+            return False
+        cut = self.cuts.pop(0) if self.cuts else None
+        if cut is not None:
+            if cut[0] == "new":
+                self.files[name] = bytes(data)
+            elif cut[0] == "torn":
+                self.files[name] = bytes(data)[: cut[1]]
+            raise PowerCut
+        self.files[name] = bytes(data)
+        return True
+
+
+class Directory:
+    """A new directory of the file system; :meth:`remove` when done."""
+
+    def __init__(self) -> None:
+        name = "".join(["%02x" % byte for byte in os.urandom(8)])
+        self.path = (os.getenv("TMPDIR") or "/tmp") + "/node-test-" + name
+        os.mkdir(self.path)
+
+    def put(self, name: str, data: bytes) -> None:
+        with open(self.path + "/" + name, "wb") as file:
+            file.write(data)
+
+    def get(self, name: str) -> bytes:
+        with open(self.path + "/" + name, "rb") as file:
+            return file.read()
+
+    def remove(self) -> None:
+        for name in os.listdir(self.path):
+            os.remove(self.path + "/" + name)
+        os.rmdir(self.path)
+
+
+class Line:
+    """Both ends of a line: the test puts chunks into ``inbox`` and finds answers in ``outbox``."""
+
+    def __init__(self) -> None:
+        self.inbox: list[bytes] = []
+        self.outbox: list[bytes] = []
+        self.dead = False
+        self.error: Exception | None = None
+
+    async def receive(self, buf: bytearray) -> int:
+        while not self.inbox and not self.dead:
+            await asyncio.sleep(0)
+        if self.dead:
+            raise OSError(5)
+        return self.readinto(buf, len(buf)) or 0
+
+    def any(self) -> int:
+        return len(self.inbox) + (1 if self.dead else 0)
+
+    def readinto(self, buf: bytearray, nbytes: int) -> int | None:
+        if self.error is not None:
+            raise self.error
+        if not self.inbox:
+            return 0
+        chunk = self.inbox.pop(0)
+        assert len(chunk) <= nbytes
+        for index in range(len(chunk)):
+            buf[index] = chunk[index]
+        return len(chunk)
+
+    def write(self, buf: memoryview) -> int | None:
+        self.outbox.append(bytes(buf))
+        return len(buf)
+
+
+class Wdt:
+    def __init__(self) -> None:
+        self.feeds = 0
+
+    def feed(self) -> None:
+        self.feeds += 1
+
+
+class NoPart:
+    """Any bus of a board on which nothing is connected."""
+
+    def any(self) -> int:
+        return 0
+
+    def readinto(self, *_: object) -> int:
+        return 0
+
+    def write(self, buf: bytes | bytearray) -> int | None:
+        return len(buf)
+
+    def writeto(self, addr: int, buf: bytes | bytearray) -> int | None:
+        raise OSError(19)
+
+    def readfrom_into(self, addr: int, buf: bytearray) -> None:
+        raise OSError(19)
+
+    def reset(self) -> bool:
+        return False
+
+    def writebyte(self, value: int) -> None:
+        raise OSError(19)
+
+    def read_u16(self) -> int:
+        raise OSError(19)
+
+
+class Board:
+    """A board whose time stands still until the test moves it with :meth:`run`.
+
+    Its millisecond ticks wrap at 2**30 and start just before that.
+    """
+
+    def __init__(self, store_dir: str, defaults: "dict[str, int] | None" = None) -> None:
+        self.uid = UID
+        self.store_dir = store_dir
+        self.defaults: dict[str, int] = defaults or {}
+        self.cause = 0
+        self.rs485 = Line()
+        self.dog = Wdt()
+        self._ms = (1 << 30) - 500
+        self._us = 0
+
+    def now_ms(self) -> int:
+        return self._ms & ((1 << 30) - 1)
+
+    def now_us(self) -> int:
+        return (self._ms * 1000) & ((1 << 30) - 1)
+
+    def ticks_diff(self, a: int, b: int) -> int:
+        return ((a - b + (1 << 29)) & ((1 << 30) - 1)) - (1 << 29)
+
+    async def sleep_ms(self, ms: int) -> None:
+        end = self._ms + ms
+        while self._ms < end:
+            await asyncio.sleep(0)
+
+    async def run(self, ms: int) -> None:
+        """Let ``ms`` of the board's time pass, 1 ms at a time, everyone having turns at each."""
+        for _ in range(ms):
+            self._ms += 1
+            for _ in range(6):
+                await asyncio.sleep(0)
+
+    def jump(self, ms: int) -> None:
+        """Time in which nobody had a turn."""
+        self._ms += ms
+
+    def line(self, baud: int) -> Line:
+        return self.rs485
+
+    def wdt(self, timeout_ms: int) -> Wdt:
+        return self.dog
+
+    def reset_cause(self) -> int:
+        return self.cause
+
+    def heap(self) -> "tuple[int, int]":
+        return 11, 22
+
+    def uart(self, part: str) -> NoPart:
+        return NoPart()
+
+    def i2c(self) -> NoPart:
+        return NoPart()
+
+    def onewire(self) -> NoPart:
+        return NoPart()
+
+    def adc(self, channel: str) -> NoPart:
+        return NoPart()
+
+
+class StubRole:
+    """A role whose values the test sets; ``takes_ms`` is how long a sample lasts."""
+
+    def __init__(self, board: Board, name: str = "water") -> None:
+        self.board = board
+        self.map = map_of_role(name)
+        self.values = [100] * len(self.map.points)
+        self.codes = bytearray(len(self.map.points))
+        self.takes_ms = 0
+        self.bits = 0
+        self.failed = 0
+        self.taken: list[int] = []
+        self.error: Exception | None = None
+
+    async def sample(self, quality: bytearray, raw: "list[int]") -> None:
+        self.taken.append(self.board._ms)
+        if self.error is not None:
+            raise self.error
+        for index in range(len(raw)):
+            quality[index] = self.codes[index]
+            raw[index] = self.values[index]
+        if self.takes_ms:
+            await self.board.sleep_ms(self.takes_ms)
+
+    async def run(self) -> None:
+        while True:
+            await self.board.sleep_ms(20)
+
+    def status(self) -> int:
+        return self.bits
+
+    def selftest(self) -> int:
+        return self.failed
+
+
+class ImageRole(StubRole):
+    """A camera with a picture of 500 bytes."""
+
+    def __init__(self, board: Board) -> None:
+        StubRole.__init__(self, board, "camera")
+        self.image = bytearray(1024)
+        for index in range(len(self.image)):
+            self.image[index] = (index * 7 + 1) & 0xFF
+        self.image_len = 500
+        self.image_number = 3
+        self.image_sha = bytes(range(32))
+
+
+def make_bank(name: str = "air") -> Bank:
+    """A bank of a role with nothing sampled yet."""
+    store = MemoryStore()
+    store.files["node.key"] = KEY
+    key = NodeKey(store)
+    board = Board("nowhere")
+    role = ImageRole(board) if name == "camera" else StubRole(board, name)
+    sample = SampleFrame(map_of_role(name), 1, UID, key)
+    sample.show_empty(0xFFFF, 0, 0, 0)
+    event_frame = EventFrame(1, UID, key)
+    event_frame.show(Events(), 0, 0)
+    return Bank(sample, event_frame, Config(store, {}), role)
+
+
+def stub_maker(roles: "list[StubRole]") -> "object":
+    """A ``make_role`` that keeps what it made in ``roles``."""
+
+    def make(name: str, board: Board, config: object, events: object) -> "Role":
+        role = ImageRole(board) if name == "camera" else StubRole(board, name)
+        roles.append(role)
+        return role
+
+    return make
+
+
+def framed(pdu: bytes, unit: int = 1) -> bytes:
+    """An RTU frame."""
+    body = bytes((unit,)) + pdu
+    crc = crc16(body)
+    return body + bytes((crc & 0xFF, crc >> 8))

@@ -1,0 +1,81 @@
+"""10,000 polls through the server task leave the heap as it was. Only MicroPython can tell."""
+
+import asyncio
+
+from firmware.node.serve import Server
+from protocols.wire.modbus import RtuServer
+from tests.firmware.fakes import heap
+from tests.firmware.node_fakes import framed, make_bank
+
+_POLLS = 10_000
+_WARM = 100
+
+
+class Line:
+    """Always has the next request; counts the answers and keeps none."""
+
+    def __init__(self) -> None:
+        self.request = framed(b"\x04\x00\x00\x00\x1c")
+        self.answers = 0
+        self.left = 0
+
+    async def receive(self, buf: bytearray) -> int:
+        while not self.left:
+            await asyncio.sleep(0)
+        self.left -= 1
+        buf[: len(self.request)] = self.request
+        return len(self.request)
+
+    def any(self) -> int:
+        return 0
+
+    def readinto(self, buf: bytearray, nbytes: int) -> int | None:
+        return 0
+
+    def write(self, buf: memoryview) -> int | None:
+        self.answers += 1
+        return len(buf)
+
+
+class Clock:
+    """A board of which the server needs the time only; it passes by sleeping."""
+
+    def __init__(self) -> None:
+        self.us = 0
+
+    def now_us(self) -> int:
+        return self.us & 0x3FFFFFFF
+
+    def ticks_diff(self, a: int, b: int) -> int:
+        return ((a - b + 0x20000000) & 0x3FFFFFFF) - 0x20000000
+
+    async def sleep_ms(self, ms: int) -> None:
+        self.us += 1000 * ms
+        await asyncio.sleep(0)
+
+
+def test_ten_thousand_polls_leave_the_heap_as_it_was() -> None:
+    clock = Clock()
+    line = Line()
+    rtu = RtuServer(1, make_bank(), {}, 9600, False, clock.ticks_diff)
+    server = Server(clock, line, rtu, 9600, lambda: None, lambda: None)  # type: ignore[arg-type]  # a clock has less than a board
+    figures = [0, 0]
+
+    async def polls(count: int) -> None:
+        line.left = count
+        want = line.answers + count
+        while line.answers < want:
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        task = asyncio.create_task(server.run())
+        await polls(_WARM)
+        figures[0] = heap()
+        figures[0] = heap()
+        await polls(_POLLS)
+        figures[1] = heap()
+        task.cancel()
+
+    asyncio.run(main())
+    assert server.polls == _WARM + _POLLS
+    assert figures[1] == figures[0]

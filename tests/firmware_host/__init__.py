@@ -1,0 +1,1 @@
+"""Tests of the node that need more than an interpreter: processes, ptys, signals, tracing."""
