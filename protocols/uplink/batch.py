@@ -375,9 +375,11 @@ def _decompress(frame: bytes, at: int, size: int) -> bytes:
     if not size < parameters.content_size <= size + _MAX_ARRAY_HEAD:
         expected = f"{size} and an array head, as lengths says"
         raise PeerError(TOO_LONG, "size of the zstd frame", at, expected, parameters.content_size)
-    decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
+    if parameters.window_size > _MAX_WINDOW:
+        limit = f"at most {_MAX_WINDOW} bytes"
+        raise PeerError(TOO_LONG, "window of the zstd frame", at, limit, parameters.window_size)
     try:
-        return decompressor.decompress(
+        return zstandard.ZstdDecompressor().decompress(
             frame, max_output_size=size + _MAX_ARRAY_HEAD, allow_extra_data=False
         )
     except zstandard.ZstdError as error:

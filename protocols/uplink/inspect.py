@@ -144,16 +144,18 @@ class Inspection:
             return
         yield from self._signature(message, header, base)
         yield from self._link(header, base)
+        plain = header.compression == COMPRESSION_NONE
         try:
             maps, records = unpack(message, header)
         except PeerError as error:
-            yield self._finding(error, base)
+            # Offsets before the payload can only be those of what came out of it.
+            inside = not plain and error.offset < message.payload_at
+            yield _in_pack(self._finding(error, 0 if inside else base), inside)
             return
         try:
             check_chain(header, records)
         except PeerError as error:
             yield self._finding(error, base)
-        plain = header.compression == COMPRESSION_NONE
         at = base + message.payload_at if plain else 0
         at += len(message.payload) - sum(header.lengths) if plain else _array_head(maps)
         counted = 0
@@ -281,13 +283,12 @@ class Inspection:
     ) -> Finding:
         # Offsets of a frame's own fields mean nothing in the input: the record's begin does.
         offset = base if whole else base + error.offset if error.offset >= 0 else -1
-        in_pack = "decompressed" in error.message
         return Finding(
             ERROR,
             error.code,
             error.message,
-            error.offset if in_pack else offset,
-            in_pack,
+            offset,
+            False,
             self.batches,
             record,
             seq,

@@ -12,7 +12,7 @@ from protocols.wire.hmac import HmacSha256
 from protocols.wire.sample import Header, decode, decode_events, read_header, verify
 
 from .record_read import decode_record
-from .record_types import EVENTS, SAMPLE, Decoded
+from .record_types import EVENTS, SAMPLE, Decoded, NodeEvent
 from .record_write import event_record, sample_record
 
 UID_BYTES: Final = 12
@@ -59,8 +59,13 @@ def check_proof(record: Decoded, node_keys: NodeKeyLookup) -> Header:
 def _compare(record: Decoded, proven: Decoded) -> None:
     if record.status != proven.status:
         raise _differs("status", proven.status, record.status)
-    if record.events != proven.events:
+    if _aligned(record.events) != _aligned(proven.events):
         raise _differs("events", _short(proven.events), _short(record.events))
+    # When the response came by the node's clock is the gateway's word, but the frame was made
+    # before it: an event cannot be later than the frame says.
+    if record.events and record.events[0].offset_ms > proven.events[0].offset_ms:
+        got = record.events[0].offset_ms
+        raise _differs("time of the events", f"{proven.events[0].offset_ms} ms or less", got)
     said = {value.name: value for value in record.values}
     for value in proven.values:
         if said.get(value.name) != value:
@@ -69,6 +74,11 @@ def _compare(record: Decoded, proven: Decoded) -> None:
         raise _differs("names of the values", _names(proven), _names(record))
     if record.failures != proven.failures:
         raise _differs("failed points", _short(proven.failures), _short(record.failures))
+
+
+def _aligned(events: tuple[NodeEvent, ...]) -> list[NodeEvent]:
+    """The events with their times counted from the first of them."""
+    return [event._replace(offset_ms=event.offset_ms - events[0].offset_ms) for event in events]
 
 
 def _differs(field: str, expected: object, got: object) -> PeerError:

@@ -40,6 +40,7 @@ CAUSES: Final = (
 MIN_WALL_MS: Final = (1 << 28) * 1000
 MAX_WALL_MS: Final = (1 << 48) - 1
 
+MAX_EXP10: Final = 9  # a value is raw * 10**exp10, exp10 from -9 to 9
 MAX_RECORD_BYTES: Final = 64 * 1024
 MAX_FRAME_BYTES: Final = 250  # 125 registers
 

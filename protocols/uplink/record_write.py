@@ -62,18 +62,24 @@ def event_record(
     frame: bytes,
     stamp: Stamp,
     after: int,
+    node_ms: int | None = None,
 ) -> Record:
     """The record of one event frame with its events numbered above ``after``.
 
-    The time of an event is its distance from the frame's own ``t_boot_ms``, which is taken as the
-    time of the response. LocalError(BAD_VALUE): the device id, the stamp or the frame's length.
+    The time of an event is given as its distance from the response. ``node_ms`` is the node's clock
+    (``t_boot_ms``, 32 bits) at the response, as well as the gateway knows it. Without it the
+    frame's own ``t_boot_ms`` is taken, which is too early by the frame's age: a node makes the
+    frame at the newest event, not when it is read. LocalError(BAD_VALUE): the device id, the stamp
+    or the frame's length.
     """
+    if node_ms is None:
+        node_ms = header.t_boot_ms
     maps = [_head(device_id, STATUS_NAME, header.status, EVENTS, stamp, [_frame(frame)])]
     for event in events:
         if event.number <= after:
             continue
         # Both wrap at 2**32 ms: the shorter way round is the distance.
-        offset = (event.t_boot_ms - header.t_boot_ms + _HALF) % _WRAP - _HALF
+        offset = (event.t_boot_ms - node_ms + _HALF) % _WRAP - _HALF
         maps.append(
             {
                 senml.NAME: EVENT_NAME,

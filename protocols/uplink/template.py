@@ -18,6 +18,7 @@ from protocols.wire.registers import FAULT, QUALITY_NAMES, TIMEOUT
 from . import cbor, senml
 from .fields import is_name, is_unit
 from .record_types import (
+    MAX_EXP10,
     MAX_RECORD_BYTES,
     PROFILE,
     QUALITY_SUFFIX,
@@ -28,7 +29,6 @@ from .record_types import (
 )
 from .record_write import check_device, check_stamp
 
-MAX_EXP10: Final = 9
 # A double's exact shortest form is needed only when its last byte is zero (see _base_time).
 _DOUBLE: Final = struct.Struct(">Bd")
 _U32_HEAD: Final = struct.Struct(">BI")

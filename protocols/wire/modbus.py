@@ -218,22 +218,21 @@ class RtuServer:
     def _first_length(self, fill: int) -> int:
         """Length of the valid frame at the start of the buffer; 0 if there is none.
 
-        A server that was asked is expected to answer, so that its data are not taken for frames
-        if their beginning happens to be one.
+        Bytes that both an answer and a request could begin with are taken for what is due. So
+        another server's data cannot be made to look like the next frame.
         """
         rx = self._rx
-        request = request_length(rx, fill)
-        other = rx[0] != self.unit_id and rx[0] != 0
-        answer = answer_length(rx, fill) if other and fill > 1 else 0
-        if self._asked == rx[0] and fill > 1 and self._asked_function == rx[1] & 0x7F:
-            if answer and crc16(rx, answer) == 0:
-                return answer
-            answer = 0
-        if request and crc16(rx, request) == 0:
-            return request
-        if answer and crc16(rx, answer) == 0:
-            return answer
-        return fill if fill >= _MIN_FRAME and crc16(rx, fill) == 0 else 0
+        if fill < _MIN_FRAME:
+            return 0
+        due = request_length(rx, fill)
+        other = answer_length(rx, fill)
+        if self._asked == rx[0] and self._asked_function == rx[1] & 0x7F:
+            due, other = other, due
+        if due and crc16(rx, due) == 0:
+            return due
+        if other and crc16(rx, other) == 0:
+            return other
+        return fill if crc16(rx, fill) == 0 else 0
 
     def _frame(self, length: int, answer: bool) -> int:
         """Deal with the valid frame ``rx[:length]``."""

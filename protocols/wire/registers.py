@@ -28,7 +28,7 @@ EVENT_ADDRESS = 0x0100
 IMAGE_INFO_ADDRESS = 0x0200
 IMAGE_WINDOW_ADDRESS = 0x0240
 CONFIG_ADDRESS = 0x0000
-COMMAND_ADDRESS = 0x00F0  # write COMMAND_RESTART; reads as 0
+COMMAND_ADDRESS = 0x00F0  # takes commands; reads as 0
 IMAGE_PAGE_ADDRESS = 0x00F1  # which part of the image the window shows; lost at a restart
 
 # The last image, while image_export is 1 (exception 02 otherwise).
@@ -268,7 +268,9 @@ SETTINGS = (
     Setting("frozen_count", 5, 2, 1000, "this many equal images in a row are tampering (frozen)"),
 )
 
-COMMAND_RESTART = 0x5A5A  # written to COMMAND_ADDRESS: answer first, then restart
+# Written to COMMAND_ADDRESS.
+COMMAND_RESTART = 0x5A5A  # answer first, then restart
+COMMAND_MEMORY = 0x4D45  # "ME": print the heap's figures on the console; changes nothing
 
 
 def setting_address(name: str) -> int:
