@@ -13,6 +13,7 @@ from micropython import const
 
 from protocols.wire.modbus import RtuServer
 from protocols.wire.registers import (
+    COMMAND_MEMORY,
     COMMAND_RESTART,
     EVENT_BOOT,
     EVENT_CONFIG,
@@ -28,7 +29,7 @@ from protocols.wire.registers import (
 )
 
 from . import selftest
-from .bank import COMMAND_MEMORY, Bank
+from .bank import Bank
 from .config import Config
 from .epoch import BootEpoch
 from .events import Events

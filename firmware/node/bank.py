@@ -9,12 +9,17 @@ from micropython import const
 
 from protocols.wire.registers import (
     COMMAND_ADDRESS,
+    COMMAND_MEMORY,
     COMMAND_RESTART,
     CONFIG_ADDRESS,
     EVENT_ADDRESS,
     EVENT_WORDS,
     IMAGE_INFO_ADDRESS,
+    IMAGE_INFO_WORDS,
+    IMAGE_PAGE_ADDRESS,
     IMAGE_WINDOW_ADDRESS,
+    IMAGE_WINDOW_BYTES,
+    IMAGE_WINDOW_WORDS,
     SAMPLE_ADDRESS,
     SETTINGS,
     setting_address,
@@ -30,14 +35,6 @@ if TYPE_CHECKING:
 _ILLEGAL_ADDRESS = const(2)
 _ILLEGAL_VALUE = const(3)
 
-# Holding register behind the command: which page of the image the window shows. Volatile.
-IMAGE_PAGE_ADDRESS = 0x00F1
-# Written to COMMAND_ADDRESS: print the heap's figures on the console ("ME"). Changes nothing.
-COMMAND_MEMORY = 0x4D45
-
-IMAGE_PAGE_BYTES = 240  # 120 registers: one answer holds a page
-_INFO_WORDS = const(22)
-_WINDOW_WORDS = const(120)
 _MAX_PAGE = const(273)  # of 65536 bytes, the longest image of the map
 
 
@@ -60,7 +57,7 @@ class Bank:
         self._sample_words = sample.map.words
         self._export = setting_address("image_export")
         self._has_image = hasattr(role, "image")
-        self._info = bytearray(2 * _INFO_WORDS)
+        self._info = bytearray(2 * IMAGE_INFO_WORDS)
 
     def read_input(self, address: int, count: int, out: bytearray, at: int) -> int:
         """Copy ``count`` input registers to ``out`` from byte ``at`` on; 0 or an exception code."""
@@ -72,10 +69,10 @@ class Bank:
         if EVENT_ADDRESS <= address and end <= EVENT_ADDRESS + EVENT_WORDS:
             return _copy(self.events.shown(), 2 * (address - EVENT_ADDRESS), 2 * count, out, at)
         if self._has_image and self.config.value(self._export):
-            if IMAGE_INFO_ADDRESS <= address and end <= IMAGE_INFO_ADDRESS + _INFO_WORDS:
+            if IMAGE_INFO_ADDRESS <= address and end <= IMAGE_INFO_ADDRESS + IMAGE_INFO_WORDS:
                 self._fill_info()
                 return _copy(self._info, 2 * (address - IMAGE_INFO_ADDRESS), 2 * count, out, at)
-            if IMAGE_WINDOW_ADDRESS <= address and end <= IMAGE_WINDOW_ADDRESS + _WINDOW_WORDS:
+            if IMAGE_WINDOW_ADDRESS <= address and end <= IMAGE_WINDOW_ADDRESS + IMAGE_WINDOW_WORDS:
                 return self._read_window(2 * (address - IMAGE_WINDOW_ADDRESS), 2 * count, out, at)
         return _ILLEGAL_ADDRESS
 
@@ -129,12 +126,12 @@ class Bank:
         sha = getattr(role, "image_sha")  # noqa: B009
         for index in range(32):
             info[8 + index] = sha[index]
-        _put_u32(info, 40, self.page * IMAGE_PAGE_BYTES)
+        _put_u32(info, 40, self.page * IMAGE_WINDOW_BYTES)
 
     def _read_window(self, start: int, length: int, out: bytearray, at: int) -> int:
         image = getattr(self.role, "image")  # noqa: B009  # only the camera has it
         end = getattr(self.role, "image_len")  # noqa: B009
-        start += self.page * IMAGE_PAGE_BYTES
+        start += self.page * IMAGE_WINDOW_BYTES
         for index in range(length):
             out[at + index] = image[start + index] if start + index < end else 0
         return 0

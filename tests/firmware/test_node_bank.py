@@ -1,12 +1,14 @@
 """The register bank: addresses, commands, the image switch, and no heap per poll."""
 
-from firmware.node.bank import COMMAND_MEMORY, IMAGE_PAGE_ADDRESS, Bank
+from firmware.node.bank import Bank
 from protocols.wire.registers import (
     COMMAND_ADDRESS,
+    COMMAND_MEMORY,
     COMMAND_RESTART,
     EVENT_ADDRESS,
     EVENT_WORDS,
     IMAGE_INFO_ADDRESS,
+    IMAGE_PAGE_ADDRESS,
     IMAGE_WINDOW_ADDRESS,
     SETTINGS,
     setting_address,

@@ -19,8 +19,6 @@ from protocols.wire import registers
 from protocols.wire.sample import Sample, decode
 from tests.firmware_host.node_process import KEY, ROOT, UID, Cable, NodeProcess, raw_fd, until
 
-COMMAND_MEMORY = 0x4D45
-
 
 @pytest.fixture
 def cable() -> Iterator[Cable]:
@@ -55,7 +53,7 @@ def read(master: ModbusSerialClient, role: str = "air") -> tuple[bytes, Sample]:
 
 
 def memory(node: NodeProcess, master: ModbusSerialClient) -> dict[str, int]:
-    answer = master.write_register(registers.COMMAND_ADDRESS, COMMAND_MEMORY)
+    answer = master.write_register(registers.COMMAND_ADDRESS, registers.COMMAND_MEMORY)
     assert not answer.isError(), answer
     return node.line_with("mem_alloc")
 

@@ -1,0 +1,1 @@
+"""The gateway: polls nodes, keeps and signs what they measured, delivers it, checks receipts."""

@@ -1,0 +1,209 @@
+"""The gateway agent: pollers, outbox, uplink and status in one task group.
+
+``GatewayAgent(config, clock, counters)`` opens nothing but key files; :meth:`GatewayAgent.run`
+works until :meth:`GatewayAgent.request_stop`, and ends by itself only with StoreFailed: then the
+process must exit (EXIT_STORE_FAILED) and a new one recovers from what is on the medium.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Final
+
+from .clock import Clock
+from .config import Config
+from .counters import Counters
+from .field.poller import Field
+from .keys import load_private, load_public
+from .status import serve_status
+from .store.errors import StoreFailed, StoreFull
+from .store.outbox import Outbox
+from .store.writer import WITNESS_MS, OutboxWriter
+from .uplink.mqtt import Uplink
+
+log = logging.getLogger(__name__)
+
+# A clean stop takes at most the sum: 8.5 s, plus the commit under way.
+LAST_POLL_S: Final = 3.0  # to commit what the pollers hold
+DRAIN_S: Final = 3.0  # to deliver what is not delivered yet
+HANG_UP_S: Final = 2.5  # to say goodbye to the broker
+FULL_RETRY_S: Final = 2.0  # between attempts to open an outbox that has no room
+
+
+class GatewayAgent:
+    """One gateway. ``run`` once."""
+
+    def __init__(self, config: Config, clock: Clock, counters: Counters) -> None:
+        """KeyFileError if a signing key cannot be used."""
+        self._config = config
+        self._clock = clock
+        self._counters = counters
+        self._key = load_private(config.gateway.key)
+        self._collector_key = None
+        if config.uplink.receipt == "signed":
+            assert config.uplink.collector_key is not None  # config.load has seen to it
+            self._collector_key = load_public(config.uplink.collector_key)
+        self._stop = asyncio.Event()
+        self._started_ms = clock.boot_ms()
+        self._outbox: OutboxWriter | None = None
+        self._field: Field | None = None
+        self._uplink: Uplink | None = None
+        self._waiting_for = ""  # why the outbox is not open yet
+        self.running = asyncio.Event()  # set when everything has been started
+
+    def request_stop(self) -> None:
+        """Stop cleanly, within 10 s; from the loop's own thread (a signal handler, say)."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Work until stopped.
+
+        ConfigError: a node key or a profile cannot be used. StoreBusy: another agent has the state
+        directory. StoreFailed: the medium failed.
+        """
+        config = self._config
+        store = await self._open()
+        if store is None:
+            return
+        outbox = OutboxWriter(store, config.gateway.id, self._clock, self._counters)
+        outbox.start()
+        failure: StoreFailed | None = None
+        try:
+            self._field = Field(config, self._clock, outbox, store.marks(), self._counters)
+            self._outbox = outbox
+            self._uplink = Uplink(
+                config.uplink,
+                config.gateway.id,
+                self._key,
+                self._collector_key,
+                outbox,
+                self._counters,
+            )
+            async with serve_status(config.gateway.state_dir, self.snapshot):
+                await self._work(outbox, self._field, self._uplink)
+        except* StoreFailed as failures:
+            failure = _leaf(failures)  # raised below: raised here, it would be in a group again
+        finally:
+            await outbox.close()
+        if failure is not None:
+            raise failure
+
+    async def _open(self) -> Outbox | None:
+        """The outbox; waits while there is no room for its repair. None if stopped meanwhile."""
+        config = self._config
+        while not self._stop.is_set():
+            try:
+                return await asyncio.to_thread(
+                    Outbox.open,
+                    config.gateway.state_dir,
+                    config.gateway.id,
+                    self._clock,
+                    self._counters,
+                    config.outbox.max_bytes,
+                    WITNESS_MS,
+                )
+            except StoreFull as error:
+                self._waiting_for = str(error)
+                log.error("the outbox cannot be opened, trying again: %s", error)
+                await _within(FULL_RETRY_S, self._stop.wait())
+        return None
+
+    async def _work(self, outbox: OutboxWriter, field: Field, uplink: Uplink) -> None:
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(outbox.watch(), name="outbox")
+            sending = group.create_task(uplink.run(), name="uplink")
+            polling = group.create_task(self._poll(field), name="field")
+            self.running.set()
+            await self._stop.wait()
+            log.info("stopping")
+            polling.cancel()
+            await _within(LAST_POLL_S, _ended(polling))
+            if not await _within(DRAIN_S if uplink.connected else 0, uplink.drain()):
+                depth = outbox.stats.depth
+                log.info("%d records stay in the outbox for the next start", depth)
+            watch.cancel()
+            sending.cancel()
+            await _within(HANG_UP_S, _ended(sending))
+            # What still waits for space is told that it will not get it.
+            await outbox.close()
+
+    async def _poll(self, field: Field) -> None:
+        try:
+            await field.run()
+        except StoreFull as error:
+            if not self._stop.is_set():
+                raise
+            log.warning("what was polled last is given up: %s", error)
+
+    def snapshot(self) -> dict[str, object]:
+        """Everything ``status`` shows, as plain JSON values. Ages in ms, times as the names say."""
+        now = self._clock.boot_ms()
+        config = self._config
+        result: dict[str, object] = {
+            "gateway": config.gateway.id,
+            "running_ms": now - self._started_ms,
+            "nodes": [] if self._field is None else _nodes(self._field, now),
+            "counters": self._counters.as_dict(),
+        }
+        if self._outbox is not None:
+            result["outbox"] = {
+                **self._outbox.stats._asdict(),
+                "full": self._outbox.full_reason,
+            }
+        if self._uplink is not None:
+            result["uplink"] = {
+                "broker": f"{config.uplink.host}:{config.uplink.port}",
+                "connected": self._uplink.connected,
+                "problem": self._uplink.problem,
+                "receipt": config.uplink.receipt,
+            }
+        if self._waiting_for and self._outbox is None:
+            result["waiting_for"] = self._waiting_for
+        return result
+
+
+def _nodes(field: Field, now: int) -> list[dict[str, object]]:
+    return [
+        {
+            "id": view.device_id,
+            "name": view.name,
+            "bus": view.bus,
+            "unit": view.unit,
+            "kind": view.kind,
+            "role": view.role,
+            "auth": view.auth,
+            "state": view.state,
+            "values": [
+                {"name": name, "unit": unit, "value": value} for name, unit, value in view.values
+            ],
+            "age_ms": None if view.last_ms is None else now - view.last_ms,
+            "polls": view.polls,
+            "errors": view.errors,
+            "skipped": view.skipped,
+            "problem": view.problem,
+        }
+        for view in field.views()
+    ]
+
+
+async def _within(seconds: float, work: Coroutine[object, object, object]) -> bool:
+    """Whether ``work`` came to its end in time; if not, it is cancelled."""
+    try:
+        async with asyncio.timeout(seconds):
+            await work
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _ended(task: "asyncio.Task[object]") -> None:
+    """Wait for a task that was cancelled; what it raised is its group's business."""
+    await asyncio.wait({task})
+
+
+def _leaf(errors: BaseExceptionGroup[StoreFailed]) -> StoreFailed:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, StoreFailed)
+    return error

@@ -1,0 +1,137 @@
+"""``tianfu-gateway``: the command line of gateway and collector.
+
+Commands are imported when they are called, so that each starts as fast as its own needs allow.
+Further ones come through the entry point group ``tianfu_gateway.commands``: a plain function with
+typer's annotations, or a ``typer.Typer``.
+
+Exit status everywhere: 0 good, 1 failed or not good, 2 wrong usage, configuration or key file.
+"""
+
+import importlib
+import importlib.metadata
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+GROUP: Final = "tianfu_gateway.commands"
+BUILT_IN: Final = {
+    "run": "gateway_agent.cli.run:run",
+    "check": "gateway_agent.cli.check:check",
+    "status": "gateway_agent.cli.status:status",
+    "discover": "gateway_agent.cli.discover:discover",
+    "verify": "gateway_agent.cli.verify:verify",
+    "collect": "gateway_agent.cli.collect:collect",
+    "keygen": "gateway_agent.cli.keygen:app",
+}
+
+
+class LazyGroup(TyperGroup):
+    """Finds a command by name, imports it, and turns what users can mend into one message."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override] # a subclass
+        """Names in the order of a gateway's life, then what others have added."""
+        return [*BUILT_IN, *sorted(_added())]
+
+    def get_command(  # type: ignore[override] # a subclass
+        self, ctx: typer.Context, cmd_name: str
+    ) -> TyperCommand | TyperGroup | None:
+        """The command, imported now; None if there is none of this name."""
+        if cmd_name in BUILT_IN:
+            module, _, name = BUILT_IN[cmd_name].partition(":")
+            target = getattr(importlib.import_module(module), name)
+        else:
+            point = _added().get(cmd_name)
+            if point is None:
+                return None
+            try:
+                target = point.load()
+            except ImportError as error:
+                target = _unavailable(cmd_name, error)
+        command = typer.main.get_command(_as_app(cmd_name, target))
+        assert isinstance(command, (TyperCommand, TyperGroup))
+        command.name = cmd_name
+        return command
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override] # as the base has it
+        """Run; what a user can mend is told in one message, without a traceback."""
+        from gateway_agent.keys import KeyFileError
+        from gateway_agent.status import StatusError
+        from gateway_agent.store.errors import StoreBusy
+        from gateway_agent.tables import ConfigError
+
+        try:
+            return super().invoke(ctx)
+        except (ConfigError, KeyFileError) as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(2) from error
+        except (StatusError, StoreBusy) as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(1) from error
+
+
+def _added() -> dict[str, importlib.metadata.EntryPoint]:
+    points = importlib.metadata.entry_points(group=GROUP)
+    return {point.name: point for point in points if point.name not in BUILT_IN}
+
+
+def _unavailable(name: str, error: ImportError) -> Callable[[], None]:
+    """A command that says why it is none: an optional part is not installed, say."""
+    reason = f"not available here: {error}"
+
+    def command() -> None:
+        typer.echo(f"{name}: {reason}; is the part it comes from installed?", err=True)
+        raise typer.Exit(1)
+
+    command.__doc__ = f"({reason})"
+    return command
+
+
+def _as_app(name: str, target: Callable[..., object] | typer.Typer) -> typer.Typer:
+    if isinstance(target, typer.Typer):
+        return target
+    single = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    single.command(name)(target)
+    return single
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    name="tianfu-gateway",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(importlib.metadata.version("tianfu-edge"))
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Say more; twice for everything.")
+    ] = 0,
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_version, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Read sensors, sign what they say, deliver it, and account for every reading.
+
+    A gateway in three steps: `keygen gateway --out gateway.pem`, `check --config gateway.toml`,
+    `run --config gateway.toml`. Each command's --help has an example.
+    """
+    import logging
+
+    levels = (logging.WARNING, logging.INFO, logging.DEBUG)
+    logging.basicConfig(
+        level=levels[min(verbose, 2)], format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )

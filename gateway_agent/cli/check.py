@@ -1,0 +1,162 @@
+"""``tianfu-gateway check``: is the configuration right, and does the plan fit the buses."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gateway_agent.config import Bus, Config, load
+from gateway_agent.field.node import load_node_key
+from gateway_agent.field.planner import BusPlan, Read, node_reads, plan_bus
+from gateway_agent.field.profile import load_profile
+from gateway_agent.tables import ConfigError, Problem
+from protocols.wire.registers import map_of_role
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Outcome of a check: no plans where there are problems."""
+
+    plans: list[BusPlan]
+    problems: list[Problem]
+
+
+def check_config(path: Path) -> Checked:
+    """Load the configuration and everything it names; nothing on a bus is opened."""
+    try:
+        config = load(path)
+    except ConfigError as error:
+        return Checked([], list(error.problems))
+    problems: list[Problem] = []
+    _check_files(config, path, problems)
+    plans = [plan_bus(bus, _reads(bus, problems)) for bus in config.bus]
+    return Checked([] if problems else plans, problems)
+
+
+def _reads(bus: Bus, problems: list[Problem]) -> list[tuple[Read, ...]]:
+    reads: list[tuple[Read, ...]] = []
+    for device in bus.device:
+        own: tuple[Read, ...] = ()
+        try:
+            if device.kind == "node":
+                assert device.key is not None
+                assert device.role is not None
+                own = node_reads(map_of_role(device.role))
+                load_node_key(device.key)
+            else:
+                assert device.profile is not None
+                own = load_profile(device.profile).reads(bus.gap_words)
+        except ConfigError as error:
+            problems += error.problems
+        reads.append(own)
+    return reads
+
+
+def _check_files(config: Config, path: Path, problems: list[Problem]) -> None:
+    uplink = config.uplink
+    files: list[tuple[str, Path | None, str]] = [
+        ("gateway.key", config.gateway.key, "make it with `tianfu-gateway keygen`"),
+        ("uplink.collector_key", uplink.collector_key, "copy it from the collector"),
+        ("uplink.password_file", uplink.password_file, "write the password into it, mode 0600"),
+    ]
+    if uplink.tls is not None:
+        files += [
+            (f"uplink.tls.{name}", getattr(uplink.tls, name), "copy the file there")
+            for name in ("ca", "cert", "key")
+        ]
+    for key, file, remedy in files:
+        if file is not None and not file.is_file():
+            problems.append(Problem(str(path), key, f'"{file}"', "an existing file", remedy))
+
+
+def _plan_dict(plan: BusPlan) -> dict[str, object]:
+    return {
+        "bus": plan.bus.name,
+        "type": plan.bus.type,
+        "port": plan.bus.where,
+        "cycle_ms": round(plan.cycle_ms, 2),
+        "share": round(plan.share, 4),
+        "warnings": list(plan.warnings),
+        "devices": [
+            {
+                "name": item.device.name,
+                "unit": item.device.unit,
+                "kind": item.device.kind,
+                "period_ms": item.device.period_ms,
+                "poll_ms": round(item.poll_ms, 2),
+                "share": round(item.share, 4),
+                "reads": [read._asdict() for read in item.reads],
+            }
+            for item in plan.devices
+        ],
+    }
+
+
+def _table(plan: BusPlan) -> Table:
+    bus = plan.bus
+    line = "" if bus.type == "tcp" else f", {bus.baudrate} 8{bus.parity}{bus.stopbits}"
+    table = Table(
+        title=f"bus {bus.name}: {bus.type} on {bus.where}{line}", title_justify="left",
+        caption=f"one round {plan.cycle_ms:.1f} ms, {plan.share:.1%} of the bus's time",
+        caption_justify="left",
+    )  # fmt: skip
+    for name in ("device", "unit", "kind", "reads (function: first + registers)"):
+        table.add_column(name)
+    for name in ("period", "one poll", "share"):
+        table.add_column(name, justify="right")
+    for item in plan.devices:
+        device = item.device
+        reads = ", ".join(f"{r.function}: {r.address} + {r.words}" for r in item.reads)
+        kind = f"{device.kind} {device.role or Path(device.profile or '').name}"
+        table.add_row(
+            device.name,
+            str(device.unit),
+            kind,
+            reads,
+            f"{device.period_ms} ms",
+            f"{item.poll_ms:.1f} ms",
+            f"{item.share:.1%}",
+        )
+    return table
+
+
+def check(
+    config: Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")],
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Check a configuration and show the planned bus schedule. Opens no port.
+
+    Exit status 0: usable (warnings may be shown), 1: it is not.
+    """
+    checked = check_config(config)
+    if json_output:
+        result = {
+            "ok": not checked.problems,
+            "problems": [
+                {
+                    "file": item.file,
+                    "key": item.key,
+                    "value": item.value,
+                    "expected": item.expected,
+                    "remedy": item.remedy,
+                }
+                for item in checked.problems
+            ],
+            "buses": [_plan_dict(plan) for plan in checked.plans],
+        }
+        typer.echo(json.dumps(result))
+    else:
+        console = Console()
+        for plan in checked.plans:
+            console.print(_table(plan))
+            for warning in plan.warnings:
+                console.print(f"warning: {warning}", style="yellow", markup=False)
+        if checked.problems:
+            typer.echo(str(ConfigError(checked.problems)), err=True)
+        else:
+            typer.echo(f"{config}: good")
+    raise typer.Exit(1 if checked.problems else 0)

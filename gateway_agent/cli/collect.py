@@ -1,0 +1,43 @@
+"""``tianfu-gateway collect``: the collector, until it is told to stop."""
+
+import asyncio
+import logging
+import signal
+import sqlite3
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway_agent.collector.config import Config, load
+from gateway_agent.collector.service import run_collector
+
+log = logging.getLogger(__name__)
+
+
+def collect(
+    config: Annotated[
+        Path, typer.Option("--config", "-c", help="The configuration file.", show_default=False)
+    ],
+) -> None:
+    """Verify batches, write them to the database, and return signed receipts.
+
+    Example: tianfu-gateway collect --config collector.toml
+
+    Prints one line when it is ready. Stops on SIGTERM or SIGINT.
+    """
+    loaded = load(config)
+    try:
+        asyncio.run(_serve(loaded))
+    except sqlite3.Error as error:
+        typer.echo(f"{loaded.collector.database}: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+async def _serve(config: Config) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    where = f"{config.broker.host}:{config.broker.port}"
+    await run_collector(config, stop, lambda: typer.echo(f"collecting from {where}"))

@@ -1,0 +1,165 @@
+"""``tianfu-gateway discover``: who is on this port."""
+
+import asyncio
+import json
+from typing import Annotated, Literal
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from gateway_agent.config import Bus
+from gateway_agent.counters import Counters
+from gateway_agent.field.discovery import SILENT, Found, config_block, scan
+from gateway_agent.field.master import BusDownError
+
+
+def bus_of(
+    port: str, baudrate: int, parity: str, stopbits: int, timeout_ms: int, over_tcp: bool
+) -> Bus:
+    """The bus to scan: a serial port's path, or ``host:port`` of a TCP device.
+
+    typer.BadParameter says which argument cannot be used.
+    """
+    fields: dict[str, object] = {
+        "name": "bus-1",
+        "type": "rtu",
+        "port": port,
+        "baudrate": baudrate,
+        "parity": parity,
+        "stopbits": stopbits,
+        "timeout_ms": timeout_ms,
+        "turnaround_ms": 0,
+        "device": (),
+    }
+    host, colon, number = port.rpartition(":")
+    if colon and number.isdecimal() and not port.startswith("/"):
+        kind: Literal["tcp", "rtu-over-tcp"] = "rtu-over-tcp" if over_tcp else "tcp"
+        fields |= {"type": kind, "host": host, "port": int(number)}
+    try:
+        return msgspec.convert(fields, Bus)
+    except msgspec.ValidationError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def parse_bauds(text: str) -> list[int]:
+    """``9600,19200`` as numbers; typer.BadParameter for anything else."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"expected line speeds separated by commas, got {text!r}; write for instance 9600,19200"
+        ) from error
+
+
+async def _scan_all(
+    buses: list[Bus],
+    first: int,
+    last: int,
+    nodes_only: bool,
+    counters: Counters,
+    progress: Progress,
+) -> list[Found]:
+    found: list[Found] = []
+    task = progress.add_task("scanning", total=len(buses) * (last - first + 1))
+    for bus in buses:
+        async for item in scan(bus, range(first, last + 1), counters, nodes_only):
+            speed = "" if bus.type == "tcp" else f" at {bus.baudrate} baud"
+            progress.update(
+                task, advance=1, description=f"address {item.unit}{speed}, {len(found)} found"
+            )
+            if item.kind != SILENT:
+                found.append(item)
+    return found
+
+
+def discover(
+    port: Annotated[str, typer.Argument(help="Serial port, or host:port.")],
+    bauds: Annotated[str, typer.Option(help="Line speeds to try, separated by commas.")] = "9600",
+    parity: Annotated[str, typer.Option(help="N, E or O.")] = "N",
+    stopbits: Annotated[int, typer.Option(help="1 or 2.")] = 1,
+    first: Annotated[int, typer.Option("--from", min=1, max=247, help="First address.")] = 1,
+    last: Annotated[int, typer.Option("--to", min=1, max=247, help="Last address.")] = 247,
+    timeout_ms: Annotated[int, typer.Option(help="How long to wait for an answer.")] = 200,
+    rtu_over_tcp: Annotated[
+        bool, typer.Option(help="host:port is a serial server, not a Modbus TCP device.")
+    ] = False,
+    nodes_only: Annotated[
+        bool, typer.Option(help="Skip the second question that finds third-party devices.")
+    ] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Ask every address of a port who it is, and print a configuration block for what answers.
+
+    The agent must not be running on the port. Exit status 0: something answered, 1: nothing did
+    or the port cannot be used.
+    """
+    if first > last:
+        raise typer.BadParameter(f"--from {first} is above --to {last}")
+    speeds = parse_bauds(bauds)
+    buses = [bus_of(port, speed, parity, stopbits, timeout_ms, rtu_over_tcp) for speed in speeds]
+    if buses[0].type == "tcp":
+        del buses[1:]  # a TCP device has no line speed
+    counters = Counters()
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        try:
+            found = asyncio.run(_scan_all(buses, first, last, nodes_only, counters, progress))
+        except BusDownError as error:
+            typer.echo(f"{error.detail}; is the path right, and does no agent use it?", err=True)
+            raise typer.Exit(1) from error
+    blocks = [
+        config_block(bus, [item for item in found if item.baudrate == bus.baudrate])
+        for bus in buses
+        if any(item.baudrate == bus.baudrate for item in found)
+    ]
+    if json_output:
+        result = {
+            "found": [
+                {
+                    "unit": item.unit,
+                    "baudrate": item.baudrate,
+                    "kind": item.kind,
+                    "role": item.role,
+                    "uid": item.uid,
+                    "map": item.map,
+                    "identification": item.named(),
+                    "detail": item.detail,
+                }
+                for item in found
+            ],
+            "late_replies": counters.late_replies,
+            "config": blocks,
+        }
+        typer.echo(json.dumps(result))
+    else:
+        _show(found, blocks, counters)
+    raise typer.Exit(0 if found else 1)
+
+
+def _show(found: list[Found], blocks: list[str], counters: Counters) -> None:
+    table = Table(title=f"{len(found)} found", title_justify="left")
+    for name in ("address", "baud", "what", "role", "unique id", "detail"):
+        table.add_column(name)
+    for item in found:
+        about = ", ".join(item.named().values())
+        table.add_row(
+            str(item.unit),
+            str(item.baudrate),
+            item.kind,
+            item.role,
+            item.uid,
+            f"{item.detail}{': ' if about else ''}{about}",
+        )
+    if found:
+        Console().print(table)
+    else:
+        typer.echo("nothing answered; check wiring, power, speed and parity", err=True)
+    if counters.late_replies:
+        typer.echo(
+            f"{counters.late_replies} answers came late: try again with a longer --timeout-ms",
+            err=True,
+        )
+    for block in blocks:
+        typer.echo("\n" + block)

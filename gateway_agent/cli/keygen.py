@@ -1,0 +1,73 @@
+"""``tianfu-gateway keygen``: keys for gateways, collectors and nodes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway_agent.keys import (
+    MAX_KEY_ID,
+    fingerprint,
+    generate_node_key,
+    generate_signing_key,
+    public_path,
+)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Make keys: files only their owner can read, never overwritten.",
+)
+
+Out = Annotated[
+    Path, typer.Option("--out", "-o", help="The private file to make.", show_default=False)
+]
+
+
+@app.command("gateway")
+def gateway(out: Out) -> None:
+    """A gateway's signing key, and its public half beside it for the collector.
+
+    Example: tianfu-gateway keygen gateway --out keys/gateway.pem
+    """
+    _signing(out, "give this file to the collector: [[gateway]] keys")
+
+
+@app.command("collector")
+def collector(out: Out) -> None:
+    """A collector's key for receipts, and its public half beside it for the gateways.
+
+    Example: tianfu-gateway keygen collector --out keys/collector.pem
+    """
+    _signing(out, "give this file to the gateways: [uplink] collector_key")
+
+
+@app.command("node")
+def node(
+    out: Out,
+    key_id: Annotated[
+        int, typer.Option(min=1, max=MAX_KEY_ID, help="Rises when a node gets a new key.")
+    ] = 1,
+    uid: Annotated[
+        str, typer.Option(help="The node's unique id, 24 hex digits: shows what to configure.")
+    ] = "",
+) -> None:
+    """A node's own key; the same file goes to the node, the gateway and (optional) the collector.
+
+    Example: tianfu-gateway keygen node --uid 0102030405060708090a0b0c --out keys/air-01.json
+    """
+    uid = uid.lower()
+    if uid and (len(uid) != 24 or not set(uid) <= set("0123456789abcdef")):
+        raise typer.BadParameter(f"expected 24 hex digits, got {uid!r}", param_hint="--uid")
+    generate_node_key(out, key_id)
+    typer.echo(f"node key {key_id}: {out} (secret)")
+    if uid:
+        typer.echo(f'for the gateway\'s [[bus.device]]:\nuid = "{uid}"\nkey = "{out}"')
+
+
+def _signing(out: Path, use: str) -> None:
+    key = generate_signing_key(out)
+    typer.echo(f"private key: {out} (secret)")
+    typer.echo(f"public key:  {public_path(out)}; {use}")
+    typer.echo(f"key id:      {fingerprint(key.public_key())}")

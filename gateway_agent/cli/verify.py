@@ -1,0 +1,128 @@
+"""``tianfu-gateway verify``: check batches offline, with nothing but public keys."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from gateway_agent.keys import load_node_key, load_public
+from protocols.uplink.cose import key_id
+from protocols.uplink.inspect import ERROR, Finding, Inspection
+from protocols.uplink.proof import NodeKeyLookup
+from protocols.wire.hmac import HmacSha256
+
+MAX_INPUT_BYTES: Final = 256 << 20
+
+
+def verify(
+    file: Annotated[str, typer.Argument(help="A file of batches, or - for standard input.")],
+    key: Annotated[
+        list[Path] | None,
+        typer.Option("--key", "-k", help="A gateway's public key; may be given more than once."),
+    ] = None,
+    node_key: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="UID=FILE", help="A node's key, to verify its tags too; may be repeated."
+        ),
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Verify signatures, chain and contents of batches; say what is wrong and at which byte.
+
+    Example: tianfu-gateway verify batch.cose --key keys/gateway.pem.pub
+
+    Exit status 0: everything in the file is as it was signed, 1: it is not, or without --key
+    nobody can say.
+    """
+    keys = {key_id(public): public for public in map(load_public, key or [])}
+
+    def lookup(_: str, kid: bytes) -> Ed25519PublicKey | None:
+        return keys.get(kid)
+
+    data = _read(file)
+    inspection = Inspection(lookup if keys else None, _node_keys(node_key or []))
+    findings = list(inspection.run(data))
+    good = not inspection.errors and inspection.signatures == inspection.batches > 0
+    if json_output:
+        typer.echo(json.dumps(_result(inspection, findings, good)))
+    else:
+        for finding in findings:
+            typer.echo(f"{finding.severity}: {finding}", err=finding.severity == ERROR)
+        tags = f", {inspection.tags} node tags" if node_key else ""
+        verdict = "good" if good else "NOT GOOD" if inspection.errors else "NOT VERIFIED"
+        typer.echo(
+            f"{verdict}: {inspection.batches} batches, {inspection.signatures} signatures"
+            f" verified{tags}, {inspection.records} records, {inspection.readings} readings,"
+            f" {inspection.gaps} gaps, {inspection.errors} errors"
+        )
+    raise typer.Exit(0 if good else 1)
+
+
+def _read(file: str) -> bytes:
+    try:
+        if file == "-":
+            data = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
+        else:
+            with Path(file).open("rb") as source:
+                data = source.read(MAX_INPUT_BYTES + 1)
+    except OSError as error:
+        raise typer.BadParameter(f"{file}: {error.strerror}", param_hint="FILE") from error
+    if len(data) > MAX_INPUT_BYTES:
+        raise typer.BadParameter(
+            f"{file}: expected at most {MAX_INPUT_BYTES} bytes; split it", param_hint="FILE"
+        )
+    return data
+
+
+def _node_keys(arguments: Sequence[str]) -> NodeKeyLookup | None:
+    nodes: dict[tuple[bytes, int], HmacSha256] = {}
+    for argument in arguments:
+        uid, _, name = argument.partition("=")
+        try:
+            raw = bytes.fromhex(uid)
+        except ValueError:
+            raw = b""
+        if len(raw) != 12 or not name:
+            raise typer.BadParameter(
+                f"expected UID=FILE with a unique id of 24 hex digits, got {argument!r}",
+                param_hint="--node-key",
+            )
+        number, secret = load_node_key(Path(name))
+        nodes[raw, number] = HmacSha256(secret)
+    return (lambda uid, number: nodes.get((uid, number))) if nodes else None
+
+
+def _result(inspection: Inspection, findings: Sequence[Finding], good: bool) -> dict[str, object]:
+    return {
+        "good": good,
+        "batches": inspection.batches,
+        "signatures": inspection.signatures,
+        "node_tags": inspection.tags,
+        "records": inspection.records,
+        "readings": inspection.readings,
+        "gaps": inspection.gaps,
+        "errors": inspection.errors,
+        "findings": [
+            {
+                "severity": finding.severity,
+                "batch": finding.batch,
+                "record": finding.record,
+                "seq": finding.seq,
+                "offset": finding.offset,
+                "in_pack": finding.in_pack,
+                "message": finding.message,
+                "expected": _plain(finding.expected),
+                "got": _plain(finding.got),
+            }
+            for finding in findings
+        ],
+    }
+
+
+def _plain(value: object) -> object:
+    return value if value is None or isinstance(value, (int, str)) else str(value)

@@ -1,0 +1,1 @@
+"""The receiving end: verify, commit, and only then sign a receipt."""

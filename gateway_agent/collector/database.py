@@ -1,0 +1,320 @@
+"""The collector's SQLite database: what was verified, once, and how far each stream has come.
+
+::
+
+    streams   gateway, stream -> contiguous_to, head          what a receipt says
+    batches   stream_id, first, last, head, anchor of the boot
+    records   stream_id, seq -> device, kind, time, clock, auth, boot_epoch, sample_seq, status
+    readings  stream_id, seq, point_id -> value               (stream_id, seq) is one record
+    points    device, name, unit                              the names behind point_id
+    failures  stream_id, seq, name -> quality                 points without a reading, and why
+    events    stream_id, seq, number -> name, arg, time_ms
+    gaps      stream_id, seq -> device, cause, boot_epoch, first, last, detail
+    refused   stream_id, seq -> data, reason                  signed by the gateway, and yet wrong
+    counters  name -> value                                   see Counts in :mod:`.intake`
+
+Times are Unix milliseconds, NULL while nobody knows: a record taken before the gateway's clock was
+set gets its time as soon as a batch of the same boot brings an anchor. The view ``measurements``
+joins readings, points and records for people. The primary keys make a second effect of the same
+record impossible, whatever the code above does.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from protocols.uplink.batch import BatchHeader
+from protocols.uplink.record import CLOCK_NAMES, KIND_NAMES, Decoded
+
+APPLICATION_ID: Final = 0x5446_434F  # "TFCO"
+SCHEMA_VERSION: Final = 1
+
+_SCHEMA: Final = """
+CREATE TABLE streams (
+    id INTEGER PRIMARY KEY, gateway TEXT NOT NULL, stream INTEGER NOT NULL,
+    contiguous_to INTEGER NOT NULL, head BLOB NOT NULL, UNIQUE (gateway, stream));
+CREATE TABLE batches (
+    stream_id INTEGER NOT NULL REFERENCES streams, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    head BLOB NOT NULL, boot_id BLOB NOT NULL, PRIMARY KEY (stream_id, last)) WITHOUT ROWID;
+CREATE TABLE records (
+    stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, device TEXT NOT NULL, kind TEXT NOT NULL,
+    time_ms INTEGER, unc_ms INTEGER NOT NULL, clock TEXT NOT NULL, auth TEXT NOT NULL,
+    status INTEGER NOT NULL, boot_epoch INTEGER, sample_seq INTEGER,
+    boot_id BLOB NOT NULL, resp_ms INTEGER NOT NULL, digest BLOB NOT NULL,
+    PRIMARY KEY (stream_id, seq)) WITHOUT ROWID;
+CREATE INDEX records_of_device ON records (device, time_ms);
+CREATE INDEX records_by_content ON records (digest);
+CREATE INDEX records_without_time ON records (boot_id) WHERE time_ms IS NULL;
+CREATE TABLE points (
+    id INTEGER PRIMARY KEY, device TEXT NOT NULL, name TEXT NOT NULL, unit TEXT NOT NULL,
+    UNIQUE (device, name, unit));
+CREATE TABLE readings (
+    stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, point_id INTEGER NOT NULL,
+    value NUMERIC NOT NULL, PRIMARY KEY (stream_id, seq, point_id)) WITHOUT ROWID;
+CREATE TABLE failures (
+    stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, name TEXT NOT NULL, quality TEXT NOT NULL,
+    PRIMARY KEY (stream_id, seq, name)) WITHOUT ROWID;
+CREATE TABLE events (
+    stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL,
+    arg INTEGER NOT NULL, offset_ms INTEGER NOT NULL,
+    PRIMARY KEY (stream_id, seq, number)) WITHOUT ROWID;
+CREATE TABLE gaps (
+    stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, device TEXT NOT NULL, cause TEXT NOT NULL,
+    boot_epoch INTEGER, first INTEGER, last INTEGER, detail TEXT NOT NULL,
+    PRIMARY KEY (stream_id, seq)) WITHOUT ROWID;
+CREATE TABLE refused (
+    stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, data BLOB NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (stream_id, seq)) WITHOUT ROWID;
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE VIEW measurements AS
+    SELECT streams.gateway, records.device, points.name, readings.value, points.unit,
+           datetime(records.time_ms / 1000.0, 'unixepoch') AS time_utc, records.time_ms,
+           records.unc_ms, records.clock, records.auth, streams.stream, records.seq
+    FROM readings JOIN points ON points.id = readings.point_id
+    JOIN records USING (stream_id, seq) JOIN streams ON streams.id = stream_id;
+"""
+
+
+def digest_of(gateway: str, boot_id: bytes, data: bytes) -> bytes:
+    """16 bytes that tell a record from every other one, whatever stream it comes in."""
+    return hashlib.sha256(gateway.encode() + b"|" + boot_id + data).digest()[:16]
+
+
+class Position(NamedTuple):
+    """How far a stream is committed; ``id`` is the row of ``streams``."""
+
+    id: int
+    contiguous_to: int
+    head: bytes
+
+
+class Taken(NamedTuple):
+    """One record to store: decoded with its verdict, or refused with the reason."""
+
+    seq: int
+    data: bytes
+    decoded: Decoded | None
+    auth: str
+    boot_epoch: int | None
+    sample_seq: int | None
+    reason: str
+
+
+class Database:
+    """One connection, used from one thread. sqlite3.Error means: nothing of it was committed."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+        try:
+            self._open(path)
+        except BaseException:
+            self._db.close()
+            raise
+        self._points: dict[tuple[str, str, str], int] = {
+            (device, name, unit): number
+            for number, device, name, unit in self._db.execute(
+                "SELECT id, device, name, unit FROM points"
+            )
+        }
+
+    def _open(self, path: Path) -> None:
+        (mode,) = self._db.execute("PRAGMA journal_mode = WAL").fetchone()
+        self._db.execute("PRAGMA synchronous = FULL")
+        (level,) = self._db.execute("PRAGMA synchronous").fetchone()
+        if (mode, level) != ("wal", 2):
+            raise sqlite3.OperationalError(
+                f"{path}: a commit would not be durable: journal_mode is {mode}, synchronous"
+                f" {level}; put the database on a local file system"
+            )
+        (application,) = self._db.execute("PRAGMA application_id").fetchone()
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if (application, version) == (0, 0):
+            # One transaction: who dies in between leaves an empty file, not half a schema.
+            self._db.executescript(
+                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {APPLICATION_ID};"
+                f" PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            )
+        elif (application, version) != (APPLICATION_ID, SCHEMA_VERSION):
+            raise sqlite3.DatabaseError(
+                f"{path}: expected a collector database of version {SCHEMA_VERSION}, got"
+                f" application id {application:#x} version {version}; name another file"
+            )
+
+    def close(self) -> None:
+        """Release the file."""
+        self._db.close()
+
+    def position(self, gateway: str, stream: int) -> Position | None:
+        """How far this stream has come; None if nothing of it was ever committed."""
+        row = self._db.execute(
+            "SELECT id, contiguous_to, head FROM streams WHERE gateway = ? AND stream = ?",
+            (gateway, stream),
+        ).fetchone()
+        return Position(*row) if row else None
+
+    def positions(self) -> list[tuple[str, int, int, bytes]]:
+        """(gateway, stream, contiguous_to, head) of every stream."""
+        return self._db.execute(
+            "SELECT gateway, stream, contiguous_to, head FROM streams ORDER BY gateway, stream"
+        ).fetchall()
+
+    def heads(self, stream_id: int, first: int, last: int) -> dict[int, bytes]:
+        """The chain's heads known at the ends of committed batches from ``first`` to ``last``."""
+        return dict(
+            self._db.execute(
+                "SELECT last, head FROM batches WHERE stream_id = ? AND last BETWEEN ? AND ?",
+                (stream_id, first, last),
+            ).fetchall()
+        )
+
+    def repeated(self, header: BatchHeader, records: Sequence[bytes]) -> set[int]:
+        """Indices of ``records`` that were committed before in another stream of this gateway.
+
+        A gateway whose outbox was damaged, or rolled back to an older image, carries what it still
+        has over into a new stream; some of it may have arrived in the old one.
+        """
+        others = self._db.execute(
+            "SELECT 1 FROM streams WHERE gateway = ? AND stream <> ? LIMIT 1",
+            (header.gateway, header.stream),
+        ).fetchone()
+        if others is None:
+            return set()
+        boot_id = header.anchor.boot_id
+        return {
+            index
+            for index, data in enumerate(records)
+            if self._db.execute(
+                "SELECT 1 FROM records JOIN streams ON streams.id = stream_id"
+                " WHERE digest = ? AND stream <> ?",
+                (digest_of(header.gateway, boot_id, data), header.stream),
+            ).fetchone()
+        }
+
+    def count(self, name: str, value: int = 1) -> None:
+        """Add to a counter, durably."""
+        self._db.execute(
+            "INSERT INTO counters VALUES (?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+            (name, value),
+        )
+
+    def counters(self) -> dict[str, int]:
+        """All counters by name."""
+        return dict(self._db.execute("SELECT name, value FROM counters").fetchall())
+
+    def commit(
+        self, header: BatchHeader, taken: Iterable[Taken], counts: dict[str, int], absent: int = 0
+    ) -> Position:
+        """Store a batch's new records and move its stream to ``header.last``, in one commit.
+
+        ``absent``: records 1 to this one are missing here for good; that becomes a gap of the
+        gateway with sequence number 0.
+        """
+        self._db.execute("BEGIN IMMEDIATE")
+        points = dict(self._points)
+        try:
+            stream_id = self._stream(header)
+            if absent:
+                detail = "receipted by a database that is no more"
+                self._db.execute(
+                    "INSERT INTO gaps VALUES (?, 0, ?, 'db_truncated', NULL, 1, ?, ?)",
+                    (stream_id, header.gateway, absent, detail),
+                )
+            self._records(stream_id, header, taken, points)
+            self._db.execute(
+                "INSERT INTO batches VALUES (?, ?, ?, ?, ?)",
+                (stream_id, header.first, header.last, header.head, header.anchor.boot_id),
+            )
+            self._repair_times(header)
+            for name, value in counts.items():
+                self.count(name, value)
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+        self._points = points
+        return Position(stream_id, header.last, header.head)
+
+    def _stream(self, header: BatchHeader) -> int:
+        (stream_id,) = self._db.execute(
+            "INSERT INTO streams (gateway, stream, contiguous_to, head) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (gateway, stream) DO UPDATE"
+            " SET contiguous_to = excluded.contiguous_to, head = excluded.head RETURNING id",
+            (header.gateway, header.stream, header.last, header.head),
+        ).fetchone()
+        return int(stream_id)
+
+    def _records(
+        self,
+        stream_id: int,
+        header: BatchHeader,
+        taken: Iterable[Taken],
+        points: dict[tuple[str, str, str], int],
+    ) -> None:
+        boot_id = header.anchor.boot_id
+        records, readings, failures, events, gaps, refused = [], [], [], [], [], []
+        for item in taken:
+            record = item.decoded
+            if record is None:
+                refused.append((stream_id, item.seq, item.data, item.reason))
+                continue
+            at = (stream_id, item.seq)
+            stamp = record.stamp
+            records.append(
+                (
+                    *at, record.device_id, KIND_NAMES[record.kind], stamp.wall_ms, stamp.unc_ms,
+                    CLOCK_NAMES[stamp.clock_state], item.auth, record.status, item.boot_epoch,
+                    item.sample_seq, boot_id, stamp.resp_ms,
+                    digest_of(header.gateway, boot_id, item.data),
+                )
+            )  # fmt: skip
+            for name, unit, value in record.values:
+                point = points.get((record.device_id, name, unit))
+                if point is None:
+                    point = self._point(points, record.device_id, name, unit)
+                readings.append((*at, point, value))
+            failures += [(*at, name, quality) for name, quality in record.failures]
+            events += [(*at, e.number, e.name, e.arg, e.offset_ms) for e in record.events]
+            if record.gap is not None:
+                gap = record.gap
+                gaps.append(
+                    (*at, record.device_id, gap.cause, gap.boot_epoch, gap.first, gap.last,
+                     gap.detail)
+                )  # fmt: skip
+        many = self._db.executemany
+        many("INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", records)
+        many("INSERT INTO readings VALUES (?,?,?,?)", readings)
+        many("INSERT INTO failures VALUES (?,?,?,?)", failures)
+        many("INSERT INTO events VALUES (?,?,?,?,?,?)", events)
+        many("INSERT INTO gaps VALUES (?,?,?,?,?,?,?,?)", gaps)
+        many("INSERT INTO refused VALUES (?,?,?,?)", refused)
+
+    def _point(
+        self, points: dict[tuple[str, str, str], int], device: str, name: str, unit: str
+    ) -> int:
+        (number,) = self._db.execute(
+            "INSERT INTO points (device, name, unit) VALUES (?, ?, ?) RETURNING id",
+            (device, name, unit),
+        ).fetchone()
+        points[device, name, unit] = int(number)
+        return int(number)
+
+    def _repair_times(self, header: BatchHeader) -> None:
+        """Give the records of this boot that had no clock their time, now that there is one."""
+        anchor = header.anchor
+        if anchor.wall_ms is None:
+            return
+        self._db.execute(
+            "UPDATE records SET time_ms = resp_ms + ?, unc_ms = ?, clock = ?"
+            " WHERE boot_id = ? AND time_ms IS NULL",
+            (
+                anchor.wall_ms - anchor.mono_ms,
+                anchor.unc_ms,
+                CLOCK_NAMES[anchor.clock_state],
+                anchor.boot_id,
+            ),
+        )

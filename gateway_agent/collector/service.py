@@ -1,0 +1,132 @@
+"""The collector as a process: a broker on one side, the database on the other.
+
+Batches are worked on one at a time in one thread, because a receipt may only leave after its
+commit. A commit that fails leaves the batch unreceipted: the gateway offers it again.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, NoReturn
+
+import aiomqtt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from gateway_agent.keys import load_node_key, load_private, load_public
+from gateway_agent.uplink import topics
+from gateway_agent.uplink.connection import Backoff, Client, make_client
+from protocols.uplink.batch import MAX_BATCH_BYTES
+from protocols.uplink.cose import key_id
+from protocols.wire.hmac import HmacSha256
+
+from .config import Config
+from .database import Database
+from .intake import Intake, Outcome
+
+log = logging.getLogger(__name__)
+
+MAX_PACKET: Final = MAX_BATCH_BYTES + 1024  # a batch and its topic
+
+
+class Service:
+    """Run :meth:`run` in a task and cancel it to stop."""
+
+    def __init__(self, config: Config, on_outcome: Callable[[Outcome], None] | None = None) -> None:
+        """Opens keys and database. OSError, ValueError: a key file; sqlite3.Error: the database."""
+        directory = config.collector.database.parent
+        key = load_private(config.collector.key)
+        gateways = {
+            gateway.id: _public_keys(config.collector.key.parent, gateway.keys)
+            for gateway in config.gateway
+        }
+        nodes = _node_keys(config)
+        self._config = config
+        self._database = Database(config.collector.database)
+        self._intake = Intake(self._database, key, gateways, nodes, directory / "quarantine")
+        self._on_outcome = on_outcome
+        self._backoff = Backoff()
+        self.connected = asyncio.Event()
+        self._identifier = f"tianfu-collector-{key_id(_public(key)).hex()}"
+
+    async def run(self) -> NoReturn:
+        """Connect, take batches, answer; over and over."""
+        broker = self._config.broker
+        try:
+            while True:
+                try:
+                    await self._session()
+                except (aiomqtt.MqttError, OSError, ValueError) as error:
+                    log.warning("broker %s:%d: %s", broker.host, broker.port, error)
+                self.connected.clear()
+                await self._backoff.wait()
+        finally:
+            self._database.close()
+
+    async def _session(self) -> None:
+        async with make_client(self._config.broker, self._identifier, MAX_PACKET) as client:
+            await client.subscribe(topics.ALL_BATCHES, qos=1)
+            self.connected.set()
+            self._backoff.reset()
+            for outcome in await asyncio.to_thread(self._intake.receipts):
+                await _answer(client, outcome)
+            async for message in client.messages:
+                await self._take(client, message)
+
+    async def _take(self, client: Client, message: aiomqtt.Message) -> None:
+        topic = topics.parse(str(message.topic))
+        payload = message.payload
+        if topic is None or not isinstance(payload, bytes):
+            return
+        try:
+            outcome = await asyncio.to_thread(self._intake.take, payload, topic.gateway)
+        except sqlite3.Error as error:
+            # Without a commit there is no receipt: the gateway keeps the batch and sends it again.
+            log.error("batch of %s not taken: %s", topic.gateway, error)
+            return
+        log.info("%s: %s: %s", topic.gateway, outcome.verdict, outcome.detail)
+        await _answer(client, outcome)
+        if self._on_outcome is not None:
+            self._on_outcome(outcome)
+
+
+async def _answer(client: Client, outcome: Outcome) -> None:
+    if outcome.receipt is not None:
+        topic = topics.receipt_topic(outcome.gateway, outcome.stream)
+        await client.send(topic, outcome.receipt, retain=True)
+
+
+def _public_keys(directory: Path, names: tuple[str, ...]) -> Mapping[bytes, Ed25519PublicKey]:
+    keys = [load_public(directory / name) for name in names]
+    return {key_id(key): key for key in keys}
+
+
+def _node_keys(config: Config) -> dict[tuple[bytes, int], HmacSha256]:
+    nodes = {}
+    for node in config.node:
+        number, secret = load_node_key(node.key)
+        nodes[bytes.fromhex(node.uid), number] = HmacSha256(secret)
+    return nodes
+
+
+def _public(key: Ed25519PrivateKey) -> Ed25519PublicKey:
+    return key.public_key()
+
+
+async def run_collector(config: Config, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    """Run until ``stop`` is set; ``ready`` is called when the first subscription stands."""
+    service = Service(config)
+
+    async def announce() -> None:
+        await service.connected.wait()
+        ready()
+
+    running = asyncio.create_task(service.run())
+    others = [asyncio.create_task(announce()), asyncio.create_task(stop.wait())]
+    await asyncio.wait({running, others[1]}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (running, *others):
+        task.cancel()
+    await asyncio.wait({running, *others})
+    if not running.cancelled():
+        running.result()  # it ends by itself only with an error

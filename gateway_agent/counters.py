@@ -1,0 +1,55 @@
+"""The agent's counters: one object, each figure counted at exactly one named place.
+
+None is derived from another, so that two that ought to agree (recorded and delivered, say) prove
+something when they do. All of them start at zero with the process.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field, fields
+
+
+@dataclass(slots=True)
+class Counters:
+    """Plain integers, and tables by cause. A *reading* is one valid value of one point."""
+
+    # field: the buses
+    polls: int = 0  # requests put on a line, probes included
+    poll_errors: Counter[str] = field(default_factory=Counter)  # by cause
+    node_tag_failures: int = 0  # frames whose tag does not match the node's key
+    replayed: int = 0  # frames older than the node's mark: rejected
+    repeats: int = 0  # the frame already taken, read again: not recorded
+    late_replies: int = 0  # bytes that arrived after their request's timeout
+    foreign_answers: int = 0  # answers of another unit or function than was asked
+    skipped_slots: int = 0  # polls that fell due while their bus was busy
+    gaps: Counter[str] = field(default_factory=Counter)  # gap records made, by cause
+
+    # store: the outbox
+    records_recorded: int = 0  # counted after the commit that made them durable
+    readings_recorded: int = 0
+    commits: int = 0
+    store_full: int = 0  # times the medium or the size limit refused a commit
+    store_damaged: int = 0  # times damage was found and put into quarantine
+    records_salvaged: int = 0  # records carried over from a damaged outbox
+    streams_opened: int = 0  # new stream epochs, the first of an outbox not included
+
+    # uplink
+    connects: int = 0
+    disconnects: int = 0
+    batches_sent: int = 0  # first publication
+    batches_resent: int = 0  # published again because no receipt came
+    pubacks: int = 0  # the broker's acknowledgements: transport, never a receipt
+    receipts: int = 0  # valid receipts that covered something new
+    receipts_repeated: int = 0  # valid, but nothing new in them
+    receipts_stale: int = 0  # valid, but of a stream this outbox no longer has
+    receipts_rejected: int = 0  # wrong signature, form or gateway
+    receipts_forked: int = 0  # valid, but with a head that is not ours, or ahead of us
+    records_delivered: int = 0  # pruned because a receipt (or, if so configured, a PUBACK) covers
+    readings_delivered: int = 0
+
+    def as_dict(self) -> dict[str, int | dict[str, int]]:
+        """All of them, in the order of declaration; tables as plain dictionaries."""
+        result: dict[str, int | dict[str, int]] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            result[item.name] = dict(value) if isinstance(value, Counter) else value
+        return result

@@ -1,0 +1,1 @@
+"""The buses: plan, request, schedule, verify, and turn answers into records."""

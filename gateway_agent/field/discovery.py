@@ -1,0 +1,179 @@
+"""Finding devices on a bus: who answers at which address, and is it one of ours.
+
+Every address is asked for its device identification (FC 2B/0E). A device that does not know that
+function says so with an exception, or says nothing; then it is asked for one holding register, and
+any answer will do.
+"""
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway_agent.config import Bus
+from gateway_agent.counters import Counters
+from protocols.wire.registers import MAPS
+
+from .frames import decode_identification, read_request
+from .master import BusDownError, BusError, Master, RefusedError
+from .planner import HOLDING, Read
+from .profile import shipped
+
+VENDOR: Final = b"tianfu-edge"
+NODE: Final = "node"
+DEVICE: Final = "device"
+DAMAGED: Final = "damaged"
+SILENT: Final = "silent"
+
+_EXTENDED: Final = 3  # read device id code: all objects, the private ones (0x80 on) included
+_MAX_ANSWERS: Final = 16  # an identification in more parts than this is not read to its end
+_ROLE: Final = 0x05
+_UID: Final = 0x80
+_MAP: Final = 0x81
+_NAMES: Final = {0: "vendor", 1: "product", 2: "revision", 3: "url", 4: "name", 5: "model"}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one address answered. ``objects``: its identification, by object number."""
+
+    unit: int
+    baudrate: int
+    kind: str
+    detail: str
+    objects: dict[int, bytes] = field(default_factory=dict)
+
+    @property
+    def role(self) -> str:
+        """Role of a node of ours, else empty."""
+        return _text(self.objects.get(_ROLE, b"")) if self.kind == NODE else ""
+
+    @property
+    def uid(self) -> str:
+        """Unique id of a node of ours, 24 hex digits, else empty."""
+        return _text(self.objects.get(_UID, b"")) if self.kind == NODE else ""
+
+    @property
+    def map(self) -> str:
+        """Register map and version of a node of ours, else empty."""
+        return _text(self.objects.get(_MAP, b"")) if self.kind == NODE else ""
+
+    def named(self) -> dict[str, str]:
+        """The standard objects as text, for people."""
+        return {
+            name: _text(self.objects[number])
+            for number, name in _NAMES.items()
+            if number in self.objects
+        }
+
+
+def _text(value: bytes) -> str:
+    """A peer's bytes, made safe for a terminal and for TOML."""
+    return "".join(chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else "?" for byte in value)
+
+
+async def scan(
+    bus: Bus, units: Iterable[int], counters: Counters, nodes_only: bool = False
+) -> AsyncIterator[Found]:
+    """One result per address, also the silent ones. BusDownError: the port cannot be used."""
+    master = Master(bus, counters)
+    try:
+        for unit in units:
+            yield await _ask(master, bus, unit, nodes_only)
+    finally:
+        master.close()
+
+
+async def _ask(master: Master, bus: Bus, unit: int, nodes_only: bool) -> Found:
+    try:
+        objects = await _identify(master, unit)
+    except BusDownError:
+        raise
+    except RefusedError as error:
+        detail = f"answers, knows no identification (exception {error.code:02X})"
+        return Found(unit, bus.baudrate, DEVICE, detail)
+    except ValueError as error:
+        return Found(unit, bus.baudrate, DEVICE, f"answers, identification malformed: {error}")
+    except BusError as error:
+        if error.cause == "crc":
+            return _damaged(unit, bus, error)
+        if nodes_only:
+            return Found(unit, bus.baudrate, SILENT, error.detail)
+        return await _ask_register(master, bus, unit)
+    if objects.get(0) == VENDOR:
+        return Found(unit, bus.baudrate, NODE, "node of ours", objects)
+    return Found(unit, bus.baudrate, DEVICE, "identifies itself", objects)
+
+
+async def _ask_register(master: Master, bus: Bus, unit: int) -> Found:
+    try:
+        await master.read(read_request(unit, Read(HOLDING, 0, 1)))
+    except BusDownError:
+        raise
+    except RefusedError as error:
+        return Found(unit, bus.baudrate, DEVICE, f"answers with exception {error.code:02X}")
+    except BusError as error:
+        if error.cause == "crc":
+            return _damaged(unit, bus, error)
+        return Found(unit, bus.baudrate, SILENT, error.detail)
+    return Found(unit, bus.baudrate, DEVICE, "answers reads, knows no identification")
+
+
+def _damaged(unit: int, bus: Bus, error: BusError) -> Found:
+    detail = f"{error.detail}: wrong speed or parity, or two devices with this address"
+    return Found(unit, bus.baudrate, DAMAGED, detail)
+
+
+async def _identify(master: Master, unit: int) -> dict[int, bytes]:
+    objects: dict[int, bytes] = {}
+    number = 0
+    for _ in range(_MAX_ANSWERS):
+        answer = decode_identification(await master.identify(unit, _EXTENDED, number))
+        objects.update(answer.objects)
+        if answer.next_object is None or answer.next_object <= number:
+            break
+        number = answer.next_object
+    return objects
+
+
+def config_block(bus: Bus, found: Iterable[Found]) -> str:
+    """TOML to paste into the configuration: the bus, the nodes, and the others as comments."""
+    lines = ["[[bus]]", f'name = "{bus.name}"', f'type = "{bus.type}"']
+    if bus.type == "rtu":
+        lines += [f'port = "{bus.port}"']
+    else:
+        lines += [f'host = "{bus.host}"', f"port = {bus.port}"]
+    if bus.type != "tcp":
+        lines += [
+            f"baudrate = {bus.baudrate}",
+            f'parity = "{bus.parity}"',
+            f"stopbits = {bus.stopbits}",
+        ]
+    roles = {map.role for map in MAPS}
+    for item in found:
+        if item.kind == NODE and item.role in roles:
+            name = f"{item.role}-{item.unit}"
+            lines += [
+                "",
+                "[[bus.device]]",
+                f'name = "{name}"',
+                f"unit = {item.unit}",
+                'kind = "node"',
+                f'role = "{item.role}"',
+                f'uid = "{item.uid}"',
+                f'key = "{name}.key"',
+                "period_ms = 2500",
+            ]
+        elif item.kind in (NODE, DEVICE):
+            about = ", ".join(f"{key} {value}" for key, value in item.named().items())
+            lines += [
+                "",
+                f"# {item.detail}" + (f": {about}" if about else ""),
+                f"# profiles that come with the gateway: {', '.join(shipped())}",
+                "# [[bus.device]]",
+                f'# name = "device-{item.unit}"',
+                f"# unit = {item.unit}",
+                '# kind = "profile"',
+                '# profile = "..."',
+                "# period_ms = 5000",
+            ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,79 @@
+"""What went wrong with one device since its last good answer, until it becomes one gap."""
+
+from collections import Counter
+from typing import Final
+
+from protocols.uplink.record import Gap
+
+NOTICE_MS: Final = 60_000  # a device that stays away is reported after this time,
+NOTICE_MAX_MS: Final = 3_600_000  # then after twice as long, up to this
+_DETAIL: Final = 200  # characters a gap may carry (protocols/uplink/fields.py)
+
+
+def gap(cause: str, epoch: int | None, first: int | None, last: int | None, detail: str) -> Gap:
+    """A gap with its detail cut to what a record can carry."""
+    return Gap(cause, epoch, first, last, detail[:_DETAIL])
+
+
+class Outage:
+    """Failures of one device, coalesced. Times are CLOCK_BOOTTIME in ms."""
+
+    def __init__(self) -> None:
+        self._causes: Counter[str] = Counter()
+        self._detail: dict[str, str] = {}
+        self._missed = 0
+        self._since = 0
+        self._until = 0
+        self._notice_at = 0
+        self._notice_wait = NOTICE_MS
+
+    def __bool__(self) -> bool:
+        return bool(self._causes)
+
+    @property
+    def missed(self) -> int:
+        """Polls without data since the last good one or the last notice."""
+        return self._missed
+
+    def note(self, cause: str, detail: str, now_ms: int, slots: int = 1) -> None:
+        """``slots`` polls came to nothing."""
+        if not self._causes:
+            self._since = now_ms
+            if not self._notice_at:
+                self._notice_at = now_ms + self._notice_wait
+        self._causes[cause] += slots
+        self._detail[cause] = detail
+        self._missed += slots
+        self._until = now_ms
+
+    @property
+    def cause(self) -> str:
+        """The most frequent cause."""
+        return self._causes.most_common(1)[0][0]
+
+    def describe(self) -> str:
+        """For people: how many polls, why, for how long, and the last words of the main cause."""
+        counts = ", ".join(f"{name} {count}" for name, count in self._causes.most_common())
+        seconds = (self._until - self._since) / 1000
+        return f"{self._missed} polls in {seconds:.1f} s: {counts}; {self._detail[self.cause]}"
+
+    def notice_due(self, now_ms: int) -> bool:
+        """It has lasted so long that it must be reported before it ends."""
+        return bool(self._causes) and now_ms >= self._notice_at
+
+    def noticed(self, now_ms: int) -> None:
+        """It was reported up to now."""
+        self._notice_wait = min(2 * self._notice_wait, NOTICE_MAX_MS)
+        self._notice_at = now_ms + self._notice_wait
+        self._clear()
+
+    def over(self) -> None:
+        """The device is back."""
+        self._clear()
+        self._notice_at = 0
+        self._notice_wait = NOTICE_MS
+
+    def _clear(self) -> None:
+        self._causes.clear()
+        self._detail.clear()
+        self._missed = 0

@@ -1,0 +1,187 @@
+"""Which requests a device needs, and how long they keep its bus.
+
+Registers are coalesced into as few reads as possible; a hole between two of them is read along
+when it is short (``gap_words``), because a request of its own costs more. Times follow Modbus over
+Serial Line V1.02: a character has a start bit, 8 data bits, the parity bit if any and the stop
+bits (2.5.1), and frames are 3.5 characters apart, or 1.75 ms above 19200 baud (2.5.1.1).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from gateway_agent.config import Bus, Device
+from protocols.wire.registers import (
+    MAX_WORDS,
+    SAMPLE_ADDRESS,
+    SETTINGS,
+    RegisterMap,
+    setting_address,
+)
+
+HOLDING: Final = 3  # function codes, Modbus Application Protocol V1.1b3, 6.3 and 6.4
+INPUT: Final = 4
+
+_REQUEST_CHARS: Final = 8  # address, function, start, count, CRC
+_ANSWER_CHARS: Final = 5  # address, function, byte count, CRC; and two per register
+_FAST_BAUD: Final = 19200
+_FAST_T35_MS: Final = 1.75
+_BUSY: Final = 0.8  # above this share of the bus a single retry or probe makes a slot late
+# A node measures this often unless it is told otherwise.
+_SAMPLE_MS: Final = SETTINGS[setting_address("sample_period_ds")].default * 100
+
+
+class Read(NamedTuple):
+    """One request: ``words`` registers from ``address`` of the table that ``function`` reads."""
+
+    function: int
+    address: int
+    words: int
+
+
+class Span(NamedTuple):
+    """The registers of one value: ``words`` from ``address``."""
+
+    function: int
+    address: int
+    words: int
+
+
+def coalesce(spans: Iterable[Span], gap_words: int, max_words: int = MAX_WORDS) -> tuple[Read, ...]:
+    """The fewest reads of at most ``max_words`` registers that cover all spans.
+
+    A value is never cut in two. Holes of up to ``gap_words`` are read along; a hole at the end
+    never is. The order is by function and address; spans may overlap.
+    """
+    reads: list[Read] = []
+    for span in sorted(spans):
+        if reads:
+            last = reads[-1]
+            end = span.address + span.words
+            if (
+                last.function == span.function
+                and span.address - (last.address + last.words) <= gap_words
+                and end - last.address <= max_words
+            ):
+                reads[-1] = last._replace(words=max(last.words, end - last.address))
+                continue
+        reads.append(Read(*span))
+    return tuple(reads)
+
+
+def node_reads(map: RegisterMap) -> tuple[Read, ...]:
+    """A node's sample frame: always one request, so that it is always one sample."""
+    return (Read(INPUT, SAMPLE_ADDRESS, map.words),)
+
+
+def char_ms(bus: Bus) -> float:
+    """Time of one character on the bus; 0 on a TCP connection."""
+    if bus.type == "tcp":
+        return 0.0
+    bits = 9 + (bus.parity != "N") + bus.stopbits
+    return bits * 1000 / bus.baudrate
+
+
+def silence_ms(bus: Bus) -> float:
+    """t3.5: the silence that ends a frame; 0 on a TCP connection."""
+    if bus.type == "tcp":
+        return 0.0
+    return _FAST_T35_MS if bus.baudrate > _FAST_BAUD else 3.5 * char_ms(bus)
+
+
+def answer_ms(bus: Bus, words: int) -> float:
+    """Time the answer with ``words`` registers is on the line."""
+    return (_ANSWER_CHARS + 2 * words) * char_ms(bus)
+
+
+def request_ms(bus: Bus) -> float:
+    """Time a read request is on the line, and the silence after it."""
+    return _REQUEST_CHARS * char_ms(bus) + silence_ms(bus)
+
+
+def transaction_ms(bus: Bus, words: int) -> float:
+    """Time one read keeps the bus: request, turnaround, answer, and the silence after each."""
+    return request_ms(bus) + bus.turnaround_ms + answer_ms(bus, words) + silence_ms(bus)
+
+
+@dataclass(frozen=True, slots=True)
+class DevicePlan:
+    """What one device costs: its reads, and the ms they take in one poll."""
+
+    device: Device
+    reads: tuple[Read, ...]
+    poll_ms: float
+
+    @property
+    def share(self) -> float:
+        """Share of the bus's time, 0 to 1 and beyond."""
+        return self.poll_ms / self.device.period_ms
+
+
+@dataclass(frozen=True, slots=True)
+class BusPlan:
+    """One bus: ``cycle_ms`` is the time to poll every device once."""
+
+    bus: Bus
+    devices: tuple[DevicePlan, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def cycle_ms(self) -> float:
+        """Time to poll every device of the bus once."""
+        return sum(plan.poll_ms for plan in self.devices)
+
+    @property
+    def share(self) -> float:
+        """Share of the bus's time that all devices together need."""
+        return sum(plan.share for plan in self.devices)
+
+
+def plan_bus(bus: Bus, reads: Sequence[tuple[Read, ...]]) -> BusPlan:
+    """The plan of a bus; ``reads[i]`` belongs to ``bus.device[i]``."""
+    plans = tuple(
+        DevicePlan(device, own, sum(transaction_ms(bus, read.words) for read in own))
+        for device, own in zip(bus.device, reads, strict=True)
+    )
+    plan = BusPlan(bus, plans, ())
+    return BusPlan(bus, plans, tuple(_warnings(plan)))
+
+
+def _warnings(plan: BusPlan) -> Iterable[str]:
+    bus = plan.bus
+    if not plan.devices:
+        return
+    shortest = min(plan.devices, key=lambda item: item.device.period_ms)
+    period = shortest.device.period_ms
+    if plan.share > 1:
+        yield (
+            f"does not fit: the polls need {plan.share:.0%} of the bus's time, slots will be "
+            "skipped; raise period_ms or baudrate, or split the bus"
+        )
+    elif plan.share > _BUSY:
+        yield (
+            f"the polls need {plan.share:.0%} of the bus's time; little is left for retries and "
+            "for probing silent devices"
+        )
+    if plan.cycle_ms > period:
+        yield (
+            f"one round of all devices takes {plan.cycle_ms:.0f} ms, longer than period_ms = "
+            f"{period} of {shortest.device.name}: its polls may come late by the difference"
+        )
+    if bus.timeout_ms > period:
+        yield (
+            f"a device that falls silent holds the bus for timeout_ms = {bus.timeout_ms}, longer "
+            f"than period_ms = {period} of {shortest.device.name}"
+        )
+    if bus.timeout_ms <= bus.turnaround_ms:
+        yield (
+            f"timeout_ms = {bus.timeout_ms} is not above turnaround_ms = {bus.turnaround_ms}: "
+            "answers will count as late"
+        )
+    for item in plan.devices:
+        if item.device.kind == "node" and item.device.period_ms >= _SAMPLE_MS:
+            yield (
+                f"{item.device.name}: a node measures every {_SAMPLE_MS} ms unless it is "
+                f"configured otherwise; period_ms = {item.device.period_ms} misses samples, half "
+                "of the sample period misses none"
+            )

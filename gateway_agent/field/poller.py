@@ -1,0 +1,190 @@
+"""The field side of the agent: one task per bus, one intake for all.
+
+``Field(config, clock, sink, marks, counters)`` opens nothing; ``await field.run()`` polls until it
+is cancelled and then commits what it still holds. What devices and lines do never ends it; what
+the sink raises does.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+from gateway_agent.clock import Clock
+from gateway_agent.config import Bus, Config, device_id
+from gateway_agent.counters import Counters
+from gateway_agent.store.mark import Mark
+from gateway_agent.tables import ConfigError, Problem
+from protocols.wire.registers import map_of_role
+
+from .master import BusError, Master
+from .node import load_node_key
+from .profile import load_profile
+from .reader import DeviceView, NodeReader, ProfileReader, Reader
+from .schedule import Schedule
+from .sink import Intake, Sink
+
+_STALL_MS: Final = 1000  # a store that holds the pollers back for longer is the cause of a gap
+
+
+def make_readers(
+    config: Config,
+    bus: Bus,
+    clock: Clock,
+    marks: Mapping[str, Mark],
+    counters: Counters,
+) -> list[Reader]:
+    """A reader per device of the bus. ConfigError: a key file or a profile cannot be used."""
+    problems: list[Problem] = []
+    readers: list[Reader] = []
+    for device in bus.device:
+        name = device_id(config.gateway.id, device)
+        try:
+            if device.kind == "node":
+                assert device.key is not None
+                assert device.role is not None
+                key = load_node_key(device.key)
+                map = map_of_role(device.role)
+                readers.append(
+                    NodeReader(bus, device, name, map, key, marks.get(name), clock, counters)
+                )
+            else:
+                assert device.profile is not None
+                profile = load_profile(device.profile)
+                readers.append(ProfileReader(bus, device, name, profile, clock, counters))
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return readers
+
+
+class BusPoller:
+    """Polls one bus."""
+
+    def __init__(self, bus: Bus, readers: list[Reader], clock: Clock, intake: Intake) -> None:
+        self.bus = bus
+        self.readers = readers
+        self.master: Master | None = None
+        self._clock = clock
+        self._intake = intake
+        self._schedule: Schedule | None = None
+        self._counters: Counters | None = None
+
+    async def run(self, counters: Counters) -> None:
+        """Poll until cancelled."""
+        clock = self._clock
+        self._counters = counters
+        self.master = master = Master(self.bus, counters)
+        periods = [reader.device.period_ms for reader in self.readers]
+        self._schedule = schedule = Schedule(periods, clock.boot_ms())
+        try:
+            while True:
+                index, probe, wait = schedule.next(clock.boot_ms())
+                if wait:
+                    await asyncio.sleep(wait / 1000)
+                    continue
+                if probe:
+                    await self._probe(index, schedule, master)
+                else:
+                    await self._poll(index, schedule, master)
+                if self._intake.full:
+                    await self._hold(schedule)
+        finally:
+            master.close()
+
+    async def _poll(self, index: int, schedule: Schedule, master: Master) -> None:
+        reader = self.readers[index]
+        polled = await reader.poll(master)
+        if polled.records or polled.mark is not None:
+            self._intake.add(polled.records, reader.device_id, polled.mark)
+        skipped = schedule.polled(index, self._clock.boot_ms(), polled.silent)
+        if skipped:
+            assert self._counters is not None
+            self._counters.skipped_slots += skipped
+
+    async def _probe(self, index: int, schedule: Schedule, master: Master) -> None:
+        reader = self.readers[index]
+        start = self._clock.boot_ms()
+        failure: BusError | None = None
+        try:
+            await master.probe(reader.device.unit, reader.probe_read)
+        except BusError as error:
+            failure = error
+        now = self._clock.boot_ms()
+        passed = schedule.probed(index, now, now - start, failure is not None)
+        if failure is not None:
+            self._note(reader, failure.cause, failure.detail, max(1, passed))
+        elif passed:
+            self._note(reader, "bus_timeout", "no answer until a probe found it back", passed)
+
+    def _note(self, reader: Reader, cause: str, detail: str, slots: int) -> None:
+        records = reader.missed(cause, detail, slots)
+        if records:
+            self._intake.add(records, reader.device_id, None)
+
+    async def _hold(self, schedule: Schedule) -> None:
+        """The store is behind: wait for it, and name it as the cause of what is missed."""
+        start = self._clock.boot_ms()
+        await self._intake.room()
+        waited = self._clock.boot_ms() - start
+        if waited < _STALL_MS:
+            return
+        for reader, slot in zip(self.readers, schedule.slots, strict=True):
+            slots = waited // slot.period
+            if slots:
+                text = f"the store took nothing for {waited / 1000:.1f} s"
+                self._note(reader, "outbox_full", text, slots)
+
+    def views(self) -> list[DeviceView]:
+        """The devices of this bus."""
+        views = []
+        for index, reader in enumerate(self.readers):
+            view = reader.view()
+            if self._schedule is not None:
+                slot = self._schedule.slots[index]
+                view.skipped = slot.skipped
+                if slot.quarantined:
+                    view.state = "quarantined"
+            views.append(view)
+        return views
+
+
+class Field:
+    """All buses. ConfigError from the constructor: a key file or profile cannot be used."""
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        sink: Sink,
+        marks: Mapping[str, Mark],
+        counters: Counters,
+    ) -> None:
+        self.intake = Intake(sink, config.outbox.commit_ms)
+        self._counters = counters
+        self._pollers: list[BusPoller] = []
+        problems: list[Problem] = []
+        for bus in config.bus:
+            try:
+                readers = make_readers(config, bus, clock, marks, counters)
+            except ConfigError as error:
+                problems += error.problems
+                continue
+            self._pollers.append(BusPoller(bus, readers, clock, self.intake))
+        if problems:
+            raise ConfigError(problems)
+
+    async def run(self) -> None:
+        """Poll and commit until cancelled; an error of the sink ends it."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.intake.run(), name="intake")
+                for poller in self._pollers:
+                    group.create_task(poller.run(self._counters), name=f"bus {poller.bus.name}")
+        except asyncio.CancelledError:
+            await self.intake.flush()
+            raise
+
+    def views(self) -> list[DeviceView]:
+        """Every device, in the order of the configuration."""
+        return [view for poller in self._pollers for view in poller.views()]

@@ -1,0 +1,282 @@
+"""One device on a bus: asks the master, gives the answers to the intake logic, shows its state."""
+
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from gateway_agent.clock import Clock
+from gateway_agent.config import Bus, Device
+from gateway_agent.counters import Counters
+from gateway_agent.store.mark import Mark
+from protocols.uplink.record import Record, Stamp, gap_record
+from protocols.wire.registers import EVENT_ADDRESS, EVENT_WORDS, OK, RegisterMap
+
+from .frames import Request, read_request
+from .master import BusDownError, BusError, Master, RefusedError
+from .node import NodeKey, NodeTracker
+from .outage import Outage, gap
+from .planner import INPUT, Read, node_reads
+from .profile import Profile, ProfileDecoder
+
+_GIVE_UP: Final = 2  # blocks of one poll without an answer: the rest would be the same
+
+
+@dataclass(slots=True)
+class DeviceView:
+    """What ``status`` and the live table show of one device. Times are CLOCK_BOOTTIME in ms."""
+
+    device_id: str
+    name: str
+    bus: str
+    unit: int
+    kind: str
+    role: str  # role of a node, name of a profile
+    auth: str  # ok, bad, replayed, unknown; none for third-party devices
+    state: str = "new"  # new, ok, failing, quarantined
+    values: list[tuple[str, str, float | None]] = field(default_factory=list)  # name, unit, value
+    last_ms: int | None = None
+    polls: int = 0
+    errors: int = 0
+    skipped: int = 0
+    problem: str = ""
+
+
+@dataclass(slots=True)
+class Polled:
+    """Outcome of one poll. ``silent``: the device gave no answer of any kind."""
+
+    records: list[Record]
+    mark: Mark | None = None
+    silent: bool = False
+
+
+class Reader(Protocol):
+    """What the poller knows of a device."""
+
+    device: Device
+    device_id: str
+    probe_read: Read
+
+    async def poll(self, master: Master) -> Polled:
+        """Read everything once. Never raises for what a device or a line does."""
+
+    def missed(self, cause: str, detail: str, slots: int) -> list[Record]:
+        """``slots`` polls did not take place or found nobody."""
+
+    def view(self) -> DeviceView:
+        """The state now; the poller adds what only it knows."""
+
+
+def stamp(clock: Clock, req_ms: int) -> Stamp:
+    """The times of a request made at ``req_ms`` and answered now."""
+    wall_ms, unc_ms, state = clock.wall()
+    return Stamp(req_ms, clock.boot_ms(), wall_ms, unc_ms, state)
+
+
+def is_silence(error: BusError) -> bool:
+    """Nobody answered; a port that is down says nothing about the device."""
+    return not isinstance(error, RefusedError | BusDownError)
+
+
+async def read_again(master: Master, request: Request) -> bytes:
+    """Read; a damaged answer is asked for once more at once, because noise is short."""
+    try:
+        return await master.read(request)
+    except BusError as error:
+        if error.cause != "crc":
+            raise
+    return await master.read(request)
+
+
+class NodeReader:
+    """A node of ours."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        device: Device,
+        device_id: str,
+        map: RegisterMap,
+        key: NodeKey,
+        mark: Mark | None,
+        clock: Clock,
+        counters: Counters,
+    ) -> None:
+        assert device.uid is not None  # the configuration's check
+        self.device = device
+        self.device_id = device_id
+        self.tracker = NodeTracker(device_id, bytes.fromhex(device.uid), key, map, mark, counters)
+        self._bus = bus
+        self._clock = clock
+        (self.probe_read,) = node_reads(map)
+        self._sample = read_request(device.unit, self.probe_read)
+        self._events = read_request(device.unit, Read(INPUT, EVENT_ADDRESS, EVENT_WORDS))
+        self._polls = 0
+        self._errors = 0
+
+    async def poll(self, master: Master) -> Polled:
+        """Sample frame, and the event frame when the sample says that there are new events."""
+        tracker = self.tracker
+        self._polls += 1
+        before = tracker.mark
+        req_ms = self._clock.boot_ms()
+        try:
+            frame = await read_again(master, self._sample)
+        except BusError as error:
+            self._errors += 1
+            return Polled(self.missed(error.cause, error.detail, 1), None, is_silence(error))
+        records = tracker.sample(frame, stamp(self._clock, req_ms))
+        if tracker.problem:
+            self._errors += 1
+            records += tracker.notice(stamp(self._clock, req_ms))
+        elif tracker.events_due:
+            req_ms = self._clock.boot_ms()
+            try:
+                frame = await read_again(master, self._events)
+            except BusError as error:
+                # The sample is good and stays; the events are asked for again at the next poll.
+                self._errors += 1
+                tracker.problem = error.detail
+            else:
+                records += tracker.events(frame, stamp(self._clock, req_ms))
+        return Polled(records, tracker.mark if tracker.mark != before else None)
+
+    def missed(self, cause: str, detail: str, slots: int) -> list[Record]:
+        """See :class:`Reader`."""
+        now = stamp(self._clock, self._clock.boot_ms())
+        self.tracker.failed(cause, detail, now.resp_ms, slots)
+        return self.tracker.notice(now)
+
+    def view(self) -> DeviceView:
+        """See :class:`Reader`."""
+        tracker, device = self.tracker, self.device
+        view = DeviceView(
+            self.device_id,
+            device.name,
+            self._bus.name,
+            device.unit,
+            device.kind,
+            device.role or "",
+            tracker.auth,
+            "failing" if tracker.problem else "ok" if tracker.last else "new",
+            polls=self._polls,
+            errors=self._errors,
+            problem=tracker.problem,
+        )
+        if tracker.last is not None:
+            view.last_ms = tracker.last_ms
+            sample = tracker.last
+            for point, quality, raw in zip(
+                sample.map.points, sample.quality, sample.raw, strict=True
+            ):
+                value = _scaled(raw, point.exp10) if quality == OK else None
+                view.values.append((point.name, point.unit, value))
+        return view
+
+
+class ProfileReader:
+    """A device read through a profile: no sequence numbers, so what is missing is counted here."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        device: Device,
+        device_id: str,
+        profile: Profile,
+        clock: Clock,
+        counters: Counters,
+    ) -> None:
+        self.device = device
+        self.device_id = device_id
+        self.outage = Outage()
+        self._bus = bus
+        self._clock = clock
+        self._counters = counters
+        self._decoder = ProfileDecoder(profile, device_id, bus)
+        self.probe_read = self._decoder.reads[0]
+        self._requests = [read_request(device.unit, read) for read in self._decoder.reads]
+        self._values: tuple[int | float | None, ...] = ()
+        self._last_ms: int | None = None
+        self._problem = ""
+        self._polls = 0
+        self._errors = 0
+
+    async def poll(self, master: Master) -> Polled:
+        """All blocks; one that fails costs its own points only."""
+        self._polls += 1
+        req_ms = self._clock.boot_ms()
+        answers: list[bytes | None] = []
+        failure: BusError | None = None
+        silences = 0
+        for request in self._requests:
+            data = None
+            if silences < _GIVE_UP:
+                try:
+                    data = await read_again(master, request)
+                except BusError as error:
+                    self._errors += 1
+                    failure = error
+                    silences += not isinstance(error, RefusedError)
+            answers.append(data)
+        if failure is not None:
+            self._problem = failure.detail
+            if not any(answers):
+                silent = is_silence(failure)
+                return Polled(self.missed(failure.cause, failure.detail, 1), None, silent)
+        else:
+            self._problem = ""
+        now = stamp(self._clock, req_ms)
+        records = self._ended(now) if self.outage else []
+        self._values = values = self._decoder.values(answers)
+        self._last_ms = now.resp_ms
+        records.append(self._decoder.record(values, now))
+        return Polled(records)
+
+    def missed(self, cause: str, detail: str, slots: int) -> list[Record]:
+        """See :class:`Reader`."""
+        self._problem = detail
+        now = stamp(self._clock, self._clock.boot_ms())
+        self.outage.note(cause, detail, now.resp_ms, slots)
+        if not self.outage.notice_due(now.resp_ms):
+            return []
+        records = [self._gap("lasting: ", now)]
+        self.outage.noticed(now.resp_ms)
+        return records
+
+    def _ended(self, now: Stamp) -> list[Record]:
+        records = [self._gap("", now)]
+        self.outage.over()
+        return records
+
+    def _gap(self, prefix: str, now: Stamp) -> Record:
+        cause = self.outage.cause
+        self._counters.gaps[cause] += 1
+        what = gap(cause, None, None, None, prefix + self.outage.describe())
+        return gap_record(self.device_id, what, now)
+
+    def view(self) -> DeviceView:
+        """See :class:`Reader`."""
+        device = self.device
+        view = DeviceView(
+            self.device_id,
+            device.name,
+            self._bus.name,
+            device.unit,
+            device.kind,
+            device.profile or "",
+            "none",
+            "failing" if self._problem else "ok" if self._values else "new",
+            last_ms=self._last_ms,
+            polls=self._polls,
+            errors=self._errors,
+            problem=self._problem,
+        )
+        for point, value in zip(self._decoder.profile.point, self._values, strict=False):
+            if isinstance(value, int):
+                value = _scaled(value, point.exp10)
+            view.values.append((point.name, point.unit, None if value != value else value))
+        return view
+
+
+def _scaled(raw: int, exp10: int) -> float:
+    """For display; a record keeps the integer and its exponent."""
+    return float(raw * 10**exp10) if exp10 >= 0 else raw / float(10**-exp10)

@@ -1,0 +1,102 @@
+"""When each device of one bus is asked. No I/O, no clock of its own; times in ms.
+
+Slots lie at whole multiples of the period after the start, so lateness never adds up. A slot that
+passes while the bus is busy is skipped and counted. A device that stays silent leaves the
+schedule: it gets cheap probes at growing distance, and all probes of a bus together at most a
+tenth of its time, so the others keep their slots.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+QUARANTINE_AFTER: Final = 3  # polls without any answer
+PROBE_MIN_MS: Final = 1_000  # first distance of probes (or the period, if longer)
+PROBE_MAX_MS: Final = 60_000
+PROBE_SHARE: Final = 10  # a failed probe is followed by nine times its duration without one
+
+
+@dataclass(slots=True)
+class Slot:
+    """One device's place in the schedule."""
+
+    period: int
+    due: int  # ms of the next slot; stays on the grid while quarantined
+    failures: int = 0
+    skipped: int = 0
+    quarantined: bool = False
+    probe_at: int = 0
+    probe_wait: int = 0
+
+
+class Schedule:
+    """Slots by the device's index on its bus. ``start``: ms of everyone's first slot."""
+
+    def __init__(self, periods: list[int], start: int) -> None:
+        self.slots = [Slot(period, start) for period in periods]
+        self._next_probe = start
+
+    def next(self, now: int) -> tuple[int, bool, int]:
+        """(index, is it a probe, ms to wait first). Waits end early if nothing changes.
+
+        A device that is due goes before a probe, the one due longest before the others.
+        """
+        best = -1
+        when = 0
+        probe = -1
+        probe_when = 0
+        for index, slot in enumerate(self.slots):
+            if slot.quarantined:
+                at = max(slot.probe_at, self._next_probe)
+                if probe < 0 or at < probe_when:
+                    probe, probe_when = index, at
+            elif best < 0 or slot.due < when:
+                best, when = index, slot.due
+        if probe < 0:
+            return best, False, max(0, when - now)
+        if best < 0:
+            return probe, True, max(0, probe_when - now)
+        # A probe that has waited as long again as its distance is not put off any further.
+        overdue = probe_when + self.slots[probe].probe_wait <= now
+        if (when > now and probe_when < when) or overdue:
+            return probe, True, max(0, probe_when - now)
+        return best, False, max(0, when - now)
+
+    def polled(self, index: int, now: int, silent: bool) -> int:
+        """A poll has ended; how many slots were skipped. ``silent``: no answer of any kind."""
+        slot = self.slots[index]
+        slot.failures = slot.failures + 1 if silent else 0
+        slot.due += slot.period
+        skipped = self._catch_up(slot, now)
+        slot.skipped += skipped
+        if slot.failures >= QUARANTINE_AFTER:
+            slot.quarantined = True
+            slot.probe_wait = max(slot.period, PROBE_MIN_MS)
+            slot.probe_at = now + slot.probe_wait
+        return skipped
+
+    def probed(self, index: int, now: int, took: int, silent: bool) -> int:
+        """A probe has ended; how many slots have passed since the last poll or probe.
+
+        If it was answered the device is due at once, in its old grid: probes are at least a period
+        apart, so a slot has passed.
+        """
+        slot = self.slots[index]
+        passed = self._catch_up(slot, now)
+        if silent:
+            slot.probe_wait = min(2 * slot.probe_wait, max(PROBE_MAX_MS, slot.period))
+            slot.probe_at = now + slot.probe_wait
+            self._next_probe = now + (PROBE_SHARE - 1) * took
+        else:
+            slot.quarantined = False
+            slot.failures = 0
+        return passed
+
+    @staticmethod
+    def _catch_up(slot: Slot, now: int) -> int:
+        """Let go of slots that a later due slot has overtaken; how many."""
+        late = now - slot.due
+        if late < slot.period:
+            return 0
+        skipped = late // slot.period
+        slot.due += skipped * slot.period
+        return skipped

@@ -1,0 +1,187 @@
+"""Key files: made once, readable by their owner alone from their first instant, never logged.
+
+Gateway and collector: Ed25519, private key as PKCS #8 PEM, public key beside it as ``<file>.pub``
+(SubjectPublicKeyInfo PEM). Node: JSON ``{"key_id": 1, "key": "<64 hex digits>"}``, the very file
+the node has. A private file that others may read is refused: whoever could read it can sign.
+"""
+
+import json
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from protocols.uplink.cose import key_id
+
+NODE_KEY_BYTES: Final = 32
+MAX_FILE_BYTES: Final = 4096
+MAX_KEY_ID: Final = 0xFFFF
+
+
+class KeyFileError(Exception):
+    """A key file cannot be used or made; the text names the file, the fault and the remedy."""
+
+
+class NodeKey(NamedTuple):
+    """A node's shared key; ``repr`` keeps it to itself."""
+
+    key_id: int
+    key: bytes
+
+    def __repr__(self) -> str:
+        return f"NodeKey({self.key_id}, ...)"
+
+
+def public_path(path: Path) -> Path:
+    """Where the public half of a key stands."""
+    return path.with_name(path.name + ".pub")
+
+
+def generate_signing_key(path: Path) -> Ed25519PrivateKey:
+    """Make a gateway's or collector's key and both of its files. KeyFileError if one exists."""
+    public = public_path(path)
+    if public.exists():
+        raise _exists(public)
+    key = Ed25519PrivateKey.generate()
+    private_pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    public_pem = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    _create(path, private_pem, 0o600)
+    _create(public, public_pem, 0o644)
+    return key
+
+
+def generate_node_key(path: Path, key_number: int = 1) -> NodeKey:
+    """Make a node's key and its file. KeyFileError if it exists, or for a number not 1 to 65535."""
+    if not 1 <= key_number <= MAX_KEY_ID:
+        raise KeyFileError(f"key id: expected 1 to {MAX_KEY_ID}, got {key_number}")
+    key = NodeKey(key_number, secrets.token_bytes(NODE_KEY_BYTES))
+    text = json.dumps({"key_id": key.key_id, "key": key.key.hex()})
+    _create(path, text.encode() + b"\n", 0o600)
+    return key
+
+
+def load_private(path: Path) -> Ed25519PrivateKey:
+    """Read a private key. KeyFileError: absent, readable by others, or no Ed25519 key."""
+    data = _read_secret(path)
+    try:
+        key = serialization.load_pem_private_key(data, None)
+    except (ValueError, TypeError) as error:
+        # The library's text may quote what it read; ours does not.
+        raise KeyFileError(
+            f"{path}: expected an unencrypted private key in PEM form, got something else; make"
+            " one with `tianfu-gateway keygen gateway --out FILE`"
+        ) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise KeyFileError(f"{path}: expected an Ed25519 key, got {type(key).__name__}")
+    return key
+
+
+def load_public(path: Path) -> Ed25519PublicKey:
+    """Read a public key. KeyFileError: absent, or no Ed25519 public key."""
+    data = _read(path)
+    if b"PRIVATE KEY" in data:
+        raise KeyFileError(
+            f"{path}: expected a public key, got a private one; name {public_path(path)} and keep"
+            " the private file where it was made"
+        )
+    try:
+        key = serialization.load_pem_public_key(data)
+    except ValueError as error:
+        raise KeyFileError(
+            f"{path}: expected a public key in PEM form, got something else; copy the .pub file"
+            " that keygen made"
+        ) from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise KeyFileError(f"{path}: expected an Ed25519 key, got {type(key).__name__}")
+    return key
+
+
+def load_node_key(path: Path) -> NodeKey:
+    """Read a node's key. KeyFileError: absent, readable by others, or another content."""
+    data = _read_secret(path)
+    wanted = '{"key_id": 1 to 65535, "key": "64 hex digits"}'
+    try:
+        content = json.loads(data)
+        number, text = content["key_id"], content["key"]
+        key = bytes.fromhex(text)
+    except (ValueError, KeyError, TypeError) as error:
+        raise KeyFileError(
+            f"{path}: expected {wanted}, got something else; make one with `tianfu-gateway keygen"
+            " node --out FILE`"
+        ) from error
+    if type(number) is not int or not 1 <= number <= MAX_KEY_ID or len(key) != NODE_KEY_BYTES:
+        raise KeyFileError(
+            f"{path}: expected {wanted}, got key id {number!r} and a key of {len(key)} bytes"
+        )
+    return NodeKey(number, key)
+
+
+def fingerprint(key: Ed25519PublicKey) -> str:
+    """The key id that stands in batches and receipts, in hex."""
+    return key_id(key).hex()
+
+
+def _exists(path: Path) -> KeyFileError:
+    return KeyFileError(
+        f"{path}: expected a name that is free, got an existing file; keys are never overwritten:"
+        " choose another name, or move the old key away first"
+    )
+
+
+def _create(path: Path, data: bytes, mode: int) -> None:
+    """Write a new file that has ``mode`` from the instant it exists; durable when this returns."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(path, flags, mode)
+    except FileExistsError:
+        raise _exists(path) from None
+    except OSError as error:
+        raise KeyFileError(f"{path}: cannot be made: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        path.unlink(missing_ok=True)  # half a key is none
+        raise KeyFileError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise KeyFileError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(data) > MAX_FILE_BYTES:
+        raise KeyFileError(f"{path}: expected a key file, got more than {MAX_FILE_BYTES} bytes")
+    return data
+
+
+def _read_secret(path: Path) -> bytes:
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError as error:
+        raise KeyFileError(f"{path}: cannot be read: {error.strerror}") from error
+    if mode & 0o077:
+        raise KeyFileError(
+            f"{path}: expected a file only its owner can read, got mode {mode:04o}; run"
+            f" `chmod 600 {path}`, and make a new key if others have had access"
+        )
+    return _read(path)

@@ -1,0 +1,112 @@
+"""The agent's status on a unix domain socket: one JSON object per connection, nothing is read.
+
+The socket stands in the state directory with mode 0600 from its first instant: whoever may read
+the state may ask. ``tianfu-gateway status`` is the client.
+"""
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Final
+
+SOCKET_NAME: Final = "status.sock"
+MAX_BYTES: Final = 4 << 20  # 300 devices with 20 values each take about 300 kB
+TIMEOUT_S: Final = 5.0
+_MAX_PATH: Final = 100  # sun_path holds 107 bytes and an end (unix(7))
+
+
+class StatusError(Exception):
+    """No status is to be had; the text says why and what to do."""
+
+
+@asynccontextmanager
+async def serve_status(
+    directory: Path, snapshot: Callable[[], Mapping[str, object]]
+) -> AsyncIterator[None]:
+    """Answer connections with ``snapshot()`` while the block runs.
+
+    Call it only with the outbox of ``directory`` open: its lock is what makes a socket that is
+    already there a leftover.
+    """
+    path = directory / SOCKET_NAME
+    path.unlink(missing_ok=True)
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                writer.write(json.dumps(snapshot()).encode() + b"\n")
+                await writer.drain()
+                writer.close()
+                await writer.wait_closed()
+        except (OSError, TimeoutError):
+            writer.transport.abort()
+
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # On Linux the socket's own mode becomes the file's, so there is no instant with another.
+        os.fchmod(listener.fileno(), 0o600)
+        with _short(path) as name:
+            listener.bind(name)
+        server = await asyncio.start_unix_server(answer, sock=listener)
+    except BaseException:
+        listener.close()
+        raise
+    try:
+        yield
+    finally:
+        server.close()
+        await server.wait_closed()
+        path.unlink(missing_ok=True)
+
+
+def read_status(directory: Path) -> dict[str, object]:
+    """Ask the agent whose state directory this is. StatusError if there is no answer."""
+    path = directory / SOCKET_NAME
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(TIMEOUT_S)
+        try:
+            with _short(path) as name:
+                client.connect(name)
+            data = _read_all(client)
+        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
+            raise StatusError(
+                f"{path}: no agent answers there: is `tianfu-gateway run` running with this"
+                " configuration?"
+            ) from error
+        except PermissionError as error:
+            raise StatusError(f"{path}: not permitted: ask as the agent's own user") from error
+        except OSError as error:
+            raise StatusError(f"{path}: {error}") from error
+    try:
+        status = json.loads(data)
+    except ValueError as error:
+        raise StatusError(f"{path}: expected one JSON object, got {data[:40]!r}") from error
+    if not isinstance(status, dict):
+        raise StatusError(f"{path}: expected a JSON object, got {type(status).__name__}")
+    return status
+
+
+def _read_all(client: socket.socket) -> bytes:
+    data = bytearray()
+    while chunk := client.recv(65536):
+        data += chunk
+        if len(data) > MAX_BYTES:
+            raise OSError(f"the answer is longer than {MAX_BYTES} bytes")
+    return bytes(data)
+
+
+@contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """A name of ``path`` that fits a socket address, however deep the directory is."""
+    if len(os.fsencode(path)) <= _MAX_PATH:
+        yield str(path)
+        return
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)

@@ -1,0 +1,134 @@
+"""The outbox's SQLite file: a commit that means durable, errors by their consequence."""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from . import group
+from .errors import StoreBusy, StoreDamaged, StoreError, StoreFailed, StoreFull
+
+APPLICATION_ID: Final = 0x5446_4F42  # "TFOB"
+SCHEMA_VERSION: Final = 1
+PAGE_BYTES: Final = 4096
+_STATE: Final = (
+    "CREATE TABLE state (name TEXT PRIMARY KEY, value BLOB NOT NULL, seal BLOB NOT NULL)"
+    " WITHOUT ROWID"
+)
+
+
+def explain(error: sqlite3.Error) -> StoreError:
+    """The branch of our tree an SQLite error belongs to; anything unknown counts as failed."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    text = f"SQLite: {error} ({getattr(error, 'sqlite_errorname', 'no code')})"
+    if code == sqlite3.SQLITE_FULL:
+        return StoreFull(text)
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return StoreDamaged(text)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreBusy(text)
+    return StoreFailed(text)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """SQLite's errors inside the block as ours."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise explain(error) from error
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """One commit: durable when the block is left, rolled back if anything in it fails."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        reason = explain(error)
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error as second:
+            # SQLite could not even restore its own idea of the file.
+            raise StoreFailed(f"{reason}; then the rollback failed: {second}") from error
+        raise reason from error
+
+
+def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
+    """Open or create the file; every setting the promise rests on is read back.
+
+    The connection belongs to one thread at a time. StoreFailed if WAL or FULL is not in force.
+    """
+    path.touch(mode=0o600)  # SQLite would make it readable by others, and its log takes its mode
+    # Not shared with other processes: without shared memory beside the file there is nothing to
+    # map that a full disk could take away (SIGBUS).
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
+    try:
+        with explained():
+            _configure(connection, path, max_bytes)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _configure(connection: sqlite3.Connection, path: Path, max_bytes: int) -> None:
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE").fetchone()
+    # An error while switching shows only when the answer is fetched.
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    connection.execute("PRAGMA synchronous = FULL")
+    (level,) = connection.execute("PRAGMA synchronous").fetchone()
+    if mode != "wal" or level != 2:
+        raise StoreFailed(
+            f"{path}: expected journal_mode wal and synchronous 2, got {mode}, {level}"
+        )
+    connection.execute("PRAGMA cell_size_check = ON")
+    limit_size(connection, max_bytes)
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == 0:
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if tables:
+            raise StoreDamaged(f"{path}: expected schema version {SCHEMA_VERSION}, got none")
+        with transaction(connection):
+            connection.execute(group.SCHEMA)
+            connection.execute(_STATE)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    elif version != SCHEMA_VERSION:
+        raise StoreDamaged(f"{path}: expected schema version {SCHEMA_VERSION}, got {version}")
+
+
+def limit_size(connection: sqlite3.Connection, max_bytes: int) -> None:
+    """Let SQLite itself refuse (SQLITE_FULL) what would make the file larger than ``max_bytes``."""
+    connection.execute(f"PRAGMA max_page_count = {max(16, max_bytes // PAGE_BYTES)}").fetchone()
+
+
+def _seal(name: str, value: bytes) -> bytes:
+    return hashlib.sha256(name.encode() + b"|" + value).digest()[:16]
+
+
+def put_state(connection: sqlite3.Connection, name: str, value: bytes) -> None:
+    """Write one sealed value (inside the caller's transaction)."""
+    connection.execute(
+        "INSERT INTO state VALUES (?1, ?2, ?3)"
+        " ON CONFLICT (name) DO UPDATE SET value = ?2, seal = ?3",
+        (name, value, _seal(name, value)),
+    )
+
+
+def read_state(connection: sqlite3.Connection) -> tuple[dict[str, bytes], list[str]]:
+    """All sealed values, and the names of those that are not what was written."""
+    good: dict[str, bytes] = {}
+    bad: list[str] = []
+    for name, value, sealed in connection.execute("SELECT name, value, seal FROM state"):
+        if isinstance(name, str) and isinstance(value, bytes) and sealed == _seal(name, value):
+            good[name] = value
+        else:
+            bad.append(str(name))
+    return good, bad

@@ -1,0 +1,50 @@
+"""What can go wrong with the outbox, by what has to be done about it.
+
+::
+
+    StoreError
+    +-- StoreBusy      another process has this directory: stop that one, or use another directory
+    +-- StoreFull      no space, or the size limit: wait, and hold back the pollers
+    +-- StoreDamaged   what is read is not what was written: quarantine, salvage, go on
+    +-- StoreFailed    a write or fsync failed: the page cache can no longer be trusted, so
+    |                  acknowledge nothing more, exit, recover in a new process
+    +-- ReceiptRefused a valid receipt that does not fit this outbox: open a new stream
+"""
+
+from typing import Final
+
+# Exit status of an agent that must be started again to recover (sysexits.h: EX_IOERR).
+EXIT_STORE_FAILED: Final = 74
+
+
+class StoreError(Exception):
+    """Root of the tree; raise one of its branches."""
+
+
+class StoreBusy(StoreError):
+    """The directory is locked by another process."""
+
+
+class StoreFull(StoreError):
+    """Nothing was written: the medium or the size limit has no room."""
+
+
+class StoreDamaged(StoreError):
+    """The stored bytes contradict their hashes, or SQLite cannot read them."""
+
+
+class StoreFailed(StoreError):
+    """A commit or fsync failed. What is in memory and in the page cache proves nothing now."""
+
+
+class ReceiptRefused(StoreError):
+    """The collector's signed word about our stream is not what this outbox holds.
+
+    ``ahead``: it has records beyond our last (our medium was rolled back). Otherwise its head at
+    ``to`` is another one than ours (a copy of this outbox has written into the same stream).
+    """
+
+    def __init__(self, message: str, ahead: bool, to: int) -> None:
+        super().__init__(message)
+        self.ahead = ahead
+        self.to = to

@@ -1,0 +1,46 @@
+"""Room set aside on the medium, so that a full disk cannot keep a receipt from freeing space."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Final
+
+from gateway_agent.clock import Clock
+
+log = logging.getLogger(__name__)
+
+RESERVE_BYTES: Final = 1 << 20  # many times what deleting a batch puts into the log
+RETRY_MS: Final = 10_000
+
+
+class Reserve:
+    """A file of RESERVE_BYTES allocated bytes at ``path``, as long as there is room for it."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._due = 0  # boot ms
+
+    def keep(self) -> None:
+        """Make the file if it is not there; cheap, and tried every RETRY_MS at most."""
+        now = self._clock.boot_ms()
+        if now < self._due:
+            return
+        self._due = now + RETRY_MS
+        if self._path.exists():
+            return
+        try:
+            descriptor = os.open(
+                self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
+            )
+            try:
+                os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            self._path.unlink(missing_ok=True)
+            log.warning("no reserve of %d bytes yet: %s", RESERVE_BYTES, error)
+
+    def give(self) -> None:
+        """Give the room back to the file system, now."""
+        self._path.unlink(missing_ok=True)

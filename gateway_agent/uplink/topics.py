@@ -1,0 +1,46 @@
+"""MQTT topics: ``tianfu/<gateway>/batch/<stream>`` and ``tianfu/<gateway>/receipt/<stream>``.
+
+Receipts are retained, so a gateway that comes back is told at once how far it is receipted;
+everything still works with a broker that forgets them.
+"""
+
+from typing import Final, NamedTuple
+
+from protocols.uplink.fields import MAX_NUMBER, is_identifier
+
+ALL_BATCHES: Final = "tianfu/+/batch/+"
+
+
+class Topic(NamedTuple):
+    """What a topic says; ``kind`` is ``batch`` or ``receipt``."""
+
+    gateway: str
+    kind: str
+    stream: int
+
+
+def batch_topic(gateway: str, stream: int) -> str:
+    """Where a gateway publishes the batches of a stream."""
+    return f"tianfu/{gateway}/batch/{stream}"
+
+
+def receipt_topic(gateway: str, stream: int) -> str:
+    """Where the collector answers."""
+    return f"tianfu/{gateway}/receipt/{stream}"
+
+
+def all_receipts(gateway: str) -> str:
+    """What a gateway subscribes to."""
+    return f"tianfu/{gateway}/receipt/+"
+
+
+def parse(topic: str) -> Topic | None:
+    """Take a topic apart; None if it is none of ours."""
+    parts = topic.split("/")
+    if len(parts) != 4 or parts[0] != "tianfu" or parts[2] not in ("batch", "receipt"):
+        return None
+    gateway, kind, stream = parts[1:]
+    if not is_identifier(gateway) or not stream.isdecimal() or len(stream) > 19:
+        return None
+    number = int(stream)
+    return Topic(gateway, kind, number) if number <= MAX_NUMBER else None

@@ -1,0 +1,1 @@
+"""The bench: emulated nodes, parts and lines. Nothing imports it."""

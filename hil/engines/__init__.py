@@ -1,0 +1,1 @@
+"""Engines start the real node firmware: today MicroPython's unix port."""

@@ -1,0 +1,1 @@
+"""Simulated parts: each speaks its datasheet's bytes on a pseudo terminal of its own."""

@@ -1,0 +1,161 @@
+"""``make bench``: measure everything, print the table, with ``--write`` renew docs/benchmarks.md.
+
+Aims for speed are given twice: as the project set them, and as a ratio to the naive script
+measured in the same run, which says more on a machine of another speed.
+"""
+
+import argparse
+import asyncio
+import datetime as dt
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.progress import track
+
+from .gateway import first_poll_s, measure
+from .node import ROLES, core_requests_per_s, node_figures
+from .report import Figure, markdown, print_table
+from .servers import modbus_servers, mosquitto, on_core
+from .uplink import bytes_per_reading, node_records, profile_records
+
+_PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
+_SERVERS: Final = 8
+_BUSES: Final = 32  # a bus polls a device at most once in a millisecond
+# Readings per second: the aim, and what it is of the naive script on the machine it was set on.
+_AIMS: Final = {10: (25_000, 1.19), 100: (150_000, 0.84)}
+
+
+class Figures:
+    """The figures measured so far, in the order they first came up."""
+
+    def __init__(self) -> None:
+        self.all: dict[str, Figure] = {}
+
+    def add(
+        self, name: str, unit: str, value: float, aim: str | None = None, note: str = ""
+    ) -> None:
+        """One run's value of a figure."""
+        self.all.setdefault(name, Figure(name, unit, aim, note)).runs.append(value)
+
+
+def bench_core(figures: Figures) -> None:
+    """The Modbus server core on both runtimes."""
+    rate, _ = core_requests_per_s(False)
+    figures.add("Modbus server core, CPython", "requests/s", rate, note="FC 04, 28 registers")
+    rate, growth = core_requests_per_s(True)
+    figures.add("Modbus server core, MicroPython unix port", "requests/s", rate)
+    figures.add("heap growth of the core over 5,000 requests", "bytes", growth, "<= 0")
+
+
+def bench_nodes(figures: Figures) -> None:
+    """Heap and polls of a node process of each role."""
+    for role in ROLES:
+        with tempfile.TemporaryDirectory() as folder:
+            run = asyncio.run(node_figures(role, Path(folder)))
+        figures.add(f"node {role}: heap after start", "bytes", run.heap_start, note="64-bit words")
+        figures.add(f"node {role}: heap growth over 10,000 polls", "bytes", run.heap_growth, "<= 0")
+        figures.add(f"node {role}: polls over a pty", "polls/s", run.polls_per_s)
+
+
+def bench_gateway(figures: Figures, seconds: float) -> None:
+    """The agent under full load beside the naive script, and its start."""
+    for registers, (aim, ratio) in _AIMS.items():
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            mosquitto(Path(folder)) as mqtt,
+            modbus_servers(_SERVERS, registers) as ports,
+        ):
+            buses = ports * (_BUSES // _SERVERS)
+            load = measure(Path(folder), registers, buses, mqtt, seconds)
+            naive = _naive(seconds, registers, mqtt, buses)
+        what = f"gateway, {registers} registers"
+        figures.add(f"{what}: recorded", "readings/s", load.readings_per_s, f">= {aim}")
+        figures.add(
+            f"naive script, {registers} registers", "readings/s", naive,
+            note="pymodbus to MQTT, no store, no signature",
+        )  # fmt: skip
+        figures.add(f"{what}: ratio to naive", "", load.readings_per_s / naive, f">= {ratio}")
+        figures.add(f"{what}: CPU per million readings", "s", load.cpu_s_per_million)
+        figures.add(f"{what}: peak memory", "MiB", load.peak_mib, "<= 100")
+        figures.add(
+            f"{what}: delivered of recorded", "", load.delivered_share,
+            note="while recording at full speed on one core",
+        )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder, mosquitto(Path(folder)) as mqtt:
+        figures.add("gateway: start to first poll", "s", first_poll_s(Path(folder), mqtt), "<= 1")
+
+
+def bench_uplink(figures: Figures, seed: int) -> None:
+    """Bytes per reading of signed batches of 1,000 readings."""
+    kinds = (
+        ("third-party, 10 registers", profile_records(10, seed), 1000),
+        ("third-party, 100 registers", profile_records(100, seed), 1000),
+        ("air node with frame and tag", node_records(seed), 7 * len(node_records(seed))),
+    )
+    for name, records, readings in kinds:
+        for compress in (True, False):
+            how = "zstd" if compress else "not compressed"
+            figures.add(
+                f"uplink, {name}, {how}", "bytes/reading",
+                bytes_per_reading(records, readings, compress), "<= 6" if compress else None,
+            )  # fmt: skip
+
+
+def _naive(seconds: float, registers: int, mqtt: int, ports: list[int]) -> float:
+    command = [sys.executable, "-m", "tests.bench.naive", str(seconds), str(registers), str(mqtt)]
+    answer = subprocess.run(
+        on_core(0, command + [str(port) for port in ports]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return float(answer.stdout)
+
+
+def _steps(
+    figures: Figures, run: int, seconds: float, only: str | None
+) -> Iterator[Callable[[], None]]:
+    steps: dict[str, Callable[[], None]] = {
+        "core": lambda: bench_core(figures),
+        "node": lambda: bench_nodes(figures),
+        "gateway": lambda: bench_gateway(figures, seconds),
+        "uplink": lambda: bench_uplink(figures, run),
+    }
+    if only is not None and only not in steps:
+        raise SystemExit(f"--only: expected one of {', '.join(steps)}, got {only}")
+    return (step for name, step in steps.items() if only in (None, name))
+
+
+def main() -> None:
+    """Run the steps, show the table."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--runs", type=int, default=5, help="runs of each figure (5)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="length of a load run (5)")
+    parser.add_argument("--only", help="core, node, gateway or uplink")
+    parser.add_argument("--write", action="store_true", help="renew docs/benchmarks.md")
+    parser.add_argument("--json", action="store_true", help="print JSON, for machines")
+    arguments = parser.parse_args()
+    figures = Figures()
+    console = Console(stderr=arguments.json, width=None if sys.stdout.isatty() else 140)
+    for run in track(range(arguments.runs), "measuring", console=console):
+        for step in _steps(figures, run, arguments.seconds, arguments.only):
+            step()
+    found = list(figures.all.values())
+    if arguments.json:
+        print(json.dumps({f.name: {"unit": f.unit, "runs": f.runs, "aim": f.aim} for f in found}))
+    else:
+        print_table(found, console)
+    if arguments.write:
+        today = dt.datetime.now(dt.UTC).date()
+        _PAGE.write_text(markdown(found, today.isoformat()), encoding="utf-8")
+        console.print(f"wrote {_PAGE}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""The gateway as its users run it: ``tianfu-gateway run`` on one core, all else on another.
+
+What is counted comes from the agent's own status socket, what it costs from the kernel
+(``/proc/PID``). Signing and ``synchronous = FULL`` are always on; there is no switch for them.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gateway_agent.keys import generate_signing_key
+
+from .servers import on_core
+
+_DEADLINE_S: Final = 20.0
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+def command() -> Path:
+    """The ``tianfu-gateway`` beside this interpreter."""
+    return Path(sys.executable).with_name("tianfu-gateway")
+
+
+def write_config(
+    directory: Path, registers: int, modbus_ports: Sequence[int], mqtt_port: int, period_ms: int
+) -> Path:
+    """A gateway with a bus per port and one device on each, and a profile of its registers."""
+    profile = [
+        '[profile]\nname = "bench"\ntitle = "bench"\nsource = "tests/bench/modbus_server.py"'
+    ]
+    profile += [
+        f'[[point]]\nname = "p{index}"\nunit = "Cel"\ntable = "holding"\nregister = {index}\n'
+        f'type = "u16"\nexp10 = -1\nlow = 0\nhigh = 6553.5\nwhat = "register {index}"'
+        for index in range(registers)
+    ]
+    (directory / "bench.toml").write_text("\n\n".join(profile))
+    generate_signing_key(directory / "gateway.pem")
+    config = [
+        '[gateway]\nid = "bench"\nstate_dir = "state"\nkey = "gateway.pem"',
+        f'[uplink]\nhost = "127.0.0.1"\nport = {mqtt_port}\nreceipt = "puback"',
+    ]
+    for index, port in enumerate(modbus_ports):
+        config.append(
+            f'[[bus]]\nname = "b{index}"\ntype = "tcp"\nhost = "127.0.0.1"\nport = {port}\n'
+            f'[[bus.device]]\nname = "d{index}"\nunit = 1\nkind = "profile"\n'
+            f'profile = "bench.toml"\nperiod_ms = {period_ms}'
+        )
+    path = directory / "gateway.toml"
+    path.write_text("\n\n".join(config))
+    return path
+
+
+@contextlib.contextmanager
+def agent(config: Path) -> Iterator[subprocess.Popen[str]]:
+    """A running agent, stopped by SIGTERM at the end."""
+    with subprocess.Popen(
+        on_core(0, [str(command()), "run", "--config", str(config)]),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.communicate(timeout=_DEADLINE_S)
+
+
+def counters(config: Path) -> dict[str, int]:
+    """The agent's counters, asked over its status socket; retried until it is up."""
+    deadline = time.monotonic() + _DEADLINE_S
+    while True:
+        answer = subprocess.run(
+            [str(command()), "status", "--config", str(config), "--json"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if answer.returncode == 0:
+            found: dict[str, int] = json.loads(answer.stdout)["counters"]
+            return found
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"no status: {answer.stdout}{answer.stderr}")
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def peak_mib(pid: int) -> float:
+    """Largest resident set of a process so far, in MiB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise ValueError(f"no VmHWM for {pid}")
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a loaded agent did in one run."""
+
+    readings_per_s: float
+    cpu_s_per_million: float
+    peak_mib: float
+    delivered_share: float
+
+
+def measure(
+    directory: Path, registers: int, ports: Sequence[int], mqtt: int, seconds: float
+) -> Load:
+    """Poll all servers as fast as the agent can for ``seconds`` after a warm-up of one."""
+    config = write_config(directory, registers, ports, mqtt, period_ms=1)
+    with agent(config) as process:
+        while counters(config)["readings_recorded"] == 0:
+            if process.poll() is not None:
+                raise RuntimeError(f"the agent ended: {process.stdout and process.stdout.read()}")
+        time.sleep(1.0)
+        before, start, cpu = counters(config), time.monotonic(), cpu_seconds(process.pid)
+        time.sleep(seconds)
+        after, end, cpu_end = counters(config), time.monotonic(), cpu_seconds(process.pid)
+        recorded = after["readings_recorded"] - before["readings_recorded"]
+        delivered = after["readings_delivered"] - before["readings_delivered"]
+        return Load(
+            recorded / (end - start),
+            (cpu_end - cpu) / recorded * 1e6,
+            peak_mib(process.pid),
+            delivered / recorded,
+        )
+
+
+def first_poll_s(directory: Path, mqtt_port: int) -> float:
+    """Seconds from starting ``tianfu-gateway run`` to the first byte of its first request."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(_DEADLINE_S)
+        config = write_config(directory, 10, [server.getsockname()[1]], mqtt_port, period_ms=1000)
+        start = time.monotonic()
+        with agent(config):
+            connection, _ = server.accept()
+            with connection:
+                connection.settimeout(_DEADLINE_S)
+                if not connection.recv(1):
+                    raise ConnectionError("the agent closed the connection")
+                return time.monotonic() - start

@@ -1,0 +1,114 @@
+"""Figures, their medians, and the two forms they are shown in: a terminal table and Markdown."""
+
+import os
+import platform
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass
+class Figure:
+    """One line of the table: what was measured, in which unit, in how many runs.
+
+    ``aim`` is a bound in the same unit: ``>= 25000`` or ``<= 6``; None where there is none.
+    ``note`` says what the number does not.
+    """
+
+    name: str
+    unit: str
+    aim: str | None = None
+    note: str = ""
+    runs: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        """The figure to quote."""
+        return statistics.median(self.runs)
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the median meets the aim; None without an aim."""
+        if self.aim is None:
+            return None
+        relation, bound = self.aim.split()
+        return self.median >= float(bound) if relation == ">=" else self.median <= float(bound)
+
+
+def show(value: float) -> str:
+    """Three significant digits, thousands grouped."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def cells(figure: Figure) -> list[str]:
+    """The row of a figure."""
+    verdict = {None: "", True: "met", False: "missed"}[figure.met]
+    return [
+        figure.name,
+        figure.unit,
+        show(figure.median),
+        f"{show(min(figure.runs))} to {show(max(figure.runs))}",
+        str(len(figure.runs)),
+        figure.aim or "",
+        verdict,
+        figure.note,
+    ]
+
+
+HEADINGS = ("figure", "unit", "median", "range", "runs", "aim", "", "note")
+
+
+def machine() -> str:
+    """One line on the machine: processor, cores, memory, kernel, interpreters."""
+    model = platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+            break
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB, Linux {platform.release()}, "
+        f"Python {platform.python_version()}"
+    )
+
+
+def print_table(figures: Sequence[Figure], console: Console) -> None:
+    """The table for people."""
+    table = Table(title="tianfu-edge benchmarks", caption=machine())
+    for index, heading in enumerate(HEADINGS):
+        table.add_column(
+            heading, justify="right" if 2 <= index <= 4 else "left", overflow="fold",
+            no_wrap=heading != "note",
+        )  # fmt: skip
+    for figure in figures:
+        colour = {None: "", True: "green", False: "red"}[figure.met]
+        table.add_row(*cells(figure), style=colour)
+    console.print(table)
+
+
+def markdown(figures: Sequence[Figure], written: str) -> str:
+    """The page ``docs/benchmarks.md``."""
+    lines = [
+        "# Benchmarks",
+        "",
+        "<!-- written by `make bench`; do not edit by hand -->",
+        "",
+        f"Machine: {machine()}. Measured on {written}.",
+        "",
+        "Medians; every run is a process of its own after a warm-up. The machine was shared, so",
+        "compare ratios, not absolute times, with another machine's. Loopback only; no real serial",
+        "driver and no real microcontroller took part.",
+        "",
+        "| " + " | ".join(HEADINGS) + " |",
+        "|" + "---|" * len(HEADINGS),
+    ]
+    lines += ["| " + " | ".join(cells(figure)) + " |" for figure in figures]
+    return "\n".join(lines) + "\n"

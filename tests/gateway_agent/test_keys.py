@@ -1,0 +1,199 @@
+"""Key files: who may read them, from which instant on, and what is said when they are wrong."""
+
+import json
+import logging
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from gateway_agent import keys
+from gateway_agent.field.node import load_node_key as load_as_the_field_does
+from gateway_agent.keys import KeyFileError
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_masked() -> Iterator[None]:
+    """The widest umask there is: the mode must come from the call that makes the file."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("make", [keys.generate_signing_key, keys.generate_node_key])
+def test_private_files_are_made_0600_and_never_changed_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], object]
+) -> None:
+    opened: list[tuple[str, int, int]] = []
+    real = os.open
+
+    def spy(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        opened.append((str(path), flags, mode))
+        descriptor = real(path, flags, mode, dir_fd=dir_fd)
+        if flags & os.O_CREAT:
+            # The instant after it exists: it is empty, and already nobody else's.
+            status = os.fstat(descriptor)
+            assert status.st_size == 0
+            assert stat.S_IMODE(status.st_mode) & ~mode == 0
+        return descriptor
+
+    def never(*_: object) -> None:
+        raise AssertionError("a mode that is corrected later was wrong before")
+
+    monkeypatch.setattr(os, "open", spy)
+    monkeypatch.setattr(os, "chmod", never)
+    monkeypatch.setattr(os, "fchmod", never)
+    path = tmp_path / "keys" / "a.key"
+    make(path)
+    (created,) = [entry for entry in opened if entry[0] == str(path)]
+    assert created[1] & (os.O_CREAT | os.O_EXCL) == os.O_CREAT | os.O_EXCL
+    assert created[2] == 0o600
+    assert mode(path) == 0o600
+    assert mode(path.parent) == 0o700
+
+
+def test_a_signing_key_and_its_public_half_belong_together(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.pem"
+    made = keys.generate_signing_key(path)
+    private = keys.load_private(path)
+    public = keys.load_public(tmp_path / "gateway.pem.pub")
+    assert private.private_bytes_raw() == made.private_bytes_raw()
+    public.verify(private.sign(b"x"), b"x")
+    assert path.read_bytes().startswith(b"-----BEGIN PRIVATE KEY-----\n")
+    assert mode(tmp_path / "gateway.pem.pub") == 0o644
+    assert b"PRIVATE" not in (tmp_path / "gateway.pem.pub").read_bytes()
+
+
+def test_a_node_key_is_what_node_and_gateway_read(tmp_path: Path) -> None:
+    path = tmp_path / "node.json"
+    made = keys.generate_node_key(path, 7)
+    content = json.loads(path.read_text())
+    assert content == {"key_id": 7, "key": made.key.hex()}
+    assert len(made.key) == 32
+    assert keys.load_node_key(path) == made
+    assert load_as_the_field_does(path).key_id == 7
+    other = keys.generate_node_key(tmp_path / "other.json")
+    assert other.key != made.key
+
+
+@pytest.mark.parametrize("number", [0, -1, 65536])
+def test_key_ids_fit_their_field(tmp_path: Path, number: int) -> None:
+    with pytest.raises(KeyFileError, match=f"expected 1 to 65535, got {number}"):
+        keys.generate_node_key(tmp_path / "n.json", number)
+    assert not (tmp_path / "n.json").exists()
+
+
+@pytest.mark.parametrize("make", [keys.generate_signing_key, keys.generate_node_key])
+def test_no_key_is_ever_overwritten(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    path = tmp_path / "a.key"
+    make(path)
+    before = path.read_bytes()
+    with pytest.raises(KeyFileError, match="keys are never overwritten"):
+        make(path)
+    assert path.read_bytes() == before
+    link = tmp_path / "link.key"
+    link.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(KeyFileError):
+        make(link)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_public_half_in_the_way_stops_it_before_anything_is_made(tmp_path: Path) -> None:
+    (tmp_path / "a.pem.pub").write_text("mine")
+    with pytest.raises(KeyFileError, match=r"a\.pem\.pub: expected a name that is free"):
+        keys.generate_signing_key(tmp_path / "a.pem")
+    assert not (tmp_path / "a.pem").exists()
+
+
+def test_half_a_key_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(KeyFileError, match="cannot be written: No space left on device"):
+        keys.generate_node_key(tmp_path / "n.json")
+    assert not (tmp_path / "n.json").exists()
+
+
+@pytest.mark.parametrize("wrong", [0o640, 0o604, 0o620, 0o644])
+def test_a_private_file_others_may_touch_is_refused(tmp_path: Path, wrong: int) -> None:
+    node, signing = tmp_path / "n.json", tmp_path / "g.pem"
+    keys.generate_node_key(node)
+    keys.generate_signing_key(signing)
+    for path, load in ((node, keys.load_node_key), (signing, keys.load_private)):
+        path.chmod(wrong)
+        with pytest.raises(KeyFileError, match=f"got mode {wrong:04o}; run `chmod 600 {path}`"):
+            load(path)
+        path.chmod(0o400)
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"nonsense",
+        b"[]",
+        b'{"key_id": 1}',
+        b'{"key_id": 1, "key": "00"}',
+        b'{"key_id": true, "key": "' + b"00" * 32 + b'"}',
+        b'{"key_id": 65536, "key": "' + b"00" * 32 + b'"}',
+        b'{"key_id": 1, "key": "' + b"zz" * 32 + b'"}',
+        b'{"key_id": 1, "key": 5}',
+        b"\xff" * 100,
+        b"x" * 5000,
+    ],
+)
+def test_what_is_no_key_is_refused_and_not_repeated(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    path = tmp_path / "k"
+    path.write_bytes(content)
+    path.chmod(0o600)
+    with caplog.at_level(logging.DEBUG):
+        for load in (keys.load_node_key, keys.load_private, keys.load_public):
+            with pytest.raises(KeyFileError, match="expected") as error:
+                load(path)
+            assert "000000" not in str(error.value)
+    assert not caplog.records
+
+
+def test_keys_do_not_show_themselves(tmp_path: Path) -> None:
+    made = keys.generate_node_key(tmp_path / "n.json")
+    assert made.key.hex() not in repr(made)
+    assert str(made.key) not in f"{made}"
+
+
+def test_a_private_key_where_a_public_one_belongs(tmp_path: Path) -> None:
+    keys.generate_signing_key(tmp_path / "g.pem")
+    with pytest.raises(KeyFileError, match=r"got a private one; name .*g\.pem\.pub"):
+        keys.load_public(tmp_path / "g.pem")
+
+
+def test_a_key_of_another_kind_is_named(tmp_path: Path) -> None:
+    other = ec.generate_private_key(ec.SECP256R1())
+    path = tmp_path / "ec.pem"
+    path.write_bytes(
+        other.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    path.chmod(0o600)
+    with pytest.raises(KeyFileError, match="expected an Ed25519 key, got E"):
+        keys.load_private(path)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    for load in (keys.load_node_key, keys.load_private, keys.load_public):
+        with pytest.raises(KeyFileError, match="cannot be read: No such file or directory"):
+            load(tmp_path / "none")

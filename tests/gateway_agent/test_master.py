@@ -1,0 +1,514 @@
+"""The master against slaves that misbehave: every answer it gives is the one to its request."""
+
+import asyncio
+import contextlib
+import struct
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway_agent.config import Bus
+from gateway_agent.counters import Counters
+from gateway_agent.field.frames import (
+    MAX_BUFFER,
+    FramingError,
+    MbapScanner,
+    RtuScanner,
+    decode_identification,
+    read_request,
+)
+from gateway_agent.field.master import BusDownError, BusError, Master, RefusedError
+from gateway_agent.field.planner import INPUT, Read
+
+from .slave import (
+    Handler,
+    PtySlave,
+    Reply,
+    TcpSlave,
+    answer,
+    frame,
+    mbap,
+    raw_answer,
+    refusal,
+    registers,
+    until,
+)
+
+TIMEOUT_MS = 80
+QUIET_MS = 20
+TEN = read_request(1, Read(INPUT, 0, 10))
+VALUES = tuple(range(100, 110))
+GOOD = answer(1, *VALUES)
+DATA = struct.pack(">10H", *VALUES)
+
+
+def rtu_bus(port: object, timeout_ms: int = TIMEOUT_MS) -> Bus:
+    return Bus(
+        name="line",
+        type="rtu",
+        port=str(port),
+        baudrate=115200,
+        timeout_ms=timeout_ms,
+        quiet_ms=QUIET_MS,
+        device=(),
+    )
+
+
+def tcp_bus(port: int, kind: str = "tcp", timeout_ms: int = TIMEOUT_MS) -> Bus:
+    assert kind in ("tcp", "rtu-over-tcp")
+    return Bus(
+        name="net",
+        type="tcp" if kind == "tcp" else "rtu-over-tcp",
+        host="127.0.0.1",
+        port=port,
+        baudrate=115200,
+        timeout_ms=timeout_ms,
+        quiet_ms=QUIET_MS,
+        device=(),
+    )
+
+
+def on_line(
+    folder: Path, handler: Handler, test: Callable[[Master, PtySlave], Awaitable[None]]
+) -> Counters:
+    """Run a test against a slave on a pty; the counters afterwards."""
+    counters = Counters()
+
+    async def main() -> None:
+        slave = PtySlave(folder, handler)
+        master = Master(rtu_bus(slave.path), counters)
+        try:
+            await test(master, slave)
+        finally:
+            master.close()
+            slave.close()
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    return counters
+
+
+class Script:
+    """A handler that goes through prepared replies, one request each, the last one for ever."""
+
+    def __init__(self, *steps: Iterable[Reply]) -> None:
+        self.steps = [tuple(step) for step in steps]
+
+    def __call__(self, request: bytes) -> Iterable[Reply]:
+        return self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
+
+
+def obedient(request: bytes) -> list[Reply]:
+    """Answers every read with VALUES from the start."""
+    unit, function, _, count = registers(request)
+    return [(0, answer(unit, *VALUES[:count], function=function))]
+
+
+@pytest.mark.parametrize(
+    "replies",
+    [
+        [(0.0, GOOD)],
+        [(0.001 * i, bytes((byte,))) for i, byte in enumerate(GOOD)],
+        [(0.0, b"\xff\x00" + GOOD)],
+        [(0.0, b"\x01\x04\x14" + GOOD)],  # noise that looks like the answer's own beginning
+        [(0.0, b"\x55\x03\x40" + GOOD)],  # noise that looks like a long frame of another unit
+        [(0.0, b"\x01\x84" + GOOD)],
+        [(0.0, answer(2, 7, 8) + GOOD)],  # a stranger's frame, then ours, in one piece
+        [(0.0, TEN.adu + GOOD)],  # an adapter that echoes
+        [(0.0, GOOD[:-1] + bytes((GOOD[-1] ^ 1,)) + GOOD)],  # damaged, then whole
+    ],
+    ids=["whole", "bytes", "noise", "header", "length", "refusal", "stranger", "echo", "damaged"],
+)
+def test_the_answer_is_found(tmp_path: Path, replies: list[Reply]) -> None:
+    async def run(master: Master, slave: PtySlave) -> None:
+        assert await master.read(TEN) == DATA
+        assert await master.read(TEN) == DATA
+
+    counters = on_line(tmp_path, Script(replies), run)
+    assert counters.polls == 2
+    assert not counters.poll_errors
+
+
+@pytest.mark.parametrize(
+    ("reply", "cause", "text", "foreign"),
+    [
+        (b"", "bus_timeout", "no answer within 80 ms", 0),
+        (GOOD[:-1] + bytes((GOOD[-1] ^ 0x40,)), "crc", "damaged or cut short", 0),
+        (GOOD[:9], "crc", "damaged or cut short", 0),
+        (b"\x00\xfe\xff\x13", "crc", "4 bytes that are no frame", 0),
+        (answer(7, *VALUES), "wrong_unit", "unit 7 answered function 4", 1),
+        (answer(1, *VALUES, function=3), "wrong_unit", "unit 1 answered function 3", 1),
+        (answer(1, *VALUES[:9]), "wrong_unit", "unit 1 answered", 1),
+        (answer(1, *VALUES, 110), "wrong_unit", "unit 1 answered", 1),
+        (answer(7, 1) + answer(8, 2), "wrong_unit", "unit 8 answered", 2),
+    ],
+    ids=["silent", "crc", "cut", "noise", "unit", "function", "short", "long", "two"],
+)
+def test_what_is_no_answer_has_a_cause(
+    tmp_path: Path, reply: bytes, cause: str, text: str, foreign: int
+) -> None:
+    async def run(master: Master, slave: PtySlave) -> None:
+        with pytest.raises(BusError) as caught:
+            await master.read(TEN)
+        assert caught.value.cause == cause
+        assert text in caught.value.detail
+        slave.handler = obedient
+        assert await master.read(TEN) == DATA
+
+    counters = on_line(tmp_path, Script([(0, reply)]), run)
+    assert counters.poll_errors == {cause: 1}
+    assert counters.foreign_answers == foreign
+    assert counters.late_replies == 0
+
+
+def test_an_echo_is_no_noise(tmp_path: Path) -> None:
+    async def run(master: Master, slave: PtySlave) -> None:
+        assert await master.read(TEN) == DATA
+        assert master.noise_bytes == 0
+
+    on_line(tmp_path, Script([(0, TEN.adu + GOOD)]), run)
+
+
+def test_an_exception_is_counted_by_code(tmp_path: Path) -> None:
+    async def run(master: Master, slave: PtySlave) -> None:
+        for code in (2, 6, 2):
+            slave.handler = Script([(0, refusal(1, 4, code))])
+            with pytest.raises(RefusedError) as caught:
+                await master.read(TEN)
+            assert caught.value.code == code
+
+    counters = on_line(tmp_path, obedient, run)
+    assert counters.poll_errors == {"exception_02": 2, "exception_06": 1}
+
+
+def test_a_late_answer_is_never_taken_for_the_next(tmp_path: Path) -> None:
+    """The old value comes while the new one is waited for, and both look alike."""
+    old = answer(1, *(value + 1000 for value in VALUES))
+
+    number = 0
+
+    def handler(request: bytes) -> list[Reply]:
+        nonlocal number
+        number += 1
+        late: dict[int, list[Reply]] = {1: [], 2: [(0, old), (0.01, obedient(request)[0][1])]}
+        return late.get(number, obedient(request))
+
+    async def run(master: Master, slave: PtySlave) -> None:
+        with pytest.raises(BusError, match="no answer within 80 ms"):
+            await master.read(TEN)
+        assert await master.read(TEN) == DATA
+        assert await master.read(TEN) == DATA
+        counts = [registers(request)[3] for request in slave.requests]
+        # Between the two reads stands a probe whose answer has another length.
+        assert counts[0] == 10
+        assert counts[1] != 10
+        assert counts[2:] == [10, 10]
+
+    counters = on_line(tmp_path, handler, run)
+    assert counters.late_replies == 1
+    assert counters.foreign_answers == 0
+
+
+def test_a_late_answer_between_requests_is_drained(tmp_path: Path) -> None:
+    async def run(master: Master, slave: PtySlave) -> None:
+        with pytest.raises(BusError):
+            await master.read(TEN)
+        slave.send(answer(1, *(value + 1 for value in VALUES)))
+        slave.handler = obedient
+        assert await master.read(TEN) == DATA
+
+    counters = on_line(tmp_path, Script([(0, b"")]), run)
+    assert counters.late_replies == 1
+
+
+def test_a_late_answer_does_not_disturb_another_unit(tmp_path: Path) -> None:
+    other = read_request(2, Read(INPUT, 0, 10))
+
+    async def run(master: Master, slave: PtySlave) -> None:
+        with pytest.raises(BusError):
+            await master.read(TEN)
+        slave.handler = Script(
+            [(0.0, answer(1, *reversed(VALUES))), (0.01, answer(2, *VALUES))],
+        )
+        assert await master.read(other) == DATA
+
+    counters = on_line(tmp_path, Script([(0, b"")]), run)
+    assert counters.late_replies == 1
+    assert counters.poll_errors == {"bus_timeout": 1}
+
+
+def test_a_gateway_that_stood_still_does_not_blame_the_device(tmp_path: Path) -> None:
+    """The whole process stops for two timeouts while the device is answering."""
+
+    def handler(request: bytes) -> list[Reply]:
+        time.sleep(2 * TIMEOUT_MS / 1000)
+        return [(0.001, GOOD)]
+
+    async def run(master: Master, slave: PtySlave) -> None:
+        assert await master.read(TEN) == DATA
+
+    assert not on_line(tmp_path, handler, run).poll_errors
+
+
+def test_a_babbling_line_is_used_again_when_it_falls_silent(tmp_path: Path) -> None:
+    async def run(master: Master, slave: PtySlave) -> None:
+        with pytest.raises(BusError):
+            await master.read(TEN)
+        loop = asyncio.get_running_loop()
+        for step in range(20):
+            loop.call_later(0.005 * step, slave.send, b"\xfe\xfe\xfe")
+        slave.handler = obedient
+        assert await master.read(TEN) == DATA
+        assert master.noise_bytes == 4 + 60
+
+    counters = on_line(tmp_path, Script([(0, b"\xfe\xfe\xfe\xfe")]), run)
+    assert counters.poll_errors == {"crc": 1}
+
+
+def test_a_port_that_vanishes_and_returns(tmp_path: Path) -> None:
+    async def run(master: Master, slave: PtySlave) -> None:
+        assert await master.read(TEN) == DATA
+        slave.unplug()
+        with pytest.raises(BusError):
+            await master.read(TEN)
+        with pytest.raises(BusDownError, match="line"):
+            await master.read(TEN)
+        slave.plug()
+        deadline = asyncio.get_running_loop().time() + 20
+        while True:
+            try:
+                assert await master.read(TEN) == DATA
+                break
+            except BusDownError:
+                assert asyncio.get_running_loop().time() < deadline
+                await asyncio.sleep(0.02)
+
+    counters = on_line(tmp_path, obedient, run)
+    assert counters.poll_errors["bus_down"] >= 1
+
+
+def test_a_cancelled_request_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Its answer comes into the next request and is not taken for that one's."""
+
+    async def run(master: Master, slave: PtySlave) -> None:
+        task = asyncio.create_task(master.read(TEN))
+        await until(lambda: slave.requests)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        slave.handler = obedient
+        slave.send(answer(1, *reversed(VALUES)))
+        assert await master.read(TEN) == DATA
+
+    assert on_line(tmp_path, Script([]), run).late_replies == 1
+
+
+# --- TCP ----------------------------------------------------------------------------------------
+
+
+def on_net(
+    handler: Handler, test: Callable[[Master, TcpSlave], Awaitable[None]], kind: str = "tcp"
+) -> Counters:
+    counters = Counters()
+
+    async def main() -> None:
+        slave = await TcpSlave(handler).start()
+        master = Master(tcp_bus(slave.port, kind), counters)
+        try:
+            await test(master, slave)
+        finally:
+            master.close()
+            await asyncio.sleep(0)
+            await slave.close()
+
+    asyncio.run(main())
+    return counters
+
+
+PDU = b"\x04\x14" + DATA
+
+
+def echo_tid(request: bytes) -> list[Reply]:
+    (tid,) = struct.unpack(">H", request[:2])
+    return [(0, mbap(tid, 1, PDU))]
+
+
+@pytest.mark.parametrize("cut", [0, 1, 5, 7, 8, 20])
+def test_tcp_answers_may_come_cut(cut: int) -> None:
+    def handler(request: bytes) -> list[Reply]:
+        data = echo_tid(request)[0][1]
+        return [(0, data[:cut]), (0.01, data[cut:])] if cut else [(0, data)]
+
+    async def run(master: Master, slave: TcpSlave) -> None:
+        for _ in range(3):
+            assert await master.read(TEN) == DATA
+        assert slave.requests[0] == bytes.fromhex("000100000006 01 04 0000 000a")
+        assert slave.connections == 1
+
+    counters = on_net(handler, run)
+    assert counters.polls == 3
+
+
+def test_tcp_late_and_foreign_answers_are_told_by_their_ids() -> None:
+    def handler(request: bytes) -> list[Reply]:
+        (tid,) = struct.unpack(">H", request[:2])
+        if tid == 1:
+            return []
+        late = mbap(1, 1, b"\x04\x14" + bytes(20))
+        stranger = mbap(tid, 9, PDU)
+        short = mbap(tid, 1, b"\x04\x02\x00\x00")
+        return [(0, late + stranger + short + mbap(tid, 1, PDU))]
+
+    async def run(master: Master, slave: TcpSlave) -> None:
+        with pytest.raises(BusError) as caught:
+            await master.read(TEN)
+        assert caught.value.cause == "bus_timeout"
+        assert await master.read(TEN) == DATA
+
+    counters = on_net(handler, run)
+    assert counters.late_replies == 1
+    assert counters.foreign_answers == 2
+
+
+def test_tcp_peer_that_speaks_something_else_is_connected_anew() -> None:
+    async def run(master: Master, slave: TcpSlave) -> None:
+        with pytest.raises(BusError, match="no MBAP header"):
+            await master.read(TEN)
+        slave.handler = echo_tid
+        assert await master.read(TEN) == DATA
+        assert slave.connections == 2
+
+    counters = on_net(Script([(0, b"HTTP/1.1 400 Bad Request\r\n")]), run)
+    assert counters.poll_errors == {"crc": 1}
+
+
+def test_tcp_peer_gone_silent_is_connected_anew() -> None:
+    async def run(master: Master, slave: TcpSlave) -> None:
+        for _ in range(3):
+            with pytest.raises(BusError):
+                await master.read(TEN)
+        slave.handler = echo_tid
+        assert await master.read(TEN) == DATA
+        assert slave.connections == 2
+
+    on_net(Script([]), run)
+
+
+def test_tcp_exception_answer() -> None:
+    def handler(request: bytes) -> list[Reply]:
+        (tid,) = struct.unpack(">H", request[:2])
+        return [(0, mbap(tid, 1, b"\x84\x02"))]
+
+    async def run(master: Master, slave: TcpSlave) -> None:
+        with pytest.raises(RefusedError, match="exception 02"):
+            await master.read(TEN)
+
+    on_net(handler, run)
+
+
+def test_rtu_over_tcp_keeps_the_rules_of_a_line() -> None:
+    async def run(master: Master, slave: TcpSlave) -> None:
+        assert await master.read(TEN) == DATA
+        slave.handler = Script([(0, answer(9, 1))])
+        with pytest.raises(BusError, match="unit 9 answered"):
+            await master.read(TEN)
+        slave.handler = obedient
+        assert await master.read(TEN) == DATA
+
+    counters = on_net(obedient, run, "rtu-over-tcp")
+    assert counters.foreign_answers == 1
+
+
+def test_nobody_listens() -> None:
+    async def main() -> None:
+        slave = await TcpSlave(echo_tid).start()
+        await slave.close()
+        master = Master(tcp_bus(slave.port), counters)
+        for _ in range(5):
+            with pytest.raises(BusDownError, match=f"127.0.0.1:{slave.port}"):
+                await master.read(TEN)
+        master.close()
+
+    counters = Counters()
+    asyncio.run(main())
+    # Attempts have a distance: asking again does not hammer the peer.
+    assert counters.poll_errors == {"bus_down": 1}
+
+
+# --- scanners, without I/O ----------------------------------------------------------------------
+
+
+@given(st.binary(max_size=600), st.lists(st.integers(1, 40), max_size=30))
+def test_any_bytes_on_a_line_are_judged_in_bounded_memory(data: bytes, cuts: list[int]) -> None:
+    scanner = RtuScanner()
+    scanner.begin(TEN)
+    at = 0
+    for cut in [*cuts, len(data)]:
+        answer_pdu = scanner.feed(data[at : at + cut])
+        at += cut
+        assert answer_pdu is None  # random bytes with a fitting CRC do not occur
+        assert len(scanner._buffer) <= MAX_BUFFER
+    tally = scanner.finish()
+    assert 0 <= tally.noise <= len(data)
+
+
+def test_a_line_that_never_stops_costs_no_more_than_the_cap() -> None:
+    scanner = RtuScanner()
+    scanner.begin(TEN)
+    for _ in range(1000):
+        assert scanner.feed(b"\x01\x04\x14" * 30) is None
+        assert len(scanner._buffer) <= MAX_BUFFER
+    assert scanner.finish().noise == 90_000
+    scanner.begin(TEN)
+    assert scanner.feed(GOOD) == PDU
+
+
+@given(st.binary(max_size=200), st.integers(1, 30))
+def test_an_answer_is_found_behind_any_noise(noise: bytes, cut: int) -> None:
+    scanner = RtuScanner()
+    scanner.begin(TEN)
+    data = noise + GOOD
+    found = [scanner.feed(data[at : at + cut]) for at in range(0, len(data), cut)]
+    assert [item for item in found if item is not None] == [PDU]
+
+
+@given(st.binary(max_size=600), st.integers(1, 40))
+def test_any_bytes_from_a_tcp_peer_end_in_an_answer_or_framing_error(data: bytes, cut: int) -> None:
+    scanner = MbapScanner()
+    scanner.begin(TEN)
+    try:
+        for at in range(0, len(data), cut):
+            scanner.feed(data[at : at + cut])
+            assert len(scanner._buffer) < 6 + 254 + 1
+    except FramingError:
+        pass
+
+
+@given(st.binary(max_size=260))
+def test_any_identification_is_decoded_or_refused(data: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        decode_identification(data)
+
+
+def test_identification_vector() -> None:
+    # Modbus Application Protocol V1.1b3, 6.21, example: two objects "Company identification"
+    # shortened, more follows from object 3.
+    pdu = bytes.fromhex("2b0e0101ff0302") + b"\x00\x03abc" + b"\x01\x02xy"
+    assert decode_identification(pdu) == ({0: b"abc", 1: b"xy"}, 3)
+
+
+def test_request_vectors() -> None:
+    # Values of the specification and of reference captures, not of this code.
+    assert read_request(1, Read(3, 0, 10)).adu == bytes.fromhex("01030000000ac5cd")
+    assert read_request(0x11, Read(3, 0x6B, 3)).adu == bytes.fromhex("1103006b00037687")
+    with pytest.raises(ValueError, match="126"):
+        read_request(1, Read(4, 0, 126))
+
+
+def test_frames_of_the_slave_are_real() -> None:
+    assert frame(bytes.fromhex("018302")) == bytes.fromhex("018302c0f1")
+    assert raw_answer(1, b"\x00\x2a", 3)[:5] == bytes.fromhex("010302002a")

@@ -1,0 +1,325 @@
+"""What becomes of node frames: good, repeated, replayed, skipped, restarted, forged."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gateway_agent.counters import Counters
+from gateway_agent.field.node import NodeKey, NodeTracker, load_node_key
+from gateway_agent.store.mark import Mark
+from gateway_agent.tables import ConfigError
+from protocols.uplink.record import Decoded, Gap, Record, Stamp, decode_record
+from protocols.wire.registers import AIR
+
+from .frames_of_nodes import (
+    AIR_POINTS,
+    KEY,
+    KEY_ID,
+    NO_SAMPLE,
+    UID,
+    air_body,
+    air_frame,
+    event_frame,
+    seal,
+)
+
+LAST = 0xFFFFFFFF
+
+
+class Bench:
+    """A tracker, its counters and a clock that goes on by one second per frame."""
+
+    def __init__(self, mark: Mark | None = None) -> None:
+        self.counters = Counters()
+        key = NodeKey(KEY_ID, KEY)
+        self.tracker = NodeTracker("tf-" + UID.hex(), UID, key, AIR, mark, self.counters)
+        self.now = 0
+
+    def stamp(self) -> Stamp:
+        self.now += 1000
+        return Stamp(self.now - 10, self.now, None, 0, 0)
+
+    def take(self, frame: bytes) -> list[Decoded]:
+        return decoded(self.tracker.sample(frame, self.stamp()))
+
+    def events_due(self) -> bool:
+        return self.tracker.events_due
+
+    def fail(self, cause: str, times: int = 1) -> list[Decoded]:
+        records: list[Record] = []
+        for _ in range(times):
+            now = self.stamp()
+            self.tracker.failed(cause, f"unit 1: {cause}", now.resp_ms)
+            records += self.tracker.notice(now)
+        return decoded(records)
+
+
+def decoded(records: list[Record]) -> list[Decoded]:
+    return [decode_record(record.data) for record in records]
+
+
+def gaps(records: list[Decoded]) -> list[Gap]:
+    return [record.gap for record in records if record.gap is not None]
+
+
+def test_a_first_good_frame_becomes_a_record() -> None:
+    bench = Bench()
+    (record,) = bench.take(air_frame(5, 1))
+    assert record.readings == 7
+    assert tuple(value.name for value in record.values) == AIR_POINTS
+    assert record.values[4].value == 555
+    assert record.frame == air_frame(5, 1)
+    assert bench.tracker.mark == Mark(5, 1, 0)
+    assert bench.tracker.auth == "ok"
+
+
+def test_samples_in_order_leave_no_gap() -> None:
+    bench = Bench(Mark(5, 1, 0))
+    for seq in range(2, 6):
+        (record,) = bench.take(air_frame(5, seq))
+        assert record.gap is None
+    assert bench.tracker.mark == Mark(5, 5, 0)
+    assert not bench.counters.gaps
+
+
+def test_the_same_frame_again_is_counted_and_not_recorded() -> None:
+    bench = Bench()
+    bench.take(air_frame(5, 1))
+    assert bench.take(air_frame(5, 1)) == []
+    assert bench.counters.repeats == 1
+    assert bench.tracker.auth == "ok"
+
+
+@pytest.mark.parametrize("frame", [air_frame(5, 9), air_frame(4, 500), air_frame(5, 0)])
+def test_a_replayed_frame_is_rejected_and_counted(frame: bytes) -> None:
+    bench = Bench(Mark(5, 10, 0))
+    assert bench.take(frame) == []
+    assert bench.counters.replayed == 1
+    assert bench.tracker.mark == Mark(5, 10, 0)
+    assert bench.tracker.auth == "replayed"
+    # What the replay hid is named with its cause.
+    bench.take(air_frame(5, 11))
+    assert bench.take(frame) == []
+    (gap,) = gaps(bench.take(air_frame(5, 14)))
+    assert (gap.cause, gap.boot_epoch, gap.first, gap.last) == ("replayed", 5, 12, 13)
+    assert "already taken" in gap.detail
+
+
+@pytest.mark.parametrize("cause", ["bus_timeout", "crc", "wrong_unit", "exception"])
+def test_a_jump_after_failures_names_their_cause(cause: str) -> None:
+    bench = Bench()
+    bench.take(air_frame(5, 1))
+    bench.fail(cause, 3)
+    records = bench.take(air_frame(5, 5))
+    (gap,) = gaps(records)
+    assert (gap.cause, gap.boot_epoch, gap.first, gap.last) == (cause, 5, 2, 4)
+    assert f"{cause} 3" in gap.detail
+    assert records[-1].readings == 7
+    assert bench.counters.gaps == {cause: 1}
+
+
+def test_a_jump_without_failures_is_an_overrun() -> None:
+    bench = Bench()
+    bench.take(air_frame(5, 1))
+    (gap,) = gaps(bench.take(air_frame(5, 3)))
+    assert (gap.cause, gap.first, gap.last) == ("node_overrun", 2, 2)
+
+
+def test_a_repeat_ends_an_outage_that_cost_nothing() -> None:
+    bench = Bench()
+    bench.take(air_frame(5, 1))
+    bench.fail("bus_timeout")
+    bench.take(air_frame(5, 1))
+    (gap,) = gaps(bench.take(air_frame(5, 3)))
+    assert gap.cause == "node_overrun"
+
+
+def test_the_first_read_after_a_start_names_the_gateway() -> None:
+    bench = Bench(Mark(5, 10, 0))
+    bench.fail("bus_timeout")
+    (gap,) = gaps(bench.take(air_frame(5, 21)))
+    assert (gap.cause, gap.first, gap.last) == ("gateway_down", 11, 20)
+
+
+def test_samples_before_the_first_contact_are_named() -> None:
+    bench = Bench()
+    (gap,) = gaps(bench.take(air_frame(5, 4)))
+    assert (gap.cause, gap.boot_epoch, gap.first, gap.last) == ("gateway_down", 5, 1, 3)
+
+
+def test_sequence_and_epoch_wrap() -> None:
+    bench = Bench(Mark(LAST, LAST - 1, 0))
+    (record,) = bench.take(air_frame(LAST, LAST))
+    assert record.gap is None
+    (record,) = bench.take(air_frame(LAST, 0))  # a real sample: its qualities are good
+    assert record.readings == 7
+    bench.tracker.mark = Mark(LAST, LAST - 1, 0)
+    assert [(gap.first, gap.last) for gap in gaps(bench.take(air_frame(LAST, 2)))] == [
+        (LAST, LAST),
+        (0, 1),
+    ]
+    (gap,) = gaps(bench.take(air_frame(0, 1)))
+    assert (gap.cause, gap.boot_epoch) == ("node_reset", LAST)
+
+
+def test_one_restart() -> None:
+    bench = Bench()
+    bench.take(air_frame(5, 1))
+    first, second = gaps(bench.take(air_frame(6, 3)))
+    assert (first.cause, first.boot_epoch, first.first) == ("node_reset", 5, None)
+    assert (second.cause, second.boot_epoch, second.first, second.last) == ("node_reset", 6, 1, 2)
+    assert bench.tracker.mark == Mark(6, 3, 0)
+    assert bench.counters.gaps == {"node_reset": 2}
+
+
+def test_two_restarts_in_a_row() -> None:
+    bench = Bench()
+    bench.take(air_frame(5, 100))
+    (gap,) = gaps(bench.take(air_frame(7, 1)))
+    assert gap.cause == "node_reset"
+    assert "after 100" in gap.detail
+    assert "1 boots between were never read" in gap.detail
+
+
+def test_a_restarted_node_without_a_sample_waits() -> None:
+    bench = Bench()
+    bench.take(air_frame(5, 1))
+    assert bench.take(air_frame(6, 0, quality=NO_SAMPLE)) == []
+    assert bench.tracker.mark == Mark(5, 1, 0)
+    assert [gap.boot_epoch for gap in gaps(bench.take(air_frame(6, 1)))] == [5]
+
+
+@pytest.mark.parametrize(
+    ("frame", "cause"),
+    [
+        (air_frame(5, 2)[:-1] + b"\x00", "bad_tag"),
+        (air_frame(5, 2).replace(b"\x02\x2b", b"\x02\x2c"), "bad_tag"),  # CO2 556 for 555
+        (seal(air_body(4, 2), key=bytes(32)), "bad_tag"),
+        (seal(air_body(5, 2), key=bytes(32)), "bad_tag"),
+        (seal(air_body(5, 2), uid=bytes(12)), "bad_tag"),  # another node's frame
+        (seal(air_body(5, 2), key_id=8), "key_unknown"),
+        (air_body(5, 2) + bytes(18), "key_unknown"),  # a node without a key
+    ],
+    ids=["tag", "body", "old", "key", "uid", "key-id", "unsigned"],
+)
+def test_a_bad_tag_never_enters_as_data(frame: bytes, cause: str) -> None:
+    bench = Bench()
+    bench.take(air_frame(5, 1))
+    assert bench.take(frame) == []
+    assert bench.counters.node_tag_failures == 1
+    assert bench.tracker.auth == "bad"
+    assert bench.tracker.mark == Mark(5, 1, 0)
+    (gap,) = gaps(bench.take(air_frame(5, 3)))
+    assert gap.cause == cause
+    assert bench.tracker.auth == "ok"
+
+
+@pytest.mark.parametrize(
+    ("frame", "text"),
+    [
+        (seal(air_body(5, 2, map_version=2)), "version"),
+        (seal(air_body(5, 2)[:-2]), "length"),
+        (seal(air_body(5, 2, quality=9)), "quality"),
+        (event_frame(5, 1, (1,)), "map id"),
+        (b"\x01\x01", "frame"),
+    ],
+    ids=["version", "length", "quality", "event", "short"],
+)
+def test_a_frame_that_cannot_be_read_is_counted(frame: bytes, text: str) -> None:
+    bench = Bench(Mark(5, 1, 0))
+    assert bench.take(frame) == []
+    assert bench.counters.poll_errors == {"bad_frame": 1}
+    assert text in bench.tracker.problem
+
+
+def test_a_node_in_another_role_is_refused() -> None:
+    bench = Bench()
+    head = bytes.fromhex("01020001 00000005 00000001 000003e8 0000 0000")
+    water = seal(head + bytes(2) + bytes.fromhex("03e8 0802 02bc 0064"))
+    assert bench.take(water) == []
+    assert bench.tracker.problem == "role: expected air, the node is water"
+
+
+def test_an_outage_is_reported_while_it_lasts_at_growing_distance() -> None:
+    bench = Bench()
+    bench.take(air_frame(5, 1))
+    reported = gaps(bench.fail("bus_timeout", 500))  # 500 s, one failure a second
+    # After 60 s, then 120 s and 240 s later.
+    assert [(gap.cause, gap.boot_epoch, gap.first) for gap in reported] == [
+        ("bus_timeout", 5, None)
+    ] * 3
+    assert "61 polls" in reported[0].detail
+    assert "after sample 1" in reported[0].detail
+    (gap,) = gaps(bench.take(air_frame(5, 101)))
+    assert (gap.cause, gap.first, gap.last) == ("bus_timeout", 2, 100)
+
+
+def test_events_are_read_once_and_in_order() -> None:
+    bench = Bench()
+    bench.take(air_frame(5, 1, events=2))
+    assert bench.events_due()
+    (record,) = decoded(bench.tracker.events(event_frame(5, 2, (1, 8)), bench.stamp()))
+    assert [(event.number, event.name) for event in record.events] == [(1, "boot"), (2, "sensor")]
+    assert bench.tracker.mark == Mark(5, 1, 2)
+    bench.take(air_frame(5, 2, events=2))
+    assert not bench.events_due()
+    bench.take(air_frame(5, 3, events=3))
+    (record,) = decoded(bench.tracker.events(event_frame(5, 3, (1, 8, 4)), bench.stamp()))
+    assert [event.number for event in record.events] == [3]
+
+
+def test_an_event_between_two_samples_is_seen_on_a_repeat() -> None:
+    bench = Bench()
+    bench.take(air_frame(5, 1))
+    bench.take(air_frame(5, 1, events=1))
+    assert bench.events_due()
+
+
+def test_events_that_fell_out_of_the_queue_are_a_gap() -> None:
+    bench = Bench(Mark(5, 1, 2))
+    records = decoded(bench.tracker.events(event_frame(5, 20, (4,) * 16), bench.stamp()))
+    (gap,) = gaps(records)
+    assert gap.cause == "node_overrun"
+    assert "events 3 to 4" in gap.detail
+    assert [event.number for event in records[-1].events] == list(range(5, 21))
+
+
+def test_replayed_and_forged_event_frames() -> None:
+    bench = Bench(Mark(5, 1, 2))
+    assert bench.tracker.events(event_frame(5, 1, (1,)), bench.stamp()) == []
+    assert bench.counters.replayed == 1
+    forged = event_frame(5, 3, (1, 1, 1))[:-1] + b"\x00"
+    assert bench.tracker.events(forged, bench.stamp()) == []
+    assert bench.counters.node_tag_failures == 1
+    assert bench.tracker.mark == Mark(5, 1, 2)
+
+
+def test_a_key_file(tmp_path: Path) -> None:
+    path = tmp_path / "air.key"
+    path.write_text(json.dumps({"key_id": KEY_ID, "key": KEY.hex()}))
+    path.chmod(0o600)
+    assert load_node_key(path).key_id == KEY_ID
+    path.chmod(0o640)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        load_node_key(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", '{"key_id": 1}', '{"key_id": -1, "key": "%s"}' % ("00" * 32),
+     '{"key_id": true, "key": "%s"}' % ("00" * 32), '{"key_id": 1, "key": "00"}',
+     '{"key_id": 1, "key": 5}', '{"key_id": 1, "key": "%s"}' % ("zz" * 32)],
+)  # fmt: skip
+def test_a_key_file_that_is_none(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "air.key"
+    path.write_text(text)
+    path.chmod(0o600)
+    with pytest.raises(ConfigError, match="64 hex digits") as caught:
+        load_node_key(path)
+    assert "zz" not in str(caught.value)
+
+
+def test_an_absent_key_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="keygen"):
+        load_node_key(tmp_path / "no.key")

@@ -1,0 +1,157 @@
+"""Profiles of third-party devices: shipped ones, decoding, and files that are wrong."""
+
+import math
+import struct
+from pathlib import Path
+
+import pytest
+
+from gateway_agent.config import Bus
+from gateway_agent.field.planner import Read
+from gateway_agent.field.profile import ProfileDecoder, load_profile, shipped
+from gateway_agent.tables import ConfigError
+from protocols.uplink.record import Stamp, decode_record
+
+BUS = Bus(name="b", type="rtu", port="x", gap_words=8, device=())
+STAMP = Stamp(1000, 1010, None, 0, 0)
+HEAD = '[profile]\nname = "own"\ntitle = "Own"\nsource = "manual"\n'
+
+
+def point(**fields: object) -> str:
+    lines = ["[[point]]"]
+    for key, value in fields.items():
+        lines.append(f"{key} = " + (f'"{value}"' if isinstance(value, str) else str(value)))
+    return "\n".join(lines) + "\n"
+
+
+def write(folder: Path, *points: str, head: str = HEAD) -> str:
+    path = folder / "own.toml"
+    path.write_text(head + "".join(points), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_profile_is_good_and_says_its_source(name: str) -> None:
+    profile = load_profile(name)
+    assert profile.profile.name == name
+    assert len(profile.profile.source) > 10
+    assert ProfileDecoder(profile, "g.d", BUS).reads
+
+
+def test_shipped_profiles() -> None:
+    assert shipped() == ["senseair-s8", "xylem-odo-rtu"]
+    assert load_profile("xylem-odo-rtu").profile.example
+
+
+def test_senseair_s8() -> None:
+    decoder = ProfileDecoder(load_profile("senseair-s8"), "g.co2", BUS)
+    assert decoder.reads == (Read(4, 0, 4),)  # one request, the two registers between read along
+    values = decoder.values([struct.pack(">HHHh", 0, 9, 9, 415)])
+    record = decode_record(decoder.record(values, STAMP).data)
+    assert [(item.name, item.unit, item.value) for item in record.values] == [
+        ("meter_status", "", 0),
+        ("co2", "ppm", 415),
+    ]
+
+
+def test_xylem_odo() -> None:
+    decoder = ProfileDecoder(load_profile("xylem-odo-rtu"), "g.do", BUS)
+    assert decoder.reads == (Read(4, 0, 8),)
+    values = decoder.values([struct.pack(">ffff", 95.5, 8.25, 0.0, math.nan)])
+    record = decode_record(decoder.record(values, STAMP).data)
+    assert [(item.name, item.value) for item in record.values] == [
+        ("oxygen_saturation", 95.5),
+        ("oxygen", 8.25),
+    ]
+    assert [(item.name, item.quality) for item in record.failures] == [("temperature", "fault")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "data", "value"),
+    [
+        ({"type": "u16"}, "ffff", 65535),
+        ({"type": "i16"}, "ffff", -1),
+        ({"type": "i16", "exp10": -1}, "ff38", -200),
+        ({"type": "u32"}, "00010002", 65538),
+        ({"type": "u32", "word_order": "little"}, "00020001", 65538),
+        ({"type": "i32"}, "fffffffe", -2),
+        ({"type": "i32", "word_order": "little"}, "fffeffff", -2),
+        ({"type": "f32"}, "3fc00000", 1.5),
+        ({"type": "f32", "word_order": "little"}, "00003fc0", 1.5),
+        ({"type": "f32", "exp10": -1}, "41200000", 1.0),
+        ({"type": "u16", "exp10": -1, "low": 1, "high": 2}, "0014", 20),
+        ({"type": "u16", "exp10": -1, "low": 1, "high": 2}, "0015", None),
+        ({"type": "i16", "low": 0}, "ffff", None),
+        ({"type": "u16", "invalid": [65535]}, "ffff", None),
+        ({"type": "f32"}, "7fc00000", None),
+    ],
+)
+def test_types(tmp_path: Path, fields: dict[str, object], data: str, value: float | None) -> None:
+    name = write(tmp_path, point(name="x", register=5, table="input", **fields))
+    decoder = ProfileDecoder(load_profile(name), "g.d", BUS)
+    (got,) = decoder.values([bytes.fromhex(data)])
+    assert got is not None
+    if value is None:
+        assert math.isnan(got)
+    else:
+        assert got == value
+
+
+def test_a_block_that_failed_costs_its_own_points_only(tmp_path: Path) -> None:
+    name = write(
+        tmp_path,
+        point(name="a", register=0, type="u16"),
+        point(name="b", register=100, type="u16", exp10=-2, unit="Cel"),
+        point(name="c", register=1, type="u16"),
+    )
+    decoder = ProfileDecoder(load_profile(name), "g.d", BUS)
+    assert decoder.reads == (Read(3, 0, 2), Read(3, 100, 1))
+    assert decoder.values([b"\x00\x01\x00\x02", b"\x08\x34"]) == (1, 2100, 2)
+    values = decoder.values([None, b"\x08\x34"])
+    assert values == (None, 2100, None)
+    record = decode_record(decoder.record(values, STAMP).data)
+    assert [(item.name, item.unit, item.value) for item in record.values] == [("b", "Cel", 21)]
+    assert [(item.name, item.quality) for item in record.failures] == [
+        ("a", "timeout"),
+        ("c", "timeout"),
+    ]
+
+
+def test_plain_registers_take_the_short_way_with_the_same_result(tmp_path: Path) -> None:
+    points = [point(name=f"r{i}", register=i, type="u16", exp10=-1) for i in range(10)]
+    plain = ProfileDecoder(load_profile(write(tmp_path, *points)), "g.d", BUS)
+    data = struct.pack(">10H", *range(0, 60000, 6000))
+    bounded = [line.replace("exp10", "high = 7000\nexp10") for line in points]
+    long = ProfileDecoder(load_profile(write(tmp_path, *bounded)), "g.d", BUS)
+    assert plain.values([data]) == long.values([data]) == tuple(range(0, 60000, 6000))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (HEAD, ["point", "array of tables"]),
+        ("point = []\n" + HEAD, ["point", "1 to 500 points"]),
+        (point(name="x", register=0, type="u16"), ["profile", "a table"]),
+        (HEAD + point(name="x", register="0", type="u16"), ["point[0].register", '"0"']),
+        (HEAD + point(name="x", register=0, type="u64"), ["point[0].type", '"f32"']),
+        (HEAD + point(name="a b", register=0, type="u16"), ["point[0].name", "SenML name"]),
+        (HEAD + point(name="status", register=0, type="u16"), ["point", "status"]),
+        (HEAD + point(name="x", register=65535, type="u32"), ["point[0].register", "65535"]),
+        (HEAD + point(name="x", register=0, type="u16", low=2, high=1), ["point[0].high", "low"]),
+        (HEAD + point(name="x", register=0, type="u16", exp10=10), ["point[0].exp10", "-9 to 9"]),
+        (HEAD + point(name="x", register=0, type="u16", scal=1), ["point[0].scal"]),
+        (HEAD + 2 * point(name="x", register=0, type="u16"), ["point[1].name", "point[0]"]),
+    ],
+)  # fmt: skip
+def test_a_profile_that_is_wrong(tmp_path: Path, content: str, says: list[str]) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_profile(str(path))
+    lines = [str(problem) for problem in caught.value.problems]
+    assert any(all(part in line for part in [str(path), *says]) for line in lines), lines
+
+
+def test_an_unknown_name_lists_the_shipped_ones() -> None:
+    with pytest.raises(ConfigError, match="senseair-s8, xylem-odo-rtu"):
+        load_profile("senseair-s9")

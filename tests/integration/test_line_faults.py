@@ -1,0 +1,357 @@
+"""Disturbed lines: real nodes, a real tty, the gateway's own field code.
+
+Whatever the line or a node does, it ends in counted, explained states, and the records of the
+gateway account for every sample the node took: recorded once, or inside a gap that names a cause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from gateway_agent.clock import SystemClock
+from gateway_agent.config import parse
+from gateway_agent.counters import Counters
+from gateway_agent.field.poller import Field
+from gateway_agent.field.reader import DeviceView
+from gateway_agent.store.mark import Mark
+from hil.bench import GATEWAY, Bench
+from hil.engines.unix import write_private
+from hil.ledger import Account, read_ledger
+from hil.line import Fault, FaultKind
+from hil.sim.part import Steady
+from protocols.uplink.record import CAUSES, Record
+
+LIMIT_S = 25
+TIMEOUT_MS = 60
+LATE_S = 0.15
+# Samples every 300 ms, asked for every 100 ms: a single failed poll loses nothing.
+SETTINGS = {"sample_period_ds": 3, "warmup_limit_s": 0}
+PERIOD_MS = 100
+
+
+class Memory:
+    """A sink that keeps what it gets, as the outbox would."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.marks: dict[str, Mark] = {}
+
+    async def put(self, records: Sequence[Record], marks: Mapping[str, Mark]) -> None:
+        self.records += records
+        self.marks.update(marks)
+
+
+class Site:
+    """A bench with a gateway's field side on its line."""
+
+    def __init__(self, bench: Bench, folder: Path) -> None:
+        self.bench = bench
+        self.line = bench.line
+        self.counters = Counters()
+        self.sink = Memory()
+        self.figures: dict[str, dict[str, object]] = {}
+        devices = []
+        for role in bench.roles:
+            spec = bench.nodes[role].spec
+            key = folder / f"{role}.key"
+            write_private(key, f'{{"key_id": {spec.key_id}, "key": "{spec.key}"}}')
+            devices.append(
+                {
+                    "name": role,
+                    "unit": bench.unit(role),
+                    "kind": "node",
+                    "role": role,
+                    "uid": spec.uid,
+                    "key": str(key),
+                    "period_ms": PERIOD_MS,
+                }
+            )
+        bus = {
+            "name": "line",
+            "type": "rtu",
+            "port": bench.port,
+            "timeout_ms": TIMEOUT_MS,
+            "device": devices,
+        }
+        tables: dict[str, object] = {
+            "gateway": {"id": "test", "state_dir": "state", "key": "none"},
+            "uplink": {"host": "127.0.0.1", "receipt": "puback"},
+            "outbox": {"commit_ms": 0},
+            "bus": [bus],
+        }
+        self.field = Field(
+            parse(tables, folder / "gateway.toml"), SystemClock(), self.sink, {}, self.counters
+        )
+
+    def view(self, role: str) -> DeviceView:
+        return self.field.views()[self.bench.roles.index(role)]
+
+    def account(self, role: str) -> Account:
+        ledger = read_ledger(record.data for record in self.sink.records)
+        return ledger.get(f"tf-{self.bench.nodes[role].spec.uid}", Account())
+
+    def samples(self, role: str) -> int:
+        """How many samples of a node are recorded."""
+        return sum(counts.total() for counts in self.account(role).samples.values())
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            await asyncio.sleep(0.01)
+
+    async def more(self, role: str, count: int) -> None:
+        """Wait until so many further samples of a node are recorded."""
+        wanted = self.samples(role) + count
+        await self.until(lambda: self.samples(role) >= wanted)
+
+    async def settle(self) -> None:
+        """Stop sampling everywhere and read the last samples."""
+        for role in self.bench.roles:
+            self.figures[role] = await self.bench.nodes[role].interrupt()
+
+        def done(role: str) -> bool:
+            mark = self.sink.marks.get(f"tf-{self.bench.nodes[role].spec.uid}")
+            figures = self.figures[role]
+            return mark is not None and (mark.boot_epoch, mark.sample_seq) == (
+                figures["boot_epoch"],
+                figures["sampled_frames"],
+            )
+
+        for role in self.bench.roles:
+            await self.until(lambda role=role: done(role))  # type: ignore[misc]  # no type for its default
+
+    def check(self) -> None:
+        """Every sample of every node's last boot is recorded once or named in a gap."""
+        for role in self.bench.roles:
+            account = self.account(role)
+            figures = self.figures[role]
+            epoch, last = figures["boot_epoch"], figures["sampled_frames"]
+            assert isinstance(epoch, int)
+            assert isinstance(last, int)
+            assert account.missing(epoch, last) == []
+            assert account.doubled() == []
+            assert account.unexplained() == []
+        assert self.counters.node_tag_failures == 0
+        assert self.counters.replayed == 0
+        assert set(self.counters.gaps) <= set(CAUSES)
+
+
+@asynccontextmanager
+async def site(folder: Path, *roles: str, seed: int = 1) -> AsyncIterator[Site]:
+    async with (
+        asyncio.timeout(LIMIT_S),
+        Bench(folder, Steady(), roles=roles, settings=SETTINGS, seed=seed) as bench,
+    ):
+        bench.water_bridge.ds18b20.convert_s = 0.01
+        await bench.power_on()
+        made = Site(bench, folder)
+        task = asyncio.create_task(made.field.run())
+        try:
+            for role in roles:
+                await made.more(role, 2)
+            yield made
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+def play(folder: Path, scene: Callable[[Site], Coroutine[None, None, None]], *roles: str) -> Site:
+    """Run a scene on a new site, settle the books and check them."""
+
+    async def run() -> Site:
+        async with site(folder, *roles) as made:
+            await scene(made)
+            await made.settle()
+            return made
+
+    made = asyncio.run(run())
+    made.check()
+    return made
+
+
+def test_undisturbed_line_loses_nothing(tmp_path: Path) -> None:
+    async def scene(site: Site) -> None:
+        await site.more("air", 3)
+        await site.more("water", 3)
+
+    done = play(tmp_path, scene, "air", "water")
+    assert not done.counters.poll_errors
+    assert done.counters.late_replies == done.counters.foreign_answers == 0
+    for role in ("air", "water"):
+        sampled = done.figures[role]["sampled_readings"]
+        lost = sum(gap.cause != "gateway_down" for gap in done.account(role).gaps)
+        assert lost == 0
+        if not done.account(role).gaps:
+            assert done.account(role).readings == sampled
+
+
+def test_wrong_crc_is_counted_each_time_and_costs_no_sample(tmp_path: Path) -> None:
+    async def scene(site: Site) -> None:
+        fault = site.line.inject(Fault(FaultKind.FLIP, origin="air", times=3))
+        await site.until(lambda: fault.applied == 3)
+        await site.more("air", 2)
+
+    done = play(tmp_path, scene, "air", "water")
+    assert done.counters.poll_errors == {"crc": 3}
+
+
+def test_cut_answers_are_counted_each_time(tmp_path: Path) -> None:
+    async def scene(site: Site) -> None:
+        fault = site.line.inject(Fault(FaultKind.CUT, origin="water", times=3, size=20))
+        await site.until(lambda: fault.applied == 3)
+        await site.more("water", 2)
+
+    done = play(tmp_path, scene, "air", "water")
+    assert done.counters.poll_errors == {"crc": 3}
+
+
+def test_cut_and_damaged_requests_are_not_answered(tmp_path: Path) -> None:
+    async def scene(site: Site) -> None:
+        cut = site.line.inject(Fault(FaultKind.CUT, origin=GATEWAY, times=1, size=5))
+        flip = site.line.inject(Fault(FaultKind.FLIP, origin=GATEWAY, times=2))
+        await site.until(lambda: cut.applied == 1 and flip.applied == 2)
+        await site.more("air", 2)
+        await site.more("water", 2)
+
+    done = play(tmp_path, scene, "air", "water")
+    assert done.counters.poll_errors == {"bus_timeout": 3}
+
+
+def test_noise_on_every_third_burst(tmp_path: Path) -> None:
+    async def scene(site: Site) -> None:
+        noise = Fault(FaultKind.NOISE, times=None, rate=0.34, size=7)
+        site.line.inject(noise)
+        await site.until(lambda: noise.applied >= 12)
+        site.line.noise(100)
+        site.line.disarm(noise)
+        await site.more("air", 2)
+        await site.more("water", 2)
+
+    done = play(tmp_path, scene, "air", "water")
+    # Noise before a request keeps its node silent; noise before an answer is skipped.
+    assert done.counters.poll_errors.total() > 0
+    assert set(done.counters.poll_errors) <= {"bus_timeout", "crc"}
+    assert done.counters.foreign_answers == 0
+
+
+def test_late_answers_are_never_taken_for_the_next(tmp_path: Path) -> None:
+    async def scene(site: Site) -> None:
+        late = Fault(FaultKind.DELAY, origin="air", times=3, delay_s=LATE_S)
+        site.line.inject(late)
+        await site.until(lambda: late.applied == 3)
+        await site.more("air", 3)
+        await site.more("water", 2)
+
+    done = play(tmp_path, scene, "air", "water")
+    assert done.counters.poll_errors["bus_timeout"] >= 1
+    assert done.counters.late_replies >= 1
+    assert done.counters.poll_errors["wrong_unit"] == 0
+
+
+@pytest.mark.parametrize("unit", [2, 99])
+def test_answer_of_another_unit_is_refused(tmp_path: Path, unit: int) -> None:
+    async def scene(site: Site) -> None:
+        foreign = site.line.inject(Fault(FaultKind.FOREIGN, origin="air", times=4, unit=unit))
+        await site.until(lambda: foreign.applied == 4)
+        await site.more("air", 2)
+
+    done = play(tmp_path, scene, "air", "water")
+    assert done.counters.poll_errors["wrong_unit"] == 4
+    assert done.counters.foreign_answers == 4
+
+
+def test_answer_heard_twice_is_recorded_once(tmp_path: Path) -> None:
+    async def scene(site: Site) -> None:
+        double = site.line.inject(Fault(FaultKind.DUPLICATE, origin="air", times=4))
+        await site.until(lambda: double.applied == 4)
+        await site.more("air", 2)
+
+    play(tmp_path, scene, "air", "water")
+
+
+def test_node_that_vanishes_and_returns_costs_a_gap_with_its_range(tmp_path: Path) -> None:
+    async def scene(site: Site) -> None:
+        site.line.silence("water", silent=True)
+        await site.until(lambda: site.view("water").state == "quarantined")
+        await site.more("air", 3)  # the others keep their places
+        site.line.silence("water", silent=False)
+        await site.more("water", 2)
+
+    done = play(tmp_path, scene, "air", "water")
+    assert done.counters.poll_errors["bus_timeout"] >= 3
+    gaps = [gap for gap in done.account("water").gaps if gap.cause == "bus_timeout"]
+    assert len(gaps) == 1
+    assert gaps[0].first is not None
+    assert "no answer" in gaps[0].detail
+    assert not [gap for gap in done.account("air").gaps if gap.cause == "bus_timeout"]
+
+
+def test_node_that_measures_more_often_than_it_is_heard(tmp_path: Path) -> None:
+    async def scene(site: Site) -> None:
+        drop = Fault(FaultKind.DROP, origin="air", times=10)
+        site.line.inject(drop)
+        await site.until(lambda: drop.applied == 10 or site.view("air").state == "quarantined")
+        site.line.disarm(drop)
+        await site.more("air", 2)
+
+    done = play(tmp_path, scene, "air", "water")
+    assert done.counters.poll_errors["bus_timeout"] >= 3
+
+
+def test_reset_is_a_gap_of_the_old_boot(tmp_path: Path) -> None:
+    async def scene(site: Site) -> None:
+        await site.bench.reset("air")
+        await site.more("air", 2)
+
+    done = play(tmp_path, scene, "air", "water")
+    account = done.account("air")
+    assert done.figures["air"]["boot_epoch"] == 2
+    resets = [gap for gap in account.gaps if gap.cause == "node_reset" and gap.boot_epoch == 1]
+    assert len(resets) == 1
+    # Of the boot that ended everything up to the last sample taken is there.
+    assert account.missing(1, max(account.samples[1])) == []
+
+
+def test_two_resets_in_a_row(tmp_path: Path) -> None:
+    async def scene(site: Site) -> None:
+        await site.bench.reset("air")
+        await site.bench.reset("air")
+        await site.more("air", 2)
+
+    done = play(tmp_path, scene, "air", "water")
+    account = done.account("air")
+    assert done.figures["air"]["boot_epoch"] == 3
+    resets = [gap for gap in account.gaps if gap.cause == "node_reset"]
+    assert resets
+    assert resets[0].boot_epoch == 1
+    if 2 not in account.samples:
+        assert "1 boots between were never read" in resets[0].detail
+    assert account.missing(1, max(account.samples[1])) == []
+
+
+def test_everything_at_once_from_a_seed(tmp_path: Path) -> None:
+    # Not every burst: a node that fails three times in a row is left alone for longer each time.
+    kinds = [
+        Fault(FaultKind.FLIP, times=4, rate=0.3),
+        Fault(FaultKind.CUT, times=3, rate=0.3, size=6),
+        Fault(FaultKind.DELAY, origin="water", times=2, rate=0.5, delay_s=LATE_S),
+        Fault(FaultKind.FOREIGN, origin="air", times=2, rate=0.5, unit=2),
+        Fault(FaultKind.DUPLICATE, times=2),
+        Fault(FaultKind.DROP, times=2, rate=0.3),
+    ]
+
+    async def scene(site: Site) -> None:
+        for fault in kinds:
+            site.line.inject(fault)
+        await site.until(lambda: all(fault.applied == fault.times for fault in kinds))
+        await site.bench.reset("water")
+        await site.more("air", 2)
+        await site.more("water", 2)
+
+    done = play(tmp_path, scene, "air", "water")
+    assert done.counters.poll_errors.total() > 0

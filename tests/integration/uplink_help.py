@@ -1,0 +1,137 @@
+"""A site and a platform around a real broker: outbox and uplink here, collector there."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from gateway_agent.collector import config as collector_config
+from gateway_agent.collector.intake import Outcome
+from gateway_agent.collector.service import Service
+from gateway_agent.config import Uplink as UplinkConfig
+from gateway_agent.counters import Counters
+from gateway_agent.keys import generate_signing_key, load_private, load_public, public_path
+from gateway_agent.store.outbox import Outbox
+from gateway_agent.store.writer import OutboxWriter
+from gateway_agent.uplink.mqtt import Uplink
+from tests.gateway_agent.store_help import GATEWAY, StillClock
+
+
+async def until(condition: Callable[[], object], what: str, seconds: float = 25.0) -> None:
+    """Wait until ``condition()`` holds; AssertionError naming ``what`` if it does not."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, f"not within {seconds} s: {what}"
+        await asyncio.sleep(0.01)
+
+
+class Site:
+    """Keys and configuration of one gateway and one collector, below ``root``."""
+
+    def __init__(self, root: Path, port: int) -> None:
+        self.root = root
+        self.port = port
+        self.counters = Counters()
+        self.clock = StillClock()
+        self.outcomes: list[Outcome] = []
+        self.gateway_key = root / "gateway.pem"
+        self.collector_key = root / "collector.pem"
+        self.database = root / "collector.db"
+        if not self.gateway_key.exists():
+            generate_signing_key(self.gateway_key)
+            generate_signing_key(self.collector_key)
+
+    def uplink_config(self, **changes: object) -> UplinkConfig:
+        """Quick enough for tests; ``changes`` are keys of ``[uplink]``."""
+        fields: dict[str, object] = {
+            "host": "127.0.0.1",
+            "port": self.port,
+            "collector_key": public_path(self.collector_key),
+            "batch_records": 10,
+            "batch_interval_ms": 20,
+            "retry_ms": 1000,
+        }
+        return UplinkConfig(**(fields | changes))  # type: ignore[arg-type] # as the struct has them
+
+    @asynccontextmanager
+    async def outbox(self, gateway: str = GATEWAY) -> AsyncIterator[OutboxWriter]:
+        """The gateway's outbox."""
+        box = Outbox.open(self.root / "state", gateway, self.clock, self.counters)
+        writer = OutboxWriter(box, gateway, self.clock, self.counters)
+        writer.start()
+        try:
+            yield writer
+        finally:
+            await writer.close()
+
+    @asynccontextmanager
+    async def uplink(self, outbox: OutboxWriter, **changes: object) -> AsyncIterator[Uplink]:
+        """The gateway's uplink, running."""
+        config = self.uplink_config(**changes)
+        key = None if config.receipt == "puback" else load_public(public_path(self.collector_key))
+        uplink = Uplink(config, GATEWAY, load_private(self.gateway_key), key, outbox, self.counters)
+        async with running(uplink.run()):
+            yield uplink
+
+    def collector_config(self, **broker: object) -> collector_config.Config:
+        """The platform's side."""
+        return msgspec.convert(
+            {
+                "collector": {"key": self.collector_key, "database": self.database},
+                "broker": {"host": "127.0.0.1", "port": self.port, **broker},
+                "gateway": [{"id": GATEWAY, "keys": [str(public_path(self.gateway_key))]}],
+            },
+            collector_config.Config,
+            dec_hook=lambda kind, value: kind(value),
+        )
+
+    @asynccontextmanager
+    async def collector(self, **broker: object) -> AsyncIterator[Service]:
+        """The collector, running and subscribed."""
+        service = Service(self.collector_config(**broker), self.outcomes.append)
+        async with running(service.run()):
+            await asyncio.wait_for(service.connected.wait(), 20)
+            yield service
+
+    def verdicts(self) -> list[str]:
+        """Of every message so far."""
+        return [outcome.verdict for outcome in self.outcomes]
+
+    def rows(self, sql: str) -> list[tuple[object, ...]]:
+        """What the collector's database holds."""
+        connection = sqlite3.connect(self.database)
+        try:
+            return connection.execute(sql).fetchall()
+        finally:
+            connection.close()
+
+    def stored(self) -> list[int]:
+        """The first value of every stored record, sorted; see ``store_help.records``."""
+        rows = self.rows(
+            "SELECT value FROM readings JOIN points ON points.id = point_id WHERE name = 'p0'"
+        )
+        return sorted(round(10 * float(str(value))) for (value,) in rows)
+
+
+@asynccontextmanager
+async def running(work: "object") -> AsyncIterator[None]:
+    """Run a coroutine beside the block; an error in it ends the block."""
+    assert asyncio.iscoroutine(work)
+    task = asyncio.create_task(work)
+    owner = asyncio.current_task()
+    assert owner is not None
+
+    def ended(done: "asyncio.Task[object]") -> None:
+        if not done.cancelled() and done.exception() is not None:
+            owner.cancel()
+
+    task.add_done_callback(ended)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
