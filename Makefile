@@ -25,7 +25,7 @@ help:
 # The demo is started directly, not by tox: it owns the terminal, and Ctrl-C reaches it once.
 demo: $(READY)
 	@$(TOX) run --quiet --notest -e demo
-	@.tox/demo/bin/tianfu-gateway demo $(ARGS)
+	@.tox/demo/bin/tianfu-gateway demo $(or $(ARGS),--duration 20 --json)
 
 test: $(READY) mosquitto
 	$(TOX) run -e $(CHECKS)

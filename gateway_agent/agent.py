@@ -8,6 +8,7 @@ process must exit (EXIT_STORE_FAILED) and a new one recovers from what is on the
 import asyncio
 import logging
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Final
 
 from .clock import Clock
@@ -170,7 +171,8 @@ def _nodes(field: Field, now: int) -> list[dict[str, object]]:
             "bus": view.bus,
             "unit": view.unit,
             "kind": view.kind,
-            "role": view.role,
+            # A profile of the operator's own is configured by its path.
+            "role": Path(view.role).stem if view.role.endswith(".toml") else view.role,
             "auth": view.auth,
             "state": view.state,
             "values": [

@@ -27,7 +27,11 @@ def demo(
         float, typer.Option("--duration", min=3, max=86_400, help="Run for so many seconds.")
     ] = 30.0,
     json: Annotated[
-        bool, typer.Option("--json", help="Print the figures as one JSON object, as last line.")
+        bool,
+        typer.Option(
+            "--json",
+            help="Print the figures as one JSON object as last line, the summary on stderr.",
+        ),
     ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Draws disturbances and noise.")] = 1,
     keep: Annotated[
@@ -54,12 +58,11 @@ def demo(
         except (NodeError, SiteError, OSError) as error:
             typer.echo(f"the demo could not run: {error}", err=True)
             raise typer.Exit(1) from error
-    if json:
-        typer.echo(json_module.dumps(result.figures))
-    else:
-        typer.echo(_summary(result, keep))
+    typer.echo(_summary(result, keep), err=json)
     for problem in result.problems:
         typer.echo(f"FAILED: {problem}", err=True)
+    if json:
+        typer.echo(json_module.dumps(result.figures))
     raise typer.Exit(1 if result.problems else 0)
 
 
@@ -114,7 +117,8 @@ def _summary(result: Result, keep: Path | None) -> str:
     lines = ["", "Readings, each counted at its own place:"]
     lines += [f"  {figures['readings_' + name]:>7}  {name:9}  {where}" for name, where in ways]
     lines.append(
-        f"  gaps: {gaps}; unexplained: {figures['gaps_unexplained']}; "
+        f"  gaps: {gaps}; samples named in them: {_causes(figures['samples_in_gaps'])}; "
+        f"unexplained: {figures['gaps_unexplained']}; "
         f"still in flight: {figures['in_flight']}"
     )
     lines.append(
@@ -132,4 +136,4 @@ def _summary(result: Result, keep: Path | None) -> str:
 
 def _causes(table: object) -> str:
     assert isinstance(table, dict)
-    return ", ".join(f"{cause} {count}" for cause, count in table.items()) or "none"
+    return ", ".join(f"{cause} {count}" for cause, count in table.items() if count) or "none"

@@ -72,7 +72,7 @@ class Site:
         self.collector_toml.write_text(
             f'[collector]\nkey = "keys/collector.pem"\ndatabase = "collector/collector.db"\n\n'
             f"[broker]\n{broker}\n"
-            f'[[gateway]]\nid = "{GATEWAY_ID}"\nkeys = ["../keys/gateway.pem.pub"]\n{nodes}',
+            f'[[gateway]]\nid = "{GATEWAY_ID}"\nkeys = ["keys/gateway.pem.pub"]\n{nodes}',
             encoding="utf-8",
         )
 

@@ -130,6 +130,8 @@ def check(
 ) -> None:
     """Check a configuration and show the planned bus schedule. Opens no port.
 
+    Example: tianfu-gateway check --config gateway.toml
+
     Exit status 0: usable (warnings may be shown), 1: it is not.
     """
     checked = check_config(config)

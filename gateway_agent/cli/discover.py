@@ -93,6 +93,8 @@ def discover(
 ) -> None:
     """Ask every address of a port who it is, and print a configuration block for what answers.
 
+    Example: tianfu-gateway discover /dev/ttyUSB0 --bauds 9600,19200 --from 1 --to 32
+
     The agent must not be running on the port. Exit status 0: something answered, 1: nothing did
     or the port cannot be used.
     """

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from gateway_agent.config import Host, Name, Port, Tls
 from gateway_agent.tables import TableReader, read_toml
@@ -75,7 +76,7 @@ class KnownNode(Struct, frozen=True, kw_only=True):
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """The whole file. ``path`` names it; key files are relative to it."""
+    """The whole file. File names are relative to it."""
 
     collector: Collector
     broker: Broker
@@ -103,4 +104,8 @@ def load(path: str | Path) -> Config:
             seen.add(gateway.id)
     reader.raise_if_any()
     assert config is not None  # a struct that could not be built has left a problem
-    return config
+    known = tuple(
+        replace(gateway, keys=tuple(str(path.parent.absolute() / key) for key in gateway.keys))
+        for gateway in config.gateway
+    )
+    return replace(config, gateway=known)

@@ -37,10 +37,7 @@ class Service:
         """Opens keys and database. OSError, ValueError: a key file; sqlite3.Error: the database."""
         directory = config.collector.database.parent
         key = load_private(config.collector.key)
-        gateways = {
-            gateway.id: _public_keys(config.collector.key.parent, gateway.keys)
-            for gateway in config.gateway
-        }
+        gateways = {gateway.id: _public_keys(gateway.keys) for gateway in config.gateway}
         nodes = _node_keys(config)
         self._config = config
         self._database = Database(config.collector.database)
@@ -97,8 +94,8 @@ async def _answer(client: Client, outcome: Outcome) -> None:
         await client.send(topic, outcome.receipt, retain=True)
 
 
-def _public_keys(directory: Path, names: tuple[str, ...]) -> Mapping[bytes, Ed25519PublicKey]:
-    keys = [load_public(directory / name) for name in names]
+def _public_keys(names: tuple[str, ...]) -> Mapping[bytes, Ed25519PublicKey]:
+    keys = [load_public(Path(name)) for name in names]
     return {key_id(key): key for key in keys}
 
 

@@ -34,7 +34,7 @@ from protocols.uplink.receipt import MAX_RECEIPT_BYTES, open_receipt
 from protocols.wire.errors import TOO_LONG, PeerError
 
 from . import topics
-from .connection import Backoff, Client, make_client
+from .connection import ANSWER_S, Backoff, Client, make_client
 
 log = logging.getLogger(__name__)
 
@@ -244,8 +244,14 @@ class Uplink:
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> str:
-    """The text of the first error that is not a group."""
+    """The text of the first error that is not a group, made to be of use."""
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return str(error) or type(error).__name__
+    text = str(error) or type(error).__name__
+    if text == "Operation timed out":  # aiomqtt's words; a refused certificate looks the same
+        text = (
+            f"no answer within {ANSWER_S:g} s: is a broker there, and does it want TLS, or a"
+            " certificate of ours?"
+        )
+    return text

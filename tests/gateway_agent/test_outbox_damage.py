@@ -182,6 +182,32 @@ def test_good_groups_around_a_damaged_one_survive_in_their_order(tmp_path: Path)
     box.close()
 
 
+def test_a_page_sqlite_cannot_read_costs_what_is_on_it(tmp_path: Path) -> None:
+    """A leaf of the table in the middle is garbage: what lies before and behind it is kept."""
+    box = open_box(tmp_path)
+    for first in range(1, 1201, 3):
+        box.append(records(first, 3), {})
+    box.close()
+    path = tmp_path / "outbox.db"
+    data = bytearray(path.read_bytes())
+    row = records(601, 1)[0].data
+    page = data.index(row) // 4096
+    assert data[4096 * page] == 0x0D, "a leaf of a table (SQLite file format, section 1.6)"
+    data[4096 * page : 4096 * (page + 1)] = random.Random(1).randbytes(4096)
+    path.write_bytes(data)
+    counters = Counters()
+    box = open_box(tmp_path, counters=counters)
+    pieces = contents(box, 500)
+    found, ((cause, first_lost, last_lost),) = numbers(pieces), gaps(pieces)
+    assert cause == "outbox_damaged"
+    assert first_lost is not None
+    assert last_lost is not None
+    assert first_lost <= 601 <= last_lost < first_lost + 60
+    assert found == [*range(1, first_lost), *range(last_lost + 1, 1201)]
+    assert counters.records_salvaged == len(found)
+    box.close()
+
+
 def test_damage_found_while_running_is_found_before_anything_is_sent(tmp_path: Path) -> None:
     box = fill(tmp_path)
     box.close()

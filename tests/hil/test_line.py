@@ -278,6 +278,28 @@ def test_unknown_and_doubled_names_say_what_is_there() -> None:
     asyncio.run(run())
 
 
+def test_what_a_full_receiver_cannot_hold_is_lost_and_counted() -> None:
+    async def run() -> None:
+        pty = Pty(rx_limit=64)
+        try:
+            for number in range(1, 5):
+                assert pty.write(bytes(15)) == 15
+                # The kernel hands written bytes over in its own time.
+                await until(partial(holds, pty, 15 * number))
+            assert pty.write(b"0123456789") == 4
+            await until(partial(holds, pty, 64))
+            assert pty.write(b"x") == 0
+            assert pty.overrun == 7
+        finally:
+            pty.close()
+
+    asyncio.run(run())
+
+
+def holds(pty: Pty, count: int) -> bool:
+    return pty.pending() == count
+
+
 def test_closed_pty_gives_its_descriptors_back() -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     pty = Pty()

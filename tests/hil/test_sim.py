@@ -234,7 +234,7 @@ def test_a02yyuw_vector_1953_mm() -> None:
     run(test)
 
 
-def test_a02yyuw_blind_zone_and_overrun() -> None:
+def test_a02yyuw_blind_zone() -> None:
     async def test() -> None:
         part = A02yyuw(Steady(), period_s=60)
         with wired(part) as node:
@@ -242,14 +242,6 @@ def test_a02yyuw_blind_zone_and_overrun() -> None:
             part.fault = PartFault.SATURATED
             part.tick()
             assert await node.take(4) == bytes.fromhex("ff001d1c")
-            part.fault = PartFault.NONE
-            async with asyncio.timeout(LIMIT_S):
-                while not part.overrun:  # nobody reads: its receiver runs over
-                    part.tick()
-                    await asyncio.sleep(0)
-            # It held its own 1024 bytes, not the kernel's 4095.
-            assert (await node.take(1024))[:8] == bytes.fromhex("ff07a1a7") * 2
-            assert len(node.poll()) < 1024
 
     run(test)
 

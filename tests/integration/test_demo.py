@@ -144,7 +144,10 @@ def read_until(fd: int, process: subprocess.Popen[bytes], text: str) -> str:
         assert time.monotonic() < deadline, f"no {text!r} on the screen: {shown[-2000:]}"
         assert process.poll() is None, shown
         if select.select([fd], [], [], 0.5)[0]:
-            shown += os.read(fd, 65536).decode("utf-8", "replace")
+            try:
+                shown += os.read(fd, 65536).decode("utf-8", "replace")
+            except OSError:  # EIO: it has ended
+                pytest.fail(f"ended before {text!r} was on the screen: {shown[-2000:]}")
     return shown
 
 

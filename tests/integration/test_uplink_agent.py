@@ -9,7 +9,7 @@ import stat
 import struct
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -157,7 +157,7 @@ async def site_with(broker: MosquittoBroker, root: Path) -> AsyncIterator[Site]:
 
 
 @pytest.fixture
-def broker(mosquitto_path: Path, tmp_path: Path) -> "object":
+def broker(mosquitto_path: Path, tmp_path: Path) -> Iterator[MosquittoBroker]:
     with MosquittoBroker(mosquitto_path, tmp_path / "broker") as running:
         yield running
 

@@ -1,14 +1,22 @@
 """Uplink and collector over a real mosquitto: nothing is lost, nothing is there twice."""
 
 import asyncio
+import datetime as dt
+import ipaddress
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiomqtt
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.x509.oid import NameOID
 
 from gateway_agent.collector.database import Database
+from gateway_agent.config import Tls
 from gateway_agent.keys import load_private
 from gateway_agent.uplink import topics
 from protocols.uplink.receipt import Receipt, sign_receipt
@@ -20,7 +28,7 @@ pytestmark = pytest.mark.mosquitto
 
 
 @pytest.fixture
-def broker(mosquitto_path: Path, tmp_path: Path) -> "object":
+def broker(mosquitto_path: Path, tmp_path: Path) -> Iterator[MosquittoBroker]:
     with MosquittoBroker(mosquitto_path, tmp_path / "broker") as running:
         yield running
 
@@ -91,6 +99,56 @@ def test_a_broker_that_goes_away_and_comes_back_empty_costs_a_repetition(
         assert site.stored() == list(range(1, 101))
         assert site.counters.disconnects >= 1
         assert site.counters.connects >= 2
+
+    asyncio.run(run())
+
+
+def test_a_new_connection_begins_after_the_last_receipt_and_does_not_wait_for_one(
+    broker: MosquittoBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        site = site_of(broker, tmp_path)
+        commit = Database.commit
+
+        def failing(self: Database, *arguments: object) -> object:
+            raise sqlite3.OperationalError("not now")
+
+        monkeypatch.setattr(Database, "commit", failing)
+        async with (
+            site.collector(),
+            site.outbox() as outbox,
+            site.uplink(outbox, retry_ms=3_600_000, in_flight=3),
+        ):
+            await outbox.put(records(1, 30), {})
+            await until(lambda: site.counters.pubacks == 3, "the broker has it all")
+            monkeypatch.setattr(Database, "commit", commit)
+            # A second client of the same name makes the broker end the first connection.
+            async with aiomqtt.Client(
+                "127.0.0.1", broker.port, identifier=f"tianfu-{GATEWAY}"
+            ) as other:
+                await until(lambda: site.counters.disconnects == 1, "the uplink is thrown out")
+                assert other.identifier
+            await until(lambda: outbox.stats.depth == 0, "sent again at once and receipted")
+        assert site.stored() == list(range(1, 31))
+
+    asyncio.run(run())
+
+
+def test_a_retained_receipt_spares_sending_again(broker: MosquittoBroker, tmp_path: Path) -> None:
+    async def run() -> None:
+        site = site_of(broker, tmp_path)
+        async with site.outbox() as outbox:
+            await outbox.put(records(1, 20), {})
+        state = tmp_path / "state"
+        image = {path.name: path.read_bytes() for path in state.iterdir() if path.is_file()}
+        async with site.collector(), site.outbox() as outbox, site.uplink(outbox):
+            await until(lambda: outbox.stats.depth == 0, "receipted")
+        for path in state.iterdir():
+            path.unlink()
+        for name, data in image.items():
+            (state / name).write_bytes(data)
+        async with site.outbox() as outbox, site.uplink(outbox):
+            await until(lambda: outbox.stats.depth == 0, "receipted without a collector")
 
     asyncio.run(run())
 
@@ -225,7 +283,7 @@ def test_a_replayed_batch_is_counted_answered_and_has_no_effect(
 def test_receipts_nobody_may_sign_prune_nothing(broker: MosquittoBroker, tmp_path: Path) -> None:
     async def run() -> None:
         site = site_of(broker, tmp_path)
-        async with site.outbox() as outbox, site.uplink(outbox):
+        async with site.outbox() as outbox, site.uplink(outbox) as uplink:
             await outbox.put(records(1, 10), {})
             piece = await outbox.slice(0, 10, 1 << 20)
             assert piece is not None
@@ -243,6 +301,14 @@ def test_receipts_nobody_may_sign_prune_nothing(broker: MosquittoBroker, tmp_pat
             flipped[-1] ^= 1
             await publish(broker.port, topic, bytes(flipped))
             await until(lambda: site.counters.receipts_rejected == 5, "all five rejected")
+            assert outbox.stats.depth == 10
+            # From a broker that delivers what was not subscribed to:
+            await uplink._take(
+                topics.receipt_topic("gw-2", piece.stream),
+                sign_receipt(other, own),
+                own.public_key(),
+            )
+            assert site.counters.receipts_rejected == 6
             assert outbox.stats.depth == 10
             stale = Receipt(GATEWAY, piece.stream + 1, 10, piece.head, 1)
             await publish(
@@ -303,5 +369,156 @@ def test_a_gateway_that_starts_again_goes_on_after_its_last_receipt(
         assert site.stored() == list(range(1, 91))
         assert site.rows("SELECT count(*) FROM streams") == [(1,)]
         assert site.counters.batches_resent == 0
+
+    asyncio.run(run())
+
+
+def test_damage_after_delivery_brings_nothing_twice(
+    broker: MosquittoBroker, tmp_path: Path
+) -> None:
+    """Delivered, not yet receipted, then a flipped bit: what is carried over is recognised."""
+
+    async def run() -> None:
+        site = site_of(broker, tmp_path)
+        async with site.outbox() as outbox:
+            for first in range(1, 31, 5):
+                await outbox.put(records(first, 5), {})
+        state = tmp_path / "state"
+        image = {path.name: path.read_bytes() for path in state.iterdir() if path.is_file()}
+        async with site.collector():
+            async with site.outbox() as outbox, site.uplink(outbox):
+                await until(lambda: outbox.stats.depth == 0, "delivered")
+            # The receipts never reached the medium, and a bit of record 12 has flipped.
+            data = bytearray(image["outbox.db"])
+            data[data.index(records(12, 1)[0].data) + 40] ^= 4
+            for path in state.iterdir():
+                path.unlink()
+            for name, content in (image | {"outbox.db": bytes(data)}).items():
+                (state / name).write_bytes(content)
+            async with site.outbox() as outbox, site.uplink(outbox):
+                await outbox.put(records(31, 5), {})
+                await until(lambda: outbox.stats.depth == 0, "receipted in the new stream")
+        assert site.stored() == list(range(1, 36))
+        assert site.rows("SELECT cause, first, last FROM gaps") == [("outbox_damaged", 11, 15)]
+        assert site.rows("SELECT value FROM counters WHERE name = 'records_repeated'") == [(25,)]
+        assert site.counters.records_salvaged == 25
+
+    asyncio.run(run())
+
+
+class Authority:
+    """A certificate authority of one test."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"CA {directory.name}")])
+        directory.mkdir()
+        self.ca = directory / "ca.pem"
+        self._write("ca", self._key, self._certificate(self._name, self._key, True))
+
+    def issue(self, name: str) -> tuple[Path, Path]:
+        """Certificate and key file for ``name``, good for 127.0.0.1."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self._write(name, key, self._certificate(subject, key, False))
+        return self._directory / f"{name}.pem", self._directory / f"{name}.key"
+
+    def _certificate(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, authority: bool
+    ) -> x509.Certificate:
+        now = dt.datetime.now(dt.UTC)
+        usage = x509.KeyUsage(True, False, False, False, False, authority, authority, False, False)
+        own = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - dt.timedelta(days=1))
+            .not_valid_after(now + dt.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(authority, None), True)
+            .add_extension(usage, True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own), False
+            )
+        )
+        if not authority:
+            address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+            builder = builder.add_extension(x509.SubjectAlternativeName([address]), False)
+        return builder.sign(self._key, hashes.SHA256())
+
+    def _write(
+        self, name: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate
+    ) -> None:
+        pem = serialization.Encoding.PEM
+        (self._directory / f"{name}.pem").write_bytes(certificate.public_bytes(pem))
+        (self._directory / f"{name}.key").write_bytes(
+            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        )
+
+
+@pytest.fixture
+def secured(mosquitto_path: Path, tmp_path: Path) -> Iterator[tuple[MosquittoBroker, Authority]]:
+    """A broker that wants a certificate, and the authority it trusts."""
+    authority = Authority(tmp_path / "ca")
+    cert, key = authority.issue("broker")
+    extra = f"cafile {authority.ca}\ncertfile {cert}\nkeyfile {key}\nrequire_certificate true"
+    with MosquittoBroker(mosquitto_path, tmp_path / "broker", extra) as broker:
+        yield broker, authority
+
+
+def test_tls_with_certificates_on_both_sides(
+    secured: tuple[MosquittoBroker, Authority], tmp_path: Path
+) -> None:
+    async def run() -> None:
+        broker, authority = secured
+        site = site_of(broker, tmp_path)
+        cert, key = authority.issue("gw-1")
+        tls = {"ca": authority.ca, "cert": cert, "key": key}
+        async with (
+            site.collector(tls=tls),
+            site.outbox() as outbox,
+            site.uplink(outbox, tls=Tls(ca=authority.ca, cert=cert, key=key)),
+        ):
+            await outbox.put(records(1, 20), {})
+            await until(lambda: outbox.stats.depth == 0, "receipted over TLS")
+        assert site.stored() == list(range(1, 21))
+
+    asyncio.run(run())
+
+
+# paho leaves the socket of a handshake that failed to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    ("case", "told"),
+    [
+        ("stranger", "certificate verify failed"),
+        ("no certificate", "a certificate of ours?"),
+        ("no file", "No such file"),
+        ("plain", "does it want TLS"),
+    ],
+)
+def test_tls_that_does_not_fit_is_told_and_sends_nothing(
+    secured: tuple[MosquittoBroker, Authority], tmp_path: Path, case: str, told: str
+) -> None:
+    async def run() -> None:
+        broker, authority = secured
+        site = site_of(broker, tmp_path)
+        cert, key = authority.issue("gw-1")
+        tls = {
+            "stranger": Tls(ca=Authority(tmp_path / "other").ca, cert=cert, key=key),
+            "no certificate": Tls(ca=authority.ca),
+            "no file": Tls(ca=tmp_path / "none.pem"),
+            "plain": None,
+        }[case]
+        async with site.outbox() as outbox, site.uplink(outbox, tls=tls) as uplink:
+            await outbox.put(records(1, 5), {})
+            await until(lambda: told in uplink.problem, f"{told!r} is told")
+            assert not uplink.connected
+            assert outbox.stats.depth == 5
+        assert site.counters.pubacks == 0
 
     asyncio.run(run())
