@@ -18,7 +18,7 @@ class Counters:
     node_tag_failures: int = 0  # frames whose tag does not match the node's key
     replayed: int = 0  # frames older than the node's mark: rejected
     repeats: int = 0  # the frame already taken, read again: not recorded
-    late_replies: int = 0  # bytes that arrived after their request's timeout
+    late_replies: int = 0  # answers that arrived after their request's timeout
     foreign_answers: int = 0  # answers of another unit or function than was asked
     skipped_slots: int = 0  # polls that fell due while their bus was busy
     gaps: Counter[str] = field(default_factory=Counter)  # gap records made, by cause

@@ -5,9 +5,10 @@ A profile is data, never code. Values of such devices carry no proof (``auth`` n
 
 import math
 import struct
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
@@ -15,7 +16,7 @@ from gateway_agent.config import Bus
 from gateway_agent.tables import ConfigError, Problem, TableReader, read_toml
 from protocols.uplink.record import ProfileTemplate, Record, Stamp
 from protocols.wire.errors import LocalError
-from protocols.wire.registers import MAX_WORDS
+from protocols.wire.registers import FAULT, MAX_WORDS, QUALITY_NAMES, RANGE
 
 from .planner import HOLDING, INPUT, Read, Span, coalesce
 
@@ -23,12 +24,18 @@ FUNCTIONS: Final = {"holding": HOLDING, "input": INPUT}
 WORDS: Final = {"u16": 1, "i16": 1, "u32": 2, "i32": 2, "f32": 2}
 MAX_POINTS: Final = 500
 
-_FAULT: Final = math.nan  # what a record takes as "the device reports a fault"
+# Why a point has no value, as it stands in the record.
+REPORTS_FAULT: Final = QUALITY_NAMES[FAULT]
+OUT_OF_RANGE: Final = QUALITY_NAMES[RANGE]
+
+# A raw integer (scaled by its exponent), a float as it is, a quality's name, or None: no answer.
+Value: TypeAlias = int | float | str | None
 
 
 class PointSpec(Struct, frozen=True, kw_only=True):
     """One value. ``register`` is zero based, as in the request; ``low`` and ``high`` bound the
-    scaled value. ``invalid``: raw register values by which the device says that it has no value.
+    scaled value, what is beyond is recorded as ``out-of-range``. ``invalid``: raw register values
+    by which the device says that it has no value (``fault``).
     """
 
     name: Annotated[
@@ -197,20 +204,23 @@ class _Field:
         self.low = -math.inf if point.low is None else point.low / factor
         self.high = math.inf if point.high is None else point.high / factor
 
-    def value(self, words: tuple[int, ...]) -> int | float:
-        """The raw integer, or the float's value; not a number if it is no value."""
+    def value(self, words: tuple[int, ...]) -> int | float | str:
+        """The raw integer, or the float's value; the quality's name if it is no value."""
         raw: int | float = words[self.index]
         if self.wide:
             other = words[self.index + 1]
             raw = (other << 16 | int(raw)) if self.little else (int(raw) << 16 | other)
         if raw in self.invalid:
-            return _FAULT
+            return REPORTS_FAULT
         if self.format:
             size = 4 if self.wide else 2
             (raw,) = struct.unpack(self.format, int(raw).to_bytes(size, "big"))
             if self.scale:
                 raw = raw * 10.0**self.scale
-        return raw if self.low <= raw <= self.high else _FAULT
+        if self.low <= raw <= self.high and math.isfinite(raw):
+            return raw
+        # A float that is no number has no side of a bound to be on.
+        return OUT_OF_RANGE if math.isfinite(raw) else REPORTS_FAULT
 
 
 class ProfileDecoder:
@@ -246,20 +256,23 @@ class ProfileDecoder:
                 return _Field(point, block, start)
         raise AssertionError(f"no read covers {point.name}")  # coalesce covers every span
 
-    def values(self, answers: list[bytes | None]) -> tuple[int | float | None, ...]:
-        """One value per point: None where its block did not answer, NaN where it is no value."""
-        if self._plain and answers[0] is not None:
-            return self._formats[0].unpack(answers[0])
+    def values(self, answers: Sequence[bytes | str | None]) -> tuple[Value, ...]:
+        """One value per point. An answer is a block's data, None when none came, or the name of
+        the quality that all of the block's points get.
+        """
+        first = answers[0]
+        if self._plain and isinstance(first, bytes):
+            return self._formats[0].unpack(first)
         words = [
-            None if data is None else layout.unpack(data)
+            layout.unpack(data) if isinstance(data, bytes) else data
             for layout, data in zip(self._formats, answers, strict=True)
         ]
-        result: list[int | float | None] = []
+        result: list[Value] = []
         for field in self._fields:
             block = words[field.block]
-            result.append(None if block is None else field.value(block))
+            result.append(field.value(block) if isinstance(block, tuple) else block)
         return tuple(result)
 
-    def record(self, values: tuple[int | float | None, ...], stamp: Stamp) -> Record:
+    def record(self, values: tuple[Value, ...], stamp: Stamp) -> Record:
         """The record of one poll."""
         return self._template.record(values, stamp)

@@ -15,7 +15,7 @@ from .master import BusDownError, BusError, Master, RefusedError
 from .node import NodeKey, NodeTracker
 from .outage import Outage, gap
 from .planner import INPUT, Read, node_reads
-from .profile import Profile, ProfileDecoder
+from .profile import REPORTS_FAULT, Profile, ProfileDecoder, Value
 
 _GIVE_UP: Final = 2  # blocks of one poll without an answer: the rest would be the same
 
@@ -194,7 +194,7 @@ class ProfileReader:
         self._decoder = ProfileDecoder(profile, device_id, bus)
         self.probe_read = self._decoder.reads[0]
         self._requests = [read_request(device.unit, read) for read in self._decoder.reads]
-        self._values: tuple[int | float | None, ...] = ()
+        self._values: tuple[Value, ...] = ()
         self._last_ms: int | None = None
         self._problem = ""
         self._polls = 0
@@ -204,22 +204,27 @@ class ProfileReader:
         """All blocks; one that fails costs its own points only."""
         self._polls += 1
         req_ms = self._clock.boot_ms()
-        answers: list[bytes | None] = []
+        answers: list[bytes | str | None] = []
         failure: BusError | None = None
         silences = 0
         for request in self._requests:
-            data = None
+            answer: bytes | str | None = None
             if silences < _GIVE_UP:
                 try:
-                    data = await read_again(master, request)
+                    answer = await read_again(master, request)
+                except RefusedError as error:
+                    # It is there and says that it cannot: no silence, and not recorded as one.
+                    self._errors += 1
+                    failure = error
+                    answer = REPORTS_FAULT
                 except BusError as error:
                     self._errors += 1
                     failure = error
-                    silences += not isinstance(error, RefusedError)
-            answers.append(data)
+                    silences += 1
+            answers.append(answer)
         if failure is not None:
             self._problem = failure.detail
-            if not any(answers):
+            if not any(isinstance(answer, bytes) for answer in answers):
                 silent = is_silence(failure)
                 return Polled(self.missed(failure.cause, failure.detail, 1), None, silent)
         else:
@@ -273,7 +278,8 @@ class ProfileReader:
         for point, value in zip(self._decoder.profile.point, self._values, strict=False):
             if isinstance(value, int):
                 value = _scaled(value, point.exp10)
-            view.values.append((point.name, point.unit, None if value != value else value))
+            shown = None if isinstance(value, str) else value
+            view.values.append((point.name, point.unit, shown))
         return view
 
 

@@ -2,7 +2,7 @@
 
 At 100 registers per device a general encoder costs more than the rest of the gateway together, so
 the two constant parts of each point (its map with name and unit, and its map when it failed) are
-kept as bytes and joined with values out of a table. Tests hold the result equal to the general
+kept as bytes and joined with values, or the reason of the failure, out of a table. Tests hold the result equal to the general
 encoder's.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final, cast
 
 from protocols.wire.errors import BAD_VALUE, TOO_LONG, LocalError
-from protocols.wire.registers import FAULT, QUALITY_NAMES, TIMEOUT
+from protocols.wire.registers import FAULT, OK, QUALITY_NAMES, TIMEOUT
 
 from . import cbor, senml
 from .fields import is_name, is_unit
@@ -34,6 +34,11 @@ _DOUBLE: Final = struct.Struct(">Bd")
 _U32_HEAD: Final = struct.Struct(">BI")
 # Longest value: tag 4, array, exponent and a 64 bit integer; 20 more for the head's numbers.
 _LONGEST_VALUE: Final = 12
+# What stands behind the prefix of a failed point.
+_QUALITIES: Final = {name: cbor.encode(name) for name in QUALITY_NAMES if name != QUALITY_NAMES[OK]}
+_LONGEST_QUALITY: Final = max(map(len, _QUALITIES.values()))
+_TIMEOUT: Final = _QUALITIES[QUALITY_NAMES[TIMEOUT]]
+_FAULT: Final = _QUALITIES[QUALITY_NAMES[FAULT]]
 
 
 @functools.cache
@@ -61,8 +66,7 @@ class ProfileTemplate:
         self._head_timeless = b"\xa4" + head + b"\x62tf\x85\x00"
         self._head_timed = b"\xa5" + head + b"\x22"
         self._floats: list[bytes] = []
-        self._timeouts: list[bytes] = []
-        self._faults: list[bytes] = []
+        self._failures: list[bytes] = []
         self._parts: list[bytes] = [b""]
         seen: set[str] = set()
         for point, unit, exp10 in points:
@@ -77,22 +81,24 @@ class ProfileTemplate:
             # One entry more than encoded so far: the value, which comes last.
             prefix = bytes((body[0] + 1,)) + body[1:] + bytes((senml.VALUE,))
             self._floats.append(prefix)
-            self._timeouts.append(_failure(point, QUALITY_NAMES[TIMEOUT]))
-            self._faults.append(_failure(point, QUALITY_NAMES[FAULT]))
+            self._failures.append(_failure(point))
             fraction = b"\xc4\x82" + cbor.encode(exp10) if exp10 else b""
             self._parts += [prefix + fraction, b""]
-        longest = len(self._head_timed) + 50 + sum(map(len, self._timeouts))
-        longest += sum(map(len, self._parts)) + self._count * _LONGEST_VALUE
+        longest = len(self._head_timed) + 50
+        for values, failure in zip(self._parts[1::2], self._failures, strict=True):
+            longest += max(len(values) + _LONGEST_VALUE, len(failure) + _LONGEST_QUALITY)
         if longest > MAX_RECORD_BYTES:
             limit = f"at most {MAX_RECORD_BYTES} bytes"
             raise LocalError(TOO_LONG, f"record of {self._count} points", -1, limit, longest)
 
-    def record(self, raw: Sequence[int | float | None], stamp: Stamp) -> Record:
+    def record(self, raw: Sequence[int | float | str | None], stamp: Stamp) -> Record:
         """One poll's values, in the order of the points.
 
-        An int is scaled by its point's exponent; a float is the value itself; None is a point that
-        did not answer; a float that is not a number is a fault the device reports.
-        LocalError(BAD_VALUE): a wrong number of values, an integer beyond 64 bits, or the stamp.
+        An int is scaled by its point's exponent; a float is the value itself; a str is the name of
+        a quality (QUALITY_NAMES without "ok") that says why there is no value. None is short for
+        "timeout", a float that is not finite for "fault".
+        LocalError(BAD_VALUE): a wrong number of values, an integer beyond 64 bits, a word that is
+        no such quality, or the stamp.
         """
         if len(raw) != self._count:
             raise LocalError(BAD_VALUE, "values", -1, self._count, len(raw))
@@ -111,14 +117,15 @@ class ProfileTemplate:
             failed = self._fill(parts, raw)
         return Record(b"".join(parts), self._count - failed, PROFILE, self._count + 1)
 
-    def _fill(self, parts: list[bytes], raw: Sequence[int | float | None]) -> int:
+    def _fill(self, parts: list[bytes], raw: Sequence[int | float | str | None]) -> int:
         """Put any mix of values into ``parts``; how many of them are failures."""
         table = self._table
         failed = 0
         for index, value in enumerate(raw):
             at = 2 * index + 1
             if value is None:
-                parts[at] = self._timeouts[index]
+                parts[at] = self._failures[index]
+                parts[at + 1] = _TIMEOUT
                 failed += 1
             elif isinstance(value, int):
                 try:
@@ -126,11 +133,20 @@ class ProfileTemplate:
                 except OverflowError:
                     limit = "an integer of 64 bits"
                     raise LocalError(BAD_VALUE, f"value {index}", -1, limit, value) from None
+            elif isinstance(value, str):
+                quality = _QUALITIES.get(value)
+                if quality is None:
+                    expected = ", ".join(_QUALITIES)
+                    raise LocalError(BAD_VALUE, f"quality {index}", -1, expected, value)
+                parts[at] = self._failures[index]
+                parts[at + 1] = quality
+                failed += 1
             elif math.isfinite(value):
                 parts[at] = self._floats[index]
                 parts[at + 1] = cbor.encode_float(value)
             else:
-                parts[at] = self._faults[index]
+                parts[at] = self._failures[index]
+                parts[at + 1] = _FAULT
                 failed += 1
         return failed
 
@@ -157,8 +173,10 @@ def _base_time(seconds: float) -> bytes:
     return double if double[8] else cbor.encode_float(seconds)
 
 
-def _failure(point: str, quality: str) -> bytes:
-    return cbor.encode({senml.NAME: point + QUALITY_SUFFIX, senml.STRING: quality})
+def _failure(point: str) -> bytes:
+    """The map of a failed point up to the quality, which comes last."""
+    name = cbor.encode(point + QUALITY_SUFFIX)
+    return bytes((0xA2, senml.NAME)) + name + bytes((senml.STRING,))
 
 
 def _check_point(name: str, unit: str, exp10: int) -> None:
