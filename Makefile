@@ -30,7 +30,7 @@ demo: $(READY)
 test: $(READY) mosquitto
 	$(TOX) run -e $(CHECKS)
 
-bench: $(READY)
+bench: $(READY) mosquitto
 	@$(TOX) run --quiet -e bench -- $(ARGS)
 
 install: python

@@ -167,7 +167,13 @@ class Bus(Struct, frozen=True, kw_only=True):
 
     name: Name
     type: Literal["rtu", "tcp", "rtu-over-tcp"]
-    port: int | str
+    port: Annotated[
+        int | str,
+        Meta(
+            description="the path of a serial port, or a TCP port number",
+            examples=["/dev/ttyUSB0"],
+        ),
+    ]
     host: Host | None = None
     baudrate: Annotated[int, _count(300, 4_000_000, 9600)] = 9600
     parity: Literal["N", "E", "O"] = "N"

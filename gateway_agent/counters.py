@@ -20,6 +20,7 @@ class Counters:
     repeats: int = 0  # the frame already taken, read again: not recorded
     late_replies: int = 0  # answers that arrived after their request's timeout
     foreign_answers: int = 0  # answers of another unit or function than was asked
+    noise_bytes: int = 0  # bytes on a line that are part of no frame
     skipped_slots: int = 0  # polls that fell due while their bus was busy
     gaps: Counter[str] = field(default_factory=Counter)  # gap records made, by cause
 

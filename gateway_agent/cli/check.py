@@ -1,6 +1,8 @@
 """``tianfu-gateway check``: is the configuration right, and does the plan fit the buses."""
 
 import json
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +15,7 @@ from gateway_agent.config import Bus, Config, load
 from gateway_agent.field.node import load_node_key
 from gateway_agent.field.planner import BusPlan, Read, node_reads, plan_bus
 from gateway_agent.field.profile import load_profile
+from gateway_agent.keys import KeyFileError, load_private, load_public
 from gateway_agent.tables import ConfigError, Problem
 from protocols.wire.registers import map_of_role
 
@@ -57,7 +60,13 @@ def _reads(bus: Bus, problems: list[Problem]) -> list[tuple[Read, ...]]:
 
 
 def _check_files(config: Config, path: Path, problems: list[Problem]) -> None:
+    """What `run` will read and where it will write, as far as that can be said without writing."""
     uplink = config.uplink
+    state = config.gateway.state_dir
+    if not _can_be_written(state):
+        remedy = "choose another one, or give this user the right to write there"
+        wanted = "a directory that this user can make or write"
+        problems.append(Problem(str(path), "gateway.state_dir", f'"{state}"', wanted, remedy))
     files: list[tuple[str, Path | None, str]] = [
         ("gateway.key", config.gateway.key, "make it with `tianfu-gateway keygen`"),
         ("uplink.collector_key", uplink.collector_key, "copy it from the collector"),
@@ -68,9 +77,30 @@ def _check_files(config: Config, path: Path, problems: list[Problem]) -> None:
             (f"uplink.tls.{name}", getattr(uplink.tls, name), "copy the file there")
             for name in ("ca", "cert", "key")
         ]
+    keys: dict[str, Callable[[Path], object]] = {"gateway.key": load_private}
+    if uplink.receipt == "signed":
+        keys["uplink.collector_key"] = load_public
     for key, file, remedy in files:
-        if file is not None and not file.is_file():
-            problems.append(Problem(str(path), key, f'"{file}"', "an existing file", remedy))
+        if file is None:
+            continue
+        wanted = "an existing file"
+        if file.is_file() and key in keys:
+            try:
+                keys[key](file)
+            except KeyFileError as error:
+                wanted, remedy = "a key file that can be used", str(error)
+            else:
+                continue
+        elif file.is_file():
+            continue
+        problems.append(Problem(str(path), key, f'"{file}"', wanted, remedy))
+
+
+def _can_be_written(directory: Path) -> bool:
+    """Whether the directory, or where it would be made, is one and may be written."""
+    while not os.path.lexists(directory) and directory != directory.parent:
+        directory = directory.parent
+    return directory.is_dir() and os.access(directory, os.W_OK | os.X_OK)
 
 
 def _plan_dict(plan: BusPlan) -> dict[str, object]:

@@ -47,7 +47,12 @@ def collector(out: Out) -> None:
 def node(
     out: Out,
     key_id: Annotated[
-        int, typer.Option(min=1, max=MAX_KEY_ID, help="Rises when a node gets a new key.")
+        int,
+        typer.Option(
+            min=1,
+            max=MAX_KEY_ID,
+            help="One this node never had: with a new key its numbers may begin again.",
+        ),
     ] = 1,
     uid: Annotated[
         str, typer.Option(help="The node's unique id, 24 hex digits: shows what to configure.")

@@ -33,6 +33,14 @@ def run(
     try:
         asyncio.run(_serve(loaded))
     except StoreFailed as error:
+        if isinstance(error.__cause__, (PermissionError, FileExistsError, NotADirectoryError)):
+            # Starting again does not mend this: somebody has to.
+            typer.echo(
+                f"{error}; gateway.state_dir has to be a directory that this user can write: change"
+                " its rights, or name another one",
+                err=True,
+            )
+            raise typer.Exit(EXIT_STORE_FAILED) from error
         typer.echo(f"{error}; start again to recover from what is on the medium", err=True)
         raise typer.Exit(EXIT_STORE_FAILED) from error
 

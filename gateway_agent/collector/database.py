@@ -22,6 +22,7 @@ record impossible, whatever the code above does.
 import hashlib
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -107,6 +108,11 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            # SQLite would make it readable by others; its log takes its mode. Who shall read it
+            # besides is the operator's choice, and a mode that was given to it stays.
+            with suppress(OSError):  # SQLite says better what is wrong
+                path.touch(mode=0o600)
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         try:
             self._open(path)

@@ -91,7 +91,6 @@ class Master:
     def __init__(self, bus: Bus, counters: Counters) -> None:
         self.bus = bus
         self.counters = counters
-        self.noise_bytes = 0
         self.reconnects = 0
         self._loop = asyncio.get_running_loop()
         self._serial_rules = bus.type != "tcp"
@@ -210,7 +209,7 @@ class Master:
         try:
             pdu = self._scanner.feed(data)
         except FramingError as error:
-            self.noise_bytes += len(data)
+            self.counters.noise_bytes += len(data)
             self._drop()
             self._fail("crc", str(error))
             return
@@ -293,7 +292,7 @@ class Master:
 
     def _account(self, tally: Tally) -> None:
         """Count what was no answer, once."""
-        self.noise_bytes += tally.noise
+        self.counters.noise_bytes += tally.noise
         self._noise += tally.noise
         for shape in tally.strangers:
             if shape.data_bytes == LATE or self._was_owed(shape):

@@ -1,8 +1,9 @@
 """Our own nodes: whose frame is it, is it new, and what is missing before it.
 
 A frame enters only with the tag of the node's own key and unique id, in a boot epoch and with a
-sequence number that come after the last ones taken (RFC 1982 arithmetic: both wrap at 32 bits).
-Everything else is counted, and what it cost is named by the gap before the next good frame.
+sequence number that come after the last ones taken under this key (RFC 1982 arithmetic: both wrap
+at 32 bits). Everything else is counted, and what it cost is named by the gap before the next good
+frame.
 """
 
 import json
@@ -19,11 +20,10 @@ from protocols.wire.hmac import HmacSha256
 from protocols.wire.registers import EVENT_SLOTS, NO_SAMPLE, NOT_FITTED, RegisterMap
 from protocols.wire.sample import Header, Sample, decode, decode_events, read_header, verify
 
+from .boot_clock import BootClock
 from .outage import Outage, gap
+from .wrapping import LAST, WRAP, ahead
 
-_WRAP: Final = 1 << 32
-_HALF: Final = 1 << 31
-_LAST: Final = _WRAP - 1
 _KEY_FILE_BYTES: Final = 4096
 
 
@@ -58,22 +58,18 @@ def load_node_key(path: Path) -> NodeKey:
     try:
         fields = json.loads(data)
         key_id, key = fields["key_id"], bytes.fromhex(fields["key"])
-        good = type(key_id) is int and 0 <= key_id <= 0xFFFF and len(key) == 32
+        # 0 stands in the frames of a node without a key, and in marks for "not known".
+        good = type(key_id) is int and 1 <= key_id <= 0xFFFF and len(key) == 32
     except (ValueError, TypeError, KeyError):
         good = False
     if not good:
         # What stands there may be most of a key: it is not repeated.
         raise fail(
             "something else",
-            '{"key_id": 0 to 65535, "key": "<64 hex digits>"}',
+            '{"key_id": 1 to 65535, "key": "<64 hex digits>"}',
             "copy the file again or make a new one with `tianfu-gateway keygen`",
         )
     return NodeKey(key_id, key)
-
-
-def ahead(new: int, old: int) -> int:
-    """How far ``new`` is after ``old`` on a 32 bit circle; negative if it is before."""
-    return (new - old + _HALF) % _WRAP - _HALF
 
 
 class NodeTracker:
@@ -100,6 +96,7 @@ class NodeTracker:
         self._key = key
         self._map = map
         self._counters = counters
+        self._boot_clock = BootClock()
         self._fresh = True  # nothing taken from this node since the process started
 
     # --- failures -----------------------------------------------------------------------------
@@ -141,7 +138,7 @@ class NodeTracker:
             return []
         records: list[Record] = []
         mark = self.mark
-        if mark is not None:
+        if mark is not None and self._same_key(mark):
             boots = ahead(header.boot_epoch, mark.boot_epoch)
             steps = ahead(header.seq, mark.sample_seq)
             if boots < 0 or (boots == 0 and steps < 0):
@@ -161,16 +158,28 @@ class NodeTracker:
             if header.seq != 1:
                 text = "measured before this gateway first read the node"
                 records += self._gaps("gateway_down", header, 1, text, stamp)
-            self.mark = Mark(header.boot_epoch, header.seq, 0)
+            self.mark = Mark(header.boot_epoch, header.seq, 0, header.key_id)
+        elif not self._same_key(mark):
+            text = (
+                f"key {header.key_id} came into force, a new life of the node; under key"
+                f" {mark.key_id} nothing is known after sample {mark.boot_epoch}/{mark.sample_seq}"
+            )
+            records += self._reset(mark, text, header, stamp)
+            self.mark = Mark(header.boot_epoch, header.seq, 0, header.key_id)
         elif boots:
-            records += self._reset(mark, boots, header, stamp)
-            self.mark = Mark(header.boot_epoch, header.seq, 0)
+            text = (
+                f"restarted; samples of boot {mark.boot_epoch} after {mark.sample_seq} are unknown"
+            )
+            if boots > 1:
+                text += f"; {boots - 1} boots between were never read"
+            records += self._reset(mark, text, header, stamp)
+            self.mark = Mark(header.boot_epoch, header.seq, 0, header.key_id)
         else:
             if steps > 1:
                 cause, text = self._why()
-                first = (mark.sample_seq + 1) % _WRAP
+                first = (mark.sample_seq + 1) % WRAP
                 records += self._gaps(cause, header, first, text, stamp)
-            self.mark = mark._replace(sample_seq=header.seq)
+            self.mark = mark._replace(sample_seq=header.seq, key_id=header.key_id)
         records.append(sample_record(self.device_id, sample, frame, stamp))
         self._good(sample, stamp)
         self._fresh = False
@@ -189,7 +198,7 @@ class NodeTracker:
             self._reject("bad_frame", f"event frame rejected: {error}", stamp.resp_ms)
             return []
         boots = ahead(header.boot_epoch, mark.boot_epoch)
-        if boots > 0:
+        if boots > 0 or not self._same_key(mark):
             return []  # restarted since its sample was read: the next sample says so first
         new = ahead(header.seq, mark.event_seq)
         if boots < 0 or new < 0:
@@ -203,13 +212,22 @@ class NodeTracker:
         if lost > 0:
             text = f"events {mark.event_seq + 1} to {mark.event_seq + lost} fell out of the queue"
             records.append(self._gap("node_overrun", header.boot_epoch, None, None, text, stamp))
+        # An event frame says the time as well, and may be younger than every sample seen.
+        self._boot_clock.seen(header, stamp.resp_ms)
+        node_ms = self._boot_clock.at(stamp.resp_ms)
         records.append(
-            event_record(self.device_id, header, events, frame, stamp, after=mark.event_seq)
+            event_record(
+                self.device_id, header, events, frame, stamp, after=mark.event_seq, node_ms=node_ms
+            )
         )
         self.mark = mark._replace(event_seq=header.seq)
         return records
 
     # --- inside -------------------------------------------------------------------------------
+
+    def _same_key(self, mark: Mark) -> bool:
+        """Whether ``mark`` says anything about frames of the key in force."""
+        return mark.key_id in (0, self._key.key_id)
 
     def _authentic(self, frame: bytes, now_ms: int) -> Header | None:
         """The header of a frame of this node and nobody else's."""
@@ -244,6 +262,8 @@ class NodeTracker:
         self._counters.replayed += 1
         self.auth = "replayed"
         text = f"{what} {header.boot_epoch}/{header.seq} is older than {taken}, already taken"
+        if self.mark is not None and ahead(header.boot_epoch, self.mark.boot_epoch) < 0:
+            text += "; a node with a new store needs a key with a new id"
         self.failed("replayed", text, stamp.resp_ms)
 
     def _good(self, sample: Sample, stamp: Stamp) -> None:
@@ -252,6 +272,7 @@ class NodeTracker:
         self.last = sample
         self.last_ms = stamp.resp_ms
         self.outage.over()
+        self._boot_clock.seen(sample.header, stamp.resp_ms)
 
     def _why(self) -> tuple[str, str]:
         """Cause and words for samples of the running boot that were not read."""
@@ -261,11 +282,8 @@ class NodeTracker:
             return self.outage.cause, self.outage.describe()
         return "node_overrun", "the node measured more often than it was polled"
 
-    def _reset(self, mark: Mark, boots: int, header: Header, stamp: Stamp) -> list[Record]:
+    def _reset(self, mark: Mark, text: str, header: Header, stamp: Stamp) -> list[Record]:
         """Gaps at a restart: the end of the old boot, which is unknown, and the new one's start."""
-        text = f"restarted; samples of boot {mark.boot_epoch} after {mark.sample_seq} are unknown"
-        if boots > 1:
-            text += f"; {boots - 1} boots between were never read"
         if self.outage:
             text += f"; {self.outage.describe()}"
         records = [self._gap("node_reset", mark.boot_epoch, None, None, text, stamp)]
@@ -278,8 +296,8 @@ class NodeTracker:
         self, cause: str, header: Header, first: int, detail: str, stamp: Stamp
     ) -> list[Record]:
         """``first`` up to the sample before this one: two gaps where the sequence wraps."""
-        last = (header.seq - 1) % _WRAP
-        spans = [(first, last)] if first <= last else [(first, _LAST), (0, last)]
+        last = (header.seq - 1) % WRAP
+        spans = [(first, last)] if first <= last else [(first, LAST), (0, last)]
         epoch = header.boot_epoch
         return [self._gap(cause, epoch, begin, end, detail, stamp) for begin, end in spans]
 

@@ -217,10 +217,9 @@ class _Field:
             (raw,) = struct.unpack(self.format, int(raw).to_bytes(size, "big"))
             if self.scale:
                 raw = raw * 10.0**self.scale
-        if self.low <= raw <= self.high and math.isfinite(raw):
-            return raw
-        # A float that is no number has no side of a bound to be on.
-        return OUT_OF_RANGE if math.isfinite(raw) else REPORTS_FAULT
+        if not math.isfinite(raw):
+            return REPORTS_FAULT
+        return raw if self.low <= raw <= self.high else OUT_OF_RANGE
 
 
 class ProfileDecoder:

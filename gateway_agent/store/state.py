@@ -18,7 +18,7 @@ from .mark import Mark
 
 BASE: Final = "base"
 _BASE: Final = struct.Struct("<QQ32s")
-_MARK: Final = struct.Struct("<QQQ")
+_MARK: Final = struct.Struct("<QQQQ")
 _ANCHOR: Final = struct.Struct("<16sQqQB")  # boot id, mono, wall (-1: none), uncertainty, state
 
 
@@ -56,7 +56,8 @@ def mark_row(device: str, mark: Mark) -> tuple[str, bytes]:
 def marks_of(state: Mapping[str, bytes]) -> dict[str, Mark]:
     """The marks among the sealed values."""
     return {
-        name.removeprefix("mark/"): Mark(*_MARK.unpack(value))
+        # Without its last number in outboxes of before marks had a key: 0 is "not known".
+        name.removeprefix("mark/"): Mark(*_MARK.unpack(value.ljust(_MARK.size, b"\0")))
         for name, value in state.items()
         if name.startswith("mark/")
     }

@@ -2,7 +2,8 @@
 
 Fed with records in the order of the chain. A node numbers its samples from 1 after each boot, so
 a jump of the number is a loss; it is explained when a gap record names every missing number,
-before or after the jump.
+before or after the jump. A node that gets a new key may have lost its count of boots: the order of
+samples is that of one key, and a key that was in force before goes on where it ended.
 """
 
 from typing import Final, NamedTuple
@@ -23,10 +24,23 @@ class Missing(NamedTuple):
 
 class _Device:
     def __init__(self) -> None:
+        self.key_id = -1  # no sample yet
         self.epoch = -1
         self.seq = -1
         self.missing: list[tuple[int, int, int]] = []
         self.explained: list[tuple[int, int, int]] = []
+        self.unnamed: list[tuple[int, int, int]] = []  # missing, under a key no longer in force
+        self.ends: dict[int, tuple[int, int]] = {}  # the last sample of those keys
+
+    def change_key(self, key_id: int) -> None:
+        """Go on with the samples of another key; a gap from now on is not about those before."""
+        before, self.key_id = self.key_id, key_id
+        if before < 0:
+            return
+        self.ends[before] = self.epoch, self.seq
+        self.epoch, self.seq = self.ends.pop(key_id, (-1, -1))
+        self.unnamed += self.missing
+        self.missing, self.explained = [], []
 
 
 class Account:
@@ -35,13 +49,15 @@ class Account:
     def __init__(self) -> None:
         self._devices: dict[str, _Device] = {}
 
-    def sample(self, device_id: str, epoch: int, seq: int) -> str:
+    def sample(self, device_id: str, epoch: int, seq: int, key_id: int = 0) -> str:
         """Enter one sample; says what is wrong with its number, "" if nothing is.
 
-        A sample already entered, or of an earlier boot, is a repeat: the gateway must not have
-        recorded it.
+        A sample already entered, or of an earlier boot under the same key, is a repeat: the gateway
+        must not have recorded it.
         """
         device = self._devices.setdefault(device_id, _Device())
+        if key_id != device.key_id:
+            device.change_key(key_id)
         if (epoch, seq) <= (device.epoch, device.seq):
             return (
                 f"sample {seq} of boot {epoch} comes after sample {device.seq} of boot"
@@ -68,8 +84,9 @@ class Account:
         """Take out what exceeds MAX_OPEN ranges per device, oldest first."""
         found = []
         for device_id, device in self._devices.items():
-            while len(device.missing) > MAX_OPEN:
-                found.append(Missing(device_id, *device.missing.pop(0)))
+            while len(device.unnamed) + len(device.missing) > MAX_OPEN:
+                oldest = device.unnamed or device.missing
+                found.append(Missing(device_id, *oldest.pop(0)))
         return found
 
     def missing(self) -> list[Missing]:
@@ -77,7 +94,7 @@ class Account:
         return [
             Missing(device_id, *entry)
             for device_id, device in sorted(self._devices.items())
-            for entry in device.missing
+            for entry in (*device.unnamed, *device.missing)
         ]
 
 

@@ -2,8 +2,8 @@
 
 At 100 registers per device a general encoder costs more than the rest of the gateway together, so
 the two constant parts of each point (its map with name and unit, and its map when it failed) are
-kept as bytes and joined with values, or the reason of the failure, out of a table. Tests hold the result equal to the general
-encoder's.
+kept as bytes and joined with values, or the reason of the failure, out of a table. Tests hold the
+result equal to the general encoder's.
 """
 
 import functools

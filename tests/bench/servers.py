@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.conftest import INSTALL_MOSQUITTO, find_mosquitto
+
 _DEADLINE_S = 10.0
 
 
@@ -42,16 +44,16 @@ def modbus_servers(count: int, registers: int) -> Iterator[list[int]]:
 @contextlib.contextmanager
 def mosquitto(directory: Path) -> Iterator[int]:
     """A mosquitto on a free loopback port; FileNotFoundError if none is installed."""
-    program = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin")
+    program = find_mosquitto()
     if program is None:
-        raise FileNotFoundError("mosquitto is not installed: apt-get install mosquitto")
+        raise FileNotFoundError(f"mosquitto is not installed: {INSTALL_MOSQUITTO}")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     config = directory / "mosquitto.conf"
     config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n")
     with subprocess.Popen(
-        on_core(1, [program, "-c", str(config)]),
+        on_core(1, [str(program), "-c", str(config)]),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from gateway_agent import cli
 from gateway_agent.keys import generate_node_key, generate_signing_key, load_private, public_path
+from gateway_agent.store.errors import EXIT_STORE_FAILED
 from protocols.uplink.batch import Anchor, build_batch
 from tests.gateway_agent.store_help import GATEWAY, WALL_MS, records
 
@@ -81,6 +82,22 @@ def test_a_configuration_with_a_wrong_type_names_the_key(tmp_path: Path, command
     assert f"{'uplink' if command == 'run' else 'broker'}.port: expected a port number" in words
 
 
+def test_a_state_directory_that_is_none_is_told_with_what_to_do(tmp_path: Path) -> None:
+    generate_signing_key(tmp_path / "g.pem")
+    (tmp_path / "state").write_text("a file")
+    path = tmp_path / "gateway.toml"
+    path.write_text(
+        '[gateway]\nid = "g"\nstate_dir = "state"\nkey = "g.pem"\n'
+        '[uplink]\nhost = "127.0.0.1"\nreceipt = "puback"\n'
+        '[[bus]]\nname = "b"\ntype = "tcp"\nhost = "127.0.0.1"\nport = 502\n'
+        '[[bus.device]]\nname = "co2"\nunit = 1\nkind = "profile"\nprofile = "senseair-s8"\n'
+    )
+    status, text = run("run", "--config", path)
+    assert status == EXIT_STORE_FAILED
+    assert "gateway.state_dir has to be a directory that this user can write" in flat(text)
+    assert "start again" not in text
+
+
 def test_keygen_makes_private_files_and_refuses_a_second_time(tmp_path: Path) -> None:
     for command in ("gateway", "collector"):
         path = tmp_path / "keys" / command
@@ -92,6 +109,17 @@ def test_keygen_makes_private_files_and_refuses_a_second_time(tmp_path: Path) ->
         status, text = run("keygen", command, "--out", path)
         assert status == 2
         assert "never overwritten" in text
+
+
+def test_keygen_node_for_a_node_that_is_provisioned_anew(tmp_path: Path) -> None:
+    path = tmp_path / "air-2.json"
+    status, text = run("keygen", "node", "--key-id", "2", "--out", path)
+    assert (status, "node key 2" in text) == (0, True)
+    assert json.loads(path.read_text())["key_id"] == 2
+    for wrong in ("0", "65536"):
+        status, text = run("keygen", "node", "--key-id", wrong, "--out", tmp_path / "n.json")
+        assert status == 2
+        assert not (tmp_path / "n.json").exists()
 
 
 def test_keygen_node_shows_what_to_configure_and_not_the_key(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The collector's verdict on each kind of message, and what its database then holds."""
 
 import sqlite3
+import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -354,6 +355,19 @@ def test_the_database_goes_on_where_it_was_after_a_restart(tmp_path: Path) -> No
     after.take(chain.batch(readings(3, 4)), ACCEPTED)
     assert read_figures(after.path)["readings_stored"] == 8
     after.database.close()
+
+
+def test_the_database_is_its_owners_alone_unless_he_says_otherwise(tmp_path: Path) -> None:
+    collector = Collector(tmp_path)
+    collector.take(Chain().batch(readings(1, 2)), ACCEPTED)
+    files = [collector.path, *tmp_path.glob(f"{collector.path.name}-*")]
+    assert len(files) > 1
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    collector.database.close()
+
+    collector.path.chmod(0o640)
+    Collector(tmp_path).database.close()
+    assert stat.S_IMODE(collector.path.stat().st_mode) == 0o640
 
 
 def test_a_file_of_another_program_is_left_alone(tmp_path: Path) -> None:

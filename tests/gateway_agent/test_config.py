@@ -105,6 +105,8 @@ def test_defaults() -> None:
         ("bus", {}, ["bus", "array of tables"]),
         ("bus.0.type", "modbus", ["bus[0].type", '"rtu-over-tcp"']),
         ("bus.0.port", 3, ["bus[0].port", "path of a serial port", "/dev/serial/by-id"]),
+        ("bus.0.port", ..., ["bus[0].port", "the path of a serial port, or a TCP port number"]),
+        ("bus.0.port", 1.5, ["bus[0].port", "got 1.5", 'port = "/dev/ttyUSB0"']),
         ("bus.0.host", "x", ["bus[0].host", "remove host"]),
         ("bus.0.baudrate", "9600", ["bus[0].baudrate", '"9600"', "baudrate = 9600"]),
         ("bus.0.parity", "X", ["bus[0].parity", 'one of "N", "E", "O"']),

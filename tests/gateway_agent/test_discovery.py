@@ -16,6 +16,7 @@ from gateway_agent.config import Bus, Device
 from gateway_agent.counters import Counters
 from gateway_agent.field.discovery import DAMAGED, DEVICE, NODE, SILENT, Found, config_block, scan
 from gateway_agent.field.master import BusDownError
+from gateway_agent.keys import generate_signing_key
 
 from .frames_of_nodes import UID
 from .slave import PtySlave, Reply, answer, frame, refusal
@@ -206,9 +207,10 @@ def test_discover_says_what_is_wrong(tmp_path: Path) -> None:
 
 
 def write_config(folder: Path, text: str) -> Path:
-    for name in ("k", "air.key"):
-        (folder / name).write_text(json.dumps({"key_id": 1, "key": "00" * 32}), encoding="ascii")
-        (folder / name).chmod(0o600)
+    (folder / "air.key").write_text(json.dumps({"key_id": 1, "key": "00" * 32}), encoding="ascii")
+    (folder / "air.key").chmod(0o600)
+    if not (folder / "k").exists():
+        generate_signing_key(folder / "k")
     path = folder / "gateway.toml"
     path.write_text(text, encoding="utf-8")
     return path
@@ -278,3 +280,24 @@ def test_check_lists_every_problem_of_every_file(tmp_path: Path) -> None:
     assert not data["ok"]
     assert len(data["problems"]) >= 5
     assert set(data["problems"][0]) == {"file", "key", "value", "expected", "remedy"}
+
+
+def test_check_finds_what_run_would_stumble_over(tmp_path: Path) -> None:
+    text = GOOD.replace('receipt = "puback"', 'receipt = "signed"\ncollector_key = "k.pub"')
+    path = write_config(tmp_path, text)
+    assert CliRunner().invoke(app, ["check", "--config", str(path)]).exit_code == 0
+
+    (tmp_path / "k").chmod(0o640)
+    (tmp_path / "k.pub").write_text("no key", encoding="ascii")
+    (tmp_path / "s").write_text("no directory", encoding="ascii")
+    result = CliRunner().invoke(app, ["check", "--config", str(path)])
+    assert result.exit_code == 1
+    for part in (
+        "gateway.key: expected a key file that can be used",
+        f"got mode 0640; run `chmod 600 {tmp_path}/k`",
+        "uplink.collector_key: expected a key file that can be used",
+        "copy the .pub file",
+        "gateway.state_dir: expected a directory that this user can make or write",
+    ):
+        assert part in result.stderr
+    assert "3 problems" in result.stderr

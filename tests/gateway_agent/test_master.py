@@ -168,7 +168,7 @@ def test_what_is_no_answer_has_a_cause(
 def test_an_echo_is_no_noise(tmp_path: Path) -> None:
     async def run(master: Master, slave: PtySlave) -> None:
         assert await master.read(TEN) == DATA
-        assert master.noise_bytes == 0
+        assert master.counters.noise_bytes == 0
 
     on_line(tmp_path, Script([(0, TEN.adu + GOOD)]), run)
 
@@ -263,7 +263,7 @@ def test_a_babbling_line_is_used_again_when_it_falls_silent(tmp_path: Path) -> N
             loop.call_later(0.005 * step, slave.send, b"\xfe\xfe\xfe")
         slave.handler = obedient
         assert await master.read(TEN) == DATA
-        assert master.noise_bytes == 4 + 60
+        assert master.counters.noise_bytes == 4 + 60
 
     counters = on_line(tmp_path, Script([(0, b"\xfe\xfe\xfe\xfe")]), run)
     assert counters.poll_errors == {"crc": 1}

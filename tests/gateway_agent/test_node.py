@@ -6,11 +6,15 @@ from pathlib import Path
 import pytest
 
 from gateway_agent.counters import Counters
+from gateway_agent.field.boot_clock import BootClock
 from gateway_agent.field.node import NodeKey, NodeTracker, load_node_key
 from gateway_agent.store.mark import Mark
 from gateway_agent.tables import ConfigError
+from protocols.uplink.proof import check_proof
 from protocols.uplink.record import Decoded, Gap, Record, Stamp, decode_record
+from protocols.wire.hmac import HmacSha256
 from protocols.wire.registers import AIR
+from protocols.wire.sample import Header
 
 from .frames_of_nodes import (
     AIR_POINTS,
@@ -70,7 +74,7 @@ def test_a_first_good_frame_becomes_a_record() -> None:
     assert tuple(value.name for value in record.values) == AIR_POINTS
     assert record.values[4].value == 555
     assert record.frame == air_frame(5, 1)
-    assert bench.tracker.mark == Mark(5, 1, 0)
+    assert bench.tracker.mark == Mark(5, 1, 0, KEY_ID)
     assert bench.tracker.auth == "ok"
 
 
@@ -79,7 +83,7 @@ def test_samples_in_order_leave_no_gap() -> None:
     for seq in range(2, 6):
         (record,) = bench.take(air_frame(5, seq))
         assert record.gap is None
-    assert bench.tracker.mark == Mark(5, 5, 0)
+    assert bench.tracker.mark == Mark(5, 5, 0, KEY_ID)
     assert not bench.counters.gaps
 
 
@@ -169,7 +173,7 @@ def test_one_restart() -> None:
     first, second = gaps(bench.take(air_frame(6, 3)))
     assert (first.cause, first.boot_epoch, first.first) == ("node_reset", 5, None)
     assert (second.cause, second.boot_epoch, second.first, second.last) == ("node_reset", 6, 1, 2)
-    assert bench.tracker.mark == Mark(6, 3, 0)
+    assert bench.tracker.mark == Mark(6, 3, 0, KEY_ID)
     assert bench.counters.gaps == {"node_reset": 2}
 
 
@@ -186,7 +190,7 @@ def test_a_restarted_node_without_a_sample_waits() -> None:
     bench = Bench()
     bench.take(air_frame(5, 1))
     assert bench.take(air_frame(6, 0, quality=NO_SAMPLE)) == []
-    assert bench.tracker.mark == Mark(5, 1, 0)
+    assert bench.tracker.mark == Mark(5, 1, 0, KEY_ID)
     assert [gap.boot_epoch for gap in gaps(bench.take(air_frame(6, 1)))] == [5]
 
 
@@ -209,7 +213,7 @@ def test_a_bad_tag_never_enters_as_data(frame: bytes, cause: str) -> None:
     assert bench.take(frame) == []
     assert bench.counters.node_tag_failures == 1
     assert bench.tracker.auth == "bad"
-    assert bench.tracker.mark == Mark(5, 1, 0)
+    assert bench.tracker.mark == Mark(5, 1, 0, KEY_ID)
     (gap,) = gaps(bench.take(air_frame(5, 3)))
     assert gap.cause == cause
     assert bench.tracker.auth == "ok"
@@ -261,7 +265,7 @@ def test_events_are_read_once_and_in_order() -> None:
     assert bench.events_due()
     (record,) = decoded(bench.tracker.events(event_frame(5, 2, (1, 8)), bench.stamp()))
     assert [(event.number, event.name) for event in record.events] == [(1, "boot"), (2, "sensor")]
-    assert bench.tracker.mark == Mark(5, 1, 2)
+    assert bench.tracker.mark == Mark(5, 1, 2, KEY_ID)
     bench.take(air_frame(5, 2, events=2))
     assert not bench.events_due()
     bench.take(air_frame(5, 3, events=3))
@@ -295,6 +299,167 @@ def test_replayed_and_forged_event_frames() -> None:
     assert bench.tracker.mark == Mark(5, 1, 2)
 
 
+# --- a node that was provisioned anew ---------------------------------------------------------
+
+
+def test_a_new_key_is_a_new_life_of_the_node() -> None:
+    bench = Bench(Mark(9, 500, 30, KEY_ID - 1))
+    assert bench.take(air_frame(1, 0, quality=NO_SAMPLE)) == []
+    assert bench.tracker.auth == "ok"
+    lost, early, record = bench.take(air_frame(1, 3, events=1))
+    assert lost.gap is not None
+    assert early.gap is not None
+    assert (lost.gap.cause, lost.gap.boot_epoch, lost.gap.first) == ("node_reset", 9, None)
+    assert "key 7 came into force" in lost.gap.detail
+    assert "under key 6 nothing is known after sample 9/500" in lost.gap.detail
+    assert (early.gap.boot_epoch, early.gap.first, early.gap.last) == (1, 1, 2)
+    assert record.readings == 7
+    assert bench.tracker.mark == Mark(1, 3, 0, KEY_ID)
+    assert bench.counters.replayed == 0
+    assert bench.events_due()
+    (events,) = decoded(bench.tracker.events(event_frame(1, 1, (1,)), bench.stamp()))
+    assert [event.number for event in events.events] == [1]
+
+
+@pytest.mark.parametrize("seq", [400, 501])
+def test_a_new_key_with_the_store_kept_is_told_as_well(seq: int) -> None:
+    bench = Bench(Mark(9, 500, 0, KEY_ID + 1))
+    gap = gaps(bench.take(air_frame(9, seq)))[0]
+    assert gap.cause == "node_reset"
+    assert "key 7 came into force" in gap.detail
+    assert bench.tracker.mark == Mark(9, seq, 0, KEY_ID)
+
+
+def test_under_the_new_key_replays_are_rejected_as_before() -> None:
+    bench = Bench(Mark(9, 500, 0, KEY_ID - 1))
+    bench.take(air_frame(1, 1))
+    bench.take(air_frame(1, 2))
+    assert bench.take(air_frame(1, 1)) == []
+    assert bench.counters.replayed == 1
+    # Frames of the life before: whatever their numbers, their key is no longer in force.
+    assert bench.take(seal(air_body(9, 501), key_id=KEY_ID - 1)) == []
+    assert bench.counters.node_tag_failures == 1
+    assert bench.tracker.mark == Mark(1, 2, 0, KEY_ID)
+
+
+def test_the_same_key_with_a_new_store_stays_rejected_and_says_what_to_do() -> None:
+    bench = Bench(Mark(9, 500, 0, KEY_ID))
+    assert bench.take(air_frame(1, 1)) == []
+    assert bench.tracker.auth == "replayed"
+    assert "a new store needs a key with a new id" in bench.tracker.problem
+    assert bench.tracker.mark == Mark(9, 500, 0, KEY_ID)
+    assert bench.take(air_frame(9, 499)) == []
+    assert "new id" not in bench.tracker.problem
+
+
+def test_events_of_a_new_key_wait_for_a_sample() -> None:
+    mark = Mark(9, 500, 1, KEY_ID - 1)
+    bench = Bench(mark)
+    assert bench.tracker.events(event_frame(9, 2, (1, 8)), bench.stamp()) == []
+    assert bench.tracker.events(event_frame(1, 1, (1,)), bench.stamp()) == []
+    assert bench.counters.replayed == 0
+    assert bench.tracker.mark == mark
+
+
+def test_a_mark_of_an_unknown_key_learns_it() -> None:
+    bench = Bench(Mark(5, 1, 0))
+    (record,) = bench.take(air_frame(5, 2))
+    assert record.gap is None
+    assert bench.tracker.mark == Mark(5, 2, 0, KEY_ID)
+
+
+# --- when events were -------------------------------------------------------------------------
+
+
+ALLOWED_MS = 10  # for the drift of two crystals within a minute
+
+
+def stamp_at(resp_ms: int) -> Stamp:
+    return Stamp(resp_ms - 10, resp_ms, 1_765_432_100_000, 20, 3)
+
+
+def event_offsets(bench: Bench, resp_ms: int, t_boot_ms: int = 5000) -> list[int]:
+    """The event frame's only event was at 4000 ms of the node's clock."""
+    frame = event_frame(5, 1, (4,), t_boot_ms)
+    (record,) = decoded(bench.tracker.events(frame, stamp_at(resp_ms)))
+    check_proof(record, lambda uid, key_id: HmacSha256(KEY))
+    return [event.offset_ms for event in record.events]
+
+
+def test_an_event_read_late_keeps_its_time() -> None:
+    bench = Bench()
+    # Node and gateway differ by 100 s; the frames are 700, 30 and 400 ms old when they come.
+    for seq, age in ((1, 700), (2, 30), (3, 400)):
+        bench.tracker.sample(air_frame(5, seq), stamp_at(100_000 + 1000 * seq + age))
+    # 60 s after the event, 30 ms of the youngest sample are all that is not known.
+    (offset,) = event_offsets(bench, 164_000)
+    assert abs(offset + 59_970) <= ALLOWED_MS
+
+
+def test_a_repeated_frame_and_the_event_frame_tell_the_time_too() -> None:
+    bench = Bench(Mark(5, 3, 0))
+    bench.tracker.sample(air_frame(5, 3), stamp_at(103_900))
+    # Made at 5000 ms and read at once: younger than the sample by 895 ms.
+    assert event_offsets(bench, 105_005) == [-1_000]
+
+
+def test_without_a_sample_of_the_boot_the_event_frame_is_all_there_is() -> None:
+    assert event_offsets(Bench(Mark(5, 3, 0)), 164_000) == [-1_000]
+
+
+def test_the_clock_of_the_boot_before_is_forgotten() -> None:
+    bench = Bench()
+    bench.tracker.sample(seal(air_body(4, 200)), stamp_at(100_000))  # its clock: 200 s
+    bench.tracker.sample(air_frame(5, 1), stamp_at(101_500))
+    assert event_offsets(bench, 110_500) == [-6_000]
+
+
+def test_a_frame_that_is_not_taken_tells_no_time() -> None:
+    bench = Bench()
+    bench.tracker.sample(air_frame(5, 3), stamp_at(103_050))
+    forged = seal(air_body(5, 90), key=bytes(32))
+    bench.tracker.sample(forged, stamp_at(103_060))
+    (offset,) = event_offsets(bench, 113_050)
+    assert abs(offset + 9_000) <= ALLOWED_MS
+
+
+def test_a_node_that_booted_with_the_gateway() -> None:
+    """Their clocks differ by 20 ms in the one, then by 5 ms in the other direction."""
+    bench = Bench()
+    bench.tracker.sample(air_frame(5, 1), stamp_at(1_020))
+    bench.tracker.sample(air_frame(5, 2), stamp_at(1_995))
+    (offset,) = event_offsets(bench, 33_995)
+    assert abs(offset + 30_000) <= ALLOWED_MS
+
+
+def test_event_times_across_the_wrap_of_the_nodes_clock() -> None:
+    bench = Bench()
+    # air_frame's clock is 1000 * seq modulo 2**32: 4294967000 and, after the wrap, 704.
+    for seq, resp in ((4_294_967, 50_000), (4_294_968, 51_000)):
+        bench.tracker.sample(air_frame(5, seq), stamp_at(resp))
+    # At 51 s of the gateway the node shows 704 ms; the event is at 4000 ms, the frame at 5000.
+    (offset,) = event_offsets(bench, 84_296)
+    assert abs(offset + 30_000) <= ALLOWED_MS
+
+
+def header_at(t_boot_ms: int) -> Header:
+    return Header(0x0101, 1, 5, 1, t_boot_ms % 2**32, 0, 0, KEY_ID)
+
+
+@pytest.mark.parametrize("ppm", [-50, 0, 50])
+def test_the_node_clock_is_followed_as_it_drifts(ppm: int) -> None:
+    """A month, a frame every ten minutes, 20 ms old at best."""
+    clock = BootClock()
+    resp_ms = 2**32 - 3_600_000
+    node_ms = 1_000
+    for number in range(30 * 144):
+        clock.seen(header_at(node_ms - 20 - 37 * (number % 5)), resp_ms)
+        error = (clock.at(resp_ms) - node_ms + 2**31) % 2**32 - 2**31
+        assert -400 < error <= 300, number
+        resp_ms += 600_000
+        node_ms += 600_000 + ppm * 600_000 // 1_000_000
+
+
 def test_a_key_file(tmp_path: Path) -> None:
     path = tmp_path / "air.key"
     path.write_text(json.dumps({"key_id": KEY_ID, "key": KEY.hex()}))
@@ -307,7 +472,8 @@ def test_a_key_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", '{"key_id": 1}', '{"key_id": -1, "key": "%s"}' % ("00" * 32),
+    ["", "{", "[]", '{"key_id": 1}',
+     '{"key_id": 0, "key": "%s"}' % ("00" * 32), '{"key_id": -1, "key": "%s"}' % ("00" * 32),
      '{"key_id": true, "key": "%s"}' % ("00" * 32), '{"key_id": 1, "key": "00"}',
      '{"key_id": 1, "key": 5}', '{"key_id": 1, "key": "%s"}' % ("zz" * 32)],
 )  # fmt: skip

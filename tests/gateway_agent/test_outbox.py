@@ -14,6 +14,7 @@ from gateway_agent.counters import Counters
 from gateway_agent.store import database
 from gateway_agent.store.errors import ReceiptRefused, StoreBusy, StoreFailed, StoreFull
 from gateway_agent.store.mark import Mark
+from gateway_agent.store.state import marks_of
 from protocols.uplink.receipt import Receipt
 
 from .store_help import (
@@ -77,15 +78,20 @@ def test_marks_come_back(tmp_path: Path) -> None:
     box = open_box(tmp_path)
     box.append(records(1, 1), {"tf-a": Mark(1, 2, 3), "tf-b": Mark(2**32 - 1, 2**32 - 1, 0)})
     box.append(records(2, 1), {"tf-a": Mark(1, 3, 3)})
-    box.append([], {"tf-c": Mark(9, 9, 9)})
+    box.append([], {"tf-c": Mark(9, 9, 9, 65535)})
     box.close()
     box = open_box(tmp_path)
     assert box.marks() == {
         "tf-a": Mark(1, 3, 3),
         "tf-b": Mark(2**32 - 1, 2**32 - 1, 0),
-        "tf-c": Mark(9, 9, 9),
+        "tf-c": Mark(9, 9, 9, 65535),
     }
     box.close()
+
+
+def test_a_mark_from_before_marks_had_a_key() -> None:
+    value = b"".join(number.to_bytes(8, "little") for number in (5, 70_000, 3))
+    assert marks_of({"mark/tf-a": value}) == {"tf-a": Mark(5, 70_000, 3, 0)}
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 100])

@@ -80,21 +80,26 @@ def test_xylem_odo() -> None:
         ({"type": "f32", "word_order": "little"}, "00003fc0", 1.5),
         ({"type": "f32", "exp10": -1}, "41200000", 1.0),
         ({"type": "u16", "exp10": -1, "low": 1, "high": 2}, "0014", 20),
-        ({"type": "u16", "exp10": -1, "low": 1, "high": 2}, "0015", None),
-        ({"type": "i16", "low": 0}, "ffff", None),
-        ({"type": "u16", "invalid": [65535]}, "ffff", None),
-        ({"type": "f32"}, "7fc00000", None),
+        ({"type": "u16", "exp10": -1, "low": 1, "high": 2}, "0015", "out-of-range"),
+        ({"type": "u16", "exp10": -1, "low": 1, "high": 2}, "0009", "out-of-range"),
+        ({"type": "i16", "low": 0}, "ffff", "out-of-range"),
+        ({"type": "f32", "high": 2}, "40200000", "out-of-range"),
+        ({"type": "u16", "invalid": [65535]}, "ffff", "fault"),
+        ({"type": "u16", "invalid": [65535], "high": 9}, "ffff", "fault"),
+        ({"type": "f32"}, "7fc00000", "fault"),
+        ({"type": "f32", "low": 0, "high": 2}, "7fc00000", "fault"),
+        ({"type": "f32"}, "7f800000", "fault"),
+        ({"type": "f32", "high": 2}, "7f800000", "fault"),
     ],
 )
-def test_types(tmp_path: Path, fields: dict[str, object], data: str, value: float | None) -> None:
+def test_types(tmp_path: Path, fields: dict[str, object], data: str, value: float | str) -> None:
     name = write(tmp_path, point(name="x", register=5, table="input", **fields))
     decoder = ProfileDecoder(load_profile(name), "g.d", BUS)
-    (got,) = decoder.values([bytes.fromhex(data)])
-    assert got is not None
-    if value is None:
-        assert math.isnan(got)
-    else:
-        assert got == value
+    (got,) = values = decoder.values([bytes.fromhex(data)])
+    assert got == value
+    record = decode_record(decoder.record(values, STAMP).data)
+    failures = [("x", value)] if isinstance(value, str) else []
+    assert [(item.name, item.quality) for item in record.failures] == failures
 
 
 def test_a_block_that_failed_costs_its_own_points_only(tmp_path: Path) -> None:
@@ -115,6 +120,15 @@ def test_a_block_that_failed_costs_its_own_points_only(tmp_path: Path) -> None:
         ("a", "timeout"),
         ("c", "timeout"),
     ]
+
+
+def test_a_block_that_was_refused_is_a_fault_and_no_silence(tmp_path: Path) -> None:
+    points = [point(name=name, register=at, type="u16") for name, at in (("a", 0), ("b", 100))]
+    decoder = ProfileDecoder(load_profile(write(tmp_path, *points)), "g.d", BUS)
+    assert decoder.values(["fault", b"\0\7"]) == ("fault", 7)
+    plain = ProfileDecoder(load_profile(write(tmp_path, points[0])), "g.d", BUS)
+    assert plain.values(["fault"]) == ("fault",)
+    assert plain.values([None]) == (None,)
 
 
 def test_plain_registers_take_the_short_way_with_the_same_result(tmp_path: Path) -> None:

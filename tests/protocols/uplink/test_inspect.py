@@ -40,10 +40,12 @@ def node_keys(uid: bytes, key_id: int) -> HmacSha256 | None:
     return HmacSha256(NODE_KEY) if (uid, key_id) == (UID, 1) else None
 
 
-def frame_of(epoch: int, seq: int, distance: int = 1500, key: bytes = NODE_KEY) -> bytes:
+def frame_of(
+    epoch: int, seq: int, distance: int = 1500, key: bytes = NODE_KEY, key_id: int = 1
+) -> bytes:
     """A water node's sample frame, signed with ``key``."""
     body = struct.pack(">HHIIIHH", 0x0102, 1, epoch, seq, 5_000 * seq, 0, 0)
-    body += struct.pack(">HHhHH", 0, distance, 1712, 698, 35) + struct.pack(">H", 1)
+    body += struct.pack(">HHhHH", 0, distance, 1712, 698, 35) + struct.pack(">H", key_id)
     return body + hmac.new(key, body + UID, hashlib.sha256).digest()[:16]
 
 
@@ -184,6 +186,44 @@ def test_links_between_batches(second, severity, text) -> None:  # type: ignore[
     assert text in str(finding)
 
 
+def test_batches_out_of_order_are_told_from_repeated_ones() -> None:
+    groups = [[sample(1, 2 * at + 1), sample(1, 2 * at + 2)] for at in range(4)]
+    one, two, three, four = chained(*groups)
+    inspection = Inspection(one_key(), node_keys)
+    missing, late, again = run(one + three + two + four + two, inspection)
+    assert "records 3 to 4 are missing" in str(missing)
+    assert (late.severity, late.batch, late.offset) == (ERROR, 3, len(one + three))
+    assert "out of order: records 3 to 4 come after record 6" in str(late)
+    assert (again.severity, again.batch) == (NOTE, 5)
+    assert "records 3 to 4 again" in str(again)
+    assert inspection.readings == 8 * 4 + 2 * 4
+
+    # Backwards nothing is missing and nothing is there twice, and yet it is not good.
+    findings = run(four + three + two + one)
+    assert [finding.batch for finding in findings] == [2, 3, 4]
+    assert all("out of order" in str(finding) for finding in findings)
+
+
+def test_a_batch_out_of_order_must_fit_its_neighbours() -> None:
+    records = [polls(2, 1, seed=seed) for seed in range(3)]
+    one, two, three = chained(*records)
+    head = fold(GENESIS, [record.data for record in records[0]])
+    _, late, fork = run(one + three + batch_of(polls(2, 1, seed=9), 3, head) + two)
+    assert "fork: another chain up to record 4" in str(late)
+    assert "fork" in str(fork) or "again" in str(fork)
+
+
+def test_many_holes_cost_bounded_memory() -> None:
+    inspection = Inspection()
+    prev = bytes(range(32))
+    data = batch_of(polls(1, 1))
+    data += b"".join(batch_of(polls(1, 1), 2 * at + 1, prev) for at in range(1, 1200))
+    missing = [finding for finding in run(data, inspection) if finding.severity == ERROR]
+    assert len(missing) == 1199
+    assert len(inspection._seen) == 1000
+    assert len(inspection._heads) == 1000
+
+
 def test_reading_goes_on_behind_rubbish() -> None:
     one, two, three = chained(polls(2, 1), polls(2, 1), polls(1, 1))
     inspection = Inspection(one_key())
@@ -304,6 +344,33 @@ def test_account_explains_before_and_after() -> None:
     assert account.sample("a", 1, 9) != ""
     assert account.sample("a", 0, 99) != ""
     assert account.sample("a", 2, 1) == ""
+
+
+def test_account_orders_the_samples_of_each_key_for_itself() -> None:
+    account = Account()
+    assert account.sample("a", 9, 500, 1) == ""
+    assert account.sample("a", 9, 503, 1) == ""
+    account.gap("a", Gap("crc", 1, 1, 2, ""))
+    assert account.sample("a", 1, 3, 2) == ""
+    assert "a replay" in account.sample("a", 1, 3, 2)
+    assert account.sample("a", 1, 5, 2) == ""
+    # What was missing under the old key is not explained by a later gap with the same numbers.
+    account.gap("a", Gap("crc", 9, 501, 502, ""))
+    assert account.missing() == [Missing("a", 9, 501, 502), Missing("a", 1, 4, 4)]
+    # An old key that comes back goes on where it ended.
+    assert "a replay" in account.sample("a", 9, 503, 1)
+    assert account.sample("a", 9, 504, 1) == ""
+    assert "a replay" in account.sample("a", 1, 5, 2)
+
+
+def test_a_node_with_a_new_key_is_no_replay() -> None:
+    secret = bytes(reversed(range(32)))
+    frame = frame_of(1, 1, key=secret, key_id=2)
+    renewed = sample_record(NODE, decode(frame), frame, STAMP)
+    keys = {1: HmacSha256(NODE_KEY), 2: HmacSha256(secret)}
+    inspection = Inspection(one_key(), lambda uid, key_id: keys[key_id])
+    assert run(batch_of([sample(7, 90), renewed]), inspection) == []
+    assert inspection.tags == 2
 
 
 def test_account_forgets_nothing_silently() -> None:

@@ -22,7 +22,10 @@ INTEGERS = st.one_of(
     st.integers(-(2**64), 2**64 - 1),
     st.sampled_from([0, 23, 24, 255, 256, 65535, 65536, 2**32 - 1, 2**32, -24, -25, -(2**63)]),
 )
-VALUES = st.one_of(st.none(), INTEGERS, st.floats())
+QUALITIES = st.sampled_from(
+    ["warm-up", "timeout", "checksum", "out-of-range", "not-fitted", "no-sample", "fault"]
+)
+VALUES = st.one_of(st.none(), INTEGERS, st.floats(), QUALITIES)
 MILLISECONDS = st.one_of(
     st.integers(0, 2**20),
     st.integers(0, 2**47),
@@ -53,6 +56,8 @@ def general(device: str, points: list[tuple[str, str, int]], raw: list[Any], sta
     for (name, unit, exp10), value in zip(points, raw, strict=True):
         if value is None:
             maps.append({0: name + "/q", 3: "timeout"})
+        elif isinstance(value, str):
+            maps.append({0: name + "/q", 3: value})
         elif isinstance(value, float) and not math.isfinite(value):
             maps.append({0: name + "/q", 3: "fault"})
         else:
@@ -70,7 +75,7 @@ def test_equals_the_general_encoder(data: st.DataObject, names: list[str], stamp
     raw = data.draw(st.lists(kinds, min_size=len(names), max_size=len(names)))
     record = ProfileTemplate("gw.dev-1", points).record(raw, stamp)
     assert record.data == general("gw.dev-1", points, raw, stamp)
-    valid = [v for v in raw if v is not None and (isinstance(v, int) or math.isfinite(v))]
+    valid = [v for v in raw if isinstance(v, int) or (isinstance(v, float) and math.isfinite(v))]
     assert record == Record(record.data, len(valid), PROFILE, len(raw) + 1)
 
     read = decode_record(record.data)
@@ -93,6 +98,7 @@ def test_a_template_is_not_changed_by_use() -> None:
     stamp = Stamp(1, 2, None, 0, 0)
     before = template.record([1, 2], stamp)
     template.record([None, 1.5], stamp)
+    template.record(["out-of-range", "fault"], stamp)
     template.record([-1, 70_000], stamp)
     assert template.record([1, 2], stamp) == before
 
@@ -117,6 +123,41 @@ def test_what_the_format_cannot_carry(device: str, points: list[tuple[str, str, 
     with pytest.raises(LocalError) as caught:
         ProfileTemplate(device, points)
     assert caught.value.code == BAD_VALUE
+
+
+def test_each_failed_point_says_why() -> None:
+    template = ProfileTemplate("gw.dev", [(name, "V", -1) for name in "abcd"])
+    record = template.record(["out-of-range", 7, None, "fault"], Stamp(1, 2, None, 0, 0))
+    assert record.readings == 1
+    assert record.data.endswith(
+        b"\xa2\x00\x63a/q\x03\x6cout-of-range"
+        b"\xa3\x00\x61b\x01\x61V\x02\xc4\x82\x20\x07"
+        b"\xa2\x00\x63c/q\x03\x67timeout"
+        b"\xa2\x00\x63d/q\x03\x65fault"
+    )
+
+
+@pytest.mark.parametrize("word", ["ok", "", "broken", "OUT-OF-RANGE", "timeout "])
+@pytest.mark.parametrize("other", [1, "fault", None])
+def test_a_word_that_is_no_reason(word: str, other: int | str | None) -> None:
+    template = ProfileTemplate("gw", [("a", "", 0), ("b", "", 0)])
+    with pytest.raises(LocalError) as caught:
+        template.record([other, word], Stamp(1, 2, None, 0, 0))
+    assert (caught.value.code, caught.value.got) == (BAD_VALUE, word)
+    assert "out-of-range" in str(caught.value.expected)
+
+
+def test_the_longest_record_that_is_let_through_fits() -> None:
+    """All points failed for the longest reason, in as many points as a template takes."""
+    for count in range(600, 900):
+        points = [(f"{index:04d}" + "x" * 60, "", 0) for index in range(count)]
+        try:
+            template = ProfileTemplate("gw", points)
+        except LocalError:
+            break
+    stamp = Stamp(2**33, 2**33 + 5, 2**48 - 1, 2**33, 3)
+    record = template.record(["out-of-range"] * (count - 1), stamp)
+    assert 65536 - 200 < len(record.data) <= 65536
 
 
 def test_too_many_points() -> None:

@@ -1,0 +1,12 @@
+"""Numbers that go round at 32 bits (RFC 1982): sequence numbers, boot epochs, milliseconds."""
+
+from typing import Final
+
+WRAP: Final = 1 << 32
+LAST: Final = WRAP - 1
+_HALF: Final = 1 << 31
+
+
+def ahead(new: int, old: int) -> int:
+    """How far ``new`` is after ``old`` on a 32 bit circle; negative if it is before."""
+    return (new - old + _HALF) % WRAP - _HALF
