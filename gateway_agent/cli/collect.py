@@ -29,8 +29,12 @@ def collect(
     loaded = load(config)
     try:
         asyncio.run(_serve(loaded))
-    except sqlite3.Error as error:
-        typer.echo(f"{loaded.collector.database}: {error}", err=True)
+    except (sqlite3.Error, OSError) as error:
+        typer.echo(
+            f"{loaded.collector.database}: {error}; collector.database has to be a file that this"
+            " user can write, in a directory of a local file system",
+            err=True,
+        )
         raise typer.Exit(1) from error
 
 

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from protocols.uplink.batch import Batch, BatchHeader, open_batch
+from protocols.uplink.batch import MAX_BATCH_BYTES, Batch, BatchHeader, open_batch
 from protocols.uplink.chain import GENESIS, fold
 from protocols.uplink.proof import check_proof, node_uid
 from protocols.uplink.receipt import Receipt, sign_receipt
@@ -54,6 +54,7 @@ REFUSED: Final = "records_refused"
 REPEATED: Final = "records_repeated"  # came before in another stream of the gateway: no effect
 
 QUARANTINE_FILES: Final = 100
+QUARANTINE_BYTES: Final = MAX_BATCH_BYTES + 1  # of each: enough to show that it was too long
 # A gateway asked for the beginning of an unknown stream this often without giving it has none: its
 # records were receipted by a database that is no more.
 OFFERS: Final = 3
@@ -248,7 +249,9 @@ class Intake:
             for file in files[: max(0, len(files) - QUARANTINE_FILES + 1)]:
                 file.unlink()
             name = hashlib.sha256(data).hexdigest()[:16]
-            (self._quarantine / f"{verdict}-{name}.cose").write_bytes(data)
+            # MQTT 3.1.1 lets a message of 256 MB through: what is longer than a batch is cut.
+            file = self._quarantine / f"{verdict}-{name}.cose"
+            file.write_bytes(memoryview(data)[:QUARANTINE_BYTES])
         except OSError as error:  # it is a convenience: never a reason to stop taking batches
             log.warning("quarantine: %s", error)
 

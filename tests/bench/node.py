@@ -25,6 +25,8 @@ _ROOT: Final = Path(__file__).resolve().parents[2]
 _ANSWER_S: Final = 5.0
 
 _POLLS: Final = 10_000
+_LOOKS: Final = 12  # at the heap, over more than one sample period
+_LOOK_S: Final = 0.13
 ROLES: Final = tuple(map.role for map in MAPS)
 
 
@@ -66,10 +68,15 @@ def _ask(line: int, request: bytes, length: int) -> bytes:
 
 
 async def _memory(node: UnixNode, line: int) -> float:
+    """What the node holds between two samples: a sample under way holds its own coroutines."""
     write = _request(bytes((1, 6)) + COMMAND_ADDRESS.to_bytes(2) + COMMAND_MEMORY.to_bytes(2))
-    _ask(line, write, len(write))
-    said = await node._line_with("mem_free", _ANSWER_S)
-    return float(str(said["mem_alloc"]))
+    held = []
+    for _ in range(_LOOKS):
+        _ask(line, write, len(write))
+        said = await node._line_with("mem_free", _ANSWER_S)
+        held.append(float(str(said["mem_alloc"])))
+        await asyncio.sleep(_LOOK_S)
+    return min(held)
 
 
 async def node_figures(role: str, folder: Path) -> NodeFigures:

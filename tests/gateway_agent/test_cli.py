@@ -98,6 +98,27 @@ def test_a_state_directory_that_is_none_is_told_with_what_to_do(tmp_path: Path) 
     assert "start again" not in text
 
 
+@pytest.mark.parametrize("kind", ["under a file", "a directory", "no database"])
+def test_a_database_that_cannot_be_used_is_told_with_what_to_do(tmp_path: Path, kind: str) -> None:
+    generate_signing_key(tmp_path / "c.pem")
+    database = tmp_path / "data" / "collector.db"
+    if kind == "under a file":
+        database.parent.write_text("a file")
+    elif kind == "a directory":
+        database.mkdir(parents=True)
+    else:
+        database.parent.mkdir()
+        database.write_bytes(b"no database" * 1000)
+    path = tmp_path / "collector.toml"
+    path.write_text(
+        '[collector]\nkey = "c.pem"\ndatabase = "data/collector.db"\n'
+        '[broker]\nhost = "127.0.0.1"\n[[gateway]]\nid = "g"\nkeys = ["c.pem.pub"]\n'
+    )
+    status, text = run("collect", "--config", path)
+    assert status == 1
+    assert "collector.database has to be a file that this user can write" in flat(text)
+
+
 def test_keygen_makes_private_files_and_refuses_a_second_time(tmp_path: Path) -> None:
     for command in ("gateway", "collector"):
         path = tmp_path / "keys" / command

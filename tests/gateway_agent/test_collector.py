@@ -18,13 +18,14 @@ from gateway_agent.collector.intake import (
     FORK,
     MALFORMED,
     OFFERS,
+    QUARANTINE_BYTES,
     QUARANTINE_FILES,
     UNKNOWN_KEY,
     WRONG_TOPIC,
     Intake,
     read_figures,
 )
-from protocols.uplink.batch import Anchor, build_batch
+from protocols.uplink.batch import MAX_BATCH_BYTES, Anchor, build_batch
 from protocols.uplink.chain import GENESIS, fold
 from protocols.uplink.cose import key_id
 from protocols.uplink.receipt import Receipt, open_receipt
@@ -355,6 +356,12 @@ def test_the_database_goes_on_where_it_was_after_a_restart(tmp_path: Path) -> No
     after.take(chain.batch(readings(3, 4)), ACCEPTED)
     assert read_figures(after.path)["readings_stored"] == 8
     after.database.close()
+
+
+def test_a_huge_message_costs_no_more_than_a_batch_in_quarantine(collector: Collector) -> None:
+    collector.take(bytes(5 * MAX_BATCH_BYTES), MALFORMED)
+    (kept,) = collector.quarantine.iterdir()
+    assert kept.stat().st_size == QUARANTINE_BYTES <= MAX_BATCH_BYTES + 1
 
 
 def test_the_database_is_its_owners_alone_unless_he_says_otherwise(tmp_path: Path) -> None:
