@@ -1,0 +1,29 @@
+"""A wire: what an emulated UART looks like from the bench's side.
+
+:class:`hil.pty.Pty` is one whose far end is a path; :class:`hil.sockets.SocketWire` is one whose
+far end is an emulator's socket. The line, the simulated parts and the consoles take any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Wire(Protocol):
+    """Bytes both ways, no framing, no waiting."""
+
+    #: Bytes that did not fit where the far end would have read them.
+    overrun: int
+
+    def listen(self, on_data: Callable[[bytes], None]) -> None:
+        """Call ``on_data`` from the running event loop with every chunk the far end writes."""
+
+    def write(self, data: bytes) -> int:
+        """Send to the far end; returns how many bytes were taken, the rest is in ``overrun``."""
+
+    def flush(self) -> None:
+        """Forget what waits at the far end: what a receiver that was switched off never got."""
+
+    def close(self) -> None:
+        """Stop listening and close; further calls do nothing."""
