@@ -6,7 +6,7 @@ from firmware.sensors.stream import DAMAGED, FRAME, OTHER
 from firmware.sensors.vc0706 import ReplyParser, Vc0706
 from protocols.wire.registers import CHECKSUM, FAULT, OK, RANGE, TIMEOUT, WARMUP
 from tests.dual import vectors
-from tests.firmware.fakes import Clock, Uart, heap, heap_locked, noise, outcomes
+from tests.firmware.fakes import Clock, Uart, growth, heap_locked, noise, outcomes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,17 +136,21 @@ def test_64_kb_of_noise_is_survived_without_growth() -> None:
     data = noise(19, 65536)
     parser = ReplyParser()
     target = bytearray(128)
-    before = heap()
     at = 0
-    while at < len(data):
-        if at & 0xFFF == 0:
-            parser.reset()
-            parser.expect_piece(target, 0, 128)
-        at += parser.feed(data, min(64, len(data) - at), at)
-        while parser.poll():
-            pass
-    if before:
-        assert heap() - before <= 64
+
+    def eighth() -> None:
+        nonlocal at
+        end = at + 8192
+        while at < end:
+            if at & 0xFFF == 0:
+                parser.reset()
+                parser.expect_piece(target, 0, 128)
+            at += parser.feed(data, min(64, end - at), at)
+            while parser.poll():
+                pass
+
+    assert growth(eighth) <= 0
+    assert at == len(data)
     parser.reset()
     parser.expect(0x36)
     assert FRAME in outcomes(parser, bytes.fromhex("7600360000"), 64)
