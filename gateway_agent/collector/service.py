@@ -45,6 +45,7 @@ class Service:
         self._on_outcome = on_outcome
         self._backoff = Backoff()
         self.connected = asyncio.Event()
+        self.packets_refused = 0  # longer than any batch: not read, connection closed
         self._identifier = f"tianfu-collector-{key_id(_public(key)).hex()}"
 
     async def run(self) -> NoReturn:
@@ -62,7 +63,8 @@ class Service:
             self._database.close()
 
     async def _session(self) -> None:
-        async with make_client(self._config.broker, self._identifier, MAX_PACKET) as client:
+        broker = self._config.broker
+        async with make_client(broker, self._identifier, MAX_PACKET, self._refuse) as client:
             await client.subscribe(topics.ALL_BATCHES, qos=1)
             self.connected.set()
             self._backoff.reset()
@@ -70,6 +72,10 @@ class Service:
                 await _answer(client, outcome)
             async for message in client.messages:
                 await self._take(client, message)
+
+    def _refuse(self, reason: str) -> None:
+        self.packets_refused += 1
+        log.error("%s", reason)
 
     async def _take(self, client: Client, message: aiomqtt.Message) -> None:
         topic = topics.parse(str(message.topic))

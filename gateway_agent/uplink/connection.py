@@ -3,6 +3,7 @@
 import asyncio
 import random
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -88,11 +89,34 @@ class Client(aiomqtt.Client):
         if self.refused:
             raise aiomqtt.MqttError(f"the broker refused {topic}: {self.refused}")
 
+    def limit(self, max_packet: int, on_too_long: Callable[[str], None]) -> None:
+        """Close the connection when a packet longer than ``max_packet`` bytes is announced.
 
-def make_client(broker: Broker, identifier: str, max_packet: int) -> Client:
+        paho asks for all the rest of a packet, up to 256 MB, as soon as it knows its length: there,
+        before a byte of it is read, is where it has to be stopped. ``on_too_long`` is told why.
+        """
+        receive = self._client._sock_recv
+
+        def bounded(bufsize: int) -> bytes:
+            if bufsize > max_packet:
+                reason = (
+                    f"the broker sent a packet of {bufsize} bytes, expected at most {max_packet}: give"
+                    " it a limit (mosquitto: max_packet_size) and see who may publish on our topics"
+                )
+                on_too_long(reason)
+                raise ConnectionError(reason)  # paho closes the connection
+            return receive(bufsize)
+
+        self._client._sock_recv = bounded  # type: ignore[method-assign] # it has no hook for this
+
+
+def make_client(
+    broker: Broker, identifier: str, max_packet: int, on_too_long: Callable[[str], None]
+) -> Client:
     """A client, not yet connected. OSError or ValueError: a file for TLS or the password.
 
-    ``max_packet``: bytes of the largest packet wanted from the broker (MQTT 5 can say so).
+    ``max_packet``: bytes of the largest packet wanted from the broker. MQTT 5 tells it so; in
+    either version :meth:`Client.limit` sees to it.
     """
     password = None
     if broker.password_file is not None:
@@ -106,7 +130,7 @@ def make_client(broker: Broker, identifier: str, max_packet: int) -> Client:
     if broker.version == "5":
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho's own
         properties.MaximumPacketSize = max_packet
-    return Client(
+    client = Client(
         broker.host,
         broker.port,
         username=broker.username,
@@ -124,6 +148,8 @@ def make_client(broker: Broker, identifier: str, max_packet: int) -> Client:
         max_queued_incoming_messages=MAX_QUEUED,
         tls_context=context,
     )
+    client.limit(max_packet, on_too_long)
+    return client
 
 
 class Backoff:

@@ -77,6 +77,7 @@ class Uplink:
         self._next_at = 0.0
         self._hurry = False
         self.connected = False
+        self._too_long = ""  # why this connection was closed by us, if it was
         self.problem = "not connected yet"  # why it is not connected; empty when it is
 
     async def run(self) -> NoReturn:
@@ -85,10 +86,11 @@ class Uplink:
             try:
                 await self._session()
             except* (aiomqtt.MqttError, OSError, ValueError) as errors:
-                self.problem = _first(errors)
+                self.problem = self._too_long or _first(errors)
                 log.warning(
                     "uplink to %s:%d: %s", self._config.host, self._config.port, self.problem
                 )
+            self._too_long = ""
             if self.connected:
                 self.connected = False
                 self._counters.disconnects += 1
@@ -102,7 +104,8 @@ class Uplink:
             await asyncio.sleep(0.05)
 
     async def _session(self) -> None:
-        client = make_client(self._config, f"tianfu-{self._gateway}", MAX_PACKET)
+        name = f"tianfu-{self._gateway}"
+        client = make_client(self._config, name, MAX_PACKET, self._refuse)
         async with client:
             if self._collector_key is not None:
                 await client.subscribe(topics.all_receipts(self._gateway), qos=1)
@@ -111,6 +114,10 @@ class Uplink:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._receive(client, self._collector_key))
                 group.create_task(self._send(client))
+
+    def _refuse(self, reason: str) -> None:
+        self._counters.packets_refused += 1
+        self._too_long = reason
 
     # --- sending -------------------------------------------------------------------------------
 
