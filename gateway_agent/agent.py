@@ -18,6 +18,7 @@ from .field.poller import Field
 from .keys import load_private, load_public
 from .status import serve_status
 from .store.errors import StoreFailed, StoreFull
+from .store.lock import Lock
 from .store.outbox import Outbox
 from .store.writer import WITNESS_MS, OutboxWriter
 from .uplink.mqtt import Uplink
@@ -62,10 +63,16 @@ class GatewayAgent:
         ConfigError: a node key or a profile cannot be used. StoreBusy: another agent has the state
         directory. StoreFailed: the medium failed.
         """
+        directory = self._config.gateway.state_dir
+        # The status is served before there is an outbox, to say what that waits for.
+        with Lock(directory) as lock:
+            async with serve_status(directory, self.snapshot):
+                store = await self._open(lock)
+                if store is not None:
+                    await self._run(store)
+
+    async def _run(self, store: Outbox) -> None:
         config = self._config
-        store = await self._open()
-        if store is None:
-            return
         outbox = OutboxWriter(store, config.gateway.id, self._clock, self._counters)
         outbox.start()
         failure: StoreFailed | None = None
@@ -80,8 +87,7 @@ class GatewayAgent:
                 outbox,
                 self._counters,
             )
-            async with serve_status(config.gateway.state_dir, self.snapshot):
-                await self._work(outbox, self._field, self._uplink)
+            await self._work(outbox, self._field, self._uplink)
         except* StoreFailed as failures:
             failure = _leaf(failures)  # raised below: raised here, it would be in a group again
         finally:
@@ -89,7 +95,7 @@ class GatewayAgent:
         if failure is not None:
             raise failure
 
-    async def _open(self) -> Outbox | None:
+    async def _open(self, lock: Lock) -> Outbox | None:
         """The outbox; waits while there is no room for its repair. None if stopped meanwhile."""
         config = self._config
         while not self._stop.is_set():
@@ -102,6 +108,7 @@ class GatewayAgent:
                     self._counters,
                     config.outbox.max_bytes,
                     WITNESS_MS,
+                    lock,
                 )
             except StoreFull as error:
                 self._waiting_for = str(error)

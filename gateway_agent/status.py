@@ -6,12 +6,15 @@ the state may ask. ``tianfu-gateway status`` is the client.
 
 import asyncio
 import json
+import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
+
+log = logging.getLogger(__name__)
 
 SOCKET_NAME: Final = "status.sock"
 MAX_BYTES: Final = 4 << 20  # 300 devices with 20 values each take about 300 kB
@@ -29,11 +32,11 @@ async def serve_status(
 ) -> AsyncIterator[None]:
     """Answer connections with ``snapshot()`` while the block runs.
 
-    Call it only with the outbox of ``directory`` open: its lock is what makes a socket that is
-    already there a leftover.
+    Call it only with the lock of ``directory``: that is what makes a socket that is already there a
+    leftover. Where no socket can be made (a medium without room, say) the block runs without one:
+    nothing that is measured depends on it.
     """
     path = directory / SOCKET_NAME
-    path.unlink(missing_ok=True)
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -45,22 +48,34 @@ async def serve_status(
         except (OSError, TimeoutError):
             writer.transport.abort()
 
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        # On Linux the socket's own mode becomes the file's, so there is no instant with another.
-        os.fchmod(listener.fileno(), 0o600)
-        with _short(path) as name:
-            listener.bind(name)
-        server = await asyncio.start_unix_server(answer, sock=listener)
-    except BaseException:
-        listener.close()
-        raise
+        path.unlink(missing_ok=True)
+        server = await _listen(path, answer)
+    except OSError as error:
+        log.error("%s: cannot be made, there will be no status: %s", path, error)
+        yield
+        return
     try:
         yield
     finally:
         server.close()
         await server.wait_closed()
         path.unlink(missing_ok=True)
+
+
+async def _listen(
+    path: Path, answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+) -> asyncio.Server:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # On Linux the socket's own mode becomes the file's, so there is no instant with another.
+        os.fchmod(listener.fileno(), 0o600)
+        with _short(path) as name:
+            listener.bind(name)
+        return await asyncio.start_unix_server(answer, sock=listener)
+    except BaseException:
+        listener.close()
+        raise
 
 
 def read_status(directory: Path) -> dict[str, object]:

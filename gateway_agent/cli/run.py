@@ -1,10 +1,11 @@
 """``tianfu-gateway run``: the agent, until it is told to stop."""
 
 import asyncio
+import errno
 import logging
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -15,6 +16,28 @@ from gateway_agent.counters import Counters
 from gateway_agent.store.errors import EXIT_STORE_FAILED, StoreFailed
 
 log = logging.getLogger(__name__)
+
+_UNUSABLE: Final = (
+    "gateway.state_dir has to be a directory that this user can write: change its rights, or name"
+    " another one"
+)
+_NO_ROOM: Final = (
+    "no room for gateway.state_dir on the file system {mount}: make some there, then start again"
+)
+# What starting again does not mend: somebody has to.
+_REMEDIES: Final = {
+    errno.EACCES: _UNUSABLE,
+    errno.EPERM: _UNUSABLE,
+    errno.EEXIST: _UNUSABLE,
+    errno.ENOTDIR: _UNUSABLE,
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: _NO_ROOM,
+    errno.EROFS: (
+        "the file system {mount} is mounted read-only: see with `dmesg` whether the medium is"
+        " failing, make it writable (`mount -o remount,rw {mount}`) or name another"
+        " gateway.state_dir, then start again"
+    ),
+}
 
 
 def run(
@@ -33,16 +56,18 @@ def run(
     try:
         asyncio.run(_serve(loaded))
     except StoreFailed as error:
-        if isinstance(error.__cause__, (PermissionError, FileExistsError, NotADirectoryError)):
-            # Starting again does not mend this: somebody has to.
-            typer.echo(
-                f"{error}; gateway.state_dir has to be a directory that this user can write: change"
-                " its rights, or name another one",
-                err=True,
-            )
-            raise typer.Exit(EXIT_STORE_FAILED) from error
-        typer.echo(f"{error}; start again to recover from what is on the medium", err=True)
+        typer.echo(f"{error}; {_remedy(error, loaded.gateway.state_dir)}", err=True)
         raise typer.Exit(EXIT_STORE_FAILED) from error
+
+
+def _remedy(error: StoreFailed, directory: Path) -> str:
+    cause = error.__cause__
+    number = cause.errno if isinstance(cause, OSError) else None
+    if number not in _REMEDIES:
+        return "start again to recover from what is on the medium"
+    path = directory.resolve()
+    mount = next(place for place in (path, *path.parents) if place.is_mount())
+    return _REMEDIES[number].format(mount=mount)
 
 
 async def _serve(config: Config) -> None:

@@ -112,7 +112,7 @@ def _lines(snapshot: dict[str, object]) -> list[Text]:
             )
         )
         if outbox.get("full"):
-            lines.append(Text(f"no space, polling is held back: {outbox['full']}", style="red"))
+            lines.append(Text(f"no space, new records wait: {outbox['full']}", style="red"))
     if snapshot.get("waiting_for"):
         lines.append(Text(f"outbox not open: {snapshot['waiting_for']}", style="red"))
     if isinstance(uplink, dict):

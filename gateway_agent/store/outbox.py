@@ -14,9 +14,7 @@ Everything here is synchronous and belongs to one thread; :mod:`.writer` is its 
 """
 
 import errno
-import fcntl
 import logging
-import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,8 +29,9 @@ from protocols.uplink.receipt import Receipt
 from protocols.uplink.record import Record
 
 from . import database, witness
-from .errors import ReceiptRefused, StoreBusy, StoreDamaged, StoreError, StoreFailed, StoreFull
+from .errors import ReceiptRefused, StoreDamaged, StoreError, StoreFailed, StoreFull
 from .group import COLUMNS, INSERT, group_of, readings_of, row_of, split
+from .lock import Lock
 from .mark import Mark
 from .opening import Loaded, TruncatedError, compare, is_empty, load
 from .rebuild import Rebuild, finish
@@ -104,7 +103,7 @@ class Outbox:
         self._path = directory / "outbox.db"
         self._witness_path = directory / "outbox.head"
         self.reserve = Reserve(directory / "outbox.reserve", clock)
-        self._lock: int | None = None
+        self._lock: Lock | None = None  # if it is ours to release
         self._connection: sqlite3.Connection | None = None
         self._base = Base(0, 0, GENESIS)
         self._last = 0
@@ -126,13 +125,17 @@ class Outbox:
         counters: Counters,
         max_bytes: int = DEFAULT_MAX_BYTES,
         witness_ms: int = 0,
+        lock: Lock | None = None,
     ) -> "Outbox":
         """Open, check and, if need be, repair.
 
+        ``lock``: the directory's, if the caller has it (and keeps it until the outbox is closed).
         StoreBusy, StoreFailed, or StoreFull: a repair or a new file needs room, try again later.
         """
         box = cls(directory, gateway, clock, counters, max_bytes, witness_ms)
         try:
+            if lock is None:
+                box._lock = Lock(directory)
             box._open()
         except OSError as error:
             box._abandon()
@@ -143,8 +146,6 @@ class Outbox:
         return box
 
     def _open(self) -> None:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._take_lock()
         seen = self._read_witness()
         finish(self._path)
         fresh = not self._path.exists()
@@ -178,19 +179,8 @@ class Outbox:
                 log.warning("closing the outbox: %s", error)
             self._connection = None
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.release()
             self._lock = None
-
-    def _take_lock(self) -> None:
-        path = self._directory / "outbox.lock"
-        self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreBusy(
-                f"{self._directory} is in use by another agent: stop that one, or give this one"
-                " its own state_dir"
-            ) from None
 
     def _read_witness(self) -> Witness | None:
         try:

@@ -3,9 +3,10 @@
 Whoever calls :meth:`OutboxWriter.put` waits until its records are on the medium. What is put while
 a commit is under way goes into the next one, so under load one fsync carries many records.
 
-When there is no space, what was put is kept and tried again, and its callers wait: the pollers are
-held back and memory stays bounded by one put per caller. When space returns, everything held is
-committed together with a GAP record (``outbox_full``) that names the time without polling.
+When there is no space, what was put is kept and tried again, and its callers wait, so memory stays
+bounded by one put per caller. When space returns, everything held is committed together with a GAP
+record (``outbox_full``) that says for how long and how much had to wait. It names no loss: a device
+that could not be polled meanwhile has gaps of its own.
 """
 
 import asyncio
@@ -215,7 +216,7 @@ class OutboxWriter:
         records = [record for put in puts for record in put.records]
         marks = {device: mark for put in puts for device, mark in put.marks.items()}
         if self._full_since is not None:
-            records.append(self._gap(self._full_since))
+            records.append(self._gap(self._full_since, len(records)))
         try:
             self._repaired(lambda: self._outbox.append(records, marks))
         except StoreFull as error:
@@ -231,17 +232,21 @@ class OutboxWriter:
         self._tell([put.future for put in puts], None)
         return []
 
-    def _gap(self, since: int) -> Record:
+    def _gap(self, since: int, waited: int) -> Record:
         seconds = (self._clock.boot_ms() - since) / 1000
-        detail = f"no space for {seconds:.1f} s, polling was held back: {self.full_reason}"[:200]
-        return own_gap(self._gateway, self._clock, Gap("outbox_full", None, None, None, detail))
+        detail = (
+            f"no space for {seconds:.1f} s; the {waited} records before this one waited, none was"
+            f" lost; polls missed meanwhile are in gaps of their devices: {self.full_reason}"
+        )
+        gap = Gap("outbox_full", None, None, None, detail[:200])
+        return own_gap(self._gateway, self._clock, gap)
 
     def _note_full(self, error: StoreFull) -> None:
         if self._full_since is None:
             self._full_since = self._clock.boot_ms()
             self._counters.store_full += 1
             self.full_reason = str(error)
-            log.error("outbox full, polling is held back until there is space: %s", error)
+            log.error("outbox full: records wait in memory, then polling waits too: %s", error)
 
     def _note_space(self) -> None:
         if self._full_since is not None:

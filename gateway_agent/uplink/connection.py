@@ -100,8 +100,8 @@ class Client(aiomqtt.Client):
         def bounded(bufsize: int) -> bytes:
             if bufsize > max_packet:
                 reason = (
-                    f"the broker sent a packet of {bufsize} bytes, expected at most {max_packet}: give"
-                    " it a limit (mosquitto: max_packet_size) and see who may publish on our topics"
+                    f"the broker sent a packet of {bufsize} bytes, expected at most {max_packet}:"
+                    " give it a limit (mosquitto: max_packet_size) and see who may publish to us"
                 )
                 on_too_long(reason)
                 raise ConnectionError(reason)  # paho closes the connection

@@ -14,7 +14,8 @@ from gateway_agent.clock import SystemClock
 from gateway_agent.config import load
 from gateway_agent.counters import Counters
 from gateway_agent.keys import KeyFileError, generate_signing_key
-from gateway_agent.store.errors import StoreFailed, StoreFull
+from gateway_agent.status import StatusError, read_status
+from gateway_agent.store.errors import StoreBusy, StoreFailed, StoreFull
 from gateway_agent.store.mark import Mark
 from gateway_agent.store.outbox import Outbox
 from gateway_agent.tables import ConfigError
@@ -197,6 +198,31 @@ def test_it_waits_for_room_to_open_its_outbox(
         assert "waiting_for" not in agent.snapshot()
         await stopped(agent, task)
         await slave.close()
+
+    asyncio.run(run())
+
+
+def test_while_it_waits_for_room_status_says_so_and_no_other_agent_gets_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_room(*_: object) -> Outbox:
+        raise StoreFull("a repair needs room")
+
+    monkeypatch.setattr(Outbox, "open", without_room)
+
+    async def run() -> None:
+        path = write_site(tmp_path, 1)
+        agent, _ = make(path)
+        task = asyncio.create_task(agent.run())
+        await until(lambda: "waiting_for" in agent.snapshot())
+        second, _ = make(path)
+        with pytest.raises(StoreBusy, match="in use by another agent"):
+            await second.run()
+        status = await asyncio.to_thread(read_status, tmp_path / "state")
+        assert status["waiting_for"] == "a repair needs room"
+        await stopped(agent, task)
+        with pytest.raises(StatusError):
+            read_status(tmp_path / "state")
 
     asyncio.run(run())
 

@@ -16,6 +16,7 @@ from gateway_agent import cli
 from gateway_agent.keys import generate_node_key, generate_signing_key, load_private, public_path
 from gateway_agent.store.errors import EXIT_STORE_FAILED
 from protocols.uplink.batch import Anchor, build_batch
+from tests.gateway_agent.mounts import run_mounted
 from tests.gateway_agent.store_help import GATEWAY, WALL_MS, records
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,20 +83,47 @@ def test_a_configuration_with_a_wrong_type_names_the_key(tmp_path: Path, command
     assert f"{'uplink' if command == 'run' else 'broker'}.port: expected a port number" in words
 
 
-def test_a_state_directory_that_is_none_is_told_with_what_to_do(tmp_path: Path) -> None:
-    generate_signing_key(tmp_path / "g.pem")
-    (tmp_path / "state").write_text("a file")
-    path = tmp_path / "gateway.toml"
+def a_site(root: Path, state: str) -> Path:
+    """A configuration whose state is below ``root``."""
+    generate_signing_key(root / "g.pem")
+    path = root / "gateway.toml"
     path.write_text(
-        '[gateway]\nid = "g"\nstate_dir = "state"\nkey = "g.pem"\n'
+        f'[gateway]\nid = "g"\nstate_dir = "{state}"\nkey = "g.pem"\n'
         '[uplink]\nhost = "127.0.0.1"\nreceipt = "puback"\n'
         '[[bus]]\nname = "b"\ntype = "tcp"\nhost = "127.0.0.1"\nport = 502\n'
         '[[bus.device]]\nname = "co2"\nunit = 1\nkind = "profile"\nprofile = "senseair-s8"\n'
     )
-    status, text = run("run", "--config", path)
+    return path
+
+
+def test_a_state_directory_that_is_none_is_told_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file")
+    status, text = run("run", "--config", a_site(tmp_path, "state"))
     assert status == EXIT_STORE_FAILED
     assert "gateway.state_dir has to be a directory that this user can write" in flat(text)
     assert "start again" not in text
+
+
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        ("ro", "the file system {} is mounted read-only: see with `dmesg` whether the medium is"),
+        ("ro", "make it writable (`mount -o remount,rw {}`) or name another gateway.state_dir"),
+        ("nr_inodes=1", "no room for gateway.state_dir on the file system {}: make some there"),
+    ],
+)
+def test_a_medium_that_takes_nothing_is_told_with_what_to_do(
+    tmp_path: Path, options: str, remedy: str
+) -> None:
+    medium = tmp_path / "medium"
+    medium.mkdir()
+    path = a_site(tmp_path, "medium/state")
+    command = "from gateway_agent.cli import app; app()"
+    mount = f"mount -t tmpfs -o {options} tmpfs '{medium}'"
+    done = run_mounted(mount, sys.executable, "-c", command, "run", "--config", path)
+    assert done.returncode == EXIT_STORE_FAILED
+    assert remedy.format(medium) in flat(done.stderr)
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("kind", ["under a file", "a directory", "no database"])

@@ -2,10 +2,8 @@
 
 import asyncio
 import logging
-import os
 import shutil
 import sqlite3
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,8 +14,9 @@ from gateway_agent.store.errors import StoreDamaged, StoreFailed, StoreFull
 from gateway_agent.store.mark import Mark
 from gateway_agent.store.outbox import Outbox
 from gateway_agent.store.writer import OutboxWriter
-from protocols.uplink.record import Record
+from protocols.uplink.record import Record, decode_record
 
+from .mounts import run_mounted
 from .store_help import GATEWAY, StillClock, contents, gaps, numbers, open_box, records
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,6 +105,12 @@ def test_when_full_callers_wait_and_nothing_they_brought_is_lost(tmp_path: Path)
     found = numbers(pieces)
     assert found == list(range(found[0], found[-1] + 1))
     assert ("outbox_full", None, None) in gaps(pieces)
+    decoded = [decode_record(piece) for piece in pieces]
+    index = next(i for i, record in enumerate(decoded) if record.gap is not None)
+    gap = decoded[index].gap
+    assert gap is not None
+    assert gap.detail.startswith("no space for 0.0 s; the 50 records before this one waited, none")
+    assert "database or disk is full" in gap.detail
     box.close()
 
 
@@ -209,29 +214,8 @@ def test_the_witness_follows_within_its_time(tmp_path: Path) -> None:
 def test_a_medium_that_is_really_full(tmp_path: Path) -> None:
     """A small file system of its own, filled up by someone else while the agent writes."""
     child = Path(__file__).with_name("full_disk_child.py")
-    mount = f"mount -t tmpfs -o size=8m tmpfs '{tmp_path}' && exec '{sys.executable}' '{child}'"
-    flags = "-m" if os.geteuid() == 0 else "-rm"
-    unshare = shutil.which("unshare")
-    probe = ["true"] if unshare is None else [unshare, flags, "sh", "-c", f"{mount} probe"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    if (
-        unshare is None
-        or subprocess.run(
-            probe, check=False, capture_output=True, env=environment, timeout=30
-        ).returncode
-    ):
-        pytest.skip(
-            "no mount namespace here; test_a_write_the_kernel_refuses... covers the rest with a"
-            " file size limit"
-        )
-    done = subprocess.run(
-        [unshare, flags, "sh", "-c", f"{mount} '{tmp_path}'"],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=50,
-    )
+    mount = f"mount -t tmpfs -o size=8m tmpfs '{tmp_path}'"
+    done = run_mounted(mount, sys.executable, child, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.split()[-1] == "good"
 

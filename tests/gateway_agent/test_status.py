@@ -50,6 +50,20 @@ def test_a_socket_that_a_killed_agent_left_behind(tmp_path: Path) -> None:
     assert ask(tmp_path, lambda: {"new": 1}) == {"new": 1}
 
 
+def test_where_no_socket_can_be_made_the_rest_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / SOCKET_NAME).mkdir()
+
+    async def run() -> bool:
+        async with serve_status(tmp_path, dict):
+            return True
+
+    assert asyncio.run(run())
+    assert "there will be no status" in caplog.text
+    assert (tmp_path / SOCKET_NAME).is_dir()
+
+
 def test_nobody_there(tmp_path: Path) -> None:
     with pytest.raises(StatusError, match="is `tianfu-gateway run` running"):
         read_status(tmp_path)
@@ -115,7 +129,7 @@ def test_the_table_says_what_the_snapshot_says() -> None:
     for part in (
         "gateway gw-1", "air-1", "pm2_5 35 ug/m3, temperature 21.35 Cel, co2 - ppm", "1.2 s", "ok",
         "failing: bus_timeout [red]x[/red]", "10 records wait", "receipted to 40 of stream 9",
-        "no space, polling is held back: no room", "down: refused", "not a database",
+        "no space, new records wait: no room", "down: refused", "not a database",
         "polls 10, poll_errors (crc 2)",
     ):  # fmt: skip
         assert part in text, part

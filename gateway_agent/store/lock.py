@@ -1,0 +1,48 @@
+"""The lock that makes a state directory one agent's."""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Final, Self
+
+from .errors import StoreBusy, StoreFailed
+
+LOCK_NAME: Final = "outbox.lock"
+
+
+class Lock:
+    """Held from construction to :meth:`release`, or for a ``with`` block; ends with the process.
+
+    Whoever holds it knows that whatever else stands in the directory is a leftover.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Makes the directory if there is none. StoreBusy: another has it; StoreFailed."""
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            self._descriptor: int | None = os.open(directory / LOCK_NAME, flags, 0o600)
+        except OSError as error:
+            raise StoreFailed(f"{directory}: {error}") from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.release()
+            if not isinstance(error, BlockingIOError):
+                raise StoreFailed(f"{directory}: {error}") from error
+            raise StoreBusy(
+                f"{directory} is in use by another agent: stop that one, or give this one its own"
+                " state_dir"
+            ) from None
+
+    def release(self) -> None:
+        """Let others have it."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
