@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from protocols.uplink.cose import key_id
 
+from .tables import Problem
+
 NODE_KEY_BYTES: Final = 32
 MAX_FILE_BYTES: Final = 4096
 MAX_KEY_ID: Final = 0xFFFF
@@ -24,6 +26,12 @@ MAX_KEY_ID: Final = 0xFFFF
 
 class KeyFileError(Exception):
     """A key file cannot be used or made; the text names the file, the fault and the remedy."""
+
+
+def key_problem(path: Path, error: KeyFileError) -> Problem:
+    """``error`` about the file ``path``, to be told together with what else is wrong."""
+    fault = str(error).removeprefix(f"{path}: ")
+    return Problem(str(path), "", "this one", "a key file that can be used", fault)
 
 
 class NodeKey(NamedTuple):
@@ -114,14 +122,15 @@ def load_node_key(path: Path) -> NodeKey:
         content = json.loads(data)
         number, text = content["key_id"], content["key"]
         key = bytes.fromhex(text)
-    except (ValueError, KeyError, TypeError) as error:
+        # 0 stands in the frames of a node without a key, and in marks for "not known".
+        good = type(number) is int and 1 <= number <= MAX_KEY_ID and len(key) == NODE_KEY_BYTES
+    except (ValueError, KeyError, TypeError):
+        good = False
+    if not good:
+        # What stands there may be most of a key: it is not repeated, in no field.
         raise KeyFileError(
-            f"{path}: expected {wanted}, got something else; make one with `tianfu-gateway keygen"
-            " node --out FILE`"
-        ) from error
-    if type(number) is not int or not 1 <= number <= MAX_KEY_ID or len(key) != NODE_KEY_BYTES:
-        raise KeyFileError(
-            f"{path}: expected {wanted}, got key id {number!r} and a key of {len(key)} bytes"
+            f"{path}: expected {wanted}, got something else; copy the file again, or make a new"
+            " one with `tianfu-gateway keygen node --out FILE`"
         )
     return NodeKey(number, key)
 
@@ -135,6 +144,12 @@ def _exists(path: Path) -> KeyFileError:
     return KeyFileError(
         f"{path}: expected a name that is free, got an existing file; keys are never overwritten:"
         " choose another name, or move the old key away first"
+    )
+
+
+def _unreadable(path: Path, error: OSError) -> KeyFileError:
+    return KeyFileError(
+        f"{path}: cannot be read: {error.strerror}; keys are made with `tianfu-gateway keygen`"
     )
 
 
@@ -168,7 +183,7 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise KeyFileError(f"{path}: cannot be read: {error.strerror}") from error
+        raise _unreadable(path, error) from error
     if len(data) > MAX_FILE_BYTES:
         raise KeyFileError(f"{path}: expected a key file, got more than {MAX_FILE_BYTES} bytes")
     return data
@@ -178,7 +193,7 @@ def _read_secret(path: Path) -> bytes:
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError as error:
-        raise KeyFileError(f"{path}: cannot be read: {error.strerror}") from error
+        raise _unreadable(path, error) from error
     if mode & 0o077:
         raise KeyFileError(
             f"{path}: expected a file only its owner can read, got mode {mode:04o}; run"

@@ -35,7 +35,7 @@ class NodeKey:
             fields = json.loads(content)
             key_id = fields["key_id"]
             text = fields["key"]
-            if not isinstance(key_id, int) or not 0 <= key_id <= 0xFFFF:
+            if not isinstance(key_id, int) or not 1 <= key_id <= 0xFFFF:
                 raise ValueError("key_id")
             if not isinstance(text, str) or len(text) != _KEY_HEX:
                 raise ValueError("key")
@@ -43,7 +43,7 @@ class NodeKey:
         except (ValueError, KeyError, TypeError):
             # What stands there may be half a key: it is not repeated on the console.
             self.problem = (
-                where + ' is no node key: expected {"key_id": 0 to 65535, "key": "<64 hex>"}'
+                where + ' is no node key: expected {"key_id": 1 to 65535, "key": "<64 hex>"}'
             )
             return
         self.key_id = key_id

@@ -12,10 +12,15 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway_agent.config import Bus, Config, load
-from gateway_agent.field.node import load_node_key
 from gateway_agent.field.planner import BusPlan, Read, node_reads, plan_bus
 from gateway_agent.field.profile import load_profile
-from gateway_agent.keys import KeyFileError, load_private, load_public
+from gateway_agent.keys import (
+    KeyFileError,
+    key_problem,
+    load_node_key,
+    load_private,
+    load_public,
+)
 from gateway_agent.tables import ConfigError, Problem
 from protocols.wire.registers import map_of_role
 
@@ -55,6 +60,9 @@ def _reads(bus: Bus, problems: list[Problem]) -> list[tuple[Read, ...]]:
                 own = load_profile(device.profile).reads(bus.gap_words)
         except ConfigError as error:
             problems += error.problems
+        except KeyFileError as error:
+            assert device.key is not None
+            problems.append(key_problem(device.key, error))
         reads.append(own)
     return reads
 

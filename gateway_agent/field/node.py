@@ -6,14 +6,9 @@ at 32 bits). Everything else is counted, and what it cost is named by the gap be
 frame.
 """
 
-import json
-import stat
-from pathlib import Path
-from typing import Final
-
 from gateway_agent.counters import Counters
+from gateway_agent.keys import NodeKey
 from gateway_agent.store.mark import Mark
-from gateway_agent.tables import ConfigError, Problem
 from protocols.uplink.record import Record, Stamp, event_record, gap_record, sample_record
 from protocols.wire.errors import PeerError
 from protocols.wire.hmac import HmacSha256
@@ -23,53 +18,6 @@ from protocols.wire.sample import Header, Sample, decode, decode_events, read_he
 from .boot_clock import BootClock
 from .outage import Outage, gap
 from .wrapping import LAST, WRAP, ahead
-
-_KEY_FILE_BYTES: Final = 4096
-
-
-class NodeKey:
-    """The key one node signs with: ``key_id`` stands in its frames."""
-
-    def __init__(self, key_id: int, key: bytes) -> None:
-        self.key_id = key_id
-        self.mac = HmacSha256(key)
-
-
-def load_node_key(path: Path) -> NodeKey:
-    """Read ``{"key_id": 1, "key": "<64 hex digits>"}``. ConfigError says what is wrong with it."""
-
-    def fail(value: str, expected: str, remedy: str) -> ConfigError:
-        return ConfigError([Problem(str(path), "", value, expected, remedy)])
-
-    try:
-        with path.open("rb") as file:
-            mode = path.stat().st_mode
-            data = file.read(_KEY_FILE_BYTES)
-    except OSError as error:
-        raise fail(
-            error.strerror or "an error", "a node key file", "make it with `tianfu-gateway keygen`"
-        ) from error
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise fail(
-            f"mode {stat.S_IMODE(mode):04o}",
-            "a key file that only its owner can read",
-            f"chmod 600 {path}",
-        )
-    try:
-        fields = json.loads(data)
-        key_id, key = fields["key_id"], bytes.fromhex(fields["key"])
-        # 0 stands in the frames of a node without a key, and in marks for "not known".
-        good = type(key_id) is int and 1 <= key_id <= 0xFFFF and len(key) == 32
-    except (ValueError, TypeError, KeyError):
-        good = False
-    if not good:
-        # What stands there may be most of a key: it is not repeated.
-        raise fail(
-            "something else",
-            '{"key_id": 1 to 65535, "key": "<64 hex digits>"}',
-            "copy the file again or make a new one with `tianfu-gateway keygen`",
-        )
-    return NodeKey(key_id, key)
 
 
 class NodeTracker:
@@ -93,7 +41,8 @@ class NodeTracker:
         self.outage = Outage()
         self.events_due = False
         self._uid = uid
-        self._key = key
+        self._key_id = key.key_id
+        self._mac = HmacSha256(key.key)
         self._map = map
         self._counters = counters
         self._boot_clock = BootClock()
@@ -227,7 +176,7 @@ class NodeTracker:
 
     def _same_key(self, mark: Mark) -> bool:
         """Whether ``mark`` says anything about frames of the key in force."""
-        return mark.key_id in (0, self._key.key_id)
+        return mark.key_id in (0, self._key_id)
 
     def _authentic(self, frame: bytes, now_ms: int) -> Header | None:
         """The header of a frame of this node and nobody else's."""
@@ -236,13 +185,13 @@ class NodeTracker:
         except PeerError as error:
             self._reject("bad_frame", str(error), now_ms)
             return None
-        if header.key_id != self._key.key_id:
+        if header.key_id != self._key_id:
             # Whoever checks again later looks the key up by this number, so it has to be right.
-            text = f"the node signs with key {header.key_id}, the key file holds {self._key.key_id}"
+            text = f"the node signs with key {header.key_id}, the key file holds {self._key_id}"
             self._forged("key_unknown", text, now_ms)
             return None
         try:
-            verify(frame, self._key.mac, self._uid)
+            verify(frame, self._mac, self._uid)
         except PeerError:
             text = f"tag does not fit key {header.key_id} and uid {self._uid.hex()}"
             self._forged("bad_tag", text, now_ms)

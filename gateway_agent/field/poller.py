@@ -12,12 +12,12 @@ from typing import Final
 from gateway_agent.clock import Clock
 from gateway_agent.config import Bus, Config, device_id
 from gateway_agent.counters import Counters
+from gateway_agent.keys import KeyFileError, key_problem, load_node_key
 from gateway_agent.store.mark import Mark
 from gateway_agent.tables import ConfigError, Problem
 from protocols.wire.registers import map_of_role
 
 from .master import BusError, Master
-from .node import load_node_key
 from .profile import load_profile
 from .reader import DeviceView, NodeReader, ProfileReader, Reader
 from .schedule import Schedule
@@ -53,6 +53,9 @@ def make_readers(
                 readers.append(ProfileReader(bus, device, name, profile, clock, counters))
         except ConfigError as error:
             problems += error.problems
+        except KeyFileError as error:
+            assert device.key is not None
+            problems.append(key_problem(device.key, error))
     if problems:
         raise ConfigError(problems)
     return readers

@@ -6,13 +6,14 @@ from typing import Final, Protocol
 from gateway_agent.clock import Clock
 from gateway_agent.config import Bus, Device
 from gateway_agent.counters import Counters
+from gateway_agent.keys import NodeKey
 from gateway_agent.store.mark import Mark
 from protocols.uplink.record import Record, Stamp, gap_record
 from protocols.wire.registers import EVENT_ADDRESS, EVENT_WORDS, OK, RegisterMap
 
 from .frames import Request, read_request
 from .master import BusDownError, BusError, Master, RefusedError
-from .node import NodeKey, NodeTracker
+from .node import NodeTracker
 from .outage import Outage, gap
 from .planner import INPUT, Read, node_reads
 from .profile import REPORTS_FAULT, Profile, ProfileDecoder, Value

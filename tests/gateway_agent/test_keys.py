@@ -11,8 +11,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from firmware.node.identity import KEY_FILE
+from firmware.node.identity import NodeKey as NodeSide
 from gateway_agent import keys
-from gateway_agent.field.node import load_node_key as load_as_the_field_does
 from gateway_agent.keys import KeyFileError
 
 
@@ -79,7 +80,6 @@ def test_a_node_key_is_what_node_and_gateway_read(tmp_path: Path) -> None:
     assert content == {"key_id": 7, "key": made.key.hex()}
     assert len(made.key) == 32
     assert keys.load_node_key(path) == made
-    assert load_as_the_field_does(path).key_id == 7
     other = keys.generate_node_key(tmp_path / "other.json")
     assert other.key != made.key
 
@@ -89,6 +89,38 @@ def test_key_ids_fit_their_field(tmp_path: Path, number: int) -> None:
     with pytest.raises(KeyFileError, match=f"expected 1 to 65535, got {number}"):
         keys.generate_node_key(tmp_path / "n.json", number)
     assert not (tmp_path / "n.json").exists()
+
+
+class OneFile:
+    """A node's store with one file in it."""
+
+    directory = "store"
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def read(self, name: str) -> bytes | None:
+        return self.content if name == KEY_FILE else None
+
+    def write(self, name: str, data: bytes | bytearray) -> bool:
+        raise AssertionError("a key is not written by the node")
+
+
+@pytest.mark.parametrize(("number", "good"), [(0, 0), (1, 1), (65535, 1), (65536, 0), (-1, 0)])
+def test_node_and_gateway_take_the_same_key_ids(tmp_path: Path, number: int, good: int) -> None:
+    path = tmp_path / "node.key"
+    path.write_text(json.dumps({"key_id": number, "key": "5a" * 32}))
+    path.chmod(0o600)
+    node = NodeSide(OneFile(path.read_bytes()))
+    if good:
+        assert node.key_id == keys.load_node_key(path).key_id == number
+        assert node.mac is not None
+    else:
+        assert "expected" in node.problem
+        assert "1 to 65535" in node.problem
+        assert node.mac is None
+        with pytest.raises(KeyFileError, match="1 to 65535"):
+            keys.load_node_key(path)
 
 
 @pytest.mark.parametrize("make", [keys.generate_signing_key, keys.generate_node_key])
@@ -145,6 +177,9 @@ def test_a_private_file_others_may_touch_is_refused(tmp_path: Path, wrong: int) 
         b'{"key_id": 1}',
         b'{"key_id": 1, "key": "00"}',
         b'{"key_id": true, "key": "' + b"00" * 32 + b'"}',
+        b'{"key_id": 0, "key": "' + b"00" * 32 + b'"}',
+        b'{"key_id": -1, "key": "' + b"00" * 32 + b'"}',
+        b'{"key_id": "' + b"00" * 32 + b'", "key": "' + b"00" * 32 + b'"}',
         b'{"key_id": 65536, "key": "' + b"00" * 32 + b'"}',
         b'{"key_id": 1, "key": "' + b"zz" * 32 + b'"}',
         b'{"key_id": 1, "key": 5}',

@@ -1,15 +1,12 @@
 """What becomes of node frames: good, repeated, replayed, skipped, restarted, forged."""
 
-import json
-from pathlib import Path
-
 import pytest
 
 from gateway_agent.counters import Counters
 from gateway_agent.field.boot_clock import BootClock
-from gateway_agent.field.node import NodeKey, NodeTracker, load_node_key
+from gateway_agent.field.node import NodeTracker
+from gateway_agent.keys import NodeKey
 from gateway_agent.store.mark import Mark
-from gateway_agent.tables import ConfigError
 from protocols.uplink.proof import check_proof
 from protocols.uplink.record import Decoded, Gap, Record, Stamp, decode_record
 from protocols.wire.hmac import HmacSha256
@@ -458,34 +455,3 @@ def test_the_node_clock_is_followed_as_it_drifts(ppm: int) -> None:
         assert -400 < error <= 300, number
         resp_ms += 600_000
         node_ms += 600_000 + ppm * 600_000 // 1_000_000
-
-
-def test_a_key_file(tmp_path: Path) -> None:
-    path = tmp_path / "air.key"
-    path.write_text(json.dumps({"key_id": KEY_ID, "key": KEY.hex()}))
-    path.chmod(0o600)
-    assert load_node_key(path).key_id == KEY_ID
-    path.chmod(0o640)
-    with pytest.raises(ConfigError, match="chmod 600"):
-        load_node_key(path)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "{", "[]", '{"key_id": 1}',
-     '{"key_id": 0, "key": "%s"}' % ("00" * 32), '{"key_id": -1, "key": "%s"}' % ("00" * 32),
-     '{"key_id": true, "key": "%s"}' % ("00" * 32), '{"key_id": 1, "key": "00"}',
-     '{"key_id": 1, "key": 5}', '{"key_id": 1, "key": "%s"}' % ("zz" * 32)],
-)  # fmt: skip
-def test_a_key_file_that_is_none(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "air.key"
-    path.write_text(text)
-    path.chmod(0o600)
-    with pytest.raises(ConfigError, match="64 hex digits") as caught:
-        load_node_key(path)
-    assert "zz" not in str(caught.value)
-
-
-def test_an_absent_key_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="keygen"):
-        load_node_key(tmp_path / "no.key")
