@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
 from protocols.uplink.record import CAUSES, GAP, SAMPLE, Gap, decode_record
@@ -18,43 +19,65 @@ from protocols.wire.sample import read_header
 
 @dataclass(slots=True)
 class Account:
-    """One device: how often each sample was recorded (by boot epoch), gaps, events, readings."""
+    """One device: how often each sample was recorded, gaps in their order, events, readings.
 
-    samples: defaultdict[int, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+    A node with a new key counts its boots from 1 again, so samples are kept by key id as well. A
+    gap does not say under which key: it is about the sample that follows it.
+    """
+
+    boots: defaultdict[tuple[int, int], Counter[int]] = field(  # (key id, boot epoch)
+        default_factory=lambda: defaultdict(Counter)
+    )
     gaps: list[Gap] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     readings: int = 0
+    key_id: int = 0  # of the last sample
+    gap_keys: list[int] = field(default_factory=list)  # of the gaps before the last sample
+
+    def sample(self, key_id: int, boot_epoch: int, seq: int) -> None:
+        """Enter one sample."""
+        self.key_id = key_id
+        self.boots[key_id, boot_epoch][seq] += 1
+        self.gap_keys += [key_id] * (len(self.gaps) - len(self.gap_keys))
+
+    @property
+    def samples(self) -> defaultdict[int, Counter[int]]:
+        """Samples under the key in force, by boot epoch."""
+        own = {epoch: counts for (key, epoch), counts in self.boots.items() if key == self.key_id}
+        return defaultdict(Counter, own)
 
     def missing(self, boot_epoch: int, last: int) -> list[int]:
-        """Samples 1 to ``last`` of a boot that are neither recorded nor in a gap with a range."""
+        """Samples 1 to ``last`` of a boot under the key in force that nothing accounts for."""
         covered = set(self.samples[boot_epoch])
-        for gap in self.gaps:
-            if gap.boot_epoch == boot_epoch and gap.first is not None and gap.last is not None:
-                covered.update(range(gap.first, min(gap.last, last) + 1))
+        for key, epoch, first, end in self._ranges():
+            if (key, epoch) == (self.key_id, boot_epoch):
+                covered.update(range(first, min(end, last) + 1))
         return [seq for seq in range(1, last + 1) if seq not in covered]
 
     def in_gaps(self) -> int:
         """How many samples the gaps name, in all boots."""
-        return sum(
-            gap.last - gap.first + 1
-            for gap in self.gaps
-            if gap.first is not None and gap.last is not None
-        )
+        return sum(last - first + 1 for _, _, first, last in self._ranges())
 
     def doubled(self) -> list[tuple[int, int]]:
         """Samples (boot epoch, sequence) recorded more than once or although a gap names them."""
         twice = [
             (epoch, seq)
-            for epoch, counts in self.samples.items()
+            for (_, epoch), counts in self.boots.items()
             for seq, count in counts.items()
             if count > 1
         ]
-        for gap in self.gaps:
-            if gap.boot_epoch is None or gap.first is None or gap.last is None:
-                continue
-            recorded = self.samples[gap.boot_epoch]
-            twice += [(gap.boot_epoch, seq) for seq in recorded if gap.first <= seq <= gap.last]
+        for key, epoch, first, last in self._ranges():
+            recorded = self.boots.get((key, epoch), ())
+            twice += [(epoch, seq) for seq in recorded if first <= seq <= last]
         return twice
+
+    def _ranges(self) -> Iterator[tuple[int, int, int, int]]:
+        """Key id, boot epoch, first and last sample of every gap that names them."""
+        for gap, key in zip_longest(self.gaps, self.gap_keys, fillvalue=self.key_id):
+            assert isinstance(gap, Gap)
+            assert isinstance(key, int)
+            if gap.boot_epoch is not None and gap.first is not None and gap.last is not None:
+                yield key, gap.boot_epoch, gap.first, gap.last
 
     def unexplained(self) -> list[Gap]:
         """Gaps whose cause is none the product knows."""
@@ -75,19 +98,22 @@ def read_ledger(records: Iterable[bytes]) -> dict[str, Account]:
         elif record.kind == SAMPLE:
             assert record.frame is not None
             header = read_header(record.frame)
-            account.samples[header.boot_epoch][header.seq] += 1
+            account.sample(header.key_id, header.boot_epoch, header.seq)
     return dict(accounts)
 
 
 def read_database(path: Path) -> dict[str, Account]:
-    """Accounts by device id from a collector's database. sqlite3.Error if it is none (yet)."""
+    """Accounts by device id from a collector's database. sqlite3.Error if it is none (yet).
+
+    Its tables do not say under which key a sample came: for nodes that keep theirs.
+    """
     accounts: defaultdict[str, Account] = defaultdict(Account)
     uri = f"{path.absolute().as_uri()}?mode=ro"
     with closing(sqlite3.connect(uri, uri=True)) as database:
         for device, epoch, seq in database.execute(
             "SELECT device, boot_epoch, sample_seq FROM records WHERE kind = 'sample'"
         ):
-            accounts[device].samples[epoch][seq] += 1
+            accounts[device].sample(0, epoch, seq)
         for device, *gap in database.execute(
             "SELECT device, cause, boot_epoch, first, last, detail FROM gaps"
         ):

@@ -30,12 +30,12 @@ DEVICE = f"tf-{UID.hex()}"
 MAC = HmacSha256(b"k" * 32)
 
 
-def sample(epoch: int, seq: int, quality: tuple[int, ...] = (0, 0, 0, 0)) -> bytes:
+def sample(epoch: int, seq: int, quality: tuple[int, ...] = (0, 0, 0, 0), key_id: int = 1) -> bytes:
     """The record of one sample of a water node."""
     frame = bytearray(2 * WATER.words)
     pack_header(frame, WATER.map_id, WATER.version, epoch, seq, 5000, 0, 0)
     pack_values(WATER, frame, bytearray(quality), [1953, 1250, 740, 120])
-    seal(frame, 1, MAC, UID)
+    seal(frame, key_id, MAC, UID)
     return sample_record(DEVICE, decode(frame), bytes(frame), STAMP).data
 
 
@@ -64,6 +64,21 @@ def test_what_is_missing_is_named() -> None:
 def test_doubled_samples_and_gaps_over_recorded_ones() -> None:
     account = read_ledger([sample(1, 1), sample(1, 1), sample(1, 2), gap("crc", 1, 2, 3)])[DEVICE]
     assert account.doubled() == [(1, 1), (1, 2)]
+
+
+def test_a_node_with_a_new_key_counts_from_one_again() -> None:
+    records = [sample(1, seq) for seq in (1, 2, 3)]
+    records += [gap("node_reset", 1, None, None), gap("node_reset", 1, 1, 1)]
+    records += [sample(1, seq, key_id=2) for seq in (2, 5)]
+    account = read_ledger(records)[DEVICE]
+    assert account.doubled() == []
+    assert account.missing(1, 5) == [3, 4]
+    assert account.in_gaps() == 1
+    assert sorted(account.samples[1]) == [2, 5]
+    records += [gap("crc", 1, 3, 5), sample(1, 6, key_id=2), sample(1, 6, key_id=2)]
+    account = read_ledger(records)[DEVICE]
+    assert account.missing(1, 6) == []
+    assert account.doubled() == [(1, 6), (1, 5)]
 
 
 def test_readings_are_points_with_quality_ok_and_events_are_kept() -> None:
