@@ -3,7 +3,7 @@
 import asyncio
 import random
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -155,7 +155,13 @@ def make_client(
 class Backoff:
     """Waits between attempts: doubling, with jitter so that a fleet does not come back at once."""
 
-    def __init__(self, first_s: float = BACKOFF_S[0], longest_s: float = BACKOFF_S[1]) -> None:
+    def __init__(
+        self,
+        first_s: float = BACKOFF_S[0],
+        longest_s: float = BACKOFF_S[1],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._sleep = sleep
         self._first = first_s
         self._longest = longest_s
         self._next = first_s
@@ -172,4 +178,4 @@ class Backoff:
 
     async def wait(self) -> None:
         """Wait for the next attempt."""
-        await asyncio.sleep(self.next_s())
+        await self._sleep(self.next_s())

@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, NoReturn
 
 import aiomqtt
@@ -57,8 +57,12 @@ class Uplink:
         outbox: OutboxWriter,
         counters: Counters,
         clock: Callable[[], float] | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """``collector_key`` is None only where the configuration says ``receipt = "puback"``."""
+        """``collector_key`` is None only where the configuration says ``receipt = "puback"``.
+
+        ``clock`` (the loop's time, if None) and ``sleep`` are in seconds.
+        """
         self._config = config
         self._gateway = gateway
         self._key = key
@@ -67,7 +71,7 @@ class Uplink:
         self._counters = counters
         self._now = clock or asyncio.get_running_loop().time
         self._wake = outbox.committed  # set by every commit, and here by every receipt
-        self._backoff = Backoff()
+        self._backoff = Backoff(sleep=sleep)
         self._unreceipted: deque[int] = deque()  # last sequence number of each batch in flight
         self._stream = 0
         self._sent_to = 0  # in this connection

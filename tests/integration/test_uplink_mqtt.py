@@ -21,7 +21,7 @@ from gateway_agent.keys import generate_signing_key, load_private
 from gateway_agent.uplink import topics
 from protocols.uplink.receipt import Receipt, sign_receipt
 from tests.gateway_agent.store_help import GATEWAY, records
-from tests.integration.uplink_help import Site, until
+from tests.integration.uplink_help import QuickTime, Site, until
 from tests.mqtt_broker import MosquittoBroker
 
 pytestmark = pytest.mark.mosquitto
@@ -79,19 +79,24 @@ def test_everything_recorded_is_delivered_verified_and_pruned(
     asyncio.run(run())
 
 
-def test_a_broker_that_goes_away_and_comes_back_empty_costs_a_repetition(
+def test_a_broker_that_goes_away_for_a_minute_and_comes_back_empty_costs_a_repetition(
     broker: MosquittoBroker, tmp_path: Path
 ) -> None:
     async def run() -> None:
         site = site_of(broker, tmp_path)
-        async with site.collector(), site.outbox() as outbox, site.uplink(outbox) as uplink:
+        time = QuickTime()  # of the uplink: its waits between attempts pass at once
+        async with site.collector(), site.outbox() as outbox, site.uplink(outbox, time) as uplink:
             await outbox.put(records(1, 30), {})
             await until(lambda: outbox.stats.depth == 0, "the first records receipted")
             broker.kill()
             await outbox.put(records(31, 40), {})
+            gone = time.now()
             await until(lambda: not uplink.connected, "the uplink sees that it is gone")
-            assert uplink.problem
             await outbox.put(records(71, 30), {})
+            await until(lambda: time.now() - gone > 60, "a minute of attempts")
+            assert time.sleeps >= 6  # doubling from half a second, they do not crowd
+            assert uplink.problem
+            assert not uplink.connected
             assert outbox.stats.depth == 70
             broker.wipe()
             broker.start()
