@@ -60,24 +60,26 @@ def heap() -> int:
         used = now
 
 
-_ROUNDS = 7
+_LOOKS = 3
 
 
 def growth(work: "Callable[[], None]") -> int:
-    """Bytes that one call of ``work`` leaves on the heap for good; 0 on CPython.
+    """Bytes that three calls of ``work`` leave on the heap for good; 0 on CPython.
 
-    The median of seven calls after a first one that may fill caches: a leak is in every call,
-    while a dead object that a stray word keeps shows in one, and is gone again in another.
+    The least of three looks, one after each call, is what is really held: a dead object that a
+    stray word keeps is gone again in another look. Of six calls the first three are compared with
+    the last three. What leaks grows in every call, or, as a list does, whenever it has doubled:
+    between the first call and the fourth it has.
     """
-    work()
-    grown = [0] * _ROUNDS
-    before = heap()
-    for index in range(_ROUNDS):
-        work()
-        now = heap()
-        grown[index] = now - before
-        before = now
-    return sorted(grown)[_ROUNDS // 2]
+    held = [0] * 2
+    for half in range(2):
+        least = -1
+        for _ in range(_LOOKS):
+            work()
+            now = heap()
+            least = now if least < 0 else min(least, now)
+        held[half] = least
+    return held[1] - held[0]
 
 
 def outcomes(parser: "Parser", data: bytes, piece: int) -> "list[int]":
