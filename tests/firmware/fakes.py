@@ -1,5 +1,6 @@
 """Buses, a clock and a node in memory, for the dual tests of drivers and roles."""
 
+import asyncio
 import gc
 
 import micropython
@@ -82,6 +83,15 @@ def growth(work: "Callable[[], None]") -> int:
     return held[1] - held[0]
 
 
+async def until(condition: "Callable[[], bool]") -> None:
+    """Let the other tasks run until ``condition()`` holds; AssertionError if it never does."""
+    for _ in range(2000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("the condition did not come true")
+
+
 def outcomes(parser: "Parser", data: bytes, piece: int) -> "list[int]":
     """Feed ``data`` in pieces; every outcome that is not NEED_DATA."""
     found: list[int] = []
@@ -120,12 +130,14 @@ class Uart:
         self.answer = answer
         self.piece = piece
         self.broken = False
+        self.refused = 0  # reads while it was broken
 
     def any(self) -> int:
         return len(self.rx)
 
     def readinto(self, buf: bytearray, nbytes: int) -> int:
         if self.broken:
+            self.refused += 1
             raise OSError(5)
         count = min(nbytes, len(self.rx), self.piece)
         buf[:count] = self.rx[:count]

@@ -66,7 +66,6 @@ def test_demo_ends_by_itself_with_every_reading_accounted_for(tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout.splitlines()[-1])
     check(figures)
-    assert figures["elapsed_s"] < 25
     # About eight samples of each node, of which the camera's first wait for its warm-up.
     assert min(figures["samples_taken"].values()) >= 5
     assert "readings recorded" in done.stderr
