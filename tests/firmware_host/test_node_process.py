@@ -90,6 +90,8 @@ def catch_up(fd: int) -> None:
     the node with half a frame or noise behind which it cannot hear a request.
     """
     heard = b""
+    while select.select([fd], [], [], 0.02)[0]:  # what is under way comes first, most of the time
+        os.read(fd, 4096)
     for words in range(2, 2 + int(LIMIT_S / ASK_AGAIN_S)):
         request = bytes((1, 4, 0, 0, 0, words))
         os.write(fd, request + crc16(request).to_bytes(2, "little"))

@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 COMMAND = [sys.executable, "-c", "from gateway_agent.cli import app; app()", "demo"]
-LIMIT_S = 50
+LIMIT_S = 100
+# A busy machine is not a failure; what hangs ends by LIMIT_S, with a better message.
+pytestmark = pytest.mark.timeout(120)
 
 
 def check(figures: dict[str, object]) -> None:
@@ -162,7 +164,7 @@ def read_to_end(fd: int, process: subprocess.Popen[bytes]) -> str:
             shown += os.read(fd, 65536).decode("utf-8", "replace")
         except OSError:  # EIO: nobody holds the other end any more
             break
-    process.wait(timeout=5)
+    process.wait(timeout=LIMIT_S / 4)
     return shown
 
 
