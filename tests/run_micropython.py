@@ -8,6 +8,7 @@ is 0 only if all passed and there was at least one. With a seed the order of the
 Files are given relative to the repository root or absolute.
 """
 
+import asyncio
 import gc
 import os
 import random
@@ -57,6 +58,9 @@ def run_file(path: str, root: str, seed: int) -> "tuple[int, int]":
         random.seed(seed)
         _shuffle(tests)
     for test in tests:
+        # MicroPython has one queue of tasks. One that a test cancels as its last act stays there,
+        # and would run in the next test, on that test's time and heap.
+        asyncio.new_event_loop()
         gc.collect()
         print("RUN  " + path + "::" + test)
         try:

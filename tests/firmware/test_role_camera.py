@@ -20,7 +20,7 @@ from protocols.wire.registers import (
     TIMEOUT,
     WARMUP,
 )
-from tests.firmware.fakes import Board, Config, Events, Uart, growth
+from tests.firmware.fakes import Board, Config, Events, Uart, growth, until
 from tests.firmware.test_sensor_jpeg import frame
 from tests.firmware.test_sensor_vc0706 import MOTION, Fake
 
@@ -165,13 +165,12 @@ def test_motion_is_noticed_between_pictures_by_the_service() -> None:
         service = asyncio.create_task(bench.role.run())
         await asyncio.sleep(0)
         bench.uart.rx += MOTION
-        await asyncio.sleep(0.06)
-        assert bench.events.pushed == [(EVENT_MOTION, 1)]
+        await until(lambda: len(bench.events.pushed) == 1)
         bench.uart.broken = True
-        await asyncio.sleep(0.05)
+        await until(lambda: bench.uart.refused > 0)
         bench.uart.broken = False
         bench.board.at += 10_000
-        await asyncio.sleep(0.06)
+        await until(lambda: len(bench.events.pushed) == 2)
         assert bench.events.pushed == [(EVENT_MOTION, 1), (EVENT_MOTION, 0)]
         service.cancel()
 

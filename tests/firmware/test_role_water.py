@@ -12,7 +12,7 @@ from protocols.wire.registers import (
     TIMEOUT,
 )
 from tests.dual import vectors
-from tests.firmware.fakes import Adc, Board, Config, Events, OneWire, Uart
+from tests.firmware.fakes import Adc, Board, Config, Events, OneWire, Uart, until
 
 VECTORS = vectors("sensors")
 A02 = bytes.fromhex(VECTORS["a02yyuw"]["frames"][0]["hex"])
@@ -86,8 +86,7 @@ def test_the_service_keeps_the_level_fresh() -> None:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         bench.a02.rx = bytes.fromhex("FF001E1D") * 3 + A02
-        await asyncio.sleep(0.05)
-        assert bench.a02.rx == b""
+        await until(lambda: bench.a02.rx == b"")
         quality = bytearray(4)
         raw = [0] * 4
         await bench.role.sample(quality, raw)

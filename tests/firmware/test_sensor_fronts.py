@@ -8,7 +8,7 @@ from firmware.sensors.part import Warmup
 from firmware.sensors.pms5003 import Pms5003
 from protocols.wire.registers import CHECKSUM, FAULT, NO_SAMPLE, OK, TIMEOUT, WARMUP
 from tests.dual import vectors
-from tests.firmware.fakes import Clock, Uart
+from tests.firmware.fakes import Clock, Uart, until
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -260,10 +260,10 @@ def test_a_uart_that_fails_does_not_end_the_service() -> None:
         part = A02yyuw(Clock(1), uart)
         uart.broken = True
         service = asyncio.create_task(part.run())
-        await asyncio.sleep(0.05)
+        await until(lambda: uart.refused > 0)
         uart.broken = False
         uart.rx = A02
-        await asyncio.sleep(0.05)
+        await until(lambda: uart.rx == b"")
         await part.read(0)
         assert part.codes[0] == OK
         service.cancel()

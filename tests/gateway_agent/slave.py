@@ -161,7 +161,7 @@ class TcpSlave:
         writer.close()
 
 
-async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+async def until(condition: Callable[[], object], seconds: float = 40) -> None:
     """Wait until ``condition()`` is true; AssertionError after the deadline."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds

@@ -171,7 +171,7 @@ def served(folder: Path) -> Iterator[Path]:
 def test_discover_as_json(tmp_path: Path) -> None:
     with served(tmp_path) as port:
         result = CliRunner().invoke(
-            app, ["discover", str(port), "--to", "3", "--timeout-ms", "100", "--json"]
+            app, ["discover", str(port), "--to", "3", "--timeout-ms", "1000", "--json"]
         )
     assert result.exit_code == 0, result.output
     data = json.loads(result.stdout)
@@ -187,7 +187,7 @@ def test_discover_for_people(tmp_path: Path) -> None:
     with served(tmp_path) as port:
         result = CliRunner().invoke(
             app,
-            ["discover", str(port), "--to", "1", "--timeout-ms", "100", "--bauds", "9600,115200"],
+            ["discover", str(port), "--to", "1", "--timeout-ms", "1000", "--bauds", "9600,115200"],
             env={"COLUMNS": "200"},
         )
     assert result.exit_code == 0, result.output

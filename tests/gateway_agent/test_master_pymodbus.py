@@ -112,7 +112,7 @@ def test_pymodbus_takes_a_late_answer_for_the_next(tmp_path: Path) -> None:
     async def main() -> list[int]:
         slave = PtySlave(tmp_path, handler)
         client = AsyncModbusSerialClient(
-            str(slave.path), baudrate=115200, timeout=0.08, retries=0, reconnect_delay=0
+            str(slave.path), baudrate=115200, timeout=1, retries=0, reconnect_delay=0
         )
         try:
             assert await client.connect()

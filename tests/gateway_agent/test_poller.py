@@ -486,7 +486,7 @@ def test_key_files_and_profiles_are_checked_before_anything_is_opened(tmp_path: 
 def test_intake_commits_together_what_came_together() -> None:
     async def main() -> None:
         sink = Memory()
-        intake = Intake(sink, linger_ms=20)
+        intake = Intake(sink, linger_ms=500)
         task = asyncio.create_task(intake.run())
         for index in range(5):
             intake.add([], "d", Mark(1, index, 0))

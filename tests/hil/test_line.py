@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import struct
 import termios
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from hil.line import Fault, FaultKind, Rs485Line
+from hil.line import Fault, FaultKind, Rs485Line, Traffic
 from hil.pty import Pty
 
-LIMIT_S = 5
+LIMIT_S = 20
 REQUEST = bytes.fromhex("010300000001840a")
 ANSWER = bytes.fromhex("0103020064b9af")
 
@@ -33,6 +35,10 @@ class Port:
     def poll(self) -> bytes:
         self.data += os.read(self._fd, 4096)
         return self.data
+
+    def waiting(self) -> int:
+        """Bytes that are there to be read."""
+        return int(struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4)))[0])
 
     def close(self) -> None:
         os.close(self._fd)
@@ -92,14 +98,15 @@ def test_a_reader_that_was_away_gets_only_what_a_receiver_could_hold() -> None:
     async def run() -> None:
         async with Rs485Line(["gateway", "air"]) as line:
             with ports(line, "gateway") as (gateway,):
-                for _ in range(30):
-                    gateway.write(bytes(256))
-                await until(lambda: line.traffic("gateway").sent == 30 * 256)
                 traffic = line.traffic("air")
-                assert traffic.heard + traffic.lost == 30 * 256
-                assert traffic.heard <= 4096
-                line.flush("air")
                 with ports(line, "air") as (air,):
+                    for number in range(1, 31):
+                        gateway.write(bytes(256))
+                        await until(partial(went_by, traffic, 256 * number))
+                        # The kernel hands written bytes over in its own time.
+                        await until(lambda: air.waiting() == traffic.heard)
+                    assert 256 <= traffic.heard <= 4096
+                    line.flush("air")
                     assert air.poll() == b""
                     gateway.write(REQUEST)
                     await until(lambda: air.poll() == REQUEST)
@@ -207,7 +214,7 @@ def test_rate_and_seed_decide_which_bursts_are_hit() -> None:
 def test_late_answer_comes_after_the_next_request() -> None:
     async def run() -> None:
         async with Rs485Line(["gateway", "air"]) as line:
-            line.inject(Fault(FaultKind.DELAY, origin="air", delay_s=0.15))
+            line.inject(Fault(FaultKind.DELAY, origin="air", delay_s=1.0))
             with ports(line, "gateway", "air") as (gateway, air):
                 loop = asyncio.get_running_loop()
                 start = loop.time()
@@ -216,7 +223,7 @@ def test_late_answer_comes_after_the_next_request() -> None:
                 await until(lambda: air.poll() == REQUEST)
                 assert gateway.poll() == b""
                 await until(lambda: gateway.poll() == ANSWER)
-                assert loop.time() - start >= 0.15
+                assert loop.time() - start >= 1.0
 
     asyncio.run(run())
 
@@ -244,8 +251,8 @@ def test_noise_burst_is_heard_by_all() -> None:
         async with Rs485Line(["gateway", "air"], seed=3) as line:
             with ports(line, "gateway", "air") as (gateway, air):
                 line.noise(20)
-                await until(lambda: len(gateway.poll()) == 20)
-                assert air.poll() == gateway.data
+                await until(lambda: len(gateway.poll()) == len(air.poll()) == 20)
+                assert air.data == gateway.data
             assert line.noise_bytes == 20
 
     asyncio.run(run())
@@ -262,7 +269,7 @@ def test_pacing_takes_the_time_of_the_bytes() -> None:
                 return loop.time() - start
 
     # 96 bytes of 10 bits at 9600 baud are 100 ms.
-    assert 0.1 <= asyncio.run(run()) < 1.0
+    assert asyncio.run(run()) >= 0.1
 
 
 def test_unknown_and_doubled_names_say_what_is_there() -> None:
@@ -294,6 +301,10 @@ def test_what_a_full_receiver_cannot_hold_is_lost_and_counted() -> None:
             pty.close()
 
     asyncio.run(run())
+
+
+def went_by(traffic: Traffic, count: int) -> bool:
+    return traffic.heard + traffic.lost == count
 
 
 def holds(pty: Pty, count: int) -> bool:

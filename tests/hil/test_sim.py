@@ -19,7 +19,7 @@ from hil.sim.part import Air, Part, PartFault, Steady, Water
 from hil.sim.pms5003 import Pms5003
 from hil.sim.vc0706 import Scene, Vc0706
 
-LIMIT_S = 5
+LIMIT_S = 20
 PASSIVE = bytes.fromhex("424de100000170")
 ACTIVE = bytes.fromhex("424de100010171")
 READ = bytes.fromhex("424de200000171")

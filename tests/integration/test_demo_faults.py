@@ -5,9 +5,15 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from hil.demo import Demo, Result
 from hil.demo_table import View
 from hil.line import Fault, FaultKind
+
+LIMIT_S = 100
+# A busy machine is not a failure; what hangs ends by LIMIT_S, with a better message.
+pytestmark = pytest.mark.timeout(120)
 
 
 class Storm(Demo):
@@ -34,7 +40,7 @@ def test_everything_breaks_and_every_recorded_reading_arrives(tmp_path: Path) ->
     views: list[View] = []
 
     async def run() -> Result:
-        async with asyncio.timeout(50):
+        async with asyncio.timeout(LIMIT_S):
             return await Storm(tmp_path / "run", 12, 5, views.append).run()
 
     result = asyncio.run(run())

@@ -23,7 +23,8 @@ from tests.gateway_agent.store_help import open_box
 from tests.integration.uplink_help import until
 from tests.mqtt_broker import MosquittoBroker
 
-pytestmark = pytest.mark.mosquitto
+# A dozen processes come and go in some tests: on a busy machine that takes its time.
+pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(180)]
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-c", "from gateway_agent.cli import app; app()")

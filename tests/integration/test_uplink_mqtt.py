@@ -24,7 +24,7 @@ from tests.gateway_agent.store_help import GATEWAY, records
 from tests.integration.uplink_help import QuickTime, Site, until
 from tests.mqtt_broker import MosquittoBroker
 
-pytestmark = pytest.mark.mosquitto
+pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(120)]
 
 
 @pytest.fixture

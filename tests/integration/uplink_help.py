@@ -20,7 +20,7 @@ from gateway_agent.uplink.mqtt import Uplink
 from tests.gateway_agent.store_help import GATEWAY, StillClock
 
 
-async def until(condition: Callable[[], object], what: str, seconds: float = 25.0) -> None:
+async def until(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
     """Wait until ``condition()`` holds; AssertionError naming ``what`` if it does not."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not condition():
@@ -113,7 +113,7 @@ class Site:
         """The collector, running and subscribed."""
         service = Service(self.collector_config(**broker), self.outcomes.append)
         async with running(service.run()):
-            await asyncio.wait_for(service.connected.wait(), 20)
+            await asyncio.wait_for(service.connected.wait(), 60)
             yield service
 
     def verdicts(self) -> list[str]:
