@@ -1,0 +1,183 @@
+"""The record store's layout on the host: provision a board, look into a board's flash.
+
+The second implementation of ``boards/stm32f405/record_store.c``; its header describes the layout
+and why it survives power cuts. Here one image is the content of both sectors, one after the other
+(offsets in errors count from its begin). Whoever flashes an image must flash both sectors: the one
+with the higher sequence counts.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+SECTORS = 2
+#: Bytes of one sector on the STM32F405 (sectors 10 and 11, RM0090 table 5).
+SECTOR_BYTES = 128 * 1024
+IMAGE_BYTES = SECTORS * SECTOR_BYTES
+
+NAME_MAX = 15
+DATA_MAX = 1024
+NAMES_MAX = 16
+
+BLANK = 0xFFFFFFFF
+SECTOR_MAGIC = 0x31534654
+RECORD_MAGIC = 0x31524654
+KILLED_MAGIC = 0x01024244
+COMMIT = 0x00000000
+
+WORD = 4
+SECTOR_HEADER = 4 * WORD
+RECORD_HEADER = 3 * WORD
+
+
+class RecordError(ValueError):
+    """Records or an image that are not allowed; the text says where, what was expected and got."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What an image holds, read as the node reads it.
+
+    ``sector`` is the one in force and ``sequence`` its number; ``end`` is the offset in it behind
+    the last word that is not blank. ``torn`` are the offsets in the image, each with a reason, of
+    what is neither a record nor blank: after power cuts there may be such places.
+    """
+
+    records: Mapping[str, bytes]
+    sector: int
+    sequence: int
+    end: int
+    torn: tuple[tuple[int, str], ...]
+
+
+def padded(count: int) -> int:
+    """``count`` bytes in whole words."""
+    return (count + WORD - 1) // WORD * WORD
+
+
+def record_bytes(name: str, data: bytes) -> int:
+    """Bytes one record takes."""
+    return RECORD_HEADER + padded(len(name)) + padded(len(data)) + WORD
+
+
+def sector_header(sequence: int) -> bytes:
+    """The four words at the begin of a sector."""
+    head = struct.pack("<II", SECTOR_MAGIC, sequence)
+    return head + struct.pack("<II", zlib.crc32(head), COMMIT)
+
+
+def encode(sequence: int, offset: int, name: str, data: bytes) -> bytes:
+    """One record as it stands at ``offset`` of a sector with that ``sequence``."""
+    check_record(name, data)
+    raw = name.encode("ascii")
+    lengths = struct.pack("<I", len(raw) | len(data) << 8)
+    body = raw.ljust(padded(len(raw)), b"\0") + data.ljust(padded(len(data)), b"\0")
+    crc = zlib.crc32(struct.pack("<II", sequence, offset) + lengths + body)
+    return struct.pack("<I", RECORD_MAGIC) + lengths + struct.pack("<I", crc) + body + bytes(WORD)
+
+
+def check_record(name: str, data: bytes) -> None:
+    """RecordError if the store cannot hold it."""
+    if not 1 <= len(name) <= NAME_MAX or any(not "!" <= char <= "~" for char in name):
+        raise RecordError(
+            f"record {name!r}: expected a name of 1 to {NAME_MAX} printable ASCII characters "
+            "without space"
+        )
+    if len(data) > DATA_MAX:
+        raise RecordError(f"record {name!r}: expected at most {DATA_MAX} bytes, got {len(data)}")
+
+
+def compose(records: Mapping[str, bytes], sector_bytes: int = SECTOR_BYTES) -> bytes:
+    """The image of a store that holds ``records`` and nothing else. RecordError if it cannot."""
+    if len(records) > NAMES_MAX:
+        raise RecordError(f"expected at most {NAMES_MAX} records, got {len(records)}")
+    sector = sector_header(1)
+    for name in sorted(records):
+        sector += encode(1, len(sector), name, records[name])
+    if len(sector) > sector_bytes:
+        raise RecordError(f"expected at most {sector_bytes} bytes of records, got {len(sector)}")
+    return sector.ljust(SECTORS * sector_bytes, b"\xff")
+
+
+def contents(image: bytes) -> dict[str, bytes]:
+    """The records of an image without any damage: provisioned, or of a board never cut short.
+
+    RecordError for anything else; :func:`survey` reads what a node would read of it.
+    """
+    found = survey(image)
+    if found.torn:
+        offset, why = found.torn[0]
+        raise RecordError(f"image offset {offset:#x}: {why} ({len(found.torn)} such places)")
+    return dict(found.records)
+
+
+def survey(image: bytes) -> Survey:
+    """What a node would read. RecordError if the image has no valid sector or a wrong size."""
+    if len(image) % (SECTORS * WORD) or len(image) < SECTORS * SECTOR_HEADER:
+        raise RecordError(f"expected the {IMAGE_BYTES} bytes of both sectors, got {len(image)}")
+    size = len(image) // SECTORS
+    sequences = [_sequence(image[index * size : (index + 1) * size]) for index in range(SECTORS)]
+    if not any(sequences):
+        raise RecordError(
+            f"image offsets 0x0 and {size:#x}: expected a sector header ({SECTOR_MAGIC:#010x}, "
+            f"sequence, CRC-32, {COMMIT:#010x}), got {image[:16].hex()} and "
+            f"{image[size : size + 16].hex()}"
+        )
+    index = sequences.index(max(sequences))
+    sector = image[index * size : (index + 1) * size]
+    used = padded(len(sector.rstrip(b"\xff")))
+    records: dict[str, bytes] = {}
+    torn: list[tuple[int, str]] = []
+    offset, inside = SECTOR_HEADER, False
+    while offset < used:
+        why, taken = _record(sector, offset, sequences[index], records)
+        if why and not inside:
+            torn.append((index * size + offset, why))
+        inside = bool(why)
+        offset += taken
+    return Survey(records, index, sequences[index], used, tuple(torn))
+
+
+def _word(sector: bytes, offset: int) -> int:
+    return int.from_bytes(sector[offset : offset + WORD], "little")
+
+
+def _sequence(sector: bytes) -> int:
+    sequence = _word(sector, WORD)
+    return sequence if sector[:SECTOR_HEADER] == sector_header(sequence) else 0
+
+
+def _record(
+    sector: bytes, offset: int, sequence: int, records: dict[str, bytes]
+) -> tuple[str, int]:
+    """Take the record at ``offset``: why it is none, and how far to go on."""
+    magic = _word(sector, offset)
+    if magic == KILLED_MAGIC:
+        return "a torn record, already given up by the node", WORD
+    if magic != RECORD_MAGIC:
+        return f"expected a record ({RECORD_MAGIC:#010x}), got {magic:#010x}", WORD
+    lengths = _word(sector, offset + WORD)
+    name_len, data_len = lengths & 0xFF, lengths >> 8
+    if not 1 <= name_len <= NAME_MAX or data_len > DATA_MAX:
+        return f"record of {name_len} and {data_len} bytes: more than allowed", WORD
+    at = offset + RECORD_HEADER
+    name = sector[at : at + name_len]
+    at += padded(name_len)
+    data = sector[at : at + data_len]
+    try:
+        text = name.decode("ascii")
+        whole = encode(sequence, offset, text, data)
+    except ValueError:  # RecordError among them
+        return f"record name {name.hex()} is not printable ASCII", WORD
+    found = sector[offset : offset + len(whole)]
+    if found[:-WORD] != whole[:-WORD]:
+        return f"record {text!r}: wrong CRC-32 or padding", WORD
+    if found != whole:
+        return f"record {text!r}: never committed", WORD
+    if text not in records and len(records) == NAMES_MAX:
+        return f"record {text!r}: one name more than the {NAMES_MAX} of a store", len(whole)
+    records[text] = data
+    return "", len(whole)

@@ -1,0 +1,446 @@
+/* See record_store.h. */
+#include "record_store.h"
+
+#include <string.h>
+
+#define WORD 4u
+#define PADDED(bytes) (((uint32_t)(bytes) + 3u) & ~3u)
+/* Behind a torn record: the word after the last one that reads programmed may only look blank. */
+#define GUARD (2u * WORD)
+#define NONE UINT32_MAX
+
+typedef enum { TAKEN, REFUSED, DAMAGED } outcome_t;
+
+/* --- bytes and words ------------------------------------------------------------------------- */
+
+/* CRC-32 (IEEE 802.3, as zlib's), four bits at a time: 64 bytes of table are enough. */
+static uint32_t crc32(uint32_t crc, const void *bytes, size_t count) {
+    static const uint32_t table[16] = {
+        0x00000000u, 0x1DB71064u, 0x3B6E20C8u, 0x26D930ACu, 0x76DC4190u, 0x6B6B51F4u,
+        0x4DB26158u, 0x5005713Cu, 0xEDB88320u, 0xF00F9344u, 0xD6D6A3E8u, 0xCB61B38Cu,
+        0x9B64C2B0u, 0x86D3D2D4u, 0xA00AE278u, 0xBDBDF21Cu,
+    };
+    const uint8_t *byte = bytes;
+    crc = ~crc;
+    while (count--) {
+        crc ^= *byte++;
+        crc = crc >> 4 ^ table[crc & 15u];
+        crc = crc >> 4 ^ table[crc & 15u];
+    }
+    return ~crc;
+}
+
+static uint32_t crc32_word(uint32_t crc, uint32_t word) {
+    uint8_t bytes[WORD] = {
+        (uint8_t)word, (uint8_t)(word >> 8), (uint8_t)(word >> 16), (uint8_t)(word >> 24)};
+    return crc32(crc, bytes, WORD);
+}
+
+/* CRC over `count` bytes and the zeros that pad them to whole words. */
+static uint32_t crc32_padded(uint32_t crc, const uint8_t *bytes, size_t count) {
+    static const uint8_t zeros[WORD];
+    return crc32(crc32(crc, bytes, count), zeros, PADDED(count) - count);
+}
+
+static const uint8_t *place(const rs_store_t *store, int sector, uint32_t offset) {
+    return store->flash.sector[sector] + offset;
+}
+
+static uint32_t load(const rs_store_t *store, int sector, uint32_t offset) {
+    /* Volatile: what is read after programming must come from the flash. */
+    return *(const volatile uint32_t *)(const void *)place(store, sector, offset);
+}
+
+/* Program one word and read it back. A word of ones is a blank one's content already. */
+static outcome_t put(const rs_store_t *store, int sector, uint32_t offset, uint32_t word) {
+    if (word != RS_BLANK) {
+        (void)store->flash.program(store->flash.context, (unsigned)sector, offset, word);
+    }
+    uint32_t found = load(store, sector, offset);
+    return found == word ? TAKEN : found == RS_BLANK ? REFUSED : DAMAGED;
+}
+
+/* Offset behind the last word that does not read blank, at least `from`. */
+static uint32_t used(const rs_store_t *store, int sector, uint32_t from) {
+    uint32_t end = store->flash.sector_bytes;
+    while (end > from && load(store, sector, end - WORD) == RS_BLANK) {
+        end -= WORD;
+    }
+    return end;
+}
+
+/* --- sectors and records --------------------------------------------------------------------- */
+
+static uint32_t header_crc(uint32_t sequence) {
+    return crc32_word(crc32_word(0, RS_SECTOR_MAGIC), sequence);
+}
+
+/* The sector's sequence; 0: it has no valid header (sequences begin at 1). */
+static uint32_t sequence_of(const rs_store_t *store, int sector) {
+    uint32_t sequence = load(store, sector, WORD);
+    if (load(store, sector, 0) != RS_SECTOR_MAGIC
+        || load(store, sector, 2 * WORD) != header_crc(sequence)
+        || load(store, sector, 3 * WORD) != RS_COMMIT) {
+        return 0;
+    }
+    return sequence;
+}
+
+static uint32_t record_bytes(size_t name_len, size_t data_len) {
+    return RS_RECORD_HEADER + PADDED(name_len) + PADDED(data_len) + WORD;
+}
+
+/* CRC over what a record's bytes mean where they stand; to be continued over name and data. */
+static uint32_t begun_crc(uint32_t sequence, uint32_t offset, size_t name_len, size_t data_len) {
+    uint32_t crc = crc32_word(crc32_word(0, sequence), offset);
+    return crc32_word(crc, (uint32_t)name_len | (uint32_t)data_len << 8);
+}
+
+/* The lengths of the record at `offset`; false if no record can have them. */
+static bool lengths_at(const rs_store_t *store, int sector, uint32_t offset,
+                       size_t *name_len, size_t *data_len) {
+    if (store->flash.sector_bytes - offset < RS_RECORD_HEADER + WORD) {
+        return false;
+    }
+    uint32_t lengths = load(store, sector, offset + WORD);
+    *name_len = lengths & 0xFFu;
+    *data_len = lengths >> 8;
+    return *name_len > 0 && *name_len <= RS_NAME_MAX && *data_len <= RS_DATA_MAX
+        && record_bytes(*name_len, *data_len) <= store->flash.sector_bytes - offset;
+}
+
+/* Size of the valid record at `offset` of the current sector; 0: there is none. */
+static uint32_t valid_at(const rs_store_t *store, uint32_t offset) {
+    size_t name_len, data_len;
+    int sector = store->current;
+    if (load(store, sector, offset) != RS_RECORD_MAGIC
+        || !lengths_at(store, sector, offset, &name_len, &data_len)) {
+        return 0;
+    }
+    uint32_t bytes = record_bytes(name_len, data_len);
+    const uint8_t *name = place(store, sector, offset + RS_RECORD_HEADER);
+    uint32_t crc = crc32(begun_crc(store->sequence, offset, name_len, data_len), name,
+                         bytes - RS_RECORD_HEADER - WORD);
+    if (load(store, sector, offset + bytes - WORD) != RS_COMMIT
+        || load(store, sector, offset + 2 * WORD) != crc
+        || !rs_allowed((const char *)name, name_len, data_len)) {
+        return 0;
+    }
+    return bytes;
+}
+
+/* Name and data of a record known to be valid. */
+static const uint8_t *record_at(const rs_store_t *store, uint32_t offset, size_t *name_len,
+                                const uint8_t **data, size_t *data_len) {
+    uint32_t lengths = load(store, store->current, offset + WORD);
+    const uint8_t *name = place(store, store->current, offset + RS_RECORD_HEADER);
+    *name_len = lengths & 0xFFu;
+    *data_len = lengths >> 8;
+    *data = name + PADDED(*name_len);
+    return name;
+}
+
+/* Index into `newest`; NONE if there is no record of that name. */
+static uint32_t find(const rs_store_t *store, const void *name, size_t name_len) {
+    for (uint32_t index = 0; index < store->count; index++) {
+        size_t len, data_len;
+        const uint8_t *data;
+        const uint8_t *found = record_at(store, store->newest[index], &len, &data, &data_len);
+        if (len == name_len && memcmp(found, name, len) == 0) {
+            return index;
+        }
+    }
+    return NONE;
+}
+
+static void note(rs_store_t *store, uint32_t offset) {
+    size_t name_len, data_len;
+    const uint8_t *data;
+    const uint8_t *name = record_at(store, offset, &name_len, &data, &data_len);
+    uint32_t index = find(store, name, name_len);
+    if (index == NONE && store->count < RS_NAMES_MAX) {
+        index = store->count++;
+    }
+    if (index != NONE) {
+        store->newest[index] = offset;
+    }
+    store->last = offset;
+}
+
+/* Program a record; name and data may lie in the other sector. */
+static outcome_t emit(const rs_store_t *store, int sector, uint32_t sequence, uint32_t offset,
+                      const uint8_t *name, size_t name_len, const uint8_t *data, size_t data_len) {
+    const struct { const uint8_t *bytes; size_t count; } parts[2] = {
+        {name, name_len}, {data, data_len}};
+    const uint32_t header[3] = {
+        RS_RECORD_MAGIC, (uint32_t)name_len | (uint32_t)data_len << 8,
+        crc32_padded(crc32_padded(begun_crc(sequence, offset, name_len, data_len), name, name_len),
+                     data, data_len)};
+    outcome_t outcome;
+    for (unsigned index = 0; index < 3; index++, offset += WORD) {
+        if ((outcome = put(store, sector, offset, header[index])) != TAKEN) {
+            /* Nothing at all was taken only if the first word was not. */
+            return index ? DAMAGED : outcome;
+        }
+    }
+    for (unsigned part = 0; part < 2; part++) {
+        for (size_t at = 0; at < parts[part].count; at += WORD, offset += WORD) {
+            uint32_t word = 0;
+            for (size_t index = 0; index < WORD && at + index < parts[part].count; index++) {
+                word |= (uint32_t)parts[part].bytes[at + index] << 8 * index;
+            }
+            if (put(store, sector, offset, word) != TAKEN) {
+                return DAMAGED;
+            }
+        }
+    }
+    return put(store, sector, offset, RS_COMMIT) == TAKEN ? TAKEN : DAMAGED;
+}
+
+/* --- opening --------------------------------------------------------------------------------- */
+
+/* Take every valid record of the current sector; returns where the first that is none begins
+ * behind the last valid one. */
+static uint32_t scan(rs_store_t *store, uint32_t end) {
+    uint32_t tail = RS_SECTOR_HEADER;
+    for (uint32_t offset = tail; offset < end;) {
+        uint32_t bytes = valid_at(store, offset);
+        if (bytes) {
+            note(store, offset);
+            offset += bytes;
+            tail = offset;
+        } else {
+            offset += WORD; /* a torn header says nothing reliable about where it ends */
+        }
+    }
+    return tail;
+}
+
+/* Kill what a cut left between `tail` and `end`; returns the first offset to be used again. */
+static uint32_t bury(rs_store_t *store, uint32_t tail, uint32_t end) {
+    uint32_t free = end + GUARD;
+    for (uint32_t offset = tail; offset < end; offset += WORD) {
+        uint32_t word = load(store, store->current, offset);
+        size_t name_len, data_len;
+        if (word != RS_RECORD_MAGIC && word != RS_KILLED_MAGIC) {
+            continue;
+        }
+        /* Words of ones in its data read blank: its length says how far it can have come. */
+        if (lengths_at(store, store->current, offset, &name_len, &data_len)
+            && offset + record_bytes(name_len, data_len) + GUARD > free) {
+            free = offset + record_bytes(name_len, data_len) + GUARD;
+        }
+        if (word == RS_RECORD_MAGIC
+            && put(store, store->current, offset, RS_KILLED_MAGIC) != TAKEN) {
+            store->writable = false;
+        }
+    }
+    return free;
+}
+
+/* Leave nothing that this boot reads one way and a later one may read the other way. */
+static void settle(rs_store_t *store, uint32_t tail, uint32_t end) {
+    int other = 1 - store->current;
+    (void)put(store, store->current, 3 * WORD, RS_COMMIT);
+    if (load(store, other, 0) == RS_SECTOR_MAGIC && !sequence_of(store, other)) {
+        /* A compaction was cut at its very end; its header must not become valid later. */
+        (void)put(store, other, 0, 0);
+    }
+    if (tail < end) {
+        store->end = bury(store, tail, end);
+        return;
+    }
+    store->end = end;
+    if (store->last) {
+        (void)put(store, store->current, end - WORD, RS_COMMIT);
+    }
+}
+
+void rs_open(rs_store_t *store, const rs_flash_t *flash) {
+    memset(store, 0, sizeof *store);
+    store->flash = *flash;
+    store->writable = true;
+    uint32_t first = sequence_of(store, 0);
+    uint32_t second = sequence_of(store, 1);
+    store->current = first || second ? (second > first ? 1 : 0) : -1;
+    store->sequence = second > first ? second : first;
+    if (store->current < 0) {
+        return;
+    }
+    uint32_t end = used(store, store->current, RS_SECTOR_HEADER);
+    settle(store, scan(store, end), end);
+}
+
+/* --- writing --------------------------------------------------------------------------------- */
+
+/* Begin the other sector with the live records and make it the current one. */
+static bool compact(rs_store_t *store) {
+    int target = store->current == 0 ? 1 : 0;
+    uint32_t sequence = store->sequence + 1;
+    (void)store->flash.erase(store->flash.context, (unsigned)target);
+    if (used(store, target, 0) != 0) {
+        return false;
+    }
+    uint32_t newest[RS_NAMES_MAX];
+    uint32_t end = RS_SECTOR_HEADER;
+    for (uint32_t index = 0; index < store->count; index++) {
+        size_t name_len, data_len;
+        const uint8_t *data;
+        const uint8_t *name = record_at(store, store->newest[index], &name_len, &data, &data_len);
+        if (emit(store, target, sequence, end, name, name_len, data, data_len) != TAKEN) {
+            return false;
+        }
+        newest[index] = end;
+        end += record_bytes(name_len, data_len);
+    }
+    const uint32_t header[4] = {RS_SECTOR_MAGIC, sequence, header_crc(sequence), RS_COMMIT};
+    for (unsigned index = 0; index < 4; index++) {
+        if (put(store, target, index * WORD, header[index]) != TAKEN) {
+            return false;
+        }
+    }
+    store->current = target;
+    store->sequence = sequence;
+    store->end = end;
+    memcpy(store->newest, newest, sizeof newest);
+    return true;
+}
+
+static outcome_t append(rs_store_t *store, const char *name, size_t name_len,
+                        const uint8_t *data, size_t data_len) {
+    uint32_t bytes = record_bytes(name_len, data_len);
+    uint32_t offset = store->end;
+    outcome_t outcome = emit(store, store->current, store->sequence, offset,
+                             (const uint8_t *)name, name_len, data, data_len);
+    if (outcome != REFUSED) {
+        store->end = offset + bytes + (outcome == DAMAGED ? GUARD : 0);
+    }
+    if (outcome == TAKEN) {
+        note(store, offset);
+    }
+    return outcome;
+}
+
+static bool make_durable(rs_store_t *store, const char *name, size_t name_len,
+                         const uint8_t *data, size_t data_len) {
+    if (store->count == RS_NAMES_MAX && find(store, name, name_len) == NONE) {
+        return false;
+    }
+    if (store->current >= 0 && store->end <= store->flash.sector_bytes
+        && store->flash.sector_bytes - store->end >= record_bytes(name_len, data_len)) {
+        outcome_t outcome = append(store, name, name_len, data, data_len);
+        /* A medium that took nothing will not take a whole sector; a bad word is left behind. */
+        if (outcome != DAMAGED) {
+            return outcome == TAKEN;
+        }
+    }
+    return compact(store) && append(store, name, name_len, data, data_len) == TAKEN;
+}
+
+/* --- records kept in RAM --------------------------------------------------------------------- */
+
+static uint32_t kept_bytes(const uint8_t *entry) {
+    return 3u + entry[0] + (entry[1] | (uint32_t)entry[2] << 8);
+}
+
+/* Offset in `kept`; NONE if that name is not there. */
+static uint32_t find_kept(const rs_store_t *store, const char *name, size_t name_len) {
+    for (uint32_t at = 0; at < store->kept_bytes; at += kept_bytes(store->kept + at)) {
+        if (store->kept[at] == name_len && memcmp(store->kept + at + 3, name, name_len) == 0) {
+            return at;
+        }
+    }
+    return NONE;
+}
+
+static void forget(rs_store_t *store, const char *name, size_t name_len) {
+    uint32_t at = find_kept(store, name, name_len);
+    if (at != NONE) {
+        uint32_t bytes = kept_bytes(store->kept + at);
+        store->kept_bytes -= bytes;
+        memmove(store->kept + at, store->kept + at + bytes, store->kept_bytes - at);
+    }
+}
+
+static void keep(rs_store_t *store, const char *name, size_t name_len,
+                 const uint8_t *data, size_t data_len) {
+    uint32_t at = find_kept(store, name, name_len);
+    uint32_t old = at == NONE ? 0 : kept_bytes(store->kept + at);
+    uint32_t bytes = 3u + (uint32_t)name_len + (uint32_t)data_len;
+    if (store->kept_bytes - old + bytes > RS_VOLATILE_BYTES) {
+        return;
+    }
+    forget(store, name, name_len);
+    uint8_t *entry = store->kept + store->kept_bytes;
+    entry[0] = (uint8_t)name_len;
+    entry[1] = (uint8_t)data_len;
+    entry[2] = (uint8_t)(data_len >> 8);
+    memcpy(entry + 3, name, name_len);
+    memcpy(entry + 3 + name_len, data, data_len);
+    store->kept_bytes += bytes;
+}
+
+/* --- what is public -------------------------------------------------------------------------- */
+
+bool rs_allowed(const char *name, size_t name_len, size_t data_len) {
+    if (name_len < 1 || name_len > RS_NAME_MAX || data_len > RS_DATA_MAX) {
+        return false;
+    }
+    for (size_t index = 0; index < name_len; index++) {
+        if (name[index] <= ' ' || name[index] > '~') {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool rs_read(const rs_store_t *store, const char *name, size_t name_len,
+             const uint8_t **data, size_t *data_len) {
+    uint32_t at = find_kept(store, name, name_len);
+    if (at != NONE) {
+        const uint8_t *entry = store->kept + at;
+        *data = entry + 3 + name_len;
+        *data_len = entry[1] | (size_t)entry[2] << 8;
+        return true;
+    }
+    uint32_t index = find(store, name, name_len);
+    if (index == NONE) {
+        return false;
+    }
+    size_t len;
+    (void)record_at(store, store->newest[index], &len, data, data_len);
+    return true;
+}
+
+bool rs_write(rs_store_t *store, const char *name, size_t name_len,
+              const uint8_t *data, size_t data_len) {
+    const uint8_t *stored;
+    size_t stored_len;
+    if (!rs_allowed(name, name_len, data_len)) {
+        return false;
+    }
+    if (find_kept(store, name, name_len) == NONE
+        && rs_read(store, name, name_len, &stored, &stored_len)
+        && stored_len == data_len && memcmp(stored, data, data_len) == 0) {
+        return true;
+    }
+    store->writable = make_durable(store, name, name_len, data, data_len);
+    if (store->writable) {
+        forget(store, name, name_len);
+    } else {
+        keep(store, name, name_len, data, data_len);
+    }
+    return store->writable;
+}
+
+bool rs_writable(const rs_store_t *store) {
+    return store->writable;
+}
+
+unsigned rs_volatile(const rs_store_t *store) {
+    unsigned count = 0;
+    for (uint32_t at = 0; at < store->kept_bytes; at += kept_bytes(store->kept + at)) {
+        count++;
+    }
+    return count;
+}

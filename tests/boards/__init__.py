@@ -1,0 +1,1 @@
+"""Tests of boards: their descriptions, where sources come from, how images are built."""
