@@ -2,6 +2,8 @@
 
 from micropython import const
 
+from firmware.node.store import Store
+
 from . import port
 from .bridge import CHANNELS, Bridge, BridgeAdc, BridgeI2c, BridgeOneWire
 
@@ -122,7 +124,7 @@ class UnixBoard:
 
     def __init__(self, spec: "Spec", cause: int) -> None:
         self.uid = spec.uid
-        self.store_dir = spec.store
+        self._store_dir = spec.store
         self.defaults = spec.settings
         self.watchdog: SoftWatchdog | None = None
         self._cause = cause
@@ -132,6 +134,10 @@ class UnixBoard:
         self._start = port.ticks_ms()
         self.sleep_ms = port.sleep_ms  # as it is: a wrapper would take heap at every call
         self._bridge: Bridge | None = None
+
+    def store(self) -> Store:
+        """Files in the directory the node's file names."""
+        return Store(self._store_dir)
 
     def now_ms(self) -> int:
         """Milliseconds since boot, as a microcontroller's ticks count."""

@@ -37,7 +37,6 @@ from .frames import EventFrame, SampleFrame
 from .identity import NodeKey, identification
 from .schedule import Schedule, Uptime
 from .serve import Server
-from .store import Store
 from .watchdog import TIMEOUT_MS, Watchdog
 
 TYPE_CHECKING = const(False)
@@ -73,7 +72,7 @@ class Node:
         self.board = board
         self.map = map_of_role(role)
         self.uptime = Uptime(board)
-        self.store = Store(board.store_dir)
+        self.store = board.store()
         self.config = Config(self.store, board.defaults)
         self.epoch = BootEpoch(self.store)
         self.key = NodeKey(self.store)
@@ -171,7 +170,9 @@ class Node:
 
     async def self_test(self) -> int:
         """Check node and role, note the outcome in status and events; mask of failed checks."""
-        failed = selftest.core(self.store) | await selftest.role_mask(self.role)
+        failed = selftest.core() | await selftest.role_mask(self.role)
+        if not self.epoch.reads_back():
+            failed |= selftest.FAILED_STORE
         if not self.epoch.known:
             failed |= selftest.FAILED_EPOCH
         if failed:

@@ -130,6 +130,10 @@ class Config:
             self.defaulted = False
         return self.stored
 
+    def fingerprint(self) -> str:
+        """The CRC-32 of what is in force, 8 hex digits: two nodes with the same settings agree."""
+        return binascii.hexlify(bytes(encode(self._values)[-4:])).decode()
+
     def status(self) -> int:
         """STATUS_CONFIG_DEFAULTED and STATUS_IMAGE_EXPORT as they are now."""
         bits = STATUS_CONFIG_DEFAULTED if self.defaulted else 0

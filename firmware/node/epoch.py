@@ -69,6 +69,16 @@ class BootEpoch:
         self.stored = False
         self.persist()
 
+    def reads_back(self) -> bool:
+        """False if the store took this boot's epoch and gives something else.
+
+        Every boot writes the epoch anyway, so this proves the store without wearing it. A store
+        that took nothing has not lied: ``stored`` tells.
+        """
+        data = encode(self.value)
+        read = self._store.read
+        return not self.stored or read(FILES[0]) == data == read(FILES[1])
+
     def persist(self) -> bool:
         """Write both files; True once both hold this boot's epoch."""
         if not self.stored:

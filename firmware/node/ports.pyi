@@ -25,10 +25,26 @@ class Line(Protocol):
 class Wdt(Protocol):
     def feed(self) -> None: ...
 
+class Files(Protocol):
+    """What survives a power cut: small named contents, each replaced whole or not at all."""
+
+    directory: str  # where it is, for messages
+
+    def read(self, name: str, /) -> bytes | None:
+        """Content; None: there is none of that name."""
+
+    def write(self, name: str, data: bytes | bytearray, /) -> bool:
+        """Replace; True once it is on the medium.
+
+        After False a read may give either content: a board may keep the new one in RAM.
+        """
+
 class Board(PartsBoard, Protocol):
     uid: bytes  # 12 bytes
-    store_dir: str
     defaults: dict[str, int]  # settings this board was commissioned with, by name
+
+    def store(self) -> Files:
+        """The board's store; called once per boot."""
 
     def now_us(self) -> int:
         """Ticks in us; they wrap, so only ``ticks_diff`` may compare them."""
@@ -41,14 +57,6 @@ class Board(PartsBoard, Protocol):
 
     def heap(self) -> tuple[int, int]:
         """Bytes in use and free after a collection."""
-
-class Files(Protocol):
-    """What the application uses of :class:`.store.Store`."""
-
-    directory: str
-
-    def read(self, name: str, /) -> bytes | None: ...
-    def write(self, name: str, data: bytes | bytearray, /) -> bool: ...
 
 class Role(Protocol):
     async def sample(self, quality: bytearray, raw: list[int], /) -> None: ...

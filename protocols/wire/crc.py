@@ -26,7 +26,7 @@ def _make_table() -> "array[int]":
 TABLE = _make_table()
 
 
-def crc16(data: bytes | bytearray | memoryview, length: int = -1, crc: int = _INIT) -> int:
+def python_crc16(data: bytes | bytearray | memoryview, length: int = -1, crc: int = _INIT) -> int:
     """CRC over ``data[:length]`` (all of it by default). Allocates nothing on MicroPython.
 
     Pass a former result as ``crc`` to go on where it ended. IndexError if ``data`` is shorter.
@@ -37,3 +37,11 @@ def crc16(data: bytes | bytearray | memoryview, length: int = -1, crc: int = _IN
     for index in range(length):
         crc = (crc >> 8) ^ table[(crc ^ data[index]) & 0xFF]
     return crc
+
+
+try:
+    import _crc16  # in the boards' images that have it in C, a hundred times faster
+
+    crc16 = _crc16.crc16
+except ImportError:
+    crc16 = python_crc16

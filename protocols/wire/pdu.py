@@ -13,7 +13,8 @@ The registers belong to a *bank* with three methods, each returning 0 or an exce
     write_holding(address, count, data, at)  take them from data[at:], all or nothing
 
 A bank checks addresses (2) and the values of its registers (3); ``address + count`` is never over
-65536. It may leave anything in ``out`` when it refuses. It must not keep ``out`` or ``data``.
+65536. Behind the registers asked for, and everywhere when it refuses, it may leave anything in
+``out``, whose length it must not change. It must not keep ``out`` or ``data``.
 
 Requests and answers stand in whole RTU frames (address at 0, function at 1), so that nothing is
 copied between frame and PDU. Nothing here allocates on MicroPython.

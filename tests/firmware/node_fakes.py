@@ -8,12 +8,13 @@ from firmware.node.config import Config
 from firmware.node.events import Events
 from firmware.node.frames import EventFrame, SampleFrame
 from firmware.node.identity import NodeKey
+from firmware.node.store import Store
 from protocols.wire.crc import crc16
 from protocols.wire.registers import map_of_role
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from firmware.node.ports import Role
+    from firmware.node.ports import Files, Role
 
 UID = bytes(range(12))
 KEY = b'{"key_id": 7, "key": "' + b"5a" * 32 + b'"}'
@@ -160,13 +161,16 @@ class Board:
 
     def __init__(self, store_dir: str, defaults: "dict[str, int] | None" = None) -> None:
         self.uid = UID
-        self.store_dir = store_dir
+        self.files: Files = Store(store_dir)
         self.defaults: dict[str, int] = defaults or {}
         self.cause = 0
         self.rs485 = Line()
         self.dog = Wdt()
         self._ms = (1 << 30) - 500
         self._us = 0
+
+    def store(self) -> "Files":
+        return self.files
 
     def now_ms(self) -> int:
         return self._ms & ((1 << 30) - 1)

@@ -15,6 +15,7 @@ from tests.firmware.node_fakes import (
     UID,
     Board,
     Directory,
+    MemoryStore,
     StubRole,
     framed,
     stub_maker,
@@ -346,3 +347,48 @@ def test_wrong_role_and_settings_do_not_start() -> None:
     bench.settings = {"unit_id": 0}
     raises(ValueError, bench.boot)
     bench.done()
+
+
+class LyingStore(MemoryStore):
+    """Says it took everything and keeps nothing new."""
+
+    def write(self, name: str, data: "bytes | bytearray") -> bool:
+        return True
+
+
+def status_with(store: MemoryStore) -> "tuple[int, list[tuple[int, int]]]":
+    """Status and events after the first sample of a node with ``store``."""
+    board = Board("nowhere", {"sample_period_ds": 10})
+    board.files = store
+    store.files["node.key"] = KEY
+    roles: list[StubRole] = []
+    node = Node(board, "water", stub_maker(roles), False)  # type: ignore[arg-type]  # a stub has less than a role
+
+    async def main() -> None:
+        task = asyncio.create_task(node.run())
+        await board.run(50)
+        task.cancel()
+
+    asyncio.run(main())
+    return node.status(), [slot[:2] for slot in node.events.slots()]
+
+
+def test_a_volatile_store_is_a_status_and_no_failure() -> None:
+    store = MemoryStore()
+    store.broken = True
+    status, events = status_with(store)
+    assert status & registers.STATUS_STORE_VOLATILE
+    assert not status & registers.STATUS_SELFTEST_FAILED
+    assert (registers.EVENT_SELFTEST, 0x0008) not in events
+
+
+def test_a_store_that_lies_fails_the_self_test() -> None:
+    status, events = status_with(LyingStore())
+    assert status & registers.STATUS_SELFTEST_FAILED
+    assert (registers.EVENT_SELFTEST, 0x0008) in events
+
+
+def test_the_self_test_writes_nothing_by_itself() -> None:
+    store = MemoryStore()
+    status_with(store)
+    assert store.writes == 2, "the two of the boot epoch"

@@ -97,6 +97,18 @@ def test_the_last_epoch_stays_in_its_field() -> None:
     assert boot(store) == 0xFFFFFFFF
 
 
+def test_reads_back_what_the_store_said_it_took() -> None:
+    store = MemoryStore()
+    epoch = BootEpoch(store)
+    assert epoch.reads_back()
+    store.files[FILES[1]] = encode(7)
+    assert not epoch.reads_back()
+    store.broken = True
+    epoch = BootEpoch(store)
+    assert not epoch.stored
+    assert epoch.reads_back(), "a medium that took nothing has not lied"
+
+
 def test_store_that_cannot_be_written_is_tried_again() -> None:
     store = MemoryStore()
     assert boot(store) == 1

@@ -1,0 +1,104 @@
+"""The STM32F405 board as the node application knows a board.
+
+What is wired where is in board.toml, which the C code is made from; the tables here repeat what
+the Python side needs of it, and a test compares the two.
+"""
+
+from micropython import const
+
+from . import port
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from .port import Adc, I2c, OneWire, Uart
+    from .record import Record
+
+LINE = 2
+# Part: UART and baud rate. A role has at most one part of each UART.
+PARTS = {
+    "pms5003": (3, 9600),
+    "a02yyuw": (3, 9600),
+    "vc0706": (3, 38400),
+    "mhz19b": (6, 9600),
+}
+CHANNELS = {"ph": "PC1", "turbidity": "PC2"}
+ONEWIRE = "PB4"
+I2C = 1
+
+
+class FlashFiles:
+    """The records of the internal flash (modflashstore.c)."""
+
+    directory = "flash"
+
+    def read(self, name: str) -> bytes | None:
+        """Content of a record; None: there is none of that name."""
+        return port.read_record(name)
+
+    def write(self, name: str, data: bytes | bytearray) -> bool:
+        """Replace a record; False if the medium did not take it: RAM keeps it until reset."""
+        return port.write_record(name, data)
+
+
+class Line:
+    """The RS-485 line; the C driver drives the transceiver's direction."""
+
+    def __init__(self, baud: int) -> None:
+        uart = port.uart(LINE, baud)
+        self._reader = port.reader(uart)
+        # As they are: wrappers would cost time and heap at every call.
+        self.any = uart.any
+        self.readinto = uart.readinto
+        self.write = uart.write
+
+    async def receive(self, buf: bytearray) -> int:
+        """Wait until something is there and read it."""
+        while True:
+            count = await self._reader.readinto(buf)
+            if count:  # None: what woke us was taken by somebody else
+                return count
+
+
+class Stm32Board:
+    """One boot of the board that was commissioned with ``record``."""
+
+    def __init__(self, record: "Record") -> None:
+        self.uid = port.unique_id() if record.uid is None else record.uid
+        self.defaults = record.settings
+        self.sleep_ms = port.sleep_ms
+        self.now_ms = port.ticks_ms
+        self.now_us = port.ticks_us
+        self.ticks_diff = port.ticks_diff
+        self.wdt = port.wdt
+        self.reset_cause = port.reset_cause
+        self.heap = port.heap
+
+    def store(self) -> FlashFiles:
+        """The records in flash."""
+        return FlashFiles()
+
+    def line(self, baud: int) -> Line:
+        """The RS-485 line."""
+        return Line(baud)
+
+    def uart(self, part: str) -> "Uart":
+        """The port of a part by name; ValueError for a name that is none of PARTS."""
+        wired = PARTS.get(part)
+        if wired is None:
+            raise ValueError("uart: expected one of %s, got %s" % (sorted(PARTS), part))
+        return port.uart(wired[0], wired[1])
+
+    def i2c(self) -> "I2c":
+        """The I2C bus."""
+        return port.i2c(I2C)
+
+    def onewire(self) -> "OneWire":
+        """The 1-Wire bus."""
+        return port.OneWire(ONEWIRE)
+
+    def adc(self, channel: str) -> "Adc":
+        """An analog channel; ValueError for a name that is none of CHANNELS."""
+        pin = CHANNELS.get(channel)
+        if pin is None:
+            raise ValueError("adc: expected one of %s, got %s" % (sorted(CHANNELS), channel))
+        return port.adc(pin)

@@ -1,0 +1,88 @@
+"""What only this board's MicroPython has. Types: port.pyi."""
+
+import asyncio
+import gc
+import time
+
+import _onewire
+import chip
+import flashstore
+import machine
+
+ticks_ms = time.ticks_ms
+ticks_us = time.ticks_us
+ticks_diff = time.ticks_diff
+sleep_ms = asyncio.sleep_ms
+
+read_record = flashstore.read
+write_record = flashstore.write
+store_writable = flashstore.writable
+
+last_fault = chip.last_fault
+unique_id = machine.unique_id
+reset = machine.reset
+
+
+def uart(number, baud):
+    """A UART; the driver-enable pin, where the board wires one, is the C driver's."""
+    return machine.UART(number, baud, rxbuf=1024)
+
+
+def reader(uart):
+    """The event loop's reader on a UART: ``await readinto(buf)`` wakes when there is data."""
+    return asyncio.StreamReader(uart)
+
+
+def i2c(number):
+    """An I2C bus at 100 kHz."""
+    return machine.I2C(number, freq=100000)
+
+
+def adc(pin):
+    """An analog input."""
+    return machine.ADC(pin)
+
+
+def wdt(timeout_ms):
+    """Start the watchdog."""
+    return machine.WDT(timeout=timeout_ms)
+
+
+def reset_cause():
+    """0 power on, 1 pin or command, 2 watchdog, as a node tells it."""
+    cause = machine.reset_cause()
+    if cause == machine.PWRON_RESET:
+        return 0
+    return 2 if cause == machine.WDT_RESET else 1
+
+
+class OneWire:
+    """The 1-Wire bus at a pin with a pull-up; slots are timed by MicroPython's C code."""
+
+    def __init__(self, name):
+        self._pin = machine.Pin(name, machine.Pin.OPEN_DRAIN, machine.Pin.PULL_UP)
+
+    def reset(self):
+        """True when a part answered with a presence pulse."""
+        return _onewire.reset(self._pin)
+
+    def writebyte(self, value):
+        """Send one byte."""
+        _onewire.writebyte(self._pin, value)
+
+    def readinto(self, buf):
+        """Fill ``buf``."""
+        for index in range(len(buf)):
+            buf[index] = _onewire.readbyte(self._pin)
+        return len(buf)
+
+
+def heap():
+    """Bytes in use and free after a collection."""
+    gc.collect()
+    return gc.mem_alloc(), gc.mem_free()
+
+
+def forget_tasks():
+    """Drop every task of an event loop that was interrupted in the middle of its work."""
+    asyncio.new_event_loop()

@@ -1,0 +1,1 @@
+// qstrs the port needs that no source file names.
