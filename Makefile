@@ -6,18 +6,19 @@
 # make clean   remove everything that is not in the repository
 #
 # Needs git, make and Python 3.11 or later with venv. Nothing is installed outside this folder,
-# except the libraries of mosquitto by `make test` where it may (tests/tools/mosquitto.sh).
+# except programs of Debian by `make test` where it may (tests/tools/debian.sh).
 
 PYTHON ?= python3
 TOX_VERSION = 4.67.15
 TOOLS = .venv-tools
 TOX = $(TOOLS)/bin/tox
 READY = $(TOOLS)/tox-$(TOX_VERSION)
-CHECKS = lint,types,imports,unit,upy,mpy,integration,docs
+# Fast ones first; the image before what runs on it.
+CHECKS = lint,types,stubs,imports,unit,upy,mpy,image,mpytests,robot,hil,integration,docs
 ARGS ?=
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test bench install format clean mosquitto python
+.PHONY: help demo test bench install format clean programs python
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -27,23 +28,23 @@ demo: $(READY)
 	@$(TOX) run --quiet --notest -e demo
 	@.tox/demo/bin/tianfu-gateway demo $(or $(ARGS),--duration 20 --json)
 
-test: $(READY) mosquitto
+test: $(READY) programs
 	$(TOX) run -e $(CHECKS)
 
-bench: $(READY) mosquitto
+bench: $(READY) programs
 	@$(TOX) run --quiet -e bench -- $(ARGS)
 
 install: python
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 	    --editable '.[hil]'
-	@echo "Installed: .venv/bin/tianfu-gateway"
+	@echo "Installed in .venv/bin: tianfu-gateway tianfu-node tianfu-hil"
 
 format: $(READY)
 	@$(TOX) run --quiet -e format
 
-mosquitto:
-	@tests/tools/mosquitto.sh
+programs:
+	@tests/tools/debian.sh
 
 clean:
 	rm -rf .tox $(TOOLS) .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache \

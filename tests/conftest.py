@@ -1,62 +1,124 @@
 """Rules that hold for every test.
 
-* A test that needs mosquitto is skipped where there is none, counted in the summary with the
-  command that installs it, and fails instead of being skipped when ``CI=true``.
+* A test that needs a program of the system (marked ``tool`` or ``mosquitto``) is skipped where
+  there is none, counted in the summary with the command that installs it, and fails instead of
+  being skipped when ``CI=true``.
+* So is a test that runs the STM32F405 image (fixture ``stm32f405_image``) where there is none.
 * A log record whose arguments do not fit its text fails the test that caused it.
 """
 
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import hypothesis
 import pytest
 
+from boards import build as images
+from boards.errors import BoardError
+
 ROOT = Path(__file__).resolve().parent.parent
-INSTALL_MOSQUITTO = "sudo apt-get install --yes mosquitto"
+
+# Programs that tests may ask for, and the packages they come from. tests/tools/debian.sh installs.
+PACKAGES = {
+    "arm-none-eabi-gcc": "gcc-arm-none-eabi libnewlib-arm-none-eabi",
+    "gcc": "gcc libc6-dev",
+    "make": "make",
+    "mbpoll": "mbpoll",
+    "mosquitto": "mosquitto",
+    "qemu-system-arm": "qemu-system-arm",
+    "tshark": "tshark",
+}
+MISSING = " is not installed: "
+IMAGE_TOOLS = ("arm-none-eabi-gcc", "gcc", "make")
+IMAGE_VARIABLE = "TIANFU_STM32F405_ELF"
+NO_IMAGE = "no image of stm32f405: "
 
 # A slow machine is not a failure; the time limit of each test is pytest-timeout's.
 hypothesis.settings.register_profile("tianfu", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("tianfu")
 
 
-def find_mosquitto() -> Path | None:
-    """The broker's executable: installed, or unpacked by tests/tools/mosquitto.sh."""
+def install_command(tool: str) -> str:
+    """What to type to have a program."""
+    return f"sudo apt-get install --yes --no-install-recommends {PACKAGES[tool]}"
+
+
+INSTALL_MOSQUITTO = install_command("mosquitto")
+
+
+def find_tool(name: str) -> Path | None:
+    """A program's path: installed, or unpacked by tests/tools/debian.sh; None if there is none."""
     unpacked = str(ROOT / ".cache" / "mosquitto" / "usr" / "sbin")
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", unpacked])
-    found = shutil.which("mosquitto", path=path)
+    found = shutil.which(name, path=path)
     return Path(found) if found else None
 
 
-def mosquitto_outcome(present: bool, ci: str) -> str:
-    """What becomes of a test that needs mosquitto: ``run``, ``skip`` or ``fail``."""
-    if present:
-        return "run"
+def find_mosquitto() -> Path | None:
+    """The broker's executable."""
+    return find_tool("mosquitto")
+
+
+def tools_of(item: pytest.Item) -> list[str]:
+    """The programs a test is marked to need; pytest.UsageError for one that PACKAGES lacks."""
+    names = [str(name) for marker in item.iter_markers("tool") for name in marker.args]
+    if item.get_closest_marker("mosquitto") is not None:
+        names.append("mosquitto")
+    unknown = sorted(set(names) - set(PACKAGES))
+    if unknown:
+        raise pytest.UsageError(f"{item.nodeid}: {unknown} not in PACKAGES of {__file__}")
+    return names
+
+
+def outcome_without(ci: str) -> str:
+    """What becomes of a test that needs what is not there: ``skip`` or ``fail``."""
     return "fail" if ci.lower() == "true" else "skip"
 
 
+def not_tested(reason: str) -> NoReturn:
+    """Skip the test that asks, or fail it where ``CI=true``."""
+    if outcome_without(os.environ.get("CI", "")) == "fail":
+        pytest.fail(f"CI=true, and {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def need_tools(names: Iterable[str]) -> None:
+    """Skip or fail the test that asks if one of these programs is not there."""
+    for tool in names:
+        if find_tool(tool) is None:
+            not_tested(f"{tool}{MISSING}{install_command(tool)}")
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("mosquitto") is None:
-        return
-    outcome = mosquitto_outcome(find_mosquitto() is not None, os.environ.get("CI", ""))
-    if outcome == "fail":
-        pytest.fail(f"CI=true, and mosquitto is not installed: {INSTALL_MOSQUITTO}", pytrace=False)
-    if outcome == "skip":
-        pytest.skip(f"mosquitto is not installed: {INSTALL_MOSQUITTO}")
+    need_tools(tools_of(item))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    skipped = sum(
-        "mosquitto is not installed" in str(report.longrepr)
-        for report in terminalreporter.stats.get("skipped", [])
-    )
-    if skipped:
-        terminalreporter.section("NOT TESTED", sep="!", red=True, bold=True)
+    skipped: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        for tool in PACKAGES:
+            skipped[tool] += f"{tool}{MISSING}" in str(report.longrepr)
+        skipped[NO_IMAGE] += NO_IMAGE in str(report.longrepr)
+    no_image = skipped.pop(NO_IMAGE, 0)
+    counted = {tool: count for tool, count in skipped.items() if count}
+    if not counted and not no_image:
+        return
+    terminalreporter.section("NOT TESTED", sep="!", red=True, bold=True)
+    for tool, count in counted.items():
         terminalreporter.line(
-            f"{skipped} tests against a real broker were skipped, mosquitto is not installed. "
-            f"To run them: {INSTALL_MOSQUITTO}",
+            f"{count} tests were skipped, {tool} is not installed. "
+            f"To run them: {install_command(tool)}",
+            red=True,
+        )
+    if no_image:
+        terminalreporter.line(
+            f"{no_image} tests were skipped, there is no image of stm32f405. "
+            f"To see why: tianfu-node build stm32f405",
             red=True,
         )
 
@@ -67,6 +129,21 @@ def mosquitto_path() -> Path:
     path = find_mosquitto()
     assert path is not None, "mark the test with pytest.mark.mosquitto"
     return path
+
+
+@pytest.fixture(scope="session")
+def stm32f405_image() -> Path:
+    """The board's image: the file TIANFU_STM32F405_ELF names, else the built one (cached)."""
+    if named := os.environ.get(IMAGE_VARIABLE):
+        path = Path(named).resolve()
+        if not path.is_file():
+            pytest.fail(f"{IMAGE_VARIABLE}: expected an ELF file, {path} is none", pytrace=False)
+        return path
+    need_tools(IMAGE_TOOLS)
+    try:
+        return images.build("stm32f405").elf
+    except BoardError as error:
+        not_tested(f"{NO_IMAGE}{error}")
 
 
 class _FormatCheck(logging.Handler):

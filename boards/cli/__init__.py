@@ -1,0 +1,41 @@
+"""``tianfu-node``: the command line for technicians who build and flash sensor boards.
+
+Exit status everywhere: 0 good, 1 failed, 2 wrong usage.
+"""
+
+import importlib.metadata
+from typing import Annotated
+
+import typer
+
+from .boards import boards
+from .build import build
+
+app = typer.Typer(
+    name="tianfu-node",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(build)
+app.command()(boards)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(importlib.metadata.version("tianfu-edge"))
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_version, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Build and list the boards that nodes are made of."""

@@ -1,0 +1,1 @@
+"""ESP32, a stock MicroPython board."""

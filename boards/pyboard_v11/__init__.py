@@ -1,0 +1,1 @@
+"""pyboard v1.1, a stock MicroPython board."""

@@ -1,0 +1,1 @@
+"""Raspberry Pi Pico, a stock MicroPython board."""

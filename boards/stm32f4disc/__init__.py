@@ -1,0 +1,1 @@
+"""STM32F4 Discovery, a stock MicroPython board."""

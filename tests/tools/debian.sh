@@ -1,0 +1,108 @@
+#!/bin/sh
+# Provide the programs of Debian and Ubuntu that the checks use: compilers, emulator, peers.
+#
+# As root, or where sudo asks for no password, what is missing is installed. Elsewhere the one
+# command to type is printed, and the tests that need it are skipped and counted (they fail under
+# CI=true; tests/conftest.py knows which test needs what). No service is started: Debian's
+# mosquitto would open port 1883, so of it only the libraries are installed and the program is
+# unpacked into .cache, where tests/conftest.py looks for it.
+set -eu
+cd "$(dirname "$0")/../.."
+cache=.cache/mosquitto
+log=.cache/setup.log
+PATH="$PATH:/usr/sbin:/usr/local/sbin"
+
+has() { command -v "$1" >/dev/null; }
+
+compiles() { # gcc without libc6-dev is there but makes no program
+    has gcc && echo 'int main(void) { return 0; }' | gcc -x c -o /dev/null - 2>/dev/null
+}
+
+newlib() { # gcc gives the bare name back when it does not know the file
+    has arm-none-eabi-gcc && [ "$(arm-none-eabi-gcc -print-file-name=libc.a)" != libc.a ]
+}
+
+broker_starts() { # -h ends with a status other than 0, but says the version if all libraries are there
+    "$cache/usr/sbin/mosquitto" -h 2>/dev/null | grep -q "^mosquitto version"
+}
+
+# The packages that are missing, by what they are for. Same list in tests/conftest.py (PACKAGES).
+missing() {
+    has arm-none-eabi-gcc || echo gcc-arm-none-eabi
+    newlib || echo libnewlib-arm-none-eabi
+    compiles || echo gcc libc6-dev
+    has make || echo make
+    has qemu-system-arm || echo qemu-system-arm
+    has mbpoll || echo mbpoll
+    has tshark || echo tshark
+}
+
+needs_broker() { ! has mosquitto && ! broker_starts; }
+
+wanted() { # on one line, for people
+    echo $(missing; if needs_broker; then echo mosquitto; fi)
+}
+
+[ -n "$(wanted)" ] || exit 0
+
+say_how() {
+    echo "set-up: $1. Tests that need $(wanted) will be skipped (and fail under CI=true)." >&2
+    echo "set-up: to run them, type: sudo apt-get install --yes --no-install-recommends $(wanted)" >&2
+    exit 0
+}
+
+has apt-get || say_how "programs are missing, and this system has no apt-get"
+if [ "$(id -u)" -eq 0 ]; then
+    as_root=""
+elif has sudo && sudo -n true 2>/dev/null; then
+    as_root="sudo -n"
+else
+    say_how "programs are missing, and installing them needs root"
+fi
+
+# A package's questions (tshark asks who may capture) get their defaults; another apt that is at
+# work is waited for.
+apt_get() {
+    $as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get -o DPkg::Lock::Timeout=120 --yes --no-install-recommends "$@" </dev/null
+}
+
+mkdir -p "$cache"
+: >"$log"
+echo "set-up: installing $(wanted) (apt's words: $log)"
+
+updated=""
+update() { # once: the lists of a fresh image are empty, those of an old one name lost versions
+    [ -z "$updated" ] || return 1
+    updated=yes
+    apt_get update >>"$log" 2>&1
+}
+
+# shellcheck disable=SC2046 # the list is to be split
+install_missing() { apt_get install $(missing) >>"$log" 2>&1; }
+
+if [ -n "$(missing)" ]; then
+    if ! install_missing && ! { update && install_missing; }; then
+        for package in $(missing); do # one that this release does not have must not cost the rest
+            apt_get install "$package" >>"$log" 2>&1 || true
+        done
+    fi
+fi
+
+fetch_broker() {
+    rm -f "$cache"/*.deb &&
+        (cd "$cache" && apt-get download mosquitto) &&
+        needs=$(dpkg-deb --field "$cache"/mosquitto_*.deb Depends) &&
+        apt_get satisfy "$needs" &&
+        dpkg-deb --extract "$cache"/mosquitto_*.deb "$cache"
+}
+
+if needs_broker; then
+    fetch_broker >>"$log" 2>&1 || { update && fetch_broker >>"$log" 2>&1; } || true
+    broker_starts || rm -rf "$cache/usr"
+fi
+
+if [ -n "$(wanted)" ]; then
+    tail -n 5 "$log" >&2
+    say_how "apt-get could not provide everything (all it said: $log)"
+fi
