@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from hil.sim.part import Part, PartFault, Source, clamp
+from hil.wire import Wire
 
 # Nearer than this the part cannot see; it then sends what it has, and that is no distance.
 _BLIND_MM = 30
@@ -15,8 +16,10 @@ _TOP_MM = 4500
 class A02yyuw(Part):
     """Sends a frame every ``period_s`` seconds, as the real one does with its input left open."""
 
-    def __init__(self, source: Source, *, period_s: float = 0.1, seed: int = 0) -> None:
-        super().__init__(source, seed=seed)
+    def __init__(
+        self, source: Source, *, period_s: float = 0.1, seed: int = 0, wire: Wire | None = None
+    ) -> None:
+        super().__init__(source, seed=seed, wire=wire)
         self.period_s = period_s
 
     def start(self) -> None:

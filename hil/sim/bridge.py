@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable
 
 from hil.sim.part import Part, PartFault, Source, clamp
+from hil.wire import Wire
 
 _DONE, _ABSENT, _BAD = 0, 1, 2
 
@@ -234,8 +235,8 @@ class Adc:
 class Bridge(Part):
     """One SHT3x, one DS18B20 and the ADC behind one path; each has its own ``fault``."""
 
-    def __init__(self, source: Source, *, seed: int = 0) -> None:
-        super().__init__(source, seed=seed)
+    def __init__(self, source: Source, *, seed: int = 0, wire: Wire | None = None) -> None:
+        super().__init__(source, seed=seed, wire=wire)
         self.sht3x = Sht3x(source)
         self.ds18b20 = Ds18b20(source)
         self.adc = Adc(source)

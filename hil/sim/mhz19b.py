@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hil.sim.part import Part, PartFault, Source, clamp
+from hil.wire import Wire
 
 _FRAME = 9
 _READ = 0x86
@@ -22,8 +23,10 @@ class Mhz19b(Part):
     ``scale`` is the top of its range in ppm (2000 or 5000).
     """
 
-    def __init__(self, source: Source, *, scale: int = 5000, seed: int = 0) -> None:
-        super().__init__(source, seed=seed)
+    def __init__(
+        self, source: Source, *, scale: int = 5000, seed: int = 0, wire: Wire | None = None
+    ) -> None:
+        super().__init__(source, seed=seed, wire=wire)
         self.scale = scale
         self.abc = True
         self._buffer = b""

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from hil.pty import Pty
+from hil.wire import Wire
 
 
 class PartFault(StrEnum):
@@ -19,6 +20,7 @@ class PartFault(StrEnum):
     SILENT = "silent"  # does not answer
     GARBAGE = "garbage"  # random bytes in place of the answer
     SATURATED = "saturated"  # answers with the top of its own scale
+    ERROR = "error"  # says in its answer that it is broken (PMS5003; others go on as if well)
     WARM_UP = "warm-up"  # behaves as in the first moments after power-on
 
 
@@ -67,37 +69,39 @@ class Steady:
 
 
 class Part:
-    """A part on its own pseudo terminal.
+    """A part on ``wire`` (an emulator's UART), by default on a pseudo terminal of its own.
 
-    ``path`` is what the node opens. Subclasses answer in :meth:`received` through :meth:`send`,
+    ``path`` is what a node opens then. Subclasses answer in :meth:`received` through :meth:`send`,
     which counts and applies ``fault``. A part starts with :meth:`start` in the running event loop.
     """
 
     #: Bytes that may wait for the node; a UART part's receiver is small.
     RX_LIMIT = 1024
 
-    def __init__(self, source: Source, *, seed: int = 0) -> None:
+    def __init__(self, source: Source, *, seed: int = 0, wire: Wire | None = None) -> None:
         self.source = source
         self.fault = PartFault.NONE
         self.requests = 0
         self.answers = 0
         self._random = random.Random(seed)
-        self._pty = Pty(self.RX_LIMIT)
+        self._wire = wire or Pty(self.RX_LIMIT)
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def path(self) -> str:
-        """The terminal the node opens."""
-        return self._pty.path
+        """The terminal the node opens. LookupError if the part sits on another kind of wire."""
+        if not isinstance(self._wire, Pty):
+            raise LookupError(f"{type(self).__name__} has no path: its wire is {self._wire!r}")
+        return self._wire.path
 
     @property
     def overrun(self) -> int:
         """Bytes lost because the node did not read them."""
-        return self._pty.overrun
+        return self._wire.overrun
 
     def start(self) -> None:
         """Listen, and begin what the part does by itself after power-on."""
-        self._pty.listen(self.received)
+        self._wire.listen(self.received)
 
     def received(self, data: bytes) -> None:
         """Bytes from the node; subclasses collect and answer them."""
@@ -112,7 +116,7 @@ class Part:
         elif self.fault is PartFault.CHECKSUM:
             answer = answer[:-1] + bytes((answer[-1] ^ 0x55,))
         self.answers += 1
-        self._pty.write(answer)
+        self._wire.write(answer)
 
     def every(self, period_s: float) -> None:
         """Call :meth:`tick` every ``period_s`` seconds from now on."""
@@ -131,7 +135,7 @@ class Part:
         """Power off."""
         for task in self._tasks:
             task.cancel()
-        self._pty.close()
+        self._wire.close()
 
 
 def clamp(value: float, low: int, high: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 
 from hil.sim.part import Part, PartFault, Source, clamp
+from hil.wire import Wire
 
 _PASSIVE_ACTIVE = 0xE1
 _READ = 0xE2
@@ -24,8 +25,10 @@ class Pms5003(Part):
     hour in which this part is silent.
     """
 
-    def __init__(self, source: Source, *, period_s: float = 0.8, seed: int = 0) -> None:
-        super().__init__(source, seed=seed)
+    def __init__(
+        self, source: Source, *, period_s: float = 0.8, seed: int = 0, wire: Wire | None = None
+    ) -> None:
+        super().__init__(source, seed=seed, wire=wire)
         self.period_s = period_s
         self.active = True
         self.awake = True
@@ -49,7 +52,8 @@ class Pms5003(Part):
             masses = [clamp(pm2_5 * k, 0, 0xFFFF) for k in (0.6, 1.0, 1.4)]
             counts = [clamp(pm2_5 * k, 0, 0xFFFF) for k in (30, 9, 1.5, 0.15, 0.06, 0.03)]
             words = masses + masses + counts
-        body = struct.pack(">HH12HBB", 0x424D, 28, *words, 0x91, 0)
+        error = 1 if self.fault is PartFault.ERROR else 0
+        body = struct.pack(">HH12HBB", 0x424D, 28, *words, 0x91, error)
         return body + struct.pack(">H", sum(body))
 
     def _measure(self) -> None:

@@ -11,6 +11,7 @@ from enum import IntEnum, StrEnum
 from pathlib import Path
 
 from hil.sim.part import Part, PartFault, Source
+from hil.wire import Wire
 
 _COMMAND = 0x56
 _ANSWER = 0x76
@@ -76,8 +77,10 @@ class Vc0706(Part):
     # An image window is read in one piece.
     RX_LIMIT = 4095
 
-    def __init__(self, source: Source, frames: Path | None = None, *, seed: int = 0) -> None:
-        super().__init__(source, seed=seed)
+    def __init__(
+        self, source: Source, frames: Path | None = None, *, seed: int = 0, wire: Wire | None = None
+    ) -> None:
+        super().__init__(source, seed=seed, wire=wire)
         self._scenes = load_scenes(frames or Path(__file__).with_name("frames"))
         self.scene = Scene.DAY
         self.snapshots = 0
@@ -96,13 +99,13 @@ class Vc0706(Part):
     def tick(self) -> None:
         if self.moving and self.motion_on:
             self.motion_events += 1
-            self._pty.write(bytes((_ANSWER, 0, Code.MOTION_EVENT, 0, 0)))
+            self._wire.write(bytes((_ANSWER, 0, Code.MOTION_EVENT, 0, 0)))
 
     def send(self, answer: bytes) -> None:
         """As any part, but CHECKSUM leaves the answer whole: see :meth:`_read`."""
         if self.fault is PartFault.CHECKSUM:
             self.answers += 1
-            self._pty.write(answer)
+            self._wire.write(answer)
         else:
             super().send(answer)
 

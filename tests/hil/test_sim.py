@@ -165,6 +165,15 @@ def test_pms5003_faults(fault: PartFault, valid: bool, value: int) -> None:
     run(test)
 
 
+def test_pms5003_says_that_it_is_broken() -> None:
+    part = Pms5003(Steady())
+    part.fault = PartFault.ERROR
+    frame = part.frame(18)
+    assert frame[29] == 1
+    assert words(frame)[15] == sum(frame[:30])
+    part.close()
+
+
 def test_a_silent_part_sends_nothing_and_a_babbling_one_no_frame() -> None:
     async def test() -> None:
         part = Pms5003(Steady(), period_s=0.01, seed=4)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from hil.bus import Fault, FaultKind
 from hil.demo import Demo, Result
 from hil.demo_table import View
-from hil.line import Fault, FaultKind
 
 LIMIT_S = 100
 # A busy machine is not a failure; what hangs ends by LIMIT_S, with a better message.

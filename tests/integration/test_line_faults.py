@@ -22,9 +22,9 @@ from gateway_agent.field.poller import Field
 from gateway_agent.field.reader import DeviceView
 from gateway_agent.store.mark import Mark
 from hil.bench import GATEWAY, Bench
-from hil.engines.unix import write_private
+from hil.bus import Fault, FaultKind
+from hil.files import write_private
 from hil.ledger import Account, read_ledger
-from hil.line import Fault, FaultKind
 from hil.sim.part import Steady
 from protocols.uplink.record import CAUSES, Record
 
@@ -59,7 +59,7 @@ class Site:
         self.line = bench.line
         self.counters = Counters()
         self.sink = Memory()
-        self.figures: dict[str, dict[str, object]] = {}
+        self.figures: dict[str, Mapping[str, object]] = {}
         devices = []
         for role in bench.roles:
             spec = bench.nodes[role].spec
@@ -124,7 +124,7 @@ class Site:
     async def settle(self) -> None:
         """Stop sampling everywhere and read the last samples."""
         for role in self.bench.roles:
-            self.figures[role] = await self.bench.nodes[role].interrupt()
+            self.figures[role] = await self.bench.nodes[role].stop_sampling()
 
         def done(role: str) -> bool:
             mark = self.sink.marks.get(f"tf-{self.bench.nodes[role].spec.uid}")

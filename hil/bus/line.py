@@ -1,0 +1,222 @@
+"""One RS-485 line: half duplex, multi-drop, with seeded faults and a trace.
+
+What one endpoint writes every other endpoint hears; nobody hears himself, as with a transceiver
+whose receiver is off while it drives. There is no framing here: a *burst* is what one endpoint
+writes without a pause of 3 ms. Bursts are only collected while a fault of whole bursts is armed
+for their origin, so that an undisturbed line adds no delay.
+
+::
+
+    async with Rs485Line({"gateway": Pty(4095), "air": board.wire("line")}, baud=9600) as line:
+        line.inject(Fault(FaultKind.BYTE_FLIP, origin="air", times=None, rate=0.01))
+        ...
+    print(decode.text(line.trace.bursts))
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Self
+
+from hil.bus.clash import Traffic
+from hil.bus.fault import Fault, FaultKind, Plan
+from hil.bus.medium import Medium
+from hil.bus.timer import FineTimer
+from hil.bus.trace import Trace
+from hil.bus.uart import BITS_PER_BYTE
+from hil.pty import Pty
+from hil.wire import Wire
+
+#: How finely the bytes of a burst are spread in time: more often would cost CPU for nothing.
+GRAIN_S = 0.001
+
+
+class Rs485Line:
+    """A line with the named endpoints, each on the wire given with it (an emulator's UART).
+
+    Without a wire an endpoint gets a pseudo terminal: open its :meth:`path` like a serial port.
+
+    ``baud`` paces the bytes (10 bits each, 8N1): they are heard when their stop bit has passed, in
+    chunks of at least ``grain_s`` seconds (``math.inf``: what was written at once is heard at
+    once, when its last byte has passed, which suits a node that minds pauses inside a frame), and
+    bytes that overlap collide. None passes bytes on at once; nothing collides. An emulator whose
+    time is not the host's needs None.
+
+    Everything random is drawn from ``seed``. ``clock_ns`` stamps the bytes. Use as ``async with``,
+    in the loop that shall carry the bytes. LookupError for an endpoint that is not on the line.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[str] | Mapping[str, Wire],
+        *,
+        seed: int = 0,
+        baud: int | None = None,
+        grain_s: float = GRAIN_S,
+        trace: Trace | None = None,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        if len(set(endpoints)) != len(endpoints):
+            raise ValueError(f"endpoint names must differ, got {list(endpoints)}")
+        if baud is not None and baud < 1:
+            raise ValueError(f"baud: expected 1 or more, or None, got {baud}")
+        given = endpoints if isinstance(endpoints, Mapping) else {}
+        # The kernel's own limit: a master's driver reads whole answers, not bytes as they come.
+        self._wires: dict[str, Wire] = {
+            name: given[name] if name in given else Pty(rx_limit=4095) for name in endpoints
+        }
+        self.seed = seed
+        self.baud = baud
+        self.trace = trace or Trace(clock_ns=clock_ns)
+        self._noise_bytes = 0
+        self._clock_ns = clock_ns
+        self._medium = Medium(
+            list(endpoints),
+            self._hear,
+            self.trace,
+            seed=seed,
+            byte_ns=round(BITS_PER_BYTE * 1e9 / baud) if baud else 0,
+            grain_ns=round(grain_s * 1e9) if math.isfinite(grain_s) else 1 << 62,
+        )
+        self._armed: list[Fault] = []
+        self._timer: FineTimer | None = None
+        self._timer_due: int | None = None
+
+    async def __aenter__(self) -> Self:
+        self._timer = FineTimer(asyncio.get_running_loop(), self._pass)
+        for name, wire in self._wires.items():
+            wire.listen(partial(self._written, name))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cut the line: every wire is closed, bytes under way are dropped, the trace is whole."""
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None
+        for wire in self._wires.values():
+            wire.close()
+        self._medium.close()
+        self.trace.close()
+
+    def path(self, name: str) -> str:
+        """The terminal to open for this endpoint, 8N1 at any speed."""
+        self._medium.endpoint(name)
+        wire = self._wires[name]
+        if not isinstance(wire, Pty):
+            raise LookupError(f"endpoint {name!r} has no path: its wire is {wire!r}")
+        return wire.path
+
+    # --- what is counted ----------------------------------------------------------------------
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The endpoints, in the order they were given."""
+        return tuple(self._wires)
+
+    def traffic(self, name: str) -> Traffic:
+        """The byte counters of one endpoint."""
+        return self._medium.endpoint(name).traffic
+
+    @property
+    def applied(self) -> Counter[FaultKind]:
+        """How often each kind of fault was applied, by all faults armed so far."""
+        counts: Counter[FaultKind] = Counter()
+        for fault in self._armed:
+            if fault.applied:
+                counts[fault.kind] += fault.applied
+        return counts
+
+    @property
+    def noise_bytes(self) -> int:
+        """Random bytes put on the line, by :meth:`noise` and by faults."""
+        noise = (f for f in self._armed if f.kind is FaultKind.NOISE)
+        return self._noise_bytes + sum(fault.size * fault.applied for fault in noise)
+
+    @property
+    def collisions(self) -> int:
+        """How often somebody began to talk while somebody else did."""
+        return self.trace.collisions
+
+    @property
+    def framing_errors(self) -> int:
+        """Bytes that some endpoint took without a stop bit."""
+        return self._medium.framing_errors
+
+    # --- faults -------------------------------------------------------------------------------
+
+    def inject(self, fault: Fault) -> Fault:
+        """Arm a fault. To a burst the first armed fault that fits and is drawn is applied, alone;
+        the byte faults are all applied to each byte; a state of an endpoint begins at once."""
+        now = self._clock_ns()
+        self._medium.advance(now)
+        self._medium.arm(fault, now)
+        self._armed.append(fault)
+        if fault.kind is FaultKind.UNPLUG and fault.applied:
+            self._wires[fault.origin or ""].flush()
+        self._wake()
+        return fault
+
+    def inject_plan(self, plan: Plan) -> tuple[Fault, ...]:
+        """Arm fresh copies of a plan's faults; the line must have the plan's seed (ValueError)."""
+        if plan.seed != self.seed:
+            raise ValueError(f"seed: expected the plan's {plan.seed}, got a line of {self.seed}")
+        return tuple(self.inject(fault) for fault in plan.fresh())
+
+    def plan(self) -> Plan:
+        """Seed and all faults armed so far: what a failing test writes down."""
+        return Plan(self.seed, tuple(self._armed))
+
+    def disarm(self, fault: Fault) -> None:
+        """Take an armed fault back and end its state; nothing happens if it is used up."""
+        self._medium.advance(self._clock_ns())
+        self._medium.disarm(fault)
+        self._wake()
+
+    def silence(self, name: str, silent: bool) -> None:
+        """Unplug an endpoint from the line (it hears and says nothing), or plug it in again."""
+        self._medium.advance(self._clock_ns())
+        self._medium.endpoint(name).plugged = not silent
+        if silent:
+            self._wires[name].flush()
+
+    def flush(self, name: str) -> None:
+        """Forget what an endpoint has not read: call it when its node has lost power."""
+        self._medium.endpoint(name)
+        self._wires[name].flush()
+
+    def noise(self, size: int) -> None:
+        """A disturbance that everybody hears: ``size`` random bytes."""
+        self._noise_bytes += size
+        self._medium.noise(size, self._clock_ns())
+        self._wake()
+
+    # --- the way of the bytes -----------------------------------------------------------------
+
+    def _written(self, name: str, data: bytes) -> None:
+        self._medium.write(name, data, self._clock_ns())
+        self._wake()
+
+    def _hear(self, name: str, data: bytes) -> int:
+        return self._wires[name].write(data)
+
+    def _wake(self) -> None:
+        """Have the loop call when the medium is due next."""
+        due = self._medium.due()
+        if due is None or self._timer is None:
+            return
+        if self._timer_due is None or due < self._timer_due:
+            self._timer_due = due
+            self._timer.start(due - self._clock_ns())
+
+    def _pass(self) -> None:
+        self._timer_due = None
+        self._medium.advance(self._clock_ns())
+        self._wake()

@@ -1,0 +1,144 @@
+"""What happened on the line, in bounded memory: each burst as it was sent and as it was heard."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Self
+
+from hil.bus.fault import FaultKind, Mark
+
+#: Bursts kept in memory; a file keeps them all.
+BURSTS: Final = 10_000
+#: The origin of a disturbance that no endpoint made.
+NOISE: Final = "noise"
+
+
+@dataclass(slots=True)
+class Burst:
+    """What one endpoint said without a pause. Times are monotonic ns of the line's clock.
+
+    ``heard`` is what an ordinary receiver elsewhere on the line got (empty: nobody could hear it);
+    ``marks`` are the faults that made the difference. ``stamps`` are (index in ``heard``, time its
+    start bit began) wherever bytes did not follow each other; ``byte_ns`` is 0 on an unpaced line.
+    """
+
+    number: int
+    origin: str
+    start_ns: int
+    end_ns: int
+    byte_ns: int
+    sent: bytes = b""
+    heard: bytes = b""
+    marks: tuple[Mark, ...] = ()
+    collided: bool = False
+    stamps: list[tuple[int, int]] = field(default_factory=list)
+
+    def byte_time(self, index: int) -> int:
+        """When the start bit of ``heard[index]`` began. IndexError if there is none."""
+        if not 0 <= index < len(self.heard):
+            raise IndexError(f"burst {self.number} has {len(self.heard)} bytes, asked for {index}")
+        first, at = next(stamp for stamp in reversed(self.stamps) if stamp[0] <= index)
+        return at + (index - first) * self.byte_ns
+
+    def to_json(self) -> str:
+        """One line of JSON, bytes as hex."""
+        return json.dumps(
+            {
+                "number": self.number,
+                "origin": self.origin,
+                "start_ns": self.start_ns,
+                "end_ns": self.end_ns,
+                "byte_ns": self.byte_ns,
+                "sent": self.sent.hex(),
+                "heard": self.heard.hex(),
+                "collided": self.collided,
+                "marks": [[m.kind, m.origin, m.at, m.detail] for m in self.marks],
+                "stamps": self.stamps,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, line: str) -> Self:
+        """Read :meth:`to_json` back. ValueError, KeyError for anything else."""
+        data = json.loads(line)
+        return cls(
+            data["number"],
+            data["origin"],
+            data["start_ns"],
+            data["end_ns"],
+            data["byte_ns"],
+            bytes.fromhex(data["sent"]),
+            bytes.fromhex(data["heard"]),
+            tuple(Mark(FaultKind(k), o, a, d) for k, o, a, d in data["marks"]),
+            data["collided"],
+            [(index, at) for index, at in data["stamps"]],
+        )
+
+
+class Trace:
+    """The newest ``limit`` bursts, and all of them in ``path`` (JSON lines) if there is one.
+
+    ``total`` counts all bursts, ``marks`` every fault by kind and origin, whatever was forgotten.
+    ``wall_ns`` added to a burst's time gives Unix time.
+    """
+
+    def __init__(
+        self,
+        limit: int = BURSTS,
+        path: Path | None = None,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self.bursts: deque[Burst] = deque(maxlen=limit)
+        self.total = 0
+        self.collisions = 0
+        self.marks: Counter[tuple[FaultKind, str]] = Counter()
+        self.wall_ns = time.time_ns() - clock_ns()
+        self._file = None if path is None else path.open("w", encoding="utf-8")
+
+    @property
+    def forgotten(self) -> int:
+        """How many bursts are no longer in memory."""
+        return self.total - len(self.bursts)
+
+    def open(self, origin: str, start_ns: int, byte_ns: int) -> Burst:
+        """Begin a burst; the line fills it in."""
+        burst = Burst(self.total, origin, start_ns, start_ns, byte_ns)
+        self.total += 1
+        self.bursts.append(burst)
+        return burst
+
+    def mark(self, burst: Burst, marks: tuple[Mark, ...]) -> None:
+        """Note faults at a burst."""
+        if marks:
+            burst.marks += marks
+            self.marks.update((mark.kind, mark.origin) for mark in marks)
+
+    def done(self, burst: Burst) -> None:
+        """The burst changes no more."""
+        if self._file is not None:
+            self._file.write(burst.to_json() + "\n")
+
+    def close(self) -> None:
+        """Close the file; further calls do nothing."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def load(path: Path) -> list[Burst]:
+    """The bursts of a trace file. ValueError with file:line for a line that is none."""
+    bursts = []
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                bursts.append(Burst.from_json(line))
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(
+                    f"{path}:{number}: expected a burst of a trace: {error!r}"
+                ) from None
+    return bursts
