@@ -6,17 +6,21 @@ import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
-from hil.engines.unix import NodeSpec, UnixNode
-from hil.line import Rs485Line
+from hil.bus import Rs485Line
+from hil.engines.base import Board, Engine, NodeSpec, Reset
+from hil.engines.unix import UnixEngine
+from hil.pty import Pty
 from hil.sim.a02yyuw import A02yyuw
 from hil.sim.bridge import Bridge
 from hil.sim.mhz19b import Mhz19b
 from hil.sim.part import Part, Source
 from hil.sim.pms5003 import Pms5003
 from hil.sim.vc0706 import Vc0706
+from hil.wire import Wire
 
 #: Endpoint of the master on the line.
 GATEWAY: Final = "gateway"
@@ -25,58 +29,75 @@ ROLES: Final = ("air", "water", "camera")
 FAST: Final[Mapping[str, int]] = {"sample_period_ds": 10, "warmup_limit_s": 2}
 
 
-class Bench:
-    """One node of each of ``roles``, named after its role, Modbus addresses from 1 on.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One node of a bench. ``settings`` are its own, beside those of the whole bench."""
 
-    Use as ``async with``: entering makes line and parts; :meth:`power_on` starts the nodes. What
-    still runs at the end is killed. ``pms``, ``mhz``, ``air_bridge``, ``level``, ``water_bridge``
-    and ``camera`` are the parts, each with its fault switch.
+    name: str
+    role: str
+    unit: int  # Modbus address
+    settings: Mapping[str, int] = field(default_factory=dict)
+
+
+def one_of_each(roles: Sequence[str]) -> tuple[Place, ...]:
+    """Nodes named after their roles, Modbus addresses from 1 on."""
+    return tuple(Place(role, role, unit) for unit, role in enumerate(roles, 1))
+
+
+class Bench:
+    """One node of each of ``roles``, named after its role, Modbus addresses from 1 on; or the nodes
+    that ``places`` lists.
+
+    Use as ``async with``: entering makes boards (of ``engine``, by default the host interpreter),
+    line and parts; :meth:`power_on` starts the nodes. What still runs at the end is killed.
+    ``pms``, ``mhz``, ``air_bridge``, ``level``, ``water_bridge`` and ``camera`` are the parts of
+    the last node of their role, each with its fault switch; a bridge is there only where the engine
+    has one in place of I2C, 1-Wire and ADC.
     """
+
+    line: Rs485Line
+    pms: Pms5003
+    mhz: Mhz19b
+    air_bridge: Bridge
+    level: A02yyuw
+    water_bridge: Bridge
+    camera: Vc0706
 
     def __init__(
         self,
         folder: Path,
         source: Source,
         *,
+        engine: Engine | None = None,
         roles: Sequence[str] = ROLES,
+        places: Sequence[Place] | None = None,
         settings: Mapping[str, int] = FAST,
         seed: int = 0,
         baud: int | None = None,
     ) -> None:
+        self.engine: Engine = engine or UnixEngine()
+        self.places = tuple(places) if places is not None else one_of_each(roles)
+        #: The names of the nodes; those of their roles unless ``places`` says others.
+        self.roles = tuple(place.name for place in self.places)
+        self.nodes: dict[str, Board] = {}
+        #: The parts of each node, by the name of the port they are wired to.
+        self.parts: dict[str, dict[str, Part]] = {}
         self._folder = folder
+        self._source = source
         self._settings = settings
+        self._seed = seed
+        self._baud = baud
         self._stack = AsyncExitStack()
-        self.roles = tuple(roles)
-        self.line = Rs485Line([GATEWAY, *roles], seed=seed, baud=baud)
-        self.pms = Pms5003(source, seed=seed + 1)
-        self.mhz = Mhz19b(source, seed=seed + 2)
-        self.air_bridge = Bridge(source, seed=seed + 3)
-        self.level = A02yyuw(source, seed=seed + 4)
-        self.water_bridge = Bridge(source, seed=seed + 5)
-        self.camera = Vc0706(source, seed=seed + 6)
-        self._parts: dict[str, dict[str, Part]] = {
-            "air": {"pms5003": self.pms, "mhz19b": self.mhz, "bridge": self.air_bridge},
-            "water": {"a02yyuw": self.level, "bridge": self.water_bridge},
-            "camera": {"vc0706": self.camera},
-        }
-        self.nodes = {role: self._node(unit, role) for unit, role in enumerate(self.roles, 1)}
-
-    def _node(self, unit: int, role: str) -> UnixNode:
-        spec = NodeSpec(
-            name=role,
-            role=role,
-            uid=f"7f{unit:022x}",
-            line=self.line.path(role),
-            parts={name: part.path for name, part in self._parts[role].items()},
-            settings={**self._settings, "unit_id": unit},
-            key=secrets.token_hex(32),
-        )
-        return UnixNode(spec, self._folder / role)
 
     @property
     def port(self) -> str:
         """The serial port of the gateway."""
         return self.line.path(GATEWAY)
+
+    @property
+    def baud(self) -> int:
+        """What the nodes are set to: their t3.5 and the master's follow from it."""
+        return 100 * self._settings.get("baud_div_100", 96)
 
     def device_id(self, role: str) -> str:
         """How records name a node."""
@@ -84,29 +105,71 @@ class Bench:
 
     def unit(self, role: str) -> int:
         """The Modbus address of a node."""
-        return self.roles.index(role) + 1
+        return next(place.unit for place in self.places if place.name == role)
 
     async def __aenter__(self) -> Self:
-        await self._stack.enter_async_context(self.line)
-        for parts in self._parts.values():
-            for part in parts.values():
-                self._stack.callback(part.close)
-        for role in self.roles:
-            for part in self._parts[role].values():
-                part.start()
-            self._stack.push_async_callback(self.nodes[role].kill)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.engine)
+            for place in self.places:
+                spec, folder = self._spec(place), self._folder / place.name
+                self.nodes[place.name] = await self.engine.board(spec, folder)
+            wires: dict[str, Wire] = {GATEWAY: Pty(rx_limit=4095)}
+            wires |= {role: board.wire("line") for role, board in self.nodes.items()}
+            self.line = Rs485Line(wires, seed=self._seed, baud=self._baud)
+            await stack.enter_async_context(self.line)
+            for index, place in enumerate(self.places):
+                earlier = sum(other.role == place.role for other in self.places[:index])
+                node = self.nodes[place.name]
+                self.parts[place.name] = self._parts(place.role, node, self._seed + 10 * earlier)
+                for part in self.parts[place.name].values():
+                    stack.callback(part.close)
+                    part.start()
+                stack.push_async_callback(node.kill)
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
+    def _spec(self, place: Place) -> NodeSpec:
+        return NodeSpec(
+            name=place.name,
+            role=place.role,
+            uid=f"7f{place.unit:022x}",
+            settings={**self._settings, **place.settings, "unit_id": place.unit},
+            key=secrets.token_hex(32),
+        )
+
+    def _parts(self, role: str, board: Board, seed: int) -> dict[str, Part]:
+        source = self._source
+        parts: dict[str, Part] = {}
+        if role == "air":
+            self.pms = Pms5003(source, seed=seed + 1, wire=board.wire("pms5003"))
+            self.mhz = Mhz19b(source, seed=seed + 2, wire=board.wire("mhz19b"))
+            parts = {"pms5003": self.pms, "mhz19b": self.mhz}
+            if (wire := _bridge(board)) is not None:
+                self.air_bridge = parts["bridge"] = Bridge(source, seed=seed + 3, wire=wire)
+        elif role == "water":
+            self.level = A02yyuw(source, seed=seed + 4, wire=board.wire("a02yyuw"))
+            parts = {"a02yyuw": self.level}
+            if (wire := _bridge(board)) is not None:
+                self.water_bridge = parts["bridge"] = Bridge(source, seed=seed + 5, wire=wire)
+        else:
+            self.camera = Vc0706(source, seed=seed + 6, wire=board.wire("vc0706"))
+            parts = {"vc0706": self.camera}
+        return parts
+
     async def power_on(self) -> None:
-        """Start every node; NodeError if one does not come up."""
+        """Start every node; EngineError if one does not come up."""
         await asyncio.gather(*(node.start() for node in self.nodes.values()))
 
     async def reset(self, role: str) -> None:
         """Cut one node's power and switch it on: it has heard nothing in between."""
-        node = self.nodes[role]
-        await node.kill()
-        self.line.flush(role)
-        await node.start()
+        await self.nodes[role].reset(Reset.COLD)
+
+
+def _bridge(board: Board) -> Wire | None:
+    try:
+        return board.wire("bridge")
+    except LookupError:
+        return None

@@ -12,7 +12,7 @@ import asyncio
 import signal
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,10 +27,10 @@ from gateway_agent.config import load
 from gateway_agent.counters import Counters
 from hil.bench import FAST, Bench
 from hil.broker import EmbeddedBroker
+from hil.bus import Fault, FaultKind
 from hil.demo_site import CollectorProcess, Site
 from hil.demo_table import Row, Value, View
 from hil.ledger import Account, read_database
-from hil.line import Fault, FaultKind
 from hil.sim.chengdu import Chengdu
 from hil.sim.vc0706 import Scene
 from protocols.wire.registers import QUALITY_NAMES, map_of_role
@@ -84,7 +84,7 @@ class Result:
 class Demo:
     """One run in ``folder`` (empty or new), ``duration_s`` long; ``show`` gets a view 4 times a s.
 
-    NodeError, SiteError, OSError: something did not come up.
+    EngineError, SiteError, OSError: something did not come up.
     """
 
     def __init__(
@@ -126,8 +126,8 @@ class Demo:
             await _end(agent, working)
             await self.collector.stop()
             for node in bench.nodes.values():
-                await node.stop()
-            self._keep_consoles()
+                await node.kill()
+            self._keep_console()
             return self._count(sampled, depth, time.monotonic() - begun)
 
     # --- while it runs ------------------------------------------------------------------------
@@ -225,10 +225,10 @@ class Demo:
 
     async def _settle(
         self, agent: GatewayAgent, working: asyncio.Task[None]
-    ) -> dict[str, dict[str, object]]:
+    ) -> dict[str, Mapping[str, object]]:
         """Stop sampling; wait until the last sample of every node is receipted, or too long."""
         bench = self.bench
-        answers = await asyncio.gather(*(bench.nodes[role].interrupt() for role in bench.roles))
+        answers = await asyncio.gather(*(bench.nodes[role].stop_sampling() for role in bench.roles))
         sampled = dict(zip(bench.roles, answers, strict=True))
         deadline = time.monotonic() + _SETTLE_S
         self._note = "the nodes have stopped sampling, their last samples are fetched and delivered"
@@ -241,7 +241,7 @@ class Demo:
         self._show(self._view(agent))
         return sampled
 
-    def _all_there(self, sampled: dict[str, dict[str, object]]) -> bool:
+    def _all_there(self, sampled: Mapping[str, Mapping[str, object]]) -> bool:
         accounts = read_database(self._site.database)
         for role, figures in sampled.items():
             account = accounts.get(self.bench.device_id(role))
@@ -250,13 +250,13 @@ class Demo:
                 return False
         return True
 
-    def _keep_consoles(self) -> None:
-        for node in self.bench.nodes.values():
-            (node.folder / "console.log").write_text("\n".join(node.console) + "\n", "utf-8")
+    def _keep_console(self) -> None:
         log = self._site.folder / "collector/console.log"
         log.write_text("\n".join(self.collector.lines) + "\n", "utf-8")
 
-    def _count(self, sampled: dict[str, dict[str, object]], depth: int, elapsed_s: float) -> Result:
+    def _count(
+        self, sampled: Mapping[str, Mapping[str, object]], depth: int, elapsed_s: float
+    ) -> Result:
         counters = self._counters
         collected = read_figures(self._site.database)
         accounts = read_database(self._site.database)
@@ -334,7 +334,7 @@ async def _end(agent: GatewayAgent, working: asyncio.Task[None]) -> None:
         working.result()
 
 
-def _number(figures: dict[str, object], name: str) -> int:
+def _number(figures: Mapping[str, object], name: str) -> int:
     value = figures.get(name)
     assert isinstance(value, int), f"a node said {name} = {value!r}"
     return value

