@@ -1,0 +1,199 @@
+"""One emulation: a Renode process with any number of machines that share its virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from pathlib import Path
+from typing import Final
+
+from hil.renode import commands
+from hil.renode.process import RenodeError, RenodeProcess
+from hil.renode.rpc import CommandError, Renode, parse_time
+
+_LOOK_S: Final = 0.05
+#: Of virtual time, in one request: the server answers nothing else meanwhile.
+_RUN_PIECE_S: Final = 0.25
+#: Virtual time is asked for at most this often (seconds of the host).
+_CLOCK_S: Final = 0.05
+_LINK_LIMIT_S: Final = 10.0
+
+
+class Emulation:
+    """Headless Renode with our models compiled in.
+
+    ``quantum_s`` and ``ahead`` are as :func:`hil.renode.commands.quantum` and
+    :func:`hil.renode.commands.advance_immediately` say. With ``ahead`` the nodes run up to ten
+    times faster than the host's clock, which nothing outside (a paced line, a sensor that speaks
+    once a second) can follow: it is for machines that are only run by ``run_for``.
+    """
+
+    def __init__(
+        self, *, seed: int = 0, quantum_s: float = commands.QUANTUM_S, ahead: bool = False
+    ) -> None:
+        self._seed = seed
+        self._quantum_s = quantum_s
+        self._ahead = ahead
+        self._process = RenodeProcess()
+        self._renode: Renode | None = None
+        self._started = False
+        #: Held while machines are made or switched on: boards may be started at the same time.
+        self.making = asyncio.Lock()
+        self._asked_at: dict[str, float] = {}
+        self._times: dict[str, float] = {}
+        self._history = (self._process.folder / "commands.log").open("w", encoding="utf-8")
+        #: Renode's own words about itself.
+        self.version = ""
+        #: After 1.16.1: received bytes are paced at the baud rate.
+        self.newer = False
+        #: What our observer (reset causes, power cuts) needs was compiled.
+        self.watched = False
+        #: Why not, if not.
+        self.unwatched_why = ""
+
+    @property
+    def folder(self) -> Path:
+        """Links, log and commands are here."""
+        return self._process.folder
+
+    @property
+    def log(self) -> Path:
+        """What Renode printed."""
+        return self._process.log
+
+    @property
+    def renode(self) -> Renode:
+        """The client. RenodeError before :meth:`open`."""
+        if self._renode is None:
+            raise RenodeError("Renode is not up: expected `open` before the first command")
+        return self._renode
+
+    def _note(self, text: str) -> None:
+        self._history.write(text + "\n")
+        self._history.flush()
+
+    async def open(self) -> None:
+        """Wait until it listens, compile the models. RenodeError."""
+        process = self._process
+        while True:
+            if process.ready():
+                break
+            await asyncio.sleep(_LOOK_S)
+        self._renode = Renode(self._process.port, said=self._note)
+        names = await asyncio.to_thread(self._renode.keywords)
+        if "ExecuteCommand" not in names:
+            raise RenodeError(f"expected a robot server that knows ExecuteCommand, got {names}")
+        with contextlib.suppress(CommandError):
+            self.version = await self._renode.acommand("version")
+        await self._renode.acommand(commands.include(commands.SHT3X_MODEL))
+        try:
+            await self._renode.acommand(commands.include(commands.WATCH_MODEL))
+            self.watched = True
+        except CommandError as error:
+            self.unwatched_why = error.reason
+
+    async def command(self, text: str, machine: str | None = None) -> str:
+        """One Monitor command; returns what it printed. RenodeError."""
+        if not self._process.is_running():
+            raise self._process.error("has ended by itself")
+        return await self.renode.acommand(text, machine)
+
+    async def commands(self, texts: list[str], machine: str | None = None) -> None:
+        """One after the other."""
+        for text in texts:
+            await self.command(text, machine)
+
+    async def attempt(self, text: str, machine: str | None = None) -> bool:
+        """A command that may fail: False, and the bench goes on without it."""
+        try:
+            await self.command(text, machine)
+        except CommandError as error:
+            self._note(f"# failed: {error.reason}")
+            return False
+        return True
+
+    async def add(self, name: str, macro: str, flash: Path, store_base: int) -> None:
+        """A new machine, complete but for its terminals. The emulation is paused afterwards."""
+        await self.pause()
+        create, *rest = commands.create(name, macro, flash, store_base)
+        await self.command(create)
+        await self.commands(rest, name)
+        await self.attempt(commands.QUIET, name)
+        await self.command(commands.plug_sht3x(), name)
+        if self.watched:
+            try:
+                await self.commands(commands.watch(), name)
+            except CommandError as error:
+                self.watched, self.unwatched_why = False, error.reason
+        self.newer = await self.attempt(commands.NEWER, name)
+        if len(self._times) == 0:
+            await self.attempt(commands.seed(self._seed))
+        await self.command(commands.quantum(self._quantum_s))
+        await self.command(commands.advance_immediately(self._ahead))
+        self._times[name] = 0.0
+
+    async def terminal(self, machine: str, uart: str, terminal: str) -> Path:
+        """Put a UART on a pseudo terminal; returns its link, which is there."""
+        link = self.folder / terminal
+        await self.commands(commands.pty(uart, terminal, link), machine)
+        end = time.monotonic() + _LINK_LIMIT_S
+        while not link.exists():
+            if time.monotonic() > end:
+                raise RenodeError(f"expected Renode to make {link} within {_LINK_LIMIT_S:g} s")
+            await asyncio.sleep(_LOOK_S)
+        return link
+
+    @property
+    def started(self) -> bool:
+        """True while virtual time passes by itself."""
+        return self._started
+
+    async def start(self) -> None:
+        """Let virtual time pass."""
+        if not self._started:
+            await self.command(commands.START)
+            self._started = True
+
+    async def pause(self) -> None:
+        """Stop virtual time, of all machines."""
+        if self._started:
+            await self.command(commands.PAUSE)
+            self._started = False
+
+    async def run_for(self, seconds: float) -> None:
+        """From paused: let ``seconds`` pass, in pieces. RenodeError if it is not paused."""
+        if self._started:
+            raise RenodeError("run_for: expected a paused emulation, it runs")
+        left = seconds
+        while left > 0:
+            piece = min(left, _RUN_PIECE_S)
+            await self.command(commands.run_for(piece))
+            left -= piece
+
+    def now_s(self, machine: str) -> float:
+        """The virtual time of a machine; while Renode is busy, the last that it said."""
+        if machine not in self._times:
+            return 0.0
+        now = time.monotonic()
+        fresh = now - self._asked_at.get(machine, 0.0) < _CLOCK_S
+        if fresh or self.renode.busy() or not self._process.is_running():
+            return self._times[machine]
+        with contextlib.suppress(RenodeError):
+            said = self.renode.command(commands.TIME, machine)
+            self._times[machine] = parse_time(said)
+        self._asked_at[machine] = time.monotonic()
+        return self._times[machine]
+
+    async def close(self) -> None:
+        """End Renode; its directory goes with it."""
+        if self._renode is not None and self._process.is_running():
+            await asyncio.to_thread(self._renode.shut_down)
+            await asyncio.to_thread(self._process.stop)
+        else:
+            await asyncio.to_thread(self._process.stop, 0.0)
+        self._history.close()
+
+    def forget(self) -> None:
+        """Remove the directory."""
+        self._process.forget()

@@ -1,0 +1,114 @@
+"""Renode as a process of ours: found, started headless, its port learnt, ended with us."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from hil.engines.base import EngineError
+
+START_LIMIT_S: Final = 60.0
+STOP_LIMIT_S: Final = 10.0
+_LOOK_S: Final = 0.05
+_PR_SET_PDEATHSIG: Final = 1
+_LOG_TAIL: Final = 2000
+_ARGUMENTS: Final = ("--disable-xwt", "--plain", "--robot-server-port", "0")
+_LIBC: Final = ctypes.CDLL(None)
+
+
+class RenodeError(EngineError):
+    """Renode is not there, ended, or refused what it was told; the text says which and where."""
+
+
+def find_renode() -> Path:
+    """The executable: ``RENODE`` (it may be a wrapper script), else ``renode`` in PATH."""
+    named = os.environ.get("RENODE")
+    found = named if named is not None else shutil.which("renode")
+    if not found:
+        raise RenodeError(
+            "no Renode: expected the variable RENODE or `renode` in PATH. Unpack a portable "
+            "release of Renode 1.16.1 or newer and set RENODE=/path/to/renode"
+        )
+    path = Path(shutil.which(found) or found)
+    if not (path.is_file() and os.access(path, os.X_OK)):
+        raise RenodeError(f"RENODE={found}: expected an executable file")
+    return path.absolute()
+
+
+def _die_with_parent() -> None:
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class RenodeProcess:
+    """One headless Renode. Make it in the thread that lives as long as it is to live: the kernel
+    ends it with that thread.
+
+    ``folder`` is its own temporary directory (short, for links), ``log`` what it prints, ``port``
+    where its robot server listens. That server binds all interfaces, which Renode has no switch
+    for: on a shared host a firewall has to keep others out.
+    """
+
+    def __init__(self, program: Path | None = None, limit_s: float = START_LIMIT_S) -> None:
+        self.program = program or find_renode()
+        self.folder = Path(tempfile.mkdtemp(prefix="tfr-"))
+        self.log = self.folder / "renode.log"
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [str(self.program), *_ARGUMENTS],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                env={**os.environ, "TMPDIR": str(self.folder)},
+                # A wrapper may start Renode as a child: the group is ended as one.
+                start_new_session=True,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - only a system call
+            )
+        self._end = time.monotonic() + limit_s
+        self._limit_s = limit_s
+        self.port = 0
+
+    def ready(self) -> bool:
+        """True once the port is known. RenodeError if it ended, or after the limit."""
+        for file in self.folder.glob("renode-*/robot_port"):
+            if text := file.read_text().strip():
+                self.port = int(text)
+                return True
+        if self._process.poll() is not None:
+            raise self.error(f"ended with exit status {self._process.returncode} at its start")
+        if time.monotonic() > self._end:
+            raise self.error(f"named no port in renode-*/robot_port within {self._limit_s:g} s")
+        return False
+
+    def is_running(self) -> bool:
+        """True while it lives."""
+        return self._process.poll() is None
+
+    def tail(self) -> str:
+        """The end of what it printed."""
+        return self.log.read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL:]
+
+    def error(self, what: str) -> RenodeError:
+        """An error that quotes the end of the log."""
+        return RenodeError(f"{self.program} {what}; the end of {self.log}:\n{self.tail()}")
+
+    def stop(self, limit_s: float = STOP_LIMIT_S) -> None:
+        """End it and everything it started; its log stays until :meth:`forget`."""
+        end = time.monotonic() + limit_s
+        while self._process.poll() is None and time.monotonic() < end:
+            time.sleep(_LOOK_S)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def forget(self) -> None:
+        """Remove its directory."""
+        shutil.rmtree(self.folder, ignore_errors=True)

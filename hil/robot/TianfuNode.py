@@ -1,0 +1,102 @@
+# ruff: noqa: N999 - a library of Robot Framework is called as its class
+"""What the suites need besides Renode's keywords; only Python's own library, as renode-test has."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+if str(ROOT) not in sys.path:  # renode-test has a Python of its own
+    sys.path.insert(0, str(ROOT))
+
+from boards.recordstore import compose  # noqa: E402 - after the path it is found by
+
+#: Modbus addresses; the unique id ends in the address.
+UNITS: Final = {"air": 1, "water": 2, "camera": 3}
+_BUILD_S: Final = 1200
+
+
+def modbus_crc(data: bytes) -> bytes:
+    """CRC-16 of Modbus RTU, low byte first (Modbus over serial line 1.02, section 6.2.2)."""
+    crc = 0xFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ 0xA001 if crc & 1 else crc >> 1
+    return crc.to_bytes(2, "little")
+
+
+def provisioned(role: str) -> bytes:
+    """What the store's sectors of a new node hold: quick samples, an address of its own."""
+    unit = UNITS[role]
+    settings = {"unit_id": unit, "sample_period_ds": 10, "warmup_limit_s": 2}
+    board = {"role": role, "uid": f"7f{unit:022x}", "settings": settings}
+    return compose({"board": json.dumps(board).encode()})
+
+
+@cache
+def find_image() -> str:
+    """The image's ELF file: TIANFU_ELF, or what `tianfu-node build` has or makes."""
+    named = os.environ.get("TIANFU_ELF")
+    if named:
+        if not Path(named).is_file():
+            raise AssertionError(f"TIANFU_ELF={named}: expected an ELF file, it is not there")
+        return str(Path(named).resolve())
+    ours = ROOT / ".venv" / "bin" / "tianfu-node"
+    program = str(ours) if ours.is_file() else shutil.which("tianfu-node")
+    if program is None:
+        raise AssertionError(
+            f"no image: expected TIANFU_ELF=firmware.elf or tianfu-node in {ours.parent} or PATH; "
+            f"`make install` in {ROOT} makes it"
+        )
+    done = subprocess.run(
+        [program, "build", "stm32f405", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=_BUILD_S,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise AssertionError(f"{program} build stm32f405: {done.stderr.strip()}")
+    return str(json.loads(done.stdout)["elf"])
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="tianfu-robot-")
+
+
+class TianfuNode:
+    """The image, flash contents, and Modbus requests as Monitor commands."""
+
+    ROBOT_LIBRARY_SCOPE = "GLOBAL"
+
+    def image(self) -> str:
+        """The path of the image; built if it has to be."""
+        return find_image()
+
+    def flash_of(self, role: str) -> str:
+        """A file with the record store of a provisioned node of ``role``."""
+        file = Path(_folder().name) / f"{role}.bin"
+        if not file.is_file():
+            file.write_bytes(provisioned(role))
+        return str(file)
+
+    def read_request(self, unit: str, function: str, address: str, count: str) -> list[str]:
+        """A read request as a list of bytes, each a number the Monitor takes."""
+        body = bytes((int(unit), int(function))) + int(address, 0).to_bytes(2, "big")
+        body += int(count).to_bytes(2, "big")
+        return [f"0x{byte:02X}" for byte in body + modbus_crc(body)]
+
+    def identification_request(self, unit: str) -> list[str]:
+        """Read Device Identification (function 43, MEI type 14), basic, from object 0."""
+        body = bytes((int(unit), 0x2B, 0x0E, 0x01, 0x00))
+        return [f"0x{byte:02X}" for byte in body + modbus_crc(body)]

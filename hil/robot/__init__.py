@@ -1,0 +1,1 @@
+"""Suites for renode-test, and what they need of Python."""

@@ -1,0 +1,25 @@
+*** Settings ***
+Documentation    What a restart keeps: watchdog, record store.
+Resource         node.resource
+Suite Setup      Setup
+Suite Teardown   Teardown
+Test Setup       Reset Emulation
+Test Teardown    Test Teardown
+
+*** Test Cases ***
+Watchdog Restarts A Wedged Node
+    ${console} =    Create Node    n1    air
+    Set Pace
+    Wait For Boot    ${console}
+    Enter Repl    ${console}
+    Write Line To Uart    content=while True: pass    testerId=${console}
+    Write Line To Uart    testerId=${console}    waitForEcho=false
+    Write Line To Uart    testerId=${console}    waitForEcho=false
+    Wait For Boot    ${console}
+
+Store Survives A Reset
+    ${console} =    Create Node    n1    air
+    Set Pace
+    Wait For Line On Uart    "boot_epoch": 1\\b    testerId=${console}    timeout=30    treatAsRegex=true
+    Execute Command    machine Reset    machine=n1
+    Wait For Line On Uart    "boot_epoch": 2\\b    testerId=${console}    timeout=30    treatAsRegex=true

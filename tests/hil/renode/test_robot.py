@@ -1,0 +1,102 @@
+"""The Robot suites: valid for Robot Framework against a stub of Renode's keywords, and mapped."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from robot import running
+
+import hil.robot
+from hil.renode import commands
+from hil.robot.TianfuNode import TianfuNode
+from protocols.wire.crc import crc16
+
+ROBOT = Path(hil.robot.__file__).parent
+SUITES = sorted(ROBOT.glob("*.robot"))
+
+
+def cases(suite: Path) -> list[str]:
+    body = suite.read_text(encoding="utf-8").split("*** Test Cases ***\n")[1]
+    body = body.partition("\n*** ")[0]
+    return [line for line in body.splitlines() if line and not line.startswith((" ", "*"))]
+
+
+class Case(Protocol):
+    name: str
+
+
+class Result(Protocol):
+    return_code: int
+
+
+class Suite(Protocol):
+    """What this uses of Robot Framework's suite, which has no types."""
+
+    tests: list[Case]
+    suites: list[Suite]
+    test_count: int
+
+    def configure(self, **options: object) -> None: ...
+
+    def run(self, **options: object) -> Result: ...
+
+
+def names_in(suite: Suite) -> list[str]:
+    below = [name for child in suite.suites for name in names_in(child)]
+    return [case.name for case in suite.tests] + below
+
+
+def selected_by_renode_test(path: Path) -> Suite:
+    """The suite that renode-test makes of ``path``, as its tests/robot_tests_provider.py does."""
+    suite: Suite = running.TestSuiteBuilder().build(path)
+    chosen = [f"{path.stem}.{name}" for name in names_in(suite)]
+    suite.configure(include_tests=chosen, name=path.stem, empty_suite_ok=True)
+    return suite
+
+
+@pytest.mark.parametrize("path", [ROBOT, *SUITES], ids=lambda path: path.name)
+def test_renode_test_selects_every_case(path: Path) -> None:
+    """Of a file, and of the folder: `renode-test hil/robot`."""
+    assert str(path).endswith("robot"), "renode-test passes over anything else"
+    suite = selected_by_renode_test(path)
+    files = SUITES if path == ROBOT else [path]
+    assert suite.test_count == sum(len(cases(file)) for file in files)
+    stub = f"RENODEKEYWORDS:{ROBOT / 'stub/keywords.resource'}"
+    done = suite.run(dryrun=True, output=None, console="none", variable=[stub])
+    assert done.return_code == 0
+
+
+def test_every_case_has_its_twin_in_the_table() -> None:
+    table = (ROBOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\w+\.robot) \| ([^|]+) \| `(\S+)::(\S+)` \|$", table, re.MULTILINE)
+    listed = {(suite, name) for suite, name, _file, _twin in rows}
+    wanted = {(suite.name, case) for suite in SUITES for case in cases(suite)}
+    assert listed == wanted - {("all.robot", "?*")}  # which tests no node
+    for _suite, name, file, twin in rows:
+        text = (ROBOT.parents[1] / file).read_text(encoding="utf-8")
+        assert f"def {twin}(" in text, f"{name}: no {twin} in {file}"
+
+
+def test_commands_have_the_forms_of_the_engine() -> None:
+    text = (ROBOT / "node.resource").read_text(encoding="utf-8")
+    assert commands.quantum(commands.QUANTUM_S) in text
+    assert commands.plug_sht3x() in text
+    macro = commands.reset_macro(["sysbus LoadELF @E"]).replace("@E", "@${elf}")
+    for command in (
+        *commands.create("${name}", macro, Path("/flash"), 0x080C0000),
+        commands.include(commands.SHT3X_MODEL),
+    ):
+        head = command.split("@")[0]
+        assert f"Execute Command    {head}" in text, command
+
+
+def test_frames_have_the_checksum_of_the_firmware() -> None:
+    for frame in (
+        TianfuNode().read_request("1", "4", "0", "28"),
+        TianfuNode().identification_request("1"),
+    ):
+        raw = bytes(int(byte, 0) for byte in frame)
+        assert crc16(raw[:-2]) == int.from_bytes(raw[-2:], "little")
