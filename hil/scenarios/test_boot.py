@@ -1,0 +1,98 @@
+"""From power on to the first valid answer, and what survives a power cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from gateway_agent.field.master import Master
+from hil.bench import Bench
+from hil.engines.base import Capability, Reset
+from hil.fixtures import MakeBench, MakeDeadline
+from hil.polls import Tally, Target, poll
+from protocols.wire.registers import NO_SAMPLE, OK, WARMUP, map_of_role
+
+pytestmark = pytest.mark.asyncio
+MakeMaster = Callable[..., Master]
+
+
+@pytest.mark.parametrize("role", ["air", "water", "camera"])
+async def test_boot_to_first_valid_answer(
+    role: str, make_bench: MakeBench, make_master: MakeMaster, deadline: MakeDeadline
+) -> None:
+    bench = await make_bench((role,))
+    board = bench.nodes[role]
+    assert board.boot["role"] == role
+    assert isinstance(board.boot["mem_alloc"], int)
+    master = make_master(bench)
+    target, tally = Target.of(board.spec), Tally()
+    limit = deadline(5, board)
+    while await poll(master, target, tally) is None:
+        assert not limit.over(), f"no valid answer within 5 s of the board: {tally}"
+    assert not tally.wrong
+    # A sample with a value follows; before it the frame says that there is none yet.
+    limit = deadline(30, board)
+    while True:
+        sample = await poll(master, target, tally)
+        if sample is not None and sample.header.seq >= 2:
+            break
+        assert not limit.over(), f"no second sample within 30 s of the board: {tally}"
+        await limit.look()
+    assert sample.header.boot_epoch == board.boot["boot_epoch"]
+    assert any(code not in (NO_SAMPLE, WARMUP) for code in sample.quality)
+    assert not tally.wrong
+
+
+@pytest.mark.needs(Capability.FLASH_WRITES)
+async def test_every_power_cut_is_a_new_boot_epoch(node_bench: Bench) -> None:
+    board = node_bench.nodes["air"]
+    assert board.boot["boot_epoch"] == 1
+    for epoch in range(2, 5):
+        assert (await board.reset(Reset.COLD))["boot_epoch"] == epoch
+
+
+@pytest.mark.needs(Capability.FLASH_WRITES)
+async def test_store_survives_a_reset(node_bench: Bench) -> None:
+    board = node_bench.nodes["air"]
+    assert board.boot["boot_epoch"] == 1
+    warm = Capability.WARM_RESET in node_bench.engine.capabilities
+    assert (await board.reset(Reset.WARM if warm else Reset.COLD))["boot_epoch"] == 2
+
+
+async def test_samples_advance_and_their_values_are_those_of_the_parts(
+    node_bench: Bench, make_master: MakeMaster, deadline: MakeDeadline
+) -> None:
+    """Where the engine has no I2C the serial parts' values are looked at, else all."""
+    board = node_bench.nodes["air"]
+    master, target, tally = make_master(node_bench), Target.of(board.spec), Tally()
+    wired = Capability.I2C in node_bench.engine.capabilities
+    names = [point.name for point in map_of_role("air").points]
+    measured = [n for n in names if wired or n not in ("temperature", "humidity")]
+    seen: list[int] = []
+    good: set[str] = set()
+    limit = deadline(60, board)
+    while len(seen) < 3 or not good.issuperset(measured):
+        assert not limit.over(), f"samples {seen}, good values of {sorted(good)}: {tally}"
+        sample = await poll(master, target, tally)
+        if sample is None or sample.header.seq == 0:
+            continue
+        if not seen or sample.header.seq > seen[-1]:
+            seen.append(sample.header.seq)
+        assert sample.header.seq == seen[-1], "a sample's number went back"
+        good |= {n for n, quality in zip(names, sample.quality, strict=True) if quality == OK}
+        await limit.look()
+    assert not tally.wrong
+
+
+@pytest.mark.needs(Capability.WARM_RESET)
+async def test_warm_reset_comes_up_and_serves(
+    node_bench: Bench, make_master: MakeMaster, deadline: MakeDeadline
+) -> None:
+    board = node_bench.nodes["air"]
+    await board.reset(Reset.WARM)
+    master, target, tally = make_master(node_bench), Target.of(board.spec), Tally()
+    limit = deadline(10, board)
+    while await poll(master, target, tally) is None:
+        assert not limit.over(), f"no answer after the reset: {tally}"
+    assert not tally.wrong

@@ -1,0 +1,176 @@
+"""Three nodes on one line: thousands of polls, clean and disturbed, and nothing wrong believed."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+
+from gateway_agent.field.master import Master
+from hil.bench import Bench
+from hil.bus.fault import Fault, FaultKind
+from hil.deadline import HostTooSlow
+from hil.fixtures import MakeBench, MakeDeadline
+from hil.plugin import Session
+from hil.polls import Tally, Target, poll, poll_many
+from hil.witness import watch
+
+pytestmark = pytest.mark.asyncio
+MakeMaster = Callable[..., Master]
+
+#: Of the host, for all of them; beyond it the host is too slow.
+LIMIT_S: Final = 600.0
+NOISY_LIMIT_S: Final = 1200.0
+#: A busy host is late, and no fault of a node.
+PATIENT_MS: Final = 1000
+#: The shortest that is waited for an answer, and how many polls say what it takes on this host.
+LEAST_MS: Final = 20
+CLEAN_LOOK: Final = 90
+#: Silence after a disturbance: over the longest pause that a write's pieces have.
+QUIET_MS: Final = 5
+#: Of the bytes on the line, whoever says them.
+BYTE_RATE: Final = 0.01
+BYTE_KINDS: Final = (
+    FaultKind.BYTE_FLIP,
+    FaultKind.BYTE_DROP,
+    FaultKind.BYTE_DUPLICATE,
+    FaultKind.BYTE_INSERT,
+)
+
+
+async def ready(bench: Bench, master: Master, deadline: MakeDeadline) -> list[Target]:
+    """The nodes as targets, once each of them has answered."""
+    targets = [Target.of(board.spec) for board in bench.nodes.values()]
+    for target in targets:
+        limit = deadline(15, bench.nodes[target.name])
+        while await poll(master, target, tally := Tally()) is None:
+            assert not limit.over(), f"{target.name} does not answer: {tally}"
+    return targets
+
+
+async def test_three_nodes_share_a_line(
+    bench: Bench, master: Master, deadline: MakeDeadline
+) -> None:
+    targets = await ready(bench, master, deadline)
+    tally = await poll_many(master, targets, 3)
+    assert (tally.proved, tally.errors) == (3, {})
+    assert {sample.map.role for sample in tally.last.values()} == set(bench.nodes)
+
+
+async def fast_bench(make_bench: MakeBench) -> Bench:
+    """Three nodes as shipped, but for the speed of the line: silences are half as long."""
+    return await make_bench(settings={"baud_div_100": 1152, "warmup_limit_s": 2})
+
+
+async def patience_ms(bench: Bench, master: Master, targets: list[Target]) -> int:
+    """How long to wait for an answer: three times what the slowest of some clean polls took."""
+    slowest = 0.0
+    for number in range(CLEAN_LOOK):
+        begun = time.monotonic()
+        tally = Tally()
+        await poll(master, targets[number % len(targets)], tally)
+        slowest = max(slowest, time.monotonic() - begun)
+    return max(LEAST_MS, round(3000 * slowest))
+
+
+@pytest.mark.timeout(900)
+async def test_thousands_of_polls_of_three_nodes_on_a_clean_line(
+    make_bench: MakeBench,
+    make_master: MakeMaster,
+    deadline: MakeDeadline,
+    hil_session: Session,
+    request: pytest.FixtureRequest,
+) -> None:
+    polls = hil_session.polls
+    bench = await fast_bench(make_bench)
+    master = make_master(bench, timeout_ms=PATIENT_MS)
+    targets = await ready(bench, master, deadline)
+    told = await watch(bench.line, master, targets, polls, deadline, LIMIT_S)
+    request.node.user_properties.append(("bus: clean", told.describe()))
+    if told.late:
+        raise HostTooSlow(f"answers came after {PATIENT_MS} ms: {told.describe()}")
+    assert told.unexplained == []
+    assert told.tally.errors == {}
+    assert told.tally.wrong == []
+    assert told.baseless == []
+    assert told.tally.proved == told.tally.accepted == polls
+    assert master.counters.noise_bytes == 0
+    assert master.counters.late_replies == 0
+    assert master.counters.foreign_answers == 0
+
+
+@pytest.mark.timeout(1800)
+async def test_thousands_of_polls_at_one_percent_byte_faults(
+    make_bench: MakeBench,
+    make_master: MakeMaster,
+    deadline: MakeDeadline,
+    hil_session: Session,
+    request: pytest.FixtureRequest,
+) -> None:
+    polls = hil_session.polls
+    bench = await fast_bench(make_bench)
+    master = make_master(bench, timeout_ms=PATIENT_MS)
+    targets = await ready(bench, master, deadline)
+    # Half of the polls will wait as long as this for an answer that does not come.
+    wait_ms = await patience_ms(bench, master, targets)
+    master.close()
+    master = make_master(bench, timeout_ms=wait_ms, quiet_ms=QUIET_MS)
+    faults = {
+        kind: bench.line.inject(Fault(kind, times=None, rate=BYTE_RATE / len(BYTE_KINDS)))
+        for kind in BYTE_KINDS
+    }
+    told = await watch(bench.line, master, targets, polls, deadline, NOISY_LIMIT_S)
+    for fault in faults.values():
+        bench.line.disarm(fault)
+    said = f"{told.describe()}; waited {wait_ms} ms for an answer"
+    request.node.user_properties.append(("bus: disturbed", said))
+    tally = told.tally
+    # Nothing that was damaged was believed: what was accepted has the node's own tag, and the
+    # trace has the node's whole answer ...
+    assert tally.wrong == []
+    assert told.baseless == []
+    assert tally.proved == tally.accepted > polls // 10
+    # ... each poll that failed has a fault between its request and its answer ...
+    assert told.unexplained == []
+    assert tally.accepted + told.hit + told.late == tally.polls == polls
+    # ... and each fault is counted: in the plan, in the trace, and in the poll that it hit.
+    seen = Counter[FaultKind]()
+    for (kind, _), count in bench.line.trace.marks.items():
+        seen[kind] += count
+    for kind, fault in faults.items():
+        assert fault.applied > 0
+        assert fault.applied == bench.line.applied[kind] == seen[kind]
+        assert told.faults[kind] + told.survived[kind] <= fault.applied
+    # The nodes have come through it: each answers again on a clean line.
+    await ready(bench, master, deadline)
+
+
+async def test_a_flipped_bit_is_one_error_and_no_value(
+    make_bench: MakeBench, make_master: MakeMaster, deadline: MakeDeadline
+) -> None:
+    bench = await make_bench(("water",))
+    master = make_master(bench, timeout_ms=PATIENT_MS)
+    (target,) = await ready(bench, master, deadline)
+    fault = bench.line.inject(Fault(FaultKind.FLIP, origin="water", times=5))
+    tally = await poll_many(master, [target], 20)
+    assert fault.applied == 5
+    # A flipped address or function makes a frame that is somebody else's, or none.
+    assert tally.failed() == 5
+    assert set(tally.errors) <= {"crc", "wrong_unit", "bus_timeout"}
+    assert tally.proved == 15
+
+
+async def test_an_unplugged_node_costs_its_own_polls_only(
+    bench: Bench, make_master: MakeMaster, deadline: MakeDeadline
+) -> None:
+    master = make_master(bench, timeout_ms=PATIENT_MS)
+    targets = await ready(bench, master, deadline)
+    bench.line.silence("water", silent=True)
+    tally = await poll_many(master, targets, 30)
+    bench.line.silence("water", silent=False)
+    assert tally.errors == {"bus_timeout": 10}
+    assert tally.proved == 20
+    await ready(bench, master, deadline)

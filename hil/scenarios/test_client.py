@@ -1,0 +1,205 @@
+"""All functions and exceptions, asked by clients that others made: mbpoll and pymodbus."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+from pymodbus.client import ModbusSerialClient
+from pymodbus.framer import FramerRTU
+
+from hil.bench import Bench
+from protocols.wire.registers import SETTINGS, map_of_role, setting_address
+
+pytestmark = pytest.mark.asyncio
+_LIMIT_S: Final = 20.0
+FITTED: Final = setting_address("fitted")
+PERIOD: Final = setting_address("sample_period_ds")
+
+
+async def run_mbpoll(mbpoll: Path, port: str, *words: str) -> tuple[int, str]:
+    """mbpoll's exit status and everything it said."""
+    process = await asyncio.create_subprocess_exec(
+        *(str(mbpoll), "-m", "rtu", "-b", "9600", "-P", "none", "-0", "-1", "-o", "2", *words[:-1]),
+        port,
+        *([words[-1]] if words[-1] else []),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), _LIMIT_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise
+    assert process.returncode is not None
+    return process.returncode, output.decode("utf-8", "replace")
+
+
+def values(said: str) -> list[int]:
+    """The values mbpoll printed, in order: ``[12]:  34`` or ``[12]:  65535 (-1)``."""
+    return [int(value) for value in re.findall(r"^\[\d+\]:\s+(\d+)", said, re.MULTILINE)]
+
+
+async def test_mbpoll_reads_input_registers(node_bench: Bench, mbpoll: Path) -> None:
+    words = map_of_role("air").words
+    code, said = await run_mbpoll(
+        mbpoll, node_bench.port, "-a", "1", "-t", "3", "-r", "0", "-c", str(words), ""
+    )
+    assert code == 0, said
+    got = values(said)
+    assert len(got) == words
+    assert got[0] == map_of_role("air").map_id
+
+
+async def test_mbpoll_reads_and_writes_holding_registers(node_bench: Bench, mbpoll: Path) -> None:
+    port, at = node_bench.port, str(PERIOD)
+    code, said = await run_mbpoll(mbpoll, port, "-a", "1", "-t", "4", "-r", at, "25")
+    assert code == 0, said
+    code, said = await run_mbpoll(mbpoll, port, "-a", "1", "-t", "4", "-r", at, "-c", "1", "")
+    assert code == 0, said
+    assert values(said) == [25]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("-t", "3", "-r", "5000", "-c", "1", ""), "Illegal data address"),
+        (("-t", "4", "-r", str(PERIOD), "0"), "Illegal data value"),
+        (("-t", "0", "-r", "0", "-c", "1", ""), "Illegal function"),
+    ],
+    ids=["address", "value", "function"],
+)
+async def test_mbpoll_is_told_exceptions(
+    words: tuple[str, ...], expected: str, node_bench: Bench, mbpoll: Path
+) -> None:
+    _, said = await run_mbpoll(mbpoll, node_bench.port, "-a", "1", *words)
+    assert expected in said
+
+
+async def test_mbpoll_hears_nothing_from_an_address_that_is_not_there(
+    node_bench: Bench, mbpoll: Path
+) -> None:
+    _, said = await run_mbpoll(
+        mbpoll, node_bench.port, "-a", "99", "-t", "3", "-r", "0", "-c", "1", ""
+    )
+    assert "timed out" in said
+
+
+def functions(port: str) -> None:
+    """Every function the node has, by pymodbus; in a thread, as it blocks."""
+    client = ModbusSerialClient(port, baudrate=9600, timeout=2, retries=0)
+    assert client.connect()
+    try:
+        words = map_of_role("air").words
+        assert len(client.read_input_registers(0, count=words).registers) == words
+        defaults = client.read_holding_registers(0, count=len(SETTINGS))
+        assert len(defaults.registers) == len(SETTINGS)
+        assert not client.write_register(PERIOD, 33).isError()
+        assert client.read_holding_registers(PERIOD, count=1).registers == [33]
+        assert not client.write_registers(PERIOD, [44, 5]).isError()
+        assert client.read_holding_registers(PERIOD, count=2).registers == [44, 5]
+        both = client.readwrite_registers(
+            read_address=PERIOD, read_count=1, write_address=PERIOD, values=[55]
+        )
+        assert both.registers == [55]
+        identity: dict[int, bytes] = {}
+        for first in (0, 0x80):
+            answer = client.read_device_information(read_code=3, object_id=first)
+            assert not answer.isError(), answer
+            identity |= answer.information  # type: ignore[attr-defined]  # of the answer's class
+        assert identity[0] == b"tianfu-edge"
+        assert identity[5] == b"air"
+        assert not client.diag_query_data(b"\xa5\x37").isError()
+        for ask in (
+            client.diag_read_bus_message_count,
+            client.diag_read_bus_comm_error_count,
+            client.diag_read_bus_exception_error_count,
+            client.diag_read_device_message_count,
+            client.diag_read_device_no_response_count,
+            client.diag_read_device_nak_count,
+            client.diag_read_device_busy_count,
+            client.diag_read_bus_char_overrun_count,
+            client.diag_clear_counters,
+        ):
+            answer = ask()
+            assert not answer.isError(), f"{ask.__name__}: {answer}"
+    finally:
+        client.close()  # type: ignore[no-untyped-call]  # pymodbus
+
+
+async def test_pymodbus_uses_every_function(node_bench: Bench) -> None:
+    await asyncio.to_thread(functions, node_bench.port)
+
+
+def identify(port: str) -> dict[int, bytes]:
+    """The basic identification, in a thread as it blocks."""
+    client = ModbusSerialClient(port, baudrate=9600, timeout=2, retries=0)
+    assert client.connect()
+    try:
+        answer = client.read_device_information(read_code=1, object_id=0)
+        assert not answer.isError(), answer
+        found: dict[int, bytes] = answer.information  # type: ignore[attr-defined]  # its class's
+        return found
+    finally:
+        client.close()  # type: ignore[no-untyped-call]  # pymodbus
+
+
+async def test_tells_its_identification(node_bench: Bench) -> None:
+    found = await asyncio.to_thread(identify, node_bench.port)
+    assert sorted(found) == [0, 1, 2]
+    assert found[0] == b"tianfu-edge"
+    # The same, byte for byte, as the Robot suite expects it.
+    raw = await asyncio.to_thread(ask, node_bench.port, bytes.fromhex("2b0e0100"), 21)
+    assert raw.hex().upper() == "012B0E0183000003000B7469616E66752D65646765"
+
+
+#: Request PDUs and the exception they earn, in the order the specification checks.
+REFUSED: Final = {
+    "unknown function": ("64", 1),
+    "coils": ("0100000001", 1),
+    "no quantity": ("0400000000", 3),
+    "quantity 126": ("040000007e", 3),
+    "address over the end": ("04fff00020", 2),
+    "unmapped input": ("0420000001", 2),
+    "unmapped holding": ("0300ef0001", 2),
+    "unmapped write": ("0620000001", 2),
+    "value out of range": (f"06{PERIOD:04x}0000", 3),
+    "write of no registers": (f"10{PERIOD:04x}000000", 3),
+    "byte count that does not fit": (f"10{PERIOD:04x}0001030001", 3),
+    "read and write, bad read": (f"1720000001{PERIOD:04x}0001020005", 2),
+    "unknown diagnostic": ("0800040000", 1),
+    "diagnostic with data": ("08000b0001", 3),
+    "encapsulated, not identification": ("2b0d0000", 1),
+    "unknown identification code": ("2b0e0900", 3),
+    "unknown identification object": ("2b0e0470", 2),
+    "image that may not leave": ("0402000002", 2),
+    "unknown command": ("0600f01234", 3),
+}
+
+
+def ask(port: str, pdu: bytes, count: int = 5) -> bytes:
+    """The first ``count`` bytes of the raw answer to a raw request, by pyserial."""
+    import serial
+
+    frame = b"\x01" + pdu
+    frame += FramerRTU.compute_CRC(frame).to_bytes(2, "big")
+    with serial.Serial(port, 9600, timeout=2) as line:
+        line.reset_input_buffer()
+        line.write(frame)
+        return bytes(line.read(count))
+
+
+async def test_every_exception_comes_as_the_specification_says(node_bench: Bench) -> None:
+    got = {}
+    for name, (pdu, _) in REFUSED.items():
+        got[name] = await asyncio.to_thread(ask, node_bench.port, bytes.fromhex(pdu))
+    expected = {}
+    for name, (pdu, code) in REFUSED.items():
+        body = bytes((1, int(pdu[:2], 16) | 0x80, code))
+        expected[name] = body + FramerRTU.compute_CRC(body).to_bytes(2, "big")
+    assert got == expected

@@ -1,0 +1,71 @@
+"""The console as people use it: a REPL, and mpremote."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from hil.bench import Bench
+from hil.engines.base import Capability
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.needs(Capability.REPL)]
+_LIMIT_S: Final = 60.0
+
+
+async def test_repl_computes(node_bench: Bench) -> None:
+    board = node_bench.nodes["air"]
+    assert (await board.console.raw_exec("print(6 * 7)", 20)).strip() == "42"
+
+
+@pytest.mark.needs(Capability.IMAGE)
+async def test_the_crc_of_the_image_is_that_of_the_wire_protocol(node_bench: Bench) -> None:
+    code = """
+from protocols.wire.crc import crc16, python_crc16
+import _crc16
+data = bytearray((7 * i * i + 3) & 255 for i in range(256))
+print(crc16 is _crc16.crc16, crc16(b"123456789") == 0x4B37)
+print(all(crc16(data, n) == python_crc16(data, n) for n in range(257)))
+print(all(crc16(data, 3, 511 * n) == python_crc16(data, 3, 511 * n) for n in range(128)))
+rest = crc16(data[19:], -1, crc16(data[9:19]))
+print(crc16(memoryview(data)[9:]) == python_crc16(data[9:]) == rest)
+try:
+    crc16(data, 257)
+except IndexError:
+    print(True)
+"""
+    said = await node_bench.nodes["air"].console.raw_exec(code, 60)
+    assert said.split() == ["True"] * 6
+
+
+@pytest.mark.needs(Capability.MPREMOTE)
+@pytest.mark.timeout(120)
+async def test_mpremote_connects_and_runs_a_file(
+    node_bench: Bench, mpremote: Path, tmp_path: Path
+) -> None:
+    board = node_bench.nodes["air"]
+    program = tmp_path / "sum.py"
+    program.write_text("import sys\nprint(sys.implementation.name, sum(range(101)))\n")
+    process = await asyncio.create_subprocess_exec(
+        *(str(mpremote), "connect", board.console.path, "resume", "run", str(program)),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        said, _ = await asyncio.wait_for(process.communicate(), _LIMIT_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise
+    assert process.returncode == 0, said
+    assert b"micropython 5050" in said
+
+
+async def test_serving_goes_on_from_the_repl(node_bench: Bench) -> None:
+    board = node_bench.nodes["air"]
+    said = await board.stop_sampling()
+    assert said["boot_epoch"] == board.boot["boot_epoch"]
+    assert isinstance(said["sampled_frames"], int)

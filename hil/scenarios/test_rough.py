@@ -1,0 +1,110 @@
+"""What must not stop a node: noise, and its own wedging."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+from pymodbus.client import ModbusSerialClient
+
+from gateway_agent.field.master import Master
+from hil.bench import FAST, Bench
+from hil.engines.base import Board, Capability
+from hil.fixtures import MakeBench, MakeDeadline
+from hil.polls import Tally, Target, poll, poll_many
+from protocols.wire.registers import COMMAND_ADDRESS, COMMAND_MEMORY
+
+pytestmark = pytest.mark.asyncio
+MakeMaster = Callable[..., Master]
+
+NOISE_BYTES: Final = 64 * 1024
+CHUNK: Final = 128
+#: Between chunks: a line at 115200 baud is no faster.
+CHUNK_S: Final = 0.012
+#: One sample in an hour: nothing but requests moves the heap.
+STILL: Final = {**FAST, "sample_period_ds": 36000}
+
+
+async def memory(bench: Bench, board: Board) -> tuple[int, int]:
+    """The node's heap in use and its count of answers, by the command register and its console."""
+
+    def command() -> None:
+        client = ModbusSerialClient(bench.port, baudrate=9600, timeout=3, retries=2)
+        assert client.connect()
+        try:
+            answer = client.write_register(COMMAND_ADDRESS, COMMAND_MEMORY)
+            assert not answer.isError(), answer
+        finally:
+            client.close()  # type: ignore[no-untyped-call]  # pymodbus
+
+    await asyncio.to_thread(command)
+    said = await board.console.wait_json("polls", 15)
+    used, polls = said["mem_alloc"], said["polls"]
+    assert isinstance(used, int)
+    assert isinstance(polls, int)
+    return used, polls
+
+
+@pytest.mark.timeout(300)
+async def test_64_kilobytes_of_noise_neither_hang_nor_reset_nor_leak(
+    make_bench: MakeBench, make_master: MakeMaster, deadline: MakeDeadline
+) -> None:
+    bench = await make_bench(("air",), settings=STILL)
+    board = bench.nodes["air"]
+    target = Target.of(board.spec)
+
+    async def answers(polls: int) -> None:
+        master = make_master(bench)
+        limit = deadline(20, board)
+        while await poll(master, target, Tally()) is None:
+            assert not limit.over(), "no answer within 20 s of the board"
+        tally = await poll_many(master, [target], polls)
+        assert tally.proved == polls, tally
+        master.close()
+
+    await answers(50)
+    await memory(bench, board)
+    before, polls_before = await memory(bench, board)
+    heard = bench.line.traffic("air").heard
+    for _ in range(NOISE_BYTES // CHUNK):
+        bench.line.noise(CHUNK)
+        await asyncio.sleep(CHUNK_S)  # the pace of the line, nothing is waited for
+    assert bench.line.traffic("air").heard - heard >= 0.99 * NOISE_BYTES
+    await answers(50)
+    await memory(bench, board)
+    after, polls_after = await memory(bench, board)
+    assert after == before, f"heap grew by {after - before} bytes"
+    # It never started anew: its count of answers goes on, and so does its epoch.
+    assert polls_after >= polls_before + 52
+    sample = await poll(make_master(bench), target, tally := Tally())
+    assert sample is not None, tally
+    assert sample.header.boot_epoch == board.boot["boot_epoch"]
+
+
+@pytest.mark.needs(Capability.REPL)
+@pytest.mark.timeout(180)
+async def test_watchdog_restarts_a_wedged_node(
+    node_bench: Bench, make_master: MakeMaster, deadline: MakeDeadline
+) -> None:
+    board = node_bench.nodes["air"]
+    await board.console.interrupt(15)
+    board.console.write(b"while True: pass\r\n\r\n")
+    boot = await board.console.wait_json("boot_epoch", 40)
+    assert boot["role"] == "air"
+    master, target, tally = make_master(node_bench), Target.of(board.spec), Tally()
+    limit = deadline(20, board)
+    while await poll(master, target, tally) is None:
+        assert not limit.over(), f"no answer after the watchdog's reset: {tally}"
+    assert not tally.wrong
+
+
+@pytest.mark.needs(Capability.REPL, Capability.RESET_CAUSE)
+@pytest.mark.timeout(180)
+async def test_the_watchdog_is_named_as_the_cause(node_bench: Bench) -> None:
+    board = node_bench.nodes["air"]
+    await board.console.interrupt(15)
+    board.console.write(b"while True: pass\r\n\r\n")
+    boot = await board.console.wait_json("boot_epoch", 40)
+    assert boot["reset_cause"] == 2
