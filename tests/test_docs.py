@@ -22,6 +22,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from boards.cli import app as node
+from gateway_agent.cli import app as gateway
+from hil.cli import app as bench
 
 ROOT = Path(__file__).resolve().parent.parent
 NOT_COPIED = shutil.ignore_patterns(
@@ -31,6 +36,7 @@ MARK = re.compile(r"<!-- test: ([\w-]+) -->\s*\n```sh\n(.*?)^```", re.MULTILINE 
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+OURS = {"tianfu-gateway": gateway, "tianfu-hil": bench, "tianfu-node": node}
 IMAGE_OR_WEB = ("http://", "https://", "mailto:", "#")
 
 
@@ -50,7 +56,7 @@ def marked_blocks() -> list[tuple[str, str, str]]:
 
 
 def commands_in(path: Path) -> list[list[str]]:
-    """Words of every `make` and `tianfu-gateway` command a document shows, marked or not."""
+    """Words of every command of ours that a document shows, marked or not."""
     text = (ROOT / path).read_text(encoding="utf-8")
     lines = [line for block in BLOCK.findall(text) for line in block.splitlines()]
     prose = BLOCK.sub("", text)
@@ -61,7 +67,7 @@ def commands_in(path: Path) -> list[list[str]]:
             words = shlex.split(line, comments=True)
         except ValueError:
             continue
-        if words and Path(words[0]).name in {"make", "tianfu-gateway"}:
+        if words and Path(words[0]).name in {"make", *OURS}:
             found.append([Path(words[0]).name, *words[1:]])
     return found
 
@@ -81,7 +87,8 @@ def installed_copy(checkout: Path, target: Path) -> Path:
     return target
 
 
-@pytest.mark.timeout(120)  # make install downloads; everything else stays far below
+# make install downloads, doctor may build an image; everything else stays far below.
+@pytest.mark.timeout(420)
 @pytest.mark.parametrize(
     ("document", "name", "commands"),
     marked_blocks(),
@@ -106,7 +113,7 @@ def test_marked_commands_succeed(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=400,
         check=False,
     )
     assert done.returncode == 0, f"{document}, {name}:\n{done.stdout}{done.stderr}"
@@ -129,30 +136,24 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 @cache
-def help_of(*words: str) -> str:
-    """What ``tianfu-gateway WORDS --help`` prints; empty if there is no such command."""
-    done = subprocess.run(
-        [str(Path(sys.executable).parent / "tianfu-gateway"), *words, "--help"],
-        env={**os.environ, "COLUMNS": "250", "TERM": "dumb", "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    return done.stdout if done.returncode == 0 else ""
+def help_of(tool: str, *words: str) -> str:
+    """What ``TOOL WORDS --help`` prints; empty if there is no such command."""
+    environment = {"COLUMNS": "250", "TERM": "dumb", "NO_COLOR": "1"}
+    done = CliRunner().invoke(OURS[tool], [*words, "--help"], env=environment)
+    return done.stdout if done.exit_code == 0 else ""
 
 
-def gateway_problem(words: list[str]) -> str:
-    """What is wrong with a shown ``tianfu-gateway`` command; empty if nothing is."""
+def problem_of(tool: str, words: list[str]) -> str:
+    """What is wrong with a shown command of ours; empty if nothing is."""
     command: list[str] = []
     for word in words:
-        if not re.fullmatch(r"[a-z][a-z-]*", word) or not help_of(*command, word):
+        if not re.fullmatch(r"[a-z][a-z-]*", word) or not help_of(tool, *command, word):
             break
         command.append(word)
     if not command and words and not words[0].startswith("-"):
         return f"no command {words[0]!r}"
     options = [word.split("=")[0] for word in words if word.startswith("--")]
-    text = help_of(*command)
+    text = help_of(tool, *command)
     missing = [option for option in options if not re.search(rf"{option}\b(?!-)", text)]
     return f"{' '.join(command)} has no {missing}" if missing else ""
 
@@ -170,7 +171,7 @@ def make_problem(words: list[str]) -> str:
 def test_shown_commands_exist(path: Path) -> None:
     problems = {}
     for tool, *words in commands_in(path):
-        problem = make_problem(words) if tool == "make" else gateway_problem(words)
+        problem = make_problem(words) if tool == "make" else problem_of(tool, words)
         if problem:
             problems[" ".join([tool, *words])] = problem
     assert not problems, f"{path}: {problems}"

@@ -18,6 +18,7 @@ from typing import Final
 from rich.console import Console
 from rich.progress import track
 
+from .board import board_figures, missing, suite_figure
 from .gateway import first_poll_s, measure
 from .node import ROLES, core_requests_per_s, node_figures
 from .report import Figure, markdown, print_table
@@ -41,7 +42,13 @@ class Figures:
         self, name: str, unit: str, value: float, aim: str | None = None, note: str = ""
     ) -> None:
         """One run's value of a figure."""
-        self.all.setdefault(name, Figure(name, unit, aim, note)).runs.append(value)
+        self.take(Figure(name, unit, aim, note, [value]))
+
+    def take(self, figure: Figure) -> None:
+        """The runs of a figure, added to those there are."""
+        known = self.all.setdefault(figure.name, figure)
+        if known is not figure:
+            known.runs += figure.runs
 
 
 def bench_core(figures: Figures) -> None:
@@ -107,6 +114,15 @@ def bench_uplink(figures: Figures, seed: int) -> None:
             )  # fmt: skip
 
 
+def bench_board(figures: Figures, image: Path | None, suite: bool) -> None:
+    """The board's image on QEMU, or how long the HIL suite takes on it; nothing without QEMU."""
+    if (why := missing(image)) is not None:
+        print(f"board: not measured: {why}", file=sys.stderr)
+        return
+    for figure in [suite_figure(image)] if suite else board_figures(image):
+        figures.take(figure)
+
+
 def _naive(seconds: float, registers: int, mqtt: int, ports: list[int]) -> float:
     command = [sys.executable, "-m", "tests.bench.naive", str(seconds), str(registers), str(mqtt)]
     answer = subprocess.run(
@@ -119,17 +135,23 @@ def _naive(seconds: float, registers: int, mqtt: int, ports: list[int]) -> float
 
 
 def _steps(
-    figures: Figures, run: int, seconds: float, only: str | None
+    figures: Figures, run: int, seconds: float, only: str | None, image: Path | None
 ) -> Iterator[Callable[[], None]]:
     steps: dict[str, Callable[[], None]] = {
         "core": lambda: bench_core(figures),
         "node": lambda: bench_nodes(figures),
         "gateway": lambda: bench_gateway(figures, seconds),
         "uplink": lambda: bench_uplink(figures, run),
+        "board": lambda: bench_board(figures, image, suite=False),
+        "suite": lambda: bench_board(figures, image, suite=True),
     }
     if only is not None and only not in steps:
         raise SystemExit(f"--only: expected one of {', '.join(steps)}, got {only}")
-    return (step for name, step in steps.items() if only in (None, name))
+    return (
+        step
+        for name, step in steps.items()
+        if only in ((None, name) if name != "suite" else (name,))
+    )
 
 
 def main() -> None:
@@ -137,14 +159,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="runs of each figure (5)")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of a load run (5)")
-    parser.add_argument("--only", help="core, node, gateway or uplink")
+    parser.add_argument("--only", help="core, node, gateway, uplink, board or suite")
+    parser.add_argument("--image", type=Path, help="the board's image (ELF); built if not given")
     parser.add_argument("--write", action="store_true", help="renew docs/benchmarks.md")
     parser.add_argument("--json", action="store_true", help="print JSON, for machines")
     arguments = parser.parse_args()
     figures = Figures()
     console = Console(stderr=arguments.json, width=None if sys.stdout.isatty() else 140)
     for run in track(range(arguments.runs), "measuring", console=console):
-        for step in _steps(figures, run, arguments.seconds, arguments.only):
+        for step in _steps(figures, run, arguments.seconds, arguments.only, arguments.image):
             step()
     found = list(figures.all.values())
     if arguments.json:

@@ -2,16 +2,15 @@
 
 import asyncio
 import os
-import pty
 import select
 import subprocess
 import sys
 import time
-import tty
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from hil.engines.unix import NodeSpec, UnixNode, find_micropython
+from hil.engines.base import NodeSpec
+from hil.engines.unix import UnixBoard, UnixEngine, find_micropython
 from protocols.wire.crc import crc16
 from protocols.wire.registers import (
     COMMAND_ADDRESS,
@@ -67,13 +66,13 @@ def _ask(line: int, request: bytes, length: int) -> bytes:
     return answer
 
 
-async def _memory(node: UnixNode, line: int) -> float:
+async def _memory(node: UnixBoard, line: int) -> float:
     """What the node holds between two samples: a sample under way holds its own coroutines."""
     write = _request(bytes((1, 6)) + COMMAND_ADDRESS.to_bytes(2) + COMMAND_MEMORY.to_bytes(2))
     held = []
     for _ in range(_LOOKS):
         _ask(line, write, len(write))
-        said = await node._line_with("mem_free", _ANSWER_S)
+        said = await node.console.wait_json("mem_free", _ANSWER_S)
         held.append(float(str(said["mem_alloc"])))
         await asyncio.sleep(_LOOK_S)
     return min(held)
@@ -81,17 +80,17 @@ async def _memory(node: UnixNode, line: int) -> float:
 
 async def node_figures(role: str, folder: Path) -> NodeFigures:
     """Start a node without parts, poll its sample frame 10,000 times, look at its heap."""
-    line, slave = pty.openpty()
-    tty.setraw(slave)
     spec = NodeSpec(
-        "bench", role, bytes(range(12)).hex(), os.ttyname(slave), {}, key=bytes(32).hex(),
-        settings={"sample_period_ds": 10}, baud=115200,
+        "bench", role, bytes(range(12)).hex(), {"sample_period_ds": 10}, key=bytes(32).hex(),
+        baud=115200,
     )  # fmt: skip
-    node = UnixNode(spec, folder)
     words = map_of_role(role).words
     poll = _request(bytes((1, 4)) + SAMPLE_ADDRESS.to_bytes(2) + words.to_bytes(2))
-    try:
+    async with UnixEngine() as engine:
+        node = await engine.board(spec, folder)
         await node.start()
+        # Asked past the event loop: this measures the node, not the bench.
+        line = node.wire("line").fileno()
         # The first hundred polls and samples fill what is allocated once.
         for _ in range(100):
             _ask(line, poll, 5 + 2 * words)
@@ -103,7 +102,3 @@ async def node_figures(role: str, folder: Path) -> NodeFigures:
         elapsed = time.monotonic() - start
         after = await _memory(node, line)
         return NodeFigures(before, after - before, _POLLS / elapsed)
-    finally:
-        await node.kill()
-        os.close(line)
-        os.close(slave)

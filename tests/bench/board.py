@@ -1,0 +1,265 @@
+"""The board's image on QEMU: start, turnaround, heap, rate of polls; and how long the suite takes.
+
+Turnaround and the virtual start are taken with ``-icount``: an instruction then takes a fixed time
+of the board's own clock, whatever the host does. QEMU counts no cycles, so a rate of instructions
+has to stand for 168 MHz: 125 million a second (``shift=3``), 1.34 cycles for one, which is on the
+slow side for a Cortex-M4 whose flash is read through the prefetch buffer and the instruction cache.
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from boards.elf import read_symbols
+from hil.deadline import Deadline
+from hil.engines.base import EngineError, NodeSpec
+from hil.engines.qemu import QemuEngine, find_qemu
+from hil.engines.qemu_board import QemuBoard
+from hil.images import ImageError, image_of
+from hil.wire import Wire
+from protocols.wire.crc import crc16
+from protocols.wire.registers import (
+    COMMAND_ADDRESS,
+    COMMAND_MEMORY,
+    MAPS,
+    SAMPLE_ADDRESS,
+    map_of_role,
+)
+
+from .board_program import PROGRAM
+from .report import Figure
+
+_ROOT: Final = Path(__file__).resolve().parents[2]
+_BAUD: Final = 115200
+_ICOUNT: Final = 3
+_MIPS: Final = 1000 >> _ICOUNT
+_START_S: Final = 120.0
+_ANSWER_S: Final = 10.0
+_CODE_S: Final = 300.0
+# While it starts: a UART that is not enabled yet drops what comes, and a question that follows on
+# the last one's answer keeps a node on a busy host from ever answering.
+_ASK_AGAIN_S: Final = 0.05
+_POLLS: Final = 10_000
+_ALONE: Final = 2_000
+_LOOKS: Final = 12  # at the heap, over more than one sample period
+_LOOK_S: Final = 0.13
+_COUNTS: Final = (1, 20, 60)
+_REQUESTS: Final = 1000
+
+
+def missing(image: Path | None) -> str | None:
+    """Why there is nothing to measure here, in one line; None: there is."""
+    try:
+        find_qemu()
+        if image is None:
+            image_of("stm32f405")
+    except (EngineError, ImageError) as error:
+        return str(error).splitlines()[0]
+    return None
+
+
+def board_figures(image: Path | None) -> list[Figure]:
+    """One run of everything that is measured on the image (None: the one built from here)."""
+    elf = image or image_of("stm32f405")
+    return [
+        *asyncio.run(_start_figures(elf)),
+        *asyncio.run(_turnaround_figures(elf)),
+        *asyncio.run(_load_figures(elf)),
+    ]
+
+
+def suite_figure(image: Path | None) -> Figure:
+    """The whole HIL suite on QEMU, two tests at a time on two cores."""
+    command = [sys.executable, "-m", "pytest", "hil", "--engine", "qemu", "-n", "2", "-q"]
+    command += ["--image", str(image)] if image is not None else []
+    if hasattr(os, "sched_setaffinity"):
+        cores = ",".join(map(str, sorted(os.sched_getaffinity(0))[:2]))
+        command = ["taskset", "-c", cores, *command]
+    start = time.monotonic()
+    run = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+    took = time.monotonic() - start
+    last = (run.stdout.splitlines() or ["(nothing)"])[-1].strip("= ")
+    if run.returncode:
+        raise SystemExit(
+            f"the HIL suite failed after {took:.0f} s, so its time says nothing: {last}"
+        )
+    return Figure("HIL suite on QEMU, 2 cores", "s", "<= 360", last, [took])
+
+
+class _Line:
+    """The master's end of one node's line."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._heard = bytearray()
+        self._news = asyncio.Event()
+        wire.listen(self._hear)
+
+    def _hear(self, data: bytes) -> None:
+        self._heard += data
+        self._news.set()
+
+    async def ask(self, request: bytes, length: int, limit_s: float = _ANSWER_S) -> bytes:
+        """Ask, return the answer of ``length`` bytes. TimeoutError, ValueError for a wrong one."""
+        self._heard.clear()
+        self._wire.write(request)
+        async with asyncio.timeout(limit_s):
+            while len(self._heard) < length:
+                self._news.clear()
+                await self._news.wait()
+        answer = bytes(self._heard)
+        if len(answer) != length or crc16(answer) or answer[:2] != request[:2]:
+            raise ValueError(f"asked {request.hex()}, expected {length} bytes, got {answer.hex()}")
+        return answer
+
+    async def first_answer(self, request: bytes, length: int) -> None:
+        """Ask until there is a valid answer."""
+        deadline = Deadline(_START_S)
+        while not deadline.over():
+            try:
+                await self.ask(request, length, _ASK_AGAIN_S)
+            except (TimeoutError, ValueError):
+                continue
+            return
+        raise TimeoutError(f"no valid answer within {_START_S:g} s of power on")
+
+
+def _framed(payload: bytes) -> bytes:
+    return payload + crc16(payload).to_bytes(2, "little")
+
+
+def _sample_poll(role: str) -> tuple[bytes, int]:
+    """The request for a role's sample frame and the length of its answer."""
+    words = map_of_role(role).words
+    return _framed(bytes((1, 4)) + SAMPLE_ADDRESS.to_bytes(2) + words.to_bytes(2)), 5 + 2 * words
+
+
+def _spec(role: str) -> NodeSpec:
+    settings = {"sample_period_ds": 10, "warmup_limit_s": 2}
+    return NodeSpec(
+        role, role, bytes(range(12)).hex(), settings, key=bytes(32).hex(), baud=_BAUD
+    )  # fmt: skip
+
+
+async def _start_figures(elf: Path) -> list[Figure]:
+    with tempfile.TemporaryDirectory() as folder:
+        async with QemuEngine(elf) as engine:
+            board = await engine.board(_spec("air"), Path(folder))
+            line = _Line(board.wire("line"))
+            start = time.monotonic()
+            await board.power()
+            await line.first_answer(*_sample_poll("air"))
+            real = time.monotonic() - start
+    with tempfile.TemporaryDirectory() as folder:
+        async with QemuEngine(elf, icount=_ICOUNT) as engine:
+            board = await engine.board(_spec("air"), Path(folder))
+            line = _Line(board.wire("line"))
+            await board.power()
+            await line.first_answer(*_sample_poll("air"))
+            await board.pause()
+            count = await board.read_memory(read_symbols(elf)["milliseconds"], 4)
+    virtual = int.from_bytes(count, "little") / 1000
+    return [
+        Figure("image: power on to first answer, real", "s", None, "QEMU's start included", [real]),
+        Figure(
+            "image: power on to first answer, virtual", "s", None,
+            f"by SysTick, at {_MIPS} MIPS; asked every {_ASK_AGAIN_S:g} s", [virtual],
+        ),
+    ]  # fmt: skip
+
+
+async def _turnaround_figures(elf: Path) -> list[Figure]:
+    figures = []
+    with tempfile.TemporaryDirectory() as folder:
+        async with QemuEngine(elf, icount=_ICOUNT) as engine:
+            board = await engine.board(_spec("air"), Path(folder))
+            await board.start(_START_S)
+            await board.console.raw_exec(PROGRAM.replace("BAUD", str(_BAUD)), _CODE_S)
+            runs = [(f"turnaround({n}, {_REQUESTS})", n) for n in _COUNTS]
+            for code, count in [*runs, (f"whole({_COUNTS[-1]}, {_REQUESTS})", _COUNTS[-1])]:
+                said = await board.console.raw_exec(code, _CODE_S)
+                whole = code.startswith("whole")
+                what = "request's end to answer" if whole else "turnaround"
+                for percent, value in zip(("p50", "p99"), map(int, said.split()), strict=True):
+                    note = f"virtual, {_MIPS} MIPS for 168 MHz"
+                    if whole:
+                        note = f"with t3.5 of 1.75 ms at {_BAUD} Bd; {note}"
+                    figures.append(
+                        Figure(
+                            f"image: {what}, {count} registers, {percent}", "ms",
+                            "<= 1" if count == _COUNTS[-1] and not whole else None,
+                            note, [value / 1000],
+                        )
+                    )  # fmt: skip
+    return figures
+
+
+async def _load_figures(elf: Path) -> list[Figure]:
+    with tempfile.TemporaryDirectory() as folder:
+        async with QemuEngine(elf) as engine:
+            boards = {
+                map.role: await engine.board(_spec(map.role), Path(folder) / map.role)
+                for map in MAPS
+            }
+            alone = await _polls_per_s(boards["air"])
+            # All of them at once: they wait for their line most of the time.
+            found = await asyncio.gather(*(_heap_figures(board) for board in boards.values()))
+    note = "QEMU in the host's time; the line takes no time, t3.5 does"
+    rate = Figure("image: fastest polls of one node", "polls/s", None, note, [alone])
+    return [rate, *(figure for figures in found for figure in figures)]
+
+
+async def _polls_per_s(board: QemuBoard) -> float:
+    """One question after the other: the node's own pace. The board is off before and after."""
+    line = _Line(board.wire("line"))
+    poll = _sample_poll(board.spec.role)
+    await board.start(_START_S)
+    await line.first_answer(*poll)
+    start = time.monotonic()
+    for _ in range(_ALONE):
+        await line.ask(*poll)
+    rate = _ALONE / (time.monotonic() - start)
+    await board.kill()
+    return rate
+
+
+async def _memory(board: QemuBoard, line: _Line) -> tuple[float, float]:
+    """Heap in use and free between two samples: a sample under way holds its own coroutines."""
+    write = _framed(bytes((1, 6)) + COMMAND_ADDRESS.to_bytes(2) + COMMAND_MEMORY.to_bytes(2))
+    held = []
+    for _ in range(_LOOKS):
+        await line.ask(write, len(write))
+        said = await board.console.wait_json("polls", _ANSWER_S)
+        held.append((float(str(said["mem_alloc"])), float(str(said["mem_free"]))))
+        await asyncio.sleep(_LOOK_S)
+    return min(held)
+
+
+async def _heap_figures(board: QemuBoard) -> list[Figure]:
+    line = _Line(board.wire("line"))
+    role = board.spec.role
+    poll = _sample_poll(role)
+    await board.start(_START_S)
+    await line.first_answer(*poll)
+    # The first polls and samples fill what is allocated once.
+    for _ in range(100):
+        await line.ask(*poll)
+    await asyncio.sleep(3.5)
+    before, _ = await _memory(board, line)
+    for _ in range(_POLLS):
+        await line.ask(*poll)
+    used, free = await _memory(board, line)
+    await board.kill()
+    name = f"image {role}"
+    after = "after 10,000 polls"
+    note = "share; two pictures of 16 KiB are held" if role == "camera" else "share"
+    return [
+        Figure(f"{name}: heap in use {after}", "bytes", None, "32-bit words", [used]),
+        Figure(f"{name}: heap free {after}", "", ">= 0.5", note, [free / (used + free)]),
+        Figure(f"{name}: heap growth over 10,000 polls", "bytes", "<= 0", "", [used - before]),
+    ]
