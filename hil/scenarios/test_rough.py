@@ -75,7 +75,7 @@ async def test_64_kilobytes_of_noise_neither_hang_nor_reset_nor_leak(
     await answers(50)
     await memory(bench, board)
     after, polls_after = await memory(bench, board)
-    assert after == before, f"heap grew by {after - before} bytes"
+    assert after <= before, f"heap grew by {after - before} bytes"
     # It never started anew: its count of answers goes on, and so does its epoch.
     assert polls_after >= polls_before + 52
     sample = await poll(make_master(bench), target, tally := Tally())
