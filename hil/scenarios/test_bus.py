@@ -95,9 +95,7 @@ async def test_thousands_of_polls_of_three_nodes_on_a_clean_line(
     bench = await fast_bench(make_bench)
     master = make_master(bench, timeout_ms=PATIENT_MS)
     targets = await ready(bench, master, deadline)
-    told = await watch(
-        bench.line, master, targets, polls, deadline, LIMIT_S, lost_share=lost(bench)
-    )
+    told = await watch(bench.line, master, targets, polls, deadline, LIMIT_S)
     request.node.user_properties.append(("bus: clean", told.describe()))
     if told.late:
         raise HostTooSlow(f"answers came after {PATIENT_MS} ms: {told.describe()}")
