@@ -104,7 +104,10 @@ class Taken(NamedTuple):
 
 
 class Database:
-    """One connection, used from one thread. sqlite3.Error means: nothing of it was committed."""
+    """One connection, used from one thread at a time.
+
+    sqlite3.Error means: nothing of it was committed.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,15 +1,18 @@
 """The collector as a process: a broker on one side, the database on the other.
 
 Batches are worked on one at a time in one thread, because a receipt may only leave after its
-commit. A commit that fails leaves the batch unreceipted: the gateway offers it again.
+commit. A commit that fails leaves the batch unreceipted: the gateway offers it again. The database
+is closed in that thread too, behind what is under way when the service is stopped.
 """
 
 import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeVar
 
 import aiomqtt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -24,6 +27,8 @@ from protocols.wire.hmac import HmacSha256
 from .config import Config
 from .database import Database
 from .intake import Intake, Outcome
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +47,7 @@ class Service:
         self._config = config
         self._database = Database(config.collector.database)
         self._intake = Intake(self._database, key, gateways, nodes, directory / "quarantine")
+        self._worker = ThreadPoolExecutor(1, "collector")
         self._on_outcome = on_outcome
         self._backoff = Backoff()
         self.connected = asyncio.Event()
@@ -60,7 +66,8 @@ class Service:
                 self.connected.clear()
                 await self._backoff.wait()
         finally:
-            self._database.close()
+            self._worker.submit(self._database.close)
+            self._worker.shutdown()
 
     async def _session(self) -> None:
         broker = self._config.broker
@@ -68,10 +75,13 @@ class Service:
             await client.subscribe(topics.ALL_BATCHES, qos=1)
             self.connected.set()
             self._backoff.reset()
-            for outcome in await asyncio.to_thread(self._intake.receipts):
+            for outcome in await self._work(self._intake.receipts):
                 await _answer(client, outcome)
             async for message in client.messages:
                 await self._take(client, message)
+
+    def _work(self, job: Callable[[], T]) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._worker, job)
 
     def _refuse(self, reason: str) -> None:
         self.packets_refused += 1
@@ -83,7 +93,7 @@ class Service:
         if topic is None or not isinstance(payload, bytes):
             return
         try:
-            outcome = await asyncio.to_thread(self._intake.take, payload, topic.gateway)
+            outcome = await self._work(partial(self._intake.take, payload, topic.gateway))
         except sqlite3.Error as error:
             # Without a commit there is no receipt: the gateway keeps the batch and sends it again.
             log.error("batch of %s not taken: %s", topic.gateway, error)
