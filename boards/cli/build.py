@@ -23,7 +23,7 @@ def build(
         bool, typer.Option("--clean", help="Build anew, also when nothing has changed.")
     ] = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Build twice more elsewhere; compare every byte.")
+        bool, typer.Option("--verify", help="Build once more elsewhere; compare every byte.")
     ] = False,
 ) -> None:
     """Build a board's image and hold it against the budget of its board.toml.

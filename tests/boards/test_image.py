@@ -7,7 +7,7 @@ from boards import spec as specs
 
 pytestmark = [
     pytest.mark.tool("arm-none-eabi-gcc", "gcc", "make"),
-    pytest.mark.timeout(1200),  # compiles four times on a slow machine
+    pytest.mark.timeout(1200),  # compiles twice on a slow machine
 ]
 OWN = [name for name in specs.names() if specs.load(name).has_image]
 
