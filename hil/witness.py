@@ -1,8 +1,10 @@
 """Each poll against what the line's trace says happened while it was under way.
 
-A poll may fail for three reasons that are told apart here: a fault of the line hit a byte between
-the request and the answer; the node's answer was right and came late, which is the host's doing
-where a board follows its clock; or neither, which nothing excuses.
+A poll may fail for four reasons that are told apart here: a fault of the line hit a byte between
+the request and the answer; one hit the poll before, and the node took what that left behind and
+this request for one frame (it happens where the silence between the two passed the node by); the
+node's answer was right and came late, which is the host's doing where a board follows its clock; or
+none of these, which nothing excuses.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from hil.polls import Tally, Target, poll
 
 #: A node that has answered nothing by then has no answer, however slow the host is.
 ANSWER_S: Final = 5.0
+#: What a master calls it when no answer came in time.
+SILENCE: Final = "bus_timeout"
 #: More late answers than this share of the polls, and the run says nothing about the nodes.
 LATE_SHARE: Final = 0.02
 
@@ -30,14 +34,16 @@ LATE_SHARE: Final = 0.02
 class Verdicts:
     """What came of many polls, each with its cause.
 
-    ``tally.polls`` = ``tally.accepted`` + ``hit`` + ``late`` + len(``unexplained``).
-    ``faults`` are the faults within the failed polls by kind, ``survived`` those within accepted
-    ones. ``baseless`` are accepted polls without a whole answer of that node in the trace.
+    ``tally.polls`` is the sum of ``tally.accepted``, ``hit``, ``aftermath``, ``late`` and the
+    length of ``unexplained``. ``faults`` are the faults within the failed polls by kind,
+    ``survived`` those within accepted ones. ``baseless`` are accepted polls without a whole answer
+    of that node in the trace.
     """
 
     tally: Tally = field(default_factory=Tally)
     hit: int = 0
     hit_request: int = 0
+    aftermath: int = 0
     late: int = 0
     unexplained: list[str] = field(default_factory=list)
     baseless: list[str] = field(default_factory=list)
@@ -48,7 +54,10 @@ class Verdicts:
     def describe(self) -> str:
         """In one line."""
         rate = self.tally.polls / max(self.seconds, 1e-9)
-        causes = f"{self.hit} hit by a fault ({self.hit_request} in the request), {self.late} late"
+        causes = (
+            f"{self.hit} hit by a fault ({self.hit_request} in the request), {self.aftermath} by "
+            f"what the fault before left behind, {self.late} late"
+        )
         return (
             f"{self.tally.polls} polls in {self.seconds:.1f} s ({rate:.0f}/s): "
             f"{self.tally.proved} proved, {causes}, {len(self.unexplained)} unexplained; "
@@ -65,21 +74,23 @@ async def watch(
     deadline: Callable[[float], Deadline],
     limit_s: float,
     gateway: str = "gateway",
-    lost_share: float = 0.0,
 ) -> Verdicts:
-    """``count`` polls over the targets in turn. HostTooSlow after ``limit_s`` of the host, or when
-    no more than ``lost_share`` of the answers are missing without a cause: an emulator that follows
-    the host's clock and loses ticks of it may do that.
-    """
+    """``count`` polls over the targets in turn. HostTooSlow after ``limit_s`` of the host."""
     told = Verdicts()
     around = list(targets)
+    hit_before = False
     begun = time.monotonic()
     for number in range(count):
         target = around[number % len(around)]
         first = line.trace.total
+        silences = told.tally.errors[SILENCE]
         sample = await poll(master, target, told.tally)
         since = _since(line, first)
-        kinds = Counter(mark.kind for burst in since for mark in burst.marks)
+        late = False
+        if told.tally.errors[SILENCE] > silences and not _marks(since):
+            late = await _comes(line, target, first, deadline(ANSWER_S))
+            since = _since(line, first)
+        kinds = _marks(since)
         if sample is not None:
             told.survived += kinds
             if not _answered(since, target):
@@ -88,8 +99,13 @@ async def watch(
             told.hit += 1
             told.hit_request += any(burst.marks for burst in since if burst.origin == gateway)
             told.faults += kinds
+        elif late:
+            told.late += 1
+        elif hit_before:
+            told.aftermath += 1
         else:
-            await _explain(told, line, target, first, deadline(ANSWER_S), number)
+            told.unexplained.append(f"poll {number} of {target.name}: {_show(since)}")
+        hit_before = bool(kinds)
         told.seconds = time.monotonic() - begun
         if told.seconds > limit_s:
             raise HostTooSlow(
@@ -98,22 +114,22 @@ async def watch(
             )
     if told.late > count * LATE_SHARE:
         raise HostTooSlow(f"too many answers were late: {told.describe()}")
-    if told.unexplained and (told.late or 0 < len(told.unexplained) <= count * lost_share):
+    if told.unexplained and told.late:
         # A host that lets a board stand still takes its clock ticks as well: a silence on the line
         # is then none for the node, which takes two frames for one. Says nothing about the node.
         raise HostTooSlow(f"the host paused, and answers are missing: {told.describe()}")
     return told
 
 
-async def _explain(
-    told: Verdicts, line: Rs485Line, target: Target, first: int, limit: Deadline, number: int
-) -> None:
-    """No fault was near: the answer is late, or there is none."""
+async def _comes(line: Rs485Line, target: Target, first: int, limit: Deadline) -> bool:
+    """Whether the answer of a poll that nobody answered in time comes after all, and whole."""
     try:
-        await limit.until(lambda: _answered(_since(line, first), target), "an answer")
-        told.late += 1
+        await limit.until(
+            lambda: _answered(since := _since(line, first), target) or bool(_marks(since)), "an end"
+        )
     except TimeoutError:
-        told.unexplained.append(f"poll {number} of {target.name}: {_show(_since(line, first))}")
+        return False
+    return _answered(_since(line, first), target)
 
 
 def _since(line: Rs485Line, first: int) -> list[Burst]:
@@ -123,6 +139,10 @@ def _since(line: Rs485Line, first: int) -> list[Burst]:
             break
         since.append(burst)
     return since[::-1]
+
+
+def _marks(since: Iterable[Burst]) -> Counter[FaultKind]:
+    return Counter(mark.kind for burst in since for mark in burst.marks)
 
 
 def _answered(since: Iterable[Burst], target: Target) -> bool:

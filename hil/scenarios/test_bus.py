@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from statistics import quantiles
 from typing import Final
 
 import pytest
@@ -13,7 +14,6 @@ from gateway_agent.field.master import Master
 from hil.bench import Bench
 from hil.bus.fault import Fault, FaultKind
 from hil.deadline import HostTooSlow
-from hil.engines.base import Capability
 from hil.fixtures import MakeBench, MakeDeadline
 from hil.plugin import Session
 from hil.polls import Tally, Target, poll, poll_many
@@ -34,6 +34,8 @@ CLEAN_LOOK: Final = 90
 QUIET_MS: Final = 5
 #: Of the bytes on the line, whoever says them.
 BYTE_RATE: Final = 0.01
+#: More polls than this that fail because of the fault before, and a node goes deaf for a while.
+AFTERMATH_SHARE: Final = 0.02
 BYTE_KINDS: Final = (
     FaultKind.BYTE_FLIP,
     FaultKind.BYTE_DROP,
@@ -66,21 +68,14 @@ async def fast_bench(make_bench: MakeBench) -> Bench:
     return await make_bench(settings={"baud_div_100": 1152, "warmup_limit_s": 2})
 
 
-def lost(bench: Bench) -> float:
-    """The share of missing answers that an image without a clock of its own may show (QEMU)."""
-    has = bench.engine.capabilities
-    return 0.01 if Capability.IMAGE in has and Capability.VIRTUAL_TIME not in has else 0.0
-
-
 async def patience_ms(bench: Bench, master: Master, targets: list[Target]) -> int:
-    """How long to wait for an answer: three times what the slowest of some clean polls took."""
-    slowest = 0.0
+    """How long to wait for an answer: twice what 19 of 20 clean polls took at most."""
+    took: list[float] = []
     for number in range(CLEAN_LOOK):
         begun = time.monotonic()
-        tally = Tally()
-        await poll(master, targets[number % len(targets)], tally)
-        slowest = max(slowest, time.monotonic() - begun)
-    return max(LEAST_MS, round(3000 * slowest))
+        await poll(master, targets[number % len(targets)], Tally())
+        took.append(time.monotonic() - begun)
+    return max(LEAST_MS, round(2000 * quantiles(took, n=20)[-1]))
 
 
 @pytest.mark.timeout(900)
@@ -129,9 +124,7 @@ async def test_thousands_of_polls_at_one_percent_byte_faults(
         kind: bench.line.inject(Fault(kind, times=None, rate=BYTE_RATE / len(BYTE_KINDS)))
         for kind in BYTE_KINDS
     }
-    told = await watch(
-        bench.line, master, targets, polls, deadline, NOISY_LIMIT_S, lost_share=lost(bench)
-    )
+    told = await watch(bench.line, master, targets, polls, deadline, NOISY_LIMIT_S)
     for fault in faults.values():
         bench.line.disarm(fault)
     said = f"{told.describe()}; waited {wait_ms} ms for an answer"
@@ -142,9 +135,11 @@ async def test_thousands_of_polls_at_one_percent_byte_faults(
     assert tally.wrong == []
     assert told.baseless == []
     assert tally.proved == tally.accepted > polls // 10
-    # ... each poll that failed has a fault between its request and its answer ...
+    # ... each poll that failed has a fault between its request and its answer, or, seldom, in the
+    # poll before ...
     assert told.unexplained == []
-    assert tally.accepted + told.hit + told.late == tally.polls == polls
+    assert tally.accepted + told.hit + told.aftermath + told.late == tally.polls == polls
+    assert told.aftermath <= polls * AFTERMATH_SHARE
     # ... and each fault is counted: in the plan, in the trace, and in the poll that it hit.
     seen = Counter[FaultKind]()
     for (kind, _), count in bench.line.trace.marks.items():
