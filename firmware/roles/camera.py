@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     from firmware.sensors.ports import Board, Config, Events
 
 # Two buffers of this size: a master never sees a picture that is half the next one. A 160x120
-# picture has 2 to 5 KB.
-_IMAGE_CAP = const(16384)
+# picture has 2 to 5 KB; one that is longer than this is out of range and never read. The two are
+# what a camera node's heap is used for most: half of it stays free.
+_IMAGE_CAP = const(7168)
 _SLICE = const(2)  # scan units per turn of the loop
 _RUN_POLL_MS = const(20)
 _HYSTERESIS = const(2)  # percent above the limit at which dark and covered end
