@@ -16,6 +16,7 @@ from protocols.wire.crc import crc16
 
 ROBOT = Path(hil.robot.__file__).parent
 SUITES = sorted(ROBOT.glob("*.robot"))
+STUB = ROBOT / "stub/keywords.resource"
 
 
 def cases(suite: Path) -> list[str]:
@@ -64,8 +65,8 @@ def test_renode_test_selects_every_case(path: Path) -> None:
     suite = selected_by_renode_test(path)
     files = SUITES if path == ROBOT else [path]
     assert suite.test_count == sum(len(cases(file)) for file in files)
-    stub = f"RENODEKEYWORDS:{ROBOT / 'stub/keywords.resource'}"
-    done = suite.run(dryrun=True, output=None, console="none", variable=[stub])
+    stub = [f"RENODEKEYWORDS:{STUB}"]
+    done = suite.run(dryrun=True, output=None, console="none", variable=stub)
     assert done.return_code == 0
 
 
@@ -91,6 +92,21 @@ def test_commands_have_the_forms_of_the_engine() -> None:
     ):
         head = command.split("@")[0]
         assert f"Execute Command    {head}" in text, command
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Wait For Line On Uart    ready    testerID=0",
+        "Wait For Prompt On Uart",
+        "Send Key To Uart    0x03    0    0",
+        "Send Key    0x03",
+    ],
+)
+def test_the_stub_refuses_what_renode_refuses(line: str) -> None:
+    text = f"*** Settings ***\nResource    {STUB}\n*** Test Cases ***\nCase\n    {line}\n"
+    suite: Suite = running.TestSuite.from_string(text)
+    assert suite.run(dryrun=True, output=None, console="none").return_code == 1
 
 
 def test_frames_have_the_checksum_of_the_firmware() -> None:
