@@ -1,5 +1,8 @@
 # ruff: noqa: N999 - a library of Robot Framework is called as its class
-"""What the suites need besides Renode's keywords; only Python's own library, as renode-test has."""
+"""What the suites need besides Renode's keywords; only Python's own library, as renode-test has.
+
+Without `tianfu-node` an image is built in this process, which takes what this project depends on.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ if str(ROOT) not in sys.path:  # renode-test has a Python of its own
     sys.path.insert(0, str(ROOT))
 
 from boards.recordstore import compose  # noqa: E402 - after the path it is found by
+from hil.images import ImageError, image_of  # noqa: E402
 
 #: Modbus addresses; the unique id ends in the address.
 UNITS: Final = {"air": 1, "water": 2, "camera": 3}
@@ -53,10 +57,13 @@ def find_image() -> str:
     ours = ROOT / ".venv" / "bin" / "tianfu-node"
     program = str(ours) if ours.is_file() else shutil.which("tianfu-node")
     if program is None:
-        raise AssertionError(
-            f"no image: expected TIANFU_ELF=firmware.elf or tianfu-node in {ours.parent} or PATH; "
-            f"`make install` in {ROOT} makes it"
-        )
+        try:
+            return str(image_of("stm32f405"))
+        except ImageError as error:
+            raise AssertionError(
+                f"no image: expected TIANFU_ELF=firmware.elf, or tianfu-node in {ours.parent} "
+                f"(`make install` in {ROOT}) or PATH, or what a build needs in this Python: {error}"
+            ) from error
     done = subprocess.run(
         [program, "build", "stm32f405", "--json"],
         capture_output=True,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Protocol
 
@@ -92,6 +95,20 @@ def test_commands_have_the_forms_of_the_engine() -> None:
     ):
         head = command.split("@")[0]
         assert f"Execute Command    {head}" in text, command
+
+
+def test_the_library_needs_nothing_but_python() -> None:
+    """renode-test runs in a Python of its own, which has none of what this project installs."""
+    code = "import TianfuNode as t; print(*t.TianfuNode().identification_request('1'))"
+    said = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        cwd=ROBOT,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.stdout.split()[:2] == ["0x01", "0x2B"], said.stderr
 
 
 @pytest.mark.parametrize(
