@@ -22,9 +22,12 @@ if str(ROOT) not in sys.path:  # renode-test has a Python of its own
 
 from boards.recordstore import compose  # noqa: E402 - after the path it is found by
 from hil.images import ImageError, image_of  # noqa: E402
+from hil.renode import commands  # noqa: E402
 
 #: Modbus addresses; the unique id ends in the address.
 UNITS: Final = {"air": 1, "water": 2, "camera": 3}
+#: Of the record store's sectors.
+STORE_ADDRESS: Final = 0x080C_0000
 _BUILD_S: Final = 1200
 
 
@@ -38,11 +41,15 @@ def modbus_crc(data: bytes) -> bytes:
     return crc.to_bytes(2, "little")
 
 
+def unique_id(role: str) -> str:
+    """24 hex digits."""
+    return f"7f{UNITS[role]:022x}"
+
+
 def provisioned(role: str) -> bytes:
     """What the store's sectors of a new node hold: quick samples, an address of its own."""
-    unit = UNITS[role]
-    settings = {"unit_id": unit, "sample_period_ds": 10, "warmup_limit_s": 2}
-    board = {"role": role, "uid": f"7f{unit:022x}", "settings": settings}
+    settings = {"unit_id": UNITS[role], "sample_period_ds": 10, "warmup_limit_s": 2}
+    board = {"role": role, "uid": unique_id(role), "settings": settings}
     return compose({"board": json.dumps(board).encode()})
 
 
@@ -82,7 +89,7 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 
 class TianfuNode:
-    """The image, flash contents, and Modbus requests as Monitor commands."""
+    """The image, Monitor commands that make a node of it, and Modbus requests."""
 
     ROBOT_LIBRARY_SCOPE = "GLOBAL"
 
@@ -90,15 +97,23 @@ class TianfuNode:
         """The path of the image; built if it has to be."""
         return find_image()
 
-    def flash_of(self, role: str) -> str:
-        """A file with the record store of a provisioned node of ``role``."""
-        file = Path(_folder().name) / f"{role}.bin"
-        if not file.is_file():
-            file.write_bytes(provisioned(role))
-        return str(file)
+    def commands_for_node(self, name: str, role: str) -> list[str]:
+        """What the Monitor is told to make a provisioned node, ready to start."""
+        flash = Path(_folder().name) / f"{role}.bin"
+        if not flash.is_file():
+            flash.write_bytes(provisioned(role))
+        macro = commands.reset_macro(
+            commands.reset_lines(Path(find_image()), unique_id(role), {}),
+        )
+        return [
+            commands.include(commands.SHT3X_MODEL),
+            *commands.create(name, macro, flash, STORE_ADDRESS),
+            commands.plug_sht3x(),
+            commands.quantum(commands.QUANTUM_S),
+        ]
 
     def read_request(self, unit: str, function: str, address: str, count: str) -> list[str]:
-        """A read request as a list of bytes, each a number the Monitor takes."""
+        """A read request as a list of bytes, each a number that Renode takes."""
         body = bytes((int(unit), int(function))) + int(address, 0).to_bytes(2, "big")
         body += int(count).to_bytes(2, "big")
         return [f"0x{byte:02X}" for byte in body + modbus_crc(body)]

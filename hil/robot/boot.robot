@@ -9,12 +9,10 @@ Test Teardown    Test Teardown
 *** Test Cases ***
 Boots
     ${console} =    Create Node    n1    air
-    Set Pace
     Wait For Boot    ${console}
 
 Repl Answers
     ${console} =    Create Node    n1    air
-    Set Pace
     Wait For Boot    ${console}
     Enter Repl    ${console}
     Write Line To Uart    content=print(6*7)    testerId=${console}

@@ -18,7 +18,6 @@ Three Nodes Share A Line
     ${line1} =    Create Terminal Tester    sysbus.usart2    timeout=10    machine=n1    defaultPauseEmulation=true    binaryMode=true
     ${line2} =    Create Terminal Tester    sysbus.usart2    timeout=10    machine=n2    defaultPauseEmulation=true    binaryMode=true
     ${line3} =    Create Terminal Tester    sysbus.usart2    timeout=10    machine=n3    defaultPauseEmulation=true    binaryMode=true
-    Set Pace
     Wait For Boot    ${air}
     Wait For Boot    ${water}
     Wait For Boot    ${camera}

@@ -10,7 +10,6 @@ Test Teardown    Test Teardown
 Tells Its Identification
     ${console} =    Create Node    n1    air
     ${line} =    Create Terminal Tester    sysbus.usart2    timeout=10    machine=n1    defaultPauseEmulation=true    binaryMode=true
-    Set Pace
     Wait For Boot    ${console}
     ${frame} =    Identification Request    1
     # Code 1, conformity 83, nothing follows, three objects; the first is 11 bytes "tianfu-edge".
@@ -19,7 +18,6 @@ Tells Its Identification
 Samples Advance
     ${console} =    Create Node    n1    air
     ${line} =    Create Terminal Tester    sysbus.usart2    timeout=10    machine=n1    defaultPauseEmulation=true    binaryMode=true
-    Set Pace
     Wait For Boot    ${console}
     Wait Until Keyword Succeeds    10x    0s    Shows A Sample    ${line}    [\\x02-\\x7f]
     Wait Until Keyword Succeeds    10x    0s    Shows A Sample    ${line}    [\\x04-\\x7f]

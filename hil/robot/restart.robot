@@ -9,7 +9,6 @@ Test Teardown    Test Teardown
 *** Test Cases ***
 Watchdog Restarts A Wedged Node
     ${console} =    Create Node    n1    air
-    Set Pace
     Wait For Boot    ${console}
     Enter Repl    ${console}
     Write Line To Uart    content=while True: pass    testerId=${console}
@@ -19,7 +18,6 @@ Watchdog Restarts A Wedged Node
 
 Store Survives A Reset
     ${console} =    Create Node    n1    air
-    Set Pace
     Wait For Line On Uart    "boot_epoch": 1\\b    testerId=${console}    timeout=30    treatAsRegex=true
     Execute Command    machine Reset    machine=n1
     Wait For Line On Uart    "boot_epoch": 2\\b    testerId=${console}    timeout=30    treatAsRegex=true

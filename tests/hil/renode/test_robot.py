@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -13,8 +14,11 @@ import pytest
 from robot import running
 
 import hil.robot
+from boards.recordstore import contents
+from hil.engines import wiring
 from hil.renode import commands
-from hil.robot.TianfuNode import TianfuNode
+from hil.renode.fake import Fake
+from hil.robot.TianfuNode import STORE_ADDRESS, TianfuNode, find_image
 from protocols.wire.crc import crc16
 
 ROBOT = Path(hil.robot.__file__).parent
@@ -54,7 +58,7 @@ def names_in(suite: Suite) -> list[str]:
 
 
 def selected_by_renode_test(path: Path) -> Suite:
-    """The suite that renode-test makes of ``path``, as its tests/robot_tests_provider.py does."""
+    """The suite that renode-test 1.16.1 makes of ``path`` (its tests/robot_tests_provider.py)."""
     suite: Suite = running.TestSuiteBuilder().build(path)
     chosen = [f"{path.stem}.{name}" for name in names_in(suite)]
     suite.configure(include_tests=chosen, name=path.stem, empty_suite_ok=True)
@@ -84,17 +88,26 @@ def test_every_case_has_its_twin_in_the_table() -> None:
         assert f"def {twin}(" in text, f"{name}: no {twin} in {file}"
 
 
-def test_commands_have_the_forms_of_the_engine() -> None:
-    text = (ROBOT / "node.resource").read_text(encoding="utf-8")
-    assert commands.quantum(commands.QUANTUM_S) in text
-    assert commands.plug_sht3x() in text
-    macro = commands.reset_macro(["sysbus LoadELF @E"]).replace("@E", "@${elf}")
-    for command in (
-        *commands.create("${name}", macro, Path("/flash"), 0x080C0000),
-        commands.include(commands.SHT3X_MODEL),
-    ):
-        head = command.split("@")[0]
-        assert f"Execute Command    {head}" in text, command
+def test_a_stand_in_for_renode_takes_the_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that make a node, with an image whose path has a blank."""
+    elf = tmp_path / "the image.elf"
+    elf.touch()
+    monkeypatch.setenv("TIANFU_ELF", str(elf))
+    find_image.cache_clear()
+    made = TianfuNode().commands_for_node("n1", "water")
+    find_image.cache_clear()
+    renode = Fake()
+    for command in made:
+        done = renode.run_keyword("ExecuteCommand", [command])
+        assert done["status"] == "PASS", (command, done)
+    machine = renode.machines["n1"]
+    assert machine.loaded
+    assert STORE_ADDRESS == wiring.STORE_ADDRESS
+    store = STORE_ADDRESS - commands.FLASH_BASE
+    records = contents(bytes(machine.flash[store : store + wiring.STORE_BYTES]))
+    assert json.loads(records["board"])["role"] == "water"
 
 
 def test_the_library_needs_nothing_but_python() -> None:
