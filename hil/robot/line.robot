@@ -9,15 +9,15 @@ Test Teardown    Test Teardown
 *** Test Cases ***
 Tells Its Identification
     ${console} =    Create Node    n1    air
-    ${line} =    Create Terminal Tester    sysbus.usart2    timeout=10    machine=n1    defaultPauseEmulation=true    binaryMode=true
+    ${line} =    Listen To Line    n1
     Wait For Boot    ${console}
     ${frame} =    Identification Request    1
     # Code 1, conformity 83, nothing follows, three objects; the first is 11 bytes "tianfu-edge".
-    Answers    n1    ${frame}    012B0E0183000003000B7469616E66752D65646765    ${line}
+    Answers    ${frame}    012B0E0183000003000B7469616E66752D65646765    ${line}
 
 Samples Advance
     ${console} =    Create Node    n1    air
-    ${line} =    Create Terminal Tester    sysbus.usart2    timeout=10    machine=n1    defaultPauseEmulation=true    binaryMode=true
+    ${line} =    Listen To Line    n1
     Wait For Boot    ${console}
     Wait Until Keyword Succeeds    10x    0s    Shows A Sample    ${line}    [\\x02-\\x7f]
     Wait Until Keyword Succeeds    10x    0s    Shows A Sample    ${line}    [\\x04-\\x7f]
@@ -29,7 +29,7 @@ Shows A Sample
     ...    there; then what the SHT3x on its bus measures: 25 degrees, 50 %.
     [Arguments]    ${line}    ${number}
     ${frame} =    Read Request    1    4    0    28
-    Send Request    n1    ${frame}
+    Send Request    ${frame}    ${line}
     ${any} =    Set Variable    [\\x00-\\xff]
     ${head} =    Set Variable    \\x01\\x04\\x38${any}{8}\\x00\\x00\\x00${number}
     ${body} =    Set Variable    ${any}{10}\\x00[\\x00-\\x0f]${any}{10}\\x09\\xc4\\x13\\x88
