@@ -19,8 +19,8 @@ Samples Advance
     ${console} =    Create Node    n1    air
     ${line} =    Listen To Line    n1
     Wait For Boot    ${console}
-    Wait Until Keyword Succeeds    10x    0s    Shows A Sample    ${line}    [\\x02-\\x7f]
-    Wait Until Keyword Succeeds    10x    0s    Shows A Sample    ${line}    [\\x04-\\x7f]
+    Wait Until Keyword Succeeds    30x    0s    Shows A Sample    ${line}    [\\x02-\\x7f]
+    Wait Until Keyword Succeeds    30x    0s    Shows A Sample    ${line}    [\\x04-\\x7f]
 
 *** Keywords ***
 Shows A Sample
