@@ -1,7 +1,7 @@
 *** Settings ***
-Documentation    Lets `renode-test hil/robot` run this folder.
+Documentation    Lets `renode-test hil/robot` of Renode 1.16.1 run this folder.
 ...
-...              renode-test takes whatever ends in "robot" as one suite, and selects from it by
+...              It takes whatever ends in "robot" as one suite, and selects from it by
 ...              "<name of the suite>.<name of the case>". In a folder a case's full name also has
 ...              its file's name in the middle, so that nothing would be selected, and that would
 ...              count as success. The name of the case below is a pattern that selects all.
