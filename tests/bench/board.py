@@ -257,7 +257,7 @@ async def _heap_figures(board: QemuBoard) -> list[Figure]:
     await board.kill()
     name = f"image {role}"
     after = "after 10,000 polls"
-    note = "share; two pictures of 16 KiB are held" if role == "camera" else "share"
+    note = "share; two pictures of 7 KiB are held" if role == "camera" else "share"
     return [
         Figure(f"{name}: heap in use {after}", "bytes", None, "32-bit words", [used]),
         Figure(f"{name}: heap free {after}", "", ">= 0.5", note, [free / (used + free)]),
