@@ -10,6 +10,7 @@ import typer
 
 from .boards import boards
 from .build import build
+from .provision import provision
 
 app = typer.Typer(
     name="tianfu-node",
@@ -20,6 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(build)
+app.command()(provision)
 app.command()(boards)
 
 
@@ -38,4 +40,4 @@ def main(
         ),
     ] = False,
 ) -> None:
-    """Build and list the boards that nodes are made of."""
+    """Build, provision and list the boards that nodes are made of."""

@@ -57,7 +57,7 @@ def build(
         return
     show(image, spec)
     if verify:
-        typer.echo("Two more builds in other folders gave the same bytes.")
+        typer.echo("Another build, in another folder, gave the same bytes.")
 
 
 def show(image: images.Image, spec: specs.Spec) -> None:

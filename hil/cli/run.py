@@ -95,13 +95,9 @@ def run(
     with tempfile.TemporaryDirectory(prefix="tianfu-hil-") as scratch:
         lines = Path(scratch) / "results.jsonl"
         command = [sys.executable, "-m", "pytest", "-p", "hil.plugin", *map(str, files)]
-        command += [
-            "--import-mode=importlib",
-            "-o",
-            "asyncio_mode=strict",
-            "-p",
-            "no:cacheprovider",
-        ]
+        command += ["--import-mode=importlib", "-p", "no:cacheprovider"]
+        for option in ("asyncio_mode=strict", "asyncio_default_fixture_loop_scope=function"):
+            command += ["-o", option]
         command += ["--seed", str(seed), "--hil-soak", f"{soak:g}", "--hil-repeat", str(repeat)]
         command += ["--hil-out", str(out), "--hil-results", str(lines)]
         command += [f"--engine={name}" for name in engine or []]

@@ -18,7 +18,9 @@ from pathlib import Path
 import pytest
 
 from boards.elf import read_symbols
+from boards.provision import provision
 from boards.recordstore import compose
+from gateway_agent.keys import generate_node_key
 from hil.engines.wiring import STORE_ADDRESS
 
 pytestmark = [pytest.mark.tool("qemu-system-arm"), pytest.mark.timeout(300)]
@@ -388,6 +390,19 @@ def test_board_without_a_role_says_so_and_has_a_repl(stm32f405_image: Path, tmp_
         assert node.run(code) == "False\n"
         node.begin("import main;main.run()")
         assert node.said()["role"] == "air"
+
+
+def test_board_runs_what_it_was_provisioned_as(stm32f405_image: Path, tmp_path: Path) -> None:
+    generate_node_key(tmp_path / "key.json", 7)
+    made = provision("stm32f405", "water", tmp_path / "key.json", {"unit_id": 9})
+    (tmp_path / "store.bin").write_bytes(made.store)
+    flash = f"loader,file={tmp_path / 'store.bin'},addr={made.address:#x},force-raw=on"
+    with contextlib.closing(Emulator(stm32f405_image, tmp_path, ("-device", flash))) as node:
+        said = node.said()
+        assert said["role"] == "water"
+        # Without a usable key the next line would be a warning.
+        node.console.sendall(b"\x03")
+        assert b"warning" not in node.until(b">>> ")
 
 
 def test_board_with_a_wrong_record_says_what_is_wrong(

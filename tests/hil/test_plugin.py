@@ -30,7 +30,9 @@ from hil.polls import Tally, Target, poll_many
 def inner(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A run of pytest inside this one, with the plugin and the unix engine."""
     monkeypatch.delenv("CI", raising=False)
-    pytester.makeini("[pytest]\nasyncio_mode = strict\n")
+    pytester.makeini(
+        "[pytest]\nasyncio_mode = strict\nasyncio_default_fixture_loop_scope = function\n"
+    )
     return pytester
 
 

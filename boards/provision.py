@@ -1,0 +1,140 @@
+"""A new board's record store: who it is, and its key.
+
+What goes in is checked by the code that the node reads it with, so what passes here boots there.
+"""
+
+import json
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from firmware.node.identity import KEY_FILE, NodeKey
+from protocols.wire.registers import SETTINGS
+
+from . import spec as specs
+from .errors import BoardError
+from .recordstore import DATA_MAX, compose
+from .stm32f405.record import NAME, RecordError, parse
+
+
+class ProvisionError(BoardError):
+    """A board cannot be provisioned so; the text says what was expected, what came, the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """What a board is to hold. ``uid`` is None where the chip's own counts."""
+
+    role: str
+    uid: str | None
+    settings: Mapping[str, int]
+    key_id: int
+    address: int  # of the store in the chip's memory
+    store: bytes  # content of all of its sectors; holds the secret
+
+
+class _OneFile:
+    """A key file as the node's store, for the node's own check of it."""
+
+    def __init__(self, path: Path, content: bytes) -> None:
+        self.directory = str(path.parent)
+        self._content = content
+
+    def read(self, name: str) -> bytes:
+        """The key, whatever its file is called here."""
+        return self._content
+
+    def write(self, name: str, data: bytes | bytearray) -> bool:
+        """Nothing is written."""
+        return False
+
+
+def read_key(path: Path) -> tuple[int, bytes]:
+    """A node's key file: its key id and its content. ProvisionError; the secret is never told."""
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            content = file.read(DATA_MAX + 1)
+    except OSError as error:
+        raise ProvisionError(
+            f"{path}: expected a node's key, {error.strerror}: make one with "
+            "`tianfu-gateway keygen node --out FILE`"
+        ) from error
+    if mode & 0o077:
+        raise ProvisionError(
+            f"{path}: expected a file that its owner alone may read, got mode {mode:04o}; whoever "
+            f"read it can speak for the node: make a new one, or chmod 600 {path}"
+        )
+    # What is longer than a record is no key for the node, whatever it says.
+    key = NodeKey(_OneFile(path, content if len(content) <= DATA_MAX else b""))
+    if key.problem:
+        problem = key.problem.removeprefix(f"{path.parent}/{KEY_FILE}")
+        raise ProvisionError(f"{path}{problem}: make one with `tianfu-gateway keygen node`")
+    return key.key_id, content
+
+
+def setting(text: str) -> tuple[str, int]:
+    """``name=value`` as a setting; whether there is one and in which range the record says."""
+    name, mark, value = text.partition("=")
+    try:
+        if mark:
+            return name, int(value, 0)
+    except ValueError:
+        pass
+    names = ", ".join(each.name for each in SETTINGS)
+    raise ProvisionError(f"{text}: expected NAME=NUMBER, with a name of {names}")
+
+
+def provision(
+    board: str, role: str, key: Path, settings: Mapping[str, int], uid: str | None = None
+) -> Provisioned:
+    """The store of a board with this role and the key in ``key``. BoardError.
+
+    ``settings`` are raw values by register name (``docs/registers.md``); ``uid`` is 24 hex digits.
+    """
+    if not specs.load(board).has_image:
+        raise ProvisionError(
+            f"{board} has no record store: its MicroPython keeps files, expected a board with an "
+            "image of its own (`tianfu-node boards`)"
+        )
+    fields: dict[str, object] = {"role": role, "settings": dict(settings)}
+    if uid is not None:
+        fields["uid"] = uid
+    record = json.dumps(fields).encode()
+    try:
+        parse(record)
+    except RecordError as error:
+        raise ProvisionError(str(error)) from error
+    key_id, content = read_key(key)
+    store = compose({NAME: record, KEY_FILE: content})
+    return Provisioned(role, uid, dict(settings), key_id, store_address(board), store)
+
+
+def store_address(board: str) -> int:
+    """Where the record store lies in the chip's memory."""
+    text = (specs.FOLDER / board / "peripherals.toml").read_text(encoding="utf-8")
+    return int(tomllib.loads(text)["memory"]["store"]["base"])
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that its owner alone may read from its first instant. ProvisionError."""
+    flags: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except FileExistsError as error:
+        raise ProvisionError(
+            f"{path}: is there already; it may hold another board's secret: delete it, or name "
+            "another file"
+        ) from error
+    except OSError as error:
+        raise ProvisionError(f"{path}: cannot be written: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+    except OSError as error:
+        path.unlink(missing_ok=True)  # half a store is none
+        raise ProvisionError(f"{path}: cannot be written: {error.strerror}") from error
