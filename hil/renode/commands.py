@@ -41,8 +41,9 @@ def include(model: Path) -> str:
 
 
 def quantum(seconds: float) -> str:
-    """For all machines there are."""
-    return f'emulation SetGlobalQuantum "{seconds:g}"'
+    """For all machines there are. Renode would read 1e-05 as one second."""
+    text = f"{seconds:.6f}".rstrip("0").rstrip(".")
+    return f'emulation SetGlobalQuantum "{text}"'
 
 
 def advance_immediately(on: bool) -> str:

@@ -38,6 +38,7 @@ class Emulation:
         self._process = RenodeProcess()
         self._renode: Renode | None = None
         self._started = False
+        self._powered: set[str] = set()
         #: Held while machines are made or switched on: boards may be started at the same time.
         self.making = asyncio.Lock()
         self._asked_at: dict[str, float] = {}
@@ -160,6 +161,19 @@ class Emulation:
         if self._started:
             await self.command(commands.PAUSE)
             self._started = False
+
+    async def power_on(self, machine: str) -> None:
+        """Its core may run from now on; so does virtual time."""
+        self._powered.add(machine)
+        await self.start()
+
+    async def power_off(self, machine: str) -> None:
+        """Before its core is halted. Only a core that runs keeps virtual time at the host's pace;
+        with none it flies, and the next one to run would sleep until the host has caught up.
+        """
+        self._powered.discard(machine)
+        if not self._powered:
+            await self.pause()
 
     async def run_for(self, seconds: float) -> None:
         """From paused: let ``seconds`` pass, in pieces. RenodeError if it is not paused."""

@@ -125,8 +125,9 @@ namespace Antmicro.Renode.Peripherals.Tianfu
             if(Operations == CutAt && !Cut)
             {
                 image = flash.ReadBytes(StoreOffset, StoreBytes);
-                Cut = true;
+                // Said last: who sees it will halt the core, too, and would wait for this very hook.
                 cpu.IsHalted = true;
+                Cut = true;
             }
             return value;
         }

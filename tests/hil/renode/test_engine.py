@@ -93,6 +93,19 @@ def test_two_boards_share_their_time(image: Path, tmp_path: Path) -> None:
     on_boards(image, tmp_path, test)
 
 
+def test_time_stands_while_no_board_has_power(image: Path, tmp_path: Path) -> None:
+    async def test(engine: RenodeEngine, board: RenodeBoard) -> None:
+        other = await engine.board(NodeSpec("two", "air", "7f" + "0" * 22), tmp_path / "two")
+        await asyncio.gather(board.start(), other.start())
+        seen = []
+        for act in (board.kill, other.kill, board.start):
+            await act()
+            seen.append(engine.emulation.started)
+        assert seen == [True, False, True]
+
+    on_boards(image, tmp_path, test)
+
+
 def test_flash_is_what_was_written(image: Path, tmp_path: Path) -> None:
     async def test(_engine: RenodeEngine, board: RenodeBoard) -> None:
         content = bytes(range(256)) * 1024
