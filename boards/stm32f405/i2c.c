@@ -142,14 +142,15 @@ int i2c_read(unsigned address, uint8_t *to, size_t count, bool stop) {
     for (size_t i = 0; error == 0 && i < count; ++i) {
         error = wait_for(I2C_SR1_RXNE);
         if (error == 0) {
+            to[i] = I2C1->DR;
             if (i + 2 == count) {
-                // Byte i has arrived, the last one is on its way: refuse it and end.
+                // The last byte is on its way: refuse it and end. After the read of the one before,
+                // as the manual has it: Renode takes the read after the stop for the last.
                 I2C1->CR1 &= ~I2C_CR1_ACK;
                 if (stop) {
                     I2C1->CR1 |= I2C_CR1_STOP;
                 }
             }
-            to[i] = I2C1->DR;
         }
     }
     return error == 0 ? 0 : finish(error, stop);
