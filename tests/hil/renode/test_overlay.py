@@ -46,7 +46,9 @@ def test_the_chips_table_and_the_overlay_agree() -> None:
     table = tomllib.loads((BOARD / "peripherals.toml").read_text(encoding="utf-8"))
     entries = repl.load(commands.REPL).entries
     for name, uart in table["uart"].items():
-        assert entries[name].number("frequency") == table["clock"][uart["clock"]], name
+        # Received bytes of the line are not to be slowed down: see the overlay.
+        factor = 50 if name == PORTS["air"]["line"] else 1
+        assert entries[name].number("frequency") == factor * table["clock"][uart["clock"]], name
         if entries[name].type:
             assert entries[name].base == uart["base"]
             assert entries[name].irqs == [("", "nvic", uart["irq"])]
