@@ -36,6 +36,9 @@ ALL: Final = "all-available"
 NEEDED_IN_CI: Final = frozenset({"qemu", "unix"})
 FULL_SOAK_S: Final = 300.0
 FULL_POLLS: Final = 10_000
+#: A board with a clock of its own may run at a fraction of the host's speed, and its emulator needs
+#: seconds to come up: its tests have so many times the limit that is set for the others.
+SLOW_CLOCK: Final = 4
 _TAIL: Final = 4000
 
 MARKERS: Final = (
@@ -203,6 +206,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             ("repeat", repeat_command(item)),
         ]
         kind = KINDS[name]
+        if Capability.VIRTUAL_TIME in kind.capabilities and (limit_s := time_limit_s(item)):
+            item.add_marker(pytest.mark.timeout(SLOW_CLOCK * limit_s), append=False)
         for needed in _arguments(item, "needs", Capability):
             if Capability(needed) not in kind.capabilities:
                 why = (
@@ -222,6 +227,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.xfail(reason=f"{entry}: {lie.lie}", strict=True))
                 break
     items.sort(key=lambda item: item.get_closest_marker("soak") is None)
+
+
+def time_limit_s(item: pytest.Item) -> float:
+    """How long a test may take, by its marker or by the configuration; 0: as long as it likes."""
+    marker = item.get_closest_marker("timeout")
+    limit = marker.args[0] if marker is not None and marker.args else item.config.getini("timeout")
+    return float(limit or 0)
 
 
 @pytest.hookimpl(trylast=True)

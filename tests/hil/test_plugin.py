@@ -110,6 +110,28 @@ def test_pauses(engine): raise AssertionError
     assert not (inner.path / "hil-out").exists()
 
 
+def test_boards_with_a_clock_of_their_own_have_more_time(
+    inner: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renode = inner.makefile(".sh", renode="#!/bin/sh\necho Renode v1.16.1.0\n")
+    renode.chmod(0o755)
+    monkeypatch.setenv("RENODE", str(renode))
+    inner.makepyfile(
+        HEAD
+        + """
+def limit(request): return request.node.get_closest_marker("timeout")
+
+@pytest.mark.timeout(50)
+def test_marked(engine_name, request):
+    assert limit(request).args == ((200,) if engine_name == "renode" else (50,))
+
+def test_configured(engine_name, request):
+    assert (limit(request) is not None) == (engine_name == "renode")
+"""
+    )
+    run(inner, "--engine=renode", "-o", "timeout=60").assert_outcomes(passed=4)
+
+
 def test_a_known_lie_is_an_expected_failure_and_its_truth_is_told(
     inner: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
