@@ -10,6 +10,7 @@ import asyncio
 import http.client
 import re
 import threading
+import xml.parsers.expat
 import xmlrpc.client
 from collections.abc import Callable, Sequence
 from typing import Final, cast
@@ -112,7 +113,12 @@ class Renode:
             raise CommandError(
                 f"Renode refused {method}{arguments!r}: {fault.faultString}", fault.faultString
             ) from None
-        except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
+        except (
+            OSError,
+            http.client.HTTPException,
+            xml.parsers.expat.ExpatError,
+            xmlrpc.client.Error,
+        ) as error:
             raise RenodeError(f"Renode gave no answer to {method}{arguments!r}: {error}") from error
 
     def keyword(self, name: str, *arguments: Argument) -> Value:
