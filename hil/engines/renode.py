@@ -141,12 +141,13 @@ class RenodeBoard:
         if not self._on:
             raise self.console.error("is off: expected a board that runs")
         self.console.begins("reset pin")
+        await self._emulation.start()
         if self._emulation.watched:
             await self._do("sysbus.watch ExpectPin")
         else:
             await self._do(commands.reset_flag_hook(watchdog=False))
+        # Nothing after it: it may end in a power cut, which stops the time.
         await self._do(commands.RESET)
-        await self._emulation.start()
         return await self._comes_up(limit_s)
 
     async def kill(self) -> None:
