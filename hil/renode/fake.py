@@ -234,9 +234,10 @@ class Fake:
 
     def _do_halted(self, word: str) -> None:
         machine = self._machine()
-        was, machine.halted = machine.halted, word == "true"
-        if was and not machine.halted:
-            self._boot(machine)
+        if word == "false" and self.started:
+            # Renode does not refuse it, but in 1.16.1 the core may run before it has a program.
+            raise Refused("expected a paused emulation")
+        machine.halted = word == "true"
 
     def _do_start(self) -> str:
         if not self.started:
