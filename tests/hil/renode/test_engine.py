@@ -144,6 +144,16 @@ def test_what_renode_does_not_know_fails(image: Path, tmp_path: Path) -> None:
     on_boards(image, tmp_path, test)
 
 
+def test_a_renode_that_is_gone_ends_every_wait(image: Path, tmp_path: Path) -> None:
+    async def test(engine: RenodeEngine, board: RenodeBoard) -> None:
+        await board.start()
+        engine.emulation.renode.shut_down()
+        with pytest.raises(RenodeError, match=r"has ended by itself|gave no answer"):
+            await board.console.wait_for("what nobody says", 60)
+
+    on_boards(image, tmp_path, test)
+
+
 def test_no_renode_is_said_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RENODE", "")
     with pytest.raises(RenodeError, match="RENODE=/path/to/renode"):
