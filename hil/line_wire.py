@@ -39,29 +39,16 @@ def silence_s(baud: int) -> float:
     return (0.00175 if baud > 19200 else 38.5 / baud) + 0.0015
 
 
-class LineWire(SocketWire):
-    """See the module. ``silence_s`` is what the node needs between two frames."""
+class Answers:
+    """Passes on to ``hear`` what a node says, each answer when it is whole."""
 
-    def __init__(self, silence_s: float) -> None:
-        super().__init__()
-        self._silence_s = silence_s
+    def __init__(self, hear: Callable[[bytes], None]) -> None:
+        self._hear = hear
         self._said = bytearray()
-        self._hear: Callable[[bytes], None] | None = None
         self._hold: asyncio.TimerHandle | None = None
-        # Frames that wait for a silence, and when the line was last heard.
-        self._frames: deque[bytearray] = deque()
-        self._heard_at = 0.0
-        self._taken_at: float | None = None
-        self._look: asyncio.TimerHandle | None = None
 
-    # --- what the node says -------------------------------------------------------------------
-
-    def listen(self, on_data: Callable[[bytes], None]) -> None:
-        """Call ``on_data`` with every frame of the node, whole."""
-        self._hear = on_data
-        super().listen(self._gather)
-
-    def _gather(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> None:
+        """Bytes of the node, in the running event loop."""
         said = self._said
         said += data
         if self._hold is not None:
@@ -76,8 +63,33 @@ class LineWire(SocketWire):
         self._hold = None
         data = bytes(self._said)
         self._said.clear()
-        if data and self._hear is not None:
-            self._hear(data)
+        self._hear(data)
+
+    def forget(self) -> None:
+        """The node has lost its power: what it began to say does not end."""
+        if self._hold is not None:
+            self._hold.cancel()
+            self._hold = None
+        self._said.clear()
+
+
+class LineWire(SocketWire):
+    """See the module. ``silence_s`` is what the node needs between two frames."""
+
+    def __init__(self, silence_s: float) -> None:
+        super().__init__()
+        self._silence_s = silence_s
+        self._answers: Answers | None = None
+        # Frames that wait for a silence, and when the line was last heard.
+        self._frames: deque[bytearray] = deque()
+        self._heard_at = 0.0
+        self._taken_at: float | None = None
+        self._look: asyncio.TimerHandle | None = None
+
+    def listen(self, on_data: Callable[[bytes], None]) -> None:
+        """Call ``on_data`` with every frame of the node, whole."""
+        self._answers = Answers(on_data)
+        super().listen(self._answers.feed)
 
     # --- what the node hears ------------------------------------------------------------------
 
@@ -131,11 +143,11 @@ class LineWire(SocketWire):
 
     def disconnect(self) -> None:
         """Let go of the far end; what waits in either direction is forgotten."""
-        for timer in (self._hold, self._look):
-            if timer is not None:
-                timer.cancel()
-        self._hold = self._look = None
-        self._said.clear()
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+        if self._answers is not None:
+            self._answers.forget()
         self._frames.clear()
         self._taken_at = None
         super().disconnect()

@@ -23,7 +23,7 @@ from hil.files import write_private
 from hil.renode import commands
 from hil.renode.emulation import Emulation
 from hil.renode.process import RenodeError
-from hil.renode.pty_wire import PtyWire
+from hil.renode.pty_wire import PtyLine, PtyWire
 from hil.renode.rpc import CommandError, parse_number
 
 NAME: Final = "renode"
@@ -60,7 +60,9 @@ class RenodeBoard:
         self._flash = folder / "store.bin"
         if not self._flash.exists():
             write_private(self._flash, provisioned(spec))
-        self._wires = {port: PtyWire() for port in PORTS[spec.role]}
+        self._wires = {
+            port: PtyLine() if port == "line" else PtyWire() for port in PORTS[spec.role]
+        }
         self._console_wire = PtyWire(tx_limit=65536)
         self.console = Console(
             spec.name, folder / "console.log", wire=self._console_wire, clock=self.now_s

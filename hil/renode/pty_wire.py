@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from hil.line_wire import Answers
+
 _CHUNK: Final = 65536
 
 
@@ -128,3 +130,26 @@ class PtyWire:
     def close(self) -> None:
         """Disconnect; further calls do nothing."""
         self.disconnect()
+
+
+class PtyLine(PtyWire):
+    """The RS-485 port: an answer is heard when it is whole, which costs no time.
+
+    Renode hands it over byte by byte, whenever its thread has the CPU; on a line no pause of 3 ms
+    stands in it, and a fault of a whole answer hits it once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._answers: Answers | None = None
+
+    def listen(self, on_data: Callable[[bytes], None]) -> None:
+        """Call ``on_data`` with every answer of the node, whole."""
+        self._answers = Answers(on_data)
+        super().listen(self._answers.feed)
+
+    def disconnect(self) -> None:
+        """Let go of the far end; what waits in either direction is forgotten."""
+        if self._answers is not None:
+            self._answers.forget()
+        super().disconnect()
