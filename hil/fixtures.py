@@ -23,7 +23,7 @@ from hil.bench import FAST, ROLES, Bench
 from hil.bus import decode, pcapng
 from hil.bus.line import Rs485Line
 from hil.deadline import Clock, Deadline
-from hil.engines.base import Board, Capability, Engine, EngineError
+from hil.engines.base import Board, Capability, Engine, EngineError, KeepsLogs
 from hil.evidence import Evidence, digest, versions
 from hil.plugin import EVIDENCE, SESSION, Session, derived_seed, plain_id, seed_of
 from hil.polls import make_master as make_serial_master
@@ -110,9 +110,13 @@ def image(
 
 
 @pytest.fixture
-def engine(kind: Kind, image: Path | None, seed: int) -> Engine:
+def engine(kind: Kind, image: Path | None, seed: int, evidence: Evidence) -> Engine:
     """A fresh engine, not entered yet: a bench does that."""
-    return kind.make(image, seed)
+    made = kind.make(image, seed)
+    if isinstance(made, KeepsLogs):
+        for name, read in made.logs().items():
+            evidence.add(name, read)
+    return made
 
 
 @pytest.fixture

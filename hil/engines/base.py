@@ -8,11 +8,11 @@ where the engine has one (``Capability.VIRTUAL_TIME``), else the host's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
     from hil.console import Console
@@ -135,3 +135,11 @@ class Engine(Protocol):
 
     async def board(self, spec: NodeSpec, folder: Path) -> Board:
         """A board in ``folder`` (made if missing; its store survives restarts), switched off."""
+
+
+@runtime_checkable
+class KeepsLogs(Protocol):
+    """An engine whose emulator says things of its own."""
+
+    def logs(self) -> Mapping[str, Callable[[], str]]:
+        """What reads each log as it is now, by file name."""

@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
@@ -315,6 +316,14 @@ class RenodeEngine:
         if self._emulation is None:
             raise EngineError("engine renode: expected `async with` around its use")
         return self._emulation
+
+    def logs(self) -> Mapping[str, Callable[[], str]]:
+        """What Renode printed, and what it was told."""
+        names = {"renode.log": "renode.log", "renode-commands.log": "commands.log"}
+        return {name: partial(self._log, file) for name, file in names.items()}
+
+    def _log(self, file: str) -> str:
+        return (self.emulation.folder / file).read_text(encoding="utf-8", errors="replace")
 
     async def __aenter__(self) -> Self:
         if not self._image.is_file():

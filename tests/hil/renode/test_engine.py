@@ -60,6 +60,7 @@ def test_boot_wire_reset_and_power(image: Path, tmp_path: Path) -> None:
         assert line.write(b"lost") == 0
         assert line.overrun == 4
         assert (await board.start())["boot_epoch"] == 1
+        assert "mach create" in engine.logs()["renode-commands.log"]()
         line.write(bytes(range(256)))
         while len(got) < 256:
             heard.clear()
