@@ -155,14 +155,14 @@ class RenodeBoard:
 
     async def kill(self) -> None:
         """Cut the power now; does nothing if it is off."""
-        if not self._on:
-            return
-        await self._emulation.power_off(self.machine)
-        # The reset switches the receivers and the watchdog off; the core stands before and after.
-        await self._do(commands.HALT, commands.RESET)
-        if self._emulation.watched and await self._was_cut():
-            await self._do("sysbus.watch Restore")
-        self._on = False
+        async with self._emulation.making:
+            if not self._on:
+                return
+            # The reset in it switches the receivers and the watchdog off.
+            await self._emulation.power_off(self.machine)
+            if self._emulation.watched and await self._was_cut():
+                await self._do("sysbus.watch Restore")
+            self._on = False
         self.console.ends("lost its power")
 
     async def pause(self) -> None:

@@ -159,7 +159,7 @@ def reset_flag_hook(watchdog: bool) -> str:
     return f'sysbus SetHookAfterPeripheralRead sysbus.rcc "value = {said}"'
 
 
-#: The core stands still and stays so over a reset, as with the power off (read).
+#: The core stands still, as with the power off (read). A reset may let it go again.
 HALT: Final = "cpu IsHalted true"
 GO: Final = "cpu IsHalted false"
 RESET: Final = "machine Reset"

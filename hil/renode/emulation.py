@@ -168,12 +168,16 @@ class Emulation:
         await self.start()
 
     async def power_off(self, machine: str) -> None:
-        """Before its core is halted. Only a core that runs keeps virtual time at the host's pace;
-        with none it flies, and the next one to run would sleep until the host has caught up.
+        """Its core stands still. Only a core that runs keeps virtual time at the host's pace: with
+        none it would fly, and the next one to run would sleep until the host has caught up.
         """
+        ran = self._started
+        await self.pause()
+        # 1.16.1 keeps a halted core halted over a reset, a later version lets it go.
+        await self.commands([commands.RESET, commands.HALT], machine)
         self._powered.discard(machine)
-        if not self._powered:
-            await self.pause()
+        if ran and self._powered:
+            await self.start()
 
     async def run_for(self, seconds: float) -> None:
         """From paused: let ``seconds`` pass, in pieces. RenodeError if it is not paused."""

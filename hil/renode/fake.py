@@ -228,7 +228,8 @@ class Fake:
 
     def _do_reset(self) -> None:
         machine = self._machine()
-        machine.booted = machine.loaded = False
+        # As after 1.16.1, which keeps a halted core halted.
+        machine.booted = machine.loaded = machine.halted = False
         self._do_run_macro()
         self._boot(machine)
 
