@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -13,6 +14,7 @@ from hil.engines.base import EngineError, NodeSpec, Reset
 from hil.engines.renode import RenodeBoard, RenodeEngine
 from hil.renode import commands
 from hil.renode.process import RenodeError
+from hil.renode.pty_wire import PtyLine
 from hil.renode.rpc import CommandError, command_argument, parse_time
 
 SPEC = NodeSpec("air", "air", "7f" + "0" * 21 + "1", key="11" * 32)
@@ -143,6 +145,28 @@ def test_what_renode_does_not_know_fails(image: Path, tmp_path: Path) -> None:
             await engine.emulation.command("machine Explode")
 
     on_boards(image, tmp_path, test)
+
+
+def test_an_answer_in_pieces_is_heard_whole() -> None:
+    async def run() -> None:
+        near, far = os.openpty()
+        heard = asyncio.Queue[bytes]()
+        line = PtyLine()
+        line.listen(heard.put_nowait)
+        line.connect(Path(os.ttyname(far)))
+        try:
+            async with asyncio.timeout(10):
+                for answer in (b"\x01\x03\x02\x00\x05\x78\x47", b"\x01\x83\x02\xc0\xf1"):
+                    for byte in answer:
+                        os.write(near, bytes((byte,)))
+                        await asyncio.sleep(0)  # lets the line read what there is
+                    assert await heard.get() == answer
+        finally:
+            line.close()
+            os.close(near)
+            os.close(far)
+
+    asyncio.run(run())
 
 
 def test_a_renode_that_is_gone_ends_every_wait(image: Path, tmp_path: Path) -> None:
