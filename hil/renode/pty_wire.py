@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import termios
-import tty
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -17,6 +16,16 @@ from typing import Final
 from hil.line_wire import Answers
 
 _CHUNK: Final = 65536
+
+
+def _set_raw(fd: int) -> None:
+    # Every flag anew, not some of them: Renode makes its terminals after the one it was started
+    # on, and without one after whatever its memory held.
+    attributes = termios.tcgetattr(fd)
+    flags = [0, 0, termios.CS8 | termios.CREAD | termios.CLOCAL, 0]
+    speeds = [termios.B115200, termios.B115200]
+    attributes[6][termios.VMIN], attributes[6][termios.VTIME] = 1, 0
+    termios.tcsetattr(fd, termios.TCSANOW, [*flags, *speeds, attributes[6]])
 
 
 class PtyWire:
@@ -51,7 +60,7 @@ class PtyWire:
         self.path = os.path.realpath(link)
         fd = os.open(self.path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
         try:
-            tty.setraw(fd)
+            _set_raw(fd)
         except termios.error:
             os.close(fd)
             raise
