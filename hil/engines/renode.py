@@ -125,7 +125,7 @@ class RenodeBoard:
                 await self._do(commands.FORGET_RAM, commands.RESET, commands.GO)
             self._on = True
             await emulation.power_on(self.machine)
-        self._base_s = emulation.now_s(self.machine)
+        self._base_s = await emulation.time_s(self.machine)
         return await self._comes_up(limit_s)
 
     async def _comes_up(self, limit_s: float) -> Mapping[str, object]:

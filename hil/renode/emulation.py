@@ -199,9 +199,17 @@ class Emulation:
             raise self._process.error("has ended by itself")
         fresh = time.monotonic() - self._asked_at.get(machine, 0.0) < _CLOCK_S
         if not fresh and not self.renode.busy():
-            self._times[machine] = parse_time(self.renode.command(commands.TIME, machine))
-            self._asked_at[machine] = time.monotonic()
+            self._time_is(machine, self.renode.command(commands.TIME, machine))
         return self._times[machine]
+
+    async def time_s(self, machine: str) -> float:
+        """The same, asked for now."""
+        self._time_is(machine, await self.command(commands.TIME, machine))
+        return self._times[machine]
+
+    def _time_is(self, machine: str, said: str) -> None:
+        self._times[machine] = parse_time(said)
+        self._asked_at[machine] = time.monotonic()
 
     async def close(self) -> None:
         """End Renode; its directory goes with it."""
