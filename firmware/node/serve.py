@@ -83,9 +83,12 @@ class Server:
         heard = date
         while True:
             await board.sleep_ms(1)
-            length = self._line.readinto(self._chunk, _CHUNK)
+            # A pause of this program may fall between any two calls. The line was quiet up to a
+            # time before the look that found nothing, and bytes are no older than one after it.
             now = board.now_us()
+            length = self._line.readinto(self._chunk, _CHUNK)
             if length:
+                now = board.now_us()
                 self._beat()
                 if board.ticks_diff(now, date) > _BABBLE_US:
                     date = now

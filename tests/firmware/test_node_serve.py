@@ -116,6 +116,51 @@ def test_bytes_found_late_are_not_taken_for_the_last_ones() -> None:
     assert len(bench.line.outbox) == 1
 
 
+def test_a_pause_behind_a_look_is_no_silence() -> None:
+    bench = Bench()
+    look = bench.line.readinto
+    rest = [framed(READ)[5:]]
+
+    def pausing(buf: bytearray, nbytes: int) -> "int | None":
+        found = look(buf, nbytes)
+        if not found and rest:
+            bench.line.inbox.append(rest.pop())  # it comes while the task stands still
+            bench.board.jump(30)
+        return found
+
+    bench.line.readinto = pausing  # type: ignore[method-assign]  # the task is paused in there
+
+    async def scene() -> None:
+        bench.line.inbox.append(framed(READ)[:5])
+        await bench.board.run(12)
+
+    bench.run(scene)
+    assert len(bench.line.outbox) == 1
+
+
+def test_a_pause_before_a_look_makes_its_bytes_no_older() -> None:
+    bench = Bench()
+    look = bench.line.readinto
+    rest = [framed(READ)[5:7]]
+
+    def pausing(buf: bytearray, nbytes: int) -> "int | None":
+        if rest and not bench.line.inbox:  # at the first look, not where the task was woken
+            bench.board.jump(30)
+            bench.line.inbox.append(rest.pop())
+        return look(buf, nbytes)
+
+    bench.line.readinto = pausing  # type: ignore[method-assign]  # the task is paused in there
+
+    async def scene() -> None:
+        bench.line.inbox.append(framed(READ)[:5])
+        await bench.board.run(3)
+        bench.line.inbox.append(framed(READ)[7:])
+        await bench.board.run(12)
+
+    bench.run(scene)
+    assert len(bench.line.outbox) == 1
+
+
 def test_half_a_frame_is_forgotten() -> None:
     bench = Bench()
 
