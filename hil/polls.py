@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from pymodbus.client import ModbusSerialClient
+
 from gateway_agent.config import Bus
 from gateway_agent.counters import Counters
 from gateway_agent.field.frames import Request, read_request
@@ -116,6 +118,26 @@ async def poll_many(
         if each is not None:
             each(tally)
     return tally
+
+
+def errors_heard(port: str, baud: int, targets: Iterable[Target]) -> Counter[str]:
+    """How many frames each node has heard damaged since it came up, by its own counter (function
+    08, sub-function 0C). Nobody else may use the port meanwhile. OSError: a node does not tell.
+    """
+    heard: Counter[str] = Counter()
+    client = ModbusSerialClient(port, baudrate=baud, timeout=2, retries=3)
+    try:
+        if not client.connect():
+            raise OSError(f"{port}: cannot be opened")
+        for target in targets:
+            told = client.diag_read_bus_comm_error_count(device_id=target.unit)
+            count = getattr(told, "message", None)
+            if told.isError() or not isinstance(count, int):
+                raise OSError(f"{target.name}: expected its count of damaged frames, got {told}")
+            heard[target.name] = count
+    finally:
+        client.close()  # type: ignore[no-untyped-call]  # pymodbus
+    return heard
 
 
 def fresh_key() -> str:

@@ -35,9 +35,9 @@ class Verdicts:
     """What came of many polls, each with its cause.
 
     ``tally.polls`` is the sum of ``tally.accepted``, ``hit``, ``aftermath``, ``late`` and the
-    length of ``unexplained``. ``faults`` are the faults within the failed polls by kind,
-    ``survived`` those within accepted ones. ``baseless`` are accepted polls without a whole answer
-    of that node in the trace.
+    length of ``unexplained``, which ``unexplained_by`` counts by node. ``faults`` are the faults
+    within the failed polls by kind, ``survived`` those within accepted ones. ``baseless`` are
+    accepted polls without a whole answer of that node in the trace.
     """
 
     tally: Tally = field(default_factory=Tally)
@@ -46,6 +46,7 @@ class Verdicts:
     aftermath: int = 0
     late: int = 0
     unexplained: list[str] = field(default_factory=list)
+    unexplained_by: Counter[str] = field(default_factory=Counter)
     baseless: list[str] = field(default_factory=list)
     faults: Counter[FaultKind] = field(default_factory=Counter)
     survived: Counter[FaultKind] = field(default_factory=Counter)
@@ -105,6 +106,7 @@ async def watch(
             told.aftermath += 1
         else:
             told.unexplained.append(f"poll {number} of {target.name}: {_show(since)}")
+            told.unexplained_by[target.name] += 1
         hit_before = bool(kinds)
         told.seconds = time.monotonic() - begun
         if told.seconds > limit_s:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -11,12 +12,13 @@ from typing import Final
 import pytest
 
 from gateway_agent.field.master import Master
+from hil import fidelity
 from hil.bench import Bench
 from hil.bus.fault import Fault, FaultKind
 from hil.deadline import HostTooSlow
 from hil.fixtures import MakeBench, MakeDeadline
 from hil.plugin import Session
-from hil.polls import Tally, Target, poll, poll_many
+from hil.polls import Tally, Target, errors_heard, poll, poll_many
 from hil.witness import watch
 
 pytestmark = pytest.mark.asyncio
@@ -36,6 +38,8 @@ QUIET_MS: Final = 5
 BYTE_RATE: Final = 0.01
 #: More polls than this that fail because of the fault before, and a node goes deaf for a while.
 AFTERMATH_SHARE: Final = 0.02
+#: Seen: one in 10,000 on a busy host.
+TORN_SHARE: Final = 0.001
 BYTE_KINDS: Final = (
     FaultKind.BYTE_FLIP,
     FaultKind.BYTE_DROP,
@@ -68,6 +72,12 @@ async def fast_bench(make_bench: MakeBench) -> Bench:
     return await make_bench(settings={"baud_div_100": 1152, "warmup_limit_s": 2})
 
 
+def most_torn(bench: Bench, polls: int) -> int:
+    """How many requests may go unanswered because the engine's UART tore them."""
+    lies = fidelity.lie_of("qemu-uart-tears").engine == bench.engine.name
+    return max(1, round(polls * TORN_SHARE)) if lies else 0
+
+
 async def patience_ms(bench: Bench, master: Master, targets: list[Target]) -> int:
     """How long to wait for an answer: twice what 19 of 20 clean polls took at most."""
     took: list[float] = []
@@ -90,15 +100,25 @@ async def test_thousands_of_polls_of_three_nodes_on_a_clean_line(
     bench = await fast_bench(make_bench)
     master = make_master(bench, timeout_ms=PATIENT_MS)
     targets = await ready(bench, master, deadline)
+    master.close()
+    before = await asyncio.to_thread(errors_heard, bench.port, bench.baud, targets)
+    master = make_master(bench, timeout_ms=PATIENT_MS)
     told = await watch(bench.line, master, targets, polls, deadline, LIMIT_S)
-    request.node.user_properties.append(("bus: clean", told.describe()))
+    master.close()
+    heard = await asyncio.to_thread(errors_heard, bench.port, bench.baud, targets)
+    heard.subtract(before)
+    said = f"{told.describe()}; heard damaged {dict(heard)}"
+    request.node.user_properties.append(("bus: clean", said))
     if told.late:
         raise HostTooSlow(f"answers came after {PATIENT_MS} ms: {told.describe()}")
-    assert told.unexplained == []
-    assert told.tally.errors == {}
+    # A request that is not answered was torn on its way into the node, which counted the pieces.
+    assert len(told.unexplained) <= most_torn(bench, polls), told.unexplained
+    assert told.unexplained_by <= heard
+    assert most_torn(bench, polls) or not any(heard.values())
+    assert told.tally.failed() == len(told.unexplained)
     assert told.tally.wrong == []
     assert told.baseless == []
-    assert told.tally.proved == told.tally.accepted == polls
+    assert told.tally.proved == told.tally.accepted == polls - len(told.unexplained)
     assert master.counters.noise_bytes == 0
     assert master.counters.late_replies == 0
     assert master.counters.foreign_answers == 0
@@ -137,8 +157,9 @@ async def test_thousands_of_polls_at_one_percent_byte_faults(
     assert tally.proved == tally.accepted > polls // 10
     # ... each poll that failed has a fault between its request and its answer, or, seldom, in the
     # poll before ...
-    assert told.unexplained == []
-    assert tally.accepted + told.hit + told.aftermath + told.late == tally.polls == polls
+    assert len(told.unexplained) <= most_torn(bench, polls), told.unexplained
+    explained = told.hit + told.aftermath + told.late
+    assert tally.accepted + explained + len(told.unexplained) == tally.polls == polls
     assert told.aftermath <= polls * AFTERMATH_SHARE
     # ... and each fault is counted: in the plan, in the trace, and in the poll that it hit.
     seen = Counter[FaultKind]()
