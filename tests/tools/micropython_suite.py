@@ -132,7 +132,8 @@ def main() -> int:
     """Run the suite; 1 if a test failed or the list is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--board", default="stm32f405")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    # Twice the cores: half of the time an emulator waits for the next byte of its console.
+    parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1))
     parser.add_argument("--results", type=Path, help="keep outputs of failed tests here")
     parser.add_argument("folders", nargs="*", help="only these folders of tests/")
     arguments = parser.parse_args()
