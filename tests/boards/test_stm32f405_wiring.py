@@ -10,9 +10,11 @@ import re
 import tomllib
 from pathlib import Path
 
+from boards.provision import store_address
 from boards.recordstore import IMAGE_BYTES, SECTOR_BYTES, SECTORS
 from hil.engines import qemu, wiring
 from hil.renode import commands
+from hil.robot.TianfuNode import STORE_ADDRESS
 from protocols.wire.registers import MAPS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,8 +62,8 @@ def test_store_is_where_everybody_looks_for_it() -> None:
     assert (first, len(store["sectors"]), SECTOR_BYTES) == (store["base"], SECTORS, 0x20000)
     assert memory["flash"]["base"] == commands.FLASH_BASE
     assert (store["base"], store["size"]) == (wiring.STORE_ADDRESS, wiring.STORE_BYTES)
+    assert store["base"] == STORE_ADDRESS == store_address("stm32f405")
     suite = (ROOT / "hil/robot/node.resource").read_text("utf-8")
-    assert f"sysbus LoadBinary @${{flash}} 0x{store['base']:08X}" in suite
     assert f"sysbus.{wiring.CONSOLE} " in suite
     module = (FOLDER / "modflashstore.c").read_text("utf-8")
     assert f"#define FIRST_SECTOR {store['sectors'][0]}u" in module
