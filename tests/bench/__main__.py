@@ -161,7 +161,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="length of a load run (5)")
     parser.add_argument("--only", help="core, node, gateway, uplink, board or suite")
     parser.add_argument("--image", type=Path, help="the board's image (ELF); built if not given")
-    parser.add_argument("--write", action="store_true", help="renew docs/benchmarks.md")
+    parser.add_argument(
+        "--write", action="store_true", help="renew the figures measured in docs/benchmarks.md"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, for machines")
     arguments = parser.parse_args()
     figures = Figures()
@@ -175,8 +177,9 @@ def main() -> None:
     else:
         print_table(found, console)
     if arguments.write:
-        today = dt.datetime.now(dt.UTC).date()
-        _PAGE.write_text(markdown(found, today.isoformat()), encoding="utf-8")
+        today = dt.datetime.now(dt.UTC).date().isoformat()
+        page = _PAGE.read_text(encoding="utf-8") if _PAGE.exists() else ""
+        _PAGE.write_text(markdown(found, today, page), encoding="utf-8")
         console.print(f"wrote {_PAGE}")
 
 

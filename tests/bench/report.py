@@ -64,6 +64,7 @@ def cells(figure: Figure) -> list[str]:
 
 
 HEADINGS = ("figure", "unit", "median", "range", "runs", "aim", "", "note")
+_MACHINE = "Machine: "
 
 
 def machine() -> str:
@@ -94,14 +95,27 @@ def print_table(figures: Sequence[Figure], console: Console) -> None:
     console.print(table)
 
 
-def markdown(figures: Sequence[Figure], written: str) -> str:
-    """The page ``docs/benchmarks.md``."""
+def rows_of(page: str) -> dict[str, str]:
+    """The rows of a page that :func:`markdown` wrote on such a machine, by figure; else none."""
+    lines = page.splitlines()
+    if f"{_MACHINE}{machine()}." not in lines:
+        return {}
+    rows = [line for line in lines if line.startswith("| ")][1:]
+    return {row.split(" | ")[0].removeprefix("| "): row for row in rows}
+
+
+def markdown(figures: Sequence[Figure], today: str, page: str = "") -> str:
+    """The page ``docs/benchmarks.md``; rows of the old ``page`` that were not measured now stay."""
+    rows = rows_of(page)
+    for figure in figures:
+        name, *others = cells(figure)
+        rows[name] = "| " + " | ".join((name, *others, today)) + " |"
     lines = [
         "# Benchmarks",
         "",
         "<!-- written by `make bench`; do not edit by hand -->",
         "",
-        f"Machine: {machine()}. Measured on {written}.",
+        f"{_MACHINE}{machine()}.",
         "",
         "Medians; every run is a process of its own after a warm-up. The machine was shared, so",
         "compare ratios, not absolute times, with another machine's. Loopback only; no real serial",
@@ -124,8 +138,8 @@ def markdown(figures: Sequence[Figure], written: str) -> str:
         "",
         "## Figures",
         "",
-        "| " + " | ".join(HEADINGS) + " |",
-        "|" + "---|" * len(HEADINGS),
+        "| " + " | ".join((*HEADINGS, "measured on")) + " |",
+        "|" + "---|" * (len(HEADINGS) + 1),
+        *rows.values(),
     ]
-    lines += ["| " + " | ".join(cells(figure)) + " |" for figure in figures]
     return "\n".join(lines) + "\n"
