@@ -125,7 +125,7 @@ def errors_heard(port: str, baud: int, targets: Iterable[Target]) -> Counter[str
     08, sub-function 0C). Nobody else may use the port meanwhile. OSError: a node does not tell.
     """
     heard: Counter[str] = Counter()
-    client = ModbusSerialClient(port, baudrate=baud, timeout=2, retries=3)
+    client = ModbusSerialClient(port, baudrate=baud, timeout=5, retries=3)
     try:
         if not client.connect():
             raise OSError(f"{port}: cannot be opened")
