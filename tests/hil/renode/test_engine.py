@@ -124,7 +124,7 @@ def test_flash_is_what_was_written(image: Path, tmp_path: Path) -> None:
 
 
 def test_parts_and_power_cut_are_commanded(image: Path, tmp_path: Path) -> None:
-    async def test(_engine: RenodeEngine, board: RenodeBoard) -> None:
+    async def test(engine: RenodeEngine, board: RenodeBoard) -> None:
         await board.start()
         await board.set_adc("ph", 1234)
         await board.set_sht3x(Temperature=21.5, BadChecksum=True)
@@ -135,6 +135,8 @@ def test_parts_and_power_cut_are_commanded(image: Path, tmp_path: Path) -> None:
         await board.cut_at_flash(3)
         assert await board.flash_operations() == 0
         assert not await board.wait_for_cut(0.1)
+        # What did not come for this boot must not come for a later one.
+        assert "sysbus.watch CutAt 0" in engine.logs()["renode-commands.log"]()
 
     on_boards(image, tmp_path, test)
 
