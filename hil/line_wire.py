@@ -26,7 +26,7 @@ from typing import Final
 from hil.sockets import SocketWire
 from protocols.wire.adu import answer_length
 
-#: What a node began to say and does not end is passed on after this time.
+#: An emulator that has a CPU makes no longer pause in an answer.
 HOLD_S: Final = 0.1
 #: A pause on the line that is a silence: under t3.5 at any speed (1.75 ms), over a write's pieces.
 PAUSE_S: Final = 0.0015
@@ -40,10 +40,14 @@ def silence_s(baud: int) -> float:
 
 
 class Answers:
-    """Passes on to ``hear`` what a node says, each answer when it is whole."""
+    """Passes on to ``hear`` what a node says, each answer when it is whole.
 
-    def __init__(self, hear: Callable[[bytes], None]) -> None:
+    What it began to say and does not end is passed on after ``hold_s``.
+    """
+
+    def __init__(self, hear: Callable[[bytes], None], hold_s: float = HOLD_S) -> None:
         self._hear = hear
+        self._hold_s = hold_s
         self._said = bytearray()
         self._hold: asyncio.TimerHandle | None = None
 
@@ -57,7 +61,7 @@ class Answers:
         if len(said) >= (answer_length(said, len(said)) or _LONGEST_FRAME):
             self._pass_on()
         else:
-            self._hold = asyncio.get_running_loop().call_later(HOLD_S, self._pass_on)
+            self._hold = asyncio.get_running_loop().call_later(self._hold_s, self._pass_on)
 
     def _pass_on(self) -> None:
         self._hold = None

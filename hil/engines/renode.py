@@ -61,8 +61,9 @@ class RenodeBoard:
         self._flash = folder / "store.bin"
         if not self._flash.exists():
             write_private(self._flash, provisioned(spec))
+        self._line = PtyLine()
         self._wires = {
-            port: PtyLine() if port == "line" else PtyWire() for port in PORTS[spec.role]
+            port: self._line if port == "line" else PtyWire() for port in PORTS[spec.role]
         }
         self._console_wire = PtyWire(tx_limit=65536)
         self.console = Console(
@@ -163,6 +164,7 @@ class RenodeBoard:
             if self._emulation.watched and await self._was_cut():
                 await self._do("sysbus.watch Restore")
             self._on = False
+        self._line.forget()
         self.console.ends("lost its power")
 
     async def pause(self) -> None:

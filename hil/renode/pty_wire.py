@@ -16,6 +16,8 @@ from typing import Final
 from hil.line_wire import Answers
 
 _CHUNK: Final = 65536
+#: All of Renode may stand still in the middle of an answer: a host without a free CPU, .NET itself.
+_HOLD_S: Final = 1.0
 
 
 def _set_raw(fd: int) -> None:
@@ -154,11 +156,15 @@ class PtyLine(PtyWire):
 
     def listen(self, on_data: Callable[[bytes], None]) -> None:
         """Call ``on_data`` with every answer of the node, whole."""
-        self._answers = Answers(on_data)
+        self._answers = Answers(on_data, _HOLD_S)
         super().listen(self._answers.feed)
+
+    def forget(self) -> None:
+        """The node has lost its power: what it began to say does not end."""
+        if self._answers is not None:
+            self._answers.forget()
 
     def disconnect(self) -> None:
         """Let go of the far end; what waits in either direction is forgotten."""
-        if self._answers is not None:
-            self._answers.forget()
+        self.forget()
         super().disconnect()

@@ -59,8 +59,9 @@ async def ready(bench: Bench, master: Master, deadline: MakeDeadline) -> list[Ta
 
 
 async def test_three_nodes_share_a_line(
-    bench: Bench, master: Master, deadline: MakeDeadline
+    bench: Bench, make_master: MakeMaster, deadline: MakeDeadline
 ) -> None:
+    master = make_master(bench, timeout_ms=PATIENT_MS)
     targets = await ready(bench, master, deadline)
     tally = await poll_many(master, targets, 3)
     assert (tally.proved, tally.errors) == (3, {})
