@@ -96,6 +96,7 @@ class Renode:
         )
         self._lock = threading.Lock()
         self._said = said
+        self._unanswered = ""
 
     def busy(self) -> bool:
         """True while a request is under way."""
@@ -107,6 +108,9 @@ class Renode:
             return [str(name) for name in cast("list[object]", self._call("get_keyword_names"))]
 
     def _call(self, method: str, *arguments: object) -> object:
+        if self._unanswered:
+            # Each further request would wait as long: a Renode that hangs does not recover.
+            raise RenodeError(self._unanswered)
         try:
             return getattr(self._server, method)(*arguments)
         except xmlrpc.client.Fault as fault:
@@ -119,7 +123,8 @@ class Renode:
             xml.parsers.expat.ExpatError,
             xmlrpc.client.Error,
         ) as error:
-            raise RenodeError(f"Renode gave no answer to {method}{arguments!r}: {error}") from error
+            self._unanswered = f"Renode gave no answer to {method}{arguments!r}: {error}"
+            raise RenodeError(self._unanswered) from error
 
     def keyword(self, name: str, *arguments: Argument) -> Value:
         """Run a keyword; returns what it returned. CommandError, RenodeError."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -15,7 +16,7 @@ from hil.engines.renode import RenodeBoard, RenodeEngine
 from hil.renode import commands
 from hil.renode.process import RenodeError
 from hil.renode.pty_wire import PtyLine
-from hil.renode.rpc import CommandError, command_argument, parse_time
+from hil.renode.rpc import CommandError, Renode, command_argument, parse_time
 
 SPEC = NodeSpec("air", "air", "7f" + "0" * 21 + "1", key="11" * 32)
 
@@ -179,6 +180,16 @@ def test_a_renode_that_is_gone_ends_every_wait(image: Path, tmp_path: Path) -> N
             await board.console.wait_for("what nobody says", 60)
 
     on_boards(image, tmp_path, test)
+
+
+def test_a_renode_that_hangs_is_asked_nothing_more() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        renode = Renode(silent.getsockname()[1], limit_s=0.1)
+        with pytest.raises(RenodeError, match="timed out"):
+            renode.command("pause")
+    # Or it would be refused now.
+    with pytest.raises(RenodeError, match=r"'pause'.*timed out"):
+        renode.command("start")
 
 
 def test_no_renode_is_said_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
