@@ -75,8 +75,8 @@ async def fast_bench(make_bench: MakeBench) -> Bench:
 
 def most_torn(bench: Bench, polls: int) -> int:
     """How many requests may go unanswered because the engine's UART tore them."""
-    lies = fidelity.lie_of("qemu-uart-tears").engine == bench.engine.name
-    return max(1, round(polls * TORN_SHARE)) if lies else 0
+    tearing = {fidelity.lie_of(id).engine for id in ("qemu-uart-tears", "renode-uart-tears")}
+    return max(1, round(polls * TORN_SHARE)) if bench.engine.name in tearing else 0
 
 
 async def patience_ms(bench: Bench, master: Master, targets: list[Target]) -> int:
