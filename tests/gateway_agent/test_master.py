@@ -38,7 +38,7 @@ from .slave import (
     until,
 )
 
-TIMEOUT_MS = 80
+TIMEOUT_MS = 200  # a slave of this process answers within it on a busy host, too
 QUIET_MS = 20
 TEN = read_request(1, Read(INPUT, 0, 10))
 VALUES = tuple(range(100, 110))
@@ -136,7 +136,7 @@ def test_the_answer_is_found(tmp_path: Path, replies: list[Reply]) -> None:
 @pytest.mark.parametrize(
     ("reply", "cause", "text", "foreign"),
     [
-        (b"", "bus_timeout", "no answer within 80 ms", 0),
+        (b"", "bus_timeout", f"no answer within {TIMEOUT_MS} ms", 0),
         (GOOD[:-1] + bytes((GOOD[-1] ^ 0x40,)), "crc", "damaged or cut short", 0),
         (GOOD[:9], "crc", "damaged or cut short", 0),
         (b"\x00\xfe\xff\x13", "crc", "4 bytes that are no frame", 0),
@@ -198,7 +198,7 @@ def test_a_late_answer_is_never_taken_for_the_next(tmp_path: Path) -> None:
         return late.get(number, obedient(request))
 
     async def run(master: Master, slave: PtySlave) -> None:
-        with pytest.raises(BusError, match="no answer within 80 ms"):
+        with pytest.raises(BusError, match=f"no answer within {TIMEOUT_MS} ms"):
             await master.read(TEN)
         assert await master.read(TEN) == DATA
         assert await master.read(TEN) == DATA
