@@ -19,7 +19,7 @@ from hil.deadline import HostTooSlow
 from hil.fixtures import MakeBench, MakeDeadline
 from hil.plugin import Session
 from hil.polls import Tally, Target, errors_heard, poll, poll_many
-from hil.witness import watch
+from hil.witness import Verdicts, watch
 
 pytestmark = pytest.mark.asyncio
 MakeMaster = Callable[..., Master]
@@ -81,6 +81,14 @@ def most_torn(bench: Bench, polls: int) -> int:
     return max(1, round(polls * TORN_SHARE)) if bench.engine.name in tearing else 0
 
 
+def refuse_torn(bench: Bench, told: Verdicts, polls: int) -> None:
+    """HostTooSlow where the engine's UART may have torn the requests that nobody answered: a run
+    that passes has lost none.
+    """
+    if 0 < len(told.unexplained) <= most_torn(bench, polls):
+        raise HostTooSlow(f"the emulator's UART tore a request: {told.describe()}")
+
+
 async def patience_ms(bench: Bench, master: Master, targets: list[Target]) -> int:
     """How long to wait for an answer: twice what 19 of 20 clean polls took at most."""
     took: list[float] = []
@@ -114,14 +122,15 @@ async def test_thousands_of_polls_of_three_nodes_on_a_clean_line(
     request.node.user_properties.append(("bus: clean", said))
     if told.late:
         raise HostTooSlow(f"answers came after {PATIENT_MS} ms: {told.describe()}")
-    # A request that is not answered was torn on its way into the node, which counted the pieces.
-    assert len(told.unexplained) <= most_torn(bench, polls), told.unexplained
-    assert told.unexplained_by <= heard
+    # Only what the nodes themselves have heard in pieces may be the engine's doing.
+    if told.unexplained_by <= heard:
+        refuse_torn(bench, told, polls)
+    assert told.unexplained == []
+    assert told.tally.errors == {}
     assert most_torn(bench, polls) or not any(heard.values())
-    assert told.tally.failed() == len(told.unexplained)
     assert told.tally.wrong == []
     assert told.baseless == []
-    assert told.tally.proved == told.tally.accepted == polls - len(told.unexplained)
+    assert told.tally.proved == told.tally.accepted == polls
     assert master.counters.noise_bytes == 0
     assert master.counters.late_replies == 0
     assert master.counters.foreign_answers == 0
@@ -163,9 +172,9 @@ async def test_thousands_of_polls_at_one_percent_byte_faults(
     assert tally.proved == tally.accepted > polls // 10
     # ... each poll that failed has a fault between its request and its answer, or, seldom, in the
     # poll before ...
-    assert len(told.unexplained) <= most_torn(bench, polls), told.unexplained
-    explained = told.hit + told.aftermath + told.late
-    assert tally.accepted + explained + len(told.unexplained) == tally.polls == polls
+    refuse_torn(bench, told, polls)
+    assert told.unexplained == []
+    assert tally.accepted + told.hit + told.aftermath + told.late == tally.polls == polls
     assert told.aftermath <= max(FEW, polls * AFTERMATH_SHARE)
     # ... and each fault is counted: in the plan, in the trace, and in the poll that it hit.
     seen = Counter[FaultKind]()
