@@ -13,14 +13,14 @@ from typing import Final, Self
 from hil.bus import Rs485Line
 from hil.engines.base import Board, Engine, NodeSpec, Reset
 from hil.engines.unix import UnixEngine
-from hil.pty import Pty
 from hil.sim.a02yyuw import A02yyuw
 from hil.sim.bridge import Bridge
 from hil.sim.mhz19b import Mhz19b
 from hil.sim.part import Part, Source
 from hil.sim.pms5003 import Pms5003
 from hil.sim.vc0706 import Vc0706
-from hil.wire import Wire
+from hil.wires.pty import Pty
+from hil.wires.wire import Wire
 
 #: Endpoint of the master on the line.
 GATEWAY: Final = "gateway"

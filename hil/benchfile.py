@@ -12,7 +12,7 @@ from typing import Final
 
 from hil.bench import FAST, GATEWAY, ROLES, Place, one_of_each
 from hil.bus.fault import Fault, Plan
-from hil.registry import KINDS
+from hil.engines.registry import KINDS
 from hil.sim.part import PartFault
 from protocols.wire.registers import SETTINGS
 

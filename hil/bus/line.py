@@ -29,8 +29,8 @@ from hil.bus.medium import Medium
 from hil.bus.timer import FineTimer
 from hil.bus.trace import Trace
 from hil.bus.uart import BITS_PER_BYTE
-from hil.pty import Pty
-from hil.wire import Wire
+from hil.wires.pty import Pty
+from hil.wires.wire import Wire
 
 #: How finely the bytes of a burst are spread in time: more often would cost CPU for nothing.
 GRAIN_S = 0.001

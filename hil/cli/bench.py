@@ -14,7 +14,7 @@ import typer
 if TYPE_CHECKING:
     from hil.bench import Bench
     from hil.benchfile import BenchFile
-    from hil.registry import Kind
+    from hil.engines.registry import Kind
 
 
 def bench(
@@ -38,8 +38,8 @@ def bench(
 
     from hil.benchfile import EXAMPLE, BenchFileError, read_bench
     from hil.engines.base import EngineError
-    from hil.images import ImageError, image_of
-    from hil.registry import KINDS, available
+    from hil.engines.images import ImageError, image_of
+    from hil.engines.registry import KINDS, available
 
     if example:
         typer.echo(EXAMPLE, nl=False)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hil.engines.base import Capability
-from hil.registry import KINDS, Kind, available
+from hil.engines.registry import KINDS, Kind, available
 
 #: What a capability means for somebody who writes a test.
 MEANING: Final = {

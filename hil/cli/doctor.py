@@ -15,8 +15,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from hil.registry import KINDS, Kind, available
-from hil.tools import BUILD_TOOLS, TOOLS, Tool
+from hil.engines.registry import KINDS, Kind, available
+from hil.site.tools import BUILD_TOOLS, TOOLS, Tool
 
 Say = Callable[[str], None]
 
@@ -138,7 +138,7 @@ def _image(board: str, say: Say) -> tuple[list[Check], Path | None]:
     checks = [tool_check(tool) for tool in BUILD_TOOLS]
     if any(check.problem for check in checks):
         return checks, None
-    from hil.images import ImageError, image_of
+    from hil.engines.images import ImageError, image_of
 
     try:
         image = image_of(board, say)

@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from hil.report.results import Result, Results, read_results
+from hil.testing.report.results import Result, Results, read_results
 
 _LOOK_S: Final = 0.1
 _STOP_S: Final = 20.0
@@ -112,7 +112,7 @@ def run(
         results = read_results(lines)
         last = _said(log)
         if html is not None:
-            from hil.report.html import write_report
+            from hil.testing.report.html import write_report
 
             write_report(html, results, last, time.monotonic() - begun)
             _drop_passed(results)

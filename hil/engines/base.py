@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
-    from hil.console import Console
-    from hil.wire import Wire
+    from hil.engines.console import Console
+    from hil.wires.wire import Wire
 
 
 class EngineError(Exception):

@@ -2,7 +2,7 @@
 
 QEMU gets its sockets as open descriptors, one end of a pair each: no path, no port, nothing to
 wait for, and nobody else can connect. What its model of the STM32F405 lies about is written down
-in ``hil/fidelity.toml``.
+in ``hil/engines/fidelity.toml``.
 """
 
 from __future__ import annotations

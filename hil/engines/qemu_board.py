@@ -10,15 +10,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from hil.console import Console, Object
-from hil.deadline import Deadline
 from hil.engines.base import EngineError, NodeSpec, Reset
+from hil.engines.console import Console, Object
 from hil.engines.qmp import Event, Qmp
 from hil.engines.records import provisioned
 from hil.engines.wiring import CONSOLE, PORTS, SPARE, STORE_ADDRESS, STORE_BYTES
 from hil.files import write_private
-from hil.line_wire import LineWire, silence_s
-from hil.sockets import SocketWire
+from hil.testing.deadline import Deadline
+from hil.wires.line_wire import LineWire, silence_s
+from hil.wires.sockets import SocketWire
 
 if TYPE_CHECKING:
     from hil.engines.qemu import QemuEngine

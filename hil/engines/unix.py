@@ -18,10 +18,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NoReturn, Self
 
-from hil.console import Console
 from hil.engines.base import Capability, EngineError, NodeSpec, Reset, Unsupported
+from hil.engines.console import Console
 from hil.files import write_private
-from hil.pty import Pty
+from hil.wires.pty import Pty
 
 NAME: Final = "unix"
 #: Of the node's heap. The code is compiled on the heap here and a word is 64 bit: this stands for

@@ -9,8 +9,8 @@ import pytest
 from gateway_agent.field.master import Master
 from hil.bench import Bench
 from hil.engines.base import Capability, Reset
-from hil.fixtures import MakeBench, MakeDeadline
-from hil.polls import Tally, Target, poll
+from hil.site.polls import Tally, Target, poll
+from hil.testing.fixtures import MakeBench, MakeDeadline
 from protocols.wire.registers import NO_SAMPLE, OK, WARMUP, map_of_role
 
 pytestmark = pytest.mark.asyncio

@@ -12,14 +12,14 @@ from typing import Final
 import pytest
 
 from gateway_agent.field.master import Master
-from hil import fidelity
 from hil.bench import Bench
 from hil.bus.fault import Fault, FaultKind
-from hil.deadline import HostTooSlow
-from hil.fixtures import MakeBench, MakeDeadline
-from hil.plugin import Session
-from hil.polls import Tally, Target, errors_heard, poll, poll_many
-from hil.witness import Verdicts, watch
+from hil.engines import fidelity
+from hil.site.poll_verdicts import Verdicts, watch
+from hil.site.polls import Tally, Target, errors_heard, poll, poll_many
+from hil.testing.deadline import HostTooSlow
+from hil.testing.fixtures import MakeBench, MakeDeadline
+from hil.testing.plugin import Session
 
 pytestmark = pytest.mark.asyncio
 MakeMaster = Callable[..., Master]

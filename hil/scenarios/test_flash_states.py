@@ -1,7 +1,7 @@
 """Whenever the power goes while a node writes its flash: the old configuration or the new one.
 
 On QEMU, whose flash is ROM to the guest, the image boots from every state that the node's own code
-can leave in a flash that behaves as the chip's manual says (``hil/flash_states.py`` tells which,
+can leave in a flash that behaves as the chip's manual says (``hil/flash/states.py`` tells which,
 torn words and torn erases among them). On an engine whose flash the guest can write the power is
 cut live, at each operation of the node on its flash.
 """
@@ -22,9 +22,9 @@ import pytest
 
 from boards.recordstore import survey
 from hil.engines.base import Board, Capability, Engine, EngineError, NodeSpec, Reset
-from hil.flash_boot import Booter
-from hil.flash_model import NoCompilerError, build
-from hil.flash_states import (
+from hil.flash.boot import Booter
+from hil.flash.model import NoCompilerError, build
+from hil.flash.states import (
     Outcome,
     Scenario,
     State,

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from hil.plugin import Session
-from hil.stack import FullStack
+from hil.site.stack import FullStack
+from hil.testing.plugin import Session
 
 pytestmark = pytest.mark.asyncio
 

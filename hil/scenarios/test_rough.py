@@ -12,8 +12,8 @@ from pymodbus.client import ModbusSerialClient
 from gateway_agent.field.master import Master
 from hil.bench import FAST, Bench
 from hil.engines.base import Board, Capability
-from hil.fixtures import MakeBench, MakeDeadline
-from hil.polls import Tally, Target, poll, poll_many
+from hil.site.polls import Tally, Target, poll, poll_many
+from hil.testing.fixtures import MakeBench, MakeDeadline
 from protocols.wire.registers import COMMAND_ADDRESS, COMMAND_MEMORY
 
 pytestmark = pytest.mark.asyncio

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from hil.sim.part import Part, PartFault, Source, clamp
-from hil.wire import Wire
+from hil.wires.wire import Wire
 
 # Nearer than this the part cannot see; it then sends what it has, and that is no distance.
 _BLIND_MM = 30

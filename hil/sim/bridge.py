@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable
 
 from hil.sim.part import Part, PartFault, Source, clamp
-from hil.wire import Wire
+from hil.wires.wire import Wire
 
 _DONE, _ABSENT, _BAD = 0, 1, 2
 

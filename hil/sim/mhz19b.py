@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hil.sim.part import Part, PartFault, Source, clamp
-from hil.wire import Wire
+from hil.wires.wire import Wire
 
 _FRAME = 9
 _READ = 0x86

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from hil.pty import Pty
-from hil.wire import Wire
+from hil.wires.pty import Pty
+from hil.wires.wire import Wire
 
 
 class PartFault(StrEnum):

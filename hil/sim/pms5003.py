@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 
 from hil.sim.part import Part, PartFault, Source, clamp
-from hil.wire import Wire
+from hil.wires.wire import Wire
 
 _PASSIVE_ACTIVE = 0xE1
 _READ = 0xE2

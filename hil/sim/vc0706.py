@@ -11,7 +11,7 @@ from enum import IntEnum, StrEnum
 from pathlib import Path
 
 from hil.sim.part import Part, PartFault, Source
-from hil.wire import Wire
+from hil.wires.wire import Wire
 
 _COMMAND = 0x56
 _ANSWER = 0x76

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Final
 
 from boards.elf import read_symbols
-from hil.deadline import Deadline
 from hil.engines.base import EngineError, NodeSpec
+from hil.engines.images import ImageError, image_of
 from hil.engines.qemu import QemuEngine, find_qemu
 from hil.engines.qemu_board import QemuBoard
-from hil.images import ImageError, image_of
-from hil.wire import Wire
+from hil.testing.deadline import Deadline
+from hil.wires.wire import Wire
 from protocols.wire.crc import crc16
 from protocols.wire.registers import (
     COMMAND_ADDRESS,
@@ -122,7 +122,7 @@ class _Line:
 
     async def poll(self, request: bytes, length: int) -> float:
         """Seconds until the answer. QEMU's UART may tear a request in thousands (see
-        ``hil/fidelity.toml``): it is asked again, counted, and the wait for it left out.
+        ``hil/engines/fidelity.toml``): it is asked again, counted, and the wait for it left out.
         """
         for _ in range(_TRIES):
             start = time.monotonic()

@@ -4,7 +4,7 @@ from ctypes import CDLL
 
 import pytest
 
-from hil.flash_model import NoCompilerError, build
+from hil.flash.model import NoCompilerError, build
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ import pytest
 
 from boards.recordstore import SECTOR_BYTES, compose
 from firmware.node import epoch
-from hil.flash_model import Flash, Operation, Program, RecordStore
-from hil.flash_states import NAMES, Scenario, node_scenarios, record, states, torn_words
+from hil.flash.model import Flash, Operation, Program, RecordStore
+from hil.flash.states import NAMES, Scenario, node_scenarios, record, states, torn_words
 
 if TYPE_CHECKING:
     from firmware.node.ports import Files

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from boards import recordstore
 from boards.recordstore import RecordError, compose, contents, survey
-from hil.flash_model import Erase, Flash, Program, RecordStore
+from hil.flash.model import Erase, Flash, Program, RecordStore
 
 SMALL = 4096
 NAMES = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=15)

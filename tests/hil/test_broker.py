@@ -11,8 +11,8 @@ import aiomqtt
 import mqtt5
 import pytest
 
-from hil.broker import EmbeddedBroker
-from hil.mqtt_door import MAX_PACKET
+from hil.site.broker import EmbeddedBroker
+from hil.site.mqtt_door import MAX_PACKET
 
 LIMIT_S = 30
 
@@ -156,7 +156,7 @@ def test_what_is_not_mqtt_5_is_counted_and_the_broker_serves_on(
     data: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # It is refused at once, not when its CONNECT is overdue.
-    monkeypatch.setattr("hil.broker._CONNECT_TIMEOUT_S", 2 * LIMIT_S)
+    monkeypatch.setattr("hil.site.broker._CONNECT_TIMEOUT_S", 2 * LIMIT_S)
 
     async def run() -> None:
         async with deadline(), EmbeddedBroker() as broker:

@@ -16,7 +16,6 @@ import pytest
 
 import hil
 from hil.bench import Bench
-from hil.console import ReplError
 from hil.engines.base import (
     Board,
     Capability,
@@ -26,6 +25,7 @@ from hil.engines.base import (
     Reset,
     Unsupported,
 )
+from hil.engines.console import ReplError
 from hil.engines.qemu import QemuEngine, find_qemu
 from hil.engines.qemu_board import QemuBoard
 from hil.engines.records import provisioned

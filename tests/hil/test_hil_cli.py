@@ -13,10 +13,10 @@ from hil.bus.fault import FaultKind
 from hil.cli import app
 from hil.cli import doctor as doctor_module
 from hil.cli.doctor import diagnose, tool_check
-from hil.registry import KINDS, Kind, Probe
-from hil.report.html import page
-from hil.report.results import Result, Results, read_results
-from hil.tools import Tool
+from hil.engines.registry import KINDS, Kind, Probe
+from hil.site.tools import Tool
+from hil.testing.report.html import page
+from hil.testing.report.results import Result, Results, read_results
 
 RUNNER = CliRunner()
 

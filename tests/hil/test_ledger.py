@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from hil.demo import _judge
-from hil.demo_site import CollectorProcess, Site, SiteError
-from hil.demo_table import Row, Value, View, draw, progress
-from hil.ledger import Account, read_database, read_ledger
+from hil.demo.run import _judge
+from hil.demo.screen import Row, Value, View, draw, progress
+from hil.demo.site import CollectorProcess, Site, SiteError
+from hil.site.ledger import Account, read_database, read_ledger
 from protocols.uplink.record import Gap, Stamp, event_record, gap_record, sample_record
 from protocols.wire.hmac import HmacSha256
 from protocols.wire.registers import EVENT_WORDS, WATER

@@ -14,7 +14,7 @@ import pytest
 
 from hil.bus import Fault, FaultKind, Rs485Line
 from hil.bus.timer import FineTimer
-from hil.pty import Pty
+from hil.wires.pty import Pty
 
 LIMIT_S = 20
 REQUEST = bytes.fromhex("010300000001840a")

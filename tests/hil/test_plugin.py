@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from hil import fidelity
-from hil.evidence import Evidence, folder_name
-from hil.fidelity import FidelityError, Lie
-from hil.first_failure import BringUpFailed, FirstFailure
-from hil.plugin import derived_seed
-from hil.registry import Probe
-from hil.tools import Tool
+from hil.engines import fidelity
+from hil.engines.fidelity import FidelityError, Lie
+from hil.engines.registry import Probe
+from hil.site.tools import Tool
+from hil.testing.evidence import Evidence, folder_name
+from hil.testing.first_failure import BringUpFailed, FirstFailure
+from hil.testing.plugin import derived_seed
 
 pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.timeout(180)
@@ -22,7 +22,7 @@ HEAD = """
 import pytest
 from hil.engines.base import Capability
 from hil.bus.fault import Fault, FaultKind
-from hil.polls import Tally, Target, poll_many
+from hil.site.polls import Tally, Target, poll_many
 """
 
 
@@ -194,7 +194,7 @@ def test_repetitions_count_their_seeds_up(inner: pytest.Pytester) -> None:
 def test_what_ci_must_have(
     name: str, fails: bool, inner: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hil import plugin
+    from hil.testing import plugin
 
     def probe(kind: object) -> Probe:
         found = getattr(kind, "name", "") != name
@@ -212,7 +212,7 @@ def test_what_ci_must_have(
 def test_an_engine_that_is_asked_for_and_not_there_is_an_error(
     inner: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hil import plugin
+    from hil.testing import plugin
 
     monkeypatch.setattr(plugin, "available", lambda _: Probe(None, problem="gone", remedy="get it"))
     inner.makepyfile("def test_it(engine): pass\n")
@@ -241,7 +241,7 @@ async def test_it(number, node_bench):
 
 def test_a_slow_host_is_a_skip(inner: pytest.Pytester) -> None:
     inner.makepyfile(
-        "from hil.deadline import HostTooSlow\n"
+        "from hil.testing.deadline import HostTooSlow\n"
         "def test_it(engine): raise HostTooSlow('10 s for 1')\n"
     )
     result = run(inner)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hil.bus import Fault, FaultKind
-from hil.demo import Demo, Result
-from hil.demo_table import View
+from hil.demo.run import Demo, Result
+from hil.demo.screen import View
 
 LIMIT_S = 100
 # A busy machine is not a failure; what hangs ends by LIMIT_S, with a better message.

@@ -24,8 +24,8 @@ from gateway_agent.store.mark import Mark
 from hil.bench import GATEWAY, Bench
 from hil.bus import Fault, FaultKind
 from hil.files import write_private
-from hil.ledger import Account, read_ledger
 from hil.sim.part import Steady
+from hil.site.ledger import Account, read_ledger
 from protocols.uplink.record import CAUSES, Record
 
 LIMIT_S = 100

@@ -15,8 +15,8 @@ from hil.engines.base import EngineError, NodeSpec, Reset
 from hil.engines.renode import RenodeBoard, RenodeEngine
 from hil.renode import commands
 from hil.renode.process import RenodeError
-from hil.renode.pty_wire import PtyLine
 from hil.renode.rpc import CommandError, Renode, command_argument, parse_time
+from hil.wires.pty_wire import PtyLine
 
 SPEC = NodeSpec("air", "air", "7f" + "0" * 21 + "1", key="11" * 32)
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from boards.recordstore import SECTOR_HEADER, WORD, compose, record_bytes
 from boards.stm32f405.record import parse
 from firmware.node import config, epoch
-from hil.flash_model import Flash, Operation, Program, RecordStore
+from hil.flash.model import Flash, Operation, Program, RecordStore
 
 if TYPE_CHECKING:
     from firmware.node.ports import Files

@@ -26,7 +26,7 @@ from amqtt.adapters import StreamReaderAdapter, WriterAdapter
 from amqtt.broker import Broker
 from amqtt.contexts import BrokerConfig, ListenerConfig, ListenerType
 
-from hil.mqtt_door import (
+from hil.site.mqtt_door import (
     MAX_PACKET,
     DoorError,
     downgrade,

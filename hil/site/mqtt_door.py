@@ -1,6 +1,7 @@
 """MQTT 5 packets as MQTT 3.1.1 packets that say the same, and back. No I/O, no state.
 
-What 3.1.1 has no place for is dropped; hil/broker.py lists it. Packet identifiers stay the same.
+What 3.1.1 has no place for is dropped; hil/site/broker.py lists it. Packet identifiers stay the
+same.
 """
 
 from __future__ import annotations

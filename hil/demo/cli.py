@@ -16,8 +16,8 @@ import typer
 if TYPE_CHECKING:
     from rich.live import Live
 
-    from hil.demo import Result
-    from hil.demo_table import View
+    from hil.demo.run import Result
+    from hil.demo.screen import View
 
 _PROGRESS_S = 5.0
 
@@ -46,8 +46,8 @@ def demo(
     Ctrl-C ends it early and in order. Exit status 0 only if every recorded reading was delivered
     and verified and no gap is unexplained.
     """
-    from hil.demo import Demo
-    from hil.demo_site import SiteError
+    from hil.demo.run import Demo
+    from hil.demo.site import SiteError
     from hil.engines.base import EngineError
 
     with ExitStack() as stack:
@@ -95,7 +95,7 @@ class Screen:
 
     def show(self, view: View) -> None:
         """Take the picture of this moment."""
-        from hil.demo_table import draw, progress
+        from hil.demo.screen import draw, progress
 
         if self._live is not None:
             self._live.update(draw(view), refresh=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TextIO
 
-from hil.pty import Pty
+from hil.wires.pty import Pty
 
 #: A console that babbles must not fill the disk.
 MAX_LOG_BYTES: Final = 16 * 1024 * 1024

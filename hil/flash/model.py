@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from boards.recordstore import SECTOR_BYTES, SECTORS, WORD
 
-SOURCE = Path(__file__).resolve().parent.parent / "boards" / "stm32f405" / "record_store.c"
+SOURCE = Path(__file__).resolve().parents[2] / "boards" / "stm32f405" / "record_store.c"
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-fPIC", "-shared")
 

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
-from hil.console_tap import Log, Tap
-from hil.deadline import Clock, Deadline
 from hil.engines.base import EngineError
-from hil.wire import Wire
+from hil.testing.deadline import Clock, Deadline
+from hil.wires.console_tap import Log, Tap
+from hil.wires.wire import Wire
 
 #: Kept per board; a console that babbles must not fill memory ...
 MAX_LINES: Final = 1000

@@ -22,16 +22,16 @@ from gateway_agent.field.master import Master
 from hil.bench import FAST, ROLES, Bench
 from hil.bus import decode, pcapng
 from hil.bus.line import Rs485Line
-from hil.deadline import Clock, Deadline
 from hil.engines.base import Board, Capability, Engine, EngineError, KeepsLogs
-from hil.evidence import Evidence, digest, versions
-from hil.plugin import EVIDENCE, SESSION, Session, derived_seed, plain_id, seed_of
-from hil.polls import make_master as make_serial_master
-from hil.processes import Mosquitto
-from hil.registry import KINDS, Kind
+from hil.engines.registry import KINDS, Kind
 from hil.sim.part import Source, Steady
-from hil.stack import FullStack
-from hil.tools import TOOLS
+from hil.site.polls import make_master as make_serial_master
+from hil.site.processes import Mosquitto
+from hil.site.stack import FullStack
+from hil.site.tools import TOOLS
+from hil.testing.deadline import Clock, Deadline
+from hil.testing.evidence import Evidence, digest, versions
+from hil.testing.plugin import EVIDENCE, SESSION, Session, derived_seed, plain_id, seed_of
 
 _TRACE_FRAMES: Final = 2000
 
@@ -318,7 +318,7 @@ def mbpoll() -> Path:
 
 
 def needed_tool(name: str) -> Path:
-    """A program of hil.tools. Without it a test is skipped; under CI=true it fails."""
+    """A program of hil.site.tools. Without it a test is skipped; under CI=true it fails."""
     tool = TOOLS[name]
     found = tool.find()
     if found is not None:

@@ -1,4 +1,4 @@
-"""``python -m hil.shifted_gateway OFFSET_FILE run --config ...``: a gateway whose clock can be set.
+"""A gateway whose clock can be set: ``python -m hil.site.shifted_gateway OFFSET_FILE run ...``.
 
 The real command in a real process; only wall time is moved, by the whole milliseconds that stand
 in the file (looked at whenever wall time is asked for). Setting the machine's own clock would need

@@ -1,4 +1,4 @@
-"""Known lies of the engines' models: the table ``hil/fidelity.toml``, which explains its fields.
+"""Where the engines' models differ from silicon: the table ``hil/engines/fidelity.toml``.
 
 A test marked ``@pytest.mark.fidelity("qemu-uart-receive")`` is expected to fail on the engine of
 that entry, strictly: when the model has learnt it, the test says so. An entry with a ``capability``

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hil.processes import find_mosquitto
+from hil.site.processes import find_mosquitto
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from html import escape
 from pathlib import Path
 from typing import Final
 
-from hil.evidence import git_commit
-from hil.report.results import Result, Results
+from hil.testing.evidence import git_commit
+from hil.testing.report.results import Result, Results
 
 _TAIL_LINES: Final = 30
 _LARGEST_PICTURE: Final = 400_000

@@ -26,13 +26,13 @@ from gateway_agent.collector.intake import read_figures
 from gateway_agent.config import load
 from gateway_agent.counters import Counters
 from hil.bench import FAST, Bench
-from hil.broker import EmbeddedBroker
 from hil.bus import Fault, FaultKind
-from hil.demo_site import CollectorProcess, Site
-from hil.demo_table import Row, Value, View
-from hil.ledger import Account, read_database
+from hil.demo.screen import Row, Value, View
+from hil.demo.site import CollectorProcess, Site
 from hil.sim.chengdu import Chengdu
 from hil.sim.vc0706 import Scene
+from hil.site.broker import EmbeddedBroker
+from hil.site.ledger import Account, read_database
 from protocols.wire.registers import QUALITY_NAMES, map_of_role
 
 #: In these hours the station missed three: from 13 s to 16 s the PMS5003 is silent.

@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from hil.sockets import SocketWire
+from hil.wires.sockets import SocketWire
 from protocols.wire.adu import answer_length
 
 #: An emulator that has a CPU makes no longer pause in an answer.

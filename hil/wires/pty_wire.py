@@ -1,7 +1,7 @@
 """A pseudo terminal that an emulator made, as a wire: we open the end it names.
 
-The other way round than :class:`hil.pty.Pty`. Renode's other offer, a TCP server, listens on all
-interfaces, where anybody could talk to the node; a terminal belongs to this user alone.
+The other way round than :class:`hil.wires.pty.Pty`. Renode's other offer, a TCP server, listens on
+all interfaces, where anybody could talk to the node; a terminal belongs to this user alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from hil.line_wire import Answers
+from hil.wires.line_wire import Answers
 
 _CHUNK: Final = 65536
 #: All of Renode may stand still in the middle of an answer: a host without a free CPU, .NET itself.

@@ -136,7 +136,7 @@ class GatewayProcess(Process):
         self._state = state
         self._offset = config.with_name("clock-offset-ms")
         self._offset.write_text("0", encoding="utf-8")
-        words = [sys.executable, "-m", "hil.shifted_gateway", str(self._offset)]
+        words = [sys.executable, "-m", "hil.site.shifted_gateway", str(self._offset)]
         super().__init__("gateway", [*words, "-v", "run", "--config", str(config)], config.parent)
 
     def status(self) -> Mapping[str, object]:
@@ -159,7 +159,7 @@ class GatewayProcess(Process):
 
 def find_mosquitto() -> Path | None:
     """The broker's program: in PATH, where Debian has it, or unpacked in .cache by the tests."""
-    cache = Path(__file__).resolve().parent.parent / ".cache/mosquitto/usr/sbin"
+    cache = Path(__file__).resolve().parents[2] / ".cache/mosquitto/usr/sbin"
     named = os.environ.get("MOSQUITTO")
     path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", str(cache)))
     found = named or shutil.which("mosquitto", path=path)

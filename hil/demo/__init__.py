@@ -1,0 +1,1 @@
+"""`tianfu-gateway demo`: the whole way of a reading on emulated nodes."""

@@ -1,0 +1,1 @@
+"""What pytest gets from the bench: its plugin, fixtures, evidence of a failure, reports."""

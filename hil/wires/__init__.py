@@ -1,0 +1,1 @@
+"""Wires between the line and a board: pseudo terminals and sockets."""
