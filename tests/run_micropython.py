@@ -79,7 +79,7 @@ def main(arguments: "list[str]") -> int:
     """Run the files named on the command line; returns the exit code."""
     here = _absolute(arguments[0]).rsplit("/", 1)[0]
     root = here.rsplit("/", 1)[0]
-    # The interpreter puts this script's folder first, where tests/protocols would hide protocols.
+    # The interpreter puts this script's folder first, where tests/docs would hide docs.
     sys.path[:] = [root] + [entry for entry in sys.path if entry not in ("", "tests", here)]
     files = arguments[1:]
     seed = -1

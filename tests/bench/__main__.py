@@ -18,6 +18,8 @@ from typing import Final
 from rich.console import Console
 from rich.progress import track
 
+from tests.paths import ROOT
+
 from .board import board_figures, missing, suite_figure
 from .gateway import first_poll_s, measure
 from .node import ROLES, core_requests_per_s, node_figures
@@ -25,7 +27,7 @@ from .report import Figure, markdown, print_table
 from .servers import modbus_servers, mosquitto, on_core
 from .uplink import bytes_per_reading, node_records, profile_records
 
-_PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
+_PAGE: Final = ROOT / "docs" / "benchmarks.md"
 _SERVERS: Final = 8
 _BUSES: Final = 32  # a bus polls a device at most once in a millisecond
 # Readings per second: the aim, and what it is of the naive script on the machine it was set on.

@@ -30,11 +30,11 @@ from protocols.wire.registers import (
     SAMPLE_ADDRESS,
     map_of_role,
 )
+from tests.paths import ROOT
 
 from .board_program import PROGRAM
 from .report import Figure
 
-_ROOT: Final = Path(__file__).resolve().parents[2]
 _BAUD: Final = 115200
 _ICOUNT: Final = 3
 _MIPS: Final = 1000 >> _ICOUNT
@@ -83,7 +83,7 @@ def suite_figure(image: Path | None) -> Figure:
         cores = ",".join(map(str, sorted(os.sched_getaffinity(0))[:2]))
         command = ["taskset", "-c", cores, *command]
     start = time.monotonic()
-    run = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     took = time.monotonic() - start
     last = (run.stdout.splitlines() or ["(nothing)"])[-1].strip("= ")
     if run.returncode:

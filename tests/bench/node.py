@@ -19,8 +19,8 @@ from protocols.wire.registers import (
     SAMPLE_ADDRESS,
     map_of_role,
 )
+from tests.paths import ROOT
 
-_ROOT: Final = Path(__file__).resolve().parents[2]
 _ANSWER_S: Final = 5.0
 
 _POLLS: Final = 10_000
@@ -34,8 +34,8 @@ def core_requests_per_s(micropython: bool) -> tuple[float, float]:
     program = str(find_micropython()) if micropython else sys.executable
     answer = subprocess.run(
         [program, "-m", "tests.bench.node_core"],
-        cwd=_ROOT,
-        env={**os.environ, "MICROPYPATH": f"{_ROOT}:.frozen"},
+        cwd=ROOT,
+        env={**os.environ, "MICROPYPATH": f"{ROOT}:.frozen"},
         capture_output=True,
         text=True,
         check=True,

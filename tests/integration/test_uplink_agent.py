@@ -18,15 +18,15 @@ import pytest
 from gateway_agent.keys import generate_signing_key, public_path
 from gateway_agent.status import SOCKET_NAME
 from gateway_agent.store.errors import EXIT_STORE_FAILED
-from tests.gateway_agent.slave import TcpSlave, mbap
-from tests.gateway_agent.store_help import open_box
 from tests.integration.uplink_help import until
 from tests.mqtt_broker import MosquittoBroker
+from tests.paths import ROOT
+from tests.unit.gateway_agent.slave import TcpSlave, mbap
+from tests.unit.gateway_agent.store_help import open_box
 
 # A dozen processes come and go in some tests: on a busy machine that takes its time.
 pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(180)]
 
-ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-c", "from gateway_agent.cli import app; app()")
 GATEWAY = "gw-1"
 PROFILE = """

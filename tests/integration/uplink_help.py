@@ -17,7 +17,7 @@ from gateway_agent.keys import generate_signing_key, load_private, load_public, 
 from gateway_agent.store.outbox import Outbox
 from gateway_agent.store.writer import OutboxWriter
 from gateway_agent.uplink.mqtt import Uplink
-from tests.gateway_agent.store_help import GATEWAY, StillClock
+from tests.unit.gateway_agent.store_help import GATEWAY, StillClock
 
 
 async def until(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:

@@ -11,7 +11,8 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.paths import ROOT
+
 TABLE = ROOT / "tests" / "budgets.toml"
 SOURCES = ("boards/stm32f405", "boards/unix", "firmware", "protocols/wire")
 HOST_ONLY = ("make_header.py", "manifest.py")  # they build an image and are not in it

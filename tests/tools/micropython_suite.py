@@ -24,8 +24,8 @@ from boards.build import build
 from boards.errors import BoardError
 from boards.source import micropython_tree
 from boards.toolchain import find_tool
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 LIMIT_S = 900
 EMULATOR = "qemu-system-arm -M netduinoplus2 -display none -monitor none -serial pty -kernel"
 

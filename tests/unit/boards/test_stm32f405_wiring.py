@@ -1,0 +1,79 @@
+"""What repeats the tables of the STM32F405 board says what stands there.
+
+``board.toml`` and ``peripherals.toml`` are the source: the image's C header and the bench's wiring
+(``hil/engines/wiring.py``) are made from them. The rest is compared here; Renode's overlay in
+``tests/integration/hil/renode/test_overlay.py``.
+"""
+
+import ast
+import re
+import tomllib
+
+from boards.provision import store_address
+from boards.recordstore import IMAGE_BYTES, SECTOR_BYTES, SECTORS
+from hil.engines import qemu, wiring
+from hil.renode import commands
+from hil.robot.TianfuNode import STORE_ADDRESS
+from protocols.wire.registers import MAPS
+from tests.paths import ROOT
+
+FOLDER = ROOT / "boards" / "stm32f405"
+BOARD = tomllib.loads((FOLDER / "board.toml").read_text("utf-8"))
+CHIP = tomllib.loads((FOLDER / "peripherals.toml").read_text("utf-8"))
+
+
+def test_board_py_repeats_board_toml() -> None:
+    said: dict[str, object] = {}
+    for node in ast.parse((FOLDER / "board.py").read_text("utf-8")).body:
+        if isinstance(node, ast.Assign) and not isinstance(node.value, ast.Call):
+            assert isinstance(node.targets[0], ast.Name)
+            said[node.targets[0].id] = ast.literal_eval(node.value)
+    uarts = BOARD["uart"]
+    assert said["LINE"] == int(uarts["line"]["port"][-1])
+    parts = said["PARTS"]
+    assert isinstance(parts, dict)
+    assert {name: number for name, (number, _baud) in parts.items()} == {
+        part: int(entry["port"][-1])
+        for entry in uarts.values()
+        for part in entry.get("parts", {}).values()
+    }
+    assert said["CHANNELS"] == {name: entry["pin"] for name, entry in BOARD["adc"].items()}
+    assert said["ONEWIRE"] == BOARD["onewire"]["bus"]["pin"]
+    assert f"i2c{said['I2C']}" == BOARD["i2c"]["bus"]["port"]
+
+
+def test_bench_knows_every_role_and_the_chips_uarts() -> None:
+    assert set(wiring.PORTS) == {map.role for map in MAPS}
+    used = {uart for ports in wiring.PORTS.values() for uart in ports.values()}
+    used |= {wiring.CONSOLE, *wiring.SPARE.values()}
+    # The n-th serial port of QEMU's machine, in the order of the chip's numbers.
+    assert used == set(qemu.UARTS) == set(CHIP["uart"])
+    assert list(qemu.UARTS) == sorted(qemu.UARTS, key=lambda name: int(name[-1]))
+    assert BOARD["uart"]["console"]["port"] == wiring.CONSOLE
+
+
+def test_store_is_where_everybody_looks_for_it() -> None:
+    memory = CHIP["memory"]
+    store = memory["store"]
+    assert store["size"] == IMAGE_BYTES == SECTORS * SECTOR_BYTES
+    # RM0090 table 5: sectors from 5 on have 128 KiB, and sector 5 begins at 128 KiB.
+    first = memory["flash"]["base"] + (store["sectors"][0] - 4) * 0x20000
+    assert (first, len(store["sectors"]), SECTOR_BYTES) == (store["base"], SECTORS, 0x20000)
+    assert memory["flash"]["base"] == commands.FLASH_BASE
+    assert (store["base"], store["size"]) == (wiring.STORE_ADDRESS, wiring.STORE_BYTES)
+    assert store["base"] == STORE_ADDRESS == store_address("stm32f405")
+    suite = (ROOT / "hil/robot/node.resource").read_text("utf-8")
+    assert f"sysbus.{wiring.CONSOLE} " in suite
+    module = (FOLDER / "modflashstore.c").read_text("utf-8")
+    assert f"#define FIRST_SECTOR {store['sectors'][0]}u" in module
+    assert "#define FIRST_ADDRESS STORE_BASE" in module
+
+
+def test_memory_budgets_agree() -> None:
+    memory, area = BOARD["memory"], CHIP["memory"]
+    assert memory["image"] == area["image"]["size"]
+    assert area["image"]["base"] + area["image"]["size"] <= area["store"]["base"]
+    layout = (FOLDER / "layout.h").read_text("utf-8")
+    found = re.search(r"#define LAYOUT_HEAP_MIN \((\d+) \* 1024\)", layout)
+    assert found is not None
+    assert int(found[1]) * 1024 == memory["heap"]

@@ -1,0 +1,31 @@
+"""Commands with a small file system of their own, in a mount namespace that ends with them."""
+
+import os
+import shlex
+import shutil
+import subprocess
+
+import pytest
+
+from tests.paths import ROOT
+
+
+def run_mounted(mount: str, *command: object) -> subprocess.CompletedProcess[str]:
+    """Run ``command`` after the shell command ``mount``; skips the test where none is allowed."""
+    unshare = shutil.which("unshare")
+    flags = "-m" if os.geteuid() == 0 else "-rm"
+    if (
+        unshare is None
+        or subprocess.run(
+            [unshare, flags, "sh", "-c", mount], check=False, capture_output=True, timeout=30
+        ).returncode
+    ):
+        pytest.skip("no mount namespace here")
+    return subprocess.run(
+        [unshare, flags, "sh", "-c", f"{mount} && exec {shlex.join(map(str, command))}"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=50,
+    )
