@@ -2,7 +2,8 @@
 
 ``python -m tests.unit.protocols.uplink.generate`` writes the files; a test holds them equal to what
 is made here. Nothing of protocols.uplink or protocols.wire is used: frames come from struct and
-hmac, CBOR from the naive encoder beside this file, chains from hashlib, signatures from cryptography
+hmac, CBOR from the naive encoder beside this file, chains from hashlib, signatures from
+cryptography
 (with the secret keys of RFC 8032 section 7.1, tests 1 and 2).
 """
 
