@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hil.engines.registry import KINDS, Kind, available
-from hil.site.tools import BUILD_TOOLS, TOOLS, Tool
+from hil.tools import BUILD_TOOLS, SUITE_TOOLS, Tool
 
 Say = Callable[[str], None]
 
@@ -83,7 +83,7 @@ def doctor(
             diagnoses.append(diagnosis)
             if not json_output:
                 _show(console, diagnosis)
-    tools = [tool_check(tool) for tool in TOOLS.values()]
+    tools = [tool_check(tool) for tool in SUITE_TOOLS]
     if json_output:
         typer.echo(
             json.dumps(

@@ -19,10 +19,11 @@ from typing import Final, Self
 from hil.engines.base import Capability, EngineError, NodeSpec
 from hil.engines.qemu_board import QemuBoard
 from hil.engines.wiring import STORE_ADDRESS
+from hil.tools import TOOLS
 
 NAME: Final = "qemu"
 PROGRAM: Final = "qemu-system-arm"
-INSTALL: Final = "sudo apt-get install --yes qemu-system-arm"
+INSTALL: Final = TOOLS["qemu-system-arm"].remedy
 OLDEST: Final = (7, 2)
 #: The n-th serial port of QEMU's machine is this UART of the chip.
 UARTS: Final = ("usart1", "usart2", "usart3", "uart4", "uart5", "usart6")

@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from hil.tools import TOOLS
+
 if TYPE_CHECKING:
     from hil.engines.base import Capability, Engine
 
@@ -127,7 +129,7 @@ def probe_qemu() -> Probe:
         os.environ.get("QEMU") or shutil.which("qemu-system-arm"),
         ["--version"],
         "no qemu-system-arm in PATH",
-        "sudo apt-get install --yes qemu-system-arm",
+        TOOLS["qemu-system-arm"].remedy,
     )
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from boards.recordstore import SECTOR_BYTES, SECTORS, WORD
+from hil.tools import TOOLS
 
 SOURCE = Path(__file__).resolve().parents[2] / "boards" / "stm32f405" / "record_store.c"
 COMPILERS = ("cc", "gcc", "clang")
@@ -122,9 +123,7 @@ def build(folder: Path) -> ctypes.CDLL:
     """Compile ``record_store.c`` into ``folder`` and load it. NoCompilerError."""
     compiler = next((path for name in COMPILERS if (path := shutil.which(name))), None)
     if compiler is None:
-        raise NoCompilerError(
-            f"none of {', '.join(COMPILERS)} in PATH: sudo apt-get install --yes gcc libc6-dev"
-        )
+        raise NoCompilerError(f"none of {', '.join(COMPILERS)} in PATH: {TOOLS['gcc'].remedy}")
     shim = folder / "host.c"
     shim.write_text(_SHIM)
     target = folder / "record_store.so"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -155,15 +154,6 @@ class GatewayProcess(Process):
         fresh = self._offset.with_suffix(".new")
         fresh.write_text(str(round(1000 * offset_s)), encoding="utf-8")
         fresh.replace(self._offset)  # the gateway never sees half a number
-
-
-def find_mosquitto() -> Path | None:
-    """The broker's program: in PATH, where Debian has it, or unpacked in .cache by the tests."""
-    cache = Path(__file__).resolve().parents[2] / ".cache/mosquitto/usr/sbin"
-    named = os.environ.get("MOSQUITTO")
-    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", str(cache)))
-    found = named or shutil.which("mosquitto", path=path)
-    return Path(found) if found else None
 
 
 class Mosquitto(Process):

@@ -28,10 +28,10 @@ from hil.sim.part import Source, Steady
 from hil.site.polls import make_master as make_serial_master
 from hil.site.processes import Mosquitto
 from hil.site.stack import FullStack
-from hil.site.tools import TOOLS
 from hil.testing.deadline import Clock, Deadline
 from hil.testing.evidence import Evidence, digest, versions
 from hil.testing.plugin import EVIDENCE, SESSION, Session, derived_seed, plain_id, seed_of
+from hil.tools import TOOLS
 
 _TRACE_FRAMES: Final = 2000
 
@@ -318,7 +318,7 @@ def mbpoll() -> Path:
 
 
 def needed_tool(name: str) -> Path:
-    """A program of hil.site.tools. Without it a test is skipped; under CI=true it fails."""
+    """Return a program of hil.tools. Without it a test is skipped; under CI=true it fails."""
     tool = TOOLS[name]
     found = tool.find()
     if found is not None:

@@ -14,9 +14,9 @@ from hil.cli import app
 from hil.cli import doctor as doctor_module
 from hil.cli.doctor import diagnose, tool_check
 from hil.engines.registry import KINDS, Kind, Probe
-from hil.site.tools import Tool
 from hil.testing.report.html import page
 from hil.testing.report.results import Result, Results, read_results
+from hil.tools import Tool
 
 RUNNER = CliRunner()
 

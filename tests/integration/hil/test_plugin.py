@@ -10,10 +10,10 @@ import pytest
 from hil.engines import fidelity
 from hil.engines.fidelity import FidelityError, Lie
 from hil.engines.registry import Probe
-from hil.site.tools import Tool
 from hil.testing.evidence import Evidence, folder_name
 from hil.testing.first_failure import BringUpFailed, FirstFailure
 from hil.testing.plugin import derived_seed
+from hil.tools import TOOLS, Tool
 
 pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.timeout(180)
@@ -312,7 +312,7 @@ def test_a_missing_program_is_a_failure_in_ci_and_a_skip_elsewhere(
     inner.makepyfile("def test_it(mbpoll, engine): raise AssertionError\n")
     result = run(inner, inprocess=True)
     result.assert_outcomes(**outcome)
-    result.stdout.fnmatch_lines(["*mbpoll is not installed: sudo apt-get install --yes mbpoll*"])
+    result.stdout.fnmatch_lines([f"*mbpoll is not installed: {TOOLS['mbpoll'].remedy}*"])
 
 
 def test_a_source_that_fails_does_not_hide_the_others(tmp_path: Path) -> None:

@@ -1,0 +1,74 @@
+"""The one table of the programs that Debian or pip provides: purpose, packages, where they are.
+
+The bench, its command line, the tests and ``tests/tools/debian.sh`` all go by this table.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+APT_INSTALL: Final = "sudo apt-get install --yes --no-install-recommends"
+#: tests/tools/debian.sh unpacks Debian's mosquitto here: installing it would start a service.
+_UNPACKED: Final = Path(__file__).resolve().parents[1] / ".cache/mosquitto/usr/sbin"
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """Describe one program.
+
+    ``purpose`` names what needs it, ``remedy`` is the command that installs it, ``packages`` are
+    its packages of Debian and Ubuntu, and the variable ``variable`` of the environment, if it is
+    set, names the file to take instead.
+    """
+
+    name: str
+    purpose: str
+    remedy: str
+    packages: tuple[str, ...] = ()
+    variable: str = ""
+
+    def find(self) -> Path | None:
+        """Return the program's path, or None if it is not there.
+
+        Looks beside this Python, in PATH, where Debian puts daemons, and in ``.cache``.
+        """
+        if self.variable and (named := os.environ.get(self.variable)):
+            return Path(named)
+        folders = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+        folders += ["/usr/sbin", "/usr/local/sbin", str(_UNPACKED)]
+        found = shutil.which(self.name, path=os.pathsep.join(folders))
+        return Path(found) if found else None
+
+
+def _debian(name: str, purpose: str, *packages: str, variable: str = "") -> Tool:
+    """Return a program that the system's packages provide."""
+    return Tool(name, purpose, f"{APT_INSTALL} {' '.join(packages)}", packages, variable)
+
+
+TOOLS: Final[Mapping[str, Tool]] = {
+    tool.name: tool
+    for tool in (
+        _debian(
+            "arm-none-eabi-gcc",
+            "building the image",
+            *("gcc-arm-none-eabi", "libnewlib-arm-none-eabi"),
+        ),
+        _debian("gcc", "compiling for this machine", "gcc", "libc6-dev"),
+        _debian("make", "building the image", "make"),
+        _debian("mbpoll", "the client suite", "mbpoll"),
+        _debian("mosquitto", "the full stack", "mosquitto", variable="MOSQUITTO"),
+        Tool("mpremote", "the console suite", f"{sys.executable} -m pip install mpremote"),
+        _debian("qemu-system-arm", "the engine qemu", "qemu-system-arm", variable="QEMU"),
+        _debian("tshark", "reading bus traces", "tshark"),
+    )
+}
+#: What the suites use besides the engines.
+SUITE_TOOLS: Final = tuple(TOOLS[name] for name in ("mosquitto", "mbpoll", "mpremote", "tshark"))
+#: What builds an image.
+BUILD_TOOLS: Final = tuple(TOOLS[name] for name in ("arm-none-eabi-gcc", "make"))
