@@ -12,7 +12,7 @@ from tests.mqtt_broker import MosquittoBroker
 pytestmark = pytest.mark.mosquitto
 
 
-def test_work_under_way_ends_before_the_database_is_closed(
+async def test_work_under_way_ends_before_the_database_is_closed(
     mosquitto_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entered = threading.Event()
@@ -37,6 +37,6 @@ def test_work_under_way_ends_before_the_database_is_closed(
         work.cancel()
 
     with MosquittoBroker(mosquitto_path, tmp_path / "broker") as broker:
-        asyncio.run(run(broker.port))
+        await run(broker.port)
     assert entered.is_set()
     assert found == [[]], "the database was closed under the work"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hil.bus import Fault, FaultKind
-from hil.demo.run import Demo, Result
+from hil.demo.run import Demo
 from hil.demo.screen import View
 
 LIMIT_S = 100
@@ -36,14 +36,10 @@ class Storm(Demo):
         await self.collector.start()
 
 
-def test_everything_breaks_and_every_recorded_reading_arrives(tmp_path: Path) -> None:
+async def test_everything_breaks_and_every_recorded_reading_arrives(tmp_path: Path) -> None:
     views: list[View] = []
-
-    async def run() -> Result:
-        async with asyncio.timeout(LIMIT_S):
-            return await Storm(tmp_path / "run", 12, 5, views.append).run()
-
-    result = asyncio.run(run())
+    async with asyncio.timeout(LIMIT_S):
+        result = await Storm(tmp_path / "run", 12, 5, views.append).run()
     assert result.problems == []
     figures = result.figures
     assert figures["readings_recorded"] == figures["readings_verified"]

@@ -185,26 +185,23 @@ async def site(folder: Path, *roles: str, seed: int = 1) -> AsyncIterator[Site]:
                 await task
 
 
-def play(folder: Path, scene: Callable[[Site], Coroutine[None, None, None]], *roles: str) -> Site:
+async def play(
+    folder: Path, scene: Callable[[Site], Coroutine[None, None, None]], *roles: str
+) -> Site:
     """Run a scene on a new site, settle the books and check them."""
-
-    async def run() -> Site:
-        async with site(folder, *roles) as made:
-            await scene(made)
-            await made.settle()
-            return made
-
-    made = asyncio.run(run())
+    async with site(folder, *roles) as made:
+        await scene(made)
+        await made.settle()
     made.check()
     return made
 
 
-def test_undisturbed_line_loses_nothing(tmp_path: Path) -> None:
+async def test_undisturbed_line_loses_nothing(tmp_path: Path) -> None:
     async def scene(site: Site) -> None:
         await site.more("air", 3)
         await site.more("water", 3)
 
-    done = play(tmp_path, scene, "air", "water")
+    done = await play(tmp_path, scene, "air", "water")
     done.failed()
     assert done.counters.late_replies == done.counters.poll_errors["bus_timeout"]
     assert done.counters.foreign_answers == 0
@@ -216,34 +213,34 @@ def test_undisturbed_line_loses_nothing(tmp_path: Path) -> None:
             assert done.account(role).readings == sampled
 
 
-def test_wrong_crc_is_counted_each_time_and_costs_no_sample(tmp_path: Path) -> None:
+async def test_wrong_crc_is_counted_each_time_and_costs_no_sample(tmp_path: Path) -> None:
     async def scene(site: Site) -> None:
         await site.suffer(3, Fault(FaultKind.FLIP, origin="air"))
 
-    done = play(tmp_path, scene, "air", "water")
+    done = await play(tmp_path, scene, "air", "water")
     done.failed(crc=3)
     if done.counters.poll_errors.total() == 3:
         assert done.account("air").in_gaps() == 0
 
 
-def test_cut_answers_are_counted_each_time(tmp_path: Path) -> None:
+async def test_cut_answers_are_counted_each_time(tmp_path: Path) -> None:
     async def scene(site: Site) -> None:
         await site.suffer(3, Fault(FaultKind.CUT, origin="water", size=20))
 
-    done = play(tmp_path, scene, "air", "water")
+    done = await play(tmp_path, scene, "air", "water")
     done.failed(crc=3)
 
 
-def test_cut_and_damaged_requests_are_not_answered(tmp_path: Path) -> None:
+async def test_cut_and_damaged_requests_are_not_answered(tmp_path: Path) -> None:
     async def scene(site: Site) -> None:
         await site.suffer(1, Fault(FaultKind.CUT, origin=GATEWAY, size=5))
         await site.suffer(2, Fault(FaultKind.FLIP, origin=GATEWAY))
 
-    done = play(tmp_path, scene, "air", "water")
+    done = await play(tmp_path, scene, "air", "water")
     done.failed(bus_timeout=3)
 
 
-def test_noise_on_every_third_burst(tmp_path: Path) -> None:
+async def test_noise_on_every_third_burst(tmp_path: Path) -> None:
     async def scene(site: Site) -> None:
         noise = Fault(FaultKind.NOISE, times=None, rate=0.34, size=7)
         site.line.inject(noise)
@@ -253,7 +250,7 @@ def test_noise_on_every_third_burst(tmp_path: Path) -> None:
         await site.more("air", 2)
         await site.more("water", 2)
 
-    done = play(tmp_path, scene, "air", "water")
+    done = await play(tmp_path, scene, "air", "water")
     # Noise before a request keeps its node silent; noise before an answer is skipped.
     assert done.counters.noise_bytes >= 100
     assert done.counters.poll_errors.total() > 0
@@ -261,7 +258,7 @@ def test_noise_on_every_third_burst(tmp_path: Path) -> None:
     assert done.counters.foreign_answers == 0
 
 
-def test_late_answers_are_never_taken_for_the_next(tmp_path: Path) -> None:
+async def test_late_answers_are_never_taken_for_the_next(tmp_path: Path) -> None:
     async def scene(site: Site) -> None:
         late = Fault(FaultKind.DELAY, origin="air", times=3, delay_s=LATE_S)
         site.line.inject(late)
@@ -269,32 +266,32 @@ def test_late_answers_are_never_taken_for_the_next(tmp_path: Path) -> None:
         await site.more("air", 3)
         await site.more("water", 2)
 
-    done = play(tmp_path, scene, "air", "water")
+    done = await play(tmp_path, scene, "air", "water")
     assert done.counters.poll_errors["bus_timeout"] >= 1
     assert done.counters.late_replies >= 1
     assert done.counters.poll_errors["wrong_unit"] == 0
 
 
 @pytest.mark.parametrize("unit", [2, 99])
-def test_answer_of_another_unit_is_refused(tmp_path: Path, unit: int) -> None:
+async def test_answer_of_another_unit_is_refused(tmp_path: Path, unit: int) -> None:
     async def scene(site: Site) -> None:
         await site.suffer(4, Fault(FaultKind.FOREIGN, origin="air", unit=unit))
 
-    done = play(tmp_path, scene, "air", "water")
+    done = await play(tmp_path, scene, "air", "water")
     done.failed(wrong_unit=4)
     assert done.counters.foreign_answers == 4
 
 
-def test_answer_heard_twice_is_recorded_once(tmp_path: Path) -> None:
+async def test_answer_heard_twice_is_recorded_once(tmp_path: Path) -> None:
     async def scene(site: Site) -> None:
         double = site.line.inject(Fault(FaultKind.DUPLICATE, origin="air", times=4))
         await site.until(lambda: double.applied == 4)
         await site.more("air", 2)
 
-    play(tmp_path, scene, "air", "water")
+    await play(tmp_path, scene, "air", "water")
 
 
-def test_node_that_vanishes_and_returns_costs_a_gap_with_its_range(tmp_path: Path) -> None:
+async def test_node_that_vanishes_and_returns_costs_a_gap_with_its_range(tmp_path: Path) -> None:
     async def scene(site: Site) -> None:
         site.line.silence("water", silent=True)
         await site.until(lambda: site.view("water").state == "quarantined")
@@ -302,7 +299,7 @@ def test_node_that_vanishes_and_returns_costs_a_gap_with_its_range(tmp_path: Pat
         site.line.silence("water", silent=False)
         await site.more("water", 2)
 
-    done = play(tmp_path, scene, "air", "water")
+    done = await play(tmp_path, scene, "air", "water")
     assert done.counters.poll_errors["bus_timeout"] >= 3
     gaps = [gap for gap in done.account("water").gaps if gap.cause == "bus_timeout"]
     assert len(gaps) == 1
@@ -311,7 +308,7 @@ def test_node_that_vanishes_and_returns_costs_a_gap_with_its_range(tmp_path: Pat
     assert not [gap for gap in done.account("air").gaps if gap.cause == "bus_timeout"]
 
 
-def test_node_that_measures_more_often_than_it_is_heard(tmp_path: Path) -> None:
+async def test_node_that_measures_more_often_than_it_is_heard(tmp_path: Path) -> None:
     async def scene(site: Site) -> None:
         drop = Fault(FaultKind.DROP, origin="air", times=10)
         site.line.inject(drop)
@@ -319,16 +316,16 @@ def test_node_that_measures_more_often_than_it_is_heard(tmp_path: Path) -> None:
         site.line.disarm(drop)
         await site.more("air", 2)
 
-    done = play(tmp_path, scene, "air", "water")
+    done = await play(tmp_path, scene, "air", "water")
     assert done.counters.poll_errors["bus_timeout"] >= 3
 
 
-def test_reset_is_a_gap_of_the_old_boot(tmp_path: Path) -> None:
+async def test_reset_is_a_gap_of_the_old_boot(tmp_path: Path) -> None:
     async def scene(site: Site) -> None:
         await site.bench.reset("air")
         await site.more("air", 2)
 
-    done = play(tmp_path, scene, "air", "water")
+    done = await play(tmp_path, scene, "air", "water")
     account = done.account("air")
     assert done.figures["air"]["boot_epoch"] == 2
     resets = [gap for gap in account.gaps if gap.cause == "node_reset" and gap.boot_epoch == 1]
@@ -337,13 +334,13 @@ def test_reset_is_a_gap_of_the_old_boot(tmp_path: Path) -> None:
     assert account.missing(1, max(account.samples[1])) == []
 
 
-def test_two_resets_in_a_row(tmp_path: Path) -> None:
+async def test_two_resets_in_a_row(tmp_path: Path) -> None:
     async def scene(site: Site) -> None:
         await site.bench.reset("air")
         await site.bench.reset("air")
         await site.more("air", 2)
 
-    done = play(tmp_path, scene, "air", "water")
+    done = await play(tmp_path, scene, "air", "water")
     account = done.account("air")
     assert done.figures["air"]["boot_epoch"] == 3
     resets = [gap for gap in account.gaps if gap.cause == "node_reset"]
@@ -354,7 +351,7 @@ def test_two_resets_in_a_row(tmp_path: Path) -> None:
     assert account.missing(1, max(account.samples[1])) == []
 
 
-def test_everything_at_once_from_a_seed(tmp_path: Path) -> None:
+async def test_everything_at_once_from_a_seed(tmp_path: Path) -> None:
     # Not every burst: a node that fails three times in a row is left alone for longer each time.
     kinds = [
         Fault(FaultKind.FLIP, times=4, rate=0.15),
@@ -373,5 +370,5 @@ def test_everything_at_once_from_a_seed(tmp_path: Path) -> None:
         await site.more("air", 2)
         await site.more("water", 2)
 
-    done = play(tmp_path, scene, "air", "water")
+    done = await play(tmp_path, scene, "air", "water")
     assert done.counters.poll_errors.total() > 0

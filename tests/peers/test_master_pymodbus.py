@@ -28,44 +28,40 @@ VALUES = [100 + index for index in range(10)]
 DATA = struct.pack(">10H", *VALUES)
 
 
-def with_server(framer: FramerType, test: Callable[[Master], Awaitable[None]]) -> None:
+async def with_server(framer: FramerType, test: Callable[[Master], Awaitable[None]]) -> None:
     """Run a test against a pymodbus server with unit 1 and ten holding registers."""
-
-    async def main() -> None:
-        data = SimData(0, values=list(VALUES), datatype=DataType.REGISTERS)
-        identity = ModbusDeviceIdentification(  # type: ignore[no-untyped-call]  # untyped there
-            info_name={"VendorName": "pymodbus", "ProductCode": "PM", "MajorMinorRevision": "3"}
-        )
-        server = ModbusTcpServer(
-            SimDevice(1, simdata=[data]),
-            framer=framer,
-            address=("127.0.0.1", 0),
-            identity=identity,
-        )
-        await server.serve_forever(background=True)
-        assert isinstance(server.transport, asyncio.Server)
-        port = server.transport.sockets[0].getsockname()[1]
-        bus = Bus(
-            name="peer",
-            type="tcp" if framer is FramerType.SOCKET else "rtu-over-tcp",
-            host="127.0.0.1",
-            port=port,
-            baudrate=115200,
-            timeout_ms=2000,
-            device=(),
-        )
-        master = Master(bus, Counters())
-        try:
-            await test(master)
-        finally:
-            master.close()
-            await server.shutdown()  # type: ignore[no-untyped-call]  # untyped there
-
-    asyncio.run(main())
+    data = SimData(0, values=list(VALUES), datatype=DataType.REGISTERS)
+    identity = ModbusDeviceIdentification(  # type: ignore[no-untyped-call]  # untyped there
+        info_name={"VendorName": "pymodbus", "ProductCode": "PM", "MajorMinorRevision": "3"}
+    )
+    server = ModbusTcpServer(
+        SimDevice(1, simdata=[data]),
+        framer=framer,
+        address=("127.0.0.1", 0),
+        identity=identity,
+    )
+    await server.serve_forever(background=True)
+    assert isinstance(server.transport, asyncio.Server)
+    port = server.transport.sockets[0].getsockname()[1]
+    bus = Bus(
+        name="peer",
+        type="tcp" if framer is FramerType.SOCKET else "rtu-over-tcp",
+        host="127.0.0.1",
+        port=port,
+        baudrate=115200,
+        timeout_ms=2000,
+        device=(),
+    )
+    master = Master(bus, Counters())
+    try:
+        await test(master)
+    finally:
+        master.close()
+        await server.shutdown()  # type: ignore[no-untyped-call]  # untyped there
 
 
 @pytest.mark.parametrize("framer", [FramerType.SOCKET, FramerType.RTU])
-def test_a_pymodbus_server_is_read(framer: FramerType) -> None:
+async def test_a_pymodbus_server_is_read(framer: FramerType) -> None:
     async def test(master: Master) -> None:
         assert await master.read(read_request(1, Read(HOLDING, 0, 10))) == DATA
         assert await master.read(read_request(1, Read(HOLDING, 3, 2))) == DATA[6:10]
@@ -75,7 +71,7 @@ def test_a_pymodbus_server_is_read(framer: FramerType) -> None:
         identification = decode_identification(await master.identify(1, 1, 0))
         assert identification.objects[0] == b"pymodbus"
 
-    with_server(framer, test)
+    await with_server(framer, test)
 
 
 # --- pins: what pymodbus does ---------------------------------------------------------------------
@@ -101,27 +97,24 @@ def test_pymodbus_framer(data: bytes, registers: list[int] | None) -> None:
     assert framed(data) == registers
 
 
-def test_pymodbus_takes_a_late_answer_for_the_next(tmp_path: Path) -> None:
+async def test_pymodbus_takes_a_late_answer_for_the_next(tmp_path: Path) -> None:
     """And it does not compare function or length with the request's."""
 
     def handler(request: bytes) -> list[Reply]:
         _, _, address, _ = registers(request)
         return [] if address == 0 else [(0, answer(1, 111))]  # the first one's, come late
 
-    async def main() -> list[int]:
-        slave = PtySlave(tmp_path, handler)
-        client = AsyncModbusSerialClient(
-            str(slave.path), baudrate=115200, timeout=1, retries=0, reconnect_delay=0
-        )
-        try:
-            assert await client.connect()
-            with pytest.raises(ModbusIOException):
-                await client.read_input_registers(0, count=1, device_id=1)
-            # Ten holding registers are asked for; one input register comes, from before.
-            response = await client.read_holding_registers(500, count=10, device_id=1)
-            return list(response.registers)
-        finally:
-            client.close()
-            slave.close()
-
-    assert asyncio.run(main()) == [111]
+    slave = PtySlave(tmp_path, handler)
+    client = AsyncModbusSerialClient(
+        str(slave.path), baudrate=115200, timeout=1, retries=0, reconnect_delay=0
+    )
+    try:
+        assert await client.connect()
+        with pytest.raises(ModbusIOException):
+            await client.read_input_registers(0, count=1, device_id=1)
+        # Ten holding registers are asked for; one input register comes, from before.
+        response = await client.read_holding_registers(500, count=10, device_id=1)
+        assert list(response.registers) == [111]
+    finally:
+        client.close()
+        slave.close()

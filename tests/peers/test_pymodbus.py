@@ -217,29 +217,26 @@ async def client_of(server: RtuServer) -> AsyncIterator[AsyncModbusSerialClient]
                 await task
 
 
-def test_pymodbus_client_over_a_pty() -> None:
-    async def main() -> None:
-        bank = Bank(pattern(125), pattern(125))
-        server = RtuServer(17, bank, IDENTITY, 9600, strict=False)
-        async with client_of(server) as client:
-            response = await client.read_input_registers(0, count=28, device_id=17)
-            assert response.registers == [7 * index for index in range(28)]
-            response = await client.read_holding_registers(100, count=25, device_id=17)
-            assert response.registers == [7 * index for index in range(100, 125)]
-            assert not (await client.write_register(5, 4711, device_id=17)).isError()
-            assert not (await client.write_registers(6, [1, 2, 3], device_id=17)).isError()
-            response = await client.readwrite_registers(
-                read_address=4, read_count=6, write_address=9, values=[99], device_id=17
-            )
-            assert response.registers == [28, 4711, 1, 2, 3, 99]
-            response = await client.read_input_registers(124, count=2, device_id=17)
-            assert isinstance(response, ExceptionResponse)
-            assert response.exception_code == 2
-            information = await client.read_device_information(read_code=1, device_id=17)
-            assert isinstance(information, ReadDeviceInformationResponse)
-            assert information.information == IDENTITY
-            assert server.counters.bus_error == 0
-            # The server's own answers do not come back to it on this line.
-            assert server.counters.bus_message == server.counters.server_message == 7
-
-    asyncio.run(main())
+async def test_pymodbus_client_over_a_pty() -> None:
+    bank = Bank(pattern(125), pattern(125))
+    server = RtuServer(17, bank, IDENTITY, 9600, strict=False)
+    async with client_of(server) as client:
+        response = await client.read_input_registers(0, count=28, device_id=17)
+        assert response.registers == [7 * index for index in range(28)]
+        response = await client.read_holding_registers(100, count=25, device_id=17)
+        assert response.registers == [7 * index for index in range(100, 125)]
+        assert not (await client.write_register(5, 4711, device_id=17)).isError()
+        assert not (await client.write_registers(6, [1, 2, 3], device_id=17)).isError()
+        response = await client.readwrite_registers(
+            read_address=4, read_count=6, write_address=9, values=[99], device_id=17
+        )
+        assert response.registers == [28, 4711, 1, 2, 3, 99]
+        response = await client.read_input_registers(124, count=2, device_id=17)
+        assert isinstance(response, ExceptionResponse)
+        assert response.exception_code == 2
+        information = await client.read_device_information(read_code=1, device_id=17)
+        assert isinstance(information, ReadDeviceInformationResponse)
+        assert information.information == IDENTITY
+        assert server.counters.bus_error == 0
+        # The server's own answers do not come back to it on this line.
+        assert server.counters.bus_message == server.counters.server_message == 7

@@ -15,25 +15,22 @@ from hil.testing.deadline import LEAST_HOST_S, Deadline, HostTooSlow
 from hil.wires.sockets import SocketWire, WireError
 
 
-def test_waits_find_lines_prompts_and_objects_once(tmp_path: Path) -> None:
-    async def run() -> None:
-        console = Console("n", tmp_path / "log")
-        waiting = asyncio.create_task(console.wait_for("b(.)", 5))
-        await asyncio.sleep(0)
-        console.feed(b'a1\r\nb2\r\nb3\r\n{"x": 1}\n{"y": 2}\n[1]\n>>> ')
-        assert (await waiting).group(1) == "2"
-        assert (await console.wait_for("b(.)", 5)).group(1) == "3"
-        assert await console.wait_json("y", 5) == {"y": 2}
-        await console.wait_for(">>> $", 5)
-        with pytest.raises(ConsoleError, match=r'no JSON line with "x" within 0.01 s.*\n    a1\n'):
-            await console.wait_json("x", 0.01)
-        console.ends("lost power")
-        with pytest.raises(ConsoleError, match="node n lost power before it said"):
-            await console.wait_for("more", 5)
-        console.close()
-        console.close()
-
-    asyncio.run(run())
+async def test_waits_find_lines_prompts_and_objects_once(tmp_path: Path) -> None:
+    console = Console("n", tmp_path / "log")
+    waiting = asyncio.create_task(console.wait_for("b(.)", 5))
+    await asyncio.sleep(0)
+    console.feed(b'a1\r\nb2\r\nb3\r\n{"x": 1}\n{"y": 2}\n[1]\n>>> ')
+    assert (await waiting).group(1) == "2"
+    assert (await console.wait_for("b(.)", 5)).group(1) == "3"
+    assert await console.wait_json("y", 5) == {"y": 2}
+    await console.wait_for(">>> $", 5)
+    with pytest.raises(ConsoleError, match=r'no JSON line with "x" within 0.01 s.*\n    a1\n'):
+        await console.wait_json("x", 0.01)
+    console.ends("lost power")
+    with pytest.raises(ConsoleError, match="node n lost power before it said"):
+        await console.wait_for("more", 5)
+    console.close()
+    console.close()
     assert "] b2\n" in (tmp_path / "log").read_text()
 
 
@@ -49,84 +46,75 @@ def test_babbling_console_is_bounded() -> None:
         console.write(b"")
 
 
-def test_terminal_shows_the_node_while_the_bench_reads() -> None:
-    async def run() -> None:
-        near, far = socket.socketpair()
-        wire = SocketWire()
-        wire.adopt(near)
-        console = Console("n", wire=wire)
-        console.listen()
-        tool = os.open(console.path, os.O_RDWR | os.O_NOCTTY)
-        os.write(tool, b"help\r")
-        far.setblocking(False)
-        assert await asyncio.get_running_loop().sock_recv(far, 100) == b"help\r"
-        far.send(b"z" * 9000 + b"\n")
-        got = b""
-        deadline = Deadline(5)
-        while len(got) < 9001:
-            assert not deadline.over()
-            await deadline.look()
-            got += os.read(tool, 4096)
-        assert got == b"z" * 9000 + b"\n"
-        os.close(tool)
-        console.close()
+async def test_terminal_shows_the_node_while_the_bench_reads() -> None:
+    near, far = socket.socketpair()
+    wire = SocketWire()
+    wire.adopt(near)
+    console = Console("n", wire=wire)
+    console.listen()
+    tool = os.open(console.path, os.O_RDWR | os.O_NOCTTY)
+    os.write(tool, b"help\r")
+    far.setblocking(False)
+    assert await asyncio.get_running_loop().sock_recv(far, 100) == b"help\r"
+    far.send(b"z" * 9000 + b"\n")
+    got = b""
+    deadline = Deadline(5)
+    while len(got) < 9001:
+        assert not deadline.over()
+        await deadline.look()
+        got += os.read(tool, 4096)
+    assert got == b"z" * 9000 + b"\n"
+    os.close(tool)
+    console.close()
+    far.close()
+
+
+async def test_socket_wire_outlives_its_emulator(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    wire = SocketWire(tx_limit=10)
+    heard = bytearray()
+    wire.listen(heard.extend)
+    assert wire.write(b"off") == 0
+    assert wire.overrun == 3
+    with pytest.raises(WireError, match=r"nobody accepted a connection within 0\.1 s"):
+        await wire.connect(path, 0.1)
+    with pytest.raises(WireError, match="at most 107 bytes"):
+        await wire.connect(tmp_path / ("x" * 120))
+    connecting = asyncio.create_task(wire.connect(path))
+    for _ in range(2):
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(str(path))
+        server.listen()
+        server.setblocking(False)
+        loop = asyncio.get_running_loop()
+        far, _address = await loop.sock_accept(server)
+        server.close()
+        path.unlink()
+        await connecting
+        heard.clear()
+        far.send(b"hello")
+        await Deadline(5).until(lambda: heard == b"hello", "hello")
+        assert wire.write(b"there") == 5
+        assert far.recv(10) == b"there"
+        sent = wire.write(b"x" * 4_000_000)
+        assert sent < 4_000_000
+        assert wire.pending() == 10
+        wire.flush()
+        assert wire.pending() == 0
         far.close()
-
-    asyncio.run(run())
-
-
-def test_socket_wire_outlives_its_emulator(tmp_path: Path) -> None:
-    async def run() -> None:
-        path = tmp_path / "s"
-        wire = SocketWire(tx_limit=10)
-        heard = bytearray()
-        wire.listen(heard.extend)
-        assert wire.write(b"off") == 0
-        assert wire.overrun == 3
-        with pytest.raises(WireError, match=r"nobody accepted a connection within 0\.1 s"):
-            await wire.connect(path, 0.1)
-        with pytest.raises(WireError, match="at most 107 bytes"):
-            await wire.connect(tmp_path / ("x" * 120))
+        await Deadline(5).until(lambda: not wire.connected, "the end")
         connecting = asyncio.create_task(wire.connect(path))
-        for _ in range(2):
-            server = socket.socket(socket.AF_UNIX)
-            server.bind(str(path))
-            server.listen()
-            server.setblocking(False)
-            loop = asyncio.get_running_loop()
-            far, _address = await loop.sock_accept(server)
-            server.close()
-            path.unlink()
-            await connecting
-            heard.clear()
-            far.send(b"hello")
-            await Deadline(5).until(lambda: heard == b"hello", "hello")
-            assert wire.write(b"there") == 5
-            assert far.recv(10) == b"there"
-            sent = wire.write(b"x" * 4_000_000)
-            assert sent < 4_000_000
-            assert wire.pending() == 10
-            wire.flush()
-            assert wire.pending() == 0
-            far.close()
-            await Deadline(5).until(lambda: not wire.connected, "the end")
-            connecting = asyncio.create_task(wire.connect(path))
-        connecting.cancel()
-        wire.close()
-        wire.close()
-        assert wire.connections == 2
-
-    asyncio.run(run())
+    connecting.cancel()
+    wire.close()
+    wire.close()
+    assert wire.connections == 2
 
 
-def test_deadline_counts_the_boards_time() -> None:
-    async def run() -> None:
-        clock = iter(range(100))
-        deadline = Deadline(3.0, lambda: float(next(clock)))
-        with pytest.raises(TimeoutError, match="expected a sign within 3 s of the board"):
-            await deadline.until(lambda: False, "a sign")
-
-    asyncio.run(run())
+async def test_deadline_counts_the_boards_time() -> None:
+    clock = iter(range(100))
+    deadline = Deadline(3.0, lambda: float(next(clock)))
+    with pytest.raises(TimeoutError, match="expected a sign within 3 s of the board"):
+        await deadline.until(lambda: False, "a sign")
 
 
 def test_host_that_is_too_slow_is_told_from_a_node_that_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,13 +126,10 @@ def test_host_that_is_too_slow_is_told_from_a_node_that_is(monkeypatch: pytest.M
         deadline.left_s()
 
 
-def test_what_timers_are_late_is_no_time_of_the_board() -> None:
-    async def run() -> None:
-        deadline = Deadline(10.0)
-        asyncio.get_running_loop().call_soon(time.sleep, 0.4)  # a host that is busy elsewhere
-        await deadline.look()
-        assert deadline.host_s() >= 0.4
-        assert deadline.elapsed_s() < 0.2
-        assert deadline.speed() < 0.6
-
-    asyncio.run(run())
+async def test_what_timers_are_late_is_no_time_of_the_board() -> None:
+    deadline = Deadline(10.0)
+    asyncio.get_running_loop().call_soon(time.sleep, 0.4)  # a host that is busy elsewhere
+    await deadline.look()
+    assert deadline.host_s() >= 0.4
+    assert deadline.elapsed_s() < 0.2
+    assert deadline.speed() < 0.6

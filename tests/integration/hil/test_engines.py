@@ -78,134 +78,114 @@ async def ask(board: Board, request: bytes, size: int) -> bytes:
 READ = bytes((1, 4, 0, 0, 0, 4))
 
 
-def test_power_wires_and_console(engine: Engine, tmp_path: Path) -> None:
-    async def run() -> None:
-        async with engine:
-            board = await engine.board(SPEC, tmp_path / "air")
-            assert not board.is_running()
-            assert board.wire("line").write(b"nobody hears this") >= 0
-            board.wire("line").flush()
-            with pytest.raises(LookupError, match="no port 'a02yyuw'; it has line"):
-                board.wire("a02yyuw")
-            boot = await board.start()
-            assert board.is_running()
-            assert boot == board.boot
-            assert (boot["role"], boot["boot_epoch"]) == ("air", 1)
-            with pytest.raises(EngineError, match="is running already"):
-                await board.start()
-            assert (await ask(board, READ, 13))[:3] == bytes((1, 4, 8))
-            with pytest.raises(EngineError, match=r"no JSON line with \"never\"[^$]*boot_epoch"):
-                await board.console.wait_json("never", 0.1)
-            await board.kill()
-            assert not board.is_running()
-            await board.kill()
-            boot = await board.reset(Reset.COLD)
-            persists = Capability.FLASH_WRITES in engine.capabilities
-            assert boot["boot_epoch"] == (2 if persists else 1)
-            assert (await ask(board, READ, 13))[:3] == bytes((1, 4, 8))
+async def test_power_wires_and_console(engine: Engine, tmp_path: Path) -> None:
+    async with engine:
+        board = await engine.board(SPEC, tmp_path / "air")
         assert not board.is_running()
-        log = (tmp_path / "air/console.log").read_text()
-        assert log.count('"boot_epoch"') == 2
-        assert log.count("--- power on") == 2
-
-    asyncio.run(run())
-
-
-def test_node_stops_sampling_and_serves_on(engine: Engine, tmp_path: Path) -> None:
-    async def run() -> None:
-        async with engine:
-            board = await engine.board(SPEC, tmp_path / "air")
-            boot = await board.start()
-            figures = await board.stop_sampling()
-            assert figures["boot_epoch"] == boot["boot_epoch"]
-            assert isinstance(figures["sampled_frames"], int)
-            assert (await ask(board, READ, 13))[:3] == bytes((1, 4, 8))
-
-    asyncio.run(run())
-
-
-def test_what_is_not_there_is_said(engine: Engine, tmp_path: Path) -> None:
-    async def run() -> None:
-        async with engine:
-            board = await engine.board(SPEC, tmp_path / "air")
-            calls: dict[Capability, list[Callable[[], Coroutine[object, object, object]]]] = {
-                Capability.PAUSE: [board.pause, board.resume, lambda: board.run_for(0.1)],
-                Capability.WARM_RESET: [lambda: board.reset(Reset.WARM)],
-                Capability.FLASH_IMAGE: [board.read_flash, lambda: board.write_flash(b"")],
-            }
-            for capability, ways in calls.items():
-                if capability in engine.capabilities:
-                    continue
-                for way in ways:
-                    with pytest.raises(Unsupported, match=f"{engine.name} has no {capability}"):
-                        await way()
-
-    asyncio.run(run())
+        assert board.wire("line").write(b"nobody hears this") >= 0
+        board.wire("line").flush()
+        with pytest.raises(LookupError, match="no port 'a02yyuw'; it has line"):
+            board.wire("a02yyuw")
+        boot = await board.start()
+        assert board.is_running()
+        assert boot == board.boot
+        assert (boot["role"], boot["boot_epoch"]) == ("air", 1)
+        with pytest.raises(EngineError, match="is running already"):
+            await board.start()
+        assert (await ask(board, READ, 13))[:3] == bytes((1, 4, 8))
+        with pytest.raises(EngineError, match=r"no JSON line with \"never\"[^$]*boot_epoch"):
+            await board.console.wait_json("never", 0.1)
+        await board.kill()
+        assert not board.is_running()
+        await board.kill()
+        boot = await board.reset(Reset.COLD)
+        persists = Capability.FLASH_WRITES in engine.capabilities
+        assert boot["boot_epoch"] == (2 if persists else 1)
+        assert (await ask(board, READ, 13))[:3] == bytes((1, 4, 8))
+    assert not board.is_running()
+    log = (tmp_path / "air/console.log").read_text()
+    assert log.count('"boot_epoch"') == 2
+    assert log.count("--- power on") == 2
 
 
-def test_time_stands_while_paused(engine: Engine, tmp_path: Path) -> None:
+async def test_node_stops_sampling_and_serves_on(engine: Engine, tmp_path: Path) -> None:
+    async with engine:
+        board = await engine.board(SPEC, tmp_path / "air")
+        boot = await board.start()
+        figures = await board.stop_sampling()
+        assert figures["boot_epoch"] == boot["boot_epoch"]
+        assert isinstance(figures["sampled_frames"], int)
+        assert (await ask(board, READ, 13))[:3] == bytes((1, 4, 8))
+
+
+async def test_what_is_not_there_is_said(engine: Engine, tmp_path: Path) -> None:
+    async with engine:
+        board = await engine.board(SPEC, tmp_path / "air")
+        calls: dict[Capability, list[Callable[[], Coroutine[object, object, object]]]] = {
+            Capability.PAUSE: [board.pause, board.resume, lambda: board.run_for(0.1)],
+            Capability.WARM_RESET: [lambda: board.reset(Reset.WARM)],
+            Capability.FLASH_IMAGE: [board.read_flash, lambda: board.write_flash(b"")],
+        }
+        for capability, ways in calls.items():
+            if capability in engine.capabilities:
+                continue
+            for way in ways:
+                with pytest.raises(Unsupported, match=f"{engine.name} has no {capability}"):
+                    await way()
+
+
+async def test_time_stands_while_paused(engine: Engine, tmp_path: Path) -> None:
     if Capability.PAUSE not in engine.capabilities:
         pytest.skip(f"{engine.name} cannot pause")
-
-    async def run() -> None:
-        async with engine:
-            board = await engine.board(SPEC, tmp_path / "air")
-            await board.start()
-            await board.pause()
-            at = board.now_s()
-            time.sleep(0.2)  # noqa: ASYNC251  # the host's time is what passes here
-            assert board.now_s() == at
-            await board.run_for(0.1)
-            assert 0.1 <= board.now_s() - at < 1
-            await board.resume()
-            assert (await ask(board, READ, 13))[:3] == bytes((1, 4, 8))
-
-    asyncio.run(run())
+    async with engine:
+        board = await engine.board(SPEC, tmp_path / "air")
+        await board.start()
+        await board.pause()
+        at = board.now_s()
+        time.sleep(0.2)  # noqa: ASYNC251  # the host's time is what passes here
+        assert board.now_s() == at
+        await board.run_for(0.1)
+        assert 0.1 <= board.now_s() - at < 1
+        await board.resume()
+        assert (await ask(board, READ, 13))[:3] == bytes((1, 4, 8))
 
 
-def test_warm_reset_flash_and_repl(engine: Engine, tmp_path: Path) -> None:
+async def test_warm_reset_flash_and_repl(engine: Engine, tmp_path: Path) -> None:
     if Capability.FLASH_IMAGE not in engine.capabilities:
         pytest.skip(f"{engine.name} has no flash")
-
-    async def run() -> None:
-        async with engine:
-            board = await engine.board(SPEC, tmp_path / "air")
-            assert isinstance(board, QemuBoard)
-            await board.start()
-            assert await board.read_flash() == provisioned(SPEC)
-            with pytest.raises(EngineError, match="only when it is off"):
-                await board.write_flash(b"")
-            assert (await board.reset(Reset.WARM))["role"] == "air"
-            assert await board.console.raw_exec("print(6 * 7)") == "42\n"
-            with pytest.raises(ReplError, match="ZeroDivisionError"):
-                await board.console.raw_exec("1 / 0")
-            seen = board.restarts
-            board.console.write(b"import machine; machine.reset()\r")
-            assert (await board.wait_restart(seen))["role"] == "air"
-            pid = board.pid
-            await board.cut_at(board.now_s() + 0.05)
-            assert not runs(pid)
-            other = NodeSpec("air", "water", "5b" * 12, {"unit_id": 1})
-            await board.write_flash(provisioned(other))
-            assert (await board.start())["role"] == "water"
-
-    asyncio.run(run())
+    async with engine:
+        board = await engine.board(SPEC, tmp_path / "air")
+        assert isinstance(board, QemuBoard)
+        await board.start()
+        assert await board.read_flash() == provisioned(SPEC)
+        with pytest.raises(EngineError, match="only when it is off"):
+            await board.write_flash(b"")
+        assert (await board.reset(Reset.WARM))["role"] == "air"
+        assert await board.console.raw_exec("print(6 * 7)") == "42\n"
+        with pytest.raises(ReplError, match="ZeroDivisionError"):
+            await board.console.raw_exec("1 / 0")
+        seen = board.restarts
+        board.console.write(b"import machine; machine.reset()\r")
+        assert (await board.wait_restart(seen))["role"] == "air"
+        pid = board.pid
+        await board.cut_at(board.now_s() + 0.05)
+        assert not runs(pid)
+        other = NodeSpec("air", "water", "5b" * 12, {"unit_id": 1})
+        await board.write_flash(provisioned(other))
+        assert (await board.start())["role"] == "water"
 
 
-def test_bench_of_three_answers_on_one_line(engine: Engine, tmp_path: Path) -> None:
-    async def run() -> None:
-        async with Bench(tmp_path, Steady(), engine=engine) as bench:
-            await bench.power_on()
-            for role in bench.roles:
-                assert bench.nodes[role].boot["role"] == role
-            assert bench.port.startswith("/dev/")
-            await bench.reset("water")
-
-    asyncio.run(run())
+async def test_bench_of_three_answers_on_one_line(engine: Engine, tmp_path: Path) -> None:
+    async with Bench(tmp_path, Steady(), engine=engine) as bench:
+        await bench.power_on()
+        for role in bench.roles:
+            assert bench.nodes[role].boot["role"] == role
+        assert bench.port.startswith("/dev/")
+        await bench.reset("water")
 
 
 def test_lies_name_engines_and_capabilities_that_are_there() -> None:
-    text = (Path(hil.__path__[0]) / "fidelity.toml").read_text(encoding="utf-8")
+    text = (Path(hil.__path__[0]) / "engines" / "fidelity.toml").read_text(encoding="utf-8")
     lies = tomllib.loads(text)["lie"]
     engines = {"unix": UnixEngine.capabilities, "qemu": QemuEngine.capabilities}
     assert len({lie["id"] for lie in lies}) == len(lies)

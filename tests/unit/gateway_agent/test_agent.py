@@ -92,36 +92,32 @@ async def stopped(agent: GatewayAgent, task: "asyncio.Task[None]") -> float:
     return loop.time() - begin
 
 
-def test_polls_are_recorded_shown_and_kept(tmp_path: Path) -> None:
-    async def run() -> Counters:
-        slave = await TcpSlave(answer).start()
-        agent, counters = make(write_site(tmp_path, slave.port))
-        before = agent.snapshot()
-        assert before["nodes"] == []
-        task = asyncio.create_task(agent.run())
-        await until(lambda: counters.records_recorded >= 20)
-        status = json.loads(json.dumps(agent.snapshot()))
-        (node,) = status["nodes"]
-        assert node["values"] == [{"name": "level", "unit": "mm", "value": 258}]
-        assert (node["id"], node["role"], node["auth"]) == ("gw-1.basin", "probe", "none")
-        assert 0 <= node["age_ms"] < 5000
-        assert node["polls"] >= 20
-        assert node["errors"] == 0
-        assert status["outbox"]["depth"] == status["outbox"]["last"] >= 20
-        assert not status["uplink"]["connected"]
-        assert "refused" in status["uplink"]["problem"]
-        assert status["counters"]["readings_recorded"] >= 20
-        assert await stopped(agent, task) < 5
-        await slave.close()
-        return counters
-
-    counters = asyncio.run(run())
+async def test_polls_are_recorded_shown_and_kept(tmp_path: Path) -> None:
+    slave = await TcpSlave(answer).start()
+    agent, counters = make(write_site(tmp_path, slave.port))
+    before = agent.snapshot()
+    assert before["nodes"] == []
+    task = asyncio.create_task(agent.run())
+    await until(lambda: counters.records_recorded >= 20)
+    status = json.loads(json.dumps(agent.snapshot()))
+    (node,) = status["nodes"]
+    assert node["values"] == [{"name": "level", "unit": "mm", "value": 258}]
+    assert (node["id"], node["role"], node["auth"]) == ("gw-1.basin", "probe", "none")
+    assert 0 <= node["age_ms"] < 5000
+    assert node["polls"] >= 20
+    assert node["errors"] == 0
+    assert status["outbox"]["depth"] == status["outbox"]["last"] >= 20
+    assert not status["uplink"]["connected"]
+    assert "refused" in status["uplink"]["problem"]
+    assert status["counters"]["readings_recorded"] >= 20
+    assert await stopped(agent, task) < 5
+    await slave.close()
     box = open_box(tmp_path / "state")
     assert len(contents(box, 500)) == counters.records_recorded
     box.close()
 
 
-def test_a_failed_medium_ends_it_with_that_error_alone(
+async def test_a_failed_medium_ends_it_with_that_error_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append = Outbox.append
@@ -133,46 +129,37 @@ def test_a_failed_medium_ends_it_with_that_error_alone(
         return append(self, records, marks)
 
     monkeypatch.setattr(Outbox, "append", failing)
-
-    async def run() -> Counters:
-        slave = await TcpSlave(answer).start()
-        agent, counters = make(write_site(tmp_path, slave.port))
-        with pytest.raises(StoreFailed, match="fsync failed"):
-            await asyncio.wait_for(agent.run(), 20)
-        await slave.close()
-        return counters
-
-    counters = asyncio.run(run())
+    slave = await TcpSlave(answer).start()
+    agent, counters = make(write_site(tmp_path, slave.port))
+    with pytest.raises(StoreFailed, match="fsync failed"):
+        await asyncio.wait_for(agent.run(), 20)
+    await slave.close()
     monkeypatch.setattr(Outbox, "append", append)
     box = open_box(tmp_path / "state")
     assert len(contents(box)) == counters.records_recorded >= 5
     box.close()
 
 
-def test_it_stops_in_time_while_the_medium_is_full(
+async def test_it_stops_in_time_while_the_medium_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(self: Outbox, *_: object) -> int:
         raise StoreFull("no room")
 
     monkeypatch.setattr(Outbox, "append", full)
-
-    async def run() -> None:
-        slave = await TcpSlave(answer).start()
-        agent, counters = make(write_site(tmp_path, slave.port))
-        task = asyncio.create_task(agent.run())
-        await until(lambda: counters.store_full)
-        outbox = agent.snapshot()["outbox"]
-        assert isinstance(outbox, dict)
-        assert outbox["full"] == "no room"
-        assert await stopped(agent, task) < 10
-        assert counters.records_recorded == 0
-        await slave.close()
-
-    asyncio.run(run())
+    slave = await TcpSlave(answer).start()
+    agent, counters = make(write_site(tmp_path, slave.port))
+    task = asyncio.create_task(agent.run())
+    await until(lambda: counters.store_full)
+    outbox = agent.snapshot()["outbox"]
+    assert isinstance(outbox, dict)
+    assert outbox["full"] == "no room"
+    assert await stopped(agent, task) < 10
+    assert counters.records_recorded == 0
+    await slave.close()
 
 
-def test_it_waits_for_room_to_open_its_outbox(
+async def test_it_waits_for_room_to_open_its_outbox(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opening = Outbox.open
@@ -187,71 +174,58 @@ def test_it_waits_for_room_to_open_its_outbox(
 
     monkeypatch.setattr(Outbox, "open", without_room)
     monkeypatch.setattr(agent_module, "FULL_RETRY_S", 0.05)
-
-    async def run() -> None:
-        slave = await TcpSlave(answer).start()
-        agent, counters = make(write_site(tmp_path, slave.port))
-        task = asyncio.create_task(agent.run())
-        await until(lambda: "waiting_for" in agent.snapshot() or agent.running.is_set())
-        await until(lambda: counters.records_recorded)
-        assert left == 0
-        assert "waiting_for" not in agent.snapshot()
-        await stopped(agent, task)
-        await slave.close()
-
-    asyncio.run(run())
+    slave = await TcpSlave(answer).start()
+    agent, counters = make(write_site(tmp_path, slave.port))
+    task = asyncio.create_task(agent.run())
+    await until(lambda: "waiting_for" in agent.snapshot() or agent.running.is_set())
+    await until(lambda: counters.records_recorded)
+    assert left == 0
+    assert "waiting_for" not in agent.snapshot()
+    await stopped(agent, task)
+    await slave.close()
 
 
-def test_while_it_waits_for_room_status_says_so_and_no_other_agent_gets_in(
+async def test_while_it_waits_for_room_status_says_so_and_no_other_agent_gets_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def without_room(*_: object) -> Outbox:
         raise StoreFull("a repair needs room")
 
     monkeypatch.setattr(Outbox, "open", without_room)
-
-    async def run() -> None:
-        path = write_site(tmp_path, 1)
-        agent, _ = make(path)
-        task = asyncio.create_task(agent.run())
-        await until(lambda: "waiting_for" in agent.snapshot())
-        second, _ = make(path)
-        with pytest.raises(StoreBusy, match="in use by another agent"):
-            await second.run()
-        status = await asyncio.to_thread(read_status, tmp_path / "state")
-        assert status["waiting_for"] == "a repair needs room"
-        await stopped(agent, task)
-        with pytest.raises(StatusError):
-            read_status(tmp_path / "state")
-
-    asyncio.run(run())
+    path = write_site(tmp_path, 1)
+    agent, _ = make(path)
+    task = asyncio.create_task(agent.run())
+    await until(lambda: "waiting_for" in agent.snapshot())
+    second, _ = make(path)
+    with pytest.raises(StoreBusy, match="in use by another agent"):
+        await second.run()
+    status = await asyncio.to_thread(read_status, tmp_path / "state")
+    assert status["waiting_for"] == "a repair needs room"
+    await stopped(agent, task)
+    with pytest.raises(StatusError):
+        read_status(tmp_path / "state")
 
 
-def test_a_stop_while_it_waits_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stop_while_it_waits_for_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def without_room(*_: object) -> Outbox:
         raise StoreFull("a repair needs room")
 
     monkeypatch.setattr(Outbox, "open", without_room)
-
-    async def run() -> None:
-        agent, _ = make(write_site(tmp_path, 1))
-        task = asyncio.create_task(agent.run())
-        await until(lambda: agent.snapshot().get("waiting_for") == "a repair needs room")
-        assert await stopped(agent, task) < 1
-
-    asyncio.run(run())
+    agent, _ = make(write_site(tmp_path, 1))
+    task = asyncio.create_task(agent.run())
+    await until(lambda: agent.snapshot().get("waiting_for") == "a repair needs room")
+    assert await stopped(agent, task) < 1
 
 
-def test_a_device_that_is_not_there_stops_nothing(tmp_path: Path) -> None:
-    async def run() -> None:
-        agent, counters = make(write_site(tmp_path, 1))
-        task = asyncio.create_task(agent.run())
-        await until(agent.running.is_set)
-        await until(lambda: agent.snapshot()["nodes"])
-        assert await stopped(agent, task) < 10
-        assert counters.readings_recorded == 0
-
-    asyncio.run(run())
+async def test_a_device_that_is_not_there_stops_nothing(tmp_path: Path) -> None:
+    agent, counters = make(write_site(tmp_path, 1))
+    task = asyncio.create_task(agent.run())
+    await until(agent.running.is_set)
+    await until(lambda: agent.snapshot()["nodes"])
+    assert await stopped(agent, task) < 10
+    assert counters.readings_recorded == 0
 
 
 def test_keys_are_read_before_anything_is_opened(tmp_path: Path) -> None:
@@ -263,14 +237,10 @@ def test_keys_are_read_before_anything_is_opened(tmp_path: Path) -> None:
     assert not (tmp_path / "state").exists()
 
 
-def test_a_profile_that_cannot_be_used_releases_the_outbox(tmp_path: Path) -> None:
+async def test_a_profile_that_cannot_be_used_releases_the_outbox(tmp_path: Path) -> None:
     path = write_site(tmp_path, 1)
     (tmp_path / "probe.toml").write_text("[profile]\n")
-
-    async def run() -> None:
-        agent, _ = make(path)
-        with pytest.raises(ConfigError):
-            await agent.run()
-
-    asyncio.run(run())
+    agent, _ = make(path)
+    with pytest.raises(ConfigError):
+        await agent.run()
     open_box(tmp_path / "state").close()

@@ -73,20 +73,17 @@ def bus_of(path: Path, timeout_ms: int = 60) -> Bus:
     )
 
 
-def scan_all(folder: Path, units: range, nodes_only: bool = False) -> dict[int, Found]:
-    async def main() -> dict[int, Found]:
-        slave = PtySlave(folder, line)
-        try:
-            found = scan(bus_of(slave.path), units, Counters(), nodes_only)
-            return {item.unit: item async for item in found}
-        finally:
-            slave.close()
-
-    return asyncio.run(main())
+async def scan_all(folder: Path, units: range, nodes_only: bool = False) -> dict[int, Found]:
+    slave = PtySlave(folder, line)
+    try:
+        found = scan(bus_of(slave.path), units, Counters(), nodes_only)
+        return {item.unit: item async for item in found}
+    finally:
+        slave.close()
 
 
-def test_everybody_is_told_apart(tmp_path: Path) -> None:
-    found = scan_all(tmp_path, range(1, 8))
+async def test_everybody_is_told_apart(tmp_path: Path) -> None:
+    found = await scan_all(tmp_path, range(1, 8))
     kinds = {unit: item.kind for unit, item in found.items()}
     assert kinds == {1: NODE, 2: DEVICE, 3: DEVICE, 4: DEVICE, 5: DAMAGED, 6: DAMAGED, 7: SILENT}
     node = found[1]
@@ -96,20 +93,20 @@ def test_everybody_is_told_apart(tmp_path: Path) -> None:
     assert "two devices with this address" in found[5].detail
 
 
-def test_nodes_only_asks_once(tmp_path: Path) -> None:
-    found = scan_all(tmp_path, range(1, 4), nodes_only=True)
+async def test_nodes_only_asks_once(tmp_path: Path) -> None:
+    found = await scan_all(tmp_path, range(1, 4), nodes_only=True)
     assert {unit: item.kind for unit, item in found.items()} == {1: NODE, 2: DEVICE, 3: SILENT}
 
 
-def test_what_a_device_says_of_itself_cannot_break_out(tmp_path: Path) -> None:
-    found = scan_all(tmp_path, range(4, 5))
+async def test_what_a_device_says_of_itself_cannot_break_out(tmp_path: Path) -> None:
+    found = await scan_all(tmp_path, range(4, 5))
     block = config_block(bus_of(Path("/dev/x")), found.values())
     assert "\x1b" not in block
     assert "Evil ??[31m" in block
 
 
-def test_the_block_is_a_configuration(tmp_path: Path) -> None:
-    found = scan_all(tmp_path, range(1, 3))
+async def test_the_block_is_a_configuration(tmp_path: Path) -> None:
+    found = await scan_all(tmp_path, range(1, 3))
     block = config_block(bus_of(Path("/dev/ttyX")), found.values())
     head = (
         '[gateway]\nid = "g"\nstate_dir = "s"\nkey = "k"\n'
@@ -131,13 +128,10 @@ def test_the_block_is_a_configuration(tmp_path: Path) -> None:
     assert (loaded.bus[0].port, loaded.bus[0].baudrate) == ("/dev/ttyX", 115200)
 
 
-def test_a_port_that_is_not_there(tmp_path: Path) -> None:
-    async def main() -> None:
+async def test_a_port_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(BusDownError, match="No such file"):
         async for _ in scan(bus_of(tmp_path / "none"), range(1, 3), Counters()):
             pass
-
-    with pytest.raises(BusDownError, match="No such file"):
-        asyncio.run(main())
 
 
 # --- commands -----------------------------------------------------------------------------------

@@ -72,23 +72,19 @@ def tcp_bus(port: int, kind: str = "tcp", timeout_ms: int = TIMEOUT_MS) -> Bus:
     )
 
 
-def on_line(
+async def on_line(
     folder: Path, handler: Handler, test: Callable[[Master, PtySlave], Awaitable[None]]
 ) -> Counters:
     """Run a test against a slave on a pty; the counters afterwards."""
     counters = Counters()
-
-    async def main() -> None:
-        slave = PtySlave(folder, handler)
-        master = Master(rtu_bus(slave.path), counters)
-        try:
-            await test(master, slave)
-        finally:
-            master.close()
-            slave.close()
-            await asyncio.sleep(0)
-
-    asyncio.run(main())
+    slave = PtySlave(folder, handler)
+    master = Master(rtu_bus(slave.path), counters)
+    try:
+        await test(master, slave)
+    finally:
+        master.close()
+        slave.close()
+        await asyncio.sleep(0)
     return counters
 
 
@@ -123,12 +119,12 @@ def obedient(request: bytes) -> list[Reply]:
     ],
     ids=["whole", "bytes", "noise", "header", "length", "refusal", "stranger", "echo", "damaged"],
 )
-def test_the_answer_is_found(tmp_path: Path, replies: list[Reply]) -> None:
+async def test_the_answer_is_found(tmp_path: Path, replies: list[Reply]) -> None:
     async def run(master: Master, slave: PtySlave) -> None:
         assert await master.read(TEN) == DATA
         assert await master.read(TEN) == DATA
 
-    counters = on_line(tmp_path, Script(replies), run)
+    counters = await on_line(tmp_path, Script(replies), run)
     assert counters.polls == 2
     assert not counters.poll_errors
 
@@ -148,7 +144,7 @@ def test_the_answer_is_found(tmp_path: Path, replies: list[Reply]) -> None:
     ],
     ids=["silent", "crc", "cut", "noise", "unit", "function", "short", "long", "two"],
 )
-def test_what_is_no_answer_has_a_cause(
+async def test_what_is_no_answer_has_a_cause(
     tmp_path: Path, reply: bytes, cause: str, text: str, foreign: int
 ) -> None:
     async def run(master: Master, slave: PtySlave) -> None:
@@ -159,21 +155,21 @@ def test_what_is_no_answer_has_a_cause(
         slave.handler = obedient
         assert await master.read(TEN) == DATA
 
-    counters = on_line(tmp_path, Script([(0, reply)]), run)
+    counters = await on_line(tmp_path, Script([(0, reply)]), run)
     assert counters.poll_errors == {cause: 1}
     assert counters.foreign_answers == foreign
     assert counters.late_replies == 0
 
 
-def test_an_echo_is_no_noise(tmp_path: Path) -> None:
+async def test_an_echo_is_no_noise(tmp_path: Path) -> None:
     async def run(master: Master, slave: PtySlave) -> None:
         assert await master.read(TEN) == DATA
         assert master.counters.noise_bytes == 0
 
-    on_line(tmp_path, Script([(0, TEN.adu + GOOD)]), run)
+    await on_line(tmp_path, Script([(0, TEN.adu + GOOD)]), run)
 
 
-def test_an_exception_is_counted_by_code(tmp_path: Path) -> None:
+async def test_an_exception_is_counted_by_code(tmp_path: Path) -> None:
     async def run(master: Master, slave: PtySlave) -> None:
         for code in (2, 6, 2):
             slave.handler = Script([(0, refusal(1, 4, code))])
@@ -181,11 +177,11 @@ def test_an_exception_is_counted_by_code(tmp_path: Path) -> None:
                 await master.read(TEN)
             assert caught.value.code == code
 
-    counters = on_line(tmp_path, obedient, run)
+    counters = await on_line(tmp_path, obedient, run)
     assert counters.poll_errors == {"exception_02": 2, "exception_06": 1}
 
 
-def test_a_late_answer_is_never_taken_for_the_next(tmp_path: Path) -> None:
+async def test_a_late_answer_is_never_taken_for_the_next(tmp_path: Path) -> None:
     """The old value comes while the new one is waited for, and both look alike."""
     old = answer(1, *(value + 1000 for value in VALUES))
 
@@ -208,12 +204,12 @@ def test_a_late_answer_is_never_taken_for_the_next(tmp_path: Path) -> None:
         assert counts[1] != 10
         assert counts[2:] == [10, 10]
 
-    counters = on_line(tmp_path, handler, run)
+    counters = await on_line(tmp_path, handler, run)
     assert counters.late_replies == 1
     assert counters.foreign_answers == 0
 
 
-def test_a_late_answer_between_requests_is_drained(tmp_path: Path) -> None:
+async def test_a_late_answer_between_requests_is_drained(tmp_path: Path) -> None:
     async def run(master: Master, slave: PtySlave) -> None:
         with pytest.raises(BusError):
             await master.read(TEN)
@@ -221,11 +217,11 @@ def test_a_late_answer_between_requests_is_drained(tmp_path: Path) -> None:
         slave.handler = obedient
         assert await master.read(TEN) == DATA
 
-    counters = on_line(tmp_path, Script([(0, b"")]), run)
+    counters = await on_line(tmp_path, Script([(0, b"")]), run)
     assert counters.late_replies == 1
 
 
-def test_a_late_answer_does_not_disturb_another_unit(tmp_path: Path) -> None:
+async def test_a_late_answer_does_not_disturb_another_unit(tmp_path: Path) -> None:
     other = read_request(2, Read(INPUT, 0, 10))
 
     async def run(master: Master, slave: PtySlave) -> None:
@@ -236,12 +232,12 @@ def test_a_late_answer_does_not_disturb_another_unit(tmp_path: Path) -> None:
         )
         assert await master.read(other) == DATA
 
-    counters = on_line(tmp_path, Script([(0, b"")]), run)
+    counters = await on_line(tmp_path, Script([(0, b"")]), run)
     assert counters.late_replies == 1
     assert counters.poll_errors == {"bus_timeout": 1}
 
 
-def test_a_gateway_that_stood_still_does_not_blame_the_device(tmp_path: Path) -> None:
+async def test_a_gateway_that_stood_still_does_not_blame_the_device(tmp_path: Path) -> None:
     """The whole process stops for two timeouts while the device is answering."""
 
     def handler(request: bytes) -> list[Reply]:
@@ -251,10 +247,10 @@ def test_a_gateway_that_stood_still_does_not_blame_the_device(tmp_path: Path) ->
     async def run(master: Master, slave: PtySlave) -> None:
         assert await master.read(TEN) == DATA
 
-    assert not on_line(tmp_path, handler, run).poll_errors
+    assert not (await on_line(tmp_path, handler, run)).poll_errors
 
 
-def test_a_babbling_line_is_used_again_when_it_falls_silent(tmp_path: Path) -> None:
+async def test_a_babbling_line_is_used_again_when_it_falls_silent(tmp_path: Path) -> None:
     async def run(master: Master, slave: PtySlave) -> None:
         with pytest.raises(BusError):
             await master.read(TEN)
@@ -265,11 +261,11 @@ def test_a_babbling_line_is_used_again_when_it_falls_silent(tmp_path: Path) -> N
         assert await master.read(TEN) == DATA
         assert master.counters.noise_bytes == 4 + 60
 
-    counters = on_line(tmp_path, Script([(0, b"\xfe\xfe\xfe\xfe")]), run)
+    counters = await on_line(tmp_path, Script([(0, b"\xfe\xfe\xfe\xfe")]), run)
     assert counters.poll_errors == {"crc": 1}
 
 
-def test_a_port_that_vanishes_and_returns(tmp_path: Path) -> None:
+async def test_a_port_that_vanishes_and_returns(tmp_path: Path) -> None:
     async def run(master: Master, slave: PtySlave) -> None:
         assert await master.read(TEN) == DATA
         slave.unplug()
@@ -287,11 +283,11 @@ def test_a_port_that_vanishes_and_returns(tmp_path: Path) -> None:
                 assert asyncio.get_running_loop().time() < deadline
                 await asyncio.sleep(0.02)
 
-    counters = on_line(tmp_path, obedient, run)
+    counters = await on_line(tmp_path, obedient, run)
     assert counters.poll_errors["bus_down"] >= 1
 
 
-def test_a_cancelled_request_leaves_nothing_behind(tmp_path: Path) -> None:
+async def test_a_cancelled_request_leaves_nothing_behind(tmp_path: Path) -> None:
     """Its answer comes into the next request and is not taken for that one's."""
 
     async def run(master: Master, slave: PtySlave) -> None:
@@ -304,28 +300,24 @@ def test_a_cancelled_request_leaves_nothing_behind(tmp_path: Path) -> None:
         slave.send(answer(1, *reversed(VALUES)))
         assert await master.read(TEN) == DATA
 
-    assert on_line(tmp_path, Script([]), run).late_replies == 1
+    assert (await on_line(tmp_path, Script([]), run)).late_replies == 1
 
 
 # --- TCP ----------------------------------------------------------------------------------------
 
 
-def on_net(
+async def on_net(
     handler: Handler, test: Callable[[Master, TcpSlave], Awaitable[None]], kind: str = "tcp"
 ) -> Counters:
     counters = Counters()
-
-    async def main() -> None:
-        slave = await TcpSlave(handler).start()
-        master = Master(tcp_bus(slave.port, kind), counters)
-        try:
-            await test(master, slave)
-        finally:
-            master.close()
-            await asyncio.sleep(0)
-            await slave.close()
-
-    asyncio.run(main())
+    slave = await TcpSlave(handler).start()
+    master = Master(tcp_bus(slave.port, kind), counters)
+    try:
+        await test(master, slave)
+    finally:
+        master.close()
+        await asyncio.sleep(0)
+        await slave.close()
     return counters
 
 
@@ -338,7 +330,7 @@ def echo_tid(request: bytes) -> list[Reply]:
 
 
 @pytest.mark.parametrize("cut", [0, 1, 5, 7, 8, 20])
-def test_tcp_answers_may_come_cut(cut: int) -> None:
+async def test_tcp_answers_may_come_cut(cut: int) -> None:
     def handler(request: bytes) -> list[Reply]:
         data = echo_tid(request)[0][1]
         return [(0, data[:cut]), (0.01, data[cut:])] if cut else [(0, data)]
@@ -349,11 +341,11 @@ def test_tcp_answers_may_come_cut(cut: int) -> None:
         assert slave.requests[0] == bytes.fromhex("000100000006 01 04 0000 000a")
         assert slave.connections == 1
 
-    counters = on_net(handler, run)
+    counters = await on_net(handler, run)
     assert counters.polls == 3
 
 
-def test_tcp_late_and_foreign_answers_are_told_by_their_ids() -> None:
+async def test_tcp_late_and_foreign_answers_are_told_by_their_ids() -> None:
     def handler(request: bytes) -> list[Reply]:
         (tid,) = struct.unpack(">H", request[:2])
         if tid == 1:
@@ -369,12 +361,12 @@ def test_tcp_late_and_foreign_answers_are_told_by_their_ids() -> None:
         assert caught.value.cause == "bus_timeout"
         assert await master.read(TEN) == DATA
 
-    counters = on_net(handler, run)
+    counters = await on_net(handler, run)
     assert counters.late_replies == 1
     assert counters.foreign_answers == 2
 
 
-def test_tcp_peer_that_speaks_something_else_is_connected_anew() -> None:
+async def test_tcp_peer_that_speaks_something_else_is_connected_anew() -> None:
     async def run(master: Master, slave: TcpSlave) -> None:
         with pytest.raises(BusError, match="no MBAP header"):
             await master.read(TEN)
@@ -382,11 +374,11 @@ def test_tcp_peer_that_speaks_something_else_is_connected_anew() -> None:
         assert await master.read(TEN) == DATA
         assert slave.connections == 2
 
-    counters = on_net(Script([(0, b"HTTP/1.1 400 Bad Request\r\n")]), run)
+    counters = await on_net(Script([(0, b"HTTP/1.1 400 Bad Request\r\n")]), run)
     assert counters.poll_errors == {"crc": 1}
 
 
-def test_tcp_peer_gone_silent_is_connected_anew() -> None:
+async def test_tcp_peer_gone_silent_is_connected_anew() -> None:
     async def run(master: Master, slave: TcpSlave) -> None:
         for _ in range(3):
             with pytest.raises(BusError):
@@ -395,10 +387,10 @@ def test_tcp_peer_gone_silent_is_connected_anew() -> None:
         assert await master.read(TEN) == DATA
         assert slave.connections == 2
 
-    on_net(Script([]), run)
+    await on_net(Script([]), run)
 
 
-def test_tcp_exception_answer() -> None:
+async def test_tcp_exception_answer() -> None:
     def handler(request: bytes) -> list[Reply]:
         (tid,) = struct.unpack(">H", request[:2])
         return [(0, mbap(tid, 1, b"\x84\x02"))]
@@ -407,10 +399,10 @@ def test_tcp_exception_answer() -> None:
         with pytest.raises(RefusedError, match="exception 02"):
             await master.read(TEN)
 
-    on_net(handler, run)
+    await on_net(handler, run)
 
 
-def test_rtu_over_tcp_keeps_the_rules_of_a_line() -> None:
+async def test_rtu_over_tcp_keeps_the_rules_of_a_line() -> None:
     async def run(master: Master, slave: TcpSlave) -> None:
         assert await master.read(TEN) == DATA
         slave.handler = Script([(0, answer(9, 1))])
@@ -419,22 +411,19 @@ def test_rtu_over_tcp_keeps_the_rules_of_a_line() -> None:
         slave.handler = obedient
         assert await master.read(TEN) == DATA
 
-    counters = on_net(obedient, run, "rtu-over-tcp")
+    counters = await on_net(obedient, run, "rtu-over-tcp")
     assert counters.foreign_answers == 1
 
 
-def test_nobody_listens() -> None:
-    async def main() -> None:
-        slave = await TcpSlave(echo_tid).start()
-        await slave.close()
-        master = Master(tcp_bus(slave.port), counters)
-        for _ in range(5):
-            with pytest.raises(BusDownError, match=f"127.0.0.1:{slave.port}"):
-                await master.read(TEN)
-        master.close()
-
+async def test_nobody_listens() -> None:
     counters = Counters()
-    asyncio.run(main())
+    slave = await TcpSlave(echo_tid).start()
+    await slave.close()
+    master = Master(tcp_bus(slave.port), counters)
+    for _ in range(5):
+        with pytest.raises(BusDownError, match=f"127.0.0.1:{slave.port}"):
+            await master.read(TEN)
+    master.close()
     # Attempts have a distance: asking again does not hammer the peer.
     assert counters.poll_errors == {"bus_down": 1}
 

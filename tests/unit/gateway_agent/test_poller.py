@@ -15,7 +15,7 @@ from gateway_agent.field import poller
 from gateway_agent.field.master import Master
 from gateway_agent.field.poller import Field
 from gateway_agent.field.profile import load_profile
-from gateway_agent.field.reader import DeviceView, ProfileReader
+from gateway_agent.field.reader import ProfileReader
 from gateway_agent.field.sink import Intake
 from gateway_agent.store.mark import Mark
 from gateway_agent.tables import ConfigError
@@ -129,38 +129,34 @@ class Bench:
     field: Field
 
 
-def run(
+async def run(
     folder: Path,
     test: Callable[[Bench], Awaitable[None]],
     marks: Mapping[str, Mark] | None = None,
     devices: str = "both",
 ) -> Bench:
     """Poll a Line while the test runs, then cancel; returns what is left to look at."""
-
-    async def main() -> Bench:
-        line = Line()
-        slave = PtySlave(folder, line)
-        counters = Counters()
-        sink = Memory()
-        config = config_of(folder, slave.path, devices)
-        field_ = Field(config, SystemClock(), sink, marks or {}, counters)
-        bench = Bench(line, slave, sink, counters, field_)
-        task = asyncio.create_task(field_.run())
-        watched = asyncio.ensure_future(test(bench))
-        try:
-            done, _ = await asyncio.wait({task, watched}, return_when=asyncio.FIRST_COMPLETED)
-            if watched in done:
-                await watched
-            else:
-                await task
-        finally:
-            watched.cancel()
-            task.cancel()
-            await asyncio.wait({task})
-            slave.close()
-        return bench
-
-    return asyncio.run(main())
+    line = Line()
+    slave = PtySlave(folder, line)
+    counters = Counters()
+    sink = Memory()
+    config = config_of(folder, slave.path, devices)
+    field_ = Field(config, SystemClock(), sink, marks or {}, counters)
+    bench = Bench(line, slave, sink, counters, field_)
+    task = asyncio.create_task(field_.run())
+    watched = asyncio.ensure_future(test(bench))
+    try:
+        done, _ = await asyncio.wait({task, watched}, return_when=asyncio.FIRST_COMPLETED)
+        if watched in done:
+            await watched
+        else:
+            await task
+    finally:
+        watched.cancel()
+        task.cancel()
+        await asyncio.wait({task})
+        slave.close()
+    return bench
 
 
 async def samples(bench: Bench, count: int) -> None:
@@ -170,13 +166,13 @@ async def samples(bench: Bench, count: int) -> None:
         await until(lambda: bench.line.seq in bench.sink.seqs())
 
 
-def test_samples_and_values_are_recorded_with_their_marks(tmp_path: Path) -> None:
+async def test_samples_and_values_are_recorded_with_their_marks(tmp_path: Path) -> None:
     async def test(bench: Bench) -> None:
         await until(lambda: bench.sink.seqs() == [1])
         await samples(bench, 5)
         await until(lambda: len(bench.sink.of(OTHER)) >= 3)
 
-    bench = run(tmp_path, test)
+    bench = await run(tmp_path, test)
     assert bench.sink.seqs() == [1, 2, 3, 4, 5, 6]
     assert bench.sink.marks == {NODE: Mark(5, 6, 0, KEY_ID)}
     assert not bench.counters.gaps
@@ -189,7 +185,7 @@ def test_samples_and_values_are_recorded_with_their_marks(tmp_path: Path) -> Non
     assert ("temperature", "Cel", -12.34) in air.values
 
 
-def test_a_node_that_vanishes_and_returns(tmp_path: Path) -> None:
+async def test_a_node_that_vanishes_and_returns(tmp_path: Path) -> None:
     async def test(bench: Bench) -> None:
         await until(lambda: bench.sink.seqs() == [1])
         bench.line.dead = {1}
@@ -202,7 +198,7 @@ def test_a_node_that_vanishes_and_returns(tmp_path: Path) -> None:
         await samples(bench, 2)
         assert bench.field.views()[0].state == "ok"
 
-    bench = run(tmp_path, test)
+    bench = await run(tmp_path, test)
     (gap,) = bench.sink.gaps(NODE)
     assert (gap.cause, gap.boot_epoch, gap.first, gap.last) == ("bus_timeout", 5, 2, 39)
     assert bench.sink.seqs() == [1, 40, 41, 42]
@@ -211,7 +207,7 @@ def test_a_node_that_vanishes_and_returns(tmp_path: Path) -> None:
     assert bench.counters.poll_errors["bus_timeout"] >= 3
 
 
-def test_a_third_party_device_that_vanishes_and_returns(tmp_path: Path) -> None:
+async def test_a_third_party_device_that_vanishes_and_returns(tmp_path: Path) -> None:
     async def test(bench: Bench) -> None:
         await until(lambda: len(bench.sink.of(OTHER)) > 2)
         bench.line.dead = {2}
@@ -220,7 +216,7 @@ def test_a_third_party_device_that_vanishes_and_returns(tmp_path: Path) -> None:
         await until(lambda: bench.sink.gaps(OTHER))
         await until(lambda: bench.sink.of(OTHER)[-1].readings)
 
-    bench = run(tmp_path, test)
+    bench = await run(tmp_path, test)
     (gap,) = bench.sink.gaps(OTHER)
     assert gap.cause == "bus_timeout"
     assert gap.first is None
@@ -228,20 +224,20 @@ def test_a_third_party_device_that_vanishes_and_returns(tmp_path: Path) -> None:
     assert bench.sink.gaps(NODE) == []
 
 
-def test_a_refused_read_is_no_silence(tmp_path: Path) -> None:
+async def test_a_refused_read_is_no_silence(tmp_path: Path) -> None:
     async def test(bench: Bench) -> None:
         bench.line.refuse = True
         await until(lambda: bench.counters.poll_errors["exception_02"] > 5)
         bench.line.refuse = False
         await until(lambda: bench.sink.gaps(OTHER))
 
-    bench = run(tmp_path, test)
+    bench = await run(tmp_path, test)
     gap = bench.sink.gaps(OTHER)[0]
     assert gap.cause == "exception"
     assert "registers 0 + 4" in gap.detail
 
 
-def test_each_block_of_a_device_says_why_it_has_no_values(tmp_path: Path) -> None:
+async def test_each_block_of_a_device_says_why_it_has_no_values(tmp_path: Path) -> None:
     text = '[profile]\nname = "own"\ntitle = "Own"\nsource = "manual"\n'
     for name, at in (("good", 0), ("high", 1), ("refused", 100), ("silent", 200)):
         text += f'[[point]]\nname = "{name}"\nregister = {at}\ntype = "u16"\nhigh = 500\n'
@@ -254,21 +250,16 @@ def test_each_block_of_a_device_says_why_it_has_no_values(tmp_path: Path) -> Non
             return [(0, refusal(1, function, 2))]
         return [] if address else [(0, raw_answer(1, b"\x01\xf4\x01\xf5", function))]
 
-    async def main() -> tuple[list[Record], DeviceView]:
-        slave = PtySlave(tmp_path, own)
-        bus = config_of(tmp_path, slave.path).bus[0]
-        device = Device(name="own", unit=1, kind="profile", profile=str(path), period_ms=PERIOD_MS)
-        reader = ProfileReader(
-            bus, device, "g.own", load_profile(str(path)), SystemClock(), Counters()
-        )
-        master = Master(bus, Counters())
-        try:
-            return (await reader.poll(master)).records, reader.view()
-        finally:
-            master.close()
-            slave.close()
-
-    (record,), view = asyncio.run(main())
+    slave = PtySlave(tmp_path, own)
+    bus = config_of(tmp_path, slave.path).bus[0]
+    device = Device(name="own", unit=1, kind="profile", profile=str(path), period_ms=PERIOD_MS)
+    reader = ProfileReader(bus, device, "g.own", load_profile(str(path)), SystemClock(), Counters())
+    master = Master(bus, Counters())
+    try:
+        (record,), view = (await reader.poll(master)).records, reader.view()
+    finally:
+        master.close()
+        slave.close()
     read = decode_record(record.data)
     assert [(item.name, item.value) for item in read.values] == [("good", 500)]
     assert {item.name: item.quality for item in read.failures} == {
@@ -279,12 +270,12 @@ def test_each_block_of_a_device_says_why_it_has_no_values(tmp_path: Path) -> Non
     assert [value for _, _, value in view.values] == [500, None, None, None]
 
 
-def test_a_node_provisioned_anew_is_taken_under_its_new_key(tmp_path: Path) -> None:
+async def test_a_node_provisioned_anew_is_taken_under_its_new_key(tmp_path: Path) -> None:
     async def test(bench: Bench) -> None:
         await until(lambda: bench.sink.seqs() == [1])
         await samples(bench, 1)
 
-    bench = run(tmp_path, test, {NODE: Mark(80, 9000, 12, KEY_ID - 1)}, devices="node")
+    bench = await run(tmp_path, test, {NODE: Mark(80, 9000, 12, KEY_ID - 1)}, devices="node")
     assert bench.sink.seqs() == [1, 2]
     (gap,) = bench.sink.gaps(NODE)
     assert (gap.cause, gap.boot_epoch) == ("node_reset", 80)
@@ -293,7 +284,7 @@ def test_a_node_provisioned_anew_is_taken_under_its_new_key(tmp_path: Path) -> N
     assert bench.counters.replayed == 0
 
 
-def test_a_damaged_answer_is_asked_for_again_at_once(tmp_path: Path) -> None:
+async def test_a_damaged_answer_is_asked_for_again_at_once(tmp_path: Path) -> None:
     """So noise costs a device without sequence numbers nothing."""
 
     def damage(reply: bytes) -> list[Reply]:
@@ -307,7 +298,7 @@ def test_a_damaged_answer_is_asked_for_again_at_once(tmp_path: Path) -> None:
         before = len(bench.sink.of(OTHER))
         await until(lambda: len(bench.sink.of(OTHER)) > before + 2)
 
-    bench = run(tmp_path, test)
+    bench = await run(tmp_path, test)
     assert bench.counters.poll_errors == {"crc": 1}
     assert not bench.counters.gaps
 
@@ -324,7 +315,7 @@ def test_a_damaged_answer_is_asked_for_again_at_once(tmp_path: Path) -> None:
     ],
     ids=["noise", "cut", "crc", "foreign", "tag", "replayed"],
 )
-def test_what_the_line_costs_is_named(
+async def test_what_the_line_costs_is_named(
     tmp_path: Path, spoil: Callable[[bytes], list[Reply]], cause: str, counted: str
 ) -> None:
     """While answers are spoiled samples pass by; the gap before the next good one says why."""
@@ -341,7 +332,7 @@ def test_what_the_line_costs_is_named(
         bench.line.spoil = [spoil, last]
         await until(lambda: 7 in bench.sink.seqs())
 
-    bench = run(tmp_path, test, devices="node")
+    bench = await run(tmp_path, test, devices="node")
     (gap,) = bench.sink.gaps(NODE)
     assert (gap.cause, gap.boot_epoch, gap.first, gap.last) == (cause, 5, 3, 6)
     figures = {
@@ -356,51 +347,51 @@ def test_what_the_line_costs_is_named(
     assert bench.sink.seqs() == [1, 2, 7]
 
 
-def test_two_resets_in_a_row(tmp_path: Path) -> None:
+async def test_two_resets_in_a_row(tmp_path: Path) -> None:
     async def test(bench: Bench) -> None:
         await until(lambda: bench.sink.seqs() == [1])
         bench.line.epoch += 2
         bench.line.seq = 3
         await until(lambda: len(bench.sink.gaps(NODE)) == 2)
 
-    bench = run(tmp_path, test, devices="node")
+    bench = await run(tmp_path, test, devices="node")
     first, second = bench.sink.gaps(NODE)
     assert (first.cause, first.boot_epoch) == ("node_reset", 5)
     assert "1 boots between" in first.detail
     assert (second.boot_epoch, second.first, second.last) == (7, 1, 2)
 
 
-def test_events_are_fetched_when_the_sample_announces_them(tmp_path: Path) -> None:
+async def test_events_are_fetched_when_the_sample_announces_them(tmp_path: Path) -> None:
     async def test(bench: Bench) -> None:
         await until(lambda: bench.sink.seqs() == [1])
         bench.line.events = 3
         await until(lambda: bench.sink.marks[NODE].event_seq == 3)
         await samples(bench, 2)
 
-    bench = run(tmp_path, test, devices="node")
+    bench = await run(tmp_path, test, devices="node")
     (record,) = [item for item in bench.sink.of(NODE) if item.events]
     assert [event.number for event in record.events] == [1, 2, 3]
     reads = [registers(request)[2] for request in bench.slave.requests]
     assert reads.count(0x100) == 1
 
 
-def test_a_start_names_what_passed_while_the_gateway_was_down(tmp_path: Path) -> None:
+async def test_a_start_names_what_passed_while_the_gateway_was_down(tmp_path: Path) -> None:
     async def test(bench: Bench) -> None:
         await until(lambda: bench.sink.seqs() == [1])
 
-    bench = run(tmp_path, test, {NODE: Mark(4, 9, 0)}, devices="node")
+    bench = await run(tmp_path, test, {NODE: Mark(4, 9, 0)}, devices="node")
     assert [gap.cause for gap in bench.sink.gaps(NODE)] == ["node_reset"]
 
     async def later(bench: Bench) -> None:
         bench.line.seq = 10
         await until(bench.sink.seqs)
 
-    bench = run(tmp_path, later, {NODE: Mark(5, 4, 0)}, devices="node")
+    bench = await run(tmp_path, later, {NODE: Mark(5, 4, 0)}, devices="node")
     gap = bench.sink.gaps(NODE)[0]
     assert (gap.cause, gap.first) == ("gateway_down", 5)
 
 
-def test_the_port_goes_and_comes_back(tmp_path: Path) -> None:
+async def test_the_port_goes_and_comes_back(tmp_path: Path) -> None:
     async def test(bench: Bench) -> None:
         await until(lambda: bench.sink.seqs() == [1])
         bench.slave.unplug()
@@ -410,7 +401,7 @@ def test_the_port_goes_and_comes_back(tmp_path: Path) -> None:
         await until(lambda: 9 in bench.sink.seqs())
         await until(lambda: bench.sink.gaps(OTHER))
 
-    bench = run(tmp_path, test)
+    bench = await run(tmp_path, test)
     (gap,) = bench.sink.gaps(NODE)
     assert (gap.cause, gap.first, gap.last) == ("bus_timeout", 2, 8)
     # Which of the two comes last before the return depends on when it returns.
@@ -418,7 +409,7 @@ def test_the_port_goes_and_comes_back(tmp_path: Path) -> None:
     assert "cannot be opened" in detail or "is down" in detail
 
 
-def test_what_was_polled_before_the_end_is_committed_once(tmp_path: Path) -> None:
+async def test_what_was_polled_before_the_end_is_committed_once(tmp_path: Path) -> None:
     async def test(bench: Bench) -> None:
         await until(lambda: bench.sink.seqs() == [1])
         # One commit is under way and slow when the end comes, and more records are waiting.
@@ -429,24 +420,24 @@ def test_what_was_polled_before_the_end_is_committed_once(tmp_path: Path) -> Non
         bench.sink.gate.set()
         asyncio.get_running_loop().call_later(0.1, slow.set)
 
-    bench = run(tmp_path, test)
+    bench = await run(tmp_path, test)
     assert bench.sink.seqs() == [1, 2]
     assert bench.sink.marks[NODE] == Mark(5, 2, 0, KEY_ID)
     times = [record.stamp.req_ms for record in bench.sink.of(OTHER)]
     assert len(times) == len(set(times))
 
 
-def test_a_store_that_fails_ends_the_field(tmp_path: Path) -> None:
+async def test_a_store_that_fails_ends_the_field(tmp_path: Path) -> None:
     async def test(bench: Bench) -> None:
         bench.sink.error = OSError("the medium is gone")
         await asyncio.sleep(30)
 
     with pytest.raises(ExceptionGroup) as caught:
-        run(tmp_path, test)
+        await run(tmp_path, test)
     assert caught.group_contains(OSError, match="the medium is gone")
 
 
-def test_a_full_store_holds_the_pollers_and_is_named(
+async def test_a_full_store_holds_the_pollers_and_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(poller, "_STALL_MS", 100)
@@ -466,55 +457,46 @@ def test_a_full_store_holds_the_pollers_and_is_named(
         await until(lambda: 30 in bench.sink.seqs())
         await until(lambda: bench.sink.gaps(OTHER))
 
-    bench = run(tmp_path, test)
+    bench = await run(tmp_path, test)
     assert bench.sink.gaps(NODE)[-1].cause == "outbox_full"
     assert bench.sink.gaps(OTHER)[-1].cause == "outbox_full"
     assert "the store took nothing for" in bench.sink.gaps(OTHER)[-1].detail
 
 
-def test_key_files_and_profiles_are_checked_before_anything_is_opened(tmp_path: Path) -> None:
+async def test_key_files_and_profiles_are_checked_before_anything_is_opened(tmp_path: Path) -> None:
     config = config_of(tmp_path, tmp_path / "none")
     (tmp_path / "node.key").unlink()
 
-    async def main() -> None:
+    with pytest.raises(ConfigError, match="keygen"):
         Field(config, SystemClock(), Memory(), {}, Counters())
 
-    with pytest.raises(ConfigError, match="keygen"):
-        asyncio.run(main())
+
+async def test_intake_commits_together_what_came_together() -> None:
+    sink = Memory()
+    intake = Intake(sink, linger_ms=500)
+    task = asyncio.create_task(intake.run())
+    for index in range(5):
+        intake.add([], "d", Mark(1, index, 0))
+        await asyncio.sleep(0)
+    await until(lambda: sink.commits)
+    assert sink.commits == 1
+    assert sink.marks == {"d": Mark(1, 4, 0)}
+    task.cancel()
 
 
-def test_intake_commits_together_what_came_together() -> None:
-    async def main() -> None:
-        sink = Memory()
-        intake = Intake(sink, linger_ms=500)
-        task = asyncio.create_task(intake.run())
-        for index in range(5):
-            intake.add([], "d", Mark(1, index, 0))
-            await asyncio.sleep(0)
-        await until(lambda: sink.commits)
-        assert sink.commits == 1
-        assert sink.marks == {"d": Mark(1, 4, 0)}
-        task.cancel()
-
-    asyncio.run(main())
-
-
-def test_intake_waits_for_the_commit_a_cancelled_run_left_behind() -> None:
-    async def main() -> None:
-        sink = Memory()
-        slow = sink.gate = asyncio.Event()
-        intake = Intake(sink, linger_ms=0)
-        intake.add([], "d", Mark(1, 1, 0))
-        task = asyncio.create_task(intake.run())
-        await until(lambda: sink.held)
-        task.cancel()
-        await asyncio.wait({task})
-        intake.add([], "d", Mark(1, 2, 0))
-        sink.gate = asyncio.Event()
-        sink.gate.set()
-        asyncio.get_running_loop().call_later(0.02, slow.set)
-        await intake.flush()
-        assert sink.commits == 2
-        assert sink.marks == {"d": Mark(1, 2, 0)}
-
-    asyncio.run(main())
+async def test_intake_waits_for_the_commit_a_cancelled_run_left_behind() -> None:
+    sink = Memory()
+    slow = sink.gate = asyncio.Event()
+    intake = Intake(sink, linger_ms=0)
+    intake.add([], "d", Mark(1, 1, 0))
+    task = asyncio.create_task(intake.run())
+    await until(lambda: sink.held)
+    task.cancel()
+    await asyncio.wait({task})
+    intake.add([], "d", Mark(1, 2, 0))
+    sink.gate = asyncio.Event()
+    sink.gate.set()
+    asyncio.get_running_loop().call_later(0.02, slow.set)
+    await intake.flush()
+    assert sink.commits == 2
+    assert sink.marks == {"d": Mark(1, 2, 0)}

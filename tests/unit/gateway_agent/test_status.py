@@ -15,51 +15,47 @@ from gateway_agent.cli.status import age, render
 from gateway_agent.status import MAX_BYTES, SOCKET_NAME, StatusError, read_status, serve_status
 
 
-def ask(directory: Path, snapshot: Callable[[], dict[str, object]]) -> dict[str, object]:
-    async def run() -> dict[str, object]:
-        async with serve_status(directory, snapshot):
-            path = directory / SOCKET_NAME
-            assert stat.S_ISSOCK(path.stat().st_mode)
-            assert stat.S_IMODE(path.stat().st_mode) == 0o600
-            return await asyncio.to_thread(read_status, directory)
-
-    return asyncio.run(run())
+async def ask(directory: Path, snapshot: Callable[[], dict[str, object]]) -> dict[str, object]:
+    async with serve_status(directory, snapshot):
+        path = directory / SOCKET_NAME
+        assert stat.S_ISSOCK(path.stat().st_mode)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        return await asyncio.to_thread(read_status, directory)
 
 
-def test_one_object_per_connection_and_a_private_socket(tmp_path: Path) -> None:
+async def test_one_object_per_connection_and_a_private_socket(tmp_path: Path) -> None:
     mask = os.umask(0)
     try:
-        assert ask(tmp_path, lambda: {"a": [1, None, "x"]}) == {"a": [1, None, "x"]}
+        assert await ask(tmp_path, lambda: {"a": [1, None, "x"]}) == {"a": [1, None, "x"]}
     finally:
         os.umask(mask)
     assert not (tmp_path / SOCKET_NAME).exists()
 
 
-def test_a_directory_deeper_than_a_socket_address(tmp_path: Path) -> None:
+async def test_a_directory_deeper_than_a_socket_address(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 90) / ("e" * 90)
     deep.mkdir(parents=True)
-    assert ask(deep, lambda: {"deep": True}) == {"deep": True}
+    assert await ask(deep, lambda: {"deep": True}) == {"deep": True}
 
 
-def test_a_socket_that_a_killed_agent_left_behind(tmp_path: Path) -> None:
+async def test_a_socket_that_a_killed_agent_left_behind(tmp_path: Path) -> None:
     left = socket.socket(socket.AF_UNIX)
     left.bind(str(tmp_path / SOCKET_NAME))
     left.close()
     with pytest.raises(StatusError, match="no agent answers there"):
         read_status(tmp_path)
-    assert ask(tmp_path, lambda: {"new": 1}) == {"new": 1}
+    assert await ask(tmp_path, lambda: {"new": 1}) == {"new": 1}
 
 
-def test_where_no_socket_can_be_made_the_rest_goes_on(
+async def test_where_no_socket_can_be_made_the_rest_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / SOCKET_NAME).mkdir()
 
-    async def run() -> bool:
-        async with serve_status(tmp_path, dict):
-            return True
-
-    assert asyncio.run(run())
+    reached = False
+    async with serve_status(tmp_path, dict):
+        reached = True
+    assert reached
     assert "there will be no status" in caplog.text
     assert (tmp_path / SOCKET_NAME).is_dir()
 
@@ -72,18 +68,14 @@ def test_nobody_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("said", [b"", b"nonsense\n", b"[1]\n", b"x" * (MAX_BYTES + 10)])
-def test_an_answer_that_is_none(tmp_path: Path, said: bytes) -> None:
+async def test_an_answer_that_is_none(tmp_path: Path, said: bytes) -> None:
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(said)
         writer.close()
 
-    async def run() -> None:
-        server = await asyncio.start_unix_server(answer, tmp_path / SOCKET_NAME)
-        async with server:
+    async with await asyncio.start_unix_server(answer, tmp_path / SOCKET_NAME):
+        with pytest.raises(StatusError, match=r"expected|longer than"):
             await asyncio.to_thread(read_status, tmp_path)
-
-    with pytest.raises(StatusError, match=r"expected|longer than"):
-        asyncio.run(run())
 
 
 SNAPSHOT: dict[str, object] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from pathlib import Path
 
@@ -128,14 +127,11 @@ def test_site_wants_a_folder_of_its_own(tmp_path: Path) -> None:
         Site(tmp_path)
 
 
-def test_collector_that_does_not_come_up_says_why(tmp_path: Path) -> None:
-    async def run() -> None:
-        collector = CollectorProcess(tmp_path / "missing.toml")
-        with pytest.raises(SiteError, match=r"(?s)did not come up.*missing\.toml"):
-            await collector.start()
-        await collector.stop()
-
-    asyncio.run(run())
+async def test_collector_that_does_not_come_up_says_why(tmp_path: Path) -> None:
+    collector = CollectorProcess(tmp_path / "missing.toml")
+    with pytest.raises(SiteError, match=r"(?s)did not come up.*missing\.toml"):
+        await collector.start()
+    await collector.stop()
 
 
 def test_table_and_progress_line_show_the_same_moment() -> None:

@@ -78,61 +78,46 @@ async def site() -> AsyncIterator[Site]:
         master.close()
 
 
-def test_a_silent_node_on_a_clean_line_is_unexplained() -> None:
-    async def run() -> None:
-        async with site() as here:
-            told = await here.watch(2)
-            assert (told.hit, told.aftermath, told.late) == (0, 0, 0)
-            assert len(told.unexplained) == 2
-            assert told.tally.polls == 2
-            assert "poll 1 of air" in told.unexplained[1]
-
-    asyncio.run(run())
+async def test_a_silent_node_on_a_clean_line_is_unexplained() -> None:
+    async with site() as here:
+        told = await here.watch(2)
+        assert (told.hit, told.aftermath, told.late) == (0, 0, 0)
+        assert len(told.unexplained) == 2
+        assert told.tally.polls == 2
+        assert "poll 1 of air" in told.unexplained[1]
 
 
-def test_a_fault_explains_its_own_poll_and_the_next_one() -> None:
-    async def run() -> None:
-        async with site() as here:
-            fault = here.line.inject(Fault(FaultKind.FLIP, origin="gateway", times=1))
-            told = await here.watch(3)
-            assert fault.applied == 1
-            assert (told.hit, told.hit_request, told.aftermath, told.late) == (1, 1, 1, 0)
-            assert len(told.unexplained) == 1
-            assert told.faults == {FaultKind.FLIP: 1}
-            assert told.baseless == []
-
-    asyncio.run(run())
+async def test_a_fault_explains_its_own_poll_and_the_next_one() -> None:
+    async with site() as here:
+        fault = here.line.inject(Fault(FaultKind.FLIP, origin="gateway", times=1))
+        told = await here.watch(3)
+        assert fault.applied == 1
+        assert (told.hit, told.hit_request, told.aftermath, told.late) == (1, 1, 1, 0)
+        assert len(told.unexplained) == 1
+        assert told.faults == {FaultKind.FLIP: 1}
+        assert told.baseless == []
 
 
-def test_an_answer_that_comes_late_is_late() -> None:
-    async def run() -> None:
-        async with site() as here:
-            here.node.answer = lambda number: here.node.say(5 * TIMEOUT_MS / 1000)
-            with pytest.raises(HostTooSlow, match="1 late, 0 unexplained"):
-                await here.watch(1)
-
-    asyncio.run(run())
+async def test_an_answer_that_comes_late_is_late() -> None:
+    async with site() as here:
+        here.node.answer = lambda number: here.node.say(5 * TIMEOUT_MS / 1000)
+        with pytest.raises(HostTooSlow, match="1 late, 0 unexplained"):
+            await here.watch(1)
 
 
-def test_an_answer_that_comes_late_and_damaged_is_hit() -> None:
-    async def run() -> None:
-        async with site() as here:
-            here.node.answer = lambda number: here.node.say(5 * TIMEOUT_MS / 1000)
-            here.line.inject(Fault(FaultKind.FLIP, origin="air", times=1))
-            told = await here.watch(1)
-            assert (told.hit, told.hit_request, told.late, told.unexplained) == (1, 0, 0, [])
-
-    asyncio.run(run())
+async def test_an_answer_that_comes_late_and_damaged_is_hit() -> None:
+    async with site() as here:
+        here.node.answer = lambda number: here.node.say(5 * TIMEOUT_MS / 1000)
+        here.line.inject(Fault(FaultKind.FLIP, origin="air", times=1))
+        told = await here.watch(1)
+        assert (told.hit, told.hit_request, told.late, told.unexplained) == (1, 0, 0, [])
 
 
-def test_a_wrong_answer_in_time_is_not_late() -> None:
-    async def run() -> None:
-        async with site() as here:
-            here.node.answer = lambda number: here.node.say(0)
-            told = await here.watch(2)
-            assert (told.late, told.aftermath) == (0, 0)
-            assert len(told.unexplained) == 2
-            assert ANSWER.hex() in told.unexplained[0]
-            assert told.tally.errors == {"crc": 2}
-
-    asyncio.run(run())
+async def test_a_wrong_answer_in_time_is_not_late() -> None:
+    async with site() as here:
+        here.node.answer = lambda number: here.node.say(0)
+        told = await here.watch(2)
+        assert (told.late, told.aftermath) == (0, 0)
+        assert len(told.unexplained) == 2
+        assert ANSWER.hex() in told.unexplained[0]
+        assert told.tally.errors == {"crc": 2}

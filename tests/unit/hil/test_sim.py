@@ -72,11 +72,8 @@ async def handled(part: Part, requests: int) -> None:
             await asyncio.sleep(0.002)
 
 
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    async def main() -> None:
-        await test()
-
-    asyncio.run(main())
+async def run(test: Callable[[], Awaitable[None]]) -> None:
+    await test()
 
 
 # PMS5003
@@ -86,7 +83,7 @@ def words(frame: bytes) -> list[int]:
     return [int.from_bytes(frame[i : i + 2], "big") for i in range(0, 32, 2)]
 
 
-def test_pms5003_passive_read_is_a_frame_as_the_manual_has_it() -> None:
+async def test_pms5003_passive_read_is_a_frame_as_the_manual_has_it() -> None:
     async def test() -> None:
         part = Pms5003(Steady(), period_s=60)
         with wired(part) as node:
@@ -99,10 +96,10 @@ def test_pms5003_passive_read_is_a_frame_as_the_manual_has_it() -> None:
             assert values[5:8] == [11, 18, 25]  # atmospheric PM1.0, PM2.5, PM10
             assert frame[29] == 0
 
-    run(test)
+    await run(test)
 
 
-def test_pms5003_active_sends_by_itself_sleeps_and_wakes() -> None:
+async def test_pms5003_active_sends_by_itself_sleeps_and_wakes() -> None:
     async def test() -> None:
         part = Pms5003(Steady(), period_s=0.01)
         with wired(part) as node:
@@ -116,10 +113,10 @@ def test_pms5003_active_sends_by_itself_sleeps_and_wakes() -> None:
             node.data = b""
             assert (await node.ask(WAKE, 32))[:4] == bytes.fromhex("424d001c")
 
-    run(test)
+    await run(test)
 
 
-def test_pms5003_ignores_noise_and_bad_checksums_around_a_command() -> None:
+async def test_pms5003_ignores_noise_and_bad_checksums_around_a_command() -> None:
     async def test() -> None:
         part = Pms5003(Steady(), period_s=60)
         with wired(part) as node:
@@ -128,10 +125,10 @@ def test_pms5003_ignores_noise_and_bad_checksums_around_a_command() -> None:
             assert await node.ask(PASSIVE, 8) == bytes.fromhex("424d0004e1000174")
             assert part.requests == 1
 
-    run(test)
+    await run(test)
 
 
-def test_pms5003_is_silent_in_an_hour_without_a_measurement() -> None:
+async def test_pms5003_is_silent_in_an_hour_without_a_measurement() -> None:
     async def test() -> None:
         source = Steady()
         source.air_now = replace(source.air_now, pm2_5=None)
@@ -141,7 +138,7 @@ def test_pms5003_is_silent_in_an_hour_without_a_measurement() -> None:
             await node.take(8)
             assert part.answers == 1
 
-    run(test)
+    await run(test)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +150,7 @@ def test_pms5003_is_silent_in_an_hour_without_a_measurement() -> None:
         (PartFault.WARM_UP, True, 0),
     ],
 )
-def test_pms5003_faults(fault: PartFault, valid: bool, value: int) -> None:
+async def test_pms5003_faults(fault: PartFault, valid: bool, value: int) -> None:
     async def test() -> None:
         part = Pms5003(Steady(), period_s=60)
         part.fault = fault
@@ -162,7 +159,7 @@ def test_pms5003_faults(fault: PartFault, valid: bool, value: int) -> None:
             assert (words(frame)[15] == sum(frame[:30])) is valid
             assert words(frame)[6] == value
 
-    run(test)
+    await run(test)
 
 
 def test_pms5003_says_that_it_is_broken() -> None:
@@ -174,7 +171,7 @@ def test_pms5003_says_that_it_is_broken() -> None:
     part.close()
 
 
-def test_a_silent_part_sends_nothing_and_a_babbling_one_no_frame() -> None:
+async def test_a_silent_part_sends_nothing_and_a_babbling_one_no_frame() -> None:
     async def test() -> None:
         part = Pms5003(Steady(), period_s=0.01, seed=4)
         part.fault = PartFault.SILENT
@@ -184,13 +181,13 @@ def test_a_silent_part_sends_nothing_and_a_babbling_one_no_frame() -> None:
             part.fault = PartFault.GARBAGE
             assert b"\x42\x4d\x00\x1c" not in await node.take(320)
 
-    run(test)
+    await run(test)
 
 
 # MH-Z19B
 
 
-def test_mhz19b_vector_608_ppm() -> None:
+async def test_mhz19b_vector_608_ppm() -> None:
     async def test() -> None:
         air = Air(pm2_5=None, temperature=31.0, humidity=None, co2=608)
         part = Mhz19b(Steady(air))
@@ -198,10 +195,10 @@ def test_mhz19b_vector_608_ppm() -> None:
             # The data sheet's example; its temperature byte is 31 + 40.
             assert await node.ask(CO2, 9) == bytes.fromhex("ff86026047000000d1")
 
-    run(test)
+    await run(test)
 
 
-def test_mhz19b_takes_commands_in_pieces_after_noise_and_refuses_bad_checksums() -> None:
+async def test_mhz19b_takes_commands_in_pieces_after_noise_and_refuses_bad_checksums() -> None:
     async def test() -> None:
         part = Mhz19b(Steady())
         with wired(part) as node:
@@ -213,10 +210,10 @@ def test_mhz19b_takes_commands_in_pieces_after_noise_and_refuses_bad_checksums()
             assert len(await node.ask(CO2[4:], 9)) == 9
             assert part.requests == 2
 
-    run(test)
+    await run(test)
 
 
-def test_mhz19b_faults() -> None:
+async def test_mhz19b_faults() -> None:
     async def test() -> None:
         part = Mhz19b(Steady(), scale=2000)
         with wired(part) as node:
@@ -228,22 +225,22 @@ def test_mhz19b_faults() -> None:
             part.fault = PartFault.WARM_UP
             assert (await node.ask(CO2, 9))[2:4] == (400).to_bytes(2, "big")
 
-    run(test)
+    await run(test)
 
 
 # A02YYUW
 
 
-def test_a02yyuw_vector_1953_mm() -> None:
+async def test_a02yyuw_vector_1953_mm() -> None:
     async def test() -> None:
         part = A02yyuw(Steady(), period_s=0.01)
         with wired(part) as node:
             assert await node.take(12) == bytes.fromhex("ff07a1a7") * 3
 
-    run(test)
+    await run(test)
 
 
-def test_a02yyuw_blind_zone() -> None:
+async def test_a02yyuw_blind_zone() -> None:
     async def test() -> None:
         part = A02yyuw(Steady(), period_s=60)
         with wired(part) as node:
@@ -252,7 +249,7 @@ def test_a02yyuw_blind_zone() -> None:
             part.tick()
             assert await node.take(4) == bytes.fromhex("ff001d1c")
 
-    run(test)
+    await run(test)
 
 
 # The bridge and what hangs on it
@@ -264,7 +261,7 @@ def test_crc_vectors() -> None:
     assert crc8_maxim(bytes.fromhex("50054b467fff0c10")) == 0x1C
 
 
-def test_bridge_measures_with_the_sht3x() -> None:
+async def test_bridge_measures_with_the_sht3x() -> None:
     async def test() -> None:
         with wired(Bridge(Steady())) as node:
             assert await node.ask(b"W\x03\x44\x24\x00", 2) == b"\x00\x00"
@@ -280,7 +277,7 @@ def test_bridge_measures_with_the_sht3x() -> None:
             assert celsius == pytest.approx(21.5, abs=0.01)
             assert percent == pytest.approx(44.0, abs=0.01)
 
-    run(test)
+    await run(test)
 
 
 def test_sht3x_does_not_acknowledge_while_it_measures_or_when_silent() -> None:
@@ -308,7 +305,7 @@ def test_sht3x_wrong_crc() -> None:
     assert crc8(answer[3:5]) != answer[5]
 
 
-def test_bridge_says_absent_and_bad_request() -> None:
+async def test_bridge_says_absent_and_bad_request() -> None:
     async def test() -> None:
         with wired(Bridge(Steady())) as node:
             assert await node.ask(b"W\x03\x45\x24\x00", 2) == b"\x01\x00"
@@ -317,10 +314,10 @@ def test_bridge_says_absent_and_bad_request() -> None:
             assert await node.ask(b"R\x01\x44", 2) == b"\x02\x00"
             assert await node.ask(b"A\x00", 2) == b"\x02\x00"
 
-    run(test)
+    await run(test)
 
 
-def test_bridge_one_wire_rom_conversion_and_scratchpad() -> None:
+async def test_bridge_one_wire_rom_conversion_and_scratchpad() -> None:
     async def test() -> None:
         bridge = Bridge(Steady(water=Water(1000, 12.5, 7.0, 0.0)))
         bridge.ds18b20 = Ds18b20(bridge.source, convert_s=0.05)
@@ -349,7 +346,7 @@ def test_bridge_one_wire_rom_conversion_and_scratchpad() -> None:
             await node.ask(b"o\x0a\x55" + rom[:7] + b"\x00\xbe", 2)
             assert (await node.ask(b"i\x01\x09", 11))[2:] == b"\xff" * 9
 
-    run(test)
+    await run(test)
 
 
 @pytest.mark.parametrize(
@@ -386,7 +383,7 @@ def test_ds18b20_below_zero_and_unplugged() -> None:
     assert part.read(2) == b"\xff\xff"
 
 
-def test_adc_at_the_calibration_points() -> None:
+async def test_adc_at_the_calibration_points() -> None:
     async def test() -> None:
         source = Steady(water=Water(1000, 10, 4.0, 1000.0))
         bridge = Bridge(source)
@@ -399,7 +396,7 @@ def test_adc_at_the_calibration_points() -> None:
             bridge.adc.fault = PartFault.SATURATED
             assert (await node.ask(b"A\x01\x00", 4))[2:] == b"\xff\xff"
 
-    run(test)
+    await run(test)
 
 
 # VC0706
@@ -427,7 +424,7 @@ def frames(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_vc0706_reset_version_and_size() -> None:
+async def test_vc0706_reset_version_and_size() -> None:
     async def test() -> None:
         with wired(Vc0706(Steady())) as node:
             assert (await node.ask(bytes.fromhex("56002600"), 5)) == bytes.fromhex("7600260000")
@@ -437,10 +434,10 @@ def test_vc0706_reset_version_and_size() -> None:
             command = bytes.fromhex("560031050401001922")
             assert await node.ask(command, 5) == bytes.fromhex("7600310000")
 
-    run(test)
+    await run(test)
 
 
-def test_vc0706_serves_whole_images_scene_by_scene(frames: Path) -> None:
+async def test_vc0706_serves_whole_images_scene_by_scene(frames: Path) -> None:
     async def test() -> None:
         part = Vc0706(Steady(), frames)
         with wired(part) as node:
@@ -458,20 +455,20 @@ def test_vc0706_serves_whole_images_scene_by_scene(frames: Path) -> None:
             assert await picture(node) == (frames / "dark0.jpg").read_bytes()
             assert part.snapshots == 7
 
-    run(test)
+    await run(test)
 
 
-def test_vc0706_without_frames_still_has_a_jpeg(tmp_path: Path) -> None:
+async def test_vc0706_without_frames_still_has_a_jpeg(tmp_path: Path) -> None:
     async def test() -> None:
         with wired(Vc0706(Steady(), tmp_path)) as node:
             image = await picture(node)
             assert image[:2] == b"\xff\xd8"
             assert image[-2:] == b"\xff\xd9"
 
-    run(test)
+    await run(test)
 
 
-def test_vc0706_says_motion_only_while_it_may() -> None:
+async def test_vc0706_says_motion_only_while_it_may() -> None:
     async def test() -> None:
         part = Vc0706(Steady())
         part.moving = True
@@ -487,10 +484,10 @@ def test_vc0706_says_motion_only_while_it_may() -> None:
             part.tick()
             assert part.motion_events == events
 
-    run(test)
+    await run(test)
 
 
-def test_vc0706_refuses_what_it_does_not_know_and_finds_the_next_command() -> None:
+async def test_vc0706_refuses_what_it_does_not_know_and_finds_the_next_command() -> None:
     async def test() -> None:
         with wired(Vc0706(Steady())) as node:
             assert await node.ask(bytes.fromhex("56009900"), 5) == bytes.fromhex("7600990100")
@@ -499,17 +496,17 @@ def test_vc0706_refuses_what_it_does_not_know_and_finds_the_next_command() -> No
             answer = await node.ask(bytes.fromhex("0034ff" + "56003800"), 6)
             assert answer == bytes.fromhex("760038000100")
 
-    run(test)
+    await run(test)
 
 
-def test_vc0706_damaged_picture() -> None:
+async def test_vc0706_damaged_picture() -> None:
     async def test() -> None:
         part = Vc0706(Steady())
         part.fault = PartFault.CHECKSUM
         with wired(part) as node:
             assert (await picture(node))[:2] == b"\x00\x27"
 
-    run(test)
+    await run(test)
 
 
 # Sources

@@ -38,19 +38,16 @@ def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return elf
 
 
-def on_boards(
+async def on_boards(
     image: Path,
     tmp_path: Path,
     test: Callable[[RenodeEngine, RenodeBoard], Coroutine[None, None, None]],
 ) -> None:
-    async def run() -> None:
-        async with asyncio.timeout(30), RenodeEngine(image) as engine:
-            await test(engine, await engine.board(SPEC, tmp_path / "air"))
-
-    asyncio.run(run())
+    async with asyncio.timeout(30), RenodeEngine(image) as engine:
+        await test(engine, await engine.board(SPEC, tmp_path / "air"))
 
 
-def test_boot_wire_reset_and_power(image: Path, tmp_path: Path) -> None:
+async def test_boot_wire_reset_and_power(image: Path, tmp_path: Path) -> None:
     async def test(engine: RenodeEngine, board: RenodeBoard) -> None:
         got = bytearray()
         heard = asyncio.Event()
@@ -78,11 +75,11 @@ def test_boot_wire_reset_and_power(image: Path, tmp_path: Path) -> None:
         with pytest.raises(EngineError, match="expected a name no other board has"):
             await engine.board(SPEC, tmp_path / "again")
 
-    on_boards(image, tmp_path, test)
+    await on_boards(image, tmp_path, test)
     assert "cpu IsHalted true" in (tmp_path / "air/renode-commands.log").read_text()
 
 
-def test_two_boards_share_their_time(image: Path, tmp_path: Path) -> None:
+async def test_two_boards_share_their_time(image: Path, tmp_path: Path) -> None:
     async def test(engine: RenodeEngine, board: RenodeBoard) -> None:
         other = await engine.board(NodeSpec("two", "air", "7f" + "0" * 22), tmp_path / "two")
         await asyncio.gather(board.start(), other.start())
@@ -95,10 +92,10 @@ def test_two_boards_share_their_time(image: Path, tmp_path: Path) -> None:
         assert board.now_s() - before == pytest.approx(0.6, abs=0.01)
         await board.resume()
 
-    on_boards(image, tmp_path, test)
+    await on_boards(image, tmp_path, test)
 
 
-def test_time_stands_while_no_board_has_power(image: Path, tmp_path: Path) -> None:
+async def test_time_stands_while_no_board_has_power(image: Path, tmp_path: Path) -> None:
     async def test(engine: RenodeEngine, board: RenodeBoard) -> None:
         other = await engine.board(NodeSpec("two", "air", "7f" + "0" * 22), tmp_path / "two")
         await asyncio.gather(board.start(), other.start())
@@ -108,10 +105,10 @@ def test_time_stands_while_no_board_has_power(image: Path, tmp_path: Path) -> No
             seen.append(engine.emulation.started)
         assert seen == [True, False, True]
 
-    on_boards(image, tmp_path, test)
+    await on_boards(image, tmp_path, test)
 
 
-def test_flash_is_what_was_written(image: Path, tmp_path: Path) -> None:
+async def test_flash_is_what_was_written(image: Path, tmp_path: Path) -> None:
     async def test(_engine: RenodeEngine, board: RenodeBoard) -> None:
         content = bytes(range(256)) * 1024
         await board.write_flash(content)
@@ -122,10 +119,10 @@ def test_flash_is_what_was_written(image: Path, tmp_path: Path) -> None:
         await board.start()
         assert await board.read_flash() == content[::-1]
 
-    on_boards(image, tmp_path, test)
+    await on_boards(image, tmp_path, test)
 
 
-def test_parts_and_power_cut_are_commanded(image: Path, tmp_path: Path) -> None:
+async def test_parts_and_power_cut_are_commanded(image: Path, tmp_path: Path) -> None:
     async def test(engine: RenodeEngine, board: RenodeBoard) -> None:
         await board.start()
         await board.set_adc("ph", 1234)
@@ -140,47 +137,44 @@ def test_parts_and_power_cut_are_commanded(image: Path, tmp_path: Path) -> None:
         # What did not come for this boot must not come for a later one.
         assert "sysbus.watch CutAt 0" in engine.logs()["renode-commands.log"]()
 
-    on_boards(image, tmp_path, test)
+    await on_boards(image, tmp_path, test)
 
 
-def test_what_renode_does_not_know_fails(image: Path, tmp_path: Path) -> None:
+async def test_what_renode_does_not_know_fails(image: Path, tmp_path: Path) -> None:
     async def test(engine: RenodeEngine, _board: RenodeBoard) -> None:
         with pytest.raises(CommandError, match="No such command"):
             await engine.emulation.command("machine Explode")
 
-    on_boards(image, tmp_path, test)
+    await on_boards(image, tmp_path, test)
 
 
-def test_an_answer_in_pieces_is_heard_whole() -> None:
-    async def run() -> None:
-        near, far = os.openpty()
-        heard = asyncio.Queue[bytes]()
-        line = PtyLine()
-        line.listen(heard.put_nowait)
-        line.connect(Path(os.ttyname(far)))
-        try:
-            async with asyncio.timeout(10):
-                for answer in (b"\x01\x03\x02\x00\x05\x78\x47", b"\x01\x83\x02\xc0\xf1"):
-                    for byte in answer:
-                        os.write(near, bytes((byte,)))
-                        await asyncio.sleep(0)  # lets the line read what there is
-                    assert await heard.get() == answer
-        finally:
-            line.close()
-            os.close(near)
-            os.close(far)
-
-    asyncio.run(run())
+async def test_an_answer_in_pieces_is_heard_whole() -> None:
+    near, far = os.openpty()
+    heard = asyncio.Queue[bytes]()
+    line = PtyLine()
+    line.listen(heard.put_nowait)
+    line.connect(Path(os.ttyname(far)))
+    try:
+        async with asyncio.timeout(10):
+            for answer in (b"\x01\x03\x02\x00\x05\x78\x47", b"\x01\x83\x02\xc0\xf1"):
+                for byte in answer:
+                    os.write(near, bytes((byte,)))
+                    await asyncio.sleep(0)  # lets the line read what there is
+                assert await heard.get() == answer
+    finally:
+        line.close()
+        os.close(near)
+        os.close(far)
 
 
-def test_a_renode_that_is_gone_ends_every_wait(image: Path, tmp_path: Path) -> None:
+async def test_a_renode_that_is_gone_ends_every_wait(image: Path, tmp_path: Path) -> None:
     async def test(engine: RenodeEngine, board: RenodeBoard) -> None:
         await board.start()
         engine.emulation.renode.shut_down()
         with pytest.raises(RenodeError, match=r"has ended by itself|gave no answer"):
             await board.console.wait_for("what nobody says", 60)
 
-    on_boards(image, tmp_path, test)
+    await on_boards(image, tmp_path, test)
 
 
 def test_a_renode_that_hangs_is_asked_nothing_more() -> None:
@@ -193,10 +187,12 @@ def test_a_renode_that_hangs_is_asked_nothing_more() -> None:
         renode.command("start")
 
 
-def test_no_renode_is_said_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_renode_is_said_with_its_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RENODE", "")
     with pytest.raises(RenodeError, match="RENODE=/path/to/renode"):
-        on_boards(Path(__file__), tmp_path, lambda _e, _b: asyncio.sleep(0))
+        await on_boards(Path(__file__), tmp_path, lambda _e, _b: asyncio.sleep(0))
 
 
 def test_many_lines_are_never_a_named_argument() -> None:
