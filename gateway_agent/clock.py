@@ -11,11 +11,7 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
-# Clock states, as they stand in a record (protocols/uplink/record.py).
-NONE: Final = 0  # not set: before the build date, or never synchronised
-HOLDOVER: Final = 1  # was synchronised in this boot, is free running now
-SERVER: Final = 2  # set from a receipt's server time, not by this clock
-SYNCHRONISED: Final = 3  # the kernel says it is disciplined (NTP, PTP or GNSS)
+from protocols.uplink.record_types import CLOCK_HOLDOVER, CLOCK_NONE, CLOCK_SYNCHRONISED
 
 # Wall times before this are a clock that was never set (2025-01-01T00:00:00Z, before the first
 # release).
@@ -88,7 +84,7 @@ class SystemClock:
     def __init__(self) -> None:
         self._boot_id = bytes.fromhex(_BOOT_ID.read_text().strip().replace("-", ""))
         self._checked_ms = -_CHECK_MS
-        self._state = NONE
+        self._state = CLOCK_NONE
         self._unc_ms = 0
         self._synchronised: tuple[int, int] | None = None  # when (boot ms), error then (ms)
 
@@ -106,24 +102,24 @@ class SystemClock:
         now = self.boot_ms()
         if now - self._checked_ms >= _CHECK_MS:
             self._check(now)
-        if self._state == NONE:
-            return Wall(None, 0, NONE)
+        if self._state == CLOCK_NONE:
+            return Wall(None, 0, CLOCK_NONE)
         wall_ms = time.time_ns() // 1_000_000
         if wall_ms < FLOOR_MS:
-            return Wall(None, 0, NONE)
+            return Wall(None, 0, CLOCK_NONE)
         return Wall(wall_ms, self._unc_ms, self._state)
 
     def _check(self, now: int) -> None:
         self._checked_ms = now
         error_ms = _kernel_discipline()
         if error_ms is not None:
-            self._state = SYNCHRONISED
+            self._state = CLOCK_SYNCHRONISED
             self._unc_ms = error_ms
             self._synchronised = (now, error_ms)
             return
         # Not disciplined (any more). A plausible date still places a record within a day or a
         # year; the uncertainty says that nobody vouches for it.
-        self._state = HOLDOVER
+        self._state = CLOCK_HOLDOVER
         if self._synchronised is None:
             self._unc_ms = UNKNOWN_MS
         else:

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct
 from msgspec.structs import force_setattr
 
+from protocols.identity import MAX_IDENTIFIER_LENGTH, UID_PATTERN, node_id
 from protocols.wire.registers import MAPS, MAX_WORDS
 
 from .tables import ConfigError, Problem, TableReader, read_toml
@@ -34,11 +35,8 @@ MAX_PERIOD_MS: Final = 86_400_000
 MAX_BUSES: Final = 64
 MAX_DEVICES: Final = 247  # Modbus over Serial Line V1.02, 2.2: addresses 1 to 247
 
-MAX_ID: Final = 64  # characters of a device id in a record (protocols/uplink/record_write.py)
-
 # A name becomes part of an MQTT topic and of a SenML base name, so neither "/" nor "+" nor "#".
 _NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,62}$"
-_UID_PATTERN: Final = r"^[0-9a-f]{24}$"
 
 Name = Annotated[
     str,
@@ -134,7 +132,7 @@ class Device(Struct, frozen=True, kw_only=True):
         Annotated[
             str,
             Meta(
-                pattern=_UID_PATTERN,
+                pattern=UID_PATTERN,
                 description="the node's unique id, 24 lower-case hex digits",
                 examples=["0123456789abcdef01234567"],
             ),
@@ -201,7 +199,9 @@ class Config(Struct, frozen=True, kw_only=True):
 
 def device_id(gateway_id: str, device: Device) -> str:
     """``tf-<uid>`` for a node of ours, ``<gateway id>.<device name>`` for any other device."""
-    return f"tf-{device.uid}" if device.kind == "node" else f"{gateway_id}.{device.name}"
+    if device.uid is not None:
+        return node_id(bytes.fromhex(device.uid))
+    return f"{gateway_id}.{device.name}"
 
 
 def load(path: str | Path) -> Config:
@@ -393,11 +393,11 @@ def _check_device(reader: TableReader, bus: Bus | None, device: Device, key: str
 
 def _check_id(reader: TableReader, gateway: Gateway, device: Device, key: str) -> None:
     text = device_id(gateway.id, device)
-    if len(text) > MAX_ID:
+    if len(text) > MAX_IDENTIFIER_LENGTH:
         reader.problem(
             f"{key}.name",
             device.name,
-            f"at most {MAX_ID} characters in {text}",
+            f"at most {MAX_IDENTIFIER_LENGTH} characters in {text}",
             "shorten this name or gateway.id",
         )
 

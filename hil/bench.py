@@ -21,6 +21,7 @@ from hil.sim.pms5003 import Pms5003
 from hil.sim.vc0706 import Vc0706
 from hil.wires.pty import Pty
 from hil.wires.wire import Wire
+from protocols.identity import node_id
 
 #: Endpoint of the master on the line.
 GATEWAY: Final = "gateway"
@@ -101,7 +102,7 @@ class Bench:
 
     def device_id(self, role: str) -> str:
         """How records name a node."""
-        return f"tf-{self.nodes[role].spec.uid}"
+        return node_id(bytes.fromhex(self.nodes[role].spec.uid))
 
     def unit(self, role: str) -> int:
         """The Modbus address of a node."""

@@ -9,16 +9,13 @@
 is stored by a master later goes before.
 """
 
-import binascii
 import json
 
-from micropython import const
-
 from protocols.wire.registers import MAPS, SETTINGS
+from protocols.wire.uid import parse_uid
 
 NAME = "board"
 KEYS = ("role", "uid", "settings")
-_UID_HEX = const(24)
 
 
 class RecordError(Exception):
@@ -55,12 +52,10 @@ def parse(content: bytes) -> Record:
 def _uid(text: object) -> bytes | None:
     if text is None:
         return None
-    if isinstance(text, str) and len(text) == _UID_HEX:
-        try:
-            return binascii.unhexlify(text)
-        except ValueError:
-            pass
-    raise _wrong("uid", "24 hex digits", text)
+    uid = parse_uid(text)
+    if uid is None:
+        raise _wrong("uid", "24 hex digits", text)
+    return uid
 
 
 def _settings(value: object) -> "dict[str, int]":

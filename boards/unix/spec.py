@@ -9,15 +9,14 @@
 commissioned with, by register name; what is stored in the node goes before.
 """
 
-import binascii
 import json
 
 from micropython import const
 
 from protocols.wire.registers import MAPS, SETTINGS
+from protocols.wire.uid import parse_uid
 
 _MAX_BYTES = const(8192)
-_UID_HEX = const(24)
 
 KEYS = ("role", "uid", "store", "line", "baud", "parts", "settings")
 PARTS = ("pms5003", "mhz19b", "bridge", "a02yyuw", "vc0706")
@@ -64,13 +63,11 @@ class Spec:
         return value
 
     def _uid(self, text: str) -> bytes:
-        try:
-            if len(text) == _UID_HEX:
-                return binascii.unhexlify(text)
-        except ValueError:
-            pass
-        self._problem("uid", "24 hex digits", text)
-        return b""
+        uid = parse_uid(text)
+        if uid is None:
+            self._problem("uid", "24 hex digits", text)
+            return b""
+        return uid
 
     def _parts(self, value: object) -> "dict[str, str]":
         parts: dict[str, str] = {}

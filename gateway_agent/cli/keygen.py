@@ -12,6 +12,7 @@ from gateway_agent.keys import (
     generate_signing_key,
     public_path,
 )
+from protocols.identity import UID_RULE, parse_uid
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -63,8 +64,8 @@ def node(
     Example: tianfu-gateway keygen node --uid 0102030405060708090a0b0c --out keys/air-01.json
     """
     uid = uid.lower()
-    if uid and (len(uid) != 24 or not set(uid) <= set("0123456789abcdef")):
-        raise typer.BadParameter(f"expected 24 hex digits, got {uid!r}", param_hint="--uid")
+    if uid and parse_uid(uid) is None:
+        raise typer.BadParameter(f"expected {UID_RULE}, got {uid!r}", param_hint="--uid")
     generate_node_key(out, key_id)
     typer.echo(f"node key {key_id}: {out} (secret)")
     if uid:

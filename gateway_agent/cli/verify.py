@@ -10,6 +10,7 @@ import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gateway_agent.keys import load_node_key, load_public
+from protocols.identity import UID_RULE, parse_uid
 from protocols.uplink.cose import key_id
 from protocols.uplink.inspect import ERROR, Finding, Inspection
 from protocols.uplink.proof import NodeKeyLookup
@@ -83,13 +84,10 @@ def _node_keys(arguments: Sequence[str]) -> NodeKeyLookup | None:
     nodes: dict[tuple[bytes, int], HmacSha256] = {}
     for argument in arguments:
         uid, _, name = argument.partition("=")
-        try:
-            raw = bytes.fromhex(uid)
-        except ValueError:
-            raw = b""
-        if len(raw) != 12 or not name:
+        raw = parse_uid(uid)
+        if raw is None or not name:
             raise typer.BadParameter(
-                f"expected UID=FILE with a unique id of 24 hex digits, got {argument!r}",
+                f"expected UID=FILE with a unique id of {UID_RULE}, got {argument!r}",
                 param_hint="--node-key",
             )
         number, secret = load_node_key(Path(name))

@@ -26,6 +26,7 @@ from msgspec.structs import replace
 
 from gateway_agent.config import Host, Name, Port, Tls
 from gateway_agent.tables import TableReader, read_toml
+from protocols.identity import UID_PATTERN
 
 
 class Collector(Struct, frozen=True, kw_only=True):
@@ -67,7 +68,7 @@ class KnownNode(Struct, frozen=True, kw_only=True):
     uid: Annotated[
         str,
         Meta(
-            pattern=r"^[0-9a-f]{24}$",
+            pattern=UID_PATTERN,
             description="the node's unique id, 24 lower-case hex digits",
             examples=["0123456789abcdef01234567"],
         ),

@@ -19,9 +19,10 @@ from typing import Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from protocols.identity import uid_of
 from protocols.uplink.batch import MAX_BATCH_BYTES, Batch, BatchHeader, open_batch
 from protocols.uplink.chain import GENESIS, fold
-from protocols.uplink.proof import check_proof, node_uid
+from protocols.uplink.proof import check_proof
 from protocols.uplink.receipt import Receipt, sign_receipt
 from protocols.uplink.record import EVENTS, GAP, SAMPLE, Decoded, decode_record
 from protocols.wire.errors import BAD_TAG, UNKNOWN, PeerError
@@ -225,7 +226,7 @@ class Intake:
 
     def _proof(self, record: Decoded) -> str:
         """``node``: the node's own tag was verified here. ``gateway``: only the gateway says so."""
-        if node_uid(record.device_id) not in self._node_uids:
+        if uid_of(record.device_id) not in self._node_uids:
             return "gateway"
         check_proof(record, lambda uid, key_id: self._nodes.get((uid, key_id)))
         return "node"

@@ -3,16 +3,15 @@
 from collections import Counter
 from typing import Final
 
-from protocols.uplink.record import Gap
+from protocols.uplink.record import MAX_DETAIL_LENGTH, Gap
 
 NOTICE_MS: Final = 60_000  # a device that stays away is reported after this time,
 NOTICE_MAX_MS: Final = 3_600_000  # then after twice as long, up to this
-_DETAIL: Final = 200  # characters a gap may carry (protocols/uplink/fields.py)
 
 
 def gap(cause: str, epoch: int | None, first: int | None, last: int | None, detail: str) -> Gap:
     """A gap with its detail cut to what a record can carry."""
-    return Gap(cause, epoch, first, last, detail[:_DETAIL])
+    return Gap(cause, epoch, first, last, detail[:MAX_DETAIL_LENGTH])
 
 
 class Outage:

@@ -12,8 +12,8 @@ from typing import Final
 
 from gateway_agent.clock import Clock
 from gateway_agent.counters import Counters
-from protocols.uplink.fields import MAX_DETAIL_LENGTH, MAX_U32
-from protocols.uplink.record import Gap, Record
+from protocols.uplink.fields import MAX_U32
+from protocols.uplink.record import MAX_DETAIL_LENGTH, Gap, Record
 
 from . import database, witness
 from .group import INSERT, row_of

@@ -22,7 +22,7 @@ from typing import Final, NoReturn, TypeVar
 from gateway_agent.clock import Clock
 from gateway_agent.counters import Counters
 from protocols.uplink.receipt import Receipt
-from protocols.uplink.record import Gap, Record
+from protocols.uplink.record import MAX_DETAIL_LENGTH, Gap, Record
 
 from .errors import StoreDamaged, StoreError, StoreFailed, StoreFull
 from .mark import Mark
@@ -238,7 +238,7 @@ class OutboxWriter:
             f"no space for {seconds:.1f} s; the {waited} records before this one waited, none was"
             f" lost; polls missed meanwhile are in gaps of their devices: {self.full_reason}"
         )
-        gap = Gap("outbox_full", None, None, None, detail[:200])
+        gap = Gap("outbox_full", None, None, None, detail[:MAX_DETAIL_LENGTH])
         return own_gap(self._gateway, self._clock, gap)
 
     def _note_full(self, error: StoreFull) -> None:

@@ -6,7 +6,8 @@ everything still works with a broker that forgets them.
 
 from typing import Final, NamedTuple
 
-from protocols.uplink.fields import MAX_NUMBER, is_identifier
+from protocols.identity import is_identifier
+from protocols.uplink.fields import MAX_NUMBER
 
 ALL_BATCHES: Final = "tianfu/+/batch/+"
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from protocols.identity import UID_RULE, parse_uid
+
 HERE: Final = Path(__file__).parent
 REPL: Final = HERE / "node.repl"
 SHT3X_MODEL: Final = HERE / "models/Sht3xModel.cs"
@@ -63,9 +65,9 @@ def run_for(seconds: float) -> str:
 
 def uid_words(uid: str) -> tuple[int, int, int]:
     """The three words of the chip's unique id, from 24 hex digits. ValueError."""
-    raw = bytes.fromhex(uid)
-    if len(raw) != 12:
-        raise ValueError(f"uid {uid!r}: expected 24 hex digits, got {len(uid)}")
+    raw = parse_uid(uid)
+    if raw is None:
+        raise ValueError(f"uid: expected {UID_RULE}, got {uid!r}")
     first, second, third = (int.from_bytes(raw[i : i + 4], "little") for i in (0, 4, 8))
     return first, second, third
 

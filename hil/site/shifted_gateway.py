@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 from gateway_agent.cli import app
-from gateway_agent.clock import FLOOR_MS, NONE, SystemClock, Wall
+from gateway_agent.clock import FLOOR_MS, SystemClock, Wall
+from protocols.uplink.record import CLOCK_NONE
 
 
 class ShiftedClock(SystemClock):
@@ -27,7 +28,7 @@ class ShiftedClock(SystemClock):
         if wall.wall_ms is None:
             return wall
         moved = wall.wall_ms + int(self.offset_file.read_text(encoding="utf-8"))
-        return Wall(None, 0, NONE) if moved < FLOOR_MS else wall._replace(wall_ms=moved)
+        return Wall(None, 0, CLOCK_NONE) if moved < FLOOR_MS else wall._replace(wall_ms=moved)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from typing import Final
 import zstandard
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from protocols.identity import IDENTIFIER_RULE, is_identifier
 from protocols.wire.errors import (
     BAD_ORDER,
     BAD_VALUE,
@@ -46,7 +47,6 @@ from .fields import (
     blob,
     identifier,
     integer,
-    is_identifier,
     wrong,
 )
 from .record_read import decode_record
@@ -312,7 +312,7 @@ def count_maps(record: bytes) -> int:
 
 def _header_items(header: BatchHeader) -> list[object]:
     if not is_identifier(header.gateway):
-        raise wrong("gateway", -1, "1 to 64 of A-Za-z0-9-:._", header.gateway)
+        raise wrong("gateway", -1, IDENTIFIER_RULE, header.gateway)
     if not 1 <= len(header.lengths) <= MAX_RECORDS:
         raise wrong("records", -1, f"1 to {MAX_RECORDS}", len(header.lengths))
     for length in header.lengths:

@@ -7,6 +7,7 @@ tracked one by one). Each check returns its value with the type it proved.
 import re
 from typing import Final
 
+from protocols.identity import IDENTIFIER_RULE, is_identifier
 from protocols.wire.errors import BAD_VALUE, PeerError
 
 from .cbor import Item, kind_of
@@ -16,14 +17,9 @@ MAX_U32: Final = 0xFFFFFFFF
 # Sequence numbers, streams and times stay inside SQLite's and PostgreSQL's signed 64 bit integers.
 MAX_NUMBER: Final = (1 << 63) - 1
 
-MAX_ID_LENGTH: Final = 64
 MAX_NAME_LENGTH: Final = 64
 MAX_UNIT_LENGTH: Final = 16
-MAX_DETAIL_LENGTH: Final = 200
 
-# A gateway's or device's id is one level of an MQTT topic and the base of SenML names
-# (RFC 8428 section 4.5.1 gives the characters; "/" is the separator here, so no id has it).
-_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,63}")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9:./_-]{0,63}")
 _UNIT: Final = re.compile(r"[A-Za-z0-9%/]{1,16}")
 
@@ -57,17 +53,12 @@ def text(value: Item, what: str, at: int, longest: int) -> str:
 
 
 def identifier(value: Item, what: str, at: int) -> str:
-    """An id: 1 to 64 of ``A-Za-z0-9-:._``, the first a letter or digit."""
+    """The id of a gateway or a device (``protocols.identity``)."""
     if type(value) is not str:
         raise wrong(what, at, "text", kind_of(value))
     if not is_identifier(value):
-        raise wrong(what, at, "1 to 64 of A-Za-z0-9-:._, letter or digit first", repr(value[:80]))
+        raise wrong(what, at, IDENTIFIER_RULE, repr(value[:80]))
     return value
-
-
-def is_identifier(value: str) -> bool:
-    """Whether ``value`` can be a gateway's or a device's id."""
-    return _ID.fullmatch(value) is not None
 
 
 def is_name(value: str) -> bool:

@@ -5,8 +5,9 @@ whoever has the node's key, what the node measured, without trusting the gateway
 """
 
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
+from protocols.identity import uid_of
 from protocols.wire.errors import BAD_VALUE, UNKNOWN, PeerError
 from protocols.wire.hmac import HmacSha256
 from protocols.wire.sample import Header, decode, decode_events, read_header, verify
@@ -15,15 +16,8 @@ from .record_read import decode_record
 from .record_types import EVENTS, SAMPLE, Decoded, NodeEvent
 from .record_write import event_record, sample_record
 
-UID_BYTES: Final = 12
-
 # (unique id, key id) -> the node's key; None for a node or a key that is not known.
 NodeKeyLookup: TypeAlias = Callable[[bytes, int], HmacSha256 | None]
-
-
-def node_uid(device_id: str) -> bytes:
-    """The unique id in the device id of a node's record (``tf-`` and 24 hex digits)."""
-    return bytes.fromhex(device_id[3:])
 
 
 def check_proof(record: Decoded, node_keys: NodeKeyLookup) -> Header:
@@ -35,7 +29,7 @@ def check_proof(record: Decoded, node_keys: NodeKeyLookup) -> Header:
     """
     if record.frame is None or record.kind not in (SAMPLE, EVENTS):
         raise PeerError(BAD_VALUE, "record without a frame", -1, "kind 1 or 2", record.kind)
-    uid = node_uid(record.device_id)
+    uid = uid_of(record.device_id)
     key_id = read_header(record.frame).key_id
     mac = node_keys(uid, key_id)
     if mac is None:

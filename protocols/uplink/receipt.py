@@ -9,12 +9,13 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from protocols.identity import IDENTIFIER_RULE, is_identifier
 from protocols.wire.errors import BAD_VALUE, UNKNOWN, LocalError, PeerError
 
 from . import cbor
 from .chain import GENESIS, HEAD_BYTES
 from .cose import CONTENT_TYPE, KID, Sign1, key_id, parse_sign1, sign1, verify1
-from .fields import MAX_NUMBER, array, blob, identifier, integer, is_identifier, mapping, wrong
+from .fields import MAX_NUMBER, array, blob, identifier, integer, mapping, wrong
 
 RECEIPT_TYPE: Final = "application/vnd.tianfu.receipt+cbor"
 MAX_RECEIPT_BYTES: Final = 512
@@ -39,7 +40,7 @@ class Receipt:
 def sign_receipt(receipt: Receipt, key: Ed25519PrivateKey) -> bytes:
     """Encode and sign. LocalError(BAD_VALUE) for a field outside its range."""
     if not is_identifier(receipt.gateway):
-        raise LocalError(BAD_VALUE, "gateway of a receipt", -1, "an id", receipt.gateway)
+        raise LocalError(BAD_VALUE, "gateway of a receipt", -1, IDENTIFIER_RULE, receipt.gateway)
     for value in (receipt.stream, receipt.contiguous_to, receipt.server_ms):
         if not 0 <= value <= MAX_NUMBER:
             raise LocalError(BAD_VALUE, "number in a receipt", -1, f"0 to {MAX_NUMBER}", value)

@@ -5,16 +5,15 @@ unknown field, a field of another type or range, a map out of place, any other e
 values is refused. Offsets are those of the map (for CBOR faults: of the byte) within the record.
 """
 
-import re
 from collections.abc import Set as AbstractSet
 from typing import Final
 
+from protocols.identity import NODE_ID_RULE, is_node_id
 from protocols.wire.errors import BAD_VALUE, TOO_LONG, UNKNOWN, PeerError
 from protocols.wire.registers import QUALITY_NAMES
 
 from . import cbor, senml
 from .fields import (
-    MAX_DETAIL_LENGTH,
     MAX_NAME_LENGTH,
     MAX_U16,
     MAX_U32,
@@ -39,6 +38,7 @@ from .record_types import (
     EXTENSION,
     GAP,
     GAP_NAME,
+    MAX_DETAIL_LENGTH,
     MAX_EXP10,
     MAX_FRAME_BYTES,
     MAX_RECORD_BYTES,
@@ -58,7 +58,6 @@ from .record_types import (
 )
 from .shortcut import known_point, remember
 
-_NODE_ID: Final = re.compile(r"tf-[0-9a-f]{24}")
 _QUALITIES: Final = frozenset(QUALITY_NAMES[1:])
 _MIN_INTEGER: Final = -(1 << 64)
 _MAX_INTEGER: Final = (1 << 64) - 1
@@ -191,10 +190,10 @@ def _device(base_name: cbor.Item, kind: int) -> str:
         raise wrong("bn", 0, 'a device id and "/"', repr(base_name[:80]))
     device_id = identifier(base_name[:-1], "bn", 0)
     # A third-party device must not be able to pass for a node, whose readings carry proof.
-    if kind == PROFILE and _NODE_ID.fullmatch(device_id):
+    if kind == PROFILE and is_node_id(device_id):
         raise wrong("bn of kind 0", 0, "no node's id", device_id)
-    if kind in (SAMPLE, EVENTS) and not _NODE_ID.fullmatch(device_id):
-        raise wrong(f"bn of kind {kind}", 0, "tf- and 24 hex digits", device_id)
+    if kind in (SAMPLE, EVENTS) and not is_node_id(device_id):
+        raise wrong(f"bn of kind {kind}", 0, NODE_ID_RULE, device_id)
     return device_id
 
 

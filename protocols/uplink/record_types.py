@@ -11,10 +11,10 @@ GAP: Final = 3  # readings that are missing, and why
 KIND_NAMES: Final = ("profile", "sample", "events", "gap")
 
 # Where wall time came from, rising in trust.
-CLOCK_NONE: Final = 0
-CLOCK_HOLDOVER: Final = 1
-CLOCK_SERVER: Final = 2
-CLOCK_SYNCHRONISED: Final = 3
+CLOCK_NONE: Final = 0  # not set: before the build date, or never synchronised
+CLOCK_HOLDOVER: Final = 1  # was synchronised in this boot, is free running now
+CLOCK_SERVER: Final = 2  # set from a receipt's server time
+CLOCK_SYNCHRONISED: Final = 3  # disciplined by NTP, PTP or GNSS
 CLOCK_NAMES: Final = ("none", "holdover", "server", "synchronised")
 
 CAUSES: Final = (
@@ -43,6 +43,7 @@ MAX_WALL_MS: Final = (1 << 48) - 1
 MAX_EXP10: Final = 9  # a value is raw * 10**exp10, exp10 from -9 to 9
 MAX_RECORD_BYTES: Final = 64 * 1024
 MAX_FRAME_BYTES: Final = 250  # 125 registers
+MAX_DETAIL_LENGTH: Final = 200  # characters of a gap's detail
 
 # SenML names below a device that are not points.
 STATUS_NAME: Final = "status"

@@ -7,12 +7,13 @@ fit the format is a LocalError.
 from collections.abc import Iterable
 from typing import Final
 
+from protocols.identity import IDENTIFIER_RULE, is_identifier
 from protocols.wire.errors import BAD_VALUE, TOO_LONG, LocalError
 from protocols.wire.registers import EVENT_NAMES, OK, QUALITY_NAMES, Point
 from protocols.wire.sample import Event, Header, Sample
 
 from . import cbor, senml
-from .fields import MAX_DETAIL_LENGTH, MAX_U32, is_identifier
+from .fields import MAX_U32
 from .record_types import (
     CAUSES,
     CLOCK_NONE,
@@ -22,6 +23,7 @@ from .record_types import (
     EXTENSION,
     GAP,
     GAP_NAME,
+    MAX_DETAIL_LENGTH,
     MAX_FRAME_BYTES,
     MAX_RECORD_BYTES,
     MAX_WALL_MS,
@@ -119,9 +121,7 @@ def gap_record(device_id: str, gap: Gap, stamp: Stamp) -> Record:
 def check_device(device_id: str) -> None:
     """LocalError(BAD_VALUE) unless ``device_id`` can stand in a record."""
     if not is_identifier(device_id):
-        raise LocalError(
-            BAD_VALUE, "device id", -1, "1 to 64 of A-Za-z0-9-:._, letter or digit first", device_id
-        )
+        raise LocalError(BAD_VALUE, "device id", -1, IDENTIFIER_RULE, device_id)
 
 
 def check_stamp(stamp: Stamp) -> None:

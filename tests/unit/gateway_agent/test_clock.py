@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from gateway_agent import clock
-from gateway_agent.clock import HOLDOVER, NONE, SYNCHRONISED, SystemClock
+from gateway_agent.clock import SystemClock
+from protocols.uplink.record import CLOCK_HOLDOVER, CLOCK_NONE, CLOCK_SYNCHRONISED
 
 
 def test_boot_time_is_the_kernels_and_does_not_go_back() -> None:
@@ -25,7 +26,7 @@ def test_boot_id_is_the_kernels() -> None:
 def test_a_disciplined_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "_kernel_discipline", lambda: 12)
     wall = SystemClock().wall()
-    assert wall.state == SYNCHRONISED
+    assert wall.state == CLOCK_SYNCHRONISED
     assert wall.unc_ms == 12
     assert wall.wall_ms is not None
     assert abs(wall.wall_ms - time.time() * 1000) < 5000
@@ -37,24 +38,24 @@ def test_holdover_grows_from_the_last_synchronisation(monkeypatch: pytest.Monkey
     system = SystemClock()
     monkeypatch.setattr(clock, "_kernel_discipline", lambda: discipline)
     monkeypatch.setattr(SystemClock, "boot_ms", lambda self: now)
-    assert system.wall().state == SYNCHRONISED
+    assert system.wall().state == CLOCK_SYNCHRONISED
     discipline = None
     now += 100_000_000
     wall = system.wall()
     # 100 ppm of 100,000 s are 10 s; the last known error comes on top.
-    assert (wall.state, wall.unc_ms) == (HOLDOVER, 12 + 10_000 + 1)
+    assert (wall.state, wall.unc_ms) == (CLOCK_HOLDOVER, 12 + 10_000 + 1)
 
 
 def test_a_plausible_date_without_discipline_is_a_day_wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "_kernel_discipline", lambda: None)
     wall = SystemClock().wall()
-    assert (wall.state, wall.unc_ms) == (HOLDOVER, 86_400_000)
+    assert (wall.state, wall.unc_ms) == (CLOCK_HOLDOVER, 86_400_000)
 
 
 def test_a_clock_before_the_floor_gives_no_wall_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "_kernel_discipline", lambda: None)
     monkeypatch.setattr(time, "time_ns", lambda: 1_000_000 * (clock.FLOOR_MS - 1))
-    assert SystemClock().wall() == (None, 0, NONE)
+    assert SystemClock().wall() == (None, 0, CLOCK_NONE)
 
 
 def test_the_kernel_is_really_asked() -> None:

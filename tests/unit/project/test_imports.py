@@ -21,6 +21,8 @@ BREACHES = [
     ("protocols/wire/crc.py", "import firmware", "protocols imports nothing"),
     ("protocols/uplink/__init__.py", "import gateway_agent", "protocols imports nothing"),
     ("protocols/wire/crc.py", "import protocols.uplink", "the half of the protocols"),
+    ("protocols/wire/crc.py", "import protocols.identity", "the half of the protocols"),
+    ("firmware/__init__.py", "import protocols.identity", "firmware imports protocols.wire"),
     ("firmware/__init__.py", "import protocols.uplink", "firmware imports protocols.wire"),
     ("firmware/__init__.py", "import boards", "firmware imports protocols.wire"),
     ("boards/unix/__init__.py", "import gateway_agent", "boards imports protocols"),
