@@ -13,6 +13,7 @@ from typing import Final
 from hil.bench import FAST, GATEWAY, ROLES, Place, one_of_each
 from hil.bus.fault import Fault, Plan
 from hil.engines.registry import KINDS
+from hil.errors import HilError
 from hil.sim.part import PartFault
 from protocols.wire.registers import SETTINGS
 
@@ -49,7 +50,7 @@ unit = 2
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
-class BenchFileError(Exception):
+class BenchFileError(HilError):
     """The file is none; the text names file, key, value and remedy."""
 
 

@@ -37,9 +37,9 @@ def bench(
     from dataclasses import replace
 
     from hil.benchfile import EXAMPLE, BenchFileError, read_bench
-    from hil.engines.base import EngineError
-    from hil.engines.images import ImageError, image_of
+    from hil.engines.images import image_of
     from hil.engines.registry import KINDS, available
+    from hil.errors import EngineError, ImageError
 
     if example:
         typer.echo(EXAMPLE, nl=False)

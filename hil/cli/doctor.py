@@ -138,7 +138,8 @@ def _image(board: str, say: Say) -> tuple[list[Check], Path | None]:
     checks = [tool_check(tool) for tool in BUILD_TOOLS]
     if any(check.problem for check in checks):
         return checks, None
-    from hil.engines.images import ImageError, image_of
+    from hil.engines.images import image_of
+    from hil.errors import ImageError
 
     try:
         image = image_of(board, say)

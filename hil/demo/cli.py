@@ -48,7 +48,7 @@ def demo(
     """
     from hil.demo.run import Demo
     from hil.demo.site import SiteError
-    from hil.engines.base import EngineError
+    from hil.errors import EngineError
 
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tianfu-")))

@@ -13,6 +13,7 @@ from typing import Final
 
 from gateway_agent.keys import generate_signing_key, public_path
 from hil.bench import Bench
+from hil.errors import HilError
 from hil.files import write_private
 
 GATEWAY_ID: Final = "demo"
@@ -25,7 +26,7 @@ _START_S: Final = 20.0
 _STOP_S: Final = 10.0
 
 
-class SiteError(Exception):
+class SiteError(HilError):
     """The demo cannot be set up; the text says what to do."""
 
 

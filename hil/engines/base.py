@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from hil.wires.wire import Wire
 
 
-class EngineError(Exception):
-    """An engine or a board did not do what it was asked to; the text says what to look at."""
-
-
 class Capability(StrEnum):
     """What an engine can do. A test names what it needs; the run says what was not there."""
 
@@ -41,16 +37,6 @@ class Capability(StrEnum):
     I2C = "i2c"
     ONEWIRE = "onewire"
     ADC = "adc"
-
-
-class Unsupported(EngineError):
-    """The engine cannot do this; ``why`` is what its documentation or its source says."""
-
-    def __init__(self, engine: str, capability: Capability, why: str) -> None:
-        super().__init__(f"engine {engine} has no {capability.value}: {why}")
-        self.engine = engine
-        self.capability = capability
-        self.why = why
 
 
 class Reset(StrEnum):

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
-from hil.engines.base import EngineError
-from hil.testing.deadline import Clock, Deadline
+from hil.engines.deadline import Clock, Deadline
+from hil.errors import ConsoleError, ReplError
 from hil.wires.console_tap import Log, Tap
 from hil.wires.wire import Wire
 
@@ -37,18 +37,6 @@ _RAW_BANNER: Final = b"raw REPL; CTRL-B to exit\r\n>"
 
 Object = dict[str, object]
 _Found = TypeVar("_Found")
-
-
-class ConsoleError(EngineError):
-    """The console did not say what was waited for; the text ends with its last lines."""
-
-
-class ReplError(ConsoleError):
-    """Code that ran in the REPL raised; ``traceback`` is what the node said."""
-
-    def __init__(self, text: str, traceback: str) -> None:
-        super().__init__(text)
-        self.traceback = traceback
 
 
 class Console:

@@ -15,6 +15,8 @@ from typing import Final
 
 import msgspec
 
+from hil.errors import FidelityError
+
 TABLE: Final = Path(__file__).with_name("fidelity.toml")
 
 
@@ -31,10 +33,6 @@ class Lie(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class _Table(msgspec.Struct, forbid_unknown_fields=True):
     lie: list[Lie] = msgspec.field(default_factory=list)
-
-
-class FidelityError(Exception):
-    """The table is none, or has no such entry; the text says where."""
 
 
 def read(path: Path) -> Mapping[str, Lie]:

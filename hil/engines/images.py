@@ -10,13 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, cast
 
-
-class ImageError(Exception):
-    """There is no image of a board; ``remedy`` is what to do about it."""
-
-    def __init__(self, text: str, remedy: str = "") -> None:
-        super().__init__(text)
-        self.remedy = remedy
+from hil.errors import ImageError
 
 
 class _Image(Protocol):

@@ -16,9 +16,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self
 
-from hil.engines.base import Capability, EngineError, NodeSpec
+from hil.engines.base import Capability, NodeSpec
 from hil.engines.qemu_board import QemuBoard
 from hil.engines.wiring import STORE_ADDRESS
+from hil.errors import EngineError
 from hil.tools import TOOLS
 
 NAME: Final = "qemu"

@@ -10,13 +10,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from hil.engines.base import EngineError, NodeSpec, Reset
+from hil.engines.base import NodeSpec, Reset
 from hil.engines.console import Console, Object
+from hil.engines.deadline import Deadline
 from hil.engines.qmp import Event, Qmp
 from hil.engines.records import provisioned
 from hil.engines.wiring import CONSOLE, PORTS, SPARE, STORE_ADDRESS, STORE_BYTES
+from hil.errors import EngineError
 from hil.files import write_private
-from hil.testing.deadline import Deadline
 from hil.wires.line_wire import LineWire, silence_s
 from hil.wires.sockets import SocketWire
 

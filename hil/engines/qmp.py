@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Final, cast
 
-from hil.engines.base import EngineError
+from hil.errors import EngineError
 
 _LIMIT_S: Final = 10.0
 _LINE_LIMIT: Final = 1024 * 1024

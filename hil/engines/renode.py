@@ -16,15 +16,15 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
-from hil.engines.base import Capability, EngineError, NodeSpec, Reset, Unsupported
+from hil.engines.base import Capability, NodeSpec, Reset
 from hil.engines.console import Console
 from hil.engines.records import provisioned
 from hil.engines.wiring import ADC_CHANNELS, CONSOLE, PORTS, STORE_ADDRESS, STORE_BYTES
+from hil.errors import CommandError, EngineError, RenodeError, Unsupported
 from hil.files import write_private
 from hil.renode import commands
 from hil.renode.emulation import Emulation
-from hil.renode.process import RenodeError
-from hil.renode.rpc import CommandError, parse_number
+from hil.renode.rpc import parse_number
 from hil.wires.pty_wire import PtyLine, PtyWire
 
 NAME: Final = "renode"

@@ -18,8 +18,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NoReturn, Self
 
-from hil.engines.base import Capability, EngineError, NodeSpec, Reset, Unsupported
+from hil.engines.base import Capability, NodeSpec, Reset
 from hil.engines.console import Console
+from hil.errors import EngineError, Unsupported
 from hil.files import write_private
 from hil.wires.pty import Pty
 

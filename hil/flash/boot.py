@@ -19,6 +19,7 @@ from typing import Self, cast
 
 from boards.recordstore import IMAGE_BYTES
 from hil.engines.wiring import STORE_ADDRESS
+from hil.errors import BootError
 from protocols.wire.crc import crc16
 
 MACHINE = "netduinoplus2"
@@ -28,10 +29,6 @@ _BLOCK = 1024
 BOOT_LIMIT_S = 20.0
 _START_LIMIT_S = 20.0
 _ASK_AGAIN_S = 1.0
-
-
-class BootError(Exception):
-    """A node did not come up; the text has what its console said."""
 
 
 class Boot:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from boards.recordstore import SECTOR_BYTES, SECTORS, WORD
+from hil.errors import NoCompilerError
 from hil.tools import TOOLS
 
 SOURCE = Path(__file__).resolve().parents[2] / "boards" / "stm32f405" / "record_store.c"
@@ -29,10 +30,6 @@ uint32_t host_end(const rs_store_t *store) { return store->end; }
 uint32_t host_sequence(const rs_store_t *store) { return store->sequence; }
 uint32_t host_count(const rs_store_t *store) { return store->count; }
 """
-
-
-class NoCompilerError(Exception):
-    """The host has no C compiler; the text says how to get one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 from typing import Final
 
+from hil.errors import CommandError, RenodeError
 from hil.renode import commands
-from hil.renode.process import RenodeError, RenodeProcess
-from hil.renode.rpc import CommandError, Renode, parse_time
+from hil.renode.process import RenodeProcess
+from hil.renode.rpc import Renode, parse_time
 
 _LOOK_S: Final = 0.05
 #: Of virtual time, in one request: the server answers nothing else meanwhile.

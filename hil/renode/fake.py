@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Final
 from xmlrpc.server import SimpleXMLRPCDispatcher, SimpleXMLRPCRequestHandler
 
+from hil.errors import HilError
+
 _NAMED: Final = re.compile(r"^([a-zA-Z0-9_]+)=(.+)")
 _FLASH_BYTES: Final = 0x200000
 _P: Final = r"@((?:\\ |[^\s;])+)"
@@ -29,7 +31,7 @@ _CONSOLE: Final = "sysbus.usart1"
 _UARTS: Final = frozenset(f"sysbus.{n}" for n in ("usart1", "usart2", "usart3", "usart6"))
 
 
-class Refused(Exception):
+class Refused(HilError):
     """What Renode would answer with FAIL."""
 
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from hil.engines.base import EngineError
+from hil.errors import RenodeError
 
 START_LIMIT_S: Final = 60.0
 STOP_LIMIT_S: Final = 10.0
@@ -22,10 +22,6 @@ _PR_SET_PDEATHSIG: Final = 1
 _LOG_TAIL: Final = 2000
 _ARGUMENTS: Final = ("--disable-xwt", "--plain", "--robot-server-port", "0")
 _LIBC: Final = ctypes.CDLL(None)
-
-
-class RenodeError(EngineError):
-    """Renode is not there, ended, or refused what it was told; the text says which and where."""
 
 
 def find_renode() -> Path:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from hil.errors import PlatformFileError
+
 _USING: Final = re.compile(r'^using "([^"]+)"$')
 _ENTRY: Final = re.compile(
     r"^(?P<name>[A-Za-z_]\w*):"
@@ -21,10 +23,6 @@ _RANGE: Final = re.compile(r"^<(0x[0-9A-Fa-f]+),\s*\+(0x[0-9A-Fa-f]+)>$")
 _ATTRIBUTE: Final = re.compile(r'^([A-Za-z_]\w*):\s*(0x[0-9A-Fa-f]+|\d+|true|false|"[^"]*")$')
 _LINE: Final = re.compile(r"^(?:(\w+)\s*)?->\s*(\w+)@(\d+)$")
 _INIT: Final = re.compile(r"^init(?: add)?:$")
-
-
-class ReplError(ValueError):
-    """A line that is no platform description; the text says which."""
 
 
 @dataclass(slots=True)
@@ -54,7 +52,7 @@ class Platform:
 
 
 def parse(text: str, name: str = "text") -> Platform:
-    """Read a platform file. ReplError."""
+    """Read a platform file. PlatformFileError."""
     platform = Platform()
     entry: Entry | None = None
     in_init = False
@@ -66,20 +64,20 @@ def parse(text: str, name: str = "text") -> Platform:
         where = f"{name}:{number}"
         indent = len(line) - len(line.lstrip())
         if "\t" in line[:indent] or indent % 4:
-            raise ReplError(f"{where}: expected blanks in steps of four before {body!r}")
+            raise PlatformFileError(f"{where}: expected blanks in steps of four before {body!r}")
         if indent == 0:
             in_init = False
             if found := _USING.match(body):
                 if platform.entries:
-                    raise ReplError(f"{where}: expected `using` before the entries")
+                    raise PlatformFileError(f"{where}: expected `using` before the entries")
                 platform.uses.append(found[1])
                 continue
             entry = _entry(body, number, where)
             if entry.name in platform.entries:
-                raise ReplError(f"{where}: {entry.name} is described twice")
+                raise PlatformFileError(f"{where}: {entry.name} is described twice")
             platform.entries[entry.name] = entry
         elif entry is None:
-            raise ReplError(f"{where}: expected an entry before {body!r}")
+            raise PlatformFileError(f"{where}: expected an entry before {body!r}")
         elif indent == 8 and in_init:
             entry.init.append(body)
         elif indent == 4 and _INIT.match(body):
@@ -88,19 +86,21 @@ def parse(text: str, name: str = "text") -> Platform:
             in_init = False
             _attribute(entry, body, where)
         else:
-            raise ReplError(f"{where}: expected an attribute, got {body!r}")
+            raise PlatformFileError(f"{where}: expected an attribute, got {body!r}")
     return platform
 
 
 def _entry(body: str, number: int, where: str) -> Entry:
     found = _ENTRY.match(body)
     if found is None:
-        raise ReplError(f"{where}: expected `name: Type @ sysbus ADDRESS` or `name:`, got {body!r}")
+        raise PlatformFileError(
+            f"{where}: expected `name: Type @ sysbus ADDRESS` or `name:`, got {body!r}"
+        )
     entry = Entry(found["name"], number, found["type"] or "")
     if at := found["at"]:
         span = _RANGE.match(at)
         if at.startswith("<") and span is None:
-            raise ReplError(f"{where}: expected <ADDRESS, +SIZE>, got {at}")
+            raise PlatformFileError(f"{where}: expected <ADDRESS, +SIZE>, got {at}")
         entry.base = int(span[1] if span else at, 0)
         entry.size = int(span[2], 0) if span else None
     for piece in (found["inline"] or "").split(";"):
@@ -114,12 +114,12 @@ def _attribute(entry: Entry, body: str, where: str) -> None:
         entry.irqs.append((found[1] or "", found[2], int(found[3])))
     elif found := _ATTRIBUTE.match(body):
         if found[1] in entry.attributes:
-            raise ReplError(f"{where}: {found[1]} is given twice")
+            raise PlatformFileError(f"{where}: {found[1]} is given twice")
         entry.attributes[found[1]] = found[2]
     else:
-        raise ReplError(f"{where}: expected `name: value` or `-> nvic@N`, got {body!r}")
+        raise PlatformFileError(f"{where}: expected `name: value` or `-> nvic@N`, got {body!r}")
 
 
 def load(file: Path) -> Platform:
-    """Read a file. ReplError, OSError."""
+    """Read a file. PlatformFileError, OSError."""
     return parse(file.read_text(encoding="utf-8"), file.name)

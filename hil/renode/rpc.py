@@ -15,7 +15,7 @@ import xmlrpc.client
 from collections.abc import Callable, Sequence
 from typing import Final, cast
 
-from hil.renode.process import RenodeError
+from hil.errors import CommandError, RenodeError
 
 #: For one request. A long `RunFor` is cut into pieces, so nothing takes longer.
 REQUEST_LIMIT_S: Final = 120.0
@@ -26,14 +26,6 @@ _QUOTED: Final = 700
 
 Argument = str | int | float | bool
 Value = str | int | float | bool | None | Sequence[str] | dict[str, object]
-
-
-class CommandError(RenodeError):
-    """A keyword failed; ``reason`` is Renode's own text."""
-
-    def __init__(self, text: str, reason: str) -> None:
-        super().__init__(text)
-        self.reason = reason
 
 
 class _Transport(xmlrpc.client.Transport):

@@ -21,7 +21,8 @@ if str(ROOT) not in sys.path:  # renode-test has a Python of its own
     sys.path.insert(0, str(ROOT))
 
 from boards.recordstore import compose  # noqa: E402 - after the path it is found by
-from hil.engines.images import ImageError, image_of  # noqa: E402
+from hil.engines.images import image_of  # noqa: E402
+from hil.errors import ImageError  # noqa: E402
 from hil.renode import commands  # noqa: E402
 
 #: Modbus addresses; the unique id ends in the address.

@@ -15,9 +15,9 @@ from gateway_agent.field.master import Master
 from hil.bench import Bench
 from hil.bus.fault import Fault, FaultKind
 from hil.engines import fidelity
+from hil.errors import HostTooSlow
 from hil.site.poll_verdicts import Verdicts, watch
 from hil.site.polls import Tally, Target, errors_heard, poll, poll_many
-from hil.testing.deadline import HostTooSlow
 from hil.testing.fixtures import MakeBench, MakeDeadline
 from hil.testing.plugin import Session
 

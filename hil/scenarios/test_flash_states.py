@@ -21,9 +21,10 @@ from typing import Protocol, cast
 import pytest
 
 from boards.recordstore import survey
-from hil.engines.base import Board, Capability, Engine, EngineError, NodeSpec, Reset
+from hil.engines.base import Board, Capability, Engine, NodeSpec, Reset
+from hil.errors import EngineError, NoCompilerError
 from hil.flash.boot import Booter
-from hil.flash.model import NoCompilerError, build
+from hil.flash.model import build
 from hil.flash.states import (
     Outcome,
     Scenario,

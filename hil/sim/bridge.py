@@ -23,13 +23,14 @@ import struct
 import time
 from collections.abc import Callable
 
+from hil.errors import HilError
 from hil.sim.part import Part, PartFault, Source, clamp
 from hil.wires.wire import Wire
 
 _DONE, _ABSENT, _BAD = 0, 1, 2
 
 
-class Nack(Exception):
+class Nack(HilError):
     """Nobody acknowledged on the bus."""
 
 

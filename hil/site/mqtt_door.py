@@ -25,6 +25,8 @@ from amqtt.mqtt.subscribe import SubscribePacket
 from amqtt.mqtt.unsuback import UnsubackPacket
 from amqtt.mqtt.unsubscribe import UnsubscribePacket
 
+from hil.errors import HilError
+
 # Above the largest batch plus its topic; announced to clients, and nothing larger is buffered.
 MAX_PACKET = 2 * 1024 * 1024
 
@@ -39,7 +41,7 @@ _CONNACK = {
 }
 
 
-class DoorError(Exception):
+class DoorError(HilError):
     """A client broke MQTT 5; its connection is closed."""
 
 

@@ -19,8 +19,9 @@ from gateway_agent.field.master import Master
 from hil.bus.fault import FaultKind
 from hil.bus.line import Rs485Line
 from hil.bus.trace import Burst
+from hil.engines.deadline import Deadline
+from hil.errors import HostTooSlow
 from hil.site.polls import Tally, Target, poll
-from hil.testing.deadline import Deadline, HostTooSlow
 
 #: A node that has answered nothing by then has no answer, however slow the host is.
 ANSWER_S: Final = 5.0

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway_agent.status import StatusError, read_status
+from hil.errors import HilError
 
 _START_S: Final = 20.0
 _STOP_S: Final = 15.0
@@ -21,7 +22,7 @@ _LINES: Final = 5000
 _PORT_TRIES: Final = 20
 
 
-class ProcessError(Exception):
+class ProcessError(HilError):
     """A process of the bench did not do what it was asked to; the text ends with what it said."""
 
 

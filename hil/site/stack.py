@@ -16,9 +16,9 @@ import msgspec
 from gateway_agent.collector.intake import read_figures
 from hil.bench import Bench
 from hil.demo.site import CollectorProcess, Site
+from hil.engines.deadline import Deadline
 from hil.site.ledger import Account, read_database
 from hil.site.processes import GatewayProcess, Mosquitto, ProcessError
-from hil.testing.deadline import Deadline
 
 _SETTLE_S: Final = 60.0
 

@@ -6,11 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from hil.errors import BringUpFailed
+
 T = TypeVar("T")
-
-
-class BringUpFailed(Exception):
-    """Something failed to come up earlier; the text and ``__cause__`` are of that first time."""
 
 
 @dataclass(slots=True)

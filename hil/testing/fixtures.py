@@ -22,13 +22,14 @@ from gateway_agent.field.master import Master
 from hil.bench import FAST, ROLES, Bench
 from hil.bus import decode, pcapng
 from hil.bus.line import Rs485Line
-from hil.engines.base import Board, Capability, Engine, EngineError, KeepsLogs
+from hil.engines.base import Board, Capability, Engine, KeepsLogs
+from hil.engines.deadline import Clock, Deadline
 from hil.engines.registry import KINDS, Kind
+from hil.errors import EngineError
 from hil.sim.part import Source, Steady
 from hil.site.polls import make_master as make_serial_master
 from hil.site.processes import Mosquitto
 from hil.site.stack import FullStack
-from hil.testing.deadline import Clock, Deadline
 from hil.testing.evidence import Evidence, digest, versions
 from hil.testing.plugin import EVIDENCE, SESSION, Session, derived_seed, plain_id, seed_of
 from hil.tools import TOOLS

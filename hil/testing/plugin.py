@@ -22,10 +22,10 @@ from typing import Final
 import pytest
 
 from hil.engines.base import Capability
-from hil.engines.fidelity import FidelityError, lie_of, why_not
+from hil.engines.fidelity import lie_of, why_not
 from hil.engines.images import image_of
 from hil.engines.registry import KINDS, Kind, Probe, available
-from hil.testing.deadline import HostTooSlow
+from hil.errors import FidelityError, HostTooSlow
 from hil.testing.evidence import Evidence, folder_name
 from hil.testing.first_failure import FirstFailure
 

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from hil.errors import WireError
+
 #: A Unix address is 108 bytes with its end mark, whatever the length of a path may be.
 MAX_PATH_BYTES: Final = 107
 _RETRY_S: Final = 0.02
@@ -21,10 +23,6 @@ _CHUNK: Final = 65536
 
 #: A Unix path, or host and port.
 Address = Path | tuple[str, int]
-
-
-class WireError(Exception):
-    """The far end cannot be reached; the text says where and for how long it was tried."""
 
 
 class SocketWire:

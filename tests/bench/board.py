@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Final
 
 from boards.elf import read_symbols
-from hil.engines.base import EngineError, NodeSpec
-from hil.engines.images import ImageError, image_of
+from hil.engines.base import NodeSpec
+from hil.engines.deadline import Deadline
+from hil.engines.images import image_of
 from hil.engines.qemu import QemuEngine, find_qemu
 from hil.engines.qemu_board import QemuBoard
-from hil.testing.deadline import Deadline
+from hil.errors import EngineError, ImageError
 from hil.wires.wire import Wire
 from protocols.wire.crc import crc16
 from protocols.wire.registers import (

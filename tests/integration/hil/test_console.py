@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from hil.engines.console import MAX_LINES, MAX_UNREAD, Console, ConsoleError
-from hil.testing.deadline import LEAST_HOST_S, Deadline, HostTooSlow
-from hil.wires.sockets import SocketWire, WireError
+from hil.engines.console import MAX_LINES, MAX_UNREAD, Console
+from hil.engines.deadline import LEAST_HOST_S, Deadline
+from hil.errors import ConsoleError, HostTooSlow, WireError
+from hil.wires.sockets import SocketWire
 
 
 async def test_waits_find_lines_prompts_and_objects_once(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import pytest
 
 from hil.bench import Bench
 from hil.engines import unix
-from hil.engines.base import EngineError, NodeSpec, Reset
+from hil.engines.base import NodeSpec, Reset
 from hil.engines.unix import UnixBoard, UnixEngine, find_micropython
+from hil.errors import EngineError
 from hil.files import write_private
 from hil.sim.part import Steady
 

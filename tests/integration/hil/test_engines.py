@@ -16,20 +16,12 @@ import pytest
 
 import hil
 from hil.bench import Bench
-from hil.engines.base import (
-    Board,
-    Capability,
-    Engine,
-    EngineError,
-    NodeSpec,
-    Reset,
-    Unsupported,
-)
-from hil.engines.console import ReplError
+from hil.engines.base import Board, Capability, Engine, NodeSpec, Reset
 from hil.engines.qemu import QemuEngine, find_qemu
 from hil.engines.qemu_board import QemuBoard
 from hil.engines.records import provisioned
 from hil.engines.unix import UnixEngine
+from hil.errors import EngineError, ReplError, Unsupported
 from hil.sim.part import Steady
 from protocols.wire.crc import crc16
 from tests.conftest import need_tools, not_tested

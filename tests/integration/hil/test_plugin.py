@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from hil.engines import fidelity
-from hil.engines.fidelity import FidelityError, Lie
+from hil.engines.fidelity import Lie
 from hil.engines.registry import Probe
+from hil.errors import BringUpFailed, FidelityError
 from hil.testing.evidence import Evidence, folder_name
-from hil.testing.first_failure import BringUpFailed, FirstFailure
+from hil.testing.first_failure import FirstFailure
 from hil.testing.plugin import derived_seed
 from hil.tools import TOOLS, Tool
 
@@ -241,8 +242,7 @@ async def test_it(number, node_bench):
 
 def test_a_slow_host_is_a_skip(inner: pytest.Pytester) -> None:
     inner.makepyfile(
-        "from hil.testing.deadline import HostTooSlow\n"
-        "def test_it(engine): raise HostTooSlow('10 s for 1')\n"
+        "from hil.errors import HostTooSlow\ndef test_it(engine): raise HostTooSlow('10 s for 1')\n"
     )
     result = run(inner)
     result.assert_outcomes(skipped=1)
@@ -271,7 +271,7 @@ def test_a_board_that_did_not_come_up_is_not_waited_for_again(inner: pytest.Pyte
         HEAD
         + """
 import pytest
-from hil.engines.base import EngineError
+from hil.errors import EngineError
 from hil.engines.unix import UnixBoard
 
 CALLS = []

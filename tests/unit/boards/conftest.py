@@ -4,7 +4,8 @@ from ctypes import CDLL
 
 import pytest
 
-from hil.flash.model import NoCompilerError, build
+from hil.errors import NoCompilerError
+from hil.flash.model import build
 
 
 @pytest.fixture(scope="session")

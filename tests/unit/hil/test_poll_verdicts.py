@@ -13,9 +13,10 @@ import pytest
 from gateway_agent.field.master import Master
 from hil.bus import Fault, FaultKind, Rs485Line
 from hil.engines.base import NodeSpec
+from hil.engines.deadline import Deadline
+from hil.errors import HostTooSlow
 from hil.site.poll_verdicts import Verdicts, watch
 from hil.site.polls import Target, make_master
-from hil.testing.deadline import Deadline, HostTooSlow
 from hil.wires.pty import Pty
 
 SPEC = NodeSpec("air", "air", "5a" * 12, {"unit_id": 7})

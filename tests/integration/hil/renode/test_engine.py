@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from hil.engines.base import EngineError, NodeSpec, Reset
+from hil.engines.base import NodeSpec, Reset
 from hil.engines.renode import RenodeBoard, RenodeEngine
+from hil.errors import CommandError, EngineError, RenodeError
 from hil.renode import commands
-from hil.renode.process import RenodeError
-from hil.renode.rpc import CommandError, Renode, command_argument, parse_time
+from hil.renode.rpc import Renode, command_argument, parse_time
 from hil.wires.pty_wire import PtyLine
 from tests.paths import ROOT
 

@@ -7,6 +7,7 @@ import tomllib
 import pytest
 
 from hil.engines.wiring import ADC_CHANNELS, CONSOLE, PORTS, STORE_ADDRESS, STORE_BYTES
+from hil.errors import PlatformFileError
 from hil.renode import commands, repl, stock
 from tests.paths import ROOT
 
@@ -86,7 +87,7 @@ def test_the_boards_wiring_and_the_engine_agree() -> None:
     ],
 )
 def test_a_wrong_line_is_named(text: str, complaint: str) -> None:
-    with pytest.raises(repl.ReplError) as caught:
+    with pytest.raises(PlatformFileError) as caught:
         repl.parse(text)
     assert complaint in str(caught.value)
     assert "text:" in str(caught.value)

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from hil.errors import HostTooSlow
+
 #: A board this many times slower than the host's clock is not waited for.
 PATIENCE: Final = 20.0
 #: Below this many seconds of the host nobody is told that his host is too slow.
@@ -21,10 +23,6 @@ _LOOK_S: Final = 0.05
 
 #: Seconds of a board's own clock.
 Clock = Callable[[], float]
-
-
-class HostTooSlow(Exception):  # it is no error of anything under test
-    """The host cannot emulate fast enough for this test. A test run shows it as a skip."""
 
 
 class Deadline:
