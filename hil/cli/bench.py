@@ -14,7 +14,7 @@ import typer
 if TYPE_CHECKING:
     from hil.bench import Bench
     from hil.benchfile import BenchFile
-    from hil.engines.registry import Kind
+    from hil.engines.registry import EngineKind
 
 
 def bench(
@@ -73,7 +73,9 @@ def _say(text: str) -> None:
     typer.echo(f"... {text}", err=True)
 
 
-async def _serve(plan: BenchFile, kind: Kind, image: Path | None, seconds: float | None) -> None:
+async def _serve(
+    plan: BenchFile, kind: EngineKind, image: Path | None, seconds: float | None
+) -> None:
     from hil.bench import Bench
     from hil.sim.chengdu import Chengdu
 

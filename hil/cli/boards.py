@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hil.engines.base import Capability
-from hil.engines.registry import KINDS, Kind, available
+from hil.engines.registry import KINDS, EngineKind, available
 
 #: What a capability means for somebody who writes a test.
 MEANING: Final = {
@@ -67,7 +67,7 @@ def table() -> Table:
     return shown
 
 
-def _plain(kind: Kind) -> dict[str, object]:
+def _plain(kind: EngineKind) -> dict[str, object]:
     probe = available(kind)
     return {
         "title": kind.title,

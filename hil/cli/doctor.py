@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from hil.engines.registry import KINDS, Kind, available
+from hil.engines.registry import KINDS, EngineKind, available
 from hil.tools import BUILD_TOOLS, SUITE_TOOLS, Tool
 
 Say = Callable[[str], None]
@@ -111,7 +111,7 @@ def tool_check(tool: Tool) -> Check:
     return Check(tool.name, found=str(found))
 
 
-def diagnose(kind: Kind, say: Say = _silent) -> Diagnosis:
+def diagnose(kind: EngineKind, say: Say = _silent) -> Diagnosis:
     """Look at everything ``kind`` needs, then start a node on it; ``say`` hears what takes time."""
     result = Diagnosis(kind.name)
     probe = available(kind)
@@ -148,7 +148,7 @@ def _image(board: str, say: Say) -> tuple[list[Check], Path | None]:
     return [*checks, Check("image", found=str(image))], image
 
 
-async def _start(kind: Kind, image: Path | None) -> str:
+async def _start(kind: EngineKind, image: Path | None) -> str:
     """Start one node; the line it said when it had come up."""
     from hil.engines.base import NodeSpec
 

@@ -29,7 +29,7 @@ _MARK: Final = {
     "failed": ("FAILED", "red"),
     "error": ("ERROR", "red"),
     "skipped": ("skipped", "yellow"),
-    "xfailed": ("known lie", "yellow"),
+    "xfailed": ("known defect", "yellow"),
 }
 
 

@@ -1,8 +1,8 @@
 """Where the engines' models differ from silicon: the table ``hil/engines/fidelity.toml``.
 
 A test marked ``@pytest.mark.fidelity("qemu-uart-receive")`` is expected to fail on the engine of
-that entry, strictly: when the model has learnt it, the test says so. An entry with a ``capability``
-is the reason why the engine does not have it.
+that entry, strictly: once the model behaves as the chip does, the run fails and names the entry.
+An entry with ``capabilities`` is the one place that states why the engine does not have them.
 """
 
 from __future__ import annotations
@@ -20,40 +20,41 @@ from hil.errors import FidelityError
 TABLE: Final = Path(__file__).with_name("fidelity.toml")
 
 
-class Lie(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One entry."""
+class Defect(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One entry: a known difference between an engine's model and the chip."""
 
     id: str
     engine: str
-    lie: str
+    difference: str
     consequence: str
     source: str
-    capability: str = ""
+    capabilities: tuple[str, ...] = ()
+    symptom: str = ""
 
 
 class _Table(msgspec.Struct, forbid_unknown_fields=True):
-    lie: list[Lie] = msgspec.field(default_factory=list)
+    defect: list[Defect] = msgspec.field(default_factory=list)
 
 
-def read(path: Path) -> Mapping[str, Lie]:
-    """Entries by id; empty without a file. FidelityError."""
+def read(path: Path) -> Mapping[str, Defect]:
+    """Return the entries by id; empty without a file. FidelityError."""
     if not path.exists():
         return {}
     try:
         table = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _Table)
     except (msgspec.ValidationError, tomllib.TOMLDecodeError) as error:
         raise FidelityError(f"{path}: {error}") from error
-    return {lie.id: lie for lie in table.lie}
+    return {defect.id: defect for defect in table.defect}
 
 
 @cache
-def table() -> Mapping[str, Lie]:
-    """The project's own."""
+def table() -> Mapping[str, Defect]:
+    """Return the project's own table."""
     return read(TABLE)
 
 
-def lie_of(id: str) -> Lie:
-    """The entry of that id. FidelityError names the known ones."""
+def known_defect(id: str) -> Defect:
+    """Return the entry of that id. FidelityError lists the known ids."""
     try:
         return table()[id]
     except KeyError:
@@ -61,8 +62,18 @@ def lie_of(id: str) -> Lie:
         raise FidelityError(f"no entry {id!r} in {TABLE.name}; it has {known}") from None
 
 
+def has_symptom(engine: str, symptom: str) -> bool:
+    """Return whether a known defect of the engine shows itself as ``symptom``."""
+    return any(x.engine == engine and x.symptom == symptom for x in table().values())
+
+
 def why_not(engine: str, capability: str) -> str:
-    """Why an engine has not a capability, as far as the table knows; empty otherwise."""
+    """Return why an engine lacks a capability; empty where the table has no entry for it."""
     return next(
-        (x.lie for x in table().values() if (x.engine, x.capability) == (engine, capability)), ""
+        (
+            defect.difference
+            for defect in table().values()
+            if defect.engine == engine and capability in defect.capabilities
+        ),
+        "",
     )

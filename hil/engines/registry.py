@@ -38,7 +38,7 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class EngineKind:
     """One sort of engine. ``board`` is what it runs unless ``--board`` says another."""
 
     name: str
@@ -145,11 +145,13 @@ def probe_renode() -> Probe:
     )
 
 
-KINDS: Final[Mapping[str, Kind]] = {
+KINDS: Final[Mapping[str, EngineKind]] = {
     kind.name: kind
     for kind in (
-        Kind("qemu", "QEMU netduinoplus2", IMAGE_BOARD, "hil.engines.qemu:QemuEngine", probe_qemu),
-        Kind(
+        EngineKind(
+            "qemu", "QEMU netduinoplus2", IMAGE_BOARD, "hil.engines.qemu:QemuEngine", probe_qemu
+        ),
+        EngineKind(
             "renode",
             "Renode stm32f4",
             IMAGE_BOARD,
@@ -157,12 +159,14 @@ KINDS: Final[Mapping[str, Kind]] = {
             probe_renode,
             seeded=True,
         ),
-        Kind("unix", "MicroPython on this host", "unix", "hil.engines.unix:UnixEngine", probe_unix),
+        EngineKind(
+            "unix", "MicroPython on this host", "unix", "hil.engines.unix:UnixEngine", probe_unix
+        ),
     )
 }
 
 
-def available(kind: Kind) -> Probe:
+def available(kind: EngineKind) -> Probe:
     """The probe, with what else keeps the engine from running: its module may not be there."""
     try:
         kind.load()

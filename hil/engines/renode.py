@@ -23,7 +23,7 @@ from hil.engines.wiring import ADC_CHANNELS, CONSOLE, PORTS, STORE_ADDRESS, STOR
 from hil.errors import CommandError, EngineError, RenodeError, Unsupported
 from hil.files import write_private
 from hil.renode import commands
-from hil.renode.emulation import Emulation
+from hil.renode.emulation import RenodeEmulation
 from hil.renode.rpc import parse_number
 from hil.wires.pty_wire import PtyLine, PtyWire
 
@@ -43,7 +43,9 @@ def machine_name(spec: NodeSpec) -> str:
 class RenodeBoard:
     """A node as a machine of ``emulation``. Its machine is made at the first start."""
 
-    def __init__(self, spec: NodeSpec, folder: Path, image: Path, emulation: Emulation) -> None:
+    def __init__(
+        self, spec: NodeSpec, folder: Path, image: Path, emulation: RenodeEmulation
+    ) -> None:
         if spec.role not in PORTS:
             raise EngineError(f"role {spec.role!r}: expected one of {', '.join(PORTS)}")
         self.spec = spec
@@ -290,7 +292,7 @@ class RenodeBoard:
 
 
 class RenodeEngine:
-    """``image`` is the ELF file of the board; see :class:`hil.renode.emulation.Emulation`."""
+    """``image`` is the ELF file of the board; see :class:`hil.renode.emulation.RenodeEmulation`."""
 
     name = NAME
     capabilities: Final = frozenset(Capability) - {Capability.ONEWIRE}
@@ -312,11 +314,11 @@ class RenodeEngine:
         self._seed = seed
         self._quantum_s = quantum_s
         self._ahead = ahead
-        self._emulation: Emulation | None = None
+        self._emulation: RenodeEmulation | None = None
         self._boards: list[RenodeBoard] = []
 
     @property
-    def emulation(self) -> Emulation:
+    def emulation(self) -> RenodeEmulation:
         """The running one. EngineError outside of ``async with``."""
         if self._emulation is None:
             raise EngineError("engine renode: expected `async with` around its use")
@@ -333,7 +335,9 @@ class RenodeEngine:
     async def __aenter__(self) -> Self:
         if not self._image.is_file():
             raise EngineError(f"{self._image}: expected the ELF file of the board's image")
-        self._emulation = Emulation(seed=self._seed, quantum_s=self._quantum_s, ahead=self._ahead)
+        self._emulation = RenodeEmulation(
+            seed=self._seed, quantum_s=self._quantum_s, ahead=self._ahead
+        )
         try:
             await self._emulation.open()
         except BaseException:

@@ -22,7 +22,6 @@ UID_ADDRESS: Final = 0x1FFF_7A10
 #: Seconds of virtual time between two points where machines and the outside meet. The stock
 #: 100 us makes three nodes ten times slower than real time.
 QUANTUM_S: Final = 0.001
-SOAK_QUANTUM_S: Final = 0.01
 #: An idle 1-Wire line is high; Renode has no pull-ups and would read an answering part.
 IDLE_HIGH: Final = (("gpioPortB", 4),)
 SHT3X_ADDRESS: Final = 0x44

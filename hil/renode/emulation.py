@@ -21,7 +21,7 @@ _CLOCK_S: Final = 0.05
 _LINK_LIMIT_S: Final = 10.0
 
 
-class Emulation:
+class RenodeEmulation:
     """Headless Renode with our models compiled in.
 
     ``quantum_s`` and ``ahead`` are as :func:`hil.renode.commands.quantum` and

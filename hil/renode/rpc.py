@@ -143,11 +143,6 @@ class Renode:
         """As :meth:`command`, without holding up the event loop."""
         return await asyncio.to_thread(self.command, text, machine)
 
-    async def acommands(self, texts: Sequence[str], machine: str | None = None) -> None:
-        """One after the other."""
-        for text in texts:
-            await self.acommand(text, machine)
-
     def shut_down(self) -> None:
         """Ask it to end; whether it did the process says."""
         try:

@@ -77,8 +77,8 @@ async def fast_bench(make_bench: MakeBench) -> Bench:
 
 def most_torn(bench: Bench, polls: int) -> int:
     """How many requests may go unanswered because the engine's UART tore them."""
-    tearing = {fidelity.lie_of(id).engine for id in ("qemu-uart-tears", "renode-uart-tears")}
-    return max(1, round(polls * TORN_SHARE)) if bench.engine.name in tearing else 0
+    tears = fidelity.has_symptom(bench.engine.name, "torn-requests")
+    return max(1, round(polls * TORN_SHARE)) if tears else 0
 
 
 def refuse_torn(bench: Bench, told: Verdicts, polls: int) -> None:

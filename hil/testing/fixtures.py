@@ -24,7 +24,7 @@ from hil.bus import decode, pcapng
 from hil.bus.line import Rs485Line
 from hil.engines.base import Board, Capability, Engine, KeepsLogs
 from hil.engines.deadline import Clock, Deadline
-from hil.engines.registry import KINDS, Kind
+from hil.engines.registry import KINDS, EngineKind
 from hil.errors import EngineError
 from hil.sim.part import Source, Steady
 from hil.site.polls import make_master as make_serial_master
@@ -88,14 +88,14 @@ def engine_name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def kind(engine_name: str) -> Kind:
+def kind(engine_name: str) -> EngineKind:
     """What is known about that engine."""
     return KINDS[engine_name]
 
 
 @pytest.fixture
 def image(
-    kind: Kind, hil_session: Session, request: pytest.FixtureRequest, evidence: Evidence
+    kind: EngineKind, hil_session: Session, request: pytest.FixtureRequest, evidence: Evidence
 ) -> Path | None:
     """The image the boards run; None where they run the firmware's source. Built once."""
     board = hil_session.board or kind.board
@@ -111,7 +111,7 @@ def image(
 
 
 @pytest.fixture
-def engine(kind: Kind, image: Path | None, seed: int, evidence: Evidence) -> Engine:
+def engine(kind: EngineKind, image: Path | None, seed: int, evidence: Evidence) -> Engine:
     """A fresh engine, not entered yet: a bench does that."""
     made = kind.make(image, seed)
     if isinstance(made, KeepsLogs):
@@ -129,7 +129,7 @@ def hil_folder() -> Iterator[Path]:
 
 @pytest_asyncio.fixture
 async def make_bench(
-    kind: Kind,
+    kind: EngineKind,
     engine: Engine,
     seed: int,
     evidence: Evidence,
@@ -268,7 +268,7 @@ async def master(bench: Bench, make_master: Callable[..., Master]) -> Master:
 
 
 @pytest.fixture
-def deadline(kind: Kind) -> MakeDeadline:
+def deadline(kind: EngineKind) -> MakeDeadline:
     """Deadlines that count the board's time where it has a clock of its own."""
 
     def make(limit_s: float, board: Board | None = None) -> Deadline:

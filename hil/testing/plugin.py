@@ -22,9 +22,9 @@ from typing import Final
 import pytest
 
 from hil.engines.base import Capability
-from hil.engines.fidelity import lie_of, why_not
+from hil.engines.fidelity import known_defect, why_not
 from hil.engines.images import image_of
-from hil.engines.registry import KINDS, Kind, Probe, available
+from hil.engines.registry import KINDS, EngineKind, Probe, available
 from hil.errors import FidelityError, HostTooSlow
 from hil.testing.evidence import Evidence, folder_name
 from hil.testing.first_failure import FirstFailure
@@ -65,7 +65,7 @@ class Session:
     failures: FirstFailure = field(default_factory=FirstFailure)
     ran: Counter[str] = field(default_factory=Counter)
 
-    def image_for(self, kind: Kind, where: str) -> Path | None:
+    def image_for(self, kind: EngineKind, where: str) -> Path | None:
         """The image that engines of ``kind`` run; None where they run the source.
 
         Built by the first worker that comes; a failure is not repeated.
@@ -220,11 +220,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 break
         for entry in _arguments(item, "fidelity", str):
             try:
-                lie = lie_of(entry)
+                defect = known_defect(entry)
             except FidelityError as error:
                 raise pytest.UsageError(f"{item.nodeid}: {error}") from error
-            if lie.engine == name:
-                item.add_marker(pytest.mark.xfail(reason=f"{entry}: {lie.lie}", strict=True))
+            if defect.engine == name:
+                item.add_marker(
+                    pytest.mark.xfail(reason=f"{entry}: {defect.difference}", strict=True)
+                )
                 break
     items.sort(key=lambda item: item.get_closest_marker("soak") is None)
 

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
-import hil
 from hil.bench import Bench
+from hil.engines import fidelity
 from hil.engines.base import Board, Capability, Engine, NodeSpec, Reset
 from hil.engines.qemu import QemuEngine, find_qemu
 from hil.engines.qemu_board import QemuBoard
 from hil.engines.records import provisioned
+from hil.engines.registry import KINDS
 from hil.engines.unix import UnixEngine
 from hil.errors import EngineError, ReplError, Unsupported
 from hil.sim.part import Steady
@@ -176,15 +177,13 @@ async def test_bench_of_three_answers_on_one_line(engine: Engine, tmp_path: Path
         await bench.reset("water")
 
 
-def test_lies_name_engines_and_capabilities_that_are_there() -> None:
-    text = (Path(hil.__path__[0]) / "engines" / "fidelity.toml").read_text(encoding="utf-8")
-    lies = tomllib.loads(text)["lie"]
-    engines = {"unix": UnixEngine.capabilities, "qemu": QemuEngine.capabilities}
-    assert len({lie["id"] for lie in lies}) == len(lies)
-    for lie in lies:
-        assert lie["id"].startswith(lie["engine"])
-        assert lie["lie"]
-        assert lie["consequence"]
-        assert lie["source"]
-        if "capability" in lie and lie["engine"] in engines:
-            assert Capability(lie["capability"]) not in engines[lie["engine"]]
+def test_defects_name_engines_and_capabilities_that_are_there() -> None:
+    defects = fidelity.table().values()
+    assert len(tomllib.loads(fidelity.TABLE.read_text(encoding="utf-8"))["defect"]) == len(defects)
+    for defect in defects:
+        assert defect.id.startswith(defect.engine)
+        assert defect.difference
+        assert defect.consequence
+        assert defect.source
+        for capability in defect.capabilities:
+            assert Capability(capability) not in KINDS[defect.engine].capabilities

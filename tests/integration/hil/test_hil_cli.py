@@ -13,7 +13,7 @@ from hil.bus.fault import FaultKind
 from hil.cli import app
 from hil.cli import doctor as doctor_module
 from hil.cli.doctor import diagnose, tool_check
-from hil.engines.registry import KINDS, Kind, Probe
+from hil.engines.registry import KINDS, EngineKind, Probe
 from hil.testing.report.html import page
 from hil.testing.report.results import Result, Results, read_results
 from hil.tools import Tool
@@ -33,7 +33,7 @@ def test_boards_shows_every_engine_as_table_and_json() -> None:
 def test_doctor_starts_the_engine_that_is_there_and_names_the_remedy_for_the_rest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    gone = Kind(
+    gone = EngineKind(
         "gone",
         "an engine",
         "unix",
@@ -60,7 +60,7 @@ def test_doctor_fails_where_nothing_works(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_an_engine_that_cannot_be_imported_is_a_problem_not_a_crash() -> None:
-    kind = Kind("none", "none", "unix", "hil.engines.none:None", lambda: Probe(None))
+    kind = EngineKind("none", "none", "unix", "hil.engines.none:None", lambda: Probe(None))
     assert "hil.engines.none" in diagnose(kind).problem
     assert kind.capabilities == frozenset()
 

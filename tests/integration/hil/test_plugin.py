@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hil.engines import fidelity
-from hil.engines.fidelity import Lie
+from hil.engines.fidelity import Defect
 from hil.engines.registry import Probe
 from hil.errors import BringUpFailed, FidelityError
 from hil.testing.evidence import Evidence, folder_name
@@ -133,11 +133,11 @@ def test_configured(engine_name, request):
     run(inner, "--engine=renode", "-o", "timeout=60").assert_outcomes(passed=4)
 
 
-def test_a_known_lie_is_an_expected_failure_and_its_truth_is_told(
+def test_a_known_defect_is_an_expected_failure_and_its_repair_fails(
     inner: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lie = Lie("unix-example", "unix", "counts to six", "do not count", "here")
-    monkeypatch.setattr(fidelity, "table", lambda: {"unix-example": lie})
+    defect = Defect("unix-example", "unix", "counts to six", "do not count", "here")
+    monkeypatch.setattr(fidelity, "table", lambda: {"unix-example": defect})
     inner.makepyfile(
         HEAD
         + """
@@ -153,7 +153,7 @@ def test_six(engine): assert 6 == 6
     result.stdout.fnmatch_lines(["*XPASS(strict)* unix-example: counts to six*"])
 
 
-def test_a_lie_nobody_knows_is_wrong_usage(inner: pytest.Pytester) -> None:
+def test_an_unknown_defect_is_wrong_usage(inner: pytest.Pytester) -> None:
     inner.makepyfile(HEAD + '@pytest.mark.fidelity("no-such")\ndef test_it(engine): pass\n')
     result = run(inner)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -336,9 +336,9 @@ def test_seeds_differ_by_test_and_not_by_run() -> None:
     assert len({derived_seed(1, "a"), derived_seed(2, "a"), derived_seed(1, "b")}) == 3
 
 
-def test_the_table_of_lies_is_checked(tmp_path: Path) -> None:
+def test_the_fidelity_table_is_checked(tmp_path: Path) -> None:
     assert fidelity.read(fidelity.TABLE)
     path = tmp_path / "fidelity.toml"
-    path.write_text('[[lie]]\nid = "x"\n')
+    path.write_text('[[defect]]\nid = "x"\n')
     with pytest.raises(FidelityError, match=r"fidelity.toml: .*missing required field"):
         fidelity.read(path)
