@@ -18,8 +18,8 @@ from hil.engines.records import provisioned
 from hil.engines.wiring import CONSOLE, PORTS, SPARE, STORE_ADDRESS, STORE_BYTES
 from hil.errors import EngineError
 from hil.files import write_private
+from hil.wires.descriptor import DescriptorWire
 from hil.wires.line_wire import LineWire, silence_s
-from hil.wires.sockets import SocketWire
 
 if TYPE_CHECKING:
     from hil.engines.qemu import QemuEngine
@@ -42,7 +42,7 @@ class QemuBoard:
         self.restarts = 0
         self._engine = engine
         self._ports = {**PORTS[spec.role], **SPARE}
-        self._uarts = {uart: SocketWire() for uart in (CONSOLE, *self._ports.values())}
+        self._uarts = {uart: DescriptorWire() for uart in (CONSOLE, *self._ports.values())}
         baud = 100 * spec.settings.get("baud_div_100", spec.baud // 100)
         self._uarts[self._ports["line"]] = LineWire(silence_s(baud))
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ class QemuBoard:
         self._ran_s = 0.0
         self._since: float | None = None
 
-    def wire(self, port: str) -> SocketWire:
+    def wire(self, port: str) -> DescriptorWire:
         """``line``, a part of the role, ``spare4`` or ``spare5``. LookupError."""
         if port not in self._ports:
             names = ", ".join(self._ports)
@@ -107,7 +107,7 @@ class QemuBoard:
             for uart, wire in self._uarts.items():
                 near, far = socket.socketpair()
                 theirs.callback(far.close)
-                wire.adopt(near)
+                wire.attach(near.detach())
                 serials[uart] = far.fileno()
             control, far = socket.socketpair()
             theirs.callback(far.close)

@@ -16,22 +16,16 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import socket
 import struct
 import termios
 from collections import deque
-from collections.abc import Callable
 from typing import Final
 
-from hil.wires.sockets import SocketWire
-from protocols.wire.adu import answer_length
+from hil.wires.whole_answers import WholeAnswers
 
-#: An emulator that has a CPU makes no longer pause in an answer.
-HOLD_S: Final = 0.1
 #: A pause on the line that is a silence: under t3.5 at any speed (1.75 ms), over a write's pieces.
 PAUSE_S: Final = 0.0015
 _LOOK_S: Final = 0.001
-_LONGEST_FRAME: Final = 256
 
 
 def silence_s(baud: int) -> float:
@@ -39,68 +33,23 @@ def silence_s(baud: int) -> float:
     return (0.00175 if baud > 19200 else 38.5 / baud) + 0.0015
 
 
-class Answers:
-    """Passes on to ``hear`` what a node says, each answer when it is whole.
-
-    What it began to say and does not end is passed on after ``hold_s``.
-    """
-
-    def __init__(self, hear: Callable[[bytes], None], hold_s: float = HOLD_S) -> None:
-        self._hear = hear
-        self._hold_s = hold_s
-        self._said = bytearray()
-        self._hold: asyncio.TimerHandle | None = None
-
-    def feed(self, data: bytes) -> None:
-        """Bytes of the node, in the running event loop."""
-        said = self._said
-        said += data
-        if self._hold is not None:
-            self._hold.cancel()
-            self._hold = None
-        if len(said) >= (answer_length(said, len(said)) or _LONGEST_FRAME):
-            self._pass_on()
-        else:
-            self._hold = asyncio.get_running_loop().call_later(self._hold_s, self._pass_on)
-
-    def _pass_on(self) -> None:
-        self._hold = None
-        data = bytes(self._said)
-        self._said.clear()
-        self._hear(data)
-
-    def forget(self) -> None:
-        """The node has lost its power: what it began to say does not end."""
-        if self._hold is not None:
-            self._hold.cancel()
-            self._hold = None
-        self._said.clear()
-
-
-class LineWire(SocketWire):
+class LineWire(WholeAnswers):
     """See the module. ``silence_s`` is what the node needs between two frames."""
 
     def __init__(self, silence_s: float) -> None:
         super().__init__()
         self._silence_s = silence_s
-        self._answers: Answers | None = None
         # Frames that wait for a silence, and when the line was last heard.
         self._frames: deque[bytearray] = deque()
         self._heard_at = 0.0
         self._taken_at: float | None = None
         self._look: asyncio.TimerHandle | None = None
 
-    def listen(self, on_data: Callable[[bytes], None]) -> None:
-        """Call ``on_data`` with every frame of the node, whole."""
-        self._answers = Answers(on_data)
-        super().listen(self._answers.feed)
-
     # --- what the node hears ------------------------------------------------------------------
 
     def write(self, data: bytes) -> int:
-        """As that of a SocketWire; what follows a silence waits for one of the node."""
-        near = self._socket
-        if near is None:
+        """Send as a DescriptorWire does; what follows a silence waits for one of the node."""
+        if not self.connected:
             return super().write(data)
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -120,14 +69,14 @@ class LineWire(SocketWire):
     def _rested(self, now: float) -> bool:
         """Whether the node has taken everything, and has had its silence since."""
         if self._taken_at is None:
-            if super().pending() or _unread(self._socket):
+            if super().pending() or _unread(self._fd):
                 return False
             self._taken_at = now
         return now - self._taken_at >= self._silence_s
 
     def _next(self) -> None:
         self._look = None
-        if self._socket is None:
+        if not self.connected:
             return
         loop = asyncio.get_running_loop()
         if self._frames and self._rested(loop.time()):
@@ -150,16 +99,12 @@ class LineWire(SocketWire):
         if self._look is not None:
             self._look.cancel()
             self._look = None
-        if self._answers is not None:
-            self._answers.forget()
         self._frames.clear()
         self._taken_at = None
         super().disconnect()
 
 
-def _unread(near: socket.socket | None) -> int:
+def _unread(fd: int) -> int:
     """What the far end has not read yet (a size in the kernel, 0: nothing)."""
-    if near is None:
-        return 0
-    answer = fcntl.ioctl(near, termios.TIOCOUTQ, struct.pack("i", 0))
+    answer = fcntl.ioctl(fd, termios.TIOCOUTQ, struct.pack("i", 0))
     return int(struct.unpack("i", answer)[0])

@@ -1,8 +1,8 @@
 """A wire: what an emulated UART looks like from the bench's side.
 
-:class:`hil.wires.pty.Pty` is one whose far end is a path; :class:`hil.wires.sockets.SocketWire` is
-one whose far end is an emulator's socket. The line, the simulated parts and the consoles take any
-of them.
+:class:`hil.wires.pty.Pty` is one whose far end is a path; the far end of a
+:class:`hil.wires.descriptor.DescriptorWire` is an emulator's socket or terminal. The line, the
+simulated parts and the consoles take any of them.
 """
 
 from __future__ import annotations

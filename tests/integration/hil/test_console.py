@@ -1,4 +1,4 @@
-"""Console, socket wires and deadlines: waits end by what happens, bounds hold, errors quote."""
+"""Console, descriptor wires and deadlines: waits end by what happens, bounds hold, errors quote."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from hil.engines.console import MAX_LINES, MAX_UNREAD, Console
 from hil.engines.deadline import LEAST_HOST_S, Deadline
 from hil.errors import ConsoleError, HostTooSlow, WireError
-from hil.wires.sockets import SocketWire
+from hil.wires.descriptor import DescriptorWire
 
 
 async def test_waits_find_lines_prompts_and_objects_once(tmp_path: Path) -> None:
@@ -49,8 +49,8 @@ def test_babbling_console_is_bounded() -> None:
 
 async def test_terminal_shows_the_node_while_the_bench_reads() -> None:
     near, far = socket.socketpair()
-    wire = SocketWire()
-    wire.adopt(near)
+    wire = DescriptorWire()
+    wire.attach(near.detach())
     console = Console("n", wire=wire)
     console.listen()
     tool = os.open(console.path, os.O_RDWR | os.O_NOCTTY)
@@ -70,28 +70,15 @@ async def test_terminal_shows_the_node_while_the_bench_reads() -> None:
     far.close()
 
 
-async def test_socket_wire_outlives_its_emulator(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    wire = SocketWire(tx_limit=10)
+async def test_a_wire_outlives_its_emulator() -> None:
+    wire = DescriptorWire(tx_limit=10)
     heard = bytearray()
     wire.listen(heard.extend)
     assert wire.write(b"off") == 0
     assert wire.overrun == 3
-    with pytest.raises(WireError, match=r"nobody accepted a connection within 0\.1 s"):
-        await wire.connect(path, 0.1)
-    with pytest.raises(WireError, match="at most 107 bytes"):
-        await wire.connect(tmp_path / ("x" * 120))
-    connecting = asyncio.create_task(wire.connect(path))
     for _ in range(2):
-        server = socket.socket(socket.AF_UNIX)
-        server.bind(str(path))
-        server.listen()
-        server.setblocking(False)
-        loop = asyncio.get_running_loop()
-        far, _address = await loop.sock_accept(server)
-        server.close()
-        path.unlink()
-        await connecting
+        near, far = socket.socketpair()
+        wire.attach(near.detach())
         heard.clear()
         far.send(b"hello")
         await Deadline(5).until(lambda: heard == b"hello", "hello")
@@ -104,11 +91,13 @@ async def test_socket_wire_outlives_its_emulator(tmp_path: Path) -> None:
         assert wire.pending() == 0
         far.close()
         await Deadline(5).until(lambda: not wire.connected, "the end")
-        connecting = asyncio.create_task(wire.connect(path))
-    connecting.cancel()
     wire.close()
     wire.close()
-    assert wire.connections == 2
+    near, far = socket.socketpair()
+    with pytest.raises(WireError, match="a wire that is still in use"):
+        wire.attach(near.detach())
+    assert far.recv(1) == b"", "a closed wire closes what it is given"
+    far.close()
 
 
 async def test_deadline_counts_the_boards_time() -> None:
