@@ -103,6 +103,15 @@ class Taken(NamedTuple):
     reason: str
 
 
+def open_readonly(path: Path, timeout_s: float = 5.0) -> sqlite3.Connection:
+    """Open a collector's database to read it; close it afterwards.
+
+    sqlite3.Error if there is none. ``timeout_s`` limits the wait for a writer's lock.
+    """
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    return sqlite3.connect(uri, uri=True, timeout=timeout_s)
+
+
 class Database:
     """One connection, used from one thread at a time.
 

@@ -11,9 +11,9 @@ not verify) never becomes data: it is kept in ``refused`` with the reason, and t
 
 import hashlib
 import logging
-import sqlite3
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -29,7 +29,7 @@ from protocols.wire.errors import BAD_TAG, UNKNOWN, PeerError
 from protocols.wire.hmac import HmacSha256
 from protocols.wire.sample import read_header
 
-from .database import Database, Taken
+from .database import Database, Taken, open_readonly
 
 log = logging.getLogger(__name__)
 
@@ -272,8 +272,7 @@ def read_figures(path: Path) -> dict[str, int | dict[str, int]]:
 
     ``readings_stored`` and ``gaps_by_cause`` are counted over the rows, the rest are the counters.
     """
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-    try:
+    with closing(open_readonly(path)) as connection:
         figures: dict[str, int | dict[str, int]] = dict.fromkeys((*VERDICTS, READINGS), 0)
         figures.update(connection.execute("SELECT name, value FROM counters").fetchall())
         (figures["readings_stored"],) = connection.execute(
@@ -283,5 +282,3 @@ def read_figures(path: Path) -> dict[str, int | dict[str, int]]:
             connection.execute("SELECT cause, count(*) FROM gaps GROUP BY cause").fetchall()
         )
         return figures
-    finally:
-        connection.close()
