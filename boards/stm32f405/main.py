@@ -19,7 +19,7 @@ from micropython import const
 from boards.stm32f405 import port
 from boards.stm32f405.board import FlashFiles, Stm32Board
 from boards.stm32f405.record import NAME, RecordError, parse
-from firmware.node.app import RESTART, Node
+from firmware.node.app import RESTART, Node, assemble
 from firmware.node.watchdog import TIMEOUT_MS
 from firmware.roles import make_role
 
@@ -55,7 +55,7 @@ def boot() -> "Node | None":
         say({"error": "record 'board' in flash: %s" % error})
         return None
     board = Stm32Board(record)
-    node = Node(board, record.role, make_role, False)
+    node = assemble(board, record.role, make_role, False)
     State.node = node
     used, free = board.heap()
     say(

@@ -28,7 +28,7 @@ from boards.unix.board import (  # noqa: E402
     UnixBoard,
 )
 from boards.unix.spec import Spec, SpecError, load  # noqa: E402
-from firmware.node.app import RESTART, Node  # noqa: E402
+from firmware.node.app import RESTART, Node, assemble  # noqa: E402
 from firmware.roles import make_role  # noqa: E402
 
 _WATCH_MS = 100
@@ -68,7 +68,7 @@ class Process:
         board = UnixBoard(self.spec, self.cause)
         try:
             port.collect_often(True)
-            node = Node(board, self.spec.role, make_role, False)
+            node = assemble(board, self.spec.role, make_role, False)
             port.collect_often(False)
             if node.key.problem:
                 say({"warning": node.key.problem})

@@ -20,6 +20,7 @@ from protocols.wire.registers import (
     EVENT_IMAGE_EXPORT,
     EVENT_SELFTEST,
     FAULT,
+    NO_SAMPLE,
     STATUS_KEY_MISSING,
     STATUS_SELFTEST_FAILED,
     STATUS_STORE_VOLATILE,
@@ -55,65 +56,88 @@ _PERSIST_MS = const(60000)  # between attempts to store what could not be stored
 _RESET_WATCHDOG = const(2)
 
 
-class Node:
-    """One boot of a node. Making it takes the boot epoch; ``run`` does the rest.
+def assemble(
+    board: "Board",
+    role: str,
+    make_role: "Callable[[str, Board, Config, Events], Role]",
+    strict: bool,
+) -> "Node":
+    """Make the node of one boot; this takes the boot epoch.
 
-    ``make_role(name, board, config, events)`` gives the role. PeerError(UNKNOWN) for a role or a
-    commissioned setting that does not exist, ValueError for a setting out of range.
+    ``make_role(name, board, config, events)`` makes the role; ``strict`` is as for RtuServer.
+    PeerError(UNKNOWN) for a role or a commissioned setting that does not exist, ValueError for a
+    setting out of range.
     """
+    uptime = Uptime(board)
+    map = map_of_role(role)
+    store = board.store()
+    config = Config(store, board.defaults)
+    epoch = BootEpoch(store)
+    key = NodeKey(store)
+    events = Events()
+    parts = make_role(role, board, config, events)
+    sample_frame = SampleFrame(map, epoch.value, board.uid, key)
+    event_frame = EventFrame(epoch.value, board.uid, key)
+    bank = Bank(sample_frame, event_frame, config, parts)
+    rtu = RtuServer(
+        config.get("unit_id"),
+        bank,
+        identification(map, board.uid),
+        100 * config.get("baud_div_100"),
+        strict,
+        board.ticks_diff,
+    )
+    frames = (sample_frame, event_frame)
+    return Node(board, uptime, config, epoch, key, events, parts, frames, bank, rtu)
+
+
+class Node:
+    """One boot of a node, put together by :func:`assemble`; ``run`` does the rest."""
 
     def __init__(
         self,
         board: "Board",
-        role: str,
-        make_role: "Callable[[str, Board, Config, Events], Role]",
-        strict: bool,
+        uptime: Uptime,
+        config: Config,
+        epoch: BootEpoch,
+        key: NodeKey,
+        events: Events,
+        role: "Role",
+        frames: "tuple[SampleFrame, EventFrame]",
+        bank: Bank,
+        rtu: RtuServer,
     ) -> None:
         self.board = board
-        self.map = map_of_role(role)
-        self.uptime = Uptime(board)
-        self.store = board.store()
-        self.config = Config(self.store, board.defaults)
-        self.epoch = BootEpoch(self.store)
-        self.key = NodeKey(self.store)
-        self.events = Events()
-        self.role = make_role(role, board, self.config, self.events)
-        self.sample_frame = SampleFrame(self.map, self.epoch.value, board.uid, self.key)
-        self.event_frame = EventFrame(self.epoch.value, board.uid, self.key)
-        self.bank = Bank(self.sample_frame, self.event_frame, self.config, self.role)
-        baud = 100 * self.config.get("baud_div_100")
-        self.rtu = RtuServer(
-            self.config.get("unit_id"),
-            self.bank,
-            identification(self.map, board.uid),
-            baud,
-            strict,
-            board.ticks_diff,
-        )
+        self.uptime = uptime
+        self.config = config
+        self.epoch = epoch
+        self.key = key
+        self.events = events
+        self.role = role
+        self.sample_frame, self.event_frame = frames
+        self.bank = bank
+        self.rtu = rtu
         self.watchdog = Watchdog(board.wdt(TIMEOUT_MS), 0)
+        baud = 100 * config.get("baud_div_100")
         self.line = board.line(baud)
         self.server = Server(
-            board, self.line, self.rtu, baud, self.watchdog.serving.beat, self._after_request
+            board, self.line, rtu, baud, self.watchdog.serving.beat, self._after_request
         )
-        period = 100 * self.config.get("sample_period_ds")
-        self.schedule = Schedule(self.uptime.ms(), period)
+        self.schedule = Schedule(uptime.ms(), 100 * config.get("sample_period_ds"))
         self.outcome = 0
         self.failure = ""
-        self.role_errors = 0  # exceptions that left the role's sample()
+        self.role_errors = 0  # exceptions that left the role
         self._sampling = True
         self._boot_status = 0
         self._fitted = setting_address("fitted")
         self._period = setting_address("sample_period_ds")
         self._export = setting_address("image_export")
-        count = len(self.map.points)
-        self._quality = bytearray(count)
-        self._raw = [0] * count
-        self.events.on_push = self._show_events
-        self.config.on_change = self._on_change
+        events.on_push = self._show_events
+        config.on_change = self._on_change
         cause = board.reset_cause()
         if cause == _RESET_WATCHDOG:
             self._boot_status |= STATUS_WATCHDOG_RESET
-        self.events.push(EVENT_BOOT, cause, 0)
+        events.push(EVENT_BOOT, cause, 0)
         self._show_empty()
 
     async def run(self) -> int:
@@ -156,17 +180,18 @@ class Node:
 
     async def sample_once(self) -> None:
         """Take one sample and show it."""
-        quality = self._quality
-        raw = self._raw
+        role = self.role
+        reading = role.reading
         at = self.uptime.ms()
         try:
-            await self.role.sample(quality, raw)
+            await role.sample()
+            reading.grade(self.config.value(self._fitted))
+            role.graded()
         except Exception:  # noqa: BLE001  # one broken driver must not silence the node
             self.role_errors += 1
-            for index in range(len(quality)):
-                quality[index] = FAULT
-        fitted = self.config.value(self._fitted)
-        self.sample_frame.show(quality, raw, fitted, at, self.status(), self.events.count)
+            reading.all(FAULT)
+            reading.grade(self.config.value(self._fitted))
+        self.sample_frame.show(reading, at, self.status(), self.events.count)
 
     async def self_test(self) -> int:
         """Check node and role, note the outcome in status and events; mask of failed checks."""
@@ -204,7 +229,7 @@ class Node:
             background.cancel()
 
     async def _background(self) -> None:
-        # A background service that ends costs its part's readings, which say so themselves.
+        # If the background service ends, the readings of its part become faults; the node goes on.
         try:
             await self.role.run()
         except Exception:  # noqa: BLE001
@@ -222,8 +247,10 @@ class Node:
 
     def _show_empty(self) -> None:
         if self.sample_frame.seq < 1:
-            fitted = self.config.value(self._fitted)
-            self.sample_frame.show_empty(fitted, 0, self.status(), self.events.count)
+            reading = self.role.reading
+            reading.all(NO_SAMPLE)
+            reading.grade(self.config.value(self._fitted))
+            self.sample_frame.show_empty(reading, self.status(), self.events.count)
 
     def _on_change(self, address: int, before: "list[int]") -> None:
         now = self.uptime.ms()

@@ -7,6 +7,7 @@ it sees one frame.
 
 from micropython import const
 
+from protocols.wire.pdu import ILLEGAL_ADDRESS, ILLEGAL_VALUE
 from protocols.wire.registers import (
     COMMAND_ADDRESS,
     COMMAND_MEMORY,
@@ -29,13 +30,10 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from .config import Config
     from .frames import EventFrame, SampleFrame
-    from .ports import Role
-
-# Modbus exception codes (Modbus Application Protocol V1.1b3, section 7).
-_ILLEGAL_ADDRESS = const(2)
-_ILLEGAL_VALUE = const(3)
+    from .ports import Picture, Role
 
 _MAX_PAGE = const(273)  # of 65536 bytes, the longest image of the map
+_EXCEPTIONS = (0, ILLEGAL_ADDRESS, ILLEGAL_VALUE)  # by what Config.set_many returns
 
 
 class Bank:
@@ -56,34 +54,38 @@ class Bank:
         self.page = 0
         self._sample_words = sample.map.words
         self._export = setting_address("image_export")
-        self._has_image = hasattr(role, "image")
         self._info = bytearray(2 * IMAGE_INFO_WORDS)
 
     def read_input(self, address: int, count: int, out: bytearray, at: int) -> int:
         """Copy ``count`` input registers to ``out`` from byte ``at`` on; 0 or an exception code."""
         end = address + count
         if count < 1:
-            return _ILLEGAL_ADDRESS
+            return ILLEGAL_ADDRESS
         if SAMPLE_ADDRESS <= address and end <= SAMPLE_ADDRESS + self._sample_words:
             return _copy(self.sample.shown(), 2 * (address - SAMPLE_ADDRESS), 2 * count, out, at)
         if EVENT_ADDRESS <= address and end <= EVENT_ADDRESS + EVENT_WORDS:
             return _copy(self.events.shown(), 2 * (address - EVENT_ADDRESS), 2 * count, out, at)
-        if self._has_image and self.config.value(self._export):
+        image = self.role.image
+        if image is not None and self.config.value(self._export):
             if IMAGE_INFO_ADDRESS <= address and end <= IMAGE_INFO_ADDRESS + IMAGE_INFO_WORDS:
-                self._fill_info()
+                self._fill_info(image)
                 return _copy(self._info, 2 * (address - IMAGE_INFO_ADDRESS), 2 * count, out, at)
             if IMAGE_WINDOW_ADDRESS <= address and end <= IMAGE_WINDOW_ADDRESS + IMAGE_WINDOW_WORDS:
-                return self._read_window(2 * (address - IMAGE_WINDOW_ADDRESS), 2 * count, out, at)
-        return _ILLEGAL_ADDRESS
+                start = self.page * IMAGE_WINDOW_BYTES + 2 * (address - IMAGE_WINDOW_ADDRESS)
+                for index in range(2 * count):
+                    inside = start + index < image.length
+                    out[at + index] = image.data[start + index] if inside else 0
+                return 0
+        return ILLEGAL_ADDRESS
 
     def read_holding(self, address: int, count: int, out: bytearray, at: int) -> int:
         """Copy ``count`` holding registers to ``out`` from byte ``at`` on; 0 or an exception."""
         end = address + count
         if count < 1:
-            return _ILLEGAL_ADDRESS
+            return ILLEGAL_ADDRESS
         settings = CONFIG_ADDRESS <= address and end <= CONFIG_ADDRESS + len(SETTINGS)
         if not settings and not (COMMAND_ADDRESS <= address and end <= IMAGE_PAGE_ADDRESS + 1):
-            return _ILLEGAL_ADDRESS
+            return ILLEGAL_ADDRESS
         for register in range(address, end):
             if settings:
                 value = self.config.value(register - CONFIG_ADDRESS)
@@ -97,44 +99,34 @@ class Bank:
     def write_holding(self, address: int, count: int, data: bytearray, at: int) -> int:
         """Write ``count`` holding registers from ``data[at:]``, all or none; 0 or an exception."""
         if count < 1:
-            return _ILLEGAL_ADDRESS
+            return ILLEGAL_ADDRESS
         if address == COMMAND_ADDRESS and count == 1:
             value = data[at] << 8 | data[at + 1]
             if value != COMMAND_RESTART and value != COMMAND_MEMORY:
-                return _ILLEGAL_VALUE
+                return ILLEGAL_VALUE
             self.command = value
             return 0
         if address == IMAGE_PAGE_ADDRESS and count == 1:
             value = data[at] << 8 | data[at + 1]
             if value > _MAX_PAGE:
-                return _ILLEGAL_VALUE
+                return ILLEGAL_VALUE
             self.page = value
             return 0
         if address < CONFIG_ADDRESS or address + count > CONFIG_ADDRESS + len(SETTINGS):
-            return _ILLEGAL_ADDRESS
+            return ILLEGAL_ADDRESS
         values = []
         for index in range(count):
             values.append(data[at + 2 * index] << 8 | data[at + 2 * index + 1])
-        return self.config.set_many(address - CONFIG_ADDRESS, values)
+        return _EXCEPTIONS[self.config.set_many(address - CONFIG_ADDRESS, values)]
 
-    def _fill_info(self) -> None:
+    def _fill_info(self, image: "Picture") -> None:
         # image_number u32, length u32, SHA-256, first byte of the window u32
         info = self._info
-        role = self.role
-        _put_u32(info, 0, getattr(role, "image_number"))  # noqa: B009  # only the camera has it
-        _put_u32(info, 4, getattr(role, "image_len"))  # noqa: B009
-        sha = getattr(role, "image_sha")  # noqa: B009
+        _put_u32(info, 0, image.number)
+        _put_u32(info, 4, image.length)
         for index in range(32):
-            info[8 + index] = sha[index]
+            info[8 + index] = image.sha[index]
         _put_u32(info, 40, self.page * IMAGE_WINDOW_BYTES)
-
-    def _read_window(self, start: int, length: int, out: bytearray, at: int) -> int:
-        image = getattr(self.role, "image")  # noqa: B009  # only the camera has it
-        end = getattr(self.role, "image_len")  # noqa: B009
-        start += self.page * IMAGE_WINDOW_BYTES
-        for index in range(length):
-            out[at + index] = image[start + index] if start + index < end else 0
-        return 0
 
 
 def _copy(frame: bytearray, start: int, length: int, out: bytearray, at: int) -> int:

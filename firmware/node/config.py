@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 FILE = "config"
 
-# Modbus exception codes (Modbus Application Protocol V1.1b3, section 7).
-_ILLEGAL_ADDRESS = const(2)
-_ILLEGAL_VALUE = const(3)
+# What Config.set_many returns.
+SET = 0
+NO_SETTING = 1  # an address that is no setting's
+OUT_OF_RANGE = 2  # a value outside its setting's range
 
 _MAGIC = b"TFc1"
 _HEAD = const(6)
@@ -104,16 +105,16 @@ class Config:
     def set_many(self, address: int, values: "list[int]") -> int:
         """Set the settings from ``address`` on: all of them or none.
 
-        Returns 0, or the Modbus exception: 2 for an address that is no setting, 3 for a value
-        outside its range. What was accepted is in force at once, also if the store cannot be
-        written: switching images off must not depend on a medium. ``stored`` tells.
+        Return SET, NO_SETTING or OUT_OF_RANGE. What was accepted is in force at once, also if the
+        store cannot be written (``stored`` is False then): switching images off must not depend
+        on a medium.
         """
         if address < 0 or not values or address + len(values) > len(SETTINGS):
-            return _ILLEGAL_ADDRESS
+            return NO_SETTING
         for index in range(len(values)):
             setting = SETTINGS[address + index]
             if not setting.low <= values[index] <= setting.high:
-                return _ILLEGAL_VALUE
+                return OUT_OF_RANGE
         before = [self._values[address + index] for index in range(len(values))]
         for index in range(len(values)):
             self._values[address + index] = values[index]
@@ -121,7 +122,7 @@ class Config:
             self.persist()
         if before != values and self.on_change is not None:
             self.on_change(address, before)
-        return 0
+        return SET
 
     def persist(self) -> bool:
         """Write what is in force; True if it is on the medium."""

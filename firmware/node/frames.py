@@ -6,15 +6,7 @@ A frame is written into the hidden buffer, sealed, and shown by storing one numb
 
 from micropython import const
 
-from protocols.wire.registers import (
-    EVENT_MAP_ID,
-    EVENT_MAP_VERSION,
-    EVENT_WORDS,
-    NO_SAMPLE,
-    NOT_FITTED,
-    OK,
-    RANGE,
-)
+from protocols.wire.registers import EVENT_MAP_ID, EVENT_MAP_VERSION, EVENT_WORDS
 from protocols.wire.sample import pack_events, pack_header, pack_values, seal
 
 TYPE_CHECKING = const(False)
@@ -23,6 +15,7 @@ if TYPE_CHECKING:
 
     from .events import Events
     from .identity import NodeKey
+    from .reading import Reading
 
 
 class Frame:
@@ -64,58 +57,24 @@ class SampleFrame(Frame):
         """Valid values in all samples since boot."""
         return self._readings[self.front]
 
-    def show_empty(self, fitted: int, t_boot_ms: int, status: int, event_seq: int) -> None:
-        """The frame before the first sample: sequence 0, every fitted point NO_SAMPLE."""
-        count = len(self.map.points)
-        quality = bytearray([NO_SAMPLE] * count)
-        self._fill(0, quality, [0] * count, fitted, t_boot_ms, status, event_seq)
+    def show_empty(self, reading: "Reading", status: int, event_seq: int) -> None:
+        """Show the frame before the first sample: sequence 0, time 0."""
+        self._fill(0, reading, 0, status, event_seq)
 
-    def show(
-        self,
-        quality: bytearray,
-        raw: "list[int]",
-        fitted: int,
-        t_boot_ms: int,
-        status: int,
-        event_seq: int,
-    ) -> None:
-        """Show the next sample.
-
-        ``quality`` and ``raw`` are as the role filled them and are corrected in place: a point
-        that is not fitted (its bit in ``fitted`` is 0) says so, and a value outside its point's
-        range gets quality RANGE.
-        """
-        seq = self._seq[self.front] + 1
-        self._fill(seq, quality, raw, fitted, t_boot_ms, status, event_seq)
+    def show(self, reading: "Reading", t_boot_ms: int, status: int, event_seq: int) -> None:
+        """Show a graded reading as the next sample."""
+        self._fill(self._seq[self.front] + 1, reading, t_boot_ms, status, event_seq)
 
     def _fill(
-        self,
-        seq: int,
-        quality: bytearray,
-        raw: "list[int]",
-        fitted: int,
-        t_boot_ms: int,
-        status: int,
-        event_seq: int,
+        self, seq: int, reading: "Reading", t_boot_ms: int, status: int, event_seq: int
     ) -> None:
-        readings = self._readings[self.front]
         map = self.map
-        for index in range(len(map.points)):
-            point = map.points[index]
-            if not fitted & (1 << index):
-                quality[index] = NOT_FITTED
-            elif quality[index] == OK and not point.low <= raw[index] <= point.high:
-                quality[index] = RANGE
-            if quality[index] == OK:
-                readings += 1
-            else:
-                raw[index] = 0
         back = 1 - self.front
         buf = self.buffers[back]
         pack_header(buf, map.map_id, map.version, self._epoch, seq, t_boot_ms, status, event_seq)
-        pack_values(map, buf, quality, raw)
+        pack_values(map, buf, reading.quality, reading.raw)
         self._seq[back] = seq
-        self._readings[back] = readings
+        self._readings[back] = self._readings[self.front] + reading.valid
         self._show(buf)
 
 

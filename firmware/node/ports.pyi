@@ -5,6 +5,7 @@ Read by type checkers only: on a node these are whatever the board hands in.
 
 from typing import Protocol
 
+from firmware.node.reading import Reading
 from firmware.sensors.ports import Board as PartsBoard
 
 class Line(Protocol):
@@ -58,10 +59,32 @@ class Board(PartsBoard, Protocol):
     def heap(self) -> tuple[int, int]:
         """Bytes in use and free after a collection."""
 
+class Picture(Protocol):
+    """``data[:length]`` is the last good JPEG, number ``number`` since boot (0: none)."""
+
+    data: bytearray
+    length: int
+    number: int
+    sha: bytes  # SHA-256 of it
+
 class Role(Protocol):
-    async def sample(self, quality: bytearray, raw: list[int], /) -> None: ...
-    async def run(self) -> None: ...
-    def status(self) -> int: ...
+    reading: Reading
+    image: Picture | None  # None: this role takes no pictures
+
+    async def sample(self) -> None:
+        """Fill ``reading``."""
+
+    def graded(self) -> None:
+        """Draw status and events from ``reading``, which has been graded."""
+
+    async def run(self) -> None:
+        """Serve parts that speak unasked, for ever."""
+
+    def status(self) -> int:
+        """Status bits as of the last sample."""
+
+    async def selftest(self) -> int:
+        """Mask of failed checks, 8 bits."""
 
 class Rtu(Protocol):
     """What :mod:`.serve` uses of ``protocols.wire.modbus.RtuServer``."""

@@ -51,15 +51,9 @@ def core() -> int:
 
 
 async def role_mask(role: "Role") -> int:
-    """Mask of the role's own failed checks, shifted; its test may be a coroutine or not be."""
-    test = getattr(role, "selftest", None)
-    if test is None:
-        return 0
+    """Run the role's own checks; return the mask of those that failed, shifted."""
     try:
-        mask = test()
-        if not isinstance(mask, int):
-            mask = await mask
-        failed = int(mask)
+        failed = await role.selftest()
     except Exception:  # noqa: BLE001  # a test that breaks is a failed test, not a dead node
         return FAILED_ROLE
     return (failed & 0xFF) << ROLE_SHIFT

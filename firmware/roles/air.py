@@ -25,7 +25,7 @@ class Air(Role):
         self._fit(Mhz19b(board, self._uart("mhz19b")), 4)
         self._fit(Sht3x(board, self._i2c()), 5)
 
-    async def sample(self, quality: bytearray, raw: "list[int]") -> None:
-        """See :meth:`Role.sample`; the PMS5003's mode follows the configuration."""
+    async def sample(self) -> None:
+        """Do as :meth:`Role.sample` does; the PMS5003's mode follows the configuration."""
         self._pms.passive = self._config.value(self._passive) == 1
-        await Role.sample(self, quality, raw)
+        await Role.sample(self)

@@ -1,4 +1,4 @@
-"""What every role does alike: sample its parts side by side, judge the values, raise events.
+"""What every role does alike: sample its parts side by side, raise events, note its status.
 
 A role never raises into the node: whatever a part or its driver does ends as a quality code.
 """
@@ -7,6 +7,7 @@ import asyncio
 
 from micropython import const
 
+from firmware.node.reading import Reading
 from firmware.node.schedule import Uptime
 from firmware.sensors.missing import Missing
 from protocols.wire.registers import (
@@ -29,6 +30,7 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from firmware.node.ports import Picture
     from firmware.sensors.part import Part
     from firmware.sensors.ports import Adc, Board, Config, Events, I2c, OneWire, Uart
 
@@ -51,6 +53,8 @@ class Role:
         self, map: RegisterMap, board: "Board", config: "Config", events: "Events"
     ) -> None:
         self.map = map
+        self.reading = Reading(map)
+        self.image: Picture | None = None  # of a role that takes pictures
         self._board = board
         self._config = config
         self._events = events
@@ -58,7 +62,7 @@ class Role:
         self._limit = setting_address("warmup_limit_s")
         self._parts: list[tuple[Part, int]] = []
         count = len(map.points)
-        self._told = bytearray(count)  # the fault last reported by an event, 0: none
+        self._reported = bytearray(count)  # the fault in the point's last event, OK: none
         self._tokens = bytearray(count)
         for index in range(count):
             self._tokens[index] = _BURST
@@ -68,8 +72,8 @@ class Role:
 
     # --- what the node calls ------------------------------------------------------------------
 
-    async def sample(self, quality: bytearray, raw: "list[int]") -> None:
-        """One reading of every fitted part into ``quality[i]``, ``raw[i]``. Never raises.
+    async def sample(self) -> None:
+        """Read every fitted part into ``reading``, which is graded afterwards. Never raises.
 
         Parts are read side by side, each within its own deadline, so it takes as long as the
         slowest part and no longer when one is dead.
@@ -77,9 +81,27 @@ class Role:
         await self._side_by_side([self._read(part, first) for part, first in self._parts])
         for part, first in self._parts:
             for index in range(len(part.codes)):
-                quality[first + index] = part.codes[index]
-                raw[first + index] = part.values[index]
-        self.judge(quality, raw)
+                self.reading.quality[first + index] = part.codes[index]
+                self.reading.raw[first + index] = part.values[index]
+
+    def graded(self) -> None:
+        """Draw status and events from the reading, which has been graded."""
+        status = 0
+        now = self._uptime.ms()
+        self._refill(now)
+        quality = self.reading.quality
+        for index in range(len(quality)):
+            code = quality[index]
+            if code == WARMUP:
+                status |= STATUS_WARMUP
+            fault = code if is_fault(code) else OK
+            if fault:
+                status |= STATUS_SENSOR_FAULT
+            if fault != self._reported[index] and code != NO_SAMPLE and self._tokens[index]:
+                self._tokens[index] -= 1
+                self._reported[index] = fault
+                self._events.push(EVENT_SENSOR, index << 8 | code, now)
+        self._status = status
 
     async def run(self) -> None:
         """Serve the parts that speak unasked, for ever. Never raises."""
@@ -141,34 +163,8 @@ class Role:
         """The configured upper bound on warm-up times in s."""
         return self._config.value(self._limit)
 
-    def judge(self, quality: bytearray, raw: "list[int]") -> None:
-        """Make absent and out-of-range points what they are, then status and events."""
-        status = 0
-        now = self._uptime.ms()
-        self._earn(now)
-        for index in range(len(quality)):
-            point = self.map.points[index]
-            if not self.fitted(index):
-                quality[index] = NOT_FITTED
-            elif quality[index] == OK and not point.low <= raw[index] <= point.high:
-                quality[index] = RANGE
-            code = quality[index]
-            if code != OK:
-                raw[index] = 0
-            if code == WARMUP:
-                status |= STATUS_WARMUP
-            fault = is_fault(code)
-            if fault:
-                status |= STATUS_SENSOR_FAULT
-            told = self._told[index]
-            if (code if fault else 0) != told and code != NO_SAMPLE and self._tokens[index]:
-                self._tokens[index] -= 1
-                self._told[index] = code if fault else 0
-                self._events.push(EVENT_SENSOR, index << 8 | code, now)
-        self._status = status
-
-    def _earn(self, now: int) -> None:
-        """Refill the event allowance; a change that had none is told when there is one."""
+    def _refill(self, now: int) -> None:
+        """Refill the event allowance; a change that had none raises its event later."""
         if now - self._last >= _REFILL_MS:
             self._last = now
             for index in range(len(self._tokens)):

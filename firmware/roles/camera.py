@@ -60,8 +60,18 @@ _COVERED = const(2)
 _FROZEN = const(4)
 
 
+class Picture:
+    """``data[:length]`` is the last good JPEG, number ``number`` since boot (0: none)."""
+
+    def __init__(self) -> None:
+        self.data = bytearray(_IMAGE_CAP)
+        self.length = 0
+        self.number = 0
+        self.sha = bytes(32)
+
+
 class Camera(Role):
-    """``image[:image_len]`` is the last good JPEG, number ``image_number`` since boot (0: none)."""
+    """One camera; ``image`` is its last good picture."""
 
     def __init__(self, board: "Board", config: "Config", events: "Events") -> None:
         Role.__init__(self, CAMERA, board, config, events)
@@ -71,10 +81,8 @@ class Camera(Role):
         self._hold_at = setting_address("motion_hold_ds")
         self._camera = Vc0706(board, self._uart("vc0706"))
         self._luma = JpegLuma()
-        self.image = bytearray(_IMAGE_CAP)
-        self.image_len = 0
-        self.image_number = 0
-        self.image_sha = bytes(32)
+        self._picture = Picture()
+        self.image = self._picture
         self._next = bytearray(_IMAGE_CAP)
         self._same = 0  # pictures in a row equal to the last, itself included
         self._motion_seen = 0
@@ -87,8 +95,8 @@ class Camera(Role):
 
     # --- what the node calls ------------------------------------------------------------------
 
-    async def sample(self, quality: bytearray, raw: "list[int]") -> None:
-        """Take and judge one picture. Never raises. A dead camera costs at most 1.2 s.
+    async def sample(self) -> None:
+        """Take and examine one picture. Never raises. A dead camera costs at most 1.2 s.
 
         ``snapshots`` is the node's own count and always OK; the rest is as good as the camera.
         """
@@ -96,16 +104,15 @@ class Camera(Role):
         if self.fitted(0, len(self.map.points)):
             code = await self._guarded()
         self._motion()
-        for index in range(len(quality)):
-            quality[index] = code
-        quality[_SNAPSHOTS] = OK
-        raw[_SNAPSHOTS] = self.image_number
-        raw[_BYTES] = self.image_len
+        self.reading.all(code)
+        self.reading.quality[_SNAPSHOTS] = OK
+        raw = self.reading.raw
+        raw[_SNAPSHOTS] = self._picture.number
+        raw[_BYTES] = self._picture.length
         raw[_LUMA] = self._luma.mean
         raw[_CONTRAST] = self._luma.contrast
         raw[_MOTIONS] = self._motions
         raw[_TAMPERS] = self._tampers
-        self.judge(quality, raw)
 
     async def run(self) -> None:
         """Collect motion messages between pictures, for ever."""
@@ -143,7 +150,7 @@ class Camera(Role):
             return TIMEOUT
         self._taking = True
         try:
-            return await self._picture()
+            return await self._take()
         except OSError:
             return TIMEOUT
         except Exception:  # noqa: BLE001 - see Role._read
@@ -151,7 +158,7 @@ class Camera(Role):
         finally:
             self._taking = False
 
-    async def _picture(self) -> int:
+    async def _take(self) -> int:
         camera = self._camera
         code = await camera.start(self.limit_s())
         if code == OK:
@@ -167,17 +174,18 @@ class Camera(Role):
             result = luma.step(_SLICE)
         if result != DONE:
             return CHECKSUM  # it came with start and end, but not as a picture
+        picture = self._picture
         digest = hashlib.sha256(memoryview(self._next)[:length]).digest()
-        self._same = self._same + 1 if digest == self.image_sha else 1
+        self._same = self._same + 1 if digest == picture.sha else 1
         # All at once, with nothing awaited in between: readers see one picture or the other.
-        self.image, self._next = self._next, self.image
-        self.image_len = length
-        self.image_sha = digest
-        self.image_number = (self.image_number + 1) & _COUNT
-        self._judge_picture()
+        picture.data, self._next = self._next, picture.data
+        picture.length = length
+        picture.sha = digest
+        picture.number = (picture.number + 1) & _COUNT
+        self._check_tamper()
         return OK
 
-    def _judge_picture(self) -> None:
+    def _check_tamper(self) -> None:
         config = self._config
         luma = self._luma
         margin = _HYSTERESIS if self._tamper & _DARK else 0

@@ -127,16 +127,13 @@ class Point:
     value outside them gets quality RANGE. A point whose quality is not OK carries raw 0.
     """
 
-    def __init__(
-        self, name: str, unit: str, kind: int, exp10: int, low: int, high: int, what: str
-    ) -> None:
+    def __init__(self, name: str, unit: str, kind: int, exp10: int, low: int, high: int) -> None:
         self.name = name
         self.unit = unit
         self.kind = kind
         self.exp10 = exp10
         self.low = low
         self.high = high
-        self.what = what
         self.words = 2 if kind == U32 else 1
 
 
@@ -169,13 +166,13 @@ AIR = RegisterMap(
     "air",
     "TF-AIR",
     (
-        Point("pm1_0", "ug/m3", U16, 0, 0, 1000, "PM1.0, atmospheric (PMS5003)"),
-        Point("pm2_5", "ug/m3", U16, 0, 0, 1000, "PM2.5, atmospheric (PMS5003)"),
-        Point("pm10", "ug/m3", U16, 0, 0, 1000, "PM10, atmospheric (PMS5003)"),
-        Point("particles_0_3", "count", U16, 0, 0, 65535, "particles > 0.3 um in 0.1 L (PMS5003)"),
-        Point("co2", "ppm", U16, 0, 0, 10000, "carbon dioxide (MH-Z19B)"),
-        Point("temperature", "Cel", I16, -2, -4000, 12500, "air temperature (SHT3x)"),
-        Point("humidity", "%RH", U16, -2, 0, 10000, "relative humidity (SHT3x)"),
+        Point("pm1_0", "ug/m3", U16, 0, 0, 1000),
+        Point("pm2_5", "ug/m3", U16, 0, 0, 1000),
+        Point("pm10", "ug/m3", U16, 0, 0, 1000),
+        Point("particles_0_3", "count", U16, 0, 0, 65535),
+        Point("co2", "ppm", U16, 0, 0, 10000),
+        Point("temperature", "Cel", I16, -2, -4000, 12500),
+        Point("humidity", "%RH", U16, -2, 0, 10000),
     ),
 )
 
@@ -185,10 +182,10 @@ WATER = RegisterMap(
     "water",
     "TF-WATER",
     (
-        Point("distance", "mm", U16, 0, 30, 4500, "sensor to water surface (A02YYUW)"),
-        Point("temperature", "Cel", I16, -2, -5500, 12500, "water temperature (DS18B20)"),
-        Point("ph", "pH", U16, -2, 0, 1400, "acidity (analog channel, two-point calibration)"),
-        Point("turbidity_ntu", "", U16, -1, 0, 40000, "turbidity in NTU (analog channel)"),
+        Point("distance", "mm", U16, 0, 30, 4500),
+        Point("temperature", "Cel", I16, -2, -5500, 12500),
+        Point("ph", "pH", U16, -2, 0, 1400),
+        Point("turbidity_ntu", "", U16, -1, 0, 40000),
     ),
 )
 
@@ -198,14 +195,12 @@ CAMERA = RegisterMap(
     "camera",
     "TF-CAM",
     (
-        Point("snapshots", "count", U32, 0, 0, 0xFFFFFFFF, "images taken since boot (VC0706)"),
-        Point("image_bytes", "count", U32, 0, 0, 65536, "size of the last JPEG in bytes"),
-        Point("luma", "/100", U16, 0, 0, 100, "mean brightness of the last image in percent"),
-        Point(
-            "contrast", "/100", U16, 0, 0, 100, "spread of brightness in the last image in percent"
-        ),
-        Point("motion_events", "count", U32, 0, 0, 0xFFFFFFFF, "motion events since boot"),
-        Point("tamper_events", "count", U32, 0, 0, 0xFFFFFFFF, "tamper events since boot"),
+        Point("snapshots", "count", U32, 0, 0, 0xFFFFFFFF),
+        Point("image_bytes", "count", U32, 0, 0, 65536),
+        Point("luma", "/100", U16, 0, 0, 100),
+        Point("contrast", "/100", U16, 0, 0, 100),
+        Point("motion_events", "count", U32, 0, 0, 0xFFFFFFFF),
+        Point("tamper_events", "count", U32, 0, 0, 0xFFFFFFFF),
     ),
 )
 
@@ -237,35 +232,34 @@ def map_of_role(role: str) -> RegisterMap:
 class Setting:
     """One holding register of the configuration: raw value within ``low`` to ``high``."""
 
-    def __init__(self, name: str, default: int, low: int, high: int, what: str) -> None:
+    def __init__(self, name: str, default: int, low: int, high: int) -> None:
         self.name = name
         self.default = default
         self.low = low
         self.high = high
-        self.what = what
 
 
 # The index in this tuple is the holding register's address.
 SETTINGS = (
-    Setting("unit_id", 1, 1, 247, "Modbus address; in force after a restart"),
-    Setting("baud_div_100", 96, 12, 1152, "line speed / 100; in force after a restart"),
-    Setting("sample_period_ds", 50, 1, 36000, "time between samples in 0.1 s"),
-    Setting("warmup_limit_s", 3600, 0, 3600, "upper bound on any part's own warm-up time in s"),
-    Setting("fitted", 0xFFFF, 0, 0xFFFF, "bit i set: the part of point i is fitted"),
-    Setting("image_export", 0, 0, 1, "1: images may leave the node (logged as an event)"),
-    Setting("pms_passive", 0, 0, 1, "1: PMS5003 in passive mode, 0: active"),
-    Setting("ph_raw_1", 2048, 0, 65535, "pH calibration point 1: raw ADC reading"),
-    Setting("ph_value_1", 700, 0, 1400, "pH calibration point 1: 0.01 pH"),
-    Setting("ph_raw_2", 1540, 0, 65535, "pH calibration point 2: raw ADC reading"),
-    Setting("ph_value_2", 400, 0, 1400, "pH calibration point 2: 0.01 pH"),
-    Setting("ntu_raw_1", 3400, 0, 65535, "turbidity calibration point 1: raw ADC reading"),
-    Setting("ntu_value_1", 0, 0, 40000, "turbidity calibration point 1: 0.1 NTU"),
-    Setting("ntu_raw_2", 2000, 0, 65535, "turbidity calibration point 2: raw ADC reading"),
-    Setting("ntu_value_2", 10000, 0, 40000, "turbidity calibration point 2: 0.1 NTU"),
-    Setting("motion_hold_ds", 100, 1, 36000, "motion counts as ended after this quiet time, 0.1 s"),
-    Setting("dark_percent", 8, 0, 100, "darker image is tampering (dark)"),
-    Setting("covered_percent", 3, 0, 100, "image with less contrast is tampering (covered)"),
-    Setting("frozen_count", 5, 2, 1000, "this many equal images in a row are tampering (frozen)"),
+    Setting("unit_id", 1, 1, 247),
+    Setting("baud_div_100", 96, 12, 1152),
+    Setting("sample_period_ds", 50, 1, 36000),
+    Setting("warmup_limit_s", 3600, 0, 3600),
+    Setting("fitted", 0xFFFF, 0, 0xFFFF),
+    Setting("image_export", 0, 0, 1),
+    Setting("pms_passive", 0, 0, 1),
+    Setting("ph_raw_1", 2048, 0, 65535),
+    Setting("ph_value_1", 700, 0, 1400),
+    Setting("ph_raw_2", 1540, 0, 65535),
+    Setting("ph_value_2", 400, 0, 1400),
+    Setting("ntu_raw_1", 3400, 0, 65535),
+    Setting("ntu_value_1", 0, 0, 40000),
+    Setting("ntu_raw_2", 2000, 0, 65535),
+    Setting("ntu_value_2", 10000, 0, 40000),
+    Setting("motion_hold_ds", 100, 1, 36000),
+    Setting("dark_percent", 8, 0, 100),
+    Setting("covered_percent", 3, 0, 100),
+    Setting("frozen_count", 5, 2, 1000),
 )
 
 # Written to COMMAND_ADDRESS.

@@ -112,29 +112,22 @@ def pack_values(
     quality: "list[int] | bytes | bytearray",
     raw: "list[int]",
 ) -> None:
-    """Write qualities and values of one sample into ``buf`` (``2 * map.words`` bytes).
+    """Write one graded sample into ``buf`` (``2 * map.words`` bytes).
 
-    A value whose quality is not OK is written as 0. LocalError(BAD_VALUE) if an OK value is
-    outside its point's range (MicroPython's struct would cut it silently), a quality unknown or
-    a length wrong; what ``buf`` holds then is undefined.
+    ``quality`` and ``raw`` fit the map: a quality is 0 to 7, an OK value is in its range, any
+    other value is 0. The node's grading sees to that; AssertionError if it did not, because
+    MicroPython's struct would cut such a number silently.
     """
     points = map.points
-    if len(buf) != 2 * map.words:
-        raise LocalError(BAD_VALUE, "sample frame length", -1, 2 * map.words, len(buf))
-    if len(quality) != len(points) or len(raw) != len(points):
-        raise LocalError(BAD_VALUE, "number of values", -1, len(points), (len(quality), len(raw)))
+    assert len(buf) == 2 * map.words
+    assert len(quality) == len(raw) == len(points)
     for at in range(_HEADER, _HEADER + 2 * map.quality_words):
         buf[at] = 0
     for index in range(len(points)):
         point = points[index]
         value = raw[index]
         code = quality[index]
-        if code != OK:
-            if not OK < code <= FAULT:
-                raise LocalError(BAD_VALUE, "quality of " + point.name, -1, "0 to 7", code)
-            value = 0
-        elif not point.low <= value <= point.high:
-            raise LocalError(BAD_VALUE, point.name, -1, (point.low, point.high), value)
+        assert point.low <= value <= point.high if code == OK else code <= FAULT and not value
         buf[_nibble_at(index)] |= code << (4 * (index % 2))
         at = 2 * map.offsets[index]
         if point.kind == U32:

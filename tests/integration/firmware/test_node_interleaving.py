@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from firmware.node.reading import Reading
 from protocols.wire.hmac import HmacSha256
-from protocols.wire.registers import EVENT_ADDRESS, EVENT_SENSOR, EVENT_WORDS
+from protocols.wire.registers import EVENT_ADDRESS, EVENT_SENSOR, EVENT_WORDS, OK, RegisterMap
 from protocols.wire.sample import decode, decode_events, verify
 from tests.unit.firmware.node_fakes import KEY_BYTES, UID, make_bank
 
@@ -72,13 +73,10 @@ def test_requests_between_the_instructions_of_a_sample(role: str) -> None:
 
     request()
     for number in range(1, 4):
-        raw = [30 + number] * points
-        quality = bytearray(points)
+        reading = _reading(frames.map, 30 + number)
 
-        def sample(
-            quality: bytearray = quality, raw: list[int] = raw, number: int = number
-        ) -> None:
-            frames.show(quality, raw, 0xFFFF, 1000 * number, 0, 0)
+        def sample(reading: Reading = reading, number: int = number) -> None:
+            frames.show(reading, 1000 * number, 0, 0)
 
         assert at_every_instruction(sample, request) > 500
         request()
@@ -97,20 +95,28 @@ def test_a_sample_between_the_instructions_of_a_request() -> None:
     for number in range(1, total + 1):
         bank = make_bank()
         frames = bank.sample
-        count = len(frames.map.points)
+        reading = _reading(frames.map, 5)
         old = bytes(frames.shown())
         got: list[bytes] = []
 
         def request(bank: Any = bank, got: list[bytes] = got) -> None:
             got.append(_read(bank))
 
-        def sample(frames: Any = frames, count: int = count) -> None:
-            frames.show(bytearray(count), [5] * count, 0xFFFF, 1, 0, 0)
+        def sample(frames: Any = frames, reading: Reading = reading) -> None:
+            frames.show(reading, 1, 0, 0)
 
         at_instruction(number, request, sample)
         new = bytes(frames.shown())
         assert new != old
         assert got in ([old], [new]), f"torn at instruction {number}"
+
+
+def _reading(map: RegisterMap, value: int) -> Reading:
+    reading = Reading(map)
+    reading.all(OK)
+    reading.raw[:] = [value] * len(map.points)
+    reading.grade(0xFFFF)
+    return reading
 
 
 def _read(bank: Any) -> bytes:

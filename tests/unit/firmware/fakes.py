@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from firmware.roles.base import Role
     from firmware.sensors.stream import Parser
 
 
@@ -282,3 +283,11 @@ class Board(Clock):
         bus = self.buses[channel]
         assert isinstance(bus, Adc)
         return bus
+
+
+async def take(role: "Role", config: Config) -> "tuple[list[int], list[int]]":
+    """Take one sample as the node does; its qualities and values."""
+    await role.sample()
+    role.reading.grade(config.value(setting_address("fitted")))
+    role.graded()
+    return list(role.reading.quality), list(role.reading.raw)

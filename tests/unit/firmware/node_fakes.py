@@ -8,13 +8,14 @@ from firmware.node.config import Config
 from firmware.node.events import Events
 from firmware.node.frames import EventFrame, SampleFrame
 from firmware.node.identity import NodeKey
+from firmware.node.reading import Reading
 from firmware.node.store import Store
 from protocols.wire.crc import crc16
 from protocols.wire.registers import map_of_role
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from firmware.node.ports import Files, Role
+    from firmware.node.ports import Files, Picture, Role
 
 UID = bytes(range(12))
 KEY = b'{"key_id": 7, "key": "' + b"5a" * 32 + b'"}'
@@ -228,21 +229,24 @@ class StubRole:
     def __init__(self, board: Board, name: str = "water") -> None:
         self.board = board
         self.map = map_of_role(name)
+        self.reading = Reading(self.map)
+        self.image: Picture | None = None
         self.values = [100] * len(self.map.points)
         self.codes = bytearray(len(self.map.points))
         self.takes_ms = 0
         self.bits = 0
         self.failed = 0
         self.taken: list[int] = []
+        self.grades: list[list[int]] = []  # qualities as they were graded
         self.error: Exception | None = None
 
-    async def sample(self, quality: bytearray, raw: "list[int]") -> None:
+    async def sample(self) -> None:
         self.taken.append(self.board._ms)
         if self.error is not None:
             raise self.error
-        for index in range(len(raw)):
-            quality[index] = self.codes[index]
-            raw[index] = self.values[index]
+        for index in range(len(self.values)):
+            self.reading.quality[index] = self.codes[index]
+            self.reading.raw[index] = self.values[index]
         if self.takes_ms:
             await self.board.sleep_ms(self.takes_ms)
 
@@ -250,24 +254,32 @@ class StubRole:
         while True:
             await self.board.sleep_ms(20)
 
+    def graded(self) -> None:
+        self.grades.append(list(self.reading.quality))
+
     def status(self) -> int:
         return self.bits
 
-    def selftest(self) -> int:
+    async def selftest(self) -> int:
         return self.failed
 
 
+class Image:
+    """A picture of 500 bytes."""
+
+    def __init__(self) -> None:
+        self.data = bytearray([(index * 7 + 1) & 0xFF for index in range(1024)])
+        self.length = 500
+        self.number = 3
+        self.sha = bytes(range(32))
+
+
 class ImageRole(StubRole):
-    """A camera with a picture of 500 bytes."""
+    """A camera with a picture."""
 
     def __init__(self, board: Board) -> None:
         StubRole.__init__(self, board, "camera")
-        self.image = bytearray(1024)
-        for index in range(len(self.image)):
-            self.image[index] = (index * 7 + 1) & 0xFF
-        self.image_len = 500
-        self.image_number = 3
-        self.image_sha = bytes(range(32))
+        self.image = Image()
 
 
 def make_bank(name: str = "air") -> Bank:
@@ -278,7 +290,8 @@ def make_bank(name: str = "air") -> Bank:
     board = Board("nowhere")
     role = ImageRole(board) if name == "camera" else StubRole(board, name)
     sample = SampleFrame(map_of_role(name), 1, UID, key)
-    sample.show_empty(0xFFFF, 0, 0, 0)
+    role.reading.grade(0xFFFF)
+    sample.show_empty(role.reading, 0, 0)
     event_frame = EventFrame(1, UID, key)
     event_frame.show(Events(), 0, 0)
     return Bank(sample, event_frame, Config(store, {}), role)

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from firmware.node.app import FAILED, RESTART, Node
+from firmware.node.app import FAILED, RESTART, assemble
 from firmware.node.watchdog import SAMPLING_LIMIT_MS, SERVING_LIMIT_MS
 from protocols.wire import registers
 from protocols.wire.errors import PeerError
@@ -43,7 +43,7 @@ class Bench:
         self.board = Board(self.directory.path, dict(self.settings))
         self.board.cause = cause
         roles: list[StubRole] = []
-        self.node = Node(self.board, self.role_name, stub_maker(roles), False)  # type: ignore[arg-type]  # a stub has less than a role
+        self.node = assemble(self.board, self.role_name, stub_maker(roles), False)  # type: ignore[arg-type]  # a stub has less than a role
         self.role = roles[0]
 
     def run(self, scene: "Callable[[], Coroutine[object, object, None]]") -> int:
@@ -67,7 +67,7 @@ class Bench:
         return line.outbox[0][1:-2] if line.outbox else b""
 
     async def sample(self) -> "Sample":
-        answer = await self.ask(b"\x04\x00\x00\x00" + bytes((self.node.map.words,)))
+        answer = await self.ask(b"\x04\x00\x00\x00" + bytes((self.role.map.words,)))
         assert answer[0] == 4, answer
         verify(answer[2:], MAC, UID)
         return decode(answer[2:])
@@ -143,7 +143,7 @@ def test_boot_event_status_and_missing_key() -> None:
 
     async def scene() -> None:
         await bench.board.run(50)
-        answer = await bench.ask(b"\x04\x00\x00\x00" + bytes((bench.node.map.words,)))
+        answer = await bench.ask(b"\x04\x00\x00\x00" + bytes((bench.role.map.words,)))
         status = decode(answer[2:]).header.status
         assert status & registers.STATUS_KEY_MISSING
         assert status & registers.STATUS_CONFIG_DEFAULTED
@@ -362,7 +362,7 @@ def status_with(store: MemoryStore) -> "tuple[int, list[tuple[int, int]]]":
     board.files = store
     store.files["node.key"] = KEY
     roles: list[StubRole] = []
-    node = Node(board, "water", stub_maker(roles), False)  # type: ignore[arg-type]  # a stub has less than a role
+    node = assemble(board, "water", stub_maker(roles), False)  # type: ignore[arg-type]  # a stub has less than a role
 
     async def main() -> None:
         task = asyncio.create_task(node.run())

@@ -2,7 +2,7 @@
 
 from array import array
 
-from firmware.node.config import FILE, Config, decode, encode
+from firmware.node.config import FILE, NO_SETTING, OUT_OF_RANGE, SET, Config, decode, encode
 from protocols.wire.errors import PeerError
 from protocols.wire.registers import (
     SETTINGS,
@@ -36,7 +36,7 @@ def test_nothing_stored_means_defaults_and_says_so() -> None:
 def test_written_settings_survive_and_clear_the_bit() -> None:
     store = MemoryStore()
     config = Config(store, {})
-    assert config.set_many(setting_address("sample_period_ds"), [7, 30]) == 0
+    assert config.set_many(setting_address("sample_period_ds"), [7, 30]) == SET
     assert not config.status() & STATUS_CONFIG_DEFAULTED
     again = Config(store, {})
     assert again.get("sample_period_ds") == 7
@@ -50,13 +50,13 @@ def test_all_or_nothing() -> None:
     config = Config(store, {})
     seen: list[int] = []
     config.on_change = lambda address, before: seen.append(address)
-    assert config.set_many(0, [5, 96, 0]) == 3  # a period of 0 is below its range
-    assert config.set_many(0, [0, 96, 50]) == 3
-    assert config.set_many(0, [248]) == 3
-    assert config.set_many(len(SETTINGS) - 1, [5, 5]) == 2
-    assert config.set_many(len(SETTINGS), [5]) == 2
-    assert config.set_many(-1, [5]) == 2
-    assert config.set_many(0, []) == 2
+    assert config.set_many(0, [5, 96, 0]) == OUT_OF_RANGE  # a period of 0 is below its range
+    assert config.set_many(0, [0, 96, 50]) == OUT_OF_RANGE
+    assert config.set_many(0, [248]) == OUT_OF_RANGE
+    assert config.set_many(len(SETTINGS) - 1, [5, 5]) == NO_SETTING
+    assert config.set_many(len(SETTINGS), [5]) == NO_SETTING
+    assert config.set_many(-1, [5]) == NO_SETTING
+    assert config.set_many(0, []) == NO_SETTING
     assert values(config) == DEFAULTS
     assert store.writes == 0
     assert seen == []
@@ -66,18 +66,18 @@ def test_every_limit_of_every_setting() -> None:
     for address in range(len(SETTINGS)):
         setting = SETTINGS[address]
         config = Config(MemoryStore(), {})
-        assert config.set_many(address, [setting.low]) == 0
-        assert config.set_many(address, [setting.high]) == 0
+        assert config.set_many(address, [setting.low]) == SET
+        assert config.set_many(address, [setting.high]) == SET
         if setting.low > 0:
-            assert config.set_many(address, [setting.low - 1]) == 3
+            assert config.set_many(address, [setting.low - 1]) == OUT_OF_RANGE
         if setting.high < 0xFFFF:
-            assert config.set_many(address, [setting.high + 1]) == 3
+            assert config.set_many(address, [setting.high + 1]) == OUT_OF_RANGE
         assert config.value(address) == setting.high
 
 
 def test_any_damage_means_defaults_and_says_so() -> None:
     store = MemoryStore()
-    assert Config(store, {}).set_many(setting_address("sample_period_ds"), [7]) == 0
+    assert Config(store, {}).set_many(setting_address("sample_period_ds"), [7]) == SET
     content = store.files[FILE]
     damaged = [content[:length] for length in range(len(content))] + [content + b"\x00"]
     for index in range(len(content)):
@@ -120,7 +120,7 @@ def test_a_store_that_cannot_be_written_does_not_stop_a_setting() -> None:
     config = Config(store, {})
     store.broken = True
     export = setting_address("image_export")
-    assert config.set_many(export, [1]) == 0
+    assert config.set_many(export, [1]) == SET
     assert config.status() & STATUS_IMAGE_EXPORT
     assert not config.stored
     assert not config.persist()
@@ -132,11 +132,11 @@ def test_a_store_that_cannot_be_written_does_not_stop_a_setting() -> None:
 def test_writing_what_is_there_wears_no_flash() -> None:
     store = MemoryStore()
     config = Config(store, {})
-    assert config.set_many(0, [4]) == 0
+    assert config.set_many(0, [4]) == SET
     writes = store.writes
     seen: list[int] = []
     config.on_change = lambda address, before: seen.append(address)
-    assert config.set_many(0, [4]) == 0
+    assert config.set_many(0, [4]) == SET
     assert store.writes == writes
     assert seen == []
 
@@ -145,7 +145,7 @@ def test_commissioned_defaults_stand_in_until_something_is_stored() -> None:
     store = MemoryStore()
     config = Config(store, {"unit_id": 12})
     assert config.get("unit_id") == 12
-    assert config.set_many(0, [13]) == 0
+    assert config.set_many(0, [13]) == SET
     assert Config(store, {"unit_id": 12}).get("unit_id") == 13
 
 

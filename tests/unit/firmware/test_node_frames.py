@@ -3,10 +3,11 @@
 from firmware.node.events import Events
 from firmware.node.frames import EventFrame, SampleFrame
 from firmware.node.identity import NodeKey, identification
+from firmware.node.reading import Reading
 from protocols.wire import registers
 from protocols.wire.errors import LocalError, PeerError
 from protocols.wire.hmac import HmacSha256
-from protocols.wire.registers import AIR, WATER
+from protocols.wire.registers import AIR, WATER, RegisterMap
 from protocols.wire.sample import decode, decode_events, verify
 from tests.dual import raises
 from tests.unit.firmware.node_fakes import KEY, KEY_BYTES, UID, MemoryStore
@@ -21,10 +22,23 @@ def node_key(content: bytes | None = KEY) -> NodeKey:
     return NodeKey(store)
 
 
+def reading(
+    quality: "list[int]", raw: "list[int]", fitted: int = 0xFFFF, map: RegisterMap = WATER
+) -> Reading:
+    """A graded reading of what a role found."""
+    made = Reading(map)
+    made.quality[:] = bytes(quality)
+    made.raw[:] = raw
+    made.grade(fitted)
+    return made
+
+
 def test_before_the_first_sample() -> None:
     frame = SampleFrame(WATER, 9, UID, node_key())
-    frame.show_empty(0b1101, 0, 1, 2)
-    frame.show_empty(0b1101, 0, 1, 2)
+    empty = Reading(WATER)
+    empty.grade(0b1101)
+    frame.show_empty(empty, 1, 2)
+    frame.show_empty(empty, 1, 2)
     verify(frame.shown(), MAC, UID)
     sample = decode(frame.shown())
     assert sample.header.seq == 0
@@ -37,14 +51,14 @@ def test_before_the_first_sample() -> None:
 
 def test_samples_count_and_carry_their_figures() -> None:
     frame = SampleFrame(WATER, 1, UID, node_key())
-    frame.show_empty(0xFFFF, 0, 0, 0)
-    frame.show(bytearray(4), [100, -550, 700, 5], 0xFFFF, 1000, 0x18, 3)
+    frame.show_empty(Reading(frame.map), 0, 0)
+    frame.show(reading([0] * 4, [100, -550, 700, 5]), 1000, 0x18, 3)
     verify(frame.shown(), MAC, UID)
     sample = decode(frame.shown())
     assert (sample.header.seq, sample.header.t_boot_ms) == (1, 1000)
     assert (sample.header.status, sample.header.event_seq, sample.header.key_id) == (0x18, 3, 7)
     assert sample.raw == (100, -550, 700, 5)
-    frame.show(bytearray((0, 2, 0, 3)), [101, 1, 701, 1], 0xFFFF, 2000, 0, 3)
+    frame.show(reading([0, 2, 0, 3], [101, 1, 701, 1]), 2000, 0, 3)
     sample = decode(frame.shown())
     assert sample.header.seq == 2
     assert sample.quality == (0, 2, 0, 3)
@@ -55,19 +69,18 @@ def test_samples_count_and_carry_their_figures() -> None:
 
 def test_values_out_of_range_are_not_shown_as_readings() -> None:
     frame = SampleFrame(WATER, 1, UID, node_key())
-    quality = bytearray(4)
-    frame.show(quality, [29, 12501, 1401, 40000], 0xFFFF, 0, 0, 0)
+    frame.show(reading([0] * 4, [29, 12501, 1401, 40000]), 0, 0, 0)
     sample = decode(frame.shown())
     assert sample.quality == (4, 4, 4, 0)
     assert sample.raw == (0, 0, 0, 40000)
     assert frame.readings == 1
-    frame.show(bytearray(4), [30, -5500, 0, -1], 0b0110, 0, 0, 0)
+    frame.show(reading([0] * 4, [30, -5500, 0, -1], 0b0110), 0, 0, 0)
     assert decode(frame.shown()).quality == (5, 0, 0, 5)
 
 
 def test_the_hidden_buffer_is_never_seen() -> None:
     frame = SampleFrame(AIR, 1, UID, node_key())
-    frame.show_empty(0xFFFF, 0, 0, 0)
+    frame.show_empty(Reading(frame.map), 0, 0)
     for number in range(1, 6):
         before = frame.shown()
         content = bytes(before)
@@ -76,7 +89,7 @@ def test_the_hidden_buffer_is_never_seen() -> None:
         for index in range(len(hidden)):  # half a frame, as an interrupted writer leaves it
             hidden[index] = 0xA5
             assert bytes(frame.shown()) == content
-        frame.show(bytearray(7), [number] * 7, 0xFFFF, number, 0, 0)
+        frame.show(reading([0] * 7, [number] * 7, map=AIR), number, 0, 0)
         assert frame.shown() is hidden
         assert bytes(before) == content, "who still holds the old frame holds a whole one"
         verify(frame.shown(), MAC, UID)
@@ -85,12 +98,14 @@ def test_the_hidden_buffer_is_never_seen() -> None:
 
 def test_a_writer_that_fails_shows_nothing() -> None:
     frame = SampleFrame(WATER, 1, UID, node_key())
-    frame.show(bytearray(4), [100, 1, 1, 1], 0xFFFF, 5, 0, 0)
+    frame.show(reading([0] * 4, [100, 1, 1, 1]), 5, 0, 0)
     content = bytes(frame.shown())
-    raises(IndexError, frame.show, bytearray(4), [100, 1, 1], 0xFFFF, 6, 0, 0)
+    broken = reading([0] * 4, [100, 1, 1, 1])
+    broken.raw.pop()
+    raises(AssertionError, frame.show, broken, 6, 0, 0)
     assert bytes(frame.shown()) == content
     assert (frame.seq, frame.readings) == (1, 4)
-    frame.show(bytearray(4), [101, 1, 1, 1], 0xFFFF, 7, 0, 0)
+    frame.show(reading([0] * 4, [101, 1, 1, 1]), 7, 0, 0)
     assert decode(frame.shown()).header.seq == 2
 
 
@@ -129,7 +144,7 @@ def test_an_event_that_does_not_fit_is_our_bug() -> None:
 
 def test_without_a_key_nothing_is_proved() -> None:
     frame = SampleFrame(WATER, 1, UID, node_key(None))
-    frame.show(bytearray(4), [100, 1, 1, 1], 0xFFFF, 0, 0, 0)
+    frame.show(reading([0] * 4, [100, 1, 1, 1]), 0, 0, 0)
     assert frame.shown()[-18:] == bytes(18)
     raises(PeerError, verify, frame.shown(), MAC, UID)
 

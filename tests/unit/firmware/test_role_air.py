@@ -1,4 +1,4 @@
-"""The air role, and through it what every role does alike: judging, events, dead parts."""
+"""The air role, and through it what every role does alike: events, self-test, dead parts."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ from protocols.wire.registers import (
     WARMUP,
 )
 from tests.dual import raises, vectors
-from tests.unit.firmware.fakes import Board, Config, Events, I2c, Uart, growth
+from tests.unit.firmware.fakes import Board, Config, Events, I2c, Uart, growth, take
 
 VECTORS = vectors("sensors")
 PMS = bytes.fromhex(VECTORS["pms5003"]["frames"][0]["hex"])
@@ -40,10 +40,7 @@ class Bench:
         self.role = Air(self.board, self.config, self.events)
 
     def sample(self) -> "tuple[list[int], list[int]]":
-        quality = bytearray(7)
-        raw = [99] * 7
-        asyncio.run(self.role.sample(quality, raw))
-        return list(quality), raw
+        return asyncio.run(take(self.role, self.config))
 
 
 def test_all_parts_well() -> None:
@@ -151,9 +148,7 @@ def test_buses_that_fail_or_are_missing_never_raise() -> None:
     assert bench.sample()[0] == [TIMEOUT] * 7
     board = Board(20)
     role = Air(board, Config(), Events())
-    quality = bytearray(7)
-    asyncio.run(role.sample(quality, [0] * 7))
-    assert list(quality) == [TIMEOUT] * 7
+    assert asyncio.run(take(role, Config()))[0] == [TIMEOUT] * 7
 
 
 def test_a_driver_that_breaks_is_a_fault_of_its_points_only() -> None:
@@ -190,8 +185,6 @@ def test_make_role_knows_three_names() -> None:
 
 def test_sampling_leaves_nothing_on_the_heap() -> None:
     bench = Bench()
-    quality = bytearray(7)
-    raw = [0] * 7
 
     def samples() -> None:
         for _ in range(12):
@@ -199,6 +192,6 @@ def test_sampling_leaves_nothing_on_the_heap() -> None:
             bench.pms.tx = []
             bench.mhz.tx = []
             bench.sht.written = []
-            asyncio.run(bench.role.sample(quality, raw))
+            asyncio.run(take(bench.role, bench.config))
 
     assert growth(samples) <= 0

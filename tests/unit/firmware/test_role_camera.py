@@ -20,7 +20,7 @@ from protocols.wire.registers import (
     TIMEOUT,
     WARMUP,
 )
-from tests.unit.firmware.fakes import Board, Config, Events, Uart, growth, until
+from tests.unit.firmware.fakes import Board, Config, Events, Uart, growth, take, until
 from tests.unit.firmware.test_sensor_jpeg import frame
 from tests.unit.firmware.test_sensor_vc0706 import MOTION, Fake
 
@@ -39,13 +39,12 @@ class Bench:
         self.config = Config(**changed)
         self.events = Events()
         self.role = Camera(self.board, self.config, self.events)
-        self.quality = bytearray(6)
-        self.raw = [99] * 6
+        self.raw: list[int] = []
         self._counter = 0
 
     def sample(self) -> "tuple[list[int], list[int]]":
-        asyncio.run(self.role.sample(self.quality, self.raw))
-        return list(self.quality), self.raw
+        quality, self.raw = asyncio.run(take(self.role, self.config))
+        return quality, self.raw
 
     def show(self, name: str, live: bool = True) -> "list[int]":
         """``live`` adds a comment that differs each time, as a sensor's noise would."""
@@ -62,11 +61,12 @@ def test_one_picture() -> None:
     assert bench.show("day.jpg", live=False) == [OK] * 6
     data = frame("day.jpg")
     assert bench.raw == [1, len(data), 45, 17, 0, 0]
-    role = bench.role
-    assert bytes(role.image[: role.image_len]) == data
-    assert role.image_sha == hashlib.sha256(data).digest()
-    assert role.image_number == 1
-    assert role.status() == 0
+    image = bench.role.image
+    assert image is not None
+    assert bytes(image.data[: image.length]) == data
+    assert image.sha == hashlib.sha256(data).digest()
+    assert image.number == 1
+    assert bench.role.status() == 0
     assert bench.events.pushed == []
 
 
@@ -78,12 +78,13 @@ def test_the_last_good_picture_is_kept_when_the_next_one_is_bad() -> None:
     quality, raw = bench.sample()
     assert quality == [OK] + [CHECKSUM] * 5
     assert raw == [1, 0, 0, 0, 0, 0]
-    role = bench.role
-    assert bytes(role.image[: role.image_len]) == data
-    assert role.image_number == 1
-    assert role.status() == STATUS_SENSOR_FAULT
+    image = bench.role.image
+    assert image is not None
+    assert bytes(image.data[: image.length]) == data
+    assert image.number == 1
+    assert bench.role.status() == STATUS_SENSOR_FAULT
     assert bench.show("day_car_1.jpg") == [OK] * 6
-    assert role.image_number == 2
+    assert image.number == 2
 
 
 def test_dark_begins_and_ends() -> None:
@@ -184,9 +185,9 @@ def test_a_service_beside_a_snapshot_does_not_steal_its_bytes() -> None:
         bench.fake.picture = frame("day.jpg")
         service = asyncio.create_task(bench.role.run())
         for number in range(1, 4):
-            await bench.role.sample(bench.quality, bench.raw)
-            assert list(bench.quality) == [OK] * 6
-            assert bench.raw[SNAPSHOTS] == number
+            quality, raw = await take(bench.role, bench.config)
+            assert quality == [OK] * 6
+            assert raw[SNAPSHOTS] == number
         service.cancel()
 
     asyncio.run(scenario())
@@ -217,8 +218,7 @@ def test_a_camera_that_dies_and_returns() -> None:
     assert bench.sample()[0] == [OK] + [TIMEOUT] * 5
     board = Board(20)
     role = Camera(board, Config(warmup_limit_s=0), Events())
-    asyncio.run(role.sample(bench.quality, bench.raw))
-    assert list(bench.quality) == [OK] + [TIMEOUT] * 5
+    assert asyncio.run(take(role, Config()))[0] == [OK] + [TIMEOUT] * 5
 
 
 def test_pictures_leave_nothing_on_the_heap() -> None:

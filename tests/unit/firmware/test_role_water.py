@@ -12,7 +12,7 @@ from protocols.wire.registers import (
     TIMEOUT,
 )
 from tests.dual import vectors
-from tests.unit.firmware.fakes import Adc, Board, Config, Events, OneWire, Uart, until
+from tests.unit.firmware.fakes import Adc, Board, Config, Events, OneWire, Uart, take, until
 
 VECTORS = vectors("sensors")
 A02 = bytes.fromhex(VECTORS["a02yyuw"]["frames"][0]["hex"])
@@ -36,10 +36,7 @@ class Bench:
         self.role = Water(self.board, self.config, self.events)
 
     def sample(self) -> "tuple[list[int], list[int]]":
-        quality = bytearray(4)
-        raw = [99] * 4
-        asyncio.run(self.role.sample(quality, raw))
-        return list(quality), raw
+        return asyncio.run(take(self.role, self.config))
 
 
 def test_all_parts_well() -> None:
@@ -87,9 +84,7 @@ def test_the_service_keeps_the_level_fresh() -> None:
         await asyncio.sleep(0)
         bench.a02.rx = bytes.fromhex("FF001E1D") * 3 + A02
         await until(lambda: bench.a02.rx == b"")
-        quality = bytearray(4)
-        raw = [0] * 4
-        await bench.role.sample(quality, raw)
+        quality, raw = await take(bench.role, bench.config)
         assert (quality[0], raw[0]) == (OK, 1953)
         service.cancel()
 

@@ -33,7 +33,10 @@ def sample(epoch: int, seq: int, quality: tuple[int, ...] = (0, 0, 0, 0), key_id
     """The record of one sample of a water node."""
     frame = bytearray(2 * WATER.words)
     pack_header(frame, WATER.map_id, WATER.version, epoch, seq, 5000, 0, 0)
-    pack_values(WATER, frame, bytearray(quality), [1953, 1250, 740, 120])
+    raw = [
+        0 if code else value for code, value in zip(quality, (1953, 1250, 740, 120), strict=True)
+    ]
+    pack_values(WATER, frame, bytearray(quality), raw)
     seal(frame, key_id, MAC, UID)
     return sample_record(DEVICE, decode(frame), bytes(frame), STAMP).data
 

@@ -1,19 +1,20 @@
-"""Writes docs/registers.md from the register maps: ``python -m protocols.docs``.
+"""Write docs/registers.md from the register maps: ``python -m tests.tools.registers_page``.
 
 With ``--write`` the page is written, without an option its text goes to standard output.
-``--check`` compares it with the file and ends with 1 if they differ. CPython only; nothing a node
-runs imports this.
+``--check`` compares it with the file and ends with 1 if they differ.
 """
 
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
+from protocols import registers_doc
 from protocols.wire import registers, sample
 from protocols.wire.registers import MAPS, Point, RegisterMap
+from tests.paths import ROOT
 
-PATH = Path(__file__).resolve().parent.parent / "docs" / "registers.md"
+PATH = ROOT / "docs" / "registers.md"
 
+_COMMAND = "python -m tests.tools.registers_page --write"
 _KINDS = {registers.U16: "u16", registers.I16: "i16", registers.U32: "u32"}
 
 _HEADER = (
@@ -26,49 +27,11 @@ _HEADER = (
     (9, "event_seq", "u16", "low half of the number of events since the start"),
 )
 
-_STATUS = {
-    "config-defaulted": "stored configuration damaged or absent: defaults in force",
-    "store-volatile": "the store cannot be written: nothing survives a restart",
-    "selftest-failed": "a check at the start failed, see the event",
-    "warm-up": "at least one part is still warming up",
-    "sensor-fault": "at least one fitted part gives no valid value",
-    "watchdog-reset": "the watchdog caused the last restart",
-    "key-missing": "no node key: the tag is zero and proves nothing",
-    "events-lost": f"more than {registers.EVENT_SLOTS} events since the start: the oldest are gone",
-    "motion": "motion now",
-    "tamper": "tampering now",
-    "image-export": "the image switch is on: images may leave the node",
-}
-
-_QUALITY = {
-    "ok": "the value is valid",
-    "warm-up": "the part is warming up",
-    "timeout": "the part did not answer",
-    "checksum": "the part's answer was damaged",
-    "out-of-range": "the value is outside the range of the table",
-    "not-fitted": "configuration says that there is no such part",
-    "no-sample": "nothing measured yet since the start",
-    "fault": "the part itself reports an error",
-}
-
 _INTRODUCTION = (
     "Register numbers count from 0, as they stand in a Modbus request; many tools show them one "
     "higher (30001 for input register 0, 40001 for holding register 0). Names and units are those "
     "of the SenML records (RFC 8428); a point without a registered unit has none."
 )
-
-_EVENTS = {
-    "boot": "reset cause: 0 power on, 1 pin or software, 2 watchdog",
-    "config-changed": "address of the first holding register written",
-    "image-export": "1 switched on, 0 switched off",
-    "motion": "1 begins, 0 ends",
-    "tamper-dark": "1 begins, 0 ends",
-    "tamper-covered": "1 begins, 0 ends",
-    "tamper-frozen": "1 begins, 0 ends",
-    "sensor": "point index * 256 + its new quality",
-    "alarm": "point index * 256 + 1 begins, 0 ends",
-    "selftest-failed": "bit mask of the failed checks",
-}
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
@@ -83,12 +46,12 @@ def _scaled(raw: int, exp10: int) -> str:
     return f"{raw * 10**exp10:.{-exp10}f}" if exp10 < 0 else str(raw * 10**exp10)
 
 
-def _point(register: int, index: int, point: Point) -> tuple[object, ...]:
+def _point(register: int, index: int, point: Point, what: str) -> tuple[object, ...]:
     low, high = _scaled(point.low, point.exp10), _scaled(point.high, point.exp10)
     step = "1" if point.exp10 == 0 else _scaled(1, point.exp10)
     unit = f"`{point.unit}`" if point.unit else "none"
     kind = _KINDS[point.kind]
-    return register, index, f"`{point.name}`", unit, kind, step, f"{low} to {high}", point.what
+    return register, index, f"`{point.name}`", unit, kind, step, f"{low} to {high}", what
 
 
 def _role(map: RegisterMap) -> Iterator[str]:
@@ -104,8 +67,9 @@ def _role(map: RegisterMap) -> Iterator[str]:
     span = f"register {first}" if first == last else f"registers {first} to {last}"
     yield f"Quality nibbles of the points: {span}."
     yield ""
+    what = registers_doc.POINTS[map.role]
     rows = [
-        _point(registers.SAMPLE_ADDRESS + map.offsets[index], index, point)
+        _point(registers.SAMPLE_ADDRESS + map.offsets[index], index, point, what[point.name])
         for index, point in enumerate(map.points)
     ]
     yield from _table(
@@ -135,7 +99,7 @@ def _envelope() -> Iterator[str]:
     yield "### Status bits"
     yield ""
     rows = [
-        (f"0x{1 << bit:04X}", name, _STATUS[name])
+        (f"0x{1 << bit:04X}", name, registers_doc.STATUS[name])
         for bit, name in enumerate(registers.STATUS_NAMES)
     ]
     yield from _table(("bit", "name", "meaning"), rows)
@@ -147,7 +111,9 @@ def _envelope() -> Iterator[str]:
     )
     yield ""
     names = list(enumerate(registers.QUALITY_NAMES))
-    yield from _table(("code", "name", "meaning"), [(c, n, _QUALITY[n]) for c, n in names])
+    yield from _table(
+        ("code", "name", "meaning"), [(c, n, registers_doc.QUALITY[n]) for c, n in names]
+    )
 
 
 def _events() -> Iterator[str]:
@@ -162,7 +128,10 @@ def _events() -> Iterator[str]:
         f"has the number `seq - min(seq, {registers.EVENT_SLOTS}) + 1 + i`. Empty slots are zero."
     )
     yield ""
-    rows = [(code, name, _EVENTS[name]) for code, name in sorted(registers.EVENT_NAMES.items())]
+    rows = [
+        (code, name, registers_doc.EVENT_ARGUMENTS[name])
+        for code, name in sorted(registers.EVENT_NAMES.items())
+    ]
     yield from _table(("code", "name", "argument"), rows)
 
 
@@ -200,7 +169,7 @@ def _settings() -> Iterator[str]:
             f"`{setting.name}`",
             setting.default,
             f"{setting.low} to {setting.high}",
-            setting.what,
+            registers_doc.SETTINGS[setting.name],
         )
         for index, setting in enumerate(registers.SETTINGS)
     ]
@@ -219,7 +188,7 @@ def render() -> str:
     lines = [
         "# Registers of a node",
         "",
-        "<!-- Generated from protocols/wire/registers.py: python -m protocols.docs --write -->",
+        f"<!-- Generated from protocols/wire/registers.py: {_COMMAND} -->",
         "",
         _INTRODUCTION,
         "",
@@ -241,8 +210,7 @@ def main(arguments: Sequence[str]) -> int:
         found = PATH.read_text(encoding="utf-8") if PATH.exists() else ""
         if found != text:
             sys.stderr.write(
-                f"{PATH} is not what protocols/wire/registers.py says; to write it anew: "
-                "python -m protocols.docs --write\n"
+                f"{PATH} differs from what the register maps give; to write it anew: {_COMMAND}\n"
             )
             return 1
     elif arguments:
