@@ -8,7 +8,7 @@ process must exit (EXIT_STORE_FAILED) and a new one recovers from what is on the
 import asyncio
 import logging
 from collections.abc import Coroutine
-from pathlib import Path
+from copy import deepcopy
 from typing import Final
 
 from .clock import Clock
@@ -16,7 +16,8 @@ from .config import Config
 from .counters import Counters
 from .field.poller import Field
 from .keys import load_private, load_public
-from .status import serve_status
+from .status import OutboxStatus, Status, UplinkStatus
+from .status_socket import serve_status
 from .store.errors import StoreFailed, StoreFull
 from .store.lock import Lock
 from .store.outbox import Outbox
@@ -143,56 +144,40 @@ class GatewayAgent:
                 raise
             log.warning("what was polled last is given up: %s", error)
 
-    def snapshot(self) -> dict[str, object]:
-        """Everything ``status`` shows, as plain JSON values. Ages in ms, times as the names say."""
-        now = self._clock.boot_ms()
-        config = self._config
-        result: dict[str, object] = {
-            "gateway": config.gateway.id,
-            "running_ms": now - self._started_ms,
-            "nodes": [] if self._field is None else _nodes(self._field, now),
-            "counters": self._counters.as_dict(),
-        }
-        if self._outbox is not None:
-            result["outbox"] = {
-                **self._outbox.stats._asdict(),
-                "full": self._outbox.full_reason,
-            }
-        if self._uplink is not None:
-            result["uplink"] = {
-                "broker": f"{config.uplink.host}:{config.uplink.port}",
-                "connected": self._uplink.connected,
-                "problem": self._uplink.problem,
-                "receipt": config.uplink.receipt,
-            }
-        if self._waiting_for and self._outbox is None:
-            result["waiting_for"] = self._waiting_for
-        return result
+    def snapshot(self) -> Status:
+        """Return everything that ``status`` shows, as it is now."""
+        now_ms = self._clock.boot_ms()
+        return Status(
+            gateway=self._config.gateway.id,
+            running_ms=now_ms - self._started_ms,
+            nodes=[] if self._field is None else self._field.status(now_ms),
+            counters=deepcopy(self._counters),
+            outbox=None if self._outbox is None else _outbox_status(self._outbox),
+            uplink=None if self._uplink is None else self._uplink_status(self._uplink),
+            waiting_for=self._waiting_for if self._outbox is None else "",
+        )
+
+    def _uplink_status(self, uplink: Uplink) -> UplinkStatus:
+        config = self._config.uplink
+        return UplinkStatus(
+            broker=f"{config.host}:{config.port}",
+            connected=uplink.connected,
+            problem=uplink.problem,
+            receipt=config.receipt,
+        )
 
 
-def _nodes(field: Field, now: int) -> list[dict[str, object]]:
-    return [
-        {
-            "id": view.device_id,
-            "name": view.name,
-            "bus": view.bus,
-            "unit": view.unit,
-            "kind": view.kind,
-            # A profile of the operator's own is configured by its path.
-            "role": Path(view.role).stem if view.role.endswith(".toml") else view.role,
-            "auth": view.auth,
-            "state": view.state,
-            "values": [
-                {"name": name, "unit": unit, "value": value} for name, unit, value in view.values
-            ],
-            "age_ms": None if view.last_ms is None else now - view.last_ms,
-            "polls": view.polls,
-            "errors": view.errors,
-            "skipped": view.skipped,
-            "problem": view.problem,
-        }
-        for view in field.views()
-    ]
+def _outbox_status(outbox: OutboxWriter) -> OutboxStatus:
+    stats = outbox.stats
+    return OutboxStatus(
+        stream=stats.stream,
+        last=stats.last,
+        receipted_to=stats.receipted_to,
+        depth=stats.depth,
+        file_bytes=stats.file_bytes,
+        max_bytes=stats.max_bytes,
+        full=outbox.full_reason,
+    )
 
 
 async def _within(seconds: float, work: Coroutine[object, object, object]) -> bool:

@@ -1,127 +1,95 @@
-"""The agent's status on a unix domain socket: one JSON object per connection, nothing is read.
+"""What a running agent reports about itself: the types behind ``tianfu-gateway status``.
 
-The socket stands in the state directory with mode 0600 from its first instant: whoever may read
-the state may ask. ``tianfu-gateway status`` is the client.
+The agent fills a :class:`Status`, the socket carries it as one JSON object, and every reader gets
+the same :class:`Status` back. Field names are the names in the JSON; a field that has no value yet
+is left out of it where this page says so.
 """
 
-import asyncio
 import json
-import logging
-import os
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
-from typing import Final
+from collections import Counter
+from typing import Literal, TypeAlias
 
-log = logging.getLogger(__name__)
+import msgspec
+from msgspec import Struct
 
-SOCKET_NAME: Final = "status.sock"
-MAX_BYTES: Final = 4 << 20  # 300 devices with 20 values each take about 300 kB
-TIMEOUT_S: Final = 5.0
-_MAX_PATH: Final = 100  # sun_path holds 107 bytes and an end (unix(7))
+from .counters import Counters
+
+DeviceState: TypeAlias = Literal["new", "ok", "failing", "quarantined"]
 
 
-class StatusError(Exception):
-    """No status is to be had; the text says why and what to do."""
+class PointValue(Struct, frozen=True):
+    """The newest value of one point of a device."""
+
+    name: str  # of the point, as in the records
+    unit: str  # SenML unit (RFC 8428, RFC 8798); empty: a plain number
+    value: float | None  # in that unit; None: the device gave no valid value
 
 
-@asynccontextmanager
-async def serve_status(
-    directory: Path, snapshot: Callable[[], Mapping[str, object]]
-) -> AsyncIterator[None]:
-    """Answer connections with ``snapshot()`` while the block runs.
+class DeviceStatus(Struct, frozen=True, kw_only=True):
+    """One device on a bus, as the newest polls left it."""
 
-    Call it only with the lock of ``directory``: that is what makes a socket that is already there a
-    leftover. Where no socket can be made (a medium without room, say) the block runs without one:
-    nothing that is measured depends on it.
+    id: str  # device id, as in the records
+    name: str  # from the configuration
+    bus: str  # name of its bus
+    unit: int  # Modbus unit id
+    kind: str  # "node" (one of ours) or "profile" (a third-party device)
+    role: str  # role of a node, name of a profile
+    auth: str  # of a node: unknown (nothing read yet), ok, bad, replayed; else none
+    state: DeviceState  # quarantined: it stays silent and gets probes only
+    values: list[PointValue]  # of the newest good answer; empty before the first
+    age_ms: int | None  # milliseconds since that answer; None before the first
+    polls: int  # since the start
+    errors: int  # polls and repeated reads that failed, since the start
+    skipped: int  # polls that fell due while the bus was busy, since the start
+    problem: str  # why the newest poll failed; empty if it did not
+
+
+class OutboxStatus(Struct, frozen=True, kw_only=True):
+    """The store of records that wait for a receipt."""
+
+    stream: int  # id of the stream (the hash chain) in use
+    last: int  # sequence number of the newest record
+    receipted_to: int  # every record up to this sequence number has a receipt
+    depth: int  # records that wait for a receipt
+    file_bytes: int  # bytes allocated on the medium
+    max_bytes: int  # limit of file_bytes
+    full: str  # why no record can be committed now; empty if it can
+
+
+class UplinkStatus(Struct, frozen=True, kw_only=True):
+    """The connection to the collector."""
+
+    broker: str  # host:port
+    connected: bool  # to the broker
+    problem: str  # why it is not connected; empty if it is
+    receipt: str  # what counts as delivered: "signed" receipt or the broker's "puback"
+
+
+class Status(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The whole agent at one moment. A field at its default is left out of the JSON."""
+
+    gateway: str  # id of the gateway
+    running_ms: int  # milliseconds since the agent was made
+    nodes: list[DeviceStatus]  # every device, in the order of the configuration
+    counters: Counters  # since the start of the process
+    outbox: OutboxStatus | None = None  # None: it is not open yet
+    uplink: UplinkStatus | None = None  # None: it is not started yet
+    waiting_for: str = ""  # why the outbox cannot be opened; empty if it can or is
+
+
+def to_json(status: Status) -> str:
+    """Return ``status`` as one line of JSON."""
+    return json.dumps(msgspec.to_builtins(status))
+
+
+def from_json(data: bytes) -> Status:
+    """Read what :func:`to_json` wrote; fields that are not known here are ignored.
+
+    msgspec.DecodeError: ``data`` is no JSON, or no status.
     """
-    path = directory / SOCKET_NAME
-
-    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                writer.write(json.dumps(snapshot()).encode() + b"\n")
-                await writer.drain()
-                writer.close()
-                await writer.wait_closed()
-        except (OSError, TimeoutError):
-            writer.transport.abort()
-
-    try:
-        path.unlink(missing_ok=True)
-        server = await _listen(path, answer)
-    except OSError as error:
-        log.error("%s: cannot be made, there will be no status: %s", path, error)
-        yield
-        return
-    try:
-        yield
-    finally:
-        server.close()
-        await server.wait_closed()
-        path.unlink(missing_ok=True)
+    return msgspec.json.decode(data, type=Status, dec_hook=_table)
 
 
-async def _listen(
-    path: Path, answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-) -> asyncio.Server:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        # On Linux the socket's own mode becomes the file's, so there is no instant with another.
-        os.fchmod(listener.fileno(), 0o600)
-        with _short(path) as name:
-            listener.bind(name)
-        return await asyncio.start_unix_server(answer, sock=listener)
-    except BaseException:
-        listener.close()
-        raise
-
-
-def read_status(directory: Path) -> dict[str, object]:
-    """Ask the agent whose state directory this is. StatusError if there is no answer."""
-    path = directory / SOCKET_NAME
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.settimeout(TIMEOUT_S)
-        try:
-            with _short(path) as name:
-                client.connect(name)
-            data = _read_all(client)
-        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
-            raise StatusError(
-                f"{path}: no agent answers there: is `tianfu-gateway run` running with this"
-                " configuration?"
-            ) from error
-        except PermissionError as error:
-            raise StatusError(f"{path}: not permitted: ask as the agent's own user") from error
-        except OSError as error:
-            raise StatusError(f"{path}: {error}") from error
-    try:
-        status = json.loads(data)
-    except ValueError as error:
-        raise StatusError(f"{path}: expected one JSON object, got {data[:40]!r}") from error
-    if not isinstance(status, dict):
-        raise StatusError(f"{path}: expected a JSON object, got {type(status).__name__}")
-    return status
-
-
-def _read_all(client: socket.socket) -> bytes:
-    data = bytearray()
-    while chunk := client.recv(65536):
-        data += chunk
-        if len(data) > MAX_BYTES:
-            raise OSError(f"the answer is longer than {MAX_BYTES} bytes")
-    return bytes(data)
-
-
-@contextmanager
-def _short(path: Path) -> Iterator[str]:
-    """A name of ``path`` that fits a socket address, however deep the directory is."""
-    if len(os.fsencode(path)) <= _MAX_PATH:
-        yield str(path)
-        return
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{directory}/{path.name}"
-    finally:
-        os.close(directory)
+def _table(_: object, value: object) -> Counter[str]:
+    """Read a counter by cause, the only type here that msgspec has no rule for."""
+    return Counter(msgspec.convert(value, dict[str, int]))

@@ -57,7 +57,7 @@ class LazyGroup(TyperGroup):
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override] # as the base has it
         """Run; what a user can mend is told in one message, without a traceback."""
         from gateway_agent.keys import KeyFileError
-        from gateway_agent.status import StatusError
+        from gateway_agent.status_socket import StatusError
         from gateway_agent.store.errors import StoreBusy
         from gateway_agent.tables import ConfigError
 

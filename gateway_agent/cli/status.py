@@ -1,6 +1,5 @@
-"""``tianfu-gateway status``: what the running agent sees."""
+"""``tianfu-gateway status``: print what the running agent reports about itself."""
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated, Final
@@ -12,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway_agent.config import load
-from gateway_agent.status import StatusError, read_status
+from gateway_agent.status import PointValue, Status, to_json
+from gateway_agent.status_socket import StatusError, read_status
 
 WATCH_S: Final = 1.0
 MAX_VALUES: Final = 8  # of one device in the table; --json has them all
@@ -32,7 +32,7 @@ def status(
     directory = load(config).gateway.state_dir
     if json_output:
         while True:
-            typer.echo(json.dumps(read_status(directory)))
+            typer.echo(to_json(read_status(directory)))
             if not watch:
                 return
             time.sleep(WATCH_S)
@@ -52,48 +52,44 @@ def status(
             return
 
 
-def render(snapshot: dict[str, object]) -> Group:
-    """A snapshot of :meth:`GatewayAgent.snapshot` as tables."""
-    return Group(_devices(snapshot), *_lines(snapshot))
+def render(status: Status) -> Group:
+    """Return the status as a table of devices and lines below it."""
+    return Group(_devices(status), *_lines(status))
 
 
-def _devices(snapshot: dict[str, object]) -> Table:
-    table = Table(title=f"gateway {snapshot.get('gateway')}", title_justify="left", expand=False)
+def _devices(status: Status) -> Table:
+    table = Table(title=f"gateway {status.gateway}", title_justify="left", expand=False)
     for name in ("device", "role", "values", "age", "auth", "state"):
         table.add_column(name)
     for name in ("polls", "errors"):
         table.add_column(name, justify="right")
-    for node in _dicts(snapshot.get("nodes")):
-        state = str(node.get("state"))
-        problem = str(node.get("problem") or "")
+    for device in status.nodes:
         table.add_row(
-            Text(str(node.get("name"))),
-            Text(str(node.get("role"))),
-            Text(_values(node.get("values"))),
-            age(node.get("age_ms")),
-            Text(str(node.get("auth")), style="green" if node.get("auth") == "ok" else ""),
-            Text(f"{state}: {problem}" if problem else state),
-            str(node.get("polls")),
-            str(node.get("errors")),
+            Text(device.name),
+            Text(device.role),
+            Text(_values(device.values)),
+            age(device.age_ms),
+            Text(device.auth, style="green" if device.auth == "ok" else ""),
+            Text(f"{device.state}: {device.problem}" if device.problem else device.state),
+            str(device.polls),
+            str(device.errors),
         )
     return table
 
 
-def _values(values: object) -> str:
-    shown = []
-    every = _dicts(values)
-    for value in every[:MAX_VALUES]:
-        number = value.get("value")
-        text = "-" if number is None else f"{number:g}" if isinstance(number, float) else number
-        shown.append(f"{value.get('name')} {text} {value.get('unit') or ''}".rstrip())
-    if len(every) > MAX_VALUES:
-        shown.append(f"and {len(every) - MAX_VALUES} more")
+def _values(values: list[PointValue]) -> str:
+    shown = [
+        f"{item.name} {'-' if item.value is None else f'{item.value:g}'} {item.unit}".rstrip()
+        for item in values[:MAX_VALUES]
+    ]
+    if len(values) > MAX_VALUES:
+        shown.append(f"and {len(values) - MAX_VALUES} more")
     return ", ".join(shown)
 
 
-def age(milliseconds: object) -> str:
-    """An age for people: ``-`` for never."""
-    if not isinstance(milliseconds, (int, float)):
+def age(milliseconds: int | None) -> str:
+    """Return an age as people write it; ``-`` for never."""
+    if milliseconds is None:
         return "-"
     seconds = milliseconds / 1000
     if seconds < 120:
@@ -101,39 +97,35 @@ def age(milliseconds: object) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
-def _lines(snapshot: dict[str, object]) -> list[Text]:
+def _lines(status: Status) -> list[Text]:
     lines = []
-    outbox, uplink = snapshot.get("outbox"), snapshot.get("uplink")
-    if isinstance(outbox, dict):
+    outbox, uplink = status.outbox, status.uplink
+    if outbox is not None:
         lines.append(
             Text(
-                f"outbox: {outbox.get('depth')} records wait, recorded to {outbox.get('last')},"
-                f" receipted to {outbox.get('receipted_to')} of stream {outbox.get('stream')}"
+                f"outbox: {outbox.depth} records wait, recorded to {outbox.last},"
+                f" receipted to {outbox.receipted_to} of stream {outbox.stream}"
             )
         )
-        if outbox.get("full"):
-            lines.append(Text(f"no space, new records wait: {outbox['full']}", style="red"))
-    if snapshot.get("waiting_for"):
-        lines.append(Text(f"outbox not open: {snapshot['waiting_for']}", style="red"))
-    if isinstance(uplink, dict):
-        state = "connected" if uplink.get("connected") else f"down: {uplink.get('problem')}"
-        style = "" if uplink.get("connected") else "yellow"
-        lines.append(Text(f"uplink: {uplink.get('broker')} {state}", style=style))
-        if uplink.get("receipt") == "puback":
+        if outbox.full:
+            lines.append(Text(f"no space, new records wait: {outbox.full}", style="red"))
+    if status.waiting_for:
+        lines.append(Text(f"outbox not open: {status.waiting_for}", style="red"))
+    if uplink is not None:
+        state = "connected" if uplink.connected else f"down: {uplink.problem}"
+        style = "" if uplink.connected else "yellow"
+        lines.append(Text(f"uplink: {uplink.broker} {state}", style=style))
+        if uplink.receipt == "puback":
             text = 'receipt = "puback": delivered means that the broker has it, not a database'
             lines.append(Text(text, style="yellow"))
-    counters = snapshot.get("counters")
-    if isinstance(counters, dict):
-        shown = [f"{name} {_count(value)}" for name, value in counters.items() if value]
-        lines.append(Text("counters: " + (", ".join(shown) or "all zero")))
+    shown = [
+        f"{name} {_count(value)}" for name, value in status.counters.as_dict().items() if value
+    ]
+    lines.append(Text("counters: " + (", ".join(shown) or "all zero")))
     return lines
 
 
-def _count(value: object) -> str:
-    if isinstance(value, dict):
-        return "(" + ", ".join(f"{cause} {count}" for cause, count in value.items()) + ")"
-    return str(value)
-
-
-def _dicts(value: object) -> list[dict[str, object]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+def _count(value: int | dict[str, int]) -> str:
+    if isinstance(value, int):
+        return str(value)
+    return "(" + ", ".join(f"{cause} {count}" for cause, count in value.items()) + ")"

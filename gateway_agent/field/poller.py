@@ -13,13 +13,14 @@ from gateway_agent.clock import Clock
 from gateway_agent.config import Bus, Config, device_id
 from gateway_agent.counters import Counters
 from gateway_agent.keys import KeyFileError, key_problem, load_node_key
+from gateway_agent.status import DeviceState, DeviceStatus
 from gateway_agent.store.mark import Mark
 from gateway_agent.tables import ConfigError, Problem
 from protocols.wire.registers import map_of_role
 
 from .master import BusError, Master
 from .profile import load_profile
-from .reader import DeviceView, NodeReader, ProfileReader, Reader
+from .reader import NodeReader, ProfileReader, Reader
 from .schedule import Schedule
 from .sink import Intake, Sink
 
@@ -138,18 +139,36 @@ class BusPoller:
                 text = f"the store took nothing for {waited / 1000:.1f} s"
                 self._note(reader, "outbox_full", text, slots)
 
-    def views(self) -> list[DeviceView]:
-        """The devices of this bus."""
-        views = []
-        for index, reader in enumerate(self.readers):
-            view = reader.view()
-            if self._schedule is not None:
-                slot = self._schedule.slots[index]
-                view.skipped = slot.skipped
-                if slot.quarantined:
-                    view.state = "quarantined"
-            views.append(view)
-        return views
+    def status(self, now_ms: int) -> list[DeviceStatus]:
+        """Return the devices of this bus, in the order of the configuration."""
+        return [self._device_status(index, now_ms) for index in range(len(self.readers))]
+
+    def _device_status(self, index: int, now_ms: int) -> DeviceStatus:
+        reader = self.readers[index]
+        slot = None if self._schedule is None else self._schedule.slots[index]
+        state: DeviceState = "new"
+        if slot is not None and slot.quarantined:
+            state = "quarantined"
+        elif reader.problem:
+            state = "failing"
+        elif reader.last_ms is not None:
+            state = "ok"
+        return DeviceStatus(
+            id=reader.device_id,
+            name=reader.device.name,
+            bus=self.bus.name,
+            unit=reader.device.unit,
+            kind=reader.device.kind,
+            role=reader.role,
+            auth=reader.auth,
+            state=state,
+            values=reader.values(),
+            age_ms=None if reader.last_ms is None else now_ms - reader.last_ms,
+            polls=reader.polls,
+            errors=reader.errors,
+            skipped=0 if slot is None else slot.skipped,
+            problem=reader.problem,
+        )
 
 
 class Field:
@@ -188,6 +207,6 @@ class Field:
             await self.intake.flush()
             raise
 
-    def views(self) -> list[DeviceView]:
-        """Every device, in the order of the configuration."""
-        return [view for poller in self._pollers for view in poller.views()]
+    def status(self, now_ms: int) -> list[DeviceStatus]:
+        """Return every device, in the order of the configuration; ages are up to ``now_ms``."""
+        return [device for poller in self._pollers for device in poller.status(now_ms)]

@@ -1,12 +1,14 @@
 """One device on a bus: asks the master, gives the answers to the intake logic, shows its state."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol
 
 from gateway_agent.clock import Clock
 from gateway_agent.config import Bus, Device
 from gateway_agent.counters import Counters
 from gateway_agent.keys import NodeKey
+from gateway_agent.status import PointValue
 from gateway_agent.store.mark import Mark
 from protocols.uplink.record import Record, Stamp, gap_record
 from protocols.wire.registers import EVENT_ADDRESS, EVENT_WORDS, OK, RegisterMap
@@ -22,26 +24,6 @@ _GIVE_UP: Final = 2  # blocks of one poll without an answer: the rest would be t
 
 
 @dataclass(slots=True)
-class DeviceView:
-    """What ``status`` and the live table show of one device. Times are CLOCK_BOOTTIME in ms."""
-
-    device_id: str
-    name: str
-    bus: str
-    unit: int
-    kind: str
-    role: str  # role of a node, name of a profile
-    auth: str  # ok, bad, replayed, unknown; none for third-party devices
-    state: str = "new"  # new, ok, failing, quarantined
-    values: list[tuple[str, str, float | None]] = field(default_factory=list)  # name, unit, value
-    last_ms: int | None = None
-    polls: int = 0
-    errors: int = 0
-    skipped: int = 0
-    problem: str = ""
-
-
-@dataclass(slots=True)
 class Polled:
     """Outcome of one poll. ``silent``: the device gave no answer of any kind."""
 
@@ -51,11 +33,29 @@ class Polled:
 
 
 class Reader(Protocol):
-    """What the poller knows of a device."""
+    """What the poller and the status need of a device."""
 
     device: Device
     device_id: str
     probe_read: Read
+    polls: int  # since the start
+    errors: int  # reads that failed, since the start
+
+    @property
+    def role(self) -> str:
+        """Role of a node, name of a profile."""
+
+    @property
+    def auth(self) -> str:
+        """What the proof of the newest frame came to; ``none`` for third-party devices."""
+
+    @property
+    def problem(self) -> str:
+        """Why the newest poll failed; empty if it did not."""
+
+    @property
+    def last_ms(self) -> int | None:
+        """CLOCK_BOOTTIME in ms of the newest good answer; None before the first."""
 
     async def poll(self, master: Master) -> Polled:
         """Read everything once. Never raises for what a device or a line does."""
@@ -63,8 +63,8 @@ class Reader(Protocol):
     def missed(self, cause: str, detail: str, slots: int) -> list[Record]:
         """``slots`` polls did not take place or found nobody."""
 
-    def view(self) -> DeviceView:
-        """The state now; the poller adds what only it knows."""
+    def values(self) -> list[PointValue]:
+        """Return the values of the newest good answer."""
 
 
 def stamp(clock: Clock, req_ms: int) -> Stamp:
@@ -105,29 +105,30 @@ class NodeReader:
         assert device.uid is not None  # the configuration's check
         self.device = device
         self.device_id = device_id
+        self.role = map.role
         self.tracker = NodeTracker(device_id, bytes.fromhex(device.uid), key, map, mark, counters)
         self._bus = bus
         self._clock = clock
         (self.probe_read,) = node_reads(map)
         self._sample = read_request(device.unit, self.probe_read)
         self._events = read_request(device.unit, Read(INPUT, EVENT_ADDRESS, EVENT_WORDS))
-        self._polls = 0
-        self._errors = 0
+        self.polls = 0
+        self.errors = 0
 
     async def poll(self, master: Master) -> Polled:
         """Sample frame, and the event frame when the sample says that there are new events."""
         tracker = self.tracker
-        self._polls += 1
+        self.polls += 1
         before = tracker.mark
         req_ms = self._clock.boot_ms()
         try:
             frame = await read_again(master, self._sample)
         except BusError as error:
-            self._errors += 1
+            self.errors += 1
             return Polled(self.missed(error.cause, error.detail, 1), None, is_silence(error))
         records = tracker.sample(frame, stamp(self._clock, req_ms))
         if tracker.problem:
-            self._errors += 1
+            self.errors += 1
             records += tracker.notice(stamp(self._clock, req_ms))
         elif tracker.events_due:
             req_ms = self._clock.boot_ms()
@@ -135,7 +136,7 @@ class NodeReader:
                 frame = await read_again(master, self._events)
             except BusError as error:
                 # The sample is good and stays; the events are asked for again at the next poll.
-                self._errors += 1
+                self.errors += 1
                 tracker.problem = error.detail
             else:
                 records += tracker.events(frame, stamp(self._clock, req_ms))
@@ -147,31 +148,32 @@ class NodeReader:
         self.tracker.failed(cause, detail, now.resp_ms, slots)
         return self.tracker.notice(now)
 
-    def view(self) -> DeviceView:
+    @property
+    def auth(self) -> str:
         """See :class:`Reader`."""
-        tracker, device = self.tracker, self.device
-        view = DeviceView(
-            self.device_id,
-            device.name,
-            self._bus.name,
-            device.unit,
-            device.kind,
-            device.role or "",
-            tracker.auth,
-            "failing" if tracker.problem else "ok" if tracker.last else "new",
-            polls=self._polls,
-            errors=self._errors,
-            problem=tracker.problem,
-        )
-        if tracker.last is not None:
-            view.last_ms = tracker.last_ms
-            sample = tracker.last
+        return self.tracker.auth
+
+    @property
+    def problem(self) -> str:
+        """See :class:`Reader`."""
+        return self.tracker.problem
+
+    @property
+    def last_ms(self) -> int | None:
+        """See :class:`Reader`."""
+        return None if self.tracker.last is None else self.tracker.last_ms
+
+    def values(self) -> list[PointValue]:
+        """See :class:`Reader`."""
+        sample = self.tracker.last
+        if sample is None:
+            return []
+        return [
+            PointValue(point.name, point.unit, _scaled(raw, point.exp10) if quality == OK else None)
             for point, quality, raw in zip(
                 sample.map.points, sample.quality, sample.raw, strict=True
-            ):
-                value = _scaled(raw, point.exp10) if quality == OK else None
-                view.values.append((point.name, point.unit, value))
-        return view
+            )
+        ]
 
 
 class ProfileReader:
@@ -192,18 +194,19 @@ class ProfileReader:
         self._bus = bus
         self._clock = clock
         self._counters = counters
+        self.auth = "none"
         self._decoder = ProfileDecoder(profile, device_id, bus)
         self.probe_read = self._decoder.reads[0]
         self._requests = [read_request(device.unit, read) for read in self._decoder.reads]
         self._values: tuple[Value, ...] = ()
-        self._last_ms: int | None = None
-        self._problem = ""
-        self._polls = 0
-        self._errors = 0
+        self.last_ms: int | None = None
+        self.problem = ""
+        self.polls = 0
+        self.errors = 0
 
     async def poll(self, master: Master) -> Polled:
         """All blocks; one that fails costs its own points only."""
-        self._polls += 1
+        self.polls += 1
         req_ms = self._clock.boot_ms()
         answers: list[bytes | str | None] = []
         failure: BusError | None = None
@@ -215,31 +218,31 @@ class ProfileReader:
                     answer = await read_again(master, request)
                 except RefusedError as error:
                     # It is there and says that it cannot: no silence, and not recorded as one.
-                    self._errors += 1
+                    self.errors += 1
                     failure = error
                     answer = REPORTS_FAULT
                 except BusError as error:
-                    self._errors += 1
+                    self.errors += 1
                     failure = error
                     silences += 1
             answers.append(answer)
         if failure is not None:
-            self._problem = failure.detail
+            self.problem = failure.detail
             if not any(isinstance(answer, bytes) for answer in answers):
                 silent = is_silence(failure)
                 return Polled(self.missed(failure.cause, failure.detail, 1), None, silent)
         else:
-            self._problem = ""
+            self.problem = ""
         now = stamp(self._clock, req_ms)
         records = self._ended(now) if self.outage else []
         self._values = values = self._decoder.values(answers)
-        self._last_ms = now.resp_ms
+        self.last_ms = now.resp_ms
         records.append(self._decoder.record(values, now))
         return Polled(records)
 
     def missed(self, cause: str, detail: str, slots: int) -> list[Record]:
         """See :class:`Reader`."""
-        self._problem = detail
+        self.problem = detail
         now = stamp(self._clock, self._clock.boot_ms())
         self.outage.note(cause, detail, now.resp_ms, slots)
         if not self.outage.notice_due(now.resp_ms):
@@ -259,29 +262,26 @@ class ProfileReader:
         what = gap(cause, None, None, None, prefix + self.outage.describe())
         return gap_record(self.device_id, what, now)
 
-    def view(self) -> DeviceView:
+    @property
+    def role(self) -> str:
         """See :class:`Reader`."""
-        device = self.device
-        view = DeviceView(
-            self.device_id,
-            device.name,
-            self._bus.name,
-            device.unit,
-            device.kind,
-            device.profile or "",
-            "none",
-            "failing" if self._problem else "ok" if self._values else "new",
-            last_ms=self._last_ms,
-            polls=self._polls,
-            errors=self._errors,
-            problem=self._problem,
-        )
-        for point, value in zip(self._decoder.profile.point, self._values, strict=False):
-            if isinstance(value, int):
-                value = _scaled(value, point.exp10)
-            shown = None if isinstance(value, str) else value
-            view.values.append((point.name, point.unit, shown))
-        return view
+        name = self.device.profile or ""
+        # A profile of the operator's own is configured by its path.
+        return Path(name).stem if name.endswith(".toml") else name
+
+    def values(self) -> list[PointValue]:
+        """See :class:`Reader`."""
+        return [
+            PointValue(point.name, point.unit, _shown(value, point.exp10))
+            for point, value in zip(self._decoder.profile.point, self._values, strict=False)
+        ]
+
+
+def _shown(value: Value, exp10: int) -> float | None:
+    """Return a value for display; None for the name of a quality."""
+    if isinstance(value, int):
+        return _scaled(value, exp10)
+    return None if isinstance(value, str) else value
 
 
 def _scaled(raw: int, exp10: int) -> float:

@@ -18,13 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from gateway_agent.agent import GatewayAgent
 from gateway_agent.clock import SystemClock
 from gateway_agent.collector.intake import read_figures
 from gateway_agent.config import load
 from gateway_agent.counters import Counters
+from gateway_agent.status import DeviceStatus
 from hil.bench import FAST, Bench
 from hil.bus import Fault, FaultKind
 from hil.demo.screen import Row, Value, View
@@ -43,34 +42,6 @@ SETTINGS: Final = {**FAST, "motion_hold_ds": 20, "pms_passive": 1}
 _FRAME_S: Final = 0.25
 _SETTLE_S: Final = 15.0
 _AGENT_STOP_S: Final = 20.0
-
-
-class _Point(msgspec.Struct):
-    name: str
-    unit: str
-    value: float | None
-
-
-class _Node(msgspec.Struct):
-    name: str
-    role: str
-    auth: str
-    values: list[_Point]
-    age_ms: int | None
-    polls: int
-    errors: int
-
-
-class _Outbox(msgspec.Struct):
-    depth: int = 0
-    receipted_to: int = 0
-
-
-class _Status(msgspec.Struct):
-    """What the demo reads of the agent's snapshot."""
-
-    nodes: list[_Node]
-    outbox: _Outbox = msgspec.field(default_factory=_Outbox)
 
 
 @dataclass(slots=True)
@@ -122,7 +93,7 @@ class Demo:
             stack.push_async_callback(_end, agent, working)
             await self._play(agent, working)
             sampled = await self._settle(agent, working)
-            depth = self._status(agent).outbox.depth
+            depth = _depth(agent)
             await _end(agent, working)
             await self.collector.stop()
             for node in bench.nodes.values():
@@ -185,12 +156,9 @@ class Demo:
     def _elapsed(self) -> float:
         return time.monotonic() - self._start
 
-    @staticmethod
-    def _status(agent: GatewayAgent) -> _Status:
-        return msgspec.convert(agent.snapshot(), _Status)
-
     def _view(self, agent: GatewayAgent) -> View:
-        status = self._status(agent)
+        status = agent.snapshot()
+        outbox = status.outbox
         counters = self._counters
         return View(
             rows=[_row(node) for node in status.nodes],
@@ -198,9 +166,9 @@ class Demo:
             duration_s=self._duration,
             hour=self._source.hour.time,
             recorded=counters.readings_recorded,
-            depth=status.outbox.depth,
+            depth=0 if outbox is None else outbox.depth,
             delivered=counters.readings_delivered,
-            receipted_to=status.outbox.receipted_to,
+            receipted_to=0 if outbox is None else outbox.receipted_to,
             gaps=counters.gaps.total(),
             note=self._note,
             events=self._last_events(),
@@ -233,7 +201,7 @@ class Demo:
         deadline = time.monotonic() + _SETTLE_S
         self._note = "the nodes have stopped sampling, their last samples are fetched and delivered"
         while time.monotonic() < deadline and not working.done():
-            if self._all_there(sampled) and self._status(agent).outbox.depth == 0:
+            if self._all_there(sampled) and _depth(agent) == 0:
                 break
             self._show(self._view(agent))
             await asyncio.sleep(_FRAME_S / 2)
@@ -334,13 +302,19 @@ async def _end(agent: GatewayAgent, working: asyncio.Task[None]) -> None:
         working.result()
 
 
+def _depth(agent: GatewayAgent) -> int:
+    """Return how many records wait in the outbox; 0 while it is not open."""
+    outbox = agent.snapshot().outbox
+    return 0 if outbox is None else outbox.depth
+
+
 def _number(figures: Mapping[str, object], name: str) -> int:
     value = figures.get(name)
     assert isinstance(value, int), f"a node said {name} = {value!r}"
     return value
 
 
-def _row(node: _Node) -> Row:
+def _row(node: DeviceStatus) -> Row:
     values = [
         Value(p.name, "-" if p.value is None else f"{p.value:.6g}", p.unit, p.value is not None)
         for p in node.values

@@ -8,11 +8,11 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from gateway_agent.status import StatusError, read_status
+from gateway_agent.status import Status
+from gateway_agent.status_socket import StatusError, read_status
 from hil.errors import HilError
 
 _START_S: Final = 20.0
@@ -139,16 +139,16 @@ class GatewayProcess(Process):
         words = [sys.executable, "-m", "hil.site.shifted_gateway", str(self._offset)]
         super().__init__("gateway", [*words, "-v", "run", "--config", str(config)], config.parent)
 
-    def status(self) -> Mapping[str, object]:
-        """What ``tianfu-gateway status`` shows; empty while nobody answers."""
+    def status(self) -> Status | None:
+        """Return what ``tianfu-gateway status`` shows; None while the gateway does not answer."""
         try:
             return read_status(self._state)
         except StatusError:
-            return {}
+            return None
 
     async def ready(self) -> bool:
         """True once it answers ``status``."""
-        return bool(await asyncio.to_thread(self.status))
+        return await asyncio.to_thread(self.status) is not None
 
     def step_clock(self, offset_s: float) -> None:
         """Wall time is off by so much from now on; monotonic time goes on as it was."""

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from gateway_agent.collector.intake import read_figures
+from gateway_agent.status import Status
 from hil.bench import Bench
 from hil.demo.site import CollectorProcess, Site
 from hil.engines.deadline import Deadline
@@ -21,23 +20,6 @@ from hil.site.ledger import Account, read_database
 from hil.site.processes import GatewayProcess, Mosquitto, ProcessError
 
 _SETTLE_S: Final = 60.0
-
-
-class _Outbox(msgspec.Struct):
-    depth: int = 0
-    last: int = 0
-    receipted_to: int = 0
-
-
-class _Figures(msgspec.Struct):
-    node_tag_failures: int = 0
-    polls: int = 0
-    poll_errors: dict[str, int] = {}
-
-
-class _Status(msgspec.Struct):
-    outbox: _Outbox = msgspec.field(default_factory=_Outbox)
-    counters: _Figures = msgspec.field(default_factory=_Figures)
 
 
 @dataclass(slots=True)
@@ -83,12 +65,12 @@ class FullStack:
         await self.gateway.kill()
         await self.gateway.start()
 
-    def status(self) -> _Status:
-        """What the gateway says now; ProcessError while it does not answer."""
-        plain = self.gateway.status()
-        if not plain:
-            raise ProcessError("the gateway answers no status; it said:\n" + self.gateway_log())
-        return msgspec.convert(plain, _Status)
+    def status(self) -> Status:
+        """Ask the gateway for its status; ProcessError while it does not answer."""
+        status = self.gateway.status()
+        if status is None:
+            raise ProcessError("the gateway answers no status; its log:\n" + self.gateway_log())
+        return status
 
     def verified(self) -> int:
         """Readings in the collector's database."""
@@ -128,12 +110,16 @@ class FullStack:
             last = _number(said, "sampled_frames")
             if last and last not in accounts[role].samples[_number(said, "boot_epoch")]:
                 return False
-        return self.status().outbox.depth == 0
+        outbox = self.status().outbox
+        return outbox is not None and outbox.depth == 0
 
-    def _count(self, result: Reckoning, status: _Status) -> None:
+    def _count(self, result: Reckoning, status: Status) -> None:
         figures = read_figures(self.site.database)
         result.readings = self.verified()
         result.duplicates = _number(figures, "duplicates")
+        outbox = status.outbox
+        if outbox is None:
+            raise ProcessError(f"the gateway's outbox is not open: {status.waiting_for}")
         problems = result.problems
         for role, account in self.accounts().items():
             said = result.sampled[role]
@@ -146,15 +132,15 @@ class FullStack:
             problems += [f"{role} sample {e}/{n} is there twice" for e, n in account.doubled()]
             if not account.readings:
                 problems.append(f"no reading of role {role}")
-        if status.outbox.depth:
-            problems.append(f"{status.outbox.depth} records still wait in the outbox")
+        if outbox.depth:
+            problems.append(f"{outbox.depth} records still wait in the outbox")
         if status.counters.node_tag_failures:
             problems.append(f"{status.counters.node_tag_failures} frames with a wrong tag")
         if figures["bad_signatures"]:
             problems.append(f"{figures['bad_signatures']} batches with a wrong signature")
         # In records, by the numbers of the stream: they outlive a killed gateway, its counters
         # do not, and no number is ever used again.
-        result.recorded, result.delivered = status.outbox.last, status.outbox.receipted_to
+        result.recorded, result.delivered = outbox.last, outbox.receipted_to
         result.verified = self._records_verified()
         if not result.recorded == result.delivered == result.verified:
             problems.append(

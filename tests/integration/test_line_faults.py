@@ -19,7 +19,7 @@ from gateway_agent.clock import SystemClock
 from gateway_agent.config import parse
 from gateway_agent.counters import Counters
 from gateway_agent.field.poller import Field
-from gateway_agent.field.reader import DeviceView
+from gateway_agent.status import DeviceStatus
 from gateway_agent.store.mark import Mark
 from hil.bench import GATEWAY, Bench
 from hil.bus import Fault, FaultKind
@@ -93,8 +93,8 @@ class Site:
             parse(tables, folder / "gateway.toml"), SystemClock(), self.sink, {}, self.counters
         )
 
-    def view(self, role: str) -> DeviceView:
-        return self.field.views()[self.bench.roles.index(role)]
+    def device(self, role: str) -> DeviceStatus:
+        return self.field.status(0)[self.bench.roles.index(role)]
 
     def account(self, role: str) -> Account:
         ledger = read_ledger(record.data for record in self.sink.records)
@@ -294,7 +294,7 @@ async def test_answer_heard_twice_is_recorded_once(tmp_path: Path) -> None:
 async def test_node_that_vanishes_and_returns_costs_a_gap_with_its_range(tmp_path: Path) -> None:
     async def scene(site: Site) -> None:
         site.line.silence("water", silent=True)
-        await site.until(lambda: site.view("water").state == "quarantined")
+        await site.until(lambda: site.device("water").state == "quarantined")
         await site.more("air", 3)  # the others keep their places
         site.line.silence("water", silent=False)
         await site.more("water", 2)
@@ -312,7 +312,7 @@ async def test_node_that_measures_more_often_than_it_is_heard(tmp_path: Path) ->
     async def scene(site: Site) -> None:
         drop = Fault(FaultKind.DROP, origin="air", times=10)
         site.line.inject(drop)
-        await site.until(lambda: drop.applied == 10 or site.view("air").state == "quarantined")
+        await site.until(lambda: drop.applied == 10 or site.device("air").state == "quarantined")
         site.line.disarm(drop)
         await site.more("air", 2)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from gateway_agent.keys import generate_signing_key, public_path
-from gateway_agent.status import SOCKET_NAME
+from gateway_agent.status_socket import SOCKET_NAME
 from gateway_agent.store.errors import EXIT_STORE_FAILED
 from tests.integration.uplink_help import until
 from tests.mqtt_broker import MosquittoBroker

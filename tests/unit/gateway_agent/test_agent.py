@@ -1,7 +1,6 @@
 """The agent in one process, with a real Modbus TCP device and no broker: start, trouble, stop."""
 
 import asyncio
-import json
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,8 @@ from gateway_agent.clock import SystemClock
 from gateway_agent.config import load
 from gateway_agent.counters import Counters
 from gateway_agent.keys import KeyFileError, generate_signing_key
-from gateway_agent.status import StatusError, read_status
+from gateway_agent.status import PointValue
+from gateway_agent.status_socket import StatusError, read_status
 from gateway_agent.store.errors import StoreBusy, StoreFailed, StoreFull
 from gateway_agent.store.mark import Mark
 from gateway_agent.store.outbox import Outbox
@@ -96,20 +96,23 @@ async def test_polls_are_recorded_shown_and_kept(tmp_path: Path) -> None:
     slave = await TcpSlave(answer).start()
     agent, counters = make(write_site(tmp_path, slave.port))
     before = agent.snapshot()
-    assert before["nodes"] == []
+    assert before.nodes == []
     task = asyncio.create_task(agent.run())
     await until(lambda: counters.records_recorded >= 20)
-    status = json.loads(json.dumps(agent.snapshot()))
-    (node,) = status["nodes"]
-    assert node["values"] == [{"name": "level", "unit": "mm", "value": 258}]
-    assert (node["id"], node["role"], node["auth"]) == ("gw-1.basin", "probe", "none")
-    assert 0 <= node["age_ms"] < 5000
-    assert node["polls"] >= 20
-    assert node["errors"] == 0
-    assert status["outbox"]["depth"] == status["outbox"]["last"] >= 20
-    assert not status["uplink"]["connected"]
-    assert "refused" in status["uplink"]["problem"]
-    assert status["counters"]["readings_recorded"] >= 20
+    status = agent.snapshot()
+    (node,) = status.nodes
+    assert node.values == [PointValue("level", "mm", 258)]
+    assert (node.id, node.role, node.auth) == ("gw-1.basin", "probe", "none")
+    assert node.age_ms is not None
+    assert 0 <= node.age_ms < 5000
+    assert node.polls >= 20
+    assert node.errors == 0
+    assert status.outbox is not None
+    assert status.outbox.depth == status.outbox.last >= 20
+    assert status.uplink is not None
+    assert not status.uplink.connected
+    assert "refused" in status.uplink.problem
+    assert status.counters.readings_recorded >= 20
     assert await stopped(agent, task) < 5
     await slave.close()
     box = open_box(tmp_path / "state")
@@ -151,9 +154,9 @@ async def test_it_stops_in_time_while_the_medium_is_full(
     agent, counters = make(write_site(tmp_path, slave.port))
     task = asyncio.create_task(agent.run())
     await until(lambda: counters.store_full)
-    outbox = agent.snapshot()["outbox"]
-    assert isinstance(outbox, dict)
-    assert outbox["full"] == "no room"
+    outbox = agent.snapshot().outbox
+    assert outbox is not None
+    assert outbox.full == "no room"
     assert await stopped(agent, task) < 10
     assert counters.records_recorded == 0
     await slave.close()
@@ -177,10 +180,10 @@ async def test_it_waits_for_room_to_open_its_outbox(
     slave = await TcpSlave(answer).start()
     agent, counters = make(write_site(tmp_path, slave.port))
     task = asyncio.create_task(agent.run())
-    await until(lambda: "waiting_for" in agent.snapshot() or agent.running.is_set())
+    await until(lambda: agent.snapshot().waiting_for or agent.running.is_set())
     await until(lambda: counters.records_recorded)
     assert left == 0
-    assert "waiting_for" not in agent.snapshot()
+    assert not agent.snapshot().waiting_for
     await stopped(agent, task)
     await slave.close()
 
@@ -195,12 +198,12 @@ async def test_while_it_waits_for_room_status_says_so_and_no_other_agent_gets_in
     path = write_site(tmp_path, 1)
     agent, _ = make(path)
     task = asyncio.create_task(agent.run())
-    await until(lambda: "waiting_for" in agent.snapshot())
+    await until(lambda: agent.snapshot().waiting_for)
     second, _ = make(path)
     with pytest.raises(StoreBusy, match="in use by another agent"):
         await second.run()
     status = await asyncio.to_thread(read_status, tmp_path / "state")
-    assert status["waiting_for"] == "a repair needs room"
+    assert status.waiting_for == "a repair needs room"
     await stopped(agent, task)
     with pytest.raises(StatusError):
         read_status(tmp_path / "state")
@@ -215,7 +218,7 @@ async def test_a_stop_while_it_waits_for_room(
     monkeypatch.setattr(Outbox, "open", without_room)
     agent, _ = make(write_site(tmp_path, 1))
     task = asyncio.create_task(agent.run())
-    await until(lambda: agent.snapshot().get("waiting_for") == "a repair needs room")
+    await until(lambda: agent.snapshot().waiting_for == "a repair needs room")
     assert await stopped(agent, task) < 1
 
 
@@ -223,7 +226,7 @@ async def test_a_device_that_is_not_there_stops_nothing(tmp_path: Path) -> None:
     agent, counters = make(write_site(tmp_path, 1))
     task = asyncio.create_task(agent.run())
     await until(agent.running.is_set)
-    await until(lambda: agent.snapshot()["nodes"])
+    await until(lambda: agent.snapshot().nodes)
     assert await stopped(agent, task) < 10
     assert counters.readings_recorded == 0
 

@@ -17,6 +17,7 @@ from gateway_agent.field.poller import Field
 from gateway_agent.field.profile import load_profile
 from gateway_agent.field.reader import ProfileReader
 from gateway_agent.field.sink import Intake
+from gateway_agent.status import PointValue
 from gateway_agent.store.mark import Mark
 from gateway_agent.tables import ConfigError
 from protocols.uplink.record import Decoded, Gap, Record, decode_record
@@ -178,25 +179,25 @@ async def test_samples_and_values_are_recorded_with_their_marks(tmp_path: Path) 
     assert not bench.counters.gaps
     assert not bench.counters.poll_errors
     assert [value.value for value in bench.sink.of(OTHER)[0].values] == [0, 415]
-    air, co2 = bench.field.views()
+    air, co2 = bench.field.status(0)
     assert (air.auth, co2.auth) == ("ok", "none")
     assert air.state == co2.state == "ok"
-    assert ("co2", "ppm", 415.0) in co2.values
-    assert ("temperature", "Cel", -12.34) in air.values
+    assert PointValue("co2", "ppm", 415.0) in co2.values
+    assert PointValue("temperature", "Cel", -12.34) in air.values
 
 
 async def test_a_node_that_vanishes_and_returns(tmp_path: Path) -> None:
     async def test(bench: Bench) -> None:
         await until(lambda: bench.sink.seqs() == [1])
         bench.line.dead = {1}
-        await until(lambda: bench.field.views()[0].state == "quarantined")
+        await until(lambda: bench.field.status(0)[0].state == "quarantined")
         before = len(bench.sink.of(OTHER))
         await until(lambda: len(bench.sink.of(OTHER)) > before + 10)
         bench.line.seq = 40
         bench.line.dead = set()
         await until(lambda: 40 in bench.sink.seqs())
         await samples(bench, 2)
-        assert bench.field.views()[0].state == "ok"
+        assert bench.field.status(0)[0].state == "ok"
 
     bench = await run(tmp_path, test)
     (gap,) = bench.sink.gaps(NODE)
@@ -211,7 +212,7 @@ async def test_a_third_party_device_that_vanishes_and_returns(tmp_path: Path) ->
     async def test(bench: Bench) -> None:
         await until(lambda: len(bench.sink.of(OTHER)) > 2)
         bench.line.dead = {2}
-        await until(lambda: bench.field.views()[1].state == "quarantined")
+        await until(lambda: bench.field.status(0)[1].state == "quarantined")
         bench.line.dead = set()
         await until(lambda: bench.sink.gaps(OTHER))
         await until(lambda: bench.sink.of(OTHER)[-1].readings)
@@ -256,7 +257,7 @@ async def test_each_block_of_a_device_says_why_it_has_no_values(tmp_path: Path) 
     reader = ProfileReader(bus, device, "g.own", load_profile(str(path)), SystemClock(), Counters())
     master = Master(bus, Counters())
     try:
-        (record,), view = (await reader.poll(master)).records, reader.view()
+        (record,), values = (await reader.poll(master)).records, reader.values()
     finally:
         master.close()
         slave.close()
@@ -267,7 +268,7 @@ async def test_each_block_of_a_device_says_why_it_has_no_values(tmp_path: Path) 
         "refused": "fault",
         "silent": "timeout",
     }
-    assert [value for _, _, value in view.values] == [500, None, None, None]
+    assert [item.value for item in values] == [500, None, None, None]
 
 
 async def test_a_node_provisioned_anew_is_taken_under_its_new_key(tmp_path: Path) -> None:

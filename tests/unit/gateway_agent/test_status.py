@@ -1,22 +1,70 @@
 """The status socket: private, bounded, and of use in deep directories and after a kill."""
 
 import asyncio
-import json
 import os
 import socket
 import stat
-from collections.abc import Callable
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from gateway_agent.cli.status import age, render
-from gateway_agent.status import MAX_BYTES, SOCKET_NAME, StatusError, read_status, serve_status
+from gateway_agent.counters import Counters
+from gateway_agent.status import (
+    DeviceStatus,
+    OutboxStatus,
+    PointValue,
+    Status,
+    UplinkStatus,
+    to_json,
+)
+from gateway_agent.status_socket import (
+    MAX_BYTES,
+    SOCKET_NAME,
+    StatusError,
+    read_status,
+    serve_status,
+)
+
+NODE = DeviceStatus(
+    id="tf-00",
+    name="air-1",
+    bus="roof",
+    unit=1,
+    kind="node",
+    role="air",
+    auth="ok",
+    state="failing",
+    values=[
+        PointValue("pm2_5", "ug/m3", 35),
+        PointValue("temperature", "Cel", 21.35),
+        PointValue("co2", "ppm", None),
+    ],
+    age_ms=1234,
+    polls=10,
+    errors=2,
+    skipped=0,
+    problem="bus_timeout [red]x[/red]",
+)
+FULL = Status(
+    gateway="gw-1",
+    running_ms=5000,
+    nodes=[NODE],
+    counters=Counters(polls=10, poll_errors=Counter(crc=2)),
+    outbox=OutboxStatus(
+        stream=9, last=50, receipted_to=40, depth=10, file_bytes=1, max_bytes=2, full="no room"
+    ),
+    uplink=UplinkStatus(broker="b:1", connected=False, problem="refused", receipt="puback"),
+)
+WAITING = Status(
+    gateway="gw-1", running_ms=1, nodes=[], counters=Counters(), waiting_for="disk full"
+)
 
 
-async def ask(directory: Path, snapshot: Callable[[], dict[str, object]]) -> dict[str, object]:
-    async with serve_status(directory, snapshot):
+async def ask(directory: Path, status: Status) -> Status:
+    async with serve_status(directory, lambda: status):
         path = directory / SOCKET_NAME
         assert stat.S_ISSOCK(path.stat().st_mode)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -26,7 +74,7 @@ async def ask(directory: Path, snapshot: Callable[[], dict[str, object]]) -> dic
 async def test_one_object_per_connection_and_a_private_socket(tmp_path: Path) -> None:
     mask = os.umask(0)
     try:
-        assert await ask(tmp_path, lambda: {"a": [1, None, "x"]}) == {"a": [1, None, "x"]}
+        assert await ask(tmp_path, FULL) == FULL
     finally:
         os.umask(mask)
     assert not (tmp_path / SOCKET_NAME).exists()
@@ -35,7 +83,7 @@ async def test_one_object_per_connection_and_a_private_socket(tmp_path: Path) ->
 async def test_a_directory_deeper_than_a_socket_address(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 90) / ("e" * 90)
     deep.mkdir(parents=True)
-    assert await ask(deep, lambda: {"deep": True}) == {"deep": True}
+    assert await ask(deep, WAITING) == WAITING
 
 
 async def test_a_socket_that_a_killed_agent_left_behind(tmp_path: Path) -> None:
@@ -44,7 +92,7 @@ async def test_a_socket_that_a_killed_agent_left_behind(tmp_path: Path) -> None:
     left.close()
     with pytest.raises(StatusError, match="no agent answers there"):
         read_status(tmp_path)
-    assert await ask(tmp_path, lambda: {"new": 1}) == {"new": 1}
+    assert await ask(tmp_path, FULL) == FULL
 
 
 async def test_where_no_socket_can_be_made_the_rest_goes_on(
@@ -53,10 +101,10 @@ async def test_where_no_socket_can_be_made_the_rest_goes_on(
     (tmp_path / SOCKET_NAME).mkdir()
 
     reached = False
-    async with serve_status(tmp_path, dict):
+    async with serve_status(tmp_path, lambda: FULL):
         reached = True
     assert reached
-    assert "there will be no status" in caplog.text
+    assert "`status` will not work" in caplog.text
     assert (tmp_path / SOCKET_NAME).is_dir()
 
 
@@ -67,10 +115,20 @@ def test_nobody_there(tmp_path: Path) -> None:
         read_status(tmp_path / "no" / "such")
 
 
-@pytest.mark.parametrize("said", [b"", b"nonsense\n", b"[1]\n", b"x" * (MAX_BYTES + 10)])
-async def test_an_answer_that_is_none(tmp_path: Path, said: bytes) -> None:
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"nonsense\n",
+        b"[1]\n",
+        b'{"gateway": 1}',
+        to_json(FULL).replace('"crc": 2', '"crc": "many"').encode(),
+        b"x" * (MAX_BYTES + 10),
+    ],
+)
+async def test_an_answer_that_is_no_status(tmp_path: Path, sent: bytes) -> None:
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(said)
+        writer.write(sent)
         writer.close()
 
     async with await asyncio.start_unix_server(answer, tmp_path / SOCKET_NAME):
@@ -78,46 +136,15 @@ async def test_an_answer_that_is_none(tmp_path: Path, said: bytes) -> None:
             await asyncio.to_thread(read_status, tmp_path)
 
 
-SNAPSHOT: dict[str, object] = {
-    "gateway": "gw-1",
-    "running_ms": 5000,
-    "nodes": [
-        {
-            "id": "tf-00",
-            "name": "air-1",
-            "bus": "roof",
-            "unit": 1,
-            "kind": "node",
-            "role": "air",
-            "auth": "ok",
-            "state": "failing",
-            "values": [
-                {"name": "pm2_5", "unit": "ug/m3", "value": 35},
-                {"name": "temperature", "unit": "Cel", "value": 21.35},
-                {"name": "co2", "unit": "ppm", "value": None},
-            ],
-            "age_ms": 1234,
-            "polls": 10,
-            "errors": 2,
-            "skipped": 0,
-            "problem": "bus_timeout [red]x[/red]",
-        }
-    ],
-    "counters": {"polls": 10, "repeats": 0, "poll_errors": {"crc": 2}},
-    "outbox": {"stream": 9, "last": 50, "receipted_to": 40, "depth": 10, "full": "no room"},
-    "uplink": {"broker": "b:1", "connected": False, "problem": "refused", "receipt": "puback"},
-}
-
-
-def shown(snapshot: dict[str, object]) -> str:
+def shown(status: Status) -> str:
     console = Console(width=200, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
     with console.file:
-        console.print(render(snapshot))
+        console.print(render(status))
         return console.export_text()
 
 
-def test_the_table_says_what_the_snapshot_says() -> None:
-    text = shown(json.loads(json.dumps(SNAPSHOT)))
+def test_the_table_shows_what_the_status_holds() -> None:
+    text = shown(FULL)
     for part in (
         "gateway gw-1", "air-1", "pm2_5 35 ug/m3, temperature 21.35 Cel, co2 - ppm", "1.2 s", "ok",
         "failing: bus_timeout [red]x[/red]", "10 records wait", "receipted to 40 of stream 9",
@@ -128,9 +155,8 @@ def test_the_table_says_what_the_snapshot_says() -> None:
     assert "repeats" not in text
 
 
-def test_a_snapshot_of_an_agent_that_waits_for_room() -> None:
-    text = shown({"gateway": "gw-1", "nodes": [], "counters": {}, "waiting_for": "disk full"})
-    assert "outbox not open: disk full" in text
+def test_the_table_of_an_agent_that_waits_for_room() -> None:
+    assert "outbox not open: disk full" in shown(WAITING)
 
 
 @pytest.mark.parametrize(
