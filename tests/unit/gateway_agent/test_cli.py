@@ -284,7 +284,10 @@ def test_an_unknown_command() -> None:
     ],
 )
 def test_a_command_loads_what_it_needs(module: str, unwanted: set[str]) -> None:
-    code = f"import sys, {module}; print(*(sys.modules.keys() & {unwanted!r}))"
+    code = (
+        f"import sys; before = set(sys.modules); import {module}; "
+        f"print(*((sys.modules.keys() - before) & {unwanted!r}))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
