@@ -22,18 +22,20 @@
 
 static uart_t *console;
 
-void console_init(void) {
-    static uint8_t rx[1024], tx[2];
-    console = uart_find(BOARD_UART_CONSOLE);
-    uart_open(console, BAUD, 8, PARITY_NONE, 1, -1, rx, sizeof(rx), tx, sizeof(tx));
-}
-
-bool console_interrupt(uint8_t byte) {
+// From the receive interrupt: the interrupt character is used up here.
+static bool take_interrupt(uint8_t byte) {
     if (byte != mp_interrupt_char) {
         return false;
     }
     mp_sched_keyboard_interrupt();
     return true;
+}
+
+void console_init(void) {
+    static uint8_t rx[1024], tx[2];
+    console = uart_find(BOARD_UART_CONSOLE);
+    uart_open(console, BAUD, 8, PARITY_NONE, 1, -1, rx, sizeof(rx), tx, sizeof(tx));
+    uart_set_filter(console, take_interrupt);
 }
 
 int mp_hal_stdin_rx_chr(void) {

@@ -1,76 +1,27 @@
-// Faults: a record in RAM that a reset leaves alone, then a restart by the watchdog.
-//
-// The record also answers why the chip was reset where RCC_CSR cannot: it does not tell a fault
-// from a hang, and the emulators do not set its flags (QEMU's reads 0, Renode's always says
-// "power on").
+// Faults: a note in RAM for the next run, then a restart by the hardware watchdog.
 
 #include "fault.h"
 
 #include <string.h>
 
+#include "iwdg.h"
 #include "layout.h"
 #include "port.h"
 #include "regs.h"
 #include "reset.h"
-#include "watchdog.h"
 
-#define MAGIC (0x7F4A1C05u)
 // ms a fault waits for the watchdog before it asks for the reset itself.
 #define GRACE_MS (1500)
+#define BITE_MS (500)
 // Between two looks at SysTick, which an emulator has to stop for: 40 us at 16 MHz.
 #define LOOK_TURNS (200)
 
-typedef enum { INTENT_NONE, INTENT_COMMAND, INTENT_FAULT } intent_t;
-
-typedef struct {
-    uint32_t magic;
-    uint32_t intent;
-    uint32_t watchdog_runs;
-    fault_record_t fault;
-    uint32_t seal;
-} record_t;
-
-_Static_assert(sizeof(record_t) <= LAYOUT_RECORD_SIZE, "LAYOUT_RECORD_SIZE is too small");
+_Static_assert(sizeof(fault_record_t) <= 4 * RESET_NOTE_WORDS, "RESET_NOTE_WORDS is too small");
 
 extern uint32_t stack_bottom, stack_top;
 extern const char probe_load[], probe_absent[]; // labels in fault_probe()
-extern record_t record_start; // by the linker script, in no section: nothing initialises it
 
 static fault_record_t last;
-static reset_cause_t cause;
-
-static uint32_t seal_of(const record_t *record) {
-    uint32_t sum = 0;
-    for (const uint32_t *word = (const uint32_t *)record; word < &record->seal; ++word) {
-        sum = (sum << 1 | sum >> 31) ^ *word;
-    }
-    return ~sum;
-}
-
-static void seal(void) {
-    record_start.magic = MAGIC;
-    record_start.seal = seal_of(&record_start);
-    barrier();
-}
-
-static reset_cause_t find_cause(bool known, uint32_t csr) {
-    if (csr & (RCC_CSR_IWDGRSTF | RCC_CSR_WWDGRSTF)) {
-        return RESET_WATCHDOG;
-    }
-    if (known && record_start.intent == INTENT_FAULT) {
-        return RESET_WATCHDOG; // the fault's own request came before a watchdog did
-    }
-    if (known && record_start.intent == INTENT_COMMAND) {
-        return RESET_COMMAND;
-    }
-    bool pin_alone = (csr & RCC_CSR_PINRSTF) && !(csr & RCC_CSR_PORRSTF);
-    if (known && record_start.watchdog_runs && !pin_alone) {
-        // Only a watchdog ends a run without a word. RAM that survived outweighs PORRSTF: it does
-        // not survive a real power-on, and Renode shows PORRSTF after every reset.
-        return RESET_WATCHDOG;
-    }
-    return known || pin_alone ? RESET_PIN : RESET_POWER_ON;
-}
 
 static void guard_stack(void) {
     MPU->RNR = 0;
@@ -83,51 +34,25 @@ static void guard_stack(void) {
 }
 
 void fault_init(void) {
-    uint32_t csr = RCC->CSR;
-    RCC->CSR = csr | RCC_CSR_RMVF;
-    bool known = record_start.magic == MAGIC && record_start.seal == seal_of(&record_start);
-    cause = find_cause(known, csr);
-    if (known && record_start.intent == INTENT_FAULT) {
-        last = record_start.fault;
+    if (reset_init(&last, sizeof(last))) {
         last.text[sizeof(last.text) - 1] = '\0';
     }
-    memset(&record_start, 0, sizeof(record_start));
-    seal();
     guard_stack();
-}
-
-reset_cause_t reset_cause(void) {
-    return cause;
 }
 
 const fault_record_t *fault_last(void) {
     return last.kind == FAULT_NONE ? NULL : &last;
 }
 
-void reset_note_watchdog(void) {
-    record_start.watchdog_runs = 1;
-    seal();
+// An empty record of this run's fault, where the next run finds it.
+static fault_record_t *new_record(void) {
+    return memset(reset_note(), 0, sizeof(fault_record_t));
 }
 
-static NORETURN_FN void request_reset(void) {
-    barrier();
-    SCB->AIRCR = SCB_AIRCR_SYSRESETREQ;
-    for (;;) {
-    }
-}
-
-void machine_restart(void) {
-    (void)irq_off();
-    record_start.intent = INTENT_COMMAND;
-    seal();
-    request_reset();
-}
-
-static NORETURN_FN void stop(void) {
-    record_start.intent = INTENT_FAULT;
-    record_start.fault.uptime_ms = ticks_ms();
-    seal();
-    watchdog_bite_soon();
+static NORETURN_FN void stop(fault_record_t *fault) {
+    fault->uptime_ms = ticks_ms();
+    reset_seal_note();
+    iwdg_program(BITE_MS);
     // The watchdog needs no help from a CPU in an unknown state, so it goes first. Where there is
     // none (QEMU) or its oscillator is broken, the reset is asked for: never a dead node.
     for (unsigned ms = 0; ms < GRACE_MS;) {
@@ -136,20 +61,19 @@ static NORETURN_FN void stop(void) {
         }
         spin(LOOK_TURNS);
     }
-    request_reset();
+    reset_now();
 }
 
 void fault_stop(fault_kind_t kind, uint32_t pc, uint32_t lr, const char *text) {
     (void)irq_off();
-    fault_record_t *fault = &record_start.fault;
-    memset(fault, 0, sizeof(*fault));
+    fault_record_t *fault = new_record();
     fault->kind = kind;
     fault->pc = pc;
     fault->lr = lr;
     if (text != NULL) {
         strncpy(fault->text, text, sizeof(fault->text) - 1);
     }
-    stop();
+    stop(fault);
 }
 
 // Naked, because the stack may be what is broken: the handler goes on with its own, and gives the
@@ -186,8 +110,7 @@ __attribute__((used)) static void fault_report(uint32_t *frame) {
     }
     (void)irq_off();
     bool in_guard = (cfsr & SCB_CFSR_MMARVALID) && address - guard < LAYOUT_GUARD_SIZE;
-    fault_record_t *fault = &record_start.fault;
-    memset(fault, 0, sizeof(*fault));
+    fault_record_t *fault = new_record();
     fault->kind = !pushed || in_guard ? FAULT_STACK : FAULT_HARD;
     fault->cfsr = cfsr;
     fault->address = address;
@@ -195,7 +118,7 @@ __attribute__((used)) static void fault_report(uint32_t *frame) {
         fault->lr = frame[5];
         fault->pc = frame[6];
     }
-    stop();
+    stop(fault);
 }
 
 // One load whose bus fault is an answer. The core has a bit for such probes (CCR.BFHFNMIGN), but

@@ -1,14 +1,13 @@
-/* MicroPython module `flashstore`: record_store.c over sectors 10 and 11 of the internal flash.
- *
- *   read(name) -> bytes | None
- *   write(name, data) -> bool    False: the medium did not take it, it is kept in RAM until reset
- *   writable() -> bool           False since a write failed
- *   stats() -> dict              sequence, used, free, records, volatile
- *
- * What it needs of the port is flash.h:
- *   bool flash_program(uint32_t address, uint32_t word);  one 32 bit word, BSY waited for
- *   bool flash_erase(unsigned sector);                    0 to 11, caches flushed
- */
+// MicroPython module `flashstore`: record_store.c over sectors 10 and 11 of the internal flash.
+//
+//   read(name) -> bytes | None
+//   write(name, data) -> bool    False: the medium did not take it, it is kept in RAM until reset
+//   writable() -> bool           False since a write failed
+//   stats() -> dict              sequence, used, free, records, volatile
+//
+// What it needs of the port is flash.h:
+//   bool flash_program(uint32_t address, uint32_t word);  one 32 bit word, BSY waited for
+//   bool flash_erase(unsigned sector);                    0 to 11, caches flushed
 #include "py/runtime.h"
 
 #include "board_gen.h"
@@ -16,7 +15,7 @@
 #include "record_store.h"
 
 #define FIRST_SECTOR 10u
-#define FIRST_ADDRESS STORE_BASE /* peripherals.toml */
+#define FIRST_ADDRESS STORE_BASE // peripherals.toml
 #define SECTOR_BYTES (STORE_SIZE / RS_SECTORS)
 
 static bool program(void *context, unsigned sector, uint32_t offset, uint32_t word) {
@@ -29,7 +28,7 @@ static bool erase(void *context, unsigned sector) {
     return flash_erase(FIRST_SECTOR + sector);
 }
 
-/* Opened at the first use after a reset; what is kept in RAM only outlives a soft reset. */
+// Opened at the first use after a reset; what is kept in RAM only outlives a soft reset.
 static rs_store_t *the_store(void) {
     static const rs_flash_t flash = {
         .sector = {(const uint8_t *)FIRST_ADDRESS, (const uint8_t *)(FIRST_ADDRESS + SECTOR_BYTES)},

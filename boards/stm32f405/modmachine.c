@@ -17,7 +17,7 @@ static void mp_machine_idle(void) {
 }
 
 NORETURN static void mp_machine_reset(void) {
-    machine_restart();
+    reset_by_command();
 }
 
 static mp_int_t mp_machine_reset_cause(void) {

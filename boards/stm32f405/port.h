@@ -28,6 +28,8 @@ static inline void spin(unsigned turns) {
 // systick.c
 void systick_init(void);
 void systick_handler(void);
+typedef void (*tick_hook_t)(uint32_t pc, uint32_t lr); // of the interrupted code
+void systick_call(tick_hook_t wanted); // every millisecond, from the interrupt
 uint32_t ticks_ms(void);
 uint64_t ticks_us64(void);
 
@@ -40,9 +42,3 @@ bool pin_get(unsigned pin);
 
 // uart.c
 void uart_interrupt(unsigned number);
-
-// console.c
-void console_init(void);
-
-// fault.c
-NORETURN_FN void machine_restart(void);

@@ -1,19 +1,19 @@
-/* See record_store.h. */
+// See record_store.h.
 #include "record_store.h"
 
 #include <string.h>
 
 #define WORD 4u
 #define PADDED(bytes) (((uint32_t)(bytes) + 3u) & ~3u)
-/* Behind a torn record: the word after the last one that reads programmed may only look blank. */
+// Behind a torn record: the word after the last one that reads programmed may only look blank.
 #define GUARD (2u * WORD)
 #define NONE UINT32_MAX
 
 typedef enum { TAKEN, REFUSED, DAMAGED } outcome_t;
 
-/* --- bytes and words ------------------------------------------------------------------------- */
+// --- bytes and words -------------------------------------------------------------------------
 
-/* CRC-32 (IEEE 802.3, as zlib's), four bits at a time: 64 bytes of table are enough. */
+// CRC-32 (IEEE 802.3, as zlib's), four bits at a time: 64 bytes of table are enough.
 static uint32_t crc32(uint32_t crc, const void *bytes, size_t count) {
     static const uint32_t table[16] = {
         0x00000000u, 0x1DB71064u, 0x3B6E20C8u, 0x26D930ACu, 0x76DC4190u, 0x6B6B51F4u,
@@ -36,7 +36,7 @@ static uint32_t crc32_word(uint32_t crc, uint32_t word) {
     return crc32(crc, bytes, WORD);
 }
 
-/* CRC over `count` bytes and the zeros that pad them to whole words. */
+// CRC over `count` bytes and the zeros that pad them to whole words.
 static uint32_t crc32_padded(uint32_t crc, const uint8_t *bytes, size_t count) {
     static const uint8_t zeros[WORD];
     return crc32(crc32(crc, bytes, count), zeros, PADDED(count) - count);
@@ -47,11 +47,11 @@ static const uint8_t *place(const rs_store_t *store, int sector, uint32_t offset
 }
 
 static uint32_t load(const rs_store_t *store, int sector, uint32_t offset) {
-    /* Volatile: what is read after programming must come from the flash. */
+    // Volatile: what is read after programming must come from the flash.
     return *(const volatile uint32_t *)(const void *)place(store, sector, offset);
 }
 
-/* Program one word and read it back. A word of ones is a blank one's content already. */
+// Program one word and read it back. A word of ones is a blank one's content already.
 static outcome_t put(const rs_store_t *store, int sector, uint32_t offset, uint32_t word) {
     if (word != RS_BLANK) {
         (void)store->flash.program(store->flash.context, (unsigned)sector, offset, word);
@@ -60,7 +60,7 @@ static outcome_t put(const rs_store_t *store, int sector, uint32_t offset, uint3
     return found == word ? TAKEN : found == RS_BLANK ? REFUSED : DAMAGED;
 }
 
-/* Offset behind the last word that does not read blank, at least `from`. */
+// Offset behind the last word that does not read blank, at least `from`.
 static uint32_t used(const rs_store_t *store, int sector, uint32_t from) {
     uint32_t end = store->flash.sector_bytes;
     while (end > from && load(store, sector, end - WORD) == RS_BLANK) {
@@ -69,13 +69,13 @@ static uint32_t used(const rs_store_t *store, int sector, uint32_t from) {
     return end;
 }
 
-/* --- sectors and records --------------------------------------------------------------------- */
+// --- sectors and records ---------------------------------------------------------------------
 
 static uint32_t header_crc(uint32_t sequence) {
     return crc32_word(crc32_word(0, RS_SECTOR_MAGIC), sequence);
 }
 
-/* The sector's sequence; 0: it has no valid header (sequences begin at 1). */
+// The sector's sequence; 0: it has no valid header (sequences begin at 1).
 static uint32_t sequence_of(const rs_store_t *store, int sector) {
     uint32_t sequence = load(store, sector, WORD);
     if (load(store, sector, 0) != RS_SECTOR_MAGIC
@@ -90,13 +90,13 @@ static uint32_t record_bytes(size_t name_len, size_t data_len) {
     return RS_RECORD_HEADER + PADDED(name_len) + PADDED(data_len) + WORD;
 }
 
-/* CRC over what a record's bytes mean where they stand; to be continued over name and data. */
+// CRC over what a record's bytes mean where they stand; to be continued over name and data.
 static uint32_t begun_crc(uint32_t sequence, uint32_t offset, size_t name_len, size_t data_len) {
     uint32_t crc = crc32_word(crc32_word(0, sequence), offset);
     return crc32_word(crc, (uint32_t)name_len | (uint32_t)data_len << 8);
 }
 
-/* The lengths of the record at `offset`; false if no record can have them. */
+// The lengths of the record at `offset`; false if no record can have them.
 static bool lengths_at(const rs_store_t *store, int sector, uint32_t offset,
                        size_t *name_len, size_t *data_len) {
     if (store->flash.sector_bytes - offset < RS_RECORD_HEADER + WORD) {
@@ -109,7 +109,7 @@ static bool lengths_at(const rs_store_t *store, int sector, uint32_t offset,
         && record_bytes(*name_len, *data_len) <= store->flash.sector_bytes - offset;
 }
 
-/* Size of the valid record at `offset` of the current sector; 0: there is none. */
+// Size of the valid record at `offset` of the current sector; 0: there is none.
 static uint32_t valid_at(const rs_store_t *store, uint32_t offset) {
     size_t name_len, data_len;
     int sector = store->current;
@@ -129,7 +129,7 @@ static uint32_t valid_at(const rs_store_t *store, uint32_t offset) {
     return bytes;
 }
 
-/* Name and data of a record known to be valid. */
+// Name and data of a record known to be valid.
 static const uint8_t *record_at(const rs_store_t *store, uint32_t offset, size_t *name_len,
                                 const uint8_t **data, size_t *data_len) {
     uint32_t lengths = load(store, store->current, offset + WORD);
@@ -140,7 +140,7 @@ static const uint8_t *record_at(const rs_store_t *store, uint32_t offset, size_t
     return name;
 }
 
-/* Index into `newest`; NONE if there is no record of that name. */
+// Index into `newest`; NONE if there is no record of that name.
 static uint32_t find(const rs_store_t *store, const void *name, size_t name_len) {
     for (uint32_t index = 0; index < store->count; index++) {
         size_t len, data_len;
@@ -167,7 +167,7 @@ static void note(rs_store_t *store, uint32_t offset) {
     store->last = offset;
 }
 
-/* Program a record; name and data may lie in the other sector. */
+// Program a record; name and data may lie in the other sector.
 static outcome_t emit(const rs_store_t *store, int sector, uint32_t sequence, uint32_t offset,
                       const uint8_t *name, size_t name_len, const uint8_t *data, size_t data_len) {
     const struct { const uint8_t *bytes; size_t count; } parts[2] = {
@@ -179,7 +179,7 @@ static outcome_t emit(const rs_store_t *store, int sector, uint32_t sequence, ui
     outcome_t outcome;
     for (unsigned index = 0; index < 3; index++, offset += WORD) {
         if ((outcome = put(store, sector, offset, header[index])) != TAKEN) {
-            /* Nothing at all was taken only if the first word was not. */
+            // Nothing at all was taken only if the first word was not.
             return index ? DAMAGED : outcome;
         }
     }
@@ -197,10 +197,10 @@ static outcome_t emit(const rs_store_t *store, int sector, uint32_t sequence, ui
     return put(store, sector, offset, RS_COMMIT) == TAKEN ? TAKEN : DAMAGED;
 }
 
-/* --- opening --------------------------------------------------------------------------------- */
+// --- opening ---------------------------------------------------------------------------------
 
-/* Take every valid record of the current sector; returns where the first that is none begins
- * behind the last valid one. */
+// Take every valid record of the current sector; returns where the first that is none begins
+// behind the last valid one.
 static uint32_t scan(rs_store_t *store, uint32_t end) {
     uint32_t tail = RS_SECTOR_HEADER;
     for (uint32_t offset = tail; offset < end;) {
@@ -210,13 +210,13 @@ static uint32_t scan(rs_store_t *store, uint32_t end) {
             offset += bytes;
             tail = offset;
         } else {
-            offset += WORD; /* a torn header says nothing reliable about where it ends */
+            offset += WORD; // a torn header says nothing reliable about where it ends
         }
     }
     return tail;
 }
 
-/* Kill what a cut left between `tail` and `end`; returns the first offset to be used again. */
+// Kill what a cut left between `tail` and `end`; returns the first offset to be used again.
 static uint32_t bury(rs_store_t *store, uint32_t tail, uint32_t end) {
     uint32_t free = end + GUARD;
     for (uint32_t offset = tail; offset < end; offset += WORD) {
@@ -225,7 +225,7 @@ static uint32_t bury(rs_store_t *store, uint32_t tail, uint32_t end) {
         if (word != RS_RECORD_MAGIC && word != RS_KILLED_MAGIC) {
             continue;
         }
-        /* Words of ones in its data read blank: its length says how far it can have come. */
+        // Words of ones in its data read blank: its length says how far it can have come.
         if (lengths_at(store, store->current, offset, &name_len, &data_len)
             && offset + record_bytes(name_len, data_len) + GUARD > free) {
             free = offset + record_bytes(name_len, data_len) + GUARD;
@@ -238,12 +238,12 @@ static uint32_t bury(rs_store_t *store, uint32_t tail, uint32_t end) {
     return free;
 }
 
-/* Leave nothing that this boot reads one way and a later one may read the other way. */
+// Leave nothing that this boot reads one way and a later one may read the other way.
 static void settle(rs_store_t *store, uint32_t tail, uint32_t end) {
     int other = 1 - store->current;
     (void)put(store, store->current, 3 * WORD, RS_COMMIT);
     if (load(store, other, 0) == RS_SECTOR_MAGIC && !sequence_of(store, other)) {
-        /* A compaction was cut at its very end; its header must not become valid later. */
+        // A compaction was cut at its very end; its header must not become valid later.
         (void)put(store, other, 0, 0);
     }
     if (tail < end) {
@@ -271,9 +271,9 @@ void rs_open(rs_store_t *store, const rs_flash_t *flash) {
     settle(store, scan(store, end), end);
 }
 
-/* --- writing --------------------------------------------------------------------------------- */
+// --- writing ---------------------------------------------------------------------------------
 
-/* Begin the other sector with the live records and make it the current one. */
+// Begin the other sector with the live records and make it the current one.
 static bool compact(rs_store_t *store) {
     int target = store->current == 0 ? 1 : 0;
     uint32_t sequence = store->sequence + 1;
@@ -329,7 +329,7 @@ static bool make_durable(rs_store_t *store, const char *name, size_t name_len,
     if (store->current >= 0 && store->end <= store->flash.sector_bytes
         && store->flash.sector_bytes - store->end >= record_bytes(name_len, data_len)) {
         outcome_t outcome = append(store, name, name_len, data, data_len);
-        /* A medium that took nothing will not take a whole sector; a bad word is left behind. */
+        // A medium that took nothing will not take a whole sector; a bad word is left behind.
         if (outcome != DAMAGED) {
             return outcome == TAKEN;
         }
@@ -337,13 +337,13 @@ static bool make_durable(rs_store_t *store, const char *name, size_t name_len,
     return compact(store) && append(store, name, name_len, data, data_len) == TAKEN;
 }
 
-/* --- records kept in RAM --------------------------------------------------------------------- */
+// --- records kept in RAM ---------------------------------------------------------------------
 
 static uint32_t kept_bytes(const uint8_t *entry) {
     return 3u + entry[0] + (entry[1] | (uint32_t)entry[2] << 8);
 }
 
-/* Offset in `kept`; NONE if that name is not there. */
+// Offset in `kept`; NONE if that name is not there.
 static uint32_t find_kept(const rs_store_t *store, const char *name, size_t name_len) {
     for (uint32_t at = 0; at < store->kept_bytes; at += kept_bytes(store->kept + at)) {
         if (store->kept[at] == name_len && memcmp(store->kept + at + 3, name, name_len) == 0) {
@@ -380,7 +380,7 @@ static void keep(rs_store_t *store, const char *name, size_t name_len,
     store->kept_bytes += bytes;
 }
 
-/* --- what is public -------------------------------------------------------------------------- */
+// --- what is public --------------------------------------------------------------------------
 
 bool rs_allowed(const char *name, size_t name_len, size_t data_len) {
     if (name_len < 1 || name_len > RS_NAME_MAX || data_len > RS_DATA_MAX) {

@@ -7,6 +7,7 @@
 #include "layout.h"
 #include "port.h"
 #include "regs.h"
+#include "reset.h"
 
 extern uint32_t stack_top, data_load, data_start, data_end, bss_start, bss_end;
 
@@ -72,5 +73,5 @@ __attribute__((used)) static void start(void) {
     clock_init();
     systick_init();
     main();
-    machine_restart(); // main() does not return
+    reset_by_command(); // main() does not return
 }

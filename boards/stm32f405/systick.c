@@ -4,10 +4,10 @@
 #include "py/mphal.h"
 #include "py/runtime.h"
 #include "regs.h"
-#include "watchdog.h"
 
 static volatile uint32_t milliseconds;
 static volatile uint32_t wraps; // of milliseconds, every 49.7 days
+static tick_hook_t volatile hook;
 
 void systick_init(void) {
     milliseconds = 0;
@@ -26,7 +26,13 @@ __attribute__((used)) static void systick_tick(const uint32_t *frame) {
     if (++milliseconds == 0) {
         ++wraps;
     }
-    watchdog_tick(frame[6], frame[5]);
+    if (hook != NULL) {
+        hook(frame[6], frame[5]);
+    }
+}
+
+void systick_call(tick_hook_t wanted) {
+    hook = wanted;
 }
 
 uint32_t ticks_ms(void) {

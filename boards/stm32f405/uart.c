@@ -5,7 +5,6 @@
 
 #include "uart.h"
 
-#include "console.h"
 #include "port.h"
 
 #define UART_ROW(number_, name, base_, irq_, apb_, enable_, af_, tx_, rx_, de_) \
@@ -30,6 +29,10 @@ uart_t *uart_find(unsigned number) {
         }
     }
     return NULL;
+}
+
+void uart_set_filter(uart_t *uart, uart_filter_t filter) {
+    uart->filter = filter;
 }
 
 bool uart_open(uart_t *uart, uint32_t baudrate, unsigned bits, uart_parity_t parity, unsigned stop,
@@ -108,7 +111,7 @@ static void receive(uart_t *uart, uint32_t sr) {
     uart->parity += (sr & USART_SR_PE) != 0;
     uart->last_rx_us = (uint32_t)ticks_us64();
     uint8_t byte = data & uart->mask;
-    if (uart->number == BOARD_UART_CONSOLE && console_interrupt(byte)) {
+    if (uart->filter != NULL && uart->filter(byte)) {
         return;
     }
     ring->buf[ring->put] = byte;

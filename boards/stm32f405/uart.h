@@ -16,6 +16,9 @@ typedef struct {
     volatile uint16_t put, get;
 } uart_ring_t;
 
+// Looks at a received byte, in the interrupt; true: the byte is used up and not kept.
+typedef bool (*uart_filter_t)(uint8_t byte);
+
 typedef struct {
     // Wiring, fixed.
     uint8_t number;
@@ -23,6 +26,7 @@ typedef struct {
     uint8_t tx_pin, rx_pin;
     int8_t board_de; // the board's driver-enable pin, -1: none
     uart_regs_t *regs;
+    uart_filter_t filter; // NULL: none; outlives uart_open()
     // State while open; rx.buf is NULL while it is not.
     uart_ring_t rx, tx;
     int8_t de; // the pin in use, -1: none
@@ -38,6 +42,7 @@ uart_t *uart_find(unsigned number); // NULL: the board has none of that number
 // False: the baud rate cannot be made from the bus clock. bits: 7 (with a parity) or 8.
 bool uart_open(uart_t *uart, uint32_t baudrate, unsigned bits, uart_parity_t parity, unsigned stop,
     int de, uint8_t *rx, size_t rx_size, uint8_t *tx, size_t tx_size);
+void uart_set_filter(uart_t *uart, uart_filter_t filter);
 void uart_close(uart_t *uart);
 size_t uart_available(const uart_t *uart);
 size_t uart_room(const uart_t *uart);
