@@ -1,4 +1,4 @@
-"""The field side of the agent: one task per bus, one intake for all.
+"""The field side of the agent: one task per bus, one commit queue for all.
 
 ``Field(config, clock, sink, marks, counters)`` opens nothing; ``await field.run()`` polls until it
 is cancelled and then commits what it still holds. What devices and lines do never ends it; what
@@ -18,11 +18,11 @@ from gateway_agent.store.mark import Mark
 from gateway_agent.tables import ConfigError, Problem
 from protocols.wire.registers import map_of_role
 
+from .commit_queue import CommitQueue, Sink
 from .master import BusError, Master
 from .profile import load_profile
 from .reader import NodeReader, ProfileReader, Reader
 from .schedule import Schedule
-from .sink import Intake, Sink
 
 _STALL_MS: Final = 1000  # a store that holds the pollers back for longer is the cause of a gap
 
@@ -65,12 +65,12 @@ def make_readers(
 class BusPoller:
     """Polls one bus."""
 
-    def __init__(self, bus: Bus, readers: list[Reader], clock: Clock, intake: Intake) -> None:
+    def __init__(self, bus: Bus, readers: list[Reader], clock: Clock, queue: CommitQueue) -> None:
         self.bus = bus
         self.readers = readers
         self.master: Master | None = None
         self._clock = clock
-        self._intake = intake
+        self._queue = queue
         self._schedule: Schedule | None = None
         self._counters: Counters | None = None
 
@@ -91,7 +91,7 @@ class BusPoller:
                     await self._probe(index, schedule, master)
                 else:
                     await self._poll(index, schedule, master)
-                if self._intake.full:
+                if self._queue.full:
                     await self._hold(schedule)
         finally:
             master.close()
@@ -100,7 +100,7 @@ class BusPoller:
         reader = self.readers[index]
         polled = await reader.poll(master)
         if polled.records or polled.mark is not None:
-            self._intake.add(polled.records, reader.device_id, polled.mark)
+            self._queue.add(polled.records, reader.device_id, polled.mark)
         skipped = schedule.polled(index, self._clock.boot_ms(), polled.silent)
         if skipped:
             assert self._counters is not None
@@ -124,12 +124,12 @@ class BusPoller:
     def _note(self, reader: Reader, cause: str, detail: str, slots: int) -> None:
         records = reader.missed(cause, detail, slots)
         if records:
-            self._intake.add(records, reader.device_id, None)
+            self._queue.add(records, reader.device_id, None)
 
     async def _hold(self, schedule: Schedule) -> None:
         """The store is behind: wait for it, and name it as the cause of what is missed."""
         start = self._clock.boot_ms()
-        await self._intake.room()
+        await self._queue.room()
         waited = self._clock.boot_ms() - start
         if waited < _STALL_MS:
             return
@@ -182,7 +182,7 @@ class Field:
         marks: Mapping[str, Mark],
         counters: Counters,
     ) -> None:
-        self.intake = Intake(sink, config.outbox.commit_ms)
+        self.queue = CommitQueue(sink, config.outbox.commit_ms)
         self._counters = counters
         self._pollers: list[BusPoller] = []
         problems: list[Problem] = []
@@ -192,7 +192,7 @@ class Field:
             except ConfigError as error:
                 problems += error.problems
                 continue
-            self._pollers.append(BusPoller(bus, readers, clock, self.intake))
+            self._pollers.append(BusPoller(bus, readers, clock, self.queue))
         if problems:
             raise ConfigError(problems)
 
@@ -200,11 +200,11 @@ class Field:
         """Poll and commit until cancelled; an error of the sink ends it."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self.intake.run(), name="intake")
+                group.create_task(self.queue.run(), name="commits")
                 for poller in self._pollers:
                     group.create_task(poller.run(self._counters), name=f"bus {poller.bus.name}")
         except asyncio.CancelledError:
-            await self.intake.flush()
+            await self.queue.flush()
             raise
 
     def status(self, now_ms: int) -> list[DeviceStatus]:

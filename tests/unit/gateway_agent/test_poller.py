@@ -16,7 +16,6 @@ from gateway_agent.field.master import Master
 from gateway_agent.field.poller import Field
 from gateway_agent.field.profile import load_profile
 from gateway_agent.field.reader import ProfileReader
-from gateway_agent.field.sink import Intake
 from gateway_agent.status import PointValue
 from gateway_agent.store.mark import Mark
 from gateway_agent.tables import ConfigError
@@ -416,7 +415,7 @@ async def test_what_was_polled_before_the_end_is_committed_once(tmp_path: Path) 
         # One commit is under way and slow when the end comes, and more records are waiting.
         slow = bench.sink.gate = asyncio.Event()
         bench.line.seq = 2
-        await until(lambda: bench.sink.held and bench.field.intake.waiting >= 4)
+        await until(lambda: bench.sink.held and bench.field.queue.waiting >= 4)
         bench.sink.gate = asyncio.Event()
         bench.sink.gate.set()
         asyncio.get_running_loop().call_later(0.1, slow.set)
@@ -445,9 +444,9 @@ async def test_a_full_store_holds_the_pollers_and_is_named(
 
     async def test(bench: Bench) -> None:
         await until(lambda: bench.sink.seqs() == [1])
-        monkeypatch.setattr(bench.field.intake, "_max", 3)
+        monkeypatch.setattr(bench.field.queue, "_max", 3)
         bench.sink.gate.clear()
-        await until(lambda: bench.field.intake.full)
+        await until(lambda: bench.field.queue.full)
         polls = bench.counters.polls
         loop = asyncio.get_running_loop()
         opened = loop.time() + 0.4
@@ -470,34 +469,3 @@ async def test_key_files_and_profiles_are_checked_before_anything_is_opened(tmp_
 
     with pytest.raises(ConfigError, match="keygen"):
         Field(config, SystemClock(), Memory(), {}, Counters())
-
-
-async def test_intake_commits_together_what_came_together() -> None:
-    sink = Memory()
-    intake = Intake(sink, linger_ms=500)
-    task = asyncio.create_task(intake.run())
-    for index in range(5):
-        intake.add([], "d", Mark(1, index, 0))
-        await asyncio.sleep(0)
-    await until(lambda: sink.commits)
-    assert sink.commits == 1
-    assert sink.marks == {"d": Mark(1, 4, 0)}
-    task.cancel()
-
-
-async def test_intake_waits_for_the_commit_a_cancelled_run_left_behind() -> None:
-    sink = Memory()
-    slow = sink.gate = asyncio.Event()
-    intake = Intake(sink, linger_ms=0)
-    intake.add([], "d", Mark(1, 1, 0))
-    task = asyncio.create_task(intake.run())
-    await until(lambda: sink.held)
-    task.cancel()
-    await asyncio.wait({task})
-    intake.add([], "d", Mark(1, 2, 0))
-    sink.gate = asyncio.Event()
-    sink.gate.set()
-    asyncio.get_running_loop().call_later(0.02, slow.set)
-    await intake.flush()
-    assert sink.commits == 2
-    assert sink.marks == {"d": Mark(1, 2, 0)}

@@ -1,4 +1,4 @@
-"""Where records go, and the one place where they wait for company.
+"""Where the pollers' records wait for the next commit, so that all buses share it.
 
 A commit costs a sync of the medium, so records of all buses are committed together: while one
 commit runs, the next fills. When it is full the pollers wait, so a slow or full store costs slots
@@ -22,8 +22,11 @@ class Sink(Protocol):
         """Return when records and marks (by device id) are durable, in one commit."""
 
 
-class Intake:
-    """Collects from the pollers and feeds the sink. ``linger_ms``: the wait for company."""
+class CommitQueue:
+    """Collect from the pollers and feed the sink, from :meth:`run` or :meth:`flush`.
+
+    ``linger_ms`` is how long the first record of a commit waits for others.
+    """
 
     def __init__(self, sink: Sink, linger_ms: int, max_waiting: int = MAX_WAITING) -> None:
         self._sink = sink
@@ -34,16 +37,16 @@ class Intake:
         self._some = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
-        self._commit: asyncio.Future[None] | None = None
+        self._commit: asyncio.Future[None] | None = None  # under way, or with an outcome to raise
 
     @property
     def waiting(self) -> int:
-        """Records not yet handed to the sink."""
+        """Count the records that are not yet handed to the sink."""
         return len(self._records)
 
     @property
     def full(self) -> bool:
-        """Pollers must wait for :meth:`room`."""
+        """Return whether pollers must wait for :meth:`room`."""
         return not self._room.is_set()
 
     def add(self, records: Sequence[Record], device_id: str, mark: Mark | None) -> None:
@@ -60,7 +63,7 @@ class Intake:
         await self._room.wait()
 
     async def run(self) -> None:
-        """Commit for ever; whatever the sink raises ends it."""
+        """Commit for ever; an error of the sink ends it."""
         while True:
             await self._some.wait()
             if self._linger_s and not self.full:
@@ -68,14 +71,12 @@ class Intake:
             await self.flush()
 
     async def flush(self) -> None:
-        """Commit what is here. A commit that a cancelled ``run`` left behind is awaited first.
+        """Commit everything that waits.
 
-        Whether that one came to its end is otherwise unknown, and putting its records again could
-        record them twice.
+        Cancelling :meth:`run` or this does not cancel a commit under way: putting its records
+        again could record them twice. The next call awaits that commit first.
         """
-        if self._commit is not None:
-            await asyncio.shield(self._commit)
-            self._commit = None
+        await self._outcome()
         if not self._records and not self._marks:
             return
         records, self._records = self._records, []
@@ -83,5 +84,10 @@ class Intake:
         self._some.clear()
         self._room.set()
         self._commit = asyncio.ensure_future(self._sink.put(records, marks))
-        await asyncio.shield(self._commit)
-        self._commit = None
+        await self._outcome()
+
+    async def _outcome(self) -> None:
+        """Await the commit under way, if there is one, and raise its error."""
+        if self._commit is not None:
+            await asyncio.shield(self._commit)
+            self._commit = None
