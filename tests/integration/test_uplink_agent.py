@@ -174,147 +174,130 @@ async def stop(process: asyncio.subprocess.Process) -> str:
     return errors.decode()
 
 
-def test_agent_and_collector_killed_again_and_again(
+async def test_agent_and_collector_killed_again_and_again(
     broker: MosquittoBroker, tmp_path: Path
 ) -> None:
     """kill -9 of either, at any time: the chain has no hole and no reading is there twice."""
-
-    async def run() -> None:
-        async with site_with(broker, tmp_path) as site:
-            for _ in range(3):
-                async with site.process("collect", "--config", site.collector_toml):
-                    before = len(site.values())
-                    async with site.process("run", "--config", site.gateway_toml):
-                        await until(lambda b=before: len(site.values()) > b + 30, "readings arrive")  # type: ignore[misc] # bound now
-                    # both are killed here, the agent first
-            async with (
-                site.process("collect", "--config", site.collector_toml),
-                site.process("run", "--config", site.gateway_toml) as agent,
-            ):
+    async with site_with(broker, tmp_path) as site:
+        for _ in range(3):
+            async with site.process("collect", "--config", site.collector_toml):
                 before = len(site.values())
-                await until(lambda: len(site.values()) > before + 30, "readings arrive")
-                await stop(agent)
-                values = site.values()
-                assert values == sorted(set(values))
-                assert len(values) > 120
-                ((streams, last),) = site.rows("SELECT count(*), max(contiguous_to) FROM streams")
-                assert streams == 1
-                assert site.rows("SELECT count(*) FROM records") == [(last,)]
-                assert site.rows("SELECT count(*) FROM refused") == [(0,)]
-            box = open_box(site.state)
-            assert box.stats().depth == 0, "a clean stop delivers what it has"
-            assert box.stats().last == last
-            box.close()
+                async with site.process("run", "--config", site.gateway_toml):
+                    await until(lambda b=before: len(site.values()) > b + 30, "readings arrive")  # type: ignore[misc] # bound now
+                # both are killed here, the agent first
+        async with (
+            site.process("collect", "--config", site.collector_toml),
+            site.process("run", "--config", site.gateway_toml) as agent,
+        ):
+            before = len(site.values())
+            await until(lambda: len(site.values()) > before + 30, "readings arrive")
+            await stop(agent)
+            values = site.values()
+            assert values == sorted(set(values))
+            assert len(values) > 120
+            ((streams, last),) = site.rows("SELECT count(*), max(contiguous_to) FROM streams")
+            assert streams == 1
+            assert site.rows("SELECT count(*) FROM records") == [(last,)]
+            assert site.rows("SELECT count(*) FROM refused") == [(0,)]
+        box = open_box(site.state)
+        assert box.stats().depth == 0, "a clean stop delivers what it has"
+        assert box.stats().last == last
+        box.close()
 
-    asyncio.run(run())
 
-
-def test_a_stop_without_a_broker_is_clean_and_keeps_everything(
+async def test_a_stop_without_a_broker_is_clean_and_keeps_everything(
     broker: MosquittoBroker, tmp_path: Path
 ) -> None:
-    async def run() -> None:
-        async with site_with(broker, tmp_path) as site:
-            broker.kill()
-            async with site.process("-v", "run", "--config", site.gateway_toml) as agent:
-                await until(lambda: site.counter.value > 40, "polls")
-                log = await stop(agent)
-            assert "stay in the outbox for the next start" in log
-            box = open_box(site.state)
-            kept = box.stats().depth
-            box.close()
-            assert 30 < kept <= site.counter.value
-            broker.start()
-            async with (
-                site.process("collect", "--config", site.collector_toml),
-                site.process("run", "--config", site.gateway_toml) as agent,
-            ):
-                await until(lambda: len(site.values()) > kept, "the backlog arrives")
-                await stop(agent)
-            values = site.values()
-            assert values[:kept] == list(range(1, kept + 1))
-
-    asyncio.run(run())
+    async with site_with(broker, tmp_path) as site:
+        broker.kill()
+        async with site.process("-v", "run", "--config", site.gateway_toml) as agent:
+            await until(lambda: site.counter.value > 40, "polls")
+            log = await stop(agent)
+        assert "stay in the outbox for the next start" in log
+        box = open_box(site.state)
+        kept = box.stats().depth
+        box.close()
+        assert 30 < kept <= site.counter.value
+        broker.start()
+        async with (
+            site.process("collect", "--config", site.collector_toml),
+            site.process("run", "--config", site.gateway_toml) as agent,
+        ):
+            await until(lambda: len(site.values()) > kept, "the backlog arrives")
+            await stop(agent)
+        values = site.values()
+        assert values[:kept] == list(range(1, kept + 1))
 
 
-def test_status_of_a_running_agent(broker: MosquittoBroker, tmp_path: Path) -> None:
-    async def run() -> None:
-        async with site_with(broker, tmp_path) as site:
-            async with site.process("run", "--config", site.gateway_toml) as agent:
-                await until(lambda: site.counter.value > 5, "polls")
-                mode = stat.S_IMODE((site.state / SOCKET_NAME).stat().st_mode)
-                assert mode == 0o600
-                async with site.process("status", "--json", "--config", site.gateway_toml) as asked:
-                    out, _ = await asked.communicate()
-                status = json.loads(out)
-                assert status["gateway"] == GATEWAY
-                (node,) = status["nodes"]
-                assert (node["id"], node["auth"]) == (f"{GATEWAY}.counter", "none")
-                assert node["values"][0]["name"] == "count"
-                assert node["values"][0]["value"] >= 1
-                assert status["outbox"]["depth"] >= 1
-                assert status["uplink"]["receipt"] == "signed"
-                assert status["counters"]["readings_recorded"] >= 1
-                async with site.process("status", "--config", site.gateway_toml) as asked:
-                    out, _ = await asked.communicate()
-                assert b"counter" in out
-                assert b"records wait" in out
-                async with site.process("run", "--config", site.gateway_toml) as second:
-                    _, errors = await second.communicate()
-                assert second.returncode == 1
-                assert b"in use by another agent" in errors
-                await stop(agent)
+async def test_status_of_a_running_agent(broker: MosquittoBroker, tmp_path: Path) -> None:
+    async with site_with(broker, tmp_path) as site:
+        async with site.process("run", "--config", site.gateway_toml) as agent:
+            await until(lambda: site.counter.value > 5, "polls")
+            mode = stat.S_IMODE((site.state / SOCKET_NAME).stat().st_mode)
+            assert mode == 0o600
+            async with site.process("status", "--json", "--config", site.gateway_toml) as asked:
+                out, _ = await asked.communicate()
+            status = json.loads(out)
+            assert status["gateway"] == GATEWAY
+            (node,) = status["nodes"]
+            assert (node["id"], node["auth"]) == (f"{GATEWAY}.counter", "none")
+            assert node["values"][0]["name"] == "count"
+            assert node["values"][0]["value"] >= 1
+            assert status["outbox"]["depth"] >= 1
+            assert status["uplink"]["receipt"] == "signed"
+            assert status["counters"]["readings_recorded"] >= 1
             async with site.process("status", "--config", site.gateway_toml) as asked:
-                _, errors = await asked.communicate()
-            assert asked.returncode == 1
-            assert b"no agent answers there" in errors
+                out, _ = await asked.communicate()
+            assert b"counter" in out
+            assert b"records wait" in out
+            async with site.process("run", "--config", site.gateway_toml) as second:
+                _, errors = await second.communicate()
+            assert second.returncode == 1
+            assert b"in use by another agent" in errors
+            await stop(agent)
+        async with site.process("status", "--config", site.gateway_toml) as asked:
+            _, errors = await asked.communicate()
+        assert asked.returncode == 1
+        assert b"no agent answers there" in errors
 
-    asyncio.run(run())
 
-
-def test_a_medium_that_refuses_writes_ends_the_process_and_the_next_one_goes_on(
+async def test_a_medium_that_refuses_writes_ends_the_process_and_the_next_one_goes_on(
     broker: MosquittoBroker, tmp_path: Path
 ) -> None:
     """The kernel refuses every write beyond a size from now on, in the running process."""
-
-    async def run() -> None:
-        async with site_with(broker, tmp_path) as site:
-            broker.kill()
-            async with site.process("run", "--config", site.gateway_toml) as agent:
-                log = site.state / "outbox.db-wal"
-                await until(lambda: log.exists() and log.stat().st_size > 50_000, "commits")
-                size = log.stat().st_size
-                resource.prlimit(agent.pid, resource.RLIMIT_FSIZE, (size, size))
-                _, errors = await asyncio.wait_for(agent.communicate(), 20)
-                assert agent.returncode == EXIT_STORE_FAILED, errors.decode()
-                assert b"start again to recover" in errors
-                assert b"Traceback" not in errors, errors.decode()
-            box = open_box(site.state)
-            kept = box.stats().depth
-            box.close()
-            assert kept > 5
-            broker.start()
-            async with (
-                site.process("collect", "--config", site.collector_toml),
-                site.process("run", "--config", site.gateway_toml) as agent,
-            ):
-                await until(lambda: len(site.values()) > kept, "it goes on")
-                await stop(agent)
-            assert site.values()[:kept] == list(range(1, kept + 1))
-
-    asyncio.run(run())
+    async with site_with(broker, tmp_path) as site:
+        broker.kill()
+        async with site.process("run", "--config", site.gateway_toml) as agent:
+            log = site.state / "outbox.db-wal"
+            await until(lambda: log.exists() and log.stat().st_size > 50_000, "commits")
+            size = log.stat().st_size
+            resource.prlimit(agent.pid, resource.RLIMIT_FSIZE, (size, size))
+            _, errors = await asyncio.wait_for(agent.communicate(), 20)
+            assert agent.returncode == EXIT_STORE_FAILED, errors.decode()
+            assert b"start again to recover" in errors
+            assert b"Traceback" not in errors, errors.decode()
+        box = open_box(site.state)
+        kept = box.stats().depth
+        box.close()
+        assert kept > 5
+        broker.start()
+        async with (
+            site.process("collect", "--config", site.collector_toml),
+            site.process("run", "--config", site.gateway_toml) as agent,
+        ):
+            await until(lambda: len(site.values()) > kept, "it goes on")
+            await stop(agent)
+        assert site.values()[:kept] == list(range(1, kept + 1))
 
 
-def test_a_key_others_can_read_is_refused_with_the_remedy(
+async def test_a_key_others_can_read_is_refused_with_the_remedy(
     broker: MosquittoBroker, tmp_path: Path
 ) -> None:
-    async def run() -> None:
-        async with site_with(broker, tmp_path) as site:
-            (tmp_path / "gateway.pem").chmod(0o644)
-            async with site.process("run", "--config", site.gateway_toml) as agent:
-                _, errors = await agent.communicate()
-            assert agent.returncode == 2
-            assert b"chmod 600" in errors
-            assert b"Traceback" not in errors
-            assert not (site.state / "outbox.db").exists()
-
-    asyncio.run(run())
+    async with site_with(broker, tmp_path) as site:
+        (tmp_path / "gateway.pem").chmod(0o644)
+        async with site.process("run", "--config", site.gateway_toml) as agent:
+            _, errors = await agent.communicate()
+        assert agent.returncode == 2
+        assert b"chmod 600" in errors
+        assert b"Traceback" not in errors
+        assert not (site.state / "outbox.db").exists()

@@ -66,27 +66,21 @@ async def flooding(version: str) -> AsyncIterator[tuple[Flood, int]]:
 
 
 @pytest.mark.parametrize("version", ["3.1.1", "5"])
-def test_a_packet_no_receipt_can_be_is_not_read(tmp_path: Path, version: str) -> None:
-    async def run() -> None:
-        async with flooding(version) as (flood, port):
-            site = Site(tmp_path, port)
-            async with site.outbox() as outbox, site.uplink(outbox, version=version) as uplink:
-                await until(lambda: flood.cut_off or flood.sent >= ENOUGH, "an end of it")
-                assert flood.sent < ENOUGH
-                await until(lambda: "200000000 bytes" in uplink.problem, "the reason")
-                assert "expected at most 16384" in uplink.problem
-                assert site.counters.packets_refused >= 1
-
-    asyncio.run(run())
+async def test_a_packet_no_receipt_can_be_is_not_read(tmp_path: Path, version: str) -> None:
+    async with flooding(version) as (flood, port):
+        site = Site(tmp_path, port)
+        async with site.outbox() as outbox, site.uplink(outbox, version=version) as uplink:
+            await until(lambda: flood.cut_off or flood.sent >= ENOUGH, "an end of it")
+            assert flood.sent < ENOUGH
+            await until(lambda: "200000000 bytes" in uplink.problem, "the reason")
+            assert "expected at most 16384" in uplink.problem
+            assert site.counters.packets_refused >= 1
 
 
-def test_a_packet_no_batch_can_be_is_not_read(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with flooding("3.1.1") as (flood, port):
-            site = Site(tmp_path, port)
-            async with site.collector(version="3.1.1") as service:
-                await until(lambda: flood.cut_off or flood.sent >= ENOUGH, "an end of it")
-                assert flood.sent < ENOUGH
-                assert service.packets_refused >= 1
-
-    asyncio.run(run())
+async def test_a_packet_no_batch_can_be_is_not_read(tmp_path: Path) -> None:
+    async with flooding("3.1.1") as (flood, port):
+        site = Site(tmp_path, port)
+        async with site.collector(version="3.1.1") as service:
+            await until(lambda: flood.cut_off or flood.sent >= ENOUGH, "an end of it")
+            assert flood.sent < ENOUGH
+            assert service.packets_refused >= 1
