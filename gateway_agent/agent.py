@@ -21,7 +21,8 @@ from .status_socket import serve_status
 from .store.errors import StoreFailed, StoreFull
 from .store.lock import Lock
 from .store.outbox import Outbox
-from .store.writer import WITNESS_MS, OutboxWriter
+from .store.settings import HEAD_LAG_MS, StoreContext, StoreSettings
+from .store.writer import OutboxWriter
 from .uplink.mqtt import Uplink
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class GatewayAgent:
 
     async def _run(self, store: Outbox) -> None:
         config = self._config
-        outbox = OutboxWriter(store, config.gateway.id, self._clock, self._counters)
+        outbox = OutboxWriter(store)
         outbox.start()
         failure: StoreFailed | None = None
         try:
@@ -99,18 +100,13 @@ class GatewayAgent:
     async def _open(self, lock: Lock) -> Outbox | None:
         """The outbox; waits while there is no room for its repair. None if stopped meanwhile."""
         config = self._config
+        settings = StoreSettings(
+            config.gateway.state_dir, config.gateway.id, config.outbox.max_bytes, HEAD_LAG_MS
+        )
+        context = StoreContext(settings, self._clock, self._counters)
         while not self._stop.is_set():
             try:
-                return await asyncio.to_thread(
-                    Outbox.open,
-                    config.gateway.state_dir,
-                    config.gateway.id,
-                    self._clock,
-                    self._counters,
-                    config.outbox.max_bytes,
-                    WITNESS_MS,
-                    lock,
-                )
+                return await asyncio.to_thread(Outbox.open, context, lock)
             except StoreFull as error:
                 self._waiting_for = str(error)
                 log.error("the outbox cannot be opened, trying again: %s", error)

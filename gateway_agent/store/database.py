@@ -1,14 +1,17 @@
 """The outbox's SQLite file: a commit that means durable, errors by their consequence."""
 
 import hashlib
+import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from . import group
+from . import group_table
 from .errors import StoreBusy, StoreDamaged, StoreError, StoreFailed, StoreFull
+
+log = logging.getLogger(__name__)
 
 APPLICATION_ID: Final = 0x5446_4F42  # "TFOB"
 SCHEMA_VERSION: Final = 1
@@ -20,7 +23,7 @@ _STATE: Final = (
 
 
 def explain(error: sqlite3.Error) -> StoreError:
-    """The branch of our tree an SQLite error belongs to; anything unknown counts as failed."""
+    """Return the StoreError an SQLite error stands for; an unknown one is a StoreFailed."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     text = f"SQLite: {error} ({getattr(error, 'sqlite_errorname', 'no code')})"
     if code == sqlite3.SQLITE_FULL:
@@ -34,7 +37,7 @@ def explain(error: sqlite3.Error) -> StoreError:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """SQLite's errors inside the block as ours."""
+    """Raise SQLite's errors inside the block as StoreErrors."""
     try:
         yield
     except sqlite3.Error as error:
@@ -43,7 +46,7 @@ def explained() -> Iterator[None]:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """One commit: durable when the block is left, rolled back if anything in it fails."""
+    """Make the block one commit: durable when it is left, rolled back if SQLite fails in it."""
     try:
         connection.execute("BEGIN IMMEDIATE")
         yield
@@ -54,19 +57,19 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
         except sqlite3.Error as second:
-            # SQLite could not even restore its own idea of the file.
+            # SQLite could not restore what it holds of the file.
             raise StoreFailed(f"{reason}; then the rollback failed: {second}") from error
         raise reason from error
 
 
 def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
-    """Open or create the file; every setting the promise rests on is read back.
+    """Open or create the file and read back every setting that durability depends on.
 
     The connection belongs to one thread at a time. StoreFailed if WAL or FULL is not in force.
     """
     path.touch(mode=0o600)  # SQLite would make it readable by others, and its log takes its mode
-    # Not shared with other processes: without shared memory beside the file there is nothing to
-    # map that a full disk could take away (SIGBUS).
+    # The file is not shared with other processes. So SQLite maps no shared memory beside it, which
+    # a full disk could take away (SIGBUS).
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
     try:
         with explained():
@@ -77,10 +80,18 @@ def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
     return connection
 
 
+def close(connection: sqlite3.Connection) -> None:
+    """Close; an error is logged only, as nothing depends on it."""
+    try:
+        connection.close()
+    except sqlite3.Error as error:
+        log.warning("closing the outbox: %s", error)
+
+
 def _configure(connection: sqlite3.Connection, path: Path, max_bytes: int) -> None:
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     connection.execute("PRAGMA locking_mode = EXCLUSIVE").fetchone()
-    # An error while switching shows only when the answer is fetched.
+    # SQLite reports an error while switching only when the answer is fetched.
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     connection.execute("PRAGMA synchronous = FULL")
     (level,) = connection.execute("PRAGMA synchronous").fetchone()
@@ -96,7 +107,7 @@ def _configure(connection: sqlite3.Connection, path: Path, max_bytes: int) -> No
         if tables:
             raise StoreDamaged(f"{path}: expected schema version {SCHEMA_VERSION}, got none")
         with transaction(connection):
-            connection.execute(group.SCHEMA)
+            connection.execute(group_table.SCHEMA)
             connection.execute(_STATE)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -122,8 +133,13 @@ def put_state(connection: sqlite3.Connection, name: str, value: bytes) -> None:
     )
 
 
+def delete_state(connection: sqlite3.Connection, name: str) -> None:
+    """Delete one sealed value (inside the caller's transaction)."""
+    connection.execute("DELETE FROM state WHERE name = ?", (name,))
+
+
 def read_state(connection: sqlite3.Connection) -> tuple[dict[str, bytes], list[str]]:
-    """All sealed values, and the names of those that are not what was written."""
+    """Read all sealed values, and the names of those that are not what was written."""
     good: dict[str, bytes] = {}
     bad: list[str] = []
     for name, value, sealed in connection.execute("SELECT name, value, seal FROM state"):

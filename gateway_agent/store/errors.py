@@ -34,14 +34,14 @@ class StoreDamaged(StoreError):
 
 
 class StoreFailed(StoreError):
-    """A commit or fsync failed. What is in memory and in the page cache proves nothing now."""
+    """A commit or fsync failed. Memory and page cache no longer show what is on the medium."""
 
 
 class ReceiptRefused(StoreError):
-    """The collector's signed word about our stream is not what this outbox holds.
+    """The collector's signed receipt for our stream does not fit what this outbox holds.
 
-    ``ahead``: it has records beyond our last (our medium was rolled back). Otherwise its head at
-    ``to`` is another one than ours (a copy of this outbox has written into the same stream).
+    ``ahead``: the collector has records beyond our last (our medium was rolled back). Otherwise
+    its head at ``to`` differs from ours (a copy of this outbox has written into the same stream).
     """
 
     def __init__(self, message: str, ahead: bool, to: int) -> None:

@@ -23,18 +23,11 @@ MAX_RECORDS: Final = 1000  # per group: what one flipped bit can take
 MAX_BYTES: Final = 256 * 1024
 _PER_RECORD: Final = 9
 
-SCHEMA: Final = (
-    "CREATE TABLE groups (first INTEGER PRIMARY KEY, boot_id BLOB NOT NULL, prev BLOB NOT NULL,"
-    " head BLOB NOT NULL, sizes BLOB NOT NULL, seal BLOB NOT NULL, data BLOB NOT NULL)"
-)
-COLUMNS: Final = "first, boot_id, prev, head, sizes, seal, data"
-INSERT: Final = f"INSERT INTO groups ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 # constant
-
 Row = tuple[int, bytes, bytes, bytes, bytes, bytes, bytes]
 
 
 def seal(first: int, boot_id: bytes, prev: bytes, head: bytes, sizes: bytes) -> bytes:
-    """16 bytes over everything in the row but the data, which ``head`` proves."""
+    """Hash everything in the row but the data, which ``head`` proves, into 16 bytes."""
     text = b"%d|" % first + boot_id + prev + head + sizes
     return hashlib.sha256(text).digest()[:16]
 
@@ -50,12 +43,12 @@ class Group(NamedTuple):
 
     @property
     def last(self) -> int:
-        """Sequence number of the last record."""
+        """Return the sequence number of the last record."""
         return self.first + len(self.records) - 1
 
 
 def row_of(first: int, boot_id: bytes, prev: bytes, records: Sequence[Record]) -> Row:
-    """The row of a group whose first record follows the head ``prev``."""
+    """Make the row of a group whose first record follows the head ``prev``."""
     data, readings, kinds, maps = zip(*records, strict=True)
     head = fold(prev, data)
     count = len(records)
@@ -67,7 +60,7 @@ def row_of(first: int, boot_id: bytes, prev: bytes, records: Sequence[Record]) -
 
 
 def group_of(row: Sequence[object]) -> Group:
-    """Check a stored row and take it apart; StoreDamaged says what does not fit."""
+    """Check a stored row and take it apart; StoreDamaged names what does not fit."""
     first, boot_id, prev, head, sizes, sealed, data = row
     if not (
         isinstance(first, int)
@@ -98,13 +91,13 @@ def group_of(row: Sequence[object]) -> Group:
 
 
 def readings_of(sizes: bytes) -> tuple[int, ...]:
-    """Readings of each record, from the ``sizes`` column alone."""
+    """Read the number of readings of each record from the ``sizes`` column alone."""
     count = len(sizes) // _PER_RECORD
     return struct.unpack_from(f"<{count}H", sizes, 4 * count)
 
 
 def split(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
-    """``records`` in runs that each fit one group."""
+    """Cut ``records`` into runs that each fit one group."""
     begin = size = 0
     for at, record in enumerate(records):
         length = len(record.data)

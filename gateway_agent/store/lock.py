@@ -11,13 +11,13 @@ LOCK_NAME: Final = "outbox.lock"
 
 
 class Lock:
-    """Held from construction to :meth:`release`, or for a ``with`` block; ends with the process.
+    """Lock a directory until :meth:`release`, the end of a ``with`` block or of the process.
 
-    Whoever holds it knows that whatever else stands in the directory is a leftover.
+    While it is held, any other file in the directory is left over from an earlier process.
     """
 
     def __init__(self, directory: Path) -> None:
-        """Makes the directory if there is none. StoreBusy: another has it; StoreFailed."""
+        """Make the directory if there is none. StoreBusy if another process has it; StoreFailed."""
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
@@ -36,7 +36,7 @@ class Lock:
             ) from None
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release the lock for others."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

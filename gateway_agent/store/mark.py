@@ -1,4 +1,4 @@
-"""How far the intake of one node has got; stored in the same commit as the records it covers."""
+"""How far the records of one node are taken in; stored in the same commit as those records."""
 
 from typing import NamedTuple
 

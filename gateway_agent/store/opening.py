@@ -1,35 +1,72 @@
 """What a start reads and checks: everything, once, before anything is appended or sent."""
 
+import logging
 import sqlite3
-from typing import NamedTuple
 
-from protocols.uplink.batch import Anchor
 from protocols.uplink.chain import fold
 
-from . import database
+from . import database, group_table, head_file
 from .errors import StoreDamaged
-from .group import COLUMNS, Group, group_of
-from .mark import Mark
-from .state import BASE, Base, anchors_of, marks_of
-from .witness import Witness
+from .group import Group
+from .head_file import ChainHead
+from .rebuild import Rebuild, finish
+from .salvage import quarantine
+from .settings import StoreContext
+from .state import BASE, Base, OutboxState, anchors_of, marks_of, new_stream
+
+log = logging.getLogger(__name__)
 
 
 class TruncatedError(StoreDamaged):
     """The end of the chain is missing."""
 
 
-class Loaded(NamedTuple):
-    """A whole outbox: ``head`` is the chain's head after record ``last``."""
+def open_database(context: StoreContext) -> tuple[sqlite3.Connection, OutboxState]:
+    """Open the database and read it whole; begin it if there is none, rebuild it if it is damaged.
 
-    base: Base
-    last: int
-    head: bytes
-    marks: dict[str, Mark]
-    anchors: dict[bytes, Anchor]
+    StoreFull if that needs room that is not there; StoreFailed, or OSError of the file system.
+    """
+    path, max_bytes = context.settings.database_path, context.settings.max_bytes
+    seen = _read_head_file(context)
+    finish(path)
+    fresh = not path.exists()
+    connection: sqlite3.Connection | None = None
+    try:
+        try:
+            if fresh and seen is not None:
+                raise StoreDamaged("the database is gone, its head file is still here")
+            connection = database.connect(path, max_bytes)
+            if fresh or (seen is None and _is_empty(connection)):
+                return connection, _begin(connection)
+            state = load(connection)
+            compare(state, seen)
+        except StoreDamaged as damage:
+            truncated = fresh or isinstance(damage, TruncatedError)
+            cause = "db_truncated" if truncated else "outbox_damaged"
+            connection = Rebuild(context, cause, str(damage), damaged=True).run(connection, seen)
+            state = load(connection)
+    except BaseException:
+        if connection is not None:
+            database.close(connection)
+        raise
+    return connection, state
 
 
-def is_empty(connection: sqlite3.Connection) -> bool:
-    """Nothing was ever written: a process that died while it made the file."""
+def _read_head_file(context: StoreContext) -> ChainHead | None:
+    path = context.settings.head_path
+    try:
+        return head_file.read(path)
+    except StoreDamaged as error:
+        # The chain in the database still proves itself. Only a missing end can no longer be seen
+        # here; the collector's next receipt shows it.
+        log.warning("%s; it goes into quarantine", error)
+        context.counters.store_damaged += 1
+        quarantine(path.parent, [path], "witness")
+        return None
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    """Check whether nothing was ever written, as after a process that ended while it began."""
     with database.explained():
         (rows,) = connection.execute(
             "SELECT (SELECT count(*) FROM state) + (SELECT count(*) FROM groups)"
@@ -37,7 +74,15 @@ def is_empty(connection: sqlite3.Connection) -> bool:
     return not rows
 
 
-def load(connection: sqlite3.Connection) -> Loaded:
+def _begin(connection: sqlite3.Connection) -> OutboxState:
+    """Begin the first stream of a new file."""
+    base = new_stream(0)
+    with database.transaction(connection):
+        database.put_state(connection, BASE, base.pack())
+    return OutboxState(base, base.to, base.head)
+
+
+def load(connection: sqlite3.Connection) -> OutboxState:
     """Read the database; StoreDamaged if anything in it is not what was written."""
     with database.explained():
         state, bad = database.read_state(connection)
@@ -47,15 +92,14 @@ def load(connection: sqlite3.Connection) -> Loaded:
     last, head = base.to, base.head
     expected: int | None = None
     with database.explained():
-        for row in connection.execute(f"SELECT {COLUMNS} FROM groups ORDER BY first"):  # noqa: S608 # constant
-            group = group_of(row)
+        for group in group_table.all_groups(connection):
             if expected is None:
                 _check_first(group, base)
             elif group.first != expected or group.prev != head:
                 raise StoreDamaged(f"group {group.first} does not follow record {expected - 1}")
             expected = group.last + 1
             last, head = group.last, group.head
-    return Loaded(base, last, head, marks_of(state), anchors_of(state))
+    return OutboxState(base, last, head, marks_of(state), anchors_of(state))
 
 
 def _check_first(group: Group, base: Base) -> None:
@@ -66,18 +110,25 @@ def _check_first(group: Group, base: Base) -> None:
         raise StoreDamaged(f"group {group.first} does not continue the receipted chain")
 
 
-def compare(loaded: Loaded, seen: Witness | None) -> None:
-    """Hold the database against its witness: TruncatedError, or StoreDamaged for another chain."""
+def compare(state: OutboxState, seen: ChainHead | None) -> None:
+    """Compare the database with its head file; TruncatedError, or StoreDamaged for another chain.
+
+    None stands for a head file that is absent: there is nothing to compare with.
+    """
     if seen is None:
         return
-    stream = loaded.base.stream
+    stream = state.base.stream
     if seen.stream != stream:
         if seen.stream >> 32 > stream >> 32:
-            raise TruncatedError(f"the witness knows stream {seen.stream}, the database does not")
-        return  # died between a rebuild's rename and its witness
-    if loaded.last < seen.last:
+            raise TruncatedError(
+                f"the head file names stream {seen.stream}, the database holds stream {stream}"
+            )
+        return  # the process ended between the rename of a rebuild and its head file
+    if state.last < seen.last:
         raise TruncatedError(
-            f"the database ends at record {loaded.last}, {seen.last} were written: truncated"
+            f"the database ends at record {state.last}, {seen.last} were written: truncated"
         )
-    if loaded.last == seen.last and loaded.head != seen.head:
-        raise StoreDamaged(f"the chain ends in another head than was written at {seen.last}")
+    if state.last == seen.last and state.head != seen.head:
+        raise StoreDamaged(
+            f"the chain ends at record {seen.last} with another head than the head file has"
+        )

@@ -2,72 +2,43 @@
 
 Promises, each with a test:
 
-* a record that :meth:`Outbox.append` returned for is on the medium (WAL, synchronous = FULL);
+* a record is on the medium when :meth:`Outbox.append` has returned (WAL, synchronous = FULL);
 * ``h(n) = SHA-256(h(n-1) || record(n))``; the sequence number is the position in the chain and is
   never used twice, because a new stream (a new chain from GENESIS) gets an id that was never used;
 * what is pruned is covered by a receipt whose head equals ours;
 * damage (flipped bits, a truncated log, a lost file) is found before anything is sent. The damaged
-  files go into ``quarantine/``, the good records into a new stream, and a GAP record says what is
+  files go into ``quarantine/``, the good records into a new stream, and a GAP record names what is
   missing and why. Nobody has to delete a file.
 
-Everything here is synchronous and belongs to one thread; :mod:`.writer` is its asyncio front.
+Everything here is synchronous and belongs to one thread; :mod:`.writer` is its asyncio front. The
+steps stand beside it: :mod:`.opening` checks, :mod:`.window` selects, :mod:`.pruning` deletes,
+:mod:`.rebuild` repairs.
 """
 
-import errno
 import logging
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Final, NamedTuple
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
 
-from gateway_agent.clock import Clock
-from gateway_agent.counters import Counters
 from protocols.uplink.batch import Anchor
-from protocols.uplink.chain import GENESIS, fold
 from protocols.uplink.receipt import Receipt
 from protocols.uplink.record import Record
 
-from . import database, witness
-from .errors import ReceiptRefused, StoreDamaged, StoreError, StoreFailed, StoreFull
-from .group import COLUMNS, INSERT, group_of, readings_of, row_of, split
+from . import database, group_table, opening, pruning
+from .errors import StoreDamaged, StoreFailed, StoreFull
+from .group import row_of, split
+from .head_file import HeadFile
 from .lock import Lock
 from .mark import Mark
-from .opening import Loaded, TruncatedError, compare, is_empty, load
-from .rebuild import Rebuild, finish
+from .pruning import Pruned
+from .rebuild import Rebuild
 from .reserve import Reserve
-from .salvage import quarantine
-from .state import BASE, Base, anchor_name, anchor_now, anchor_row, mark_row, new_stream
-from .witness import Witness
+from .settings import StoreContext
+from .state import Base, OutboxState, anchor_now, anchor_row, mark_row, newer_anchor
+from .window import Limits, Slice, take
 
 log = logging.getLogger(__name__)
-
-ANCHOR_MS: Final = 60_000  # a boot's clock anchor is written with a commit at most this often
-DEFAULT_MAX_BYTES: Final = 1 << 30
-
-
-class Slice(NamedTuple):
-    """Consecutive records of one boot. ``prev`` and ``head``: the chain before and after them."""
-
-    stream: int
-    first: int
-    last: int
-    prev: bytes
-    head: bytes
-    records: tuple[Record, ...]
-    anchor: Anchor
-
-    @property
-    def readings(self) -> int:
-        """Readings in all of its records."""
-        return sum(record.readings for record in self.records)
-
-
-class Pruned(NamedTuple):
-    """What a receipt let go of."""
-
-    records: int
-    readings: int
 
 
 class Stats(NamedTuple):
@@ -86,405 +57,237 @@ class Outbox:
 
     def __init__(
         self,
-        directory: Path,
-        gateway: str,
-        clock: Clock,
-        counters: Counters,
-        max_bytes: int = DEFAULT_MAX_BYTES,
-        witness_ms: int = 0,
+        context: StoreContext,
+        connection: sqlite3.Connection,
+        state: OutboxState,
+        lock: Lock | None,
     ) -> None:
-        """``witness_ms``: how long the witness file may lag a commit."""
-        self._directory = directory
-        self._gateway = gateway
-        self._clock = clock
-        self._counters = counters
-        self._max_bytes = max_bytes
-        self._witness_ms = witness_ms
-        self._path = directory / "outbox.db"
-        self._witness_path = directory / "outbox.head"
-        self.reserve = Reserve(directory / "outbox.reserve", clock)
-        self._lock: Lock | None = None  # if it is ours to release
-        self._connection: sqlite3.Connection | None = None
-        self._base = Base(0, 0, GENESIS)
-        self._last = 0
-        self._head = GENESIS
-        self._marks: dict[str, Mark] = {}
-        self._anchors: dict[bytes, Anchor] = {}
-        self._witness_at: int | None = None
-        self.witness_due = False
+        """Take over what :meth:`open` has opened and read; ``lock`` if it is to be released."""
+        settings, clock = context.settings, context.clock
+        self.context = context
+        self.reserve = Reserve(settings.reserve_path, clock)
         self.failed = False
+        self._connection = connection
+        self._state = state
+        self._lock = lock
+        self._head_file = HeadFile(settings.head_path, settings.head_lag_ms, clock)
 
     # --- opening and closing -------------------------------------------------------------------
 
     @classmethod
-    def open(
-        cls,
-        directory: Path,
-        gateway: str,
-        clock: Clock,
-        counters: Counters,
-        max_bytes: int = DEFAULT_MAX_BYTES,
-        witness_ms: int = 0,
-        lock: Lock | None = None,
-    ) -> "Outbox":
+    def open(cls, context: StoreContext, lock: Lock | None = None) -> "Outbox":
         """Open, check and, if need be, repair.
 
         ``lock``: the directory's, if the caller has it (and keeps it until the outbox is closed).
         StoreBusy, StoreFailed, or StoreFull: a repair or a new file needs room, try again later.
         """
-        box = cls(directory, gateway, clock, counters, max_bytes, witness_ms)
-        try:
-            if lock is None:
-                box._lock = Lock(directory)
-            box._open()
-        except OSError as error:
-            box._abandon()
-            raise StoreFailed(f"{directory}: {error}") from error
-        except BaseException:
-            box._abandon()
-            raise
+        directory = context.settings.directory
+        with ExitStack() as undo:
+            own = undo.enter_context(Lock(directory)) if lock is None else None
+            try:
+                connection, state = opening.open_database(context)
+                undo.callback(database.close, connection)
+                box = cls(context, connection, state, own)
+                box.write_head_file()
+                box.reserve.keep()
+            except OSError as error:
+                raise StoreFailed(f"{directory}: {error}") from error
+            undo.pop_all()
         return box
 
-    def _open(self) -> None:
-        seen = self._read_witness()
-        finish(self._path)
-        fresh = not self._path.exists()
-        try:
-            if fresh and seen is not None:
-                raise StoreDamaged("the database is gone, its witness is still here")
-            self._connection = database.connect(self._path, self._max_bytes)
-            if fresh or (seen is None and is_empty(self._connection)):
-                self._create()
-            else:
-                compare(self._load(), seen)
-        except StoreDamaged as damage:
-            truncated = fresh or isinstance(damage, TruncatedError)
-            self._rebuild(
-                "db_truncated" if truncated else "outbox_damaged", str(damage), seen, damaged=True
-            )
-        self.write_witness()
-        self.reserve.keep()
-
     def close(self) -> None:
-        """Bring the witness up to date and release everything; the files stay as they are."""
-        if self._connection is not None and not self.failed and self.witness_due:
-            self.write_witness()
-        self._abandon()
-
-    def _abandon(self) -> None:
-        if self._connection is not None:
-            try:
-                self._connection.close()
-            except sqlite3.Error as error:
-                log.warning("closing the outbox: %s", error)
-            self._connection = None
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
-
-    def _read_witness(self) -> Witness | None:
+        """Bring the head file up to date and release everything; the files stay as they are."""
         try:
-            return witness.read(self._witness_path)
-        except StoreDamaged as error:
-            # The chain in the database still proves itself; what can no longer be seen is whether
-            # its end is missing, and the collector's next receipt will tell that.
-            log.warning("%s; it goes into quarantine", error)
-            self._counters.store_damaged += 1
-            quarantine(self._directory, [self._witness_path], "witness")
-            return None
+            if not self.failed and self.head_file_behind:
+                self.write_head_file()
+        finally:
+            database.close(self._connection)
+            if self._lock is not None:
+                self._lock.release()
 
-    def _create(self) -> None:
-        self._base = new_stream(0)
-        self._last, self._head = self._base.to, self._base.head
-        with database.transaction(self._db):
-            database.put_state(self._db, BASE, self._base.pack())
+    # --- the connection, refused after a failure -----------------------------------------------
 
     @property
     def _db(self) -> sqlite3.Connection:
         if self.failed:
             raise StoreFailed("a write failed before; this process may not write again")
-        assert self._connection is not None, "the outbox is not open"
         return self._connection
-
-    def _load(self) -> Loaded:
-        loaded = load(self._db)
-        self._base, self._last, self._head = loaded.base, loaded.last, loaded.head
-        self._marks, self._anchors = loaded.marks, loaded.anchors
-        return loaded
-
-    # --- writing -------------------------------------------------------------------------------
-
-    def append(self, records: Sequence[Record], marks: Mapping[str, Mark]) -> int:
-        """Make ``records`` and ``marks`` durable in one commit; the last sequence number.
-
-        Either all of it is on the medium when this returns, or nothing is: StoreFull (try again
-        when there is space), StoreFailed (this object refuses everything from then on).
-        """
-        boot_id = self._clock.boot_id
-        first, head = self._last + 1, self._head
-        rows = []
-        for run in split(records):
-            row = row_of(first, boot_id, head, run)
-            rows.append(row)
-            first, head = first + len(run), row[3]
-        with self._guarded(), database.transaction(self._db):
-            self._db.executemany(INSERT, rows)
-            for device, mark in marks.items():
-                database.put_state(self._db, *mark_row(device, mark))
-            anchor = self._put_anchor(boot_id)
-        self._last, self._head = first - 1, head
-        self._anchors[boot_id] = anchor
-        self._marks.update(marks)
-        self._counters.commits += 1
-        self._counters.records_recorded += len(records)
-        self._counters.readings_recorded += sum(record.readings for record in records)
-        self.witness_due = True
-        now = self._clock.boot_ms()
-        if self._witness_at is None or now - self._witness_at >= self._witness_ms:
-            self.write_witness()
-        return self._last
-
-    def write_witness(self) -> None:
-        """Bring the second file up to the last commit; call it within ``witness_ms`` of a commit.
-
-        A full disk is tolerated (the witness lags, which is the safe side); any other error means
-        an fsync cannot be trusted: StoreFailed.
-        """
-        try:
-            witness.write(self._witness_path, Witness(self._base.stream, self._last, self._head))
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                self.failed = True
-                raise StoreFailed(f"{self._witness_path}: {error}") from error
-            log.warning("%s: %s", self._witness_path, error)
-        else:
-            self.witness_due = False
-        self._witness_at = self._clock.boot_ms()
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        """Turns this object off for good when the block ends in StoreFailed."""
+        """Refuse all further work of this object when the block ends in StoreFailed."""
         try:
             yield
         except StoreFailed:
             self.failed = True
             raise
 
-    def _put_anchor(self, boot_id: bytes) -> Anchor:
-        """Keep this boot's anchor for batches that are sent after it; the one that is stored."""
-        anchor = anchor_now(self._clock)
-        before = self._anchors.get(boot_id)
-        if (
-            before is not None
-            and anchor.mono_ms - before.mono_ms < ANCHOR_MS
-            and anchor.clock_state == before.clock_state
-        ):
-            return before
-        database.put_state(self._db, *anchor_row(anchor))
-        return anchor
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._guarded(), database.explained():
+            yield self._db
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._guarded(), database.transaction(self._db):
+            yield self._db
+
+    # --- appending -----------------------------------------------------------------------------
+
+    def append(self, records: Sequence[Record], marks: Mapping[str, Mark]) -> int:
+        """Make ``records`` and ``marks`` durable in one commit; return the last sequence number.
+
+        Either all of it is on the medium when this returns, or nothing is: StoreFull (try again
+        when there is space), StoreFailed (this object refuses everything from then on).
+        """
+        state, clock, counters = self._state, self.context.clock, self.context.counters
+        boot_id = clock.boot_id
+        last, head = state.last, state.head
+        rows = []
+        for run in split(records):
+            row = row_of(last + 1, boot_id, head, run)
+            rows.append(row)
+            last, head = last + len(run), row[3]
+        anchor = newer_anchor(clock, state.anchors.get(boot_id))
+        with self._writing() as connection:
+            group_table.insert(connection, rows)
+            for device, mark in marks.items():
+                database.put_state(connection, *mark_row(device, mark))
+            if anchor is not None:
+                database.put_state(connection, *anchor_row(anchor))
+        state.last, state.head = last, head
+        if anchor is not None:
+            state.anchors[boot_id] = anchor
+        state.marks.update(marks)
+        counters.commits += 1
+        counters.records_recorded += len(records)
+        counters.readings_recorded += sum(record.readings for record in records)
+        with self._guarded():
+            self._head_file.follow(state.chain_head)
+        return last
+
+    @property
+    def head_file_behind(self) -> bool:
+        """Return whether a commit is newer than the head file."""
+        return self._head_file.behind
+
+    def write_head_file(self) -> None:
+        """Bring the head file up to the last commit; call it within ``head_lag_ms`` of a commit.
+
+        A full disk is tolerated; StoreFailed after any other error.
+        """
+        with self._guarded():
+            self._head_file.write(self._state.chain_head)
 
     # --- reading -------------------------------------------------------------------------------
 
     def marks(self) -> dict[str, Mark]:
-        """How far the intake of each node has got, by device id."""
-        return dict(self._marks)
+        """Return how far each node's records have been committed, by device id."""
+        return dict(self._state.marks)
 
     def stats(self) -> Stats:
-        """Where the chain, the receipts and the file stand."""
+        """Return where the chain, the receipts and the file stand."""
         with database.explained():
             (pages,) = self._db.execute("PRAGMA page_count").fetchone()
+        base, last = self._state.base, self._state.last
         return Stats(
-            self._base.stream,
-            self._last,
-            self._base.to,
-            self._last - self._base.to,
+            base.stream,
+            last,
+            base.to,
+            last - base.to,
             pages * database.PAGE_BYTES,
-            self._max_bytes,
+            self.context.settings.max_bytes,
         )
 
     def slice(self, after: int, max_records: int, max_bytes: int) -> Slice | None:
-        """Up to ``max_records`` records of one boot after sequence number ``after``.
+        """Read up to ``max_records`` records of one boot after sequence number ``after``.
 
         At least one record if there is any, whatever its size; None if there is none. ``after``
-        below what is receipted means from there on. Everything handed out has just been checked
-        against the chain: StoreDamaged if it does not fit (then call :meth:`rebuild`).
+        below what is receipted means from there on. Everything that is returned has just been
+        checked against the chain: StoreDamaged if it does not fit (then call :meth:`rebuild`).
         """
-        after = max(after, self._base.to)
-        if after >= self._last:
+        base = self._state.base
+        after = max(after, base.to)
+        if after >= self._state.last:
             return None
-        taken: list[Record] = []
-        size = 0
-        boot_id = b""
-        prev = head = b""
-        with self._guarded(), database.explained():
-            rows = self._db.execute(
-                f"SELECT {COLUMNS} FROM groups WHERE first >="  # noqa: S608 # constant
-                " (SELECT max(first) FROM groups WHERE first <= ?) ORDER BY first",
-                (after + 1,),
-            )
-            for row in rows:
-                if len(taken) >= max_records:
-                    break
-                group = group_of(row)
-                skip = max(0, after + 1 - group.first)
-                if not taken:
-                    if skip >= len(group.records):
-                        break
-                    boot_id = group.boot_id
-                    prev = head = fold(group.prev, [r.data for r in group.records[:skip]])
-                elif group.boot_id != boot_id or group.prev != head:
-                    break
-                if not skip and len(taken) + len(group.records) <= max_records:
-                    whole = sum(len(record.data) for record in group.records)
-                    if size + whole <= max_bytes:
-                        taken += group.records
-                        size, head = size + whole, group.head
-                        continue
-                for record in group.records[skip:]:
-                    size += len(record.data)
-                    if taken and (len(taken) >= max_records or size > max_bytes):
-                        break
-                    taken.append(record)
-                    head = fold(head, (record.data,))
-                else:
-                    continue
-                break
-        if not taken or (after == self._base.to and prev != self._base.head):
-            raise StoreDamaged(f"the group of record {after + 1} is gone")
+        with self._reading() as connection:
+            groups = group_table.groups_from(connection, after + 1)
+            window = take(groups, after, Limits(max_records, max_bytes))
+        if window is None or (after == base.to and window.prev != base.head):
+            raise StoreDamaged(f"the group of record {after + 1} is missing")
         return Slice(
-            self._base.stream, after + 1, after + len(taken), prev, head, tuple(taken),
-            self._anchor_of(boot_id),
-        )  # fmt: skip
+            base.stream,
+            after + 1,
+            after + len(window.records),
+            window.prev,
+            window.head,
+            window.records,
+            self._anchor_of(window.boot_id),
+        )
 
     def _anchor_of(self, boot_id: bytes) -> Anchor:
-        if boot_id == self._clock.boot_id:
-            return anchor_now(self._clock)
-        return self._anchors.get(boot_id) or Anchor(boot_id, 0, None, 0, 0)
+        if boot_id == self.context.clock.boot_id:
+            return anchor_now(self.context.clock)
+        return self._state.anchors.get(boot_id) or Anchor(boot_id, 0, None, 0, 0)
 
     # --- receipts ------------------------------------------------------------------------------
 
     def apply_receipt(self, receipt: Receipt) -> Pruned:
-        """Let go of what a receipt covers; the caller has verified its signature and its gateway.
+        """Delete what a receipt covers; the caller has verified its signature and its gateway.
 
-        ReceiptRefused if it speaks of our stream but not of our chain; nothing is pruned then.
-        A receipt of a stream that is no more, or with nothing new, prunes nothing.
+        ReceiptRefused if it names our stream but does not fit our chain; nothing is pruned then.
+        A receipt of a stream that no longer exists, or with nothing new, prunes nothing.
         """
         return self.release(receipt.stream, receipt.contiguous_to, receipt.head)
 
     def release(self, stream: int, to: int, head: bytes) -> Pruned:
-        """As :meth:`apply_receipt`, for who has decided that ``to`` is delivered (PUBACK mode)."""
-        if stream != self._base.stream or to < self._base.to:
+        """Delete everything up to record ``to``; without a receipt, as PUBACK mode does it.
+
+        It behaves as :meth:`apply_receipt` in everything else.
+        """
+        base = self._state.base
+        if stream != base.stream or to < base.to:
             return Pruned(0, 0)
-        if to > self._last:
-            raise ReceiptRefused(
-                f"the collector has records to {to} of stream {stream}, here it ends at"
-                f" {self._last}",
-                True,
-                to,
-            )
-        records, readings, ours = self._covered(to)
-        if ours != head:
-            raise ReceiptRefused(
-                f"the collector's head at record {to} of stream {stream} is {head.hex()[:16]}...,"
-                f" ours is {ours.hex()[:16]}...",
-                False,
-                to,
-            )
-        if not records:
+        with self._reading() as connection:
+            found = pruning.checked(connection, self._state, to, head)
+        if not found.records:
             return Pruned(0, 0)
+        self._prune_with_reserve(Base(stream, to, head))
+        self.context.counters.records_delivered += found.records
+        self.context.counters.readings_delivered += found.readings
+        return Pruned(found.records, found.readings)
+
+    def _prune_with_reserve(self, base: Base) -> None:
         try:
-            self._prune(to, head)
+            self._prune(base)
         except StoreFull:
-            # The delete itself needs room in the log: that is what the reserve is for.
+            # The delete itself needs room in the log: the reserve is kept for that.
             self.reserve.give()
-            self._prune(to, head)
-        self._counters.records_delivered += records
-        self._counters.readings_delivered += readings
-        return Pruned(records, readings)
+            self._prune(base)
 
-    def _covered(self, to: int) -> tuple[int, int, bytes]:
-        """Records and readings after the last receipt up to ``to``, and the head there."""
-        if to == self._base.to:
-            return 0, 0, self._base.head
-        readings = 0
-        with self._guarded(), database.explained():
-            for first, sizes in self._db.execute(
-                "SELECT first, sizes FROM groups WHERE first <= ? ORDER BY first", (to,)
-            ):
-                skip = max(0, self._base.to + 1 - first)
-                readings += sum(readings_of(sizes)[skip : to + 1 - first])
-            row = self._db.execute(
-                f"SELECT {COLUMNS} FROM groups WHERE first <= ? ORDER BY first DESC LIMIT 1",  # noqa: S608 # constant
-                (to,),
-            ).fetchone()
-        if row is None:
-            raise StoreDamaged(f"the group of record {to} is gone")
-        group = group_of(row)
-        head = fold(group.prev, [r.data for r in group.records[: to + 1 - group.first]])
-        return to - self._base.to, readings, head
-
-    def _prune(self, to: int, head: bytes) -> None:
-        before = self._base
-        self._base = Base(before.stream, to, head)
-        try:
-            with self._guarded(), database.transaction(self._db):
-                # A group that ends after `to` stays until the rest of it is covered too: what is
-                # deleted is what lies before the group that holds record `to + 1`.
-                self._db.execute(
-                    "DELETE FROM groups WHERE first < coalesce((SELECT max(first) FROM groups"
-                    " WHERE first <= ?), ?)",
-                    (to + 1, to + 1) if to < self._last else (0, to + 1),
-                )
-                database.put_state(self._db, BASE, self._base.pack())
-                self._drop_anchors()
-        except StoreError:
-            self._base = before
-            raise
-
-    def _drop_anchors(self) -> None:
-        if len(self._anchors) < 2:
-            return
-        kept = {row[0] for row in self._db.execute("SELECT DISTINCT boot_id FROM groups")}
-        for boot_id in set(self._anchors) - kept - {self._clock.boot_id}:
-            self._db.execute("DELETE FROM state WHERE name = ?", (anchor_name(boot_id),))
-            del self._anchors[boot_id]
+    def _prune(self, base: Base) -> None:
+        state = self._state
+        others = [boot_id for boot_id in state.anchors if boot_id != self.context.clock.boot_id]
+        with self._writing() as connection:
+            gone = pruning.prune(connection, base, state.last, others)
+        state.base = base
+        for boot_id in gone:
+            del state.anchors[boot_id]
 
     # --- a new stream --------------------------------------------------------------------------
 
     def rebuild(self, cause: str, why: str) -> None:
-        """Carry all good records over into a new stream that says ``cause`` and ``why`` first.
+        """Carry all good records over into a new stream whose GAP record has ``cause`` and ``why``.
 
         For damage found while running (quarantines the file) and for a refused receipt (does not).
         StoreFull if there is no room for the copy; nothing has changed then.
         """
-        seen = Witness(self._base.stream, self._last, self._head)
-        try:
-            self._rebuild(cause, why, seen, damaged=cause == "outbox_damaged")
-            self.write_witness()
-        except OSError as error:
-            self.failed = True
-            raise StoreFailed(f"{self._directory}: {error}") from error
-
-    def _rebuild(self, cause: str, why: str, seen: Witness | None, damaged: bool) -> None:
-        log.error("outbox: %s; a new stream begins", why)
-        if damaged:
-            self._counters.store_damaged += 1
-        work = Rebuild(
-            self._path, self._gateway, self._clock, self._counters, self._max_bytes, cause, why
-        )
-        if self._connection is None and self._path.exists():
-            # Its settings could not be made; what is in it may still be readable.
-            self._connection = sqlite3.connect(
-                self._path, isolation_level=None, check_same_thread=False, timeout=0
-            )
-        work.copy(self._connection, seen)
-        if self._connection is not None:
+        context, seen = self.context, self._state.chain_head
+        work = Rebuild(context, cause, why, damaged=cause == "outbox_damaged")
+        with self._guarded():
             try:
-                self._connection.close()
-            except sqlite3.Error as error:
-                log.warning("closing the old outbox: %s", error)
-            self._connection = None
-        work.swap(damaged)
-        self._connection = database.connect(self._path, self._max_bytes)
-        self._load()
-        self._counters.streams_opened += 1
+                self._connection = work.run(self._connection, seen)
+            except OSError as error:
+                raise StoreFailed(f"{context.settings.directory}: {error}") from error
+            self._state = opening.load(self._connection)
+            self._head_file.write(self._state.chain_head)

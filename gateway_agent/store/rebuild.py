@@ -1,159 +1,195 @@
-"""A new outbox file from what is good in an old one: a new stream that says why it began.
+"""A new outbox file from what is good in an old one: a new stream whose GAP record names the cause.
 
 The old file is only read. The new one is written whole beside it, made durable, and takes its name
-in the last step; dying anywhere in between leaves the old one or both, never neither.
+in the last step. A process that ends anywhere in between leaves the old file or both, never
+neither.
 """
 
 import logging
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from gateway_agent.clock import Clock
-from gateway_agent.counters import Counters
 from protocols.uplink.fields import MAX_U32
 from protocols.uplink.record import MAX_DETAIL_LENGTH, Gap, Record
 
-from . import database, witness
-from .group import INSERT, row_of
-from .salvage import Kept, Missing, good_records, quarantine
+from . import database, group_table
+from .group import row_of
+from .head_file import ChainHead, sync_directory
+from .salvage import KeptRange, MissingRange, good_records, quarantine
+from .settings import StoreContext
 from .state import BASE, Base, new_stream, own_gap
-from .witness import Witness
 
 log = logging.getLogger(__name__)
 
-MAX_GAPS: Final = 100  # told one by one; more damage than that is told as a number of ranges
+MAX_GAPS: Final = 100  # ranges that get a GAP record each; of any more only the number is given
+
+
+class _OldChain(NamedTuple):
+    """The stream to carry over: from record ``begin`` (None: not known) to ``end`` at the least."""
+
+    stream: int
+    begin: int | None
+    end: int
+
+
+class _NewChain:
+    """The new stream while it is written; one commit per group."""
+
+    def __init__(self, connection: sqlite3.Connection, base: Base) -> None:
+        self._connection = connection
+        self._last, self._head = base.to, base.head
+
+    def add(self, boot_id: bytes, records: Sequence[Record]) -> None:
+        row = row_of(self._last + 1, boot_id, self._head, records)
+        with database.transaction(self._connection):
+            group_table.insert(self._connection, [row])
+        self._last, self._head = self._last + len(records), row[3]
 
 
 class Rebuild:
-    """One rebuild of the outbox ``path`` for the reason ``cause`` (a gap cause) and ``why``."""
+    """One rebuild of an outbox for the reason ``cause`` (a gap cause) and ``why``.
 
-    def __init__(
-        self,
-        path: Path,
-        gateway: str,
-        clock: Clock,
-        counters: Counters,
-        max_bytes: int,
-        cause: str,
-        why: str,
-    ) -> None:
-        self._path = path
-        self._new = path.with_suffix(".new")
-        self._gateway = gateway
-        self._clock = clock
-        self._counters = counters
-        self._max_bytes = max_bytes
+    ``damaged`` sends the old files into quarantine; otherwise they are removed.
+    """
+
+    def __init__(self, context: StoreContext, cause: str, why: str, damaged: bool) -> None:
+        self._context = context
+        self._damaged = damaged
+        self._path = context.settings.database_path
+        self._new = self._path.with_suffix(".new")
         self._cause = cause
         self._why = why
 
-    def copy(self, source: sqlite3.Connection | None, seen: Witness | None) -> None:
-        """Write the new file. ``seen`` is what is known to have been written, from elsewhere.
+    def run(self, source: sqlite3.Connection | None, seen: ChainHead | None) -> sqlite3.Connection:
+        """Copy and swap; return the connection to the new file. ``source`` is closed by then.
 
-        ``source`` is None when nothing of the old file can be read. StoreFull if there is no room:
-        then nothing has changed, and the next attempt begins anew.
+        ``source``: to the old file, None if it could not be opened. ``seen`` is how far the chain
+        had got, known from elsewhere. StoreFull if there is no room: then nothing has changed,
+        ``source`` is still open, and the next attempt begins anew.
         """
-        state: dict[str, bytes] = {}
-        if source is not None:
+        log.error("outbox: %s; a new stream begins", self._why)
+        if self._damaged:
+            self._context.counters.store_damaged += 1
+        if source is None and self._path.exists():
+            # Its settings could not be made; what is in it may still be readable.
+            unchecked = sqlite3.connect(
+                self._path, isolation_level=None, check_same_thread=False, timeout=0
+            )
             try:
-                state, _ = database.read_state(source)
-            except sqlite3.Error as error:
-                log.warning("outbox: marks and anchors cannot be read: %s", error)
-        old = Base.unpack(state[BASE]) if BASE in state else None
-        if old is None:
-            # Without the receipted position everything that is still there is taken over; the
-            # collector recognises what it has by its bytes.
-            stream, receipted_to = (seen.stream if seen is not None else 0), 0
+                self._copy(unchecked, seen)
+            finally:
+                database.close(unchecked)
         else:
-            stream, receipted_to = old.stream, old.to
-        end = seen.last if seen is not None and seen.stream == stream else 0
-        begin = receipted_to + 1 if old is not None else None
+            self._copy(source, seen)
+        if source is not None:
+            database.close(source)
+        self._swap()
+        self._context.counters.streams_opened += 1
+        return database.connect(self._path, self._context.settings.max_bytes)
+
+    def _copy(self, source: sqlite3.Connection | None, seen: ChainHead | None) -> None:
+        state = {} if source is None else _readable_state(source)
+        old = _old_chain(state, seen)
         for name in files_of(self._new):
             name.unlink(missing_ok=True)
-        connection = database.connect(self._new, self._max_bytes)
+        connection = database.connect(self._new, self._context.settings.max_bytes)
         try:
-            base = new_stream(max(stream, seen.stream if seen is not None else 0))
+            base = new_stream(max(old.stream, seen.stream if seen is not None else 0))
             with database.transaction(connection):
                 for name_, value in state.items():
                     if name_ != BASE:
                         database.put_state(connection, name_, value)
                 database.put_state(connection, BASE, base.pack())
-            pieces = self._pieces(source, begin, end)
-            self._write(connection, base, stream, pieces)
+            self._write(_NewChain(connection, base), old.stream, self._pieces(source, old))
         finally:
             connection.close()
 
     def _pieces(
-        self, source: sqlite3.Connection | None, begin: int | None, end: int
-    ) -> Iterable[Kept | Missing]:
+        self, source: sqlite3.Connection | None, old: _OldChain
+    ) -> Iterable[KeptRange | MissingRange]:
         if source is not None:
-            return good_records(source, begin, end, self._why)
-        if begin is None:
-            # How much of it was receipted died with the file: the range cannot be named.
+            return good_records(source, old.begin, old.end, self._why)
+        if old.begin is None:
+            # How much of it was receipted was lost with the file: the range cannot be named.
             return ()
-        return (Missing(begin, end, self._why),) if end >= begin else ()
+        return (MissingRange(old.begin, old.end, self._why),) if old.end >= old.begin else ()
 
     def _write(
-        self,
-        connection: sqlite3.Connection,
-        base: Base,
-        old_stream: int,
-        pieces: Iterable[Kept | Missing],
+        self, chain: _NewChain, old_stream: int, pieces: Iterable[KeptRange | MissingRange]
     ) -> None:
-        last, head, gaps = base.to, base.head, 0
-
-        def add(boot_id: bytes, records: Sequence[Record]) -> None:
-            nonlocal last, head
-            row = row_of(last + 1, boot_id, head, records)
-            with database.transaction(connection):
-                connection.execute(INSERT, row)
-            last, head = last + len(records), row[3]
-
+        boot_id = self._context.clock.boot_id
+        gaps = 0
         for piece in pieces:
-            if isinstance(piece, Kept):
-                add(piece.boot_id, piece.records)
-                self._counters.records_salvaged += len(piece.records)
+            if isinstance(piece, KeptRange):
+                chain.add(piece.boot_id, piece.records)
+                self._context.counters.records_salvaged += len(piece.records)
                 continue
             gaps += 1
             if gaps <= MAX_GAPS:
-                add(self._clock.boot_id, [self._gap(old_stream, piece)])
+                chain.add(boot_id, [self._gap(old_stream, piece)])
         if not gaps or gaps > MAX_GAPS:
             why = f"{gaps - MAX_GAPS} more ranges" if gaps else self._why
-            add(self._clock.boot_id, [self._gap(old_stream, Missing(0, 0, why))])
+            chain.add(boot_id, [self._gap(old_stream, MissingRange(0, 0, why))])
 
-    def _gap(self, stream: int, missing: Missing) -> Record:
+    def _gap(self, stream: int, missing: MissingRange) -> Record:
         where = f"outbox stream {stream}"
         first: int | None = None
         last: int | None = None
         if missing.first:
             where += f" records {missing.first} to {missing.last}"
-            if missing.last <= MAX_U32:  # as wide as the field in the record is
+            if missing.last <= MAX_U32:  # the field in the record has 32 bits
                 first, last = missing.first, missing.last
         detail = f"{where}: {missing.why}"[:MAX_DETAIL_LENGTH]
-        self._counters.gaps[self._cause] += 1
-        return own_gap(self._gateway, self._clock, Gap(self._cause, None, first, last, detail))
+        self._context.counters.gaps[self._cause] += 1
+        return own_gap(
+            self._context.settings.gateway,
+            self._context.clock,
+            Gap(self._cause, None, first, last, detail),
+        )
 
-    def swap(self, quarantined: bool) -> None:
-        """Put the new file in the old one's place, which goes into quarantine or is removed."""
+    def _swap(self) -> None:
+        """Put the new file in the old one's place."""
         self._new.replace(_ready(self._path))
-        witness.sync_directory(self._path.parent)
-        _retire(self._path, self._cause if quarantined else "")
+        sync_directory(self._path.parent)
+        _retire(self._path, self._cause if self._damaged else "")
         finish(self._path)
 
 
 def finish(path: Path) -> None:
-    """The last step of :meth:`Rebuild.swap`; at every start, for one that died in the middle."""
+    """Do the last step of a rebuild; every start repeats it for an interrupted one."""
     ready = _ready(path)
     if ready.exists():
         _retire(path, "interrupted")
         ready.replace(path)
-        witness.sync_directory(path.parent)
+        sync_directory(path.parent)
 
 
 def files_of(path: Path) -> list[Path]:
-    """The database file and what SQLite puts beside it."""
+    """List the database file and what SQLite puts beside it."""
     return [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
+
+
+def _readable_state(source: sqlite3.Connection) -> dict[str, bytes]:
+    try:
+        state, _ = database.read_state(source)
+    except sqlite3.Error as error:
+        log.warning("outbox: marks and anchors cannot be read: %s", error)
+        return {}
+    return state
+
+
+def _old_chain(state: dict[str, bytes], seen: ChainHead | None) -> _OldChain:
+    if BASE in state:
+        base = Base.unpack(state[BASE])
+        stream, begin = base.stream, base.to + 1
+    else:
+        # Without the receipted position everything that is still there is taken over; the
+        # collector recognises what it has by its bytes.
+        stream, begin = (seen.stream if seen is not None else 0), None
+    end = seen.last if seen is not None and seen.stream == stream else 0
+    return _OldChain(stream, begin, end)
 
 
 def _ready(path: Path) -> Path:

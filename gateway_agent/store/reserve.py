@@ -14,7 +14,7 @@ RETRY_MS: Final = 10_000
 
 
 class Reserve:
-    """A file of RESERVE_BYTES allocated bytes at ``path``, as long as there is room for it."""
+    """Keep a file of RESERVE_BYTES allocated bytes at ``path``, as long as there is room for it."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path

@@ -8,23 +8,22 @@ from typing import Final, NamedTuple
 
 from protocols.uplink.record_types import Record
 
+from . import group_table
 from .errors import StoreDamaged
-from .group import COLUMNS, group_of
-from .witness import sync_directory
+from .head_file import sync_directory
 
-MAX_QUARANTINED: Final = 3  # sets of damaged files kept for whoever wants to look
-_LAST: Final = (1 << 63) - 1
+MAX_QUARANTINED: Final = 3  # sets of damaged files that are kept for an inspection
 
 
-class Missing(NamedTuple):
-    """Records ``first`` to ``last`` of the old stream are not to be had; ``why`` is for people."""
+class MissingRange(NamedTuple):
+    """Records ``first`` to ``last`` of the old stream cannot be read; ``why`` is for people."""
 
     first: int
     last: int
     why: str
 
 
-class Kept(NamedTuple):
+class KeptRange(NamedTuple):
     """Records that prove themselves, from ``first`` of the old stream on, all of one boot."""
 
     first: int
@@ -34,8 +33,8 @@ class Kept(NamedTuple):
 
 def good_records(
     connection: sqlite3.Connection, begin: int | None, end: int, why: str
-) -> Iterator[Kept | Missing]:
-    """The records of every group that proves itself, and in their places what is missing.
+) -> Iterator[KeptRange | MissingRange]:
+    """Read the records of every group that proves itself, and in their places what is missing.
 
     Where SQLite cannot read on, the rest is fetched from the other end, so a broken page costs the
     groups on it and no others. ``begin``: the first record wanted, None for whatever comes first;
@@ -43,45 +42,25 @@ def good_records(
     """
     expected = begin
     reason = why
-    for first in _keys(connection):
+    for first in group_table.reachable(connection):
         try:
-            row = connection.execute(
-                f"SELECT {COLUMNS} FROM groups WHERE first = ?",  # noqa: S608 # constant
-                (first,),
-            ).fetchone()
-            if row is None:
-                continue
-            group = group_of(row)
+            group = group_table.group_at(connection, first)
         except (sqlite3.Error, StoreDamaged) as error:
             reason = str(error)
+            continue
+        if group is None:
             continue
         if expected is None:
             expected = group.first
         if group.last < expected:
             continue
         if group.first > expected:
-            yield Missing(expected, group.first - 1, reason)
+            yield MissingRange(expected, group.first - 1, reason)
             expected = group.first
-        yield Kept(expected, group.boot_id, group.records[expected - group.first :])
+        yield KeptRange(expected, group.boot_id, group.records[expected - group.first :])
         expected, reason = group.last + 1, why
     if expected is not None and end >= expected:
-        yield Missing(expected, end, reason)
-
-
-def _keys(connection: sqlite3.Connection) -> list[int]:
-    """The keys that can be reached, rising: forward to the damage, then backward to it."""
-    found: set[int] = set()
-    for order in ("ASC", "DESC"):
-        try:
-            for (key,) in connection.execute(
-                f"SELECT first FROM groups ORDER BY first {order}"  # noqa: S608 # constant
-            ):
-                if isinstance(key, int) and 0 < key <= _LAST:
-                    found.add(key)
-            break
-        except sqlite3.Error:
-            continue
-    return sorted(found)
+        yield MissingRange(expected, end, reason)
 
 
 def quarantine(directory: Path, files: list[Path], label: str) -> Path:

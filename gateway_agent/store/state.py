@@ -7,6 +7,7 @@ Each is one sealed row of the table ``state`` (see :mod:`.database`): ``base``,
 import secrets
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from gateway_agent.clock import Clock
@@ -14,7 +15,10 @@ from protocols.uplink.batch import Anchor
 from protocols.uplink.chain import GENESIS
 from protocols.uplink.record import Gap, Record, Stamp, gap_record
 
+from .head_file import ChainHead
 from .mark import Mark
+
+ANCHOR_MS: Final = 60_000  # a boot's clock anchor is written with a commit at most this often
 
 BASE: Final = "base"
 _BASE: Final = struct.Struct("<QQ32s")
@@ -30,17 +34,33 @@ class Base(NamedTuple):
     head: bytes
 
     def pack(self) -> bytes:
-        """As it is stored."""
+        """Return the value as it is stored."""
         return _BASE.pack(*self)
 
     @classmethod
     def unpack(cls, value: bytes) -> "Base":
-        """From a sealed row."""
+        """Read the value of a sealed row."""
         return cls(*_BASE.unpack(value))
 
 
+@dataclass(slots=True)
+class OutboxState:
+    """What an open outbox keeps in memory: ``head`` is the chain's head after record ``last``."""
+
+    base: Base
+    last: int
+    head: bytes
+    marks: dict[str, Mark] = field(default_factory=dict)
+    anchors: dict[bytes, Anchor] = field(default_factory=dict)
+
+    @property
+    def chain_head(self) -> ChainHead:
+        """Return where the chain ends, as the head file repeats it."""
+        return ChainHead(self.base.stream, self.last, self.head)
+
+
 def new_stream(before: int) -> Base:
-    """The beginning of a stream that comes after ``before`` (0: the first of this outbox).
+    """Begin a stream that comes after ``before`` (0: the first of this outbox).
 
     The high half of the id is an epoch that rises, so that ids sort; the low half is random, so
     that a gateway that lost everything, or a copy of one, cannot take an id that was used.
@@ -49,14 +69,14 @@ def new_stream(before: int) -> Base:
 
 
 def mark_row(device: str, mark: Mark) -> tuple[str, bytes]:
-    """Name and value of a mark's row."""
+    """Return name and value of a mark's row."""
     return f"mark/{device}", _MARK.pack(*mark)
 
 
 def marks_of(state: Mapping[str, bytes]) -> dict[str, Mark]:
-    """The marks among the sealed values."""
+    """Return the marks among the sealed values, by device id."""
     return {
-        # Without its last number in outboxes of before marks had a key: 0 is "not known".
+        # Old outboxes stored no key id; the missing number reads as 0, which means "not known".
         name.removeprefix("mark/"): Mark(*_MARK.unpack(value.ljust(_MARK.size, b"\0")))
         for name, value in state.items()
         if name.startswith("mark/")
@@ -64,19 +84,19 @@ def marks_of(state: Mapping[str, bytes]) -> dict[str, Mark]:
 
 
 def anchor_name(boot_id: bytes) -> str:
-    """Name of the row of a boot's anchor."""
+    """Return the name of the row of a boot's anchor."""
     return f"anchor/{boot_id.hex()}"
 
 
 def anchor_row(anchor: Anchor) -> tuple[str, bytes]:
-    """Name and value of an anchor's row."""
+    """Return name and value of an anchor's row."""
     wall = -1 if anchor.wall_ms is None else anchor.wall_ms
     value = _ANCHOR.pack(anchor.boot_id, anchor.mono_ms, wall, anchor.unc_ms, anchor.clock_state)
     return anchor_name(anchor.boot_id), value
 
 
 def anchors_of(state: Mapping[str, bytes]) -> dict[bytes, Anchor]:
-    """The anchors among the sealed values, by boot id."""
+    """Return the anchors among the sealed values, by boot id."""
     anchors = {}
     for name, value in state.items():
         if name.startswith("anchor/"):
@@ -86,12 +106,24 @@ def anchors_of(state: Mapping[str, bytes]) -> dict[bytes, Anchor]:
 
 
 def anchor_now(clock: Clock) -> Anchor:
-    """How this boot's monotonic time stands to wall time now."""
+    """Read this boot's monotonic time and wall time together."""
     wall = clock.wall()
     return Anchor(clock.boot_id, clock.boot_ms(), wall.wall_ms, wall.unc_ms, wall.state)
 
 
+def newer_anchor(clock: Clock, stored: Anchor | None) -> Anchor | None:
+    """Return this boot's anchor if it must be stored again; None if ``stored`` still serves."""
+    anchor = anchor_now(clock)
+    if (
+        stored is not None
+        and anchor.mono_ms - stored.mono_ms < ANCHOR_MS
+        and anchor.clock_state == stored.clock_state
+    ):
+        return None
+    return anchor
+
+
 def own_gap(gateway: str, clock: Clock, gap: Gap) -> Record:
-    """A GAP record of the gateway itself, stamped now."""
+    """Make a GAP record of the gateway itself, stamped now."""
     now, wall = clock.boot_ms(), clock.wall()
     return gap_record(gateway, gap, Stamp(now, now, wall.wall_ms, wall.unc_ms, wall.state))

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from gateway_agent.config import Uplink as UplinkConfig
 from gateway_agent.counters import Counters
 from gateway_agent.store.errors import ReceiptRefused, StoreFull
-from gateway_agent.store.outbox import Slice
+from gateway_agent.store.window import Slice
 from gateway_agent.store.writer import OutboxWriter
 from protocols.uplink.batch import build_batch
 from protocols.uplink.receipt import MAX_RECEIPT_BYTES, open_receipt

@@ -15,6 +15,7 @@ from gateway_agent.config import Uplink as UplinkConfig
 from gateway_agent.counters import Counters
 from gateway_agent.keys import generate_signing_key, load_private, load_public, public_path
 from gateway_agent.store.outbox import Outbox
+from gateway_agent.store.settings import StoreContext, StoreSettings
 from gateway_agent.store.writer import OutboxWriter
 from gateway_agent.uplink.mqtt import Uplink
 from tests.unit.gateway_agent.store_help import GATEWAY, StillClock
@@ -75,8 +76,8 @@ class Site:
     @asynccontextmanager
     async def outbox(self, gateway: str = GATEWAY) -> AsyncIterator[OutboxWriter]:
         """The gateway's outbox."""
-        box = Outbox.open(self.root / "state", gateway, self.clock, self.counters)
-        writer = OutboxWriter(box, gateway, self.clock, self.counters)
+        settings = StoreSettings(self.root / "state", gateway)
+        writer = OutboxWriter(Outbox.open(StoreContext(settings, self.clock, self.counters)))
         writer.start()
         try:
             yield writer

@@ -12,7 +12,6 @@ from gateway_agent.counters import Counters
 from gateway_agent.store.reserve import RESERVE_BYTES
 from gateway_agent.store.writer import OutboxWriter
 from tests.unit.gateway_agent.store_help import (
-    GATEWAY,
     StillClock,
     contents,
     gaps,
@@ -39,7 +38,7 @@ async def main(root: Path) -> None:
     clock, counters = StillClock(), Counters()
     state = root / "state"
     box = open_box(state, clock, counters)
-    writer = OutboxWriter(box, GATEWAY, clock, counters)
+    writer = OutboxWriter(box)
     writer.start()
     last = 0
     delivered: list[bytes] = []

@@ -6,6 +6,7 @@ from pathlib import Path
 from gateway_agent.clock import Wall
 from gateway_agent.counters import Counters
 from gateway_agent.store.outbox import Outbox
+from gateway_agent.store.settings import StoreContext, StoreSettings
 from protocols.uplink.record import Record, Stamp, decode_record
 from protocols.uplink.template import ProfileTemplate
 
@@ -51,11 +52,11 @@ def open_box(
     clock: StillClock | None = None,
     counters: Counters | None = None,
     max_bytes: int = 1 << 30,
+    head_lag_ms: int = 0,
 ) -> Outbox:
-    """An outbox whose witness never lags."""
-    return Outbox.open(
-        directory, GATEWAY, clock or StillClock(), counters or Counters(), max_bytes, 0
-    )
+    """An outbox whose head file never lags, unless ``head_lag_ms`` lets it."""
+    settings = StoreSettings(directory, GATEWAY, max_bytes, head_lag_ms)
+    return Outbox.open(StoreContext(settings, clock or StillClock(), counters or Counters()))
 
 
 def chain(head: bytes, pieces: list[bytes]) -> bytes:

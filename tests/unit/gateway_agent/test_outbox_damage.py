@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway_agent.counters import Counters
-from gateway_agent.store import witness
+from gateway_agent.store import head_file
 from gateway_agent.store.errors import StoreDamaged, StoreFull
 from gateway_agent.store.mark import Mark
 from gateway_agent.store.outbox import Outbox
@@ -86,7 +86,7 @@ def _gap_pieces(pieces: list[bytes]) -> list[bytes]:
 
 @pytest.mark.parametrize("seed", range(25))
 def test_a_flipped_bit_in_the_log(tmp_path: Path, seed: int) -> None:
-    """SQLite drops everything after it without a word; the witness has the last word."""
+    """SQLite silently drops everything after it; the head file shows that it is missing."""
     box = fill(tmp_path / "a")
     damaged = copy_of(tmp_path / "a", tmp_path / "b")
     box.close()
@@ -258,19 +258,19 @@ def test_damaged_state_is_not_used(tmp_path: Path, name: str) -> None:
     box.close()
 
 
-def test_a_missing_witness_is_written_again(tmp_path: Path) -> None:
+def test_a_missing_head_file_is_written_again(tmp_path: Path) -> None:
     fill(tmp_path).close()
     (tmp_path / "outbox.head").unlink()
     box = open_box(tmp_path)
     assert numbers(contents(box)) == list(range(1, COUNT + 1))
     box.close()
-    seen = witness.read(tmp_path / "outbox.head")
+    seen = head_file.read(tmp_path / "outbox.head")
     assert seen is not None
     assert seen.last == COUNT
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_damaged_witness_costs_nothing(tmp_path: Path, seed: int) -> None:
+def test_a_damaged_head_file_costs_nothing(tmp_path: Path, seed: int) -> None:
     fill(tmp_path).close()
     path = tmp_path / "outbox.head"
     flip(path, random.Random(seed).randrange(8 * (path.stat().st_size - 1)))
@@ -282,7 +282,7 @@ def test_a_damaged_witness_costs_nothing(tmp_path: Path, seed: int) -> None:
     box.close()
 
 
-def test_an_older_image_of_the_disk_is_noticed_by_its_witness(tmp_path: Path) -> None:
+def test_an_older_image_of_the_disk_is_noticed_by_its_head_file(tmp_path: Path) -> None:
     box = open_box(tmp_path / "a")
     box.append(records(1, 3), {})
     box.close()

@@ -17,13 +17,13 @@ from gateway_agent.store.writer import OutboxWriter
 from protocols.uplink.record import Record, decode_record
 
 from .mounts import run_mounted
-from .store_help import GATEWAY, StillClock, contents, gaps, numbers, open_box, records
+from .store_help import StillClock, contents, gaps, numbers, open_box, records
 
 
 def make(directory: Path, max_bytes: int = 1 << 30) -> tuple[OutboxWriter, Outbox, Counters]:
     clock, counters = StillClock(), Counters()
     box = open_box(directory, clock, counters, max_bytes)
-    return OutboxWriter(box, GATEWAY, clock, counters), box, counters
+    return OutboxWriter(box), box, counters
 
 
 async def until(condition: "object", seconds: float = 20.0) -> None:
@@ -34,17 +34,13 @@ async def until(condition: "object", seconds: float = 20.0) -> None:
             await asyncio.sleep(0.005)
 
 
-def test_many_callers_share_a_commit(tmp_path: Path) -> None:
-    async def run() -> Counters:
-        writer, _, counters = make(tmp_path)
-        writer.start()
-        await asyncio.gather(*(writer.put(records(n, 1), {}) for n in range(1, 201)))
-        assert writer.stats.last == 200
-        assert writer.committed.is_set()
-        await writer.close()
-        return counters
-
-    counters = asyncio.run(run())
+async def test_many_callers_share_a_commit(tmp_path: Path) -> None:
+    writer, _, counters = make(tmp_path)
+    writer.start()
+    await asyncio.gather(*(writer.put(records(n, 1), {}) for n in range(1, 201)))
+    assert writer.stats.last == 200
+    assert writer.committed.is_set()
+    await writer.close()
     assert counters.records_recorded == 200
     assert counters.readings_recorded == 400
     assert counters.commits <= 20
@@ -53,49 +49,42 @@ def test_many_callers_share_a_commit(tmp_path: Path) -> None:
     box.close()
 
 
-def test_a_put_is_durable_before_it_returns(tmp_path: Path) -> None:
-    async def run() -> None:
-        writer, _, _ = make(tmp_path / "a")
-        writer.start()
-        await writer.put(records(1, 3), {"tf-a": Mark(1, 1, 1)})
-        shutil.copytree(tmp_path / "a", tmp_path / "b")
-        await writer.close()
-
-    asyncio.run(run())
+async def test_a_put_is_durable_before_it_returns(tmp_path: Path) -> None:
+    writer, _, _ = make(tmp_path / "a")
+    writer.start()
+    await writer.put(records(1, 3), {"tf-a": Mark(1, 1, 1)})
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    await writer.close()
     box = open_box(tmp_path / "b")
     assert numbers(contents(box)) == [1, 2, 3]
     assert box.marks() == {"tf-a": Mark(1, 1, 1)}
     box.close()
 
 
-def test_when_full_callers_wait_and_nothing_they_brought_is_lost(tmp_path: Path) -> None:
-    async def run() -> Counters:
-        writer, _, counters = make(tmp_path, max_bytes=64 * 4096)
-        writer.start()
-        last = 0
+async def test_when_full_callers_wait_and_nothing_they_brought_is_lost(tmp_path: Path) -> None:
+    writer, _, counters = make(tmp_path, max_bytes=64 * 4096)
+    writer.start()
+    last = 0
 
-        async def fill() -> None:
-            nonlocal last
-            while True:
-                await writer.put(records(last + 1, 50), {})
-                last += 50
+    async def fill() -> None:
+        nonlocal last
+        while True:
+            await writer.put(records(last + 1, 50), {})
+            last += 50
 
-        filling = asyncio.create_task(fill())
-        await until(lambda: writer.full_reason)
-        assert "full" in writer.full_reason
-        held = last
-        assert writer.stats.last == held
-        piece = await writer.slice(0, 10_000, 1 << 20)
-        assert piece is not None
-        await writer.release(piece.stream, piece.last, piece.head)
-        await until(lambda: last > held)
-        filling.cancel()
-        assert not writer.full_reason
-        await asyncio.gather(filling, return_exceptions=True)
-        await writer.close()
-        return counters
-
-    counters = asyncio.run(run())
+    filling = asyncio.create_task(fill())
+    await until(lambda: writer.full_reason)
+    assert "full" in writer.full_reason
+    held = last
+    assert writer.stats.last == held
+    piece = await writer.slice(0, 10_000, 1 << 20)
+    assert piece is not None
+    await writer.release(piece.stream, piece.last, piece.head)
+    await until(lambda: last > held)
+    filling.cancel()
+    assert not writer.full_reason
+    await asyncio.gather(filling, return_exceptions=True)
+    await writer.close()
     assert counters.store_full >= 1
     assert counters.gaps["outbox_full"] == counters.store_full
     box = open_box(tmp_path, max_bytes=1 << 20)
@@ -112,101 +101,84 @@ def test_when_full_callers_wait_and_nothing_they_brought_is_lost(tmp_path: Path)
     box.close()
 
 
-def test_closing_while_full_tells_who_waits(tmp_path: Path) -> None:
-    async def run() -> None:
-        writer, _, _ = make(tmp_path, max_bytes=1)
-        writer.start()
-        waiting = asyncio.create_task(writer.put(records(1, 5000), {}))
-        await until(lambda: writer.full_reason)
-        await writer.close()
-        with pytest.raises(StoreFull):
-            await waiting
-        with pytest.raises(StoreFailed, match="closed"):
-            await writer.put(records(1, 1), {})
-        with pytest.raises(StoreFailed, match="closed"):
-            await writer.slice(0, 1, 1)
-
-    asyncio.run(run())
+async def test_closing_while_full_ends_every_wait(tmp_path: Path) -> None:
+    writer, _, _ = make(tmp_path, max_bytes=1)
+    writer.start()
+    waiting = asyncio.create_task(writer.put(records(1, 5000), {}))
+    await until(lambda: writer.full_reason)
+    await writer.close()
+    with pytest.raises(StoreFull):
+        await waiting
+    with pytest.raises(StoreFailed, match="closed"):
+        await writer.put(records(1, 1), {})
+    with pytest.raises(StoreFailed, match="closed"):
+        await writer.slice(0, 1, 1)
 
 
-def test_a_failed_commit_ends_every_wait(
+async def test_a_failed_commit_ends_every_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(self: Outbox, some: list[Record], marks: dict[str, Mark]) -> int:
         self.failed = True
         raise StoreFailed("fsync failed")
 
-    async def run() -> None:
-        writer, _, _ = make(tmp_path)
-        writer.start()
-        watch = asyncio.create_task(writer.watch())
-        await writer.put(records(1, 1), {})
-        monkeypatch.setattr(Outbox, "append", broken)
-        with pytest.raises(StoreFailed, match="fsync failed"):
-            await writer.put(records(2, 1), {})
-        with pytest.raises(StoreFailed, match="fsync failed"):
-            await watch
-        with pytest.raises(StoreFailed, match="fsync failed"):
-            await writer.put(records(3, 1), {})
-        with pytest.raises(StoreFailed, match="fsync failed"):
-            await writer.slice(0, 1, 1)
-        await writer.close()
-
-    with caplog.at_level(logging.CRITICAL):
-        asyncio.run(run())
+    caplog.set_level(logging.CRITICAL)
+    writer, _, _ = make(tmp_path)
+    writer.start()
+    watch = asyncio.create_task(writer.watch())
+    await writer.put(records(1, 1), {})
+    monkeypatch.setattr(Outbox, "append", broken)
+    with pytest.raises(StoreFailed, match="fsync failed"):
+        await writer.put(records(2, 1), {})
+    with pytest.raises(StoreFailed, match="fsync failed"):
+        await watch
+    with pytest.raises(StoreFailed, match="fsync failed"):
+        await writer.put(records(3, 1), {})
+    with pytest.raises(StoreFailed, match="fsync failed"):
+        await writer.slice(0, 1, 1)
+    await writer.close()
     assert "nothing more is acknowledged by this process" in caplog.text
 
 
-def test_damage_is_repaired_without_anybody(tmp_path: Path) -> None:
-    async def run() -> None:
-        writer, box, counters = make(tmp_path)
-        writer.start()
-        await writer.put(records(1, 3), {})
-        await writer.put(records(4, 3), {})
-        stream = writer.stats.stream
-        await writer._call(
-            lambda: box._db.execute("UPDATE groups SET data = zeroblob(9) WHERE first = 1")
-        )
-        piece = await writer.slice(0, 100, 1 << 20)
-        assert piece is not None
-        assert piece.stream == writer.stats.stream != stream
-        assert counters.store_damaged == 1
-        pieces = [record.data for record in piece.records]
-        assert numbers(pieces) == [4, 5, 6]
-        assert gaps(pieces) == [("outbox_damaged", 1, 3)]
-        await writer.close()
-
-    asyncio.run(run())
+async def test_damage_is_repaired_without_help(tmp_path: Path) -> None:
+    writer, box, counters = make(tmp_path)
+    writer.start()
+    await writer.put(records(1, 3), {})
+    await writer.put(records(4, 3), {})
+    stream = writer.stats.stream
+    await writer._call(
+        lambda: box._db.execute("UPDATE groups SET data = zeroblob(9) WHERE first = 1")
+    )
+    piece = await writer.slice(0, 100, 1 << 20)
+    assert piece is not None
+    assert piece.stream == writer.stats.stream != stream
+    assert counters.store_damaged == 1
+    pieces = [record.data for record in piece.records]
+    assert numbers(pieces) == [4, 5, 6]
+    assert gaps(pieces) == [("outbox_damaged", 1, 3)]
+    await writer.close()
 
 
-def test_an_unknown_error_in_the_thread_is_a_failure_not_a_silence(
+async def test_an_unknown_error_in_the_thread_is_a_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def odd(self: Outbox, *_: object) -> None:
         raise StoreDamaged("again and again")
 
-    async def run() -> None:
-        writer, _, _ = make(tmp_path)
-        writer.start()
-        monkeypatch.setattr(Outbox, "append", odd)
-        with pytest.raises(StoreFailed, match="again and again"):
-            await writer.put(records(1, 1), {})
-        await writer.close()
-
-    asyncio.run(run())
+    writer, _, _ = make(tmp_path)
+    writer.start()
+    monkeypatch.setattr(Outbox, "append", odd)
+    with pytest.raises(StoreFailed, match="again and again"):
+        await writer.put(records(1, 1), {})
+    await writer.close()
 
 
-def test_the_witness_follows_within_its_time(tmp_path: Path) -> None:
-    async def run() -> None:
-        clock, counters = StillClock(), Counters()
-        box = Outbox.open(tmp_path / "a", GATEWAY, clock, counters, 1 << 30, 10_000)
-        writer = OutboxWriter(box, GATEWAY, clock, counters)
-        writer.start()
-        await writer.put(records(1, 3), {})
-        await until(lambda: " 3 " in (tmp_path / "a" / "outbox.head").read_text())
-        await writer.close()
-
-    asyncio.run(run())
+async def test_the_head_file_follows_within_its_time(tmp_path: Path) -> None:
+    writer = OutboxWriter(open_box(tmp_path / "a", head_lag_ms=10_000))
+    writer.start()
+    await writer.put(records(1, 3), {})
+    await until(lambda: " 3 " in (tmp_path / "a" / "outbox.head").read_text())
+    await writer.close()
 
 
 def test_a_medium_that_is_really_full(tmp_path: Path) -> None:

@@ -1,0 +1,49 @@
+"""Where the store works and within which limits, and the clock and counters all its parts share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gateway_agent.clock import Clock
+from gateway_agent.counters import Counters
+
+DEFAULT_MAX_BYTES: Final = 1 << 30
+HEAD_LAG_MS: Final = 100  # an agent's head file is at most this much older than its last commit
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """One outbox: its directory, the gateway it belongs to, and its limits.
+
+    ``max_bytes`` limits the database file. ``head_lag_ms`` is how long the head file may stay
+    behind a commit; 0 writes it with every commit.
+    """
+
+    directory: Path
+    gateway: str
+    max_bytes: int = DEFAULT_MAX_BYTES
+    head_lag_ms: int = 0
+
+    @property
+    def database_path(self) -> Path:
+        """Return the path of the SQLite file."""
+        return self.directory / "outbox.db"
+
+    @property
+    def head_path(self) -> Path:
+        """Return the path of the file that repeats where the chain ends."""
+        return self.directory / "outbox.head"
+
+    @property
+    def reserve_path(self) -> Path:
+        """Return the path of the file that holds room for a receipt on a full disk."""
+        return self.directory / "outbox.reserve"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreContext:
+    """The settings of an outbox with the clock and the counters of its process."""
+
+    settings: StoreSettings
+    clock: Clock
+    counters: Counters
