@@ -20,7 +20,14 @@ def freeze_folder(folder, skip=()):
 include("$(MPY_DIR)/extmod/asyncio")
 package("protocols", files=("__init__.py",), base_path=ROOT)
 package("boards", files=("__init__.py",), base_path=ROOT)
-for folder in ("protocols/wire", "firmware", "firmware/node", "firmware/roles", "firmware/sensors"):
+for folder in (
+    "protocols/wire",
+    "protocols/wire/modbus",
+    "firmware",
+    "firmware/node",
+    "firmware/roles",
+    "firmware/sensors",
+):
     freeze_folder(folder)
 freeze_folder("boards/stm32f405", skip=(*TOOLS, "main.py"))
 if os.path.exists("main.py"):

@@ -11,7 +11,7 @@ import gc
 
 from micropython import const
 
-from protocols.wire.modbus import RtuServer
+from protocols.wire.modbus.server import RtuServer
 from protocols.wire.registers import (
     COMMAND_MEMORY,
     COMMAND_RESTART,
@@ -120,9 +120,7 @@ class Node:
         self.watchdog = Watchdog(board.wdt(TIMEOUT_MS), 0)
         baud = 100 * config.get("baud_div_100")
         self.line = board.line(baud)
-        self.server = Server(
-            board, self.line, rtu, baud, self.watchdog.serving.beat, self._after_request
-        )
+        self.server = Server(board, self.line, rtu, self.watchdog.serving.beat, self._after_request)
         self.schedule = Schedule(uptime.ms(), 100 * config.get("sample_period_ds"))
         self.outcome = 0
         self.failure = ""

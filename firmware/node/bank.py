@@ -7,7 +7,7 @@ it sees one frame.
 
 from micropython import const
 
-from protocols.wire.pdu import ILLEGAL_ADDRESS, ILLEGAL_VALUE
+from protocols.wire.modbus.pdu import ILLEGAL_ADDRESS, ILLEGAL_VALUE
 from protocols.wire.registers import (
     COMMAND_ADDRESS,
     COMMAND_MEMORY,

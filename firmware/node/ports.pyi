@@ -87,7 +87,7 @@ class Role(Protocol):
         """Mask of failed checks, 8 bits."""
 
 class Rtu(Protocol):
-    """What :mod:`.serve` uses of ``protocols.wire.modbus.RtuServer``."""
+    """What :mod:`.serve` uses of ``protocols.wire.modbus.server.RtuServer``."""
 
     tx: bytearray
 

@@ -1,7 +1,8 @@
 """The trace as Modbus RTU: frames, and which answer belongs to which request.
 
-Decoded is what was *heard*. Frames that ran together are told apart by their lengths and CRCs, as
-in :mod:`protocols.wire.adu`; bytes that are part of no sound frame stay a frame without a CRC.
+Decoded is what was *heard*. Frames that ran together are told apart by their lengths
+(:mod:`protocols.wire.modbus.adu`) and CRCs; bytes that are part of no sound frame stay a frame
+without a CRC.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import Final
 
 from hil.bus.fault import Mark
 from hil.bus.trace import NOISE, Burst
-from protocols.wire.adu import answer_length, request_length
 from protocols.wire.crc import crc16
+from protocols.wire.modbus.adu import answer_length, request_length
 
 #: Modbus Application Protocol V1.1b3, section 6.
 FUNCTIONS: Final = {

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import ClassVar, Final
 
 from hil.wires.descriptor import DescriptorWire
-from protocols.wire.adu import answer_length
+from protocols.wire.modbus.adu import answer_length
 
 #: An emulator that has a CPU makes no longer pause in an answer.
 HOLD_S: Final = 0.1

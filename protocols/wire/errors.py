@@ -14,7 +14,6 @@ no second base class and no ``__cause__``, so there is neither here.
 # Codes are public: retry policy and counters are keyed by them.
 TRUNCATED = 1  # shorter than its own length field or the format's minimum
 TOO_LONG = 2  # longer than the format's named cap
-BAD_CHECK = 3  # CRC or checksum does not match
 BAD_TAG = 4  # authentication tag or signature does not verify
 BAD_VALUE = 5  # a field holds a value outside its range
 UNKNOWN = 6  # unknown register map, version, key or type

@@ -1,5 +1,5 @@
 # What the Modbus server asks of its owner. Read by type checkers only: on a node these are
-# whatever the firmware hands in. The contract of a bank stands in protocols/wire/pdu.py.
+# whatever the firmware hands in. The contract of a bank stands in protocols/wire/modbus/pdu.py.
 
 from collections.abc import Callable
 from typing import Protocol, TypeAlias

@@ -7,7 +7,7 @@ import gc
 import time
 
 from protocols.wire.crc import crc16
-from protocols.wire.modbus import RtuServer
+from protocols.wire.modbus.server import RtuServer
 
 _REQUESTS = 5000
 _FRAME_WORDS = 28  # the air node's sample frame

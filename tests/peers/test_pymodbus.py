@@ -28,7 +28,7 @@ from pymodbus.pdu.register_message import (
     WriteSingleRegisterRequest,
 )
 
-from protocols.wire.modbus import NEED_DATA, RtuServer
+from protocols.wire.modbus.server import NEED_DATA, RtuServer
 from tests.unit.protocols.wire.support import IDENTITY, REFUSED, Bank, Line
 
 WORDS = 300  # registers of the bank

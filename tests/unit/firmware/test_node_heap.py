@@ -3,7 +3,7 @@
 import asyncio
 
 from firmware.node.serve import Server
-from protocols.wire.modbus import RtuServer
+from protocols.wire.modbus.server import RtuServer
 from tests.unit.firmware.fakes import growth
 from tests.unit.firmware.node_fakes import framed, make_bank
 
@@ -57,7 +57,7 @@ def test_polls_leave_the_heap_as_it_was() -> None:
     clock = Clock()
     line = Line()
     rtu = RtuServer(1, make_bank(), {}, 9600, False, clock.ticks_diff)
-    server = Server(clock, line, rtu, 9600, lambda: None, lambda: None)  # type: ignore[arg-type]  # a clock has less than a board
+    server = Server(clock, line, rtu, lambda: None, lambda: None)  # type: ignore[arg-type]  # a clock has less than a board
 
     async def polls() -> None:
         task = asyncio.create_task(server.run())

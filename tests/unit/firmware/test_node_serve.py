@@ -3,8 +3,8 @@
 import asyncio
 
 from firmware.node.bank import Bank
-from firmware.node.serve import Server, silence_us
-from protocols.wire.modbus import RtuServer
+from firmware.node.serve import Server
+from protocols.wire.modbus.server import RtuServer
 from tests.unit.firmware.node_fakes import Board, framed, make_bank
 
 READ = b"\x04\x00\x00\x00\x02"
@@ -23,7 +23,7 @@ class Bench:
         self.after = 0
         rtu = RtuServer(1, self.bank, {}, baud, False, self.board.ticks_diff)
         self.line = self.board.rs485
-        self.server = Server(self.board, self.line, rtu, baud, self._beat, self._after)
+        self.server = Server(self.board, self.line, rtu, self._beat, self._after)
 
     def _beat(self) -> None:
         self.beats += 1
@@ -41,14 +41,6 @@ class Bench:
             task.cancel()
 
         asyncio.run(main())
-
-
-def test_silence() -> None:
-    # 3.5 characters of 11 bits; fixed above 19200 baud (Modbus over Serial Line, 2.5.1.1).
-    assert silence_us(9600) == 4011
-    assert silence_us(19200) == 2006
-    assert silence_us(38400) == 1750
-    assert silence_us(115200) == 1750
 
 
 def test_answers_after_silence_and_not_before() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.wire.modbus import NEED_DATA, SILENT, RtuServer
+from protocols.wire.modbus.server import NEED_DATA, SILENT, RtuServer
 from tests.unit.protocols.wire.support import IDENTITY, REFUSED, Bank, with_crc
 
 SILENCE_US = 20_000

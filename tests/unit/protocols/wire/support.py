@@ -1,13 +1,8 @@
 """A bank of plain registers, a server on it, and the shapes in which bytes arrive."""
 
 from protocols.wire.crc import crc16
-from protocols.wire.modbus import (
-    ILLEGAL_ADDRESS,
-    ILLEGAL_VALUE,
-    NEED_DATA,
-    SILENT,
-    RtuServer,
-)
+from protocols.wire.modbus.pdu import ILLEGAL_ADDRESS, ILLEGAL_VALUE
+from protocols.wire.modbus.server import NEED_DATA, SILENT, RtuServer
 
 # Longer than t3.5 at every speed tested.
 SILENCE_US = 50_000

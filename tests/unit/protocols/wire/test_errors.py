@@ -12,8 +12,7 @@ def test_ours_and_theirs_are_apart() -> None:
 
 
 def test_codes_do_not_move() -> None:
-    codes = (errors.TRUNCATED, errors.TOO_LONG, errors.BAD_CHECK, errors.BAD_TAG)
-    assert codes == (1, 2, 3, 4)
+    assert (errors.TRUNCATED, errors.TOO_LONG, errors.BAD_TAG) == (1, 2, 4)
     assert (errors.BAD_VALUE, errors.UNKNOWN, errors.BAD_ORDER) == (5, 6, 7)
 
 

@@ -1,17 +1,16 @@
 """The Modbus RTU server against the frames of modbus.json, in every shape in which they arrive."""
 
-from protocols.wire.adu import answer_length, request_length
 from protocols.wire.errors import BAD_VALUE, LocalError
-from protocols.wire.modbus import (
+from protocols.wire.modbus.adu import answer_length, request_length
+from protocols.wire.modbus.pdu import (
     BUSY,
     DEVICE_FAILURE,
     ILLEGAL_ADDRESS,
     ILLEGAL_FUNCTION,
     ILLEGAL_VALUE,
-    NEED_DATA,
-    SILENT,
-    RtuServer,
+    NAK,
 )
+from protocols.wire.modbus.server import NEED_DATA, SILENT, RtuServer
 from tests.dual import raises, vectors
 
 from .support import IDENTITY, Bank, Line, unhex, with_crc
@@ -460,4 +459,4 @@ def test_lengths_of_other_functions_are_unknown() -> None:
 def test_results_are_told_apart() -> None:
     assert (NEED_DATA, SILENT) == (0, -1)
     assert (ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE) == (1, 2, 3)
-    assert (DEVICE_FAILURE, BUSY) == (4, 6)
+    assert (DEVICE_FAILURE, BUSY, NAK) == (4, 6, 7)

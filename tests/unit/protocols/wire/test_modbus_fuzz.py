@@ -5,7 +5,7 @@ import gc
 import micropython
 
 from protocols.wire.crc import crc16
-from protocols.wire.modbus import NEED_DATA, SILENT
+from protocols.wire.modbus.server import NEED_DATA, SILENT
 from tests.dual import vectors
 
 from .support import Bank, Lcg, Line, with_crc

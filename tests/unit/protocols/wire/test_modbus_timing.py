@@ -1,6 +1,6 @@
 """t1.5 and t3.5: what is one frame, and when it is answered."""
 
-from protocols.wire.modbus import NEED_DATA, SILENT, RtuServer
+from protocols.wire.modbus.server import NEED_DATA, SILENT, RtuServer
 
 from .support import CHAR_US, IDENTITY, Bank, Line, with_crc
 
@@ -45,9 +45,9 @@ def test_the_answer_comes_after_t35() -> None:
             assert server.wait_us(70_000 + t35_us) == -1
 
 
-def _with_gap(baud: int, char_us: int, gap_us: int, at: int, strict: bool = True) -> int:
+def _with_gap(baud: int, char_us: int, gap_us: int, at: int) -> int:
     """The request byte by byte, a silence of ``gap_us`` before byte ``at``."""
-    server = _server(baud, strict)
+    server = _server(baud)
     now_us = 1000
     for index in range(len(_READ)):
         now_us += char_us + (gap_us if index == at else 0)
@@ -63,10 +63,24 @@ def test_a_gap_of_t15_is_the_longest_inside_a_frame() -> None:
             assert _with_gap(baud, char_us, t15_us + 1, at) == SILENT, (baud, at)
 
 
-def test_a_line_without_timing_knows_t35_only() -> None:
+def test_without_strict_only_a_poll_ends_a_frame() -> None:
     for at in range(1, len(_READ)):
-        assert _with_gap(9600, 0, 4010, at, False) == len(_ANSWER), at
-        assert _with_gap(9600, 0, 4011, at, False) == SILENT, at
+        for quiet_us, answered in ((4010, True), (4011, False)):
+            server = _server(9600, False)
+            server.feed(_READ, at, 1000)
+            before = server.poll(1000 + quiet_us)
+            assert before == (NEED_DATA if answered else SILENT), at
+            server.feed(_READ[at:], len(_READ) - at, 6000)
+            assert server.poll(6000 + 4011) == (len(_ANSWER) if answered else SILENT), at
+
+
+def test_without_strict_a_pause_between_two_feeds_means_nothing() -> None:
+    for at in range(1, len(_READ)):
+        server = _server(9600, False)
+        server.feed(_READ, at, 1000)
+        server.feed(_READ[at:], len(_READ) - at, 2_000_000)
+        assert server.poll(2_004_010) == NEED_DATA, at
+        assert server.poll(2_004_011) == len(_ANSWER), at
 
 
 def test_a_spoiled_frame_lasts_to_the_next_silence() -> None:
@@ -95,8 +109,9 @@ def test_a_request_nobody_polled_for_gets_no_answer() -> None:
             line.server.feed(frame, len(frame), line.now_us)
             line.now_us += 100_000
         line.server.feed(_ALL_WRITE, len(_ALL_WRITE), line.now_us)
-        assert line.server.wait_us(line.now_us) == 0
-        assert line.server.poll(line.now_us) == SILENT
+        # Without strict only a poll ends a frame, so all of them are still together.
+        assert line.server.wait_us(line.now_us) == (0 if strict else 4011)
+        assert line.server.poll(line.now_us) == (SILENT if strict else NEED_DATA)
         assert line.bank.writes == line.bank.reads == 0
         line.now_us += 100_000
         assert line.whole(_READ) == _ANSWER

@@ -22,28 +22,34 @@ copied between frame and PDU. Nothing here allocates on MicroPython.
 
 from micropython import const
 
-from .errors import BAD_VALUE, LocalError
+from protocols.wire.errors import BAD_VALUE, LocalError
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from .ports import Bank
+    from protocols.wire.ports import Bank
 
-ILLEGAL_FUNCTION = 1
-ILLEGAL_ADDRESS = 2
-ILLEGAL_VALUE = 3
-DEVICE_FAILURE = 4
-BUSY = 6
-NAK = 7
+# Function codes (section 6). All codes stand here, in the module that uses most of them, because
+# MicroPython compiles a constant in only where it is defined. Names for people, also of functions
+# that no node serves, are in protocols/modbus_client/names.py.
+READ_HOLDING = const(0x03)
+READ_INPUT = const(0x04)
+WRITE_ONE = const(0x06)
+DIAGNOSTICS = const(0x08)
+WRITE_MANY = const(0x10)
+READ_WRITE = const(0x17)
+ENCAPSULATED = const(0x2B)
+READ_DEVICE_ID = const(0x0E)  # the only type of ENCAPSULATED in use (section 6.21)
+EXCEPTION = const(0x80)  # added to the function code of a request that is refused
 
-_READ_HOLDING = const(0x03)
-_READ_INPUT = const(0x04)
-_WRITE_ONE = const(0x06)
-_DIAGNOSTICS = const(0x08)
-_WRITE_MANY = const(0x10)
-_READ_WRITE = const(0x17)
-_ENCAPSULATED = const(0x2B)
+# Exception codes (section 7).
+ILLEGAL_FUNCTION = const(1)
+ILLEGAL_ADDRESS = const(2)
+ILLEGAL_VALUE = const(3)
+DEVICE_FAILURE = const(4)
+BUSY = const(6)
+NAK = const(7)
 
-_MAX_READ = const(125)
+MAX_READ = const(125)  # registers in one answer (section 6.4)
 _MAX_WRITE = const(123)
 _MAX_WRITE_17 = const(121)
 _REGISTERS = const(65536)
@@ -53,7 +59,6 @@ _CLEAR = const(0x0A)
 _FIRST_COUNTER = const(0x0B)
 _LAST_COUNTER = const(0x12)
 
-_READ_DEVICE_ID = const(0x0E)
 _BASIC = const(1)
 _REGULAR = const(2)
 _EXTENDED = const(3)
@@ -61,10 +66,10 @@ _INDIVIDUAL = const(4)
 _FIRST_EXTENDED = const(0x80)
 _END = const(254)  # where the CRC begins in the longest frame: address and a PDU of 253 bytes
 _OBJECTS_AT = const(8)
-MAX_OBJECT = 244  # bytes of an identification object that fill one answer
+MAX_OBJECT = const(244)  # bytes of an identification object that fill one answer
 
 
-class Counters:
+class LineCounters:
     """The counters of FC 08 (section 6.8), each from 0 since start or :meth:`clear`.
 
     ``overrun`` is for the owner of the UART to raise. On the wire each is shown modulo 65536.
@@ -85,7 +90,7 @@ class Counters:
         self.overrun = 0
 
     def by_number(self, sub_function: int) -> int:
-        """The counter that a sub-function (0B to 12) asks for."""
+        """Return the counter that a sub-function (0B to 12) asks for."""
         if sub_function == 0x0B:
             return self.bus_message
         if sub_function == 0x0C:
@@ -111,7 +116,7 @@ class PduServer:
     for an identity that breaks these rules.
     """
 
-    def __init__(self, bank: "Bank", identity: "dict[int, bytes]", counters: Counters) -> None:
+    def __init__(self, bank: "Bank", identity: "dict[int, bytes]", counters: LineCounters) -> None:
         for object_id, value in identity.items():
             if not 0 <= object_id <= 255:
                 raise LocalError(BAD_VALUE, "identification object id", -1, "0 to 255", object_id)
@@ -134,15 +139,15 @@ class PduServer:
         Returns where the answer in ``tx`` ends; its CRC belongs there. ``tx`` has 256 bytes.
         """
         function = rx[1]
-        if function in (_READ_INPUT, _READ_HOLDING):
+        if function in (READ_INPUT, READ_HOLDING):
             end = self._read(rx, length, tx)
-        elif function in (_WRITE_ONE, _WRITE_MANY):
+        elif function in (WRITE_ONE, WRITE_MANY):
             end = self._write(rx, length, tx)
-        elif function == _READ_WRITE:
+        elif function == READ_WRITE:
             end = self._read_write(rx, length, tx)
-        elif function == _DIAGNOSTICS:
+        elif function == DIAGNOSTICS:
             end = self._diagnose(rx, length, tx)
-        elif function == _ENCAPSULATED and self._ids:
+        elif function == ENCAPSULATED and self._ids:
             end = self._identify(rx, length, tx)
         else:
             end = -ILLEGAL_FUNCTION
@@ -150,10 +155,17 @@ class PduServer:
         tx[1] = function
         if end < 0:
             self._count(-end)
-            tx[1] = function | 0x80
+            tx[1] = function | EXCEPTION
             tx[2] = -end
             end = 3
         return end
+
+    def broadcast(self, rx: bytearray, length: int, tx: bytearray) -> None:
+        """Do what the broadcast ``rx[:length]`` asks for if it is a write; nobody is answered."""
+        self.counters.server_message += 1
+        self.counters.server_no_response += 1
+        if rx[1] in (WRITE_ONE, WRITE_MANY):
+            self.execute(rx, length, tx)
 
     def _count(self, code: int) -> None:
         counters = self.counters
@@ -170,11 +182,11 @@ class PduServer:
             return -ILLEGAL_VALUE
         address = rx[2] << 8 | rx[3]
         count = rx[4] << 8 | rx[5]
-        if not 1 <= count <= _MAX_READ:
+        if not 1 <= count <= MAX_READ:
             return -ILLEGAL_VALUE
         if address + count > _REGISTERS:
             return -ILLEGAL_ADDRESS
-        if rx[1] == _READ_INPUT:
+        if rx[1] == READ_INPUT:
             code = self._bank.read_input(address, count, tx, 3)
         else:
             code = self._bank.read_holding(address, count, tx, 3)
@@ -187,7 +199,7 @@ class PduServer:
         address = rx[2] << 8 | rx[3]
         count = 1
         at = 4
-        if rx[1] == _WRITE_ONE:
+        if rx[1] == WRITE_ONE:
             if length != 8:
                 return -ILLEGAL_VALUE
         else:
@@ -211,7 +223,7 @@ class PduServer:
             return -ILLEGAL_VALUE
         read_count = rx[4] << 8 | rx[5]
         count = rx[8] << 8 | rx[9]
-        if not 1 <= read_count <= _MAX_READ or not 1 <= count <= _MAX_WRITE_17:
+        if not 1 <= read_count <= MAX_READ or not 1 <= count <= _MAX_WRITE_17:
             return -ILLEGAL_VALUE
         if rx[10] != 2 * count or length != 13 + 2 * count:
             return -ILLEGAL_VALUE
@@ -258,7 +270,7 @@ class PduServer:
     def _identify(self, rx: bytearray, length: int, tx: bytearray) -> int:
         if length < 5:
             return -ILLEGAL_VALUE
-        if rx[2] != _READ_DEVICE_ID:
+        if rx[2] != READ_DEVICE_ID:
             return -ILLEGAL_FUNCTION
         kind = rx[3]
         if length != 7 or not _BASIC <= kind <= _INDIVIDUAL:
@@ -278,7 +290,7 @@ class PduServer:
                 last -= 1
             if first >= last:
                 first = 0  # an unknown object in a stream: it begins again (section 6.21)
-        tx[2] = _READ_DEVICE_ID
+        tx[2] = READ_DEVICE_ID
         tx[3] = kind
         tx[4] = self._conformity
         return self._objects(tx, first, last)

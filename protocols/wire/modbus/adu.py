@@ -8,24 +8,34 @@ so there is one function for each. Nothing here allocates.
 
 from micropython import const
 
+from .pdu import ENCAPSULATED, EXCEPTION, READ_DEVICE_ID
+
+MAX_FRAME = 256  # Modbus over Serial Line V1.02, 2.5.1: the longest frame
+
 _FUNCTIONS = const(0x19)  # the tables end with FC 0x18
 _READ_FIFO = const(0x18)
-_ENCAPSULATED = const(0x2B)
-_READ_DEVICE_ID = const(0x0E)
 _SMALLEST = const(4)  # address, function, CRC
 
 # Bytes of a frame without counted data, by function code; 0: not a function with a known shape.
-#                      00  01  02  03  04  05  06  07  08  09  0A  0B
-_REQUEST_BASE = b"\x00\x08\x08\x08\x08\x08\x08\x04\x08\x00\x00\x04"
-_REQUEST_BASE += b"\x04\x00\x00\x09\x09\x04\x00\x00\x05\x05\x0a\x0d\x06"
-_ANSWER_BASE = b"\x00\x05\x05\x05\x05\x08\x08\x05\x08\x00\x00\x08"
-_ANSWER_BASE += b"\x05\x00\x00\x08\x08\x05\x00\x00\x05\x05\x0a\x05\x00"
-#                      0C  0D  0E  0F  10  11  12  13  14  15  16  17  18
+_REQUEST_BASE = (
+    # 00  01  02  03  04  05  06  07  08  09  0A  0B
+    b"\x00\x08\x08\x08\x08\x08\x08\x04\x08\x00\x00\x04"
+    # 0C  0D  0E  0F  10  11  12  13  14  15  16  17  18
+    b"\x04\x00\x00\x09\x09\x04\x00\x00\x05\x05\x0a\x0d\x06"
+)
+_ANSWER_BASE = (
+    b"\x00\x05\x05\x05\x05\x08\x08\x05\x08\x00\x00\x08"
+    b"\x05\x00\x00\x08\x08\x05\x00\x00\x05\x05\x0a\x05\x00"
+)
 # Where the frame's byte count stands; 0: there is none.
-_REQUEST_COUNT = b"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
-_REQUEST_COUNT += b"\x00\x00\x00\x06\x06\x00\x00\x00\x02\x02\x00\x0a\x00"
-_ANSWER_COUNT = b"\x00\x02\x02\x02\x02\x00\x00\x00\x00\x00\x00\x00"
-_ANSWER_COUNT += b"\x02\x00\x00\x00\x00\x02\x00\x00\x02\x02\x00\x02\x00"
+_REQUEST_COUNT = (
+    b"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+    b"\x00\x00\x00\x06\x06\x00\x00\x00\x02\x02\x00\x0a\x00"
+)
+_ANSWER_COUNT = (
+    b"\x00\x02\x02\x02\x02\x00\x00\x00\x00\x00\x00\x00"
+    b"\x02\x00\x00\x00\x00\x02\x00\x00\x02\x02\x00\x02\x00"
+)
 
 
 def request_length(frame: bytearray, fill: int) -> int:
@@ -42,7 +52,7 @@ def request_length(frame: bytearray, fill: int) -> int:
         count = _REQUEST_COUNT[function]
         if count:
             length = length + frame[count] if count < fill else 0
-    elif function == _ENCAPSULATED and frame[2] == _READ_DEVICE_ID:
+    elif function == ENCAPSULATED and frame[2] == READ_DEVICE_ID:
         length = 7
     return length if length <= fill else 0
 
@@ -56,7 +66,7 @@ def answer_length(frame: bytearray, fill: int) -> int:
         return 0
     function = frame[1]
     length = 0
-    if function >= 0x80:
+    if function >= EXCEPTION:
         length = 5
     elif function == _READ_FIFO:
         length = 6 + (frame[2] << 8 | frame[3])
@@ -65,7 +75,7 @@ def answer_length(frame: bytearray, fill: int) -> int:
         count = _ANSWER_COUNT[function]
         if count:
             length += frame[count]
-    elif function == _ENCAPSULATED and frame[2] == _READ_DEVICE_ID:
+    elif function == ENCAPSULATED and frame[2] == READ_DEVICE_ID:
         length = _device_id_length(frame, fill)
     return length if length <= fill else 0
 
