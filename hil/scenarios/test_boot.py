@@ -9,7 +9,7 @@ import pytest
 from gateway_agent.field.master import Master
 from hil.bench import Bench
 from hil.engines.base import Capability, Reset
-from hil.site.polls import Tally, Target, poll
+from hil.site.polls import PollCounts, Target, poll
 from hil.testing.fixtures import MakeBench, MakeDeadline
 from protocols.wire.registers import NO_SAMPLE, OK, WARMUP, map_of_role
 
@@ -26,22 +26,22 @@ async def test_boot_to_first_valid_answer(
     assert board.boot["role"] == role
     assert isinstance(board.boot["mem_alloc"], int)
     master = make_master(bench)
-    target, tally = Target.of(board.spec), Tally()
+    target, counts = Target.of(board.spec), PollCounts()
     limit = deadline(5, board)
-    while await poll(master, target, tally) is None:
-        assert not limit.over(), f"no valid answer within 5 s of the board: {tally}"
-    assert not tally.wrong
+    while await poll(master, target, counts) is None:
+        assert not limit.over(), f"no valid answer within 5 s of the board: {counts}"
+    assert not counts.wrong
     # A sample with a value follows; before it the frame says that there is none yet.
     limit = deadline(30, board)
     while True:
-        sample = await poll(master, target, tally)
+        sample = await poll(master, target, counts)
         if sample is not None and sample.header.seq >= 2:
             break
-        assert not limit.over(), f"no second sample within 30 s of the board: {tally}"
+        assert not limit.over(), f"no second sample within 30 s of the board: {counts}"
         await limit.look()
     assert sample.header.boot_epoch == board.boot["boot_epoch"]
     assert any(code not in (NO_SAMPLE, WARMUP) for code in sample.quality)
-    assert not tally.wrong
+    assert not counts.wrong
 
 
 @pytest.mark.needs(Capability.FLASH_WRITES)
@@ -65,7 +65,7 @@ async def test_samples_advance_and_their_values_are_those_of_the_parts(
 ) -> None:
     """Where the engine has no I2C the serial parts' values are looked at, else all."""
     board = node_bench.nodes["air"]
-    master, target, tally = make_master(node_bench), Target.of(board.spec), Tally()
+    master, target, counts = make_master(node_bench), Target.of(board.spec), PollCounts()
     wired = Capability.I2C in node_bench.engine.capabilities
     names = [point.name for point in map_of_role("air").points]
     measured = [n for n in names if wired or n not in ("temperature", "humidity")]
@@ -73,8 +73,8 @@ async def test_samples_advance_and_their_values_are_those_of_the_parts(
     good: set[str] = set()
     limit = deadline(60, board)
     while len(seen) < 3 or not good.issuperset(measured):
-        assert not limit.over(), f"samples {seen}, good values of {sorted(good)}: {tally}"
-        sample = await poll(master, target, tally)
+        assert not limit.over(), f"samples {seen}, good values of {sorted(good)}: {counts}"
+        sample = await poll(master, target, counts)
         if sample is None or sample.header.seq == 0:
             continue
         if not seen or sample.header.seq > seen[-1]:
@@ -82,7 +82,7 @@ async def test_samples_advance_and_their_values_are_those_of_the_parts(
         assert sample.header.seq == seen[-1], "a sample's number went back"
         good |= {n for n, quality in zip(names, sample.quality, strict=True) if quality == OK}
         await limit.look()
-    assert not tally.wrong
+    assert not counts.wrong
 
 
 @pytest.mark.needs(Capability.WARM_RESET)
@@ -91,8 +91,8 @@ async def test_warm_reset_comes_up_and_serves(
 ) -> None:
     board = node_bench.nodes["air"]
     await board.reset(Reset.WARM)
-    master, target, tally = make_master(node_bench), Target.of(board.spec), Tally()
+    master, target, counts = make_master(node_bench), Target.of(board.spec), PollCounts()
     limit = deadline(10, board)
-    while await poll(master, target, tally) is None:
-        assert not limit.over(), f"no answer after the reset: {tally}"
-    assert not tally.wrong
+    while await poll(master, target, counts) is None:
+        assert not limit.over(), f"no answer after the reset: {counts}"
+    assert not counts.wrong

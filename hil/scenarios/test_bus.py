@@ -16,8 +16,8 @@ from hil.bench import Bench
 from hil.bus.fault import Fault, FaultKind
 from hil.engines import fidelity
 from hil.errors import HostTooSlow
-from hil.site.poll_verdicts import Verdicts, watch
-from hil.site.polls import Tally, Target, errors_heard, poll, poll_many
+from hil.site.poll_outcomes import PollOutcomes, watch
+from hil.site.polls import PollCounts, Target, errors_heard, poll, poll_many
 from hil.testing.fixtures import MakeBench, MakeDeadline
 from hil.testing.plugin import Session
 
@@ -55,8 +55,8 @@ async def ready(bench: Bench, master: Master, deadline: MakeDeadline) -> list[Ta
     targets = [Target.of(board.spec) for board in bench.nodes.values()]
     for target in targets:
         limit = deadline(15, bench.nodes[target.name])
-        while await poll(master, target, tally := Tally()) is None:
-            assert not limit.over(), f"{target.name} does not answer: {tally}"
+        while await poll(master, target, counts := PollCounts()) is None:
+            assert not limit.over(), f"{target.name} does not answer: {counts}"
     return targets
 
 
@@ -65,9 +65,9 @@ async def test_three_nodes_share_a_line(
 ) -> None:
     master = make_master(bench, timeout_ms=PATIENT_MS)
     targets = await ready(bench, master, deadline)
-    tally = await poll_many(master, targets, 3)
-    assert (tally.proved, tally.errors) == (3, {})
-    assert {sample.map.role for sample in tally.last.values()} == set(bench.nodes)
+    counts = await poll_many(master, targets, 3)
+    assert (counts.proved, counts.errors) == (3, {})
+    assert {sample.map.role for sample in counts.last.values()} == set(bench.nodes)
 
 
 async def fast_bench(make_bench: MakeBench) -> Bench:
@@ -81,7 +81,7 @@ def most_torn(bench: Bench, polls: int) -> int:
     return max(1, round(polls * TORN_SHARE)) if tears else 0
 
 
-def refuse_torn(bench: Bench, told: Verdicts, polls: int) -> None:
+def refuse_torn(bench: Bench, told: PollOutcomes, polls: int) -> None:
     """HostTooSlow where the engine's UART may have torn the requests that nobody answered: a run
     that passes has lost none.
     """
@@ -94,7 +94,7 @@ async def patience_ms(bench: Bench, master: Master, targets: list[Target]) -> in
     took: list[float] = []
     for number in range(CLEAN_LOOK):
         begun = time.monotonic()
-        await poll(master, targets[number % len(targets)], Tally())
+        await poll(master, targets[number % len(targets)], PollCounts())
         took.append(time.monotonic() - begun)
     return max(LEAST_MS, round(2000 * quantiles(took, n=20)[-1]))
 
@@ -126,11 +126,11 @@ async def test_thousands_of_polls_of_three_nodes_on_a_clean_line(
     if told.unexplained_by <= heard:
         refuse_torn(bench, told, polls)
     assert told.unexplained == []
-    assert told.tally.errors == {}
+    assert told.counts.errors == {}
     assert most_torn(bench, polls) or not any(heard.values())
-    assert told.tally.wrong == []
+    assert told.counts.wrong == []
     assert told.baseless == []
-    assert told.tally.proved == told.tally.accepted == polls
+    assert told.counts.proved == told.counts.accepted == polls
     assert master.counters.noise_bytes == 0
     assert master.counters.late_replies == 0
     assert master.counters.foreign_answers == 0
@@ -164,17 +164,17 @@ async def test_thousands_of_polls_at_one_percent_byte_faults(
         bench.line.disarm(fault)
     said = f"{told.describe()}; waited {wait_ms} ms for an answer, {quiet_ms} ms for silence"
     request.node.user_properties.append(("bus: disturbed", said))
-    tally = told.tally
+    counts = told.counts
     # Nothing that was damaged was believed: what was accepted has the node's own tag, and the
     # trace has the node's whole answer ...
-    assert tally.wrong == []
+    assert counts.wrong == []
     assert told.baseless == []
-    assert tally.proved == tally.accepted > polls // 10
+    assert counts.proved == counts.accepted > polls // 10
     # ... each poll that failed has a fault between its request and its answer, or, seldom, in the
     # poll before ...
     refuse_torn(bench, told, polls)
     assert told.unexplained == []
-    assert tally.accepted + told.hit + told.aftermath + told.late == tally.polls == polls
+    assert counts.accepted + told.hit + told.aftermath + told.late == counts.polls == polls
     assert told.aftermath <= max(FEW, polls * AFTERMATH_SHARE)
     # ... and each fault is counted: in the plan, in the trace, and in the poll that it hit.
     seen = Counter[FaultKind]()
@@ -195,12 +195,12 @@ async def test_a_flipped_bit_is_one_error_and_no_value(
     master = make_master(bench, timeout_ms=PATIENT_MS)
     (target,) = await ready(bench, master, deadline)
     fault = bench.line.inject(Fault(FaultKind.FLIP, origin="water", times=5))
-    tally = await poll_many(master, [target], 20)
+    counts = await poll_many(master, [target], 20)
     assert fault.applied == 5
     # A flipped address or function makes a frame that is somebody else's, or none.
-    assert tally.failed() == 5
-    assert set(tally.errors) <= {"crc", "wrong_unit", "bus_timeout"}
-    assert tally.proved == 15
+    assert counts.failed() == 5
+    assert set(counts.errors) <= {"crc", "wrong_unit", "bus_timeout"}
+    assert counts.proved == 15
 
 
 async def test_an_unplugged_node_costs_its_own_polls_only(
@@ -209,8 +209,8 @@ async def test_an_unplugged_node_costs_its_own_polls_only(
     master = make_master(bench, timeout_ms=PATIENT_MS)
     targets = await ready(bench, master, deadline)
     bench.line.silence("water", silent=True)
-    tally = await poll_many(master, targets, 30)
+    counts = await poll_many(master, targets, 30)
     bench.line.silence("water", silent=False)
-    assert tally.errors == {"bus_timeout": 10}
-    assert tally.proved == 20
+    assert counts.errors == {"bus_timeout": 10}
+    assert counts.proved == 20
     await ready(bench, master, deadline)

@@ -12,7 +12,7 @@ from pymodbus.client import ModbusSerialClient
 from gateway_agent.field.master import Master
 from hil.bench import FAST, Bench
 from hil.engines.base import Board, Capability
-from hil.site.polls import Tally, Target, poll, poll_many
+from hil.site.polls import PollCounts, Target, poll, poll_many
 from hil.testing.fixtures import MakeBench, MakeDeadline
 from protocols.wire.registers import COMMAND_ADDRESS, COMMAND_MEMORY
 
@@ -60,10 +60,10 @@ async def test_64_kilobytes_of_noise_neither_hang_nor_reset_nor_leak(
     async def answers(polls: int) -> None:
         master = make_master(bench, timeout_ms=PATIENT_MS)
         limit = deadline(20, board)
-        while await poll(master, target, Tally()) is None:
+        while await poll(master, target, PollCounts()) is None:
             assert not limit.over(), "no answer within 20 s of the board"
-        tally = await poll_many(master, [target], polls)
-        assert tally.proved == polls, tally
+        counts = await poll_many(master, [target], polls)
+        assert counts.proved == polls, counts
         master.close()
 
     await answers(50)
@@ -81,8 +81,8 @@ async def test_64_kilobytes_of_noise_neither_hang_nor_reset_nor_leak(
     # It never started anew: its count of answers goes on, and so does its epoch.
     assert polls_after >= polls_before + 52
     master = make_master(bench, timeout_ms=PATIENT_MS)
-    sample = await poll(master, target, tally := Tally())
-    assert sample is not None, tally
+    sample = await poll(master, target, counts := PollCounts())
+    assert sample is not None, counts
     assert sample.header.boot_epoch == board.boot["boot_epoch"]
 
 
@@ -96,11 +96,11 @@ async def test_watchdog_restarts_a_wedged_node(
     board.console.write(b"while True: pass\r\n\r\n")
     boot = await board.console.wait_json("boot_epoch", 40)
     assert boot["role"] == "air"
-    master, target, tally = make_master(node_bench), Target.of(board.spec), Tally()
+    master, target, counts = make_master(node_bench), Target.of(board.spec), PollCounts()
     limit = deadline(20, board)
-    while await poll(master, target, tally) is None:
-        assert not limit.over(), f"no answer after the watchdog's reset: {tally}"
-    assert not tally.wrong
+    while await poll(master, target, counts) is None:
+        assert not limit.over(), f"no answer after the watchdog's reset: {counts}"
+    assert not counts.wrong
 
 
 @pytest.mark.needs(Capability.REPL, Capability.RESET_CAUSE)

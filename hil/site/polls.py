@@ -1,8 +1,7 @@
-"""Reading nodes as a master does, and believing nothing that the node's own tag does not prove."""
+"""Read nodes as a master does, and accept only what the node's own tag proves."""
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ BAUD: Final = 9600
 def make_master(
     port: str, *, baud: int = BAUD, timeout_ms: int = 250, quiet_ms: int = 20
 ) -> Master:
-    """The gateway's own master on a serial port; its counters are fresh."""
+    """Return the gateway's own master on a serial port, with counters at 0."""
     bus = Bus(
         name="bench",
         type="rtu",
@@ -42,7 +41,7 @@ def make_master(
 
 @dataclass(slots=True)
 class Target:
-    """One node as its reader knows it: address, map, key and unique id."""
+    """What a reader needs of one node: address, map, key and unique id."""
 
     name: str
     unit: int
@@ -53,7 +52,7 @@ class Target:
 
     @classmethod
     def of(cls, spec: NodeSpec) -> Target:
-        """From what the node was provisioned with."""
+        """Return the target for a node that was provisioned with ``spec``."""
         unit = int(spec.settings.get("unit_id", 1))
         words = map_of_role(spec.role).words
         key = None if spec.key is None else HmacSha256(bytes.fromhex(spec.key))
@@ -62,11 +61,11 @@ class Target:
 
 
 @dataclass(slots=True)
-class Tally:
-    """What came of many polls. ``polls`` = accepted + errors, always.
+class PollCounts:
+    """How many polls ended in which way. ``polls`` is always ``accepted`` plus ``errors``.
 
     ``accepted`` are the answers the master took, ``proved`` those of them whose tag is the node's;
-    ``wrong`` lists the difference: a value that a master would have believed and that no node said.
+    ``wrong`` lists the difference: values that a master would take and that no node has sent.
     """
 
     polls: int = 0
@@ -77,19 +76,19 @@ class Tally:
     last: dict[str, Sample] = field(default_factory=dict)
 
     def failed(self) -> int:
-        """Polls without an answer."""
+        """Return the number of polls without an answer."""
         return self.errors.total()
 
 
-async def poll(master: Master, target: Target, tally: Tally) -> Sample | None:
-    """Read one sample; it is counted, whatever comes. None: no answer, or a wrong one."""
-    tally.polls += 1
+async def poll(master: Master, target: Target, counts: PollCounts) -> Sample | None:
+    """Read one sample and count the outcome. None: no answer, or a wrong one."""
+    counts.polls += 1
     try:
         frame = await master.read(target.request)
     except BusError as error:
-        tally.errors[error.cause] += 1
+        counts.errors[error.cause] += 1
         return None
-    tally.accepted += 1
+    counts.accepted += 1
     try:
         if target.mac is not None:
             verify(frame, target.mac, target.uid)
@@ -97,10 +96,10 @@ async def poll(master: Master, target: Target, tally: Tally) -> Sample | None:
         if sample.map.role != target.role:
             raise ValueError(f"map of role {sample.map.role}, expected {target.role}")
     except (PeerError, ValueError) as error:
-        tally.wrong.append(f"{target.name}: {error}: {frame.hex()}")
+        counts.wrong.append(f"{target.name}: {error}: {frame.hex()}")
         return None
-    tally.proved += 1
-    tally.last[target.name] = sample
+    counts.proved += 1
+    counts.last[target.name] = sample
     return sample
 
 
@@ -108,21 +107,23 @@ async def poll_many(
     master: Master,
     targets: Iterable[Target],
     count: int,
-    each: Callable[[Tally], None] | None = None,
-) -> Tally:
-    """``count`` polls over the targets in turn; ``each`` is called after every one."""
-    tally = Tally()
+    each: Callable[[PollCounts], None] | None = None,
+) -> PollCounts:
+    """Poll the targets in turn, ``count`` times; call ``each`` after every poll."""
+    counts = PollCounts()
     around = list(targets)
     for number in range(count):
-        await poll(master, around[number % len(around)], tally)
+        await poll(master, around[number % len(around)], counts)
         if each is not None:
-            each(tally)
-    return tally
+            each(counts)
+    return counts
 
 
 def errors_heard(port: str, baud: int, targets: Iterable[Target]) -> Counter[str]:
-    """How many frames each node has heard damaged since it came up, by its own counter (function
-    08, sub-function 0C). Nobody else may use the port meanwhile. OSError: a node does not tell.
+    """Return how many damaged frames each node has received since it came up, by its own counter.
+
+    Reads it with function 08, sub-function 0C. Nothing else may use the port meanwhile. OSError: a
+    node does not answer that.
     """
     heard: Counter[str] = Counter()
     client = ModbusSerialClient(port, baudrate=baud, timeout=5, retries=3)
@@ -130,16 +131,11 @@ def errors_heard(port: str, baud: int, targets: Iterable[Target]) -> Counter[str
         if not client.connect():
             raise OSError(f"{port}: cannot be opened")
         for target in targets:
-            told = client.diag_read_bus_comm_error_count(device_id=target.unit)
-            count = getattr(told, "message", None)
-            if told.isError() or not isinstance(count, int):
-                raise OSError(f"{target.name}: expected its count of damaged frames, got {told}")
+            answer = client.diag_read_bus_comm_error_count(device_id=target.unit)
+            count = getattr(answer, "message", None)
+            if answer.isError() or not isinstance(count, int):
+                raise OSError(f"{target.name}: expected its count of damaged frames, got {answer}")
             heard[target.name] = count
     finally:
         client.close()  # type: ignore[no-untyped-call]  # pymodbus
     return heard
-
-
-def fresh_key() -> str:
-    """A node's key: 64 hex digits."""
-    return secrets.token_hex(32)

@@ -23,7 +23,7 @@ HEAD = """
 import pytest
 from hil.engines.base import Capability
 from hil.bus.fault import Fault, FaultKind
-from hil.site.polls import Tally, Target, poll_many
+from hil.site.polls import PollCounts, Target, poll_many
 """
 
 
@@ -59,9 +59,9 @@ def test_a_failing_test_leaves_everything_and_a_passing_one_nothing(
 @pytest.mark.asyncio
 async def test_bad(node_bench, make_master, seed):
     master = make_master(node_bench)
-    tally = await poll_many(master, [Target.of(node_bench.nodes["air"].spec)], 3)
-    assert not tally.wrong
-    assert tally.proved == 99, f"seed {seed}"
+    counts = await poll_many(master, [Target.of(node_bench.nodes["air"].spec)], 3)
+    assert not counts.wrong
+    assert counts.proved == 99, f"seed {seed}"
 
 @pytest.mark.asyncio
 async def test_good(node_bench):
