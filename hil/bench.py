@@ -161,8 +161,9 @@ class Bench:
         return parts
 
     async def power_on(self) -> None:
-        """Start every node; EngineError if one does not come up."""
-        await asyncio.gather(*(node.start() for node in self.nodes.values()))
+        """Start every node that is off. EngineError if one does not come up."""
+        off = [node for node in self.nodes.values() if not node.is_running()]
+        await asyncio.gather(*(node.start() for node in off))
 
     async def reset(self, role: str) -> None:
         """Cut one node's power and switch it on: it has heard nothing in between."""

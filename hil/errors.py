@@ -99,3 +99,14 @@ class NoCompilerError(FlashError):
 
 class BootError(FlashError):
     """A node did not come up; the text has the last lines of its console."""
+
+
+# --- a site and its processes ---------------------------------------------------------------------
+
+
+class SiteError(HilError):
+    """A site cannot be set up; the text states what was expected, what came, what to do."""
+
+
+class ProcessError(SiteError):
+    """A process of a site failed; the text ends with the newest lines of its output."""

@@ -1,33 +1,37 @@
-"""Processes of a full stack: the gateway, the broker; to be killed and started again."""
+"""The processes of a site, gateway and collector: started, killed and started again."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections import deque
+from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
 from gateway_agent.status import Status
 from gateway_agent.status_socket import StatusError, read_status
-from hil.errors import HilError
+from hil.errors import ProcessError
+from hil.lifeline import bound
 
 _START_S: Final = 20.0
 _STOP_S: Final = 15.0
 _LOOK_S: Final = 0.05
 _LINES: Final = 5000
-_PORT_TRIES: Final = 20
+_START_MARK: Final = "--- start"
+#: The gateway's command line in the interpreter that runs the bench.
+_GATEWAY_CLI: Final = "from gateway_agent.cli import app; app()"
 
 
-class ProcessError(HilError):
-    """A process of the bench did not do what it was asked to; the text ends with what it said."""
+class SiteProcess:
+    """Run one command, any number of times one after the other.
 
-
-class Process:
-    """One command, any number of times after each other; ``lines`` is the newest of its output."""
+    ``lines`` holds the newest lines of its output. The process gets SIGTERM when the bench ends
+    without stopping it.
+    """
 
     def __init__(self, name: str, command: list[str], folder: Path) -> None:
         self.name = name
@@ -39,28 +43,28 @@ class Process:
         self._reader: asyncio.Task[None] | None = None
 
     def is_running(self) -> bool:
-        """True while it lives."""
+        """Return True while the process lives."""
         return self._process is not None and self._process.returncode is None
 
     @property
     def pid(self) -> int:
-        """Of the process that runs now. ProcessError if none does."""
+        """Return the id of the process that runs now. ProcessError if none does."""
         if self._process is None or self._process.returncode is not None:
             raise self.error("is not running")
         return self._process.pid
 
     async def ready(self) -> bool:
-        """Whether it does its work by now; subclasses look."""
+        """Return True once the process does its work; subclasses look."""
         return True
 
     async def start(self) -> None:
-        """Start; returns when it is :meth:`ready`. ProcessError."""
+        """Start the command; return when it is :meth:`ready`. ProcessError."""
         if self.is_running():
             raise self.error("is running already")
         self._folder.mkdir(parents=True, exist_ok=True)
-        self.lines.append(f"--- start {self.starts + 1}: {' '.join(self._command)}")
+        self.lines.append(f"{_START_MARK} {self.starts + 1}: {' '.join(self._command)}")
         self._process = await asyncio.create_subprocess_exec(
-            *self._command,
+            *bound(self._command, signal.SIGTERM),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -85,7 +89,7 @@ class Process:
         while True:
             try:
                 raw = await process.stdout.readline()
-            except ValueError:  # a line above the reader's limit: what it held is gone
+            except ValueError:  # a line above the reader's limit: asyncio has dropped it
                 continue
             if not raw:
                 return
@@ -97,40 +101,40 @@ class Process:
             self._reader = None
 
     async def kill(self) -> None:
-        """SIGKILL, in the middle of whatever it does; nothing if it does not run."""
+        """Send SIGKILL, whatever the process does now; do nothing if it does not run."""
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
             self.lines.append("--- killed")
         await self._ended()
 
-    async def stop(self) -> int:
-        """SIGTERM, then SIGKILL if that is not enough; its exit status."""
+    async def stop(self) -> None:
+        """Send SIGTERM, then SIGKILL if that is not enough; do nothing if it does not run."""
         process = self._process
-        if process is None:
-            return 0
-        if process.returncode is None:
+        if process is not None and process.returncode is None:
             process.send_signal(signal.SIGTERM)
             try:
                 await asyncio.wait_for(process.wait(), _STOP_S)
             except TimeoutError:
                 await self.kill()
         await self._ended()
-        assert process.returncode is not None
-        return process.returncode
+
+    def lines_since_start(self) -> Iterator[str]:
+        """Yield what the process has printed since its last start, newest line first."""
+        return takewhile(lambda line: not line.startswith(_START_MARK), reversed(self.lines))
 
     def log(self) -> str:
-        """What it said, as a text."""
+        """Return the newest output of all starts."""
         return "\n".join(self.lines) + "\n"
 
-    def error(self, what: str) -> ProcessError:
-        """An error that ends with the newest lines."""
+    def error(self, problem: str) -> ProcessError:
+        """Return an error that ends with the newest lines of the output."""
         tail = "\n".join(f"    {line}" for line in list(self.lines)[-15:])
-        return ProcessError(f"{self.name} {what}; it said:\n{tail}")
+        return ProcessError(f"the {self.name} {problem}; its last output:\n{tail}")
 
 
-class GatewayProcess(Process):
-    """``tianfu-gateway run`` on ``config``; its wall clock can be set with :meth:`step_clock`."""
+class GatewayProcess(SiteProcess):
+    """Run ``tianfu-gateway run``; :meth:`step_clock` sets its wall clock."""
 
     def __init__(self, config: Path, state: Path) -> None:
         self._state = state
@@ -139,61 +143,35 @@ class GatewayProcess(Process):
         words = [sys.executable, "-m", "hil.site.shifted_gateway", str(self._offset)]
         super().__init__("gateway", [*words, "-v", "run", "--config", str(config)], config.parent)
 
-    def status(self) -> Status | None:
-        """Return what ``tianfu-gateway status`` shows; None while the gateway does not answer."""
+    def status(self) -> Status:
+        """Return the gateway's status. ProcessError if it does not answer."""
         try:
             return read_status(self._state)
-        except StatusError:
-            return None
+        except StatusError as error:
+            raise self.error(f"gives no status ({error})") from error
 
     async def ready(self) -> bool:
-        """True once it answers ``status``."""
-        return await asyncio.to_thread(self.status) is not None
+        """Return True once the gateway answers ``status``."""
+        try:
+            await asyncio.to_thread(self.status)
+        except ProcessError:
+            return False
+        return True
 
     def step_clock(self, offset_s: float) -> None:
-        """Wall time is off by so much from now on; monotonic time goes on as it was."""
+        """Set the gateway's wall clock off by ``offset_s`` from now on, not its monotonic time."""
         fresh = self._offset.with_suffix(".new")
         fresh.write_text(str(round(1000 * offset_s)), encoding="utf-8")
-        fresh.replace(self._offset)  # the gateway never sees half a number
+        fresh.replace(self._offset)  # the gateway never reads half a number
 
 
-class Mosquitto(Process):
-    """A real broker on a free port of 127.0.0.1; it keeps nothing over a kill."""
+class CollectorProcess(SiteProcess):
+    """Run ``tianfu-gateway collect``."""
 
-    def __init__(self, program: Path, folder: Path) -> None:
-        self.port = 0
-        self._config = folder / "mosquitto.conf"
-        super().__init__("mosquitto", [str(program), "-c", str(self._config)], folder)
-
-    async def start(self) -> None:
-        """Start on the port it had before, or on a free one. ProcessError."""
-        if self.port:
-            await super().start()
-            return
-        for _ in range(_PORT_TRIES):
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                self.port = int(probe.getsockname()[1])
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._config.write_text(
-                f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
-                "log_type error\nlog_type warning\nlog_type notice\n",
-                encoding="utf-8",
-            )
-            try:
-                await super().start()
-            except ProcessError:
-                if not any("Address already in use" in line for line in self.lines):
-                    raise
-            else:
-                return
-        raise self.error("found no free port")
+    def __init__(self, config: Path) -> None:
+        command = [sys.executable, "-c", _GATEWAY_CLI, "collect", "--config", str(config)]
+        super().__init__("collector", command, config.parent)
 
     async def ready(self) -> bool:
-        """True once it accepts a connection and still lives."""
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        except OSError:
-            return False
-        writer.close()
-        return self.is_running()
+        """Return True once the collector has subscribed at the broker."""
+        return any(line.startswith("collecting from") for line in self.lines_since_start())

@@ -27,9 +27,9 @@ from hil.engines.deadline import Clock, Deadline
 from hil.engines.registry import KINDS, EngineKind
 from hil.errors import EngineError
 from hil.sim.part import Source, Steady
+from hil.site.mosquitto import MosquittoBroker, MosquittoForSite
 from hil.site.polls import make_master as make_serial_master
-from hil.site.processes import Mosquitto
-from hil.site.stack import FullStack
+from hil.site.stack import FullStack, make_full_stack
 from hil.testing.evidence import Evidence, digest, versions
 from hil.testing.plugin import EVIDENCE, SESSION, Session, derived_seed, plain_id, seed_of
 from hil.tools import TOOLS
@@ -280,30 +280,28 @@ def deadline(kind: EngineKind) -> MakeDeadline:
 
 
 @pytest_asyncio.fixture
-async def broker(hil_folder: Path, evidence: Evidence) -> AsyncIterator[Mosquitto]:
+async def broker(hil_folder: Path, evidence: Evidence) -> AsyncIterator[MosquittoForSite]:
     """A real mosquitto on a free port, started."""
-    program = needed_tool("mosquitto")
-    async with AsyncExitStack() as stack:
-        made = Mosquitto(program, hil_folder / "broker")
-        stack.push_async_callback(made.kill)
-        evidence.add("broker.log", made.log)
+    process = MosquittoBroker(needed_tool("mosquitto"), hil_folder / "broker")
+    made = MosquittoForSite(process)
+    evidence.add("broker.log", lambda: process.log)
+    try:
         await made.start()
         yield made
+    finally:
+        await made.stop()
 
 
 @pytest_asyncio.fixture
 async def full_stack(
-    bench: Bench, broker: Mosquitto, hil_folder: Path, evidence: Evidence
+    bench: Bench, broker: MosquittoForSite, hil_folder: Path, evidence: Evidence
 ) -> AsyncIterator[FullStack]:
     """``bench`` with a gateway process, ``broker`` and a collector, all started."""
-    stack = FullStack(hil_folder / "site", bench, broker)
-    evidence.add("gateway.log", stack.gateway_log)
-    evidence.add("collector.log", stack.collector_log)
-    try:
-        await stack.start()
-        yield stack
-    finally:
-        await stack.close()
+    made = make_full_stack(hil_folder / "site", bench, broker)
+    evidence.add("gateway.log", made.gateway.log)
+    evidence.add("collector.log", made.collector.log)
+    async with made:
+        yield made
 
 
 @pytest.fixture

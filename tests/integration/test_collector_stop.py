@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from hil.site.mosquitto import MosquittoBroker
 from tests.integration.uplink_help import Site
-from tests.mqtt_broker import MosquittoBroker
 
 pytestmark = pytest.mark.mosquitto
 

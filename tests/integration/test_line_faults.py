@@ -25,7 +25,7 @@ from hil.bench import GATEWAY, Bench
 from hil.bus import Fault, FaultKind
 from hil.files import write_private
 from hil.sim.part import Steady
-from hil.site.ledger import Account, read_ledger
+from hil.site.ledger import DeviceLedger, ledgers_of_records
 from protocols.uplink.record import CAUSES, Record
 
 LIMIT_S = 100
@@ -96,13 +96,13 @@ class Site:
     def device(self, role: str) -> DeviceStatus:
         return self.field.status(0)[self.bench.roles.index(role)]
 
-    def account(self, role: str) -> Account:
-        ledger = read_ledger(record.data for record in self.sink.records)
-        return ledger.get(f"tf-{self.bench.nodes[role].spec.uid}", Account())
+    def ledger(self, role: str) -> DeviceLedger:
+        ledgers = ledgers_of_records(record.data for record in self.sink.records)
+        return ledgers.get(self.bench.device_id(role), DeviceLedger())
 
     def samples(self, role: str) -> int:
         """How many samples of a node are recorded."""
-        return sum(counts.total() for counts in self.account(role).samples.values())
+        return sum(counts.total() for counts in self.ledger(role).samples.values())
 
     async def until(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -152,14 +152,14 @@ class Site:
     def check(self) -> None:
         """Every sample of every node's last boot is recorded once or named in a gap."""
         for role in self.bench.roles:
-            account = self.account(role)
+            ledger = self.ledger(role)
             figures = self.figures[role]
             epoch, last = figures["boot_epoch"], figures["sampled_frames"]
             assert isinstance(epoch, int)
             assert isinstance(last, int)
-            assert account.missing(epoch, last) == []
-            assert account.doubled() == []
-            assert account.unexplained() == []
+            assert ledger.missing(epoch, last) == []
+            assert ledger.doubled() == []
+            assert ledger.unexplained() == []
         assert self.counters.node_tag_failures == 0
         assert self.counters.replayed == 0
         assert set(self.counters.gaps) <= set(CAUSES)
@@ -207,10 +207,10 @@ async def test_undisturbed_line_loses_nothing(tmp_path: Path) -> None:
     assert done.counters.foreign_answers == 0
     for role in ("air", "water"):
         sampled = done.figures[role]["sampled_readings"]
-        lost = sum(gap.cause != "gateway_down" for gap in done.account(role).gaps)
+        lost = sum(gap.cause != "gateway_down" for gap in done.ledger(role).gaps)
         assert lost == 0
-        if not done.account(role).gaps:
-            assert done.account(role).readings == sampled
+        if not done.ledger(role).gaps:
+            assert done.ledger(role).readings == sampled
 
 
 async def test_wrong_crc_is_counted_each_time_and_costs_no_sample(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ async def test_wrong_crc_is_counted_each_time_and_costs_no_sample(tmp_path: Path
     done = await play(tmp_path, scene, "air", "water")
     done.failed(crc=3)
     if done.counters.poll_errors.total() == 3:
-        assert done.account("air").in_gaps() == 0
+        assert done.ledger("air").in_gaps() == 0
 
 
 async def test_cut_answers_are_counted_each_time(tmp_path: Path) -> None:
@@ -301,11 +301,11 @@ async def test_node_that_vanishes_and_returns_costs_a_gap_with_its_range(tmp_pat
 
     done = await play(tmp_path, scene, "air", "water")
     assert done.counters.poll_errors["bus_timeout"] >= 3
-    gaps = [gap for gap in done.account("water").gaps if gap.cause == "bus_timeout"]
+    gaps = [gap for gap in done.ledger("water").gaps if gap.cause == "bus_timeout"]
     assert len(gaps) == 1
     assert gaps[0].first is not None
     assert "no answer" in gaps[0].detail
-    assert not [gap for gap in done.account("air").gaps if gap.cause == "bus_timeout"]
+    assert not [gap for gap in done.ledger("air").gaps if gap.cause == "bus_timeout"]
 
 
 async def test_node_that_measures_more_often_than_it_is_heard(tmp_path: Path) -> None:
@@ -326,12 +326,12 @@ async def test_reset_is_a_gap_of_the_old_boot(tmp_path: Path) -> None:
         await site.more("air", 2)
 
     done = await play(tmp_path, scene, "air", "water")
-    account = done.account("air")
+    ledger = done.ledger("air")
     assert done.figures["air"]["boot_epoch"] == 2
-    resets = [gap for gap in account.gaps if gap.cause == "node_reset" and gap.boot_epoch == 1]
+    resets = [gap for gap in ledger.gaps if gap.cause == "node_reset" and gap.boot_epoch == 1]
     assert len(resets) == 1
     # Of the boot that ended everything up to the last sample taken is there.
-    assert account.missing(1, max(account.samples[1])) == []
+    assert ledger.missing(1, max(ledger.samples[1])) == []
 
 
 async def test_two_resets_in_a_row(tmp_path: Path) -> None:
@@ -341,14 +341,14 @@ async def test_two_resets_in_a_row(tmp_path: Path) -> None:
         await site.more("air", 2)
 
     done = await play(tmp_path, scene, "air", "water")
-    account = done.account("air")
+    ledger = done.ledger("air")
     assert done.figures["air"]["boot_epoch"] == 3
-    resets = [gap for gap in account.gaps if gap.cause == "node_reset"]
+    resets = [gap for gap in ledger.gaps if gap.cause == "node_reset"]
     assert resets
     assert resets[0].boot_epoch == 1
-    if 2 not in account.samples:
+    if 2 not in ledger.samples:
         assert "1 boots between were never read" in resets[0].detail
-    assert account.missing(1, max(account.samples[1])) == []
+    assert ledger.missing(1, max(ledger.samples[1])) == []
 
 
 async def test_everything_at_once_from_a_seed(tmp_path: Path) -> None:

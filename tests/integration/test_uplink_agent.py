@@ -18,8 +18,8 @@ import pytest
 from gateway_agent.keys import generate_signing_key, public_path
 from gateway_agent.status_socket import SOCKET_NAME
 from gateway_agent.store.errors import EXIT_STORE_FAILED
+from hil.site.mosquitto import MosquittoBroker
 from tests.integration.uplink_help import until
-from tests.mqtt_broker import MosquittoBroker
 from tests.paths import ROOT
 from tests.unit.gateway_agent.slave import TcpSlave, mbap
 from tests.unit.gateway_agent.store_help import open_box

@@ -18,9 +18,9 @@ from gateway_agent.collector.database import Database
 from gateway_agent.config import Tls
 from gateway_agent.keys import generate_signing_key, load_private
 from gateway_agent.uplink import topics
+from hil.site.mosquitto import MosquittoBroker
 from protocols.uplink.receipt import Receipt, sign_receipt
 from tests.integration.uplink_help import QuickTime, Site, until
-from tests.mqtt_broker import MosquittoBroker
 from tests.unit.gateway_agent.store_help import GATEWAY, records
 
 pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(120)]

@@ -1,22 +1,31 @@
-"""A real mosquitto for tests: on a free loopback port, to be killed, emptied and started again.
+"""A real mosquitto on a free loopback port: killed, emptied and started again, here and in tests.
 
 Tests that use it are marked ``@pytest.mark.mosquitto``; tests/conftest.py skips or fails them where
 the broker is not installed.
 """
 
+from __future__ import annotations
+
+import asyncio
 import shutil
 import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
-STARTED_S = 10.0
+from hil.errors import ProcessError
+
+_START_S: Final = 10.0
+_LOOK_S: Final = 0.02
+_PORT_TRIES: Final = 20
 
 
 class MosquittoBroker:
-    """``with MosquittoBroker(path, directory) as broker: broker.port``; keeps nothing on disk
-    unless ``persistent``. ``extra`` are lines of mosquitto.conf."""
+    """Run mosquitto: ``with MosquittoBroker(executable, directory) as broker: broker.port``.
+
+    It keeps nothing on disk unless ``persistent``. ``extra`` are lines of mosquitto.conf.
+    """
 
     def __init__(
         self, executable: Path, directory: Path, extra: str = "", persistent: bool = False
@@ -29,7 +38,6 @@ class MosquittoBroker:
         self.port = 0
 
     def __enter__(self) -> Self:
-        self._directory.mkdir(parents=True, exist_ok=True)
         self.start()
         return self
 
@@ -38,37 +46,37 @@ class MosquittoBroker:
 
     @property
     def log(self) -> str:
-        """What it has logged."""
-        return (self._directory / "log").read_text()
+        """Return what the broker has logged."""
+        return (self._directory / "log").read_text(encoding="utf-8", errors="replace")
 
     def start(self) -> None:
-        """Start, on the same port as before if it ran before."""
-        for _ in range(20):
-            fixed = bool(self.port)
-            if not fixed:
-                self.port = _free_port()
+        """Start on the port it had before, or on a free one. ProcessError."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        fixed = self.port
+        for _ in range(1 if fixed else _PORT_TRIES):
+            self.port = fixed or _free_port()
             self._spawn()
             if self._ready():
                 return
+            # Another program may have taken a free port meanwhile: the next try takes another.
             self.kill()
-            if not fixed:
-                self.port = 0  # somebody was faster: another one
-        raise AssertionError(f"mosquitto does not start:\n{self.log}")
+        self.port = fixed
+        raise ProcessError(f"mosquitto does not start; its log:\n{self.log}")
 
     def kill(self) -> None:
-        """SIGKILL: what it held in memory is gone."""
+        """Send SIGKILL: what the broker held in memory is lost."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def wipe(self) -> None:
-        """Remove what it kept on disk; call it while it is down."""
+        """Remove what the broker kept on disk. It must not run."""
         assert self._process is None
         shutil.rmtree(self._directory / "store", ignore_errors=True)
 
     def restart(self, wipe: bool = True) -> None:
-        """Kill, forget everything (unless ``wipe`` is false), start on the same port."""
+        """Kill the broker, :meth:`wipe` unless told not to, start it on the same port."""
         self.kill()
         if wipe:
             self.wipe()
@@ -83,7 +91,8 @@ class MosquittoBroker:
             + ("" if "allow_anonymous" in self._extra else "allow_anonymous true\n")
             + f"persistence {'true' if self._persistent else 'false'}\n"
             + f"persistence_location {store}/\n"
-            + "user root\nlog_type all\n"
+            + "user root\nlog_type all\n",
+            encoding="utf-8",
         )
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -92,16 +101,36 @@ class MosquittoBroker:
 
     def _ready(self) -> bool:
         assert self._process is not None
-        deadline = time.monotonic() + STARTED_S
+        deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
             except OSError:
-                time.sleep(0.02)
+                time.sleep(_LOOK_S)
             else:
-                # Another program could have taken the port: ours must still be alive.
+                # Another program could have taken the port: ours must still live.
                 return self._process.poll() is None
         return False
+
+
+class MosquittoForSite:
+    """Start and stop a :class:`MosquittoBroker` without holding up the event loop."""
+
+    def __init__(self, broker: MosquittoBroker) -> None:
+        self._broker = broker
+
+    @property
+    def port(self) -> int:
+        """Return the port the broker listens on; 0 before its first start."""
+        return self._broker.port
+
+    async def start(self) -> None:
+        """Start it, empty. ProcessError."""
+        await asyncio.to_thread(self._broker.start)
+
+    async def stop(self) -> None:
+        """Kill it: it loses every connection and every message."""
+        await asyncio.to_thread(self._broker.kill)
 
 
 def _free_port() -> int:

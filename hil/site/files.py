@@ -1,0 +1,79 @@
+"""The folder of one site: keys and configuration files, as a user makes them with an editor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+from gateway_agent.keys import generate_signing_key, public_path
+from hil.bench import Bench
+from hil.errors import SiteError
+from hil.files import write_private
+from hil.site.toml import dump_toml
+
+GATEWAY_ID: Final = "demo"
+POLL_MS: Final = 500
+
+
+class SiteFiles:
+    """The files of one run below ``folder``, which must be empty or not exist. SiteError."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise SiteError(f"{folder}: expected an empty folder or a new name, got one with files")
+        self.folder = folder
+        self.state = folder / "state"
+        self.gateway_toml = folder / "gateway.toml"
+        self.collector_toml = folder / "collector.toml"
+        self.database = folder / "collector/collector.db"
+
+    def write(self, bench: Bench, broker_port: int) -> None:
+        """Make the keys and both configuration files for the nodes of ``bench``."""
+        keys = self.folder / "keys"
+        gateway_key, collector_key = keys / "gateway.pem", keys / "collector.pem"
+        generate_signing_key(gateway_key)
+        generate_signing_key(collector_key)
+        self.database.parent.mkdir(mode=0o700)
+        nodes: list[dict[str, object]] = []
+        devices: list[dict[str, object]] = []
+        for name in bench.roles:
+            spec = bench.nodes[name].spec
+            write_private(
+                keys / f"{name}.json", json.dumps({"key_id": spec.key_id, "key": spec.key})
+            )
+            node: dict[str, object] = {"uid": spec.uid, "key": f"keys/{name}.json"}
+            nodes.append(node)
+            devices.append(
+                {
+                    "name": f"{name}-1",
+                    "unit": bench.unit(name),
+                    "kind": "node",
+                    "role": spec.role,
+                    **node,
+                    "period_ms": POLL_MS,
+                }
+            )
+        broker = {"host": "127.0.0.1", "port": broker_port, "version": "5"}
+        bus = {"name": "rs485", "type": "rtu", "port": bench.port, "baudrate": 9600}
+        gateway = {
+            "gateway": {"id": GATEWAY_ID, "state_dir": "state", "key": "keys/gateway.pem"},
+            "uplink": {
+                **broker,
+                "receipt": "signed",
+                "collector_key": f"keys/{public_path(collector_key).name}",
+                "batch_interval_ms": 500,
+                "retry_ms": 2000,
+            },
+            "outbox": {"commit_ms": 50},
+            "bus": [{**bus, "timeout_ms": 150, "device": devices}],
+        }
+        collector = {
+            "collector": {"key": "keys/collector.pem", "database": "collector/collector.db"},
+            "broker": broker,
+            "gateway": [{"id": GATEWAY_ID, "keys": ["keys/gateway.pem.pub"]}],
+            "node": nodes,
+        }
+        self.gateway_toml.write_text(dump_toml(gateway), encoding="utf-8")
+        self.collector_toml.write_text(dump_toml(collector), encoding="utf-8")
