@@ -9,7 +9,6 @@
 
 import logging
 import os
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,19 +19,8 @@ import pytest
 
 from boards import build as images
 from boards.errors import BoardError
+from hil.tools import TOOLS
 
-ROOT = Path(__file__).resolve().parent.parent
-
-# Programs that tests may ask for, and the packages they come from. tests/tools/debian.sh installs.
-PACKAGES = {
-    "arm-none-eabi-gcc": "gcc-arm-none-eabi libnewlib-arm-none-eabi",
-    "gcc": "gcc libc6-dev",
-    "make": "make",
-    "mbpoll": "mbpoll",
-    "mosquitto": "mosquitto",
-    "qemu-system-arm": "qemu-system-arm",
-    "tshark": "tshark",
-}
 MISSING = " is not installed: "
 IMAGE_TOOLS = ("arm-none-eabi-gcc", "gcc", "make")
 IMAGE_VARIABLE = "TIANFU_STM32F405_ELF"
@@ -43,40 +31,26 @@ hypothesis.settings.register_profile("tianfu", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("tianfu")
 
 
-def install_command(tool: str) -> str:
-    """What to type to have a program."""
-    return f"sudo apt-get install --yes --no-install-recommends {PACKAGES[tool]}"
-
-
-INSTALL_MOSQUITTO = install_command("mosquitto")
-
-
 def find_tool(name: str) -> Path | None:
-    """A program's path: installed, or unpacked by tests/tools/debian.sh; None if there is none."""
-    unpacked = str(ROOT / ".cache" / "mosquitto" / "usr" / "sbin")
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", unpacked])
-    found = shutil.which(name, path=path)
-    return Path(found) if found else None
-
-
-def find_mosquitto() -> Path | None:
-    """The broker's executable."""
-    return find_tool("mosquitto")
+    """Return a program's path: installed, or unpacked by tests/tools/debian.sh; None if absent."""
+    return TOOLS[name].find()
 
 
 def tools_of(item: pytest.Item) -> list[str]:
-    """The programs a test is marked to need; pytest.UsageError for one that PACKAGES lacks."""
+    """Return the programs that a test needs; pytest.UsageError for one that is in no table."""
     names = [str(name) for marker in item.iter_markers("tool") for name in marker.args]
     if item.get_closest_marker("mosquitto") is not None:
         names.append("mosquitto")
-    unknown = sorted(set(names) - set(PACKAGES))
+    unknown = sorted(set(names) - set(TOOLS))
     if unknown:
-        raise pytest.UsageError(f"{item.nodeid}: {unknown} not in PACKAGES of {__file__}")
+        raise pytest.UsageError(
+            f"{item.nodeid}: expected programs of TOOLS in hil/tools.py, got {unknown}"
+        )
     return names
 
 
 def outcome_without(ci: str) -> str:
-    """What becomes of a test that needs what is not there: ``skip`` or ``fail``."""
+    """Return what becomes of a test that needs what is not there: ``skip`` or ``fail``."""
     return "fail" if ci.lower() == "true" else "skip"
 
 
@@ -91,7 +65,7 @@ def need_tools(names: Iterable[str]) -> None:
     """Skip or fail the test that asks if one of these programs is not there."""
     for tool in names:
         if find_tool(tool) is None:
-            not_tested(f"{tool}{MISSING}{install_command(tool)}")
+            not_tested(f"{tool}{MISSING}{TOOLS[tool].remedy}")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -101,7 +75,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped: Counter[str] = Counter()
     for report in terminalreporter.stats.get("skipped", []):
-        for tool in PACKAGES:
+        for tool in TOOLS:
             skipped[tool] += f"{tool}{MISSING}" in str(report.longrepr)
         skipped[NO_IMAGE] += NO_IMAGE in str(report.longrepr)
     no_image = skipped.pop(NO_IMAGE, 0)
@@ -112,7 +86,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for tool, count in counted.items():
         terminalreporter.line(
             f"{count} tests were skipped, {tool} is not installed. "
-            f"To run them: {install_command(tool)}",
+            f"To run them: {TOOLS[tool].remedy}",
             red=True,
         )
     if no_image:
@@ -125,15 +99,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def mosquitto_path() -> Path:
-    """The broker's executable, for tests marked ``mosquitto``."""
-    path = find_mosquitto()
+    """Return the broker's executable, for tests marked ``mosquitto``."""
+    path = find_tool("mosquitto")
     assert path is not None, "mark the test with pytest.mark.mosquitto"
     return path
 
 
 @pytest.fixture(scope="session")
 def stm32f405_image() -> Path:
-    """The board's image: the file TIANFU_STM32F405_ELF names, else the built one (cached)."""
+    """Return the board's image: named by TIANFU_STM32F405_ELF, else built (cached)."""
     if named := os.environ.get(IMAGE_VARIABLE):
         path = Path(named).resolve()
         if not path.is_file():
@@ -147,7 +121,7 @@ def stm32f405_image() -> Path:
 
 
 class _FormatCheck(logging.Handler):
-    """Formats every record and remembers those that cannot be formatted."""
+    """Format every record and remember those that cannot be formatted."""
 
     def __init__(self) -> None:
         super().__init__(logging.NOTSET)

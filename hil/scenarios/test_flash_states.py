@@ -41,6 +41,9 @@ from protocols.wire.registers import setting_address
 UNIT = 7
 PERIOD = setting_address("sample_period_ds")
 OLD, NEW = 50, 20
+
+pytestmark = pytest.mark.exhaustive
+
 SPEC = NodeSpec(
     name="flash",
     role="water",

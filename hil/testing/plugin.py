@@ -45,6 +45,7 @@ MARKERS: Final = (
     "needs(*capabilities): skipped on an engine without one of these (hil.engines.base.Capability)",
     "fidelity(*ids): expected to fail on the engine of an entry of hil/engines/fidelity.toml",
     "soak: takes minutes, most of them idle; run first, so that others run beside it",
+    "exhaustive: runs every case there is and takes minutes; left out of short runs by -m",
 )
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.conftest import INSTALL_MOSQUITTO, find_mosquitto
+from hil.tools import TOOLS
 
 _DEADLINE_S = 10.0
 
@@ -44,9 +44,9 @@ def modbus_servers(count: int, registers: int) -> Iterator[list[int]]:
 @contextlib.contextmanager
 def mosquitto(directory: Path) -> Iterator[int]:
     """A mosquitto on a free loopback port; FileNotFoundError if none is installed."""
-    program = find_mosquitto()
+    program = TOOLS["mosquitto"].find()
     if program is None:
-        raise FileNotFoundError(f"mosquitto is not installed: {INSTALL_MOSQUITTO}")
+        raise FileNotFoundError(f"mosquitto is not installed: {TOOLS['mosquitto'].remedy}")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

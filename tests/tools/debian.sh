@@ -3,9 +3,9 @@
 #
 # As root, or where sudo asks for no password, what is missing is installed. Elsewhere the one
 # command to type is printed, and the tests that need it are skipped and counted (they fail under
-# CI=true; tests/conftest.py knows which test needs what). No service is started: Debian's
-# mosquitto would open port 1883, so of it only the libraries are installed and the program is
-# unpacked into .cache, where tests/conftest.py looks for it.
+# CI=true; a test names its programs with a mark). No service is started: Debian's mosquitto would
+# open port 1883, so of it only the libraries are installed and the program is unpacked into
+# .cache, where hil/tools.py looks for it.
 set -eu
 cd "$(dirname "$0")/../.."
 cache=.cache/mosquitto
@@ -22,11 +22,12 @@ newlib() { # gcc gives the bare name back when it does not know the file
     has arm-none-eabi-gcc && [ "$(arm-none-eabi-gcc -print-file-name=libc.a)" != libc.a ]
 }
 
-broker_starts() { # -h ends with a status other than 0, but says the version if all libraries are there
+broker_starts() { # -h ends with a status other than 0, but prints the version if all libraries are there
     "$cache/usr/sbin/mosquitto" -h 2>/dev/null | grep -q "^mosquitto version"
 }
 
-# The packages that are missing, by what they are for. Same list in tests/conftest.py (PACKAGES).
+# The packages that are missing, by what they are for. A test compares them
+# with the table in hil/tools.py.
 missing() {
     has arm-none-eabi-gcc || echo gcc-arm-none-eabi
     newlib || echo libnewlib-arm-none-eabi
@@ -45,19 +46,19 @@ wanted() { # on one line, for people
 
 [ -n "$(wanted)" ] || exit 0
 
-say_how() {
+explain() {
     echo "set-up: $1. Tests that need $(wanted) will be skipped (and fail under CI=true)." >&2
     echo "set-up: to run them, type: sudo apt-get install --yes --no-install-recommends $(wanted)" >&2
     exit 0
 }
 
-has apt-get || say_how "programs are missing, and this system has no apt-get"
+has apt-get || explain "programs are missing, and this system has no apt-get"
 if [ "$(id -u)" -eq 0 ]; then
     as_root=""
 elif has sudo && sudo -n true 2>/dev/null; then
     as_root="sudo -n"
 else
-    say_how "programs are missing, and installing them needs root"
+    explain "programs are missing, and installing them needs root"
 fi
 
 # A package's questions (tshark asks who may capture) get their defaults; another apt that is at
@@ -69,7 +70,7 @@ apt_get() {
 
 mkdir -p "$cache"
 : >"$log"
-echo "set-up: installing $(wanted) (apt's words: $log)"
+echo "set-up: installing $(wanted) (output of apt-get: $log)"
 
 updated=""
 update() { # once: the lists of a fresh image are empty, those of an old one name lost versions
@@ -104,5 +105,5 @@ fi
 
 if [ -n "$(wanted)" ]; then
     tail -n 5 "$log" >&2
-    say_how "apt-get could not provide everything (all it said: $log)"
+    explain "apt-get could not provide everything (its output: $log)"
 fi

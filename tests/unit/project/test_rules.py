@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PACKAGES
+from hil.tools import TOOLS
 from tests.paths import ROOT
 
 CONFTEST = ROOT / "tests" / "conftest.py"
@@ -60,7 +60,7 @@ def test_without_a_tool_ci_fails(tmp_path: Path, test: str, tool: str) -> None:
 def test_a_tool_nobody_can_install_is_a_mistake(tmp_path: Path) -> None:
     code, output = run(tmp_path, NEEDS_UNKNOWN)
     assert code != 0, output
-    assert "['mbpol'] not in PACKAGES" in output
+    assert "expected programs of TOOLS in hil/tools.py, got ['mbpol']" in output
 
 
 @pytest.mark.parametrize("test", [NEEDS_BROKER, NEEDS_TWO])
@@ -71,14 +71,14 @@ def test_with_the_tools_tests_run(tmp_path: Path, test: str) -> None:
     assert "1 passed" in output
 
 
-def test_setup_and_conftest_know_the_same_packages() -> None:
+def test_setup_installs_the_packages_of_the_table() -> None:
     """tests/tools/debian.sh installs what tests may ask for, and nothing else."""
     script = (CONFTEST.parent / "tools" / "debian.sh").read_text(encoding="utf-8")
     body = script[script.index("missing() {") : script.index("}", script.index("missing() {"))]
     installed = {
         word for line in body.splitlines() for word in line.partition("|| echo ")[2].split()
     }
-    asked = {word for packages in PACKAGES.values() for word in packages.split()}
+    asked = {package for tool in TOOLS.values() for package in tool.packages}
     assert installed | {"mosquitto"} == asked
 
 
