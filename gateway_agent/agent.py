@@ -23,7 +23,7 @@ from .store.lock import Lock
 from .store.outbox import Outbox
 from .store.settings import HEAD_LAG_MS, StoreContext, StoreSettings
 from .store.writer import OutboxWriter
-from .uplink.mqtt import Uplink
+from .uplink.mqtt import Uplink, UplinkKeys
 
 log = logging.getLogger(__name__)
 
@@ -84,8 +84,7 @@ class GatewayAgent:
             self._uplink = Uplink(
                 config.uplink,
                 config.gateway.id,
-                self._key,
-                self._collector_key,
+                UplinkKeys(self._key, self._collector_key),
                 outbox,
                 self._counters,
             )

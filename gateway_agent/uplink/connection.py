@@ -1,4 +1,4 @@
-"""One MQTT connection, as gateway and collector need it: bounded, with TLS, failures explained."""
+"""One MQTT connection, as gateway and collector need it: bounded, with TLS, errors with causes."""
 
 import asyncio
 import random
@@ -15,7 +15,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 KEEPALIVE_S: Final = 30
-# A broker that does not answer for this long is gone, whatever the socket says.
+# A broker that does not answer for this long counts as gone, even if its socket is open.
 ANSWER_S: Final = 5.0
 MAX_QUEUED: Final = 64  # incoming messages kept while one is worked on; more are dropped
 BACKOFF_S: Final = (0.5, 60.0)  # first and longest wait between attempts
@@ -26,43 +26,43 @@ class TlsFiles(Protocol):
 
     @property
     def ca(self) -> Path:
-        """Certificates that may vouch for the broker."""
+        """Return the certificates that the broker's may be signed by."""
 
     @property
     def cert(self) -> Path | None:
-        """Our own certificate chain."""
+        """Return our own certificate chain."""
 
     @property
     def key(self) -> Path | None:
-        """Its private key."""
+        """Return its private key."""
 
 
-class Broker(Protocol):
+class ConnectionSettings(Protocol):
     """Where and how to connect; ``version`` is "5" or "3.1.1"."""
 
     @property
     def host(self) -> str:
-        """Name or address."""
+        """Return a name or an address."""
 
     @property
     def port(self) -> int:
-        """TCP port."""
+        """Return the TCP port."""
 
     @property
     def version(self) -> str:
-        """MQTT version."""
+        """Return the MQTT version."""
 
     @property
     def tls(self) -> TlsFiles | None:
-        """None: no TLS."""
+        """Return the files for TLS; None for a connection without."""
 
     @property
     def username(self) -> str | None:
-        """None: anonymous, or by certificate."""
+        """Return the user; None if anonymous or identified by certificate."""
 
     @property
     def password_file(self) -> Path | None:
-        """Read at every connection, so that a password can be changed while running."""
+        """Return the file that is read at every connection: the password may change meanwhile."""
 
 
 class Client(aiomqtt.Client):
@@ -92,8 +92,8 @@ class Client(aiomqtt.Client):
     def limit(self, max_packet: int, on_too_long: Callable[[str], None]) -> None:
         """Close the connection when a packet longer than ``max_packet`` bytes is announced.
 
-        paho asks for all the rest of a packet, up to 256 MB, as soon as it knows its length: there,
-        before a byte of it is read, is where it has to be stopped. ``on_too_long`` is told why.
+        paho asks for all the rest of a packet, up to 256 MB, as soon as it has read its length.
+        There, before a byte of the rest is read, it is stopped; ``on_too_long`` gets the reason.
         """
         receive = self._client._sock_recv
 
@@ -111,12 +111,12 @@ class Client(aiomqtt.Client):
 
 
 def make_client(
-    broker: Broker, identifier: str, max_packet: int, on_too_long: Callable[[str], None]
+    broker: ConnectionSettings, identifier: str, max_packet: int, on_too_long: Callable[[str], None]
 ) -> Client:
-    """A client, not yet connected. OSError or ValueError: a file for TLS or the password.
+    """Make a client that is not yet connected. OSError or ValueError: a TLS or password file.
 
-    ``max_packet``: bytes of the largest packet wanted from the broker. MQTT 5 tells it so; in
-    either version :meth:`Client.limit` sees to it.
+    ``max_packet``: bytes of the largest packet wanted from the broker. MQTT 5 announces it to the
+    broker; in either version :meth:`Client.limit` enforces it.
     """
     password = None
     if broker.password_file is not None:
@@ -153,7 +153,7 @@ def make_client(
 
 
 class Backoff:
-    """Waits between attempts: doubling, with jitter so that a fleet does not come back at once."""
+    """Wait between attempts: doubling, with jitter so that a fleet does not come back at once."""
 
     def __init__(
         self,
@@ -167,11 +167,11 @@ class Backoff:
         self._next = first_s
 
     def reset(self) -> None:
-        """It works again."""
+        """Begin again with the shortest wait, after a success."""
         self._next = self._first
 
     def next_s(self) -> float:
-        """Seconds to wait now."""
+        """Return the seconds to wait now; the next wait will be longer."""
         wait = random.uniform(self._next / 2, self._next)
         self._next = min(2 * self._next, self._longest)
         return wait

@@ -1,7 +1,7 @@
 """MQTT topics: ``tianfu/<gateway>/batch/<stream>`` and ``tianfu/<gateway>/receipt/<stream>``.
 
-Receipts are retained, so a gateway that comes back is told at once how far it is receipted;
-everything still works with a broker that forgets them.
+Receipts are retained, so a gateway that comes back gets its last one at once; everything still
+works with a broker that forgets them.
 """
 
 from typing import Final, NamedTuple
@@ -13,7 +13,7 @@ ALL_BATCHES: Final = "tianfu/+/batch/+"
 
 
 class Topic(NamedTuple):
-    """What a topic says; ``kind`` is ``batch`` or ``receipt``."""
+    """A topic taken apart; ``kind`` is ``batch`` or ``receipt``."""
 
     gateway: str
     kind: str
@@ -21,17 +21,17 @@ class Topic(NamedTuple):
 
 
 def batch_topic(gateway: str, stream: int) -> str:
-    """Where a gateway publishes the batches of a stream."""
+    """Return the topic on which a gateway publishes the batches of a stream."""
     return f"tianfu/{gateway}/batch/{stream}"
 
 
 def receipt_topic(gateway: str, stream: int) -> str:
-    """Where the collector answers."""
+    """Return the topic on which the collector answers."""
     return f"tianfu/{gateway}/receipt/{stream}"
 
 
 def all_receipts(gateway: str) -> str:
-    """What a gateway subscribes to."""
+    """Return the filter that a gateway subscribes to."""
     return f"tianfu/{gateway}/receipt/+"
 
 

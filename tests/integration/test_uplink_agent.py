@@ -9,7 +9,7 @@ import stat
 import struct
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -155,12 +155,6 @@ async def site_with(broker: MosquittoBroker, root: Path) -> AsyncIterator[Site]:
         yield site
     finally:
         await site.slave.close()
-
-
-@pytest.fixture
-def broker(mosquitto_path: Path, tmp_path: Path) -> Iterator[MosquittoBroker]:
-    with MosquittoBroker(mosquitto_path, tmp_path / "broker") as running:
-        yield running
 
 
 async def stop(process: asyncio.subprocess.Process) -> str:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import aiomqtt
 import msgspec
 
 from gateway_agent.collector import config as collector_config
@@ -17,7 +18,8 @@ from gateway_agent.keys import generate_signing_key, load_private, load_public, 
 from gateway_agent.store.outbox import Outbox
 from gateway_agent.store.settings import StoreContext, StoreSettings
 from gateway_agent.store.writer import OutboxWriter
-from gateway_agent.uplink.mqtt import Uplink
+from gateway_agent.uplink import topics
+from gateway_agent.uplink.mqtt import Uplink, UplinkKeys
 from tests.unit.gateway_agent.store_help import GATEWAY, StillClock
 
 
@@ -27,6 +29,24 @@ async def until(condition: Callable[[], object], what: str, seconds: float = 60.
     while not condition():
         assert asyncio.get_running_loop().time() < deadline, f"not within {seconds} s: {what}"
         await asyncio.sleep(0.01)
+
+
+async def captured(port: int, count: int) -> list[bytes]:
+    """Collect the next ``count`` batches that pass through the broker."""
+    async with aiomqtt.Client("127.0.0.1", port) as client:
+        await client.subscribe(topics.ALL_BATCHES, qos=1)
+        found = []
+        async for message in client.messages:
+            found.append(message.payload)
+            if len(found) == count:
+                break
+        return found
+
+
+async def publish(port: int, topic: str, payload: bytes) -> None:
+    """Publish one message as any client could."""
+    async with aiomqtt.Client("127.0.0.1", port) as client:
+        await client.publish(topic, payload, qos=1)
 
 
 class QuickTime:
@@ -91,9 +111,9 @@ class Site:
         """The gateway's uplink, running; in a time of its own if there is one."""
         config = self.uplink_config(**changes)
         key = None if config.receipt == "puback" else load_public(public_path(self.collector_key))
-        own = load_private(self.gateway_key)
+        keys = UplinkKeys(load_private(self.gateway_key), key)
         now, sleep = (None, asyncio.sleep) if time is None else (time.now, time.sleep)
-        uplink = Uplink(config, GATEWAY, own, key, outbox, self.counters, now, sleep)
+        uplink = Uplink(config, GATEWAY, keys, outbox, self.counters, now, sleep)
         async with running(uplink.run()):
             yield uplink
 

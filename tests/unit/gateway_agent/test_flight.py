@@ -1,0 +1,118 @@
+"""What is sent when: batches in flight, silence, repetition and new streams, without a broker."""
+
+import pytest
+
+from gateway_agent.store.outbox import Stats
+from gateway_agent.store.window import Slice
+from gateway_agent.uplink.flight import Flight, Pace
+from protocols.uplink.batch import Anchor
+
+PACE = Pace(batch_records=10, interval_s=2.0, in_flight=2, retry_s=5.0)
+STREAM = 1 << 32
+
+
+def stats(last: int, receipted_to: int = 0, stream: int = STREAM) -> Stats:
+    return Stats(stream, last, receipted_to, last - receipted_to, 0, 0)
+
+
+def piece(first: int, last: int) -> Slice:
+    return Slice(STREAM, first, last, b"", b"", (), Anchor(b"", 0, None, 0, 0))
+
+
+def flight_at(now: float, last: int, receipted_to: int = 0) -> Flight:
+    """A flight in a connection that begins ``now``."""
+    flight = Flight(PACE, now)
+    flight.rewind(stats(last, receipted_to), now)
+    flight.follow(stats(last, receipted_to), now)
+    return flight
+
+
+def send(flight: Flight, first: int, last: int, now: float) -> bool:
+    again = flight.begin(piece(first, last), now)
+    flight.sent(piece(first, last), awaits_receipt=True)
+    return again
+
+
+def test_it_begins_after_the_last_receipt() -> None:
+    assert flight_at(100.0, 50, receipted_to=20).sent_to == 20
+
+
+def test_a_full_batch_goes_at_once_and_a_small_one_after_the_interval() -> None:
+    flight = flight_at(100.0, 10)
+    assert flight.wait_s(stats(10), 100.0, at_once=False) == 0
+    send(flight, 1, 10, 100.0)
+    assert flight.wait_s(stats(13), 100.5, at_once=False) == pytest.approx(1.5)
+    assert flight.wait_s(stats(13), 102.0, at_once=False) == 0
+    assert flight.wait_s(stats(13), 100.5, at_once=True) == 0
+    assert flight.wait_s(stats(20), 100.5, at_once=False) == 0
+
+
+def test_nothing_to_send_waits_for_the_end_of_silence() -> None:
+    flight = flight_at(100.0, 0)
+    assert flight.wait_s(stats(0), 100.0, at_once=True) >= 60
+    flight = flight_at(100.0, 10)
+    send(flight, 1, 10, 101.0)
+    assert flight.wait_s(stats(10), 102.0, at_once=True) == pytest.approx(4.0)
+
+
+def test_no_more_than_in_flight_are_without_a_receipt() -> None:
+    flight = flight_at(100.0, 100)
+    send(flight, 1, 10, 100.0)
+    send(flight, 11, 20, 100.0)
+    assert flight.wait_s(stats(100), 100.0, at_once=True) == pytest.approx(5.0)
+    flight.follow(stats(100, receipted_to=10), 101.0)
+    assert flight.wait_s(stats(100, receipted_to=10), 101.0, at_once=True) == 0
+
+
+def test_a_receipt_inside_a_batch_does_not_end_its_flight() -> None:
+    flight = flight_at(100.0, 100)
+    send(flight, 1, 10, 100.0)
+    send(flight, 11, 20, 100.0)
+    flight.follow(stats(100, receipted_to=9), 101.0)
+    assert flight.wait_s(stats(100, receipted_to=9), 101.0, at_once=True) > 0
+
+
+def test_silence_sends_again_and_doubles_the_wait_up_to_eight_times() -> None:
+    flight = flight_at(0.0, 10)
+    now, waits = 0.0, []
+    assert not send(flight, 1, 10, now)
+    for _ in range(5):
+        wait = flight.wait_s(stats(10), now, at_once=False)
+        waits.append(wait)
+        flight.follow(stats(10), now + wait - 0.1)
+        assert flight.sent_to == 10
+        now += wait
+        flight.follow(stats(10), now)
+        assert flight.sent_to == 0
+        assert send(flight, 1, 10, now), "a repetition"
+    assert waits == [5.0, 10.0, 20.0, 40.0, 40.0]
+    flight.receipted(now)
+    assert flight.wait_s(stats(10), now, at_once=False) == 5.0
+
+
+def test_the_wait_for_a_receipt_begins_with_the_first_batch_in_flight() -> None:
+    flight = flight_at(0.0, 100)
+    send(flight, 1, 10, 3.0)
+    send(flight, 11, 20, 6.0)
+    flight.follow(stats(100), 7.9)
+    assert flight.sent_to == 20
+    flight.follow(stats(100), 8.0)
+    assert flight.sent_to == 0
+
+
+def test_a_new_stream_begins_at_its_receipt_and_repeats_nothing() -> None:
+    flight = flight_at(0.0, 100)
+    send(flight, 1, 10, 0.0)
+    flight.restarted(1.0)
+    flight.follow(stats(30, stream=STREAM + 1), 1.0)
+    assert (flight.stream, flight.sent_to) == (STREAM + 1, 0)
+    assert not send(flight, 1, 10, 1.0)
+
+
+def test_without_receipts_nothing_stays_in_flight() -> None:
+    flight = flight_at(0.0, 100)
+    for first in range(1, 100, 10):
+        flight.begin(piece(first, first + 9), 0.0)
+        flight.sent(piece(first, first + 9), awaits_receipt=False)
+    assert flight.sent_to == 100
+    assert flight.wait_s(stats(100, receipted_to=100), 0.0, at_once=True) >= 60
