@@ -26,7 +26,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from protocols.uplink.batch import BatchHeader
+from protocols.uplink import BatchHeader
 from protocols.uplink.record import CLOCK_NAMES, KIND_NAMES, Decoded
 
 APPLICATION_ID: Final = 0x5446_434F  # "TFCO"

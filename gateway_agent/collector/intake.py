@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from protocols.identity import uid_of
-from protocols.uplink.batch import MAX_BATCH_BYTES, Batch, BatchHeader, open_batch
+from protocols.uplink import MAX_BATCH_BYTES, Batch, BatchHeader, FormatError, open_batch
 from protocols.uplink.chain import GENESIS, fold
 from protocols.uplink.proof import check_proof
 from protocols.uplink.receipt import Receipt, sign_receipt
@@ -104,7 +104,7 @@ class Intake:
         """
         try:
             batch = open_batch(data, self._key_of)
-        except PeerError as error:
+        except FormatError as error:
             return self._refuse(data, _verdict(error), str(error))
         header = batch.header
         if gateway is not None and header.gateway != gateway:
@@ -261,10 +261,10 @@ def _name(header: BatchHeader) -> tuple[str, int]:
     return header.gateway, header.stream
 
 
-def _verdict(error: PeerError) -> str:
+def _verdict(error: FormatError) -> str:
     if error.code == BAD_TAG:
         return BAD_SIGNATURE
-    return UNKNOWN_KEY if error.code == UNKNOWN and error.message == "kid" else MALFORMED
+    return UNKNOWN_KEY if (error.code, error.field) == (UNKNOWN, "kid") else MALFORMED
 
 
 def read_figures(path: Path) -> dict[str, int | dict[str, int]]:

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
-from protocols.uplink.batch import Anchor
+from protocols.uplink import Anchor
 from protocols.uplink.receipt import Receipt
 from protocols.uplink.record import Record
 

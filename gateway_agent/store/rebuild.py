@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from protocols.uplink.fields import MAX_U32
+from protocols.uplink.checks import MAX_U32
 from protocols.uplink.record import MAX_DETAIL_LENGTH, Gap, Record
 
 from . import database, group_table

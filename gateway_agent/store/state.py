@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from gateway_agent.clock import Clock
-from protocols.uplink.batch import Anchor
+from protocols.uplink import Anchor
 from protocols.uplink.chain import GENESIS
 from protocols.uplink.record import Gap, Record, Stamp, gap_record
 

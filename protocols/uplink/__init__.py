@@ -1,1 +1,104 @@
-"""The half of the protocols that only the gateway and the collector speak (CPython)."""
+"""The formats between gateway and collector: records, batches, receipts, and how to verify them.
+
+This is the face for integrators: what is named here stays. A collector opens batches and signs
+receipts, a gateway does the reverse, and whoever has the public keys can check an archive::
+
+    batch = open_batch(data, lambda gateway, kid: known_keys.get((gateway, kid)))
+    for record in batch.decode():
+        print(record.device_id, record.stamp.wall_ms, record.values)
+
+CPython only; ``protocols.wire`` is the half that runs on nodes too.
+"""
+
+from protocols.wire.errors import LocalError, PeerError, ProtocolError
+
+from .account import MissingSamples, SampleAccount
+from .batch import MAX_BATCH_BYTES, Batch, build_batch, open_batch
+from .batch_header import Anchor, BatchHeader
+from .chain import GENESIS, HEAD_BYTES, fold, link
+from .cose import KeyLookup, key_id
+from .errors import FormatError
+from .inspect import Finding, Inspection
+from .proof import NodeKeyLookup, check_proof
+from .receipt import MAX_RECEIPT_BYTES, Receipt, open_receipt, sign_receipt
+from .record import (
+    CAUSES,
+    CLOCK_HOLDOVER,
+    CLOCK_NAMES,
+    CLOCK_NONE,
+    CLOCK_SERVER,
+    CLOCK_SYNCHRONISED,
+    EVENTS,
+    GAP,
+    KIND_NAMES,
+    MAX_DETAIL_LENGTH,
+    MAX_RECORD_BYTES,
+    PROFILE,
+    SAMPLE,
+    Decoded,
+    Failure,
+    Gap,
+    NodeEvent,
+    ProfileTemplate,
+    Record,
+    Stamp,
+    Value,
+    decode_record,
+    event_record,
+    gap_record,
+    sample_record,
+)
+
+__all__ = [
+    "CAUSES",
+    "CLOCK_HOLDOVER",
+    "CLOCK_NAMES",
+    "CLOCK_NONE",
+    "CLOCK_SERVER",
+    "CLOCK_SYNCHRONISED",
+    "EVENTS",
+    "GAP",
+    "GENESIS",
+    "HEAD_BYTES",
+    "KIND_NAMES",
+    "MAX_BATCH_BYTES",
+    "MAX_DETAIL_LENGTH",
+    "MAX_RECEIPT_BYTES",
+    "MAX_RECORD_BYTES",
+    "PROFILE",
+    "SAMPLE",
+    "Anchor",
+    "Batch",
+    "BatchHeader",
+    "Decoded",
+    "Failure",
+    "Finding",
+    "FormatError",
+    "Gap",
+    "Inspection",
+    "KeyLookup",
+    "LocalError",
+    "MissingSamples",
+    "NodeEvent",
+    "NodeKeyLookup",
+    "PeerError",
+    "ProfileTemplate",
+    "ProtocolError",
+    "Receipt",
+    "Record",
+    "SampleAccount",
+    "Stamp",
+    "Value",
+    "build_batch",
+    "check_proof",
+    "decode_record",
+    "event_record",
+    "fold",
+    "gap_record",
+    "key_id",
+    "link",
+    "open_batch",
+    "open_receipt",
+    "sample_record",
+    "sign_receipt",
+]

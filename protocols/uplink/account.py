@@ -13,7 +13,7 @@ from .record_types import Gap
 MAX_OPEN: Final = 1000  # ranges remembered per device; beyond, the oldest is reported at once
 
 
-class Missing(NamedTuple):
+class MissingSamples(NamedTuple):
     """Samples ``first`` to ``last`` of one boot of a device that no record accounts for."""
 
     device_id: str
@@ -43,7 +43,7 @@ class _Device:
         self.missing, self.explained = [], []
 
 
-class Account:
+class SampleAccount:
     """What each device has delivered so far."""
 
     def __init__(self) -> None:
@@ -80,19 +80,19 @@ class Account:
         device.missing = _subtract(device.missing, known)
         device.explained = [*device.explained[1 - MAX_OPEN :], known]
 
-    def overflow(self) -> list[Missing]:
+    def overflow(self) -> list[MissingSamples]:
         """Take out what exceeds MAX_OPEN ranges per device, oldest first."""
         found = []
         for device_id, device in self._devices.items():
             while len(device.unnamed) + len(device.missing) > MAX_OPEN:
                 oldest = device.unnamed or device.missing
-                found.append(Missing(device_id, *oldest.pop(0)))
+                found.append(MissingSamples(device_id, *oldest.pop(0)))
         return found
 
-    def missing(self) -> list[Missing]:
+    def missing(self) -> list[MissingSamples]:
         """Everything no record accounts for."""
         return [
-            Missing(device_id, *entry)
+            MissingSamples(device_id, *entry)
             for device_id, device in sorted(self._devices.items())
             for entry in (*device.unnamed, *device.missing)
         ]

@@ -19,7 +19,9 @@ from typing import Final, NamedTuple, TypeAlias
 
 import cbor2
 
-from protocols.wire.errors import BAD_ORDER, BAD_VALUE, TOO_LONG, TRUNCATED, UNKNOWN, PeerError
+from protocols.wire.errors import BAD_ORDER, BAD_VALUE, TOO_LONG, TRUNCATED, UNKNOWN
+
+from .errors import FormatError
 
 MAX_DEPTH: Final = 8
 
@@ -51,28 +53,28 @@ _MAJOR: Final = (
 
 
 def encode(item: object) -> bytes:
-    """The deterministic encoding of ``item``, by cbor2."""
+    """Return the deterministic encoding of ``item``, by cbor2."""
     return cbor2.dumps(item, canonical=True)
 
 
 def decode(data: bytes, max_bytes: int, what: str, strict: bool = True) -> Item:
-    """The one item that ``data`` is.
+    """Return the one item that ``data`` is.
 
-    ``what`` names the thing in errors. PeerError: TOO_LONG (over ``max_bytes``, or bytes after the
-    item), TRUNCATED, BAD_VALUE, UNKNOWN (tag or type outside the subset), BAD_ORDER (map keys).
+    ``what`` names the thing in errors. FormatError: TOO_LONG (over ``max_bytes``, or bytes after
+    the item), TRUNCATED, BAD_VALUE, UNKNOWN (tag or type outside the subset), BAD_ORDER (map keys).
     """
     if len(data) > max_bytes:
-        raise PeerError(TOO_LONG, what, max_bytes, f"at most {max_bytes} bytes", len(data))
+        raise FormatError(TOO_LONG, what, max_bytes, f"at most {max_bytes} bytes", len(data))
     value, end = read(data, 0, strict)
     if end != len(data):
-        raise PeerError(TOO_LONG, f"bytes after the {what}", end, end, len(data))
+        raise FormatError(TOO_LONG, f"bytes after the {what}", end, end, len(data))
     return value
 
 
 def read(data: bytes, at: int = 0, strict: bool = True, depth: int = MAX_DEPTH) -> tuple[Item, int]:
-    """The item that begins at ``at`` and the offset just past it; errors as for :func:`decode`."""
+    """Return the item that begins at ``at`` and the offset past it; errors as in :func:`decode`."""
     if at >= len(data):
-        raise PeerError(TRUNCATED, "CBOR item", at, "at least 1 byte more", "end of input")
+        raise FormatError(TRUNCATED, "CBOR item", at, "at least 1 byte more", "end of input")
     first = data[at]
     if first < 0x18:
         return first, at + 1
@@ -87,20 +89,20 @@ def read(data: bytes, at: int = 0, strict: bool = True, depth: int = MAX_DEPTH) 
     if major in (2, 3):
         stop = end + argument
         if stop > len(data):
-            raise PeerError(TRUNCATED, _MAJOR[major], at, f"{argument} bytes", len(data) - end)
+            raise FormatError(TRUNCATED, _MAJOR[major], at, f"{argument} bytes", len(data) - end)
         if major == 2:
             return data[end:stop], stop
         return _text(data, end, stop), stop
     if depth <= 0:
-        raise PeerError(TOO_LONG, "nesting", at, f"at most {MAX_DEPTH} levels", "more")
+        raise FormatError(TOO_LONG, "nesting", at, f"at most {MAX_DEPTH} levels", "more")
     if major == 6:
         if argument not in (DECIMAL_FRACTION, COSE_SIGN1):
-            raise PeerError(UNKNOWN, "CBOR tag", at, "4 or 18", argument)
+            raise FormatError(UNKNOWN, "CBOR tag", at, "4 or 18", argument)
         value, end = read(data, end, strict, depth - 1)
         return Tagged(argument, value), end
     if argument > len(data) - end:
         # Every element takes a byte at least: refuse before anything is made of the number.
-        raise PeerError(TRUNCATED, _MAJOR[major], at, f"{argument} elements", len(data) - end)
+        raise FormatError(TRUNCATED, _MAJOR[major], at, f"{argument} elements", len(data) - end)
     if major == 4:
         elements: list[Item] = []
         for _ in range(argument):
@@ -111,25 +113,25 @@ def read(data: bytes, at: int = 0, strict: bool = True, depth: int = MAX_DEPTH) 
 
 
 def read_head(data: bytes, at: int, strict: bool = True) -> tuple[int, int]:
-    """The argument of the head at ``at`` (RFC 8949 section 3) and the offset just past the head.
+    """Return the argument of the head at ``at`` (RFC 8949 section 3) and the offset just past it.
 
-    Not for major type 7. PeerError: TRUNCATED, or BAD_VALUE for a reserved, an indefinite or (with
-    ``strict``) a longer than necessary length.
+    Not for major type 7. FormatError: TRUNCATED, or BAD_VALUE for a reserved, an indefinite or
+    (with ``strict``) a longer than necessary length.
     """
     if at >= len(data):
-        raise PeerError(TRUNCATED, "CBOR item", at, "at least 1 byte more", "end of input")
+        raise FormatError(TRUNCATED, "CBOR item", at, "at least 1 byte more", "end of input")
     short = data[at] & 0x1F
     if short < 24:
         return short, at + 1
     if short > 27:
-        raise PeerError(BAD_VALUE, "CBOR length", at, "a definite length", hex(data[at]))
+        raise FormatError(BAD_VALUE, "CBOR length", at, "a definite length", hex(data[at]))
     width = 1 << (short - 24)
     end = at + 1 + width
     if end > len(data):
-        raise PeerError(TRUNCATED, "CBOR length", at, f"{width} bytes", len(data) - at - 1)
+        raise FormatError(TRUNCATED, "CBOR length", at, f"{width} bytes", len(data) - at - 1)
     argument = int.from_bytes(data[at + 1 : end], "big")
     if strict and argument < (24 if width == 1 else 1 << (4 * width)):
-        raise PeerError(BAD_VALUE, "CBOR length", at, "its shortest form", f"{width} bytes")
+        raise FormatError(BAD_VALUE, "CBOR length", at, "its shortest form", f"{width} bytes")
     return argument, end
 
 
@@ -137,7 +139,7 @@ def _text(data: bytes, at: int, stop: int) -> str:
     try:
         return data[at:stop].decode("utf-8")
     except UnicodeDecodeError as error:
-        raise PeerError(
+        raise FormatError(
             BAD_VALUE, "text string", at + error.start, "UTF-8", data[at + error.start]
         ) from None
 
@@ -147,15 +149,17 @@ def _read_simple(data: bytes, at: int, strict: bool) -> tuple[Item, int]:
     if first in _SIMPLE:
         return _SIMPLE[first], at + 1
     if first not in (0xF9, 0xFA, 0xFB):
-        raise PeerError(UNKNOWN, "CBOR simple value", at, "false, true, null or float", hex(first))
+        raise FormatError(
+            UNKNOWN, "CBOR simple value", at, "false, true, null or float", hex(first)
+        )
     end = at + 1 + (2 << (first - 0xF9))
     if end > len(data):
-        raise PeerError(TRUNCATED, "float", at, f"{end - at} bytes", len(data) - at)
+        raise FormatError(TRUNCATED, "float", at, f"{end - at} bytes", len(data) - at)
     value: float = struct.unpack(">" + "efd"[first - 0xF9], data[at + 1 : end])[0]
     if value != value or value in (float("inf"), float("-inf")):
-        raise PeerError(BAD_VALUE, "float", at, "a finite number", value)
+        raise FormatError(BAD_VALUE, "float", at, "a finite number", value)
     if strict and encode_float(value) != data[at:end]:
-        raise PeerError(BAD_VALUE, "float", at, "its shortest form", data[at:end].hex())
+        raise FormatError(BAD_VALUE, "float", at, "its shortest form", data[at:end].hex())
     return value, end
 
 
@@ -168,20 +172,20 @@ def _read_map(
         begin = at
         key, at = read(data, at, strict, depth)
         if type(key) is not int and type(key) is not str:
-            raise PeerError(BAD_VALUE, "map key", begin, "integer or text", type(key).__name__)
+            raise FormatError(BAD_VALUE, "map key", begin, "integer or text", type(key).__name__)
         if key in entries:
-            raise PeerError(BAD_VALUE, "map key", begin, "each key once", f"{key!r} again")
+            raise FormatError(BAD_VALUE, "map key", begin, "each key once", f"{key!r} again")
         if strict:
             encoded = data[begin:at]
             if encoded < before:
-                raise PeerError(BAD_ORDER, "map key", begin, "keys sorted by their bytes", key)
+                raise FormatError(BAD_ORDER, "map key", begin, "keys sorted by their bytes", key)
             before = encoded
         entries[key], at = read(data, at, strict, depth)
     return entries, at
 
 
 def encode_float(value: float) -> bytes:
-    """The shortest of the three float forms that keeps a finite ``value`` (section 4.2.2)."""
+    """Return the shortest of the three float forms that keeps a finite ``value`` (4.2.2)."""
     try:
         half = struct.pack(">e", value)
         if struct.unpack(">e", half)[0] == value:
@@ -198,7 +202,7 @@ def encode_float(value: float) -> bytes:
 
 
 def encode_int(value: int) -> bytes:
-    """The shortest head of an integer of up to 64 bits; ``OverflowError`` beyond."""
+    """Return the shortest head of an integer of up to 64 bits; ``OverflowError`` beyond."""
     major = 0x00
     if value < 0:
         major, value = 0x20, -1 - value
@@ -214,7 +218,7 @@ def encode_int(value: int) -> bytes:
 
 
 def kind_of(value: object) -> str:
-    """How a decoded value is called in an error message."""
+    """Return what an error message calls a decoded value."""
     if value is None:
         return "null"
     if isinstance(value, Tagged):

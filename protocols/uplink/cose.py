@@ -22,11 +22,11 @@ from protocols.wire.errors import (
     TOO_LONG,
     UNKNOWN,
     LocalError,
-    PeerError,
 )
 
 from . import cbor
-from .fields import array, blob, mapping, wrong
+from .checks import array, mapping, wrong
+from .errors import FormatError
 
 ALG_ED25519: Final = -19  # RFC 9864
 ALG_EDDSA: Final = -8  # RFC 9053 section 2.2, deprecated by RFC 9864
@@ -108,14 +108,14 @@ def parse_sign1(
     header labels the caller gives meaning to beyond alg, content type and kid; a ``crit`` header
     naming any other label is refused (RFC 9052 section 3.1).
 
-    PeerError: TOO_LONG, TRUNCATED, BAD_VALUE, BAD_ORDER, UNKNOWN (tag, critical header).
+    FormatError: TOO_LONG, TRUNCATED, BAD_VALUE, BAD_ORDER, UNKNOWN (tag, critical header).
     """
     if len(data) > max_payload + MAX_OVERHEAD_BYTES:
         most = max_payload + MAX_OVERHEAD_BYTES
-        raise PeerError(TOO_LONG, "COSE message", most, f"at most {most} bytes", len(data))
+        raise FormatError(TOO_LONG, "COSE message", most, f"at most {most} bytes", len(data))
     tag, at = _head(data, 0, 6, "COSE_Sign1 tag", strict)
     if tag != cbor.COSE_SIGN1:
-        raise PeerError(UNKNOWN, "COSE tag", 0, cbor.COSE_SIGN1, tag)
+        raise FormatError(UNKNOWN, "COSE tag", 0, cbor.COSE_SIGN1, tag)
     count, at = _head(data, at, 4, "COSE_Sign1", strict)
     if count != 4:
         raise wrong("COSE_Sign1", 1, "array of 4", f"array of {count}")
@@ -134,7 +134,7 @@ def parse_sign1(
     if len(signature) != SIGNATURE_BYTES:
         raise wrong("signature", at, f"{SIGNATURE_BYTES} bytes", f"{len(signature)} bytes")
     if end != len(data):
-        raise PeerError(TOO_LONG, "bytes after the COSE message", end, end, len(data))
+        raise FormatError(TOO_LONG, "bytes after the COSE message", end, end, len(data))
     _check_headers(protected, unprotected, protected_at, understood)
     return Sign1(
         protected,
@@ -149,24 +149,25 @@ def parse_sign1(
 
 
 def verify1(message: Sign1, key: Ed25519PublicKey, external_aad: bytes = b"") -> None:
-    """PeerError unless the message is signed by ``key``.
+    """Raise FormatError unless the message is signed by ``key``.
 
     UNKNOWN: the protected header names no algorithm, or one that is not Ed25519. BAD_TAG: the
     signature does not verify.
     """
     algorithm = message.protected.get(ALG)
     if type(algorithm) is not int or algorithm not in (ALG_ED25519, ALG_EDDSA):
-        raise PeerError(UNKNOWN, "alg", message.protected_at, "-19 or -8", algorithm)
+        raise FormatError(UNKNOWN, "alg", message.protected_at, "-19 or -8", algorithm)
     signed = sig_structure(message.protected_bytes, message.payload, external_aad)
     try:
         key.verify(message.signature, signed)
     except InvalidSignature:
-        raise PeerError(
+        raise FormatError(
             BAD_TAG,
-            "signature does not verify: a byte was changed, or another key signed",
+            "signature",
             message.signature_at,
             f"signature of key {key_id(key).hex()}",
             message.signature[:8].hex() + "...",
+            "signature does not verify: a byte was changed, or another key signed",
         ) from None
 
 
@@ -177,11 +178,12 @@ def _head(data: bytes, at: int, major: int, what: str, strict: bool) -> tuple[in
 
 
 def _bytes(data: bytes, at: int, what: str, longest: int, strict: bool) -> tuple[bytes, int]:
-    length, begin = _head(data, at, 2, what, strict)
+    length, _ = _head(data, at, 2, what, strict)
     if length > longest:
-        raise PeerError(TOO_LONG, what, at, f"at most {longest} bytes", length)
+        raise FormatError(TOO_LONG, what, at, f"at most {longest} bytes", length)
     item, end = cbor.read(data, at, strict)
-    return blob(item, what, begin, 0, longest), end
+    assert isinstance(item, bytes)  # of the major type that _head looked for
+    return item, end
 
 
 def _protected(encoded: bytes, at: int, strict: bool) -> Header:
@@ -189,10 +191,8 @@ def _protected(encoded: bytes, at: int, strict: bool) -> Header:
         return {}
     try:
         item = cbor.decode(encoded, MAX_PROTECTED_BYTES, "protected header", strict)
-    except PeerError as error:
-        if error.offset >= 0:
-            error.offset += at
-        raise
+    except FormatError as error:
+        raise error.moved(at) from None
     return mapping(item, "protected header", at)
 
 
@@ -212,4 +212,4 @@ def _check_headers(
         if label not in protected:
             raise wrong("crit", at, f"label {label} in the protected header", "absent")
         if label not in (ALG, CONTENT_TYPE, KID) and label not in understood:
-            raise PeerError(UNKNOWN, "critical header", at, "a label known here", label)
+            raise FormatError(UNKNOWN, "critical header", at, "a label known here", label)

@@ -12,10 +12,8 @@ from typing import Final
 from protocols.wire.errors import BAD_ORDER, TRUNCATED, LocalError, PeerError
 from protocols.wire.sample import read_header as frame_header
 
-from .account import Account
+from .account import SampleAccount
 from .batch import (
-    COMPRESSION_NONE,
-    BatchHeader,
     check_chain,
     check_maps,
     check_signature,
@@ -23,6 +21,7 @@ from .batch import (
     read_header,
     unpack,
 )
+from .batch_header import COMPRESSION_NONE, BatchHeader
 from .cbor import encode_int
 from .cose import KeyLookup, Sign1
 from .proof import NodeKeyLookup, check_proof
@@ -85,7 +84,7 @@ class Inspection:
     def __init__(self, keys: KeyLookup | None = None, node_keys: NodeKeyLookup | None = None):
         self._keys = keys
         self._node_keys = node_keys
-        self._account = Account()
+        self._account = SampleAccount()
         self._before: BatchHeader | None = None
         self._seen: list[tuple[int, int]] = []  # records of the current stream, merged, in order
         self._heads: dict[int, bytes] = {}  # its chain's heads at the ends of batches

@@ -1,17 +1,18 @@
-"""Whether a record's values are what its node signed: the frame in the record, checked again.
+"""Proof that a record's values are what its node signed: the frame in the record, checked again.
 
-A gateway's signature says what the gateway read. The frame a node's record carries says, to
-whoever has the node's key, what the node measured, without trusting the gateway.
+A gateway's signature proves what the gateway read. The frame in a node's record proves, to whoever
+has the node's key, what the node measured, without trusting the gateway.
 """
 
 from collections.abc import Callable
 from typing import TypeAlias
 
 from protocols.identity import uid_of
-from protocols.wire.errors import BAD_VALUE, UNKNOWN, PeerError
+from protocols.wire.errors import BAD_VALUE, UNKNOWN
 from protocols.wire.hmac import HmacSha256
 from protocols.wire.sample import Header, decode, decode_events, read_header, verify
 
+from .errors import FormatError
 from .record_read import decode_record
 from .record_types import EVENTS, SAMPLE, Decoded, NodeEvent
 from .record_write import event_record, sample_record
@@ -21,27 +22,27 @@ NodeKeyLookup: TypeAlias = Callable[[bytes, int], HmacSha256 | None]
 
 
 def check_proof(record: Decoded, node_keys: NodeKeyLookup) -> Header:
-    """Verify the frame of a SAMPLE or EVENTS record and that the record says what it says.
+    """Verify the frame of a SAMPLE or EVENTS record and that the record follows from it.
 
-    Returns the frame's header. PeerError: UNKNOWN (no such key), BAD_TAG (the frame is not by the
+    Return the frame's header. PeerError: UNKNOWN (no such key), BAD_TAG (the frame is not by the
     holder of the node's key), BAD_VALUE (the record's values do not follow from its frame), and
     what a damaged frame raises (TRUNCATED, UNKNOWN, BAD_VALUE).
     """
     if record.frame is None or record.kind not in (SAMPLE, EVENTS):
-        raise PeerError(BAD_VALUE, "record without a frame", -1, "kind 1 or 2", record.kind)
+        raise FormatError(BAD_VALUE, "frame", -1, "a record of kind 1 or 2", record.kind)
     uid = uid_of(record.device_id)
-    key_id = read_header(record.frame).key_id
-    mac = node_keys(uid, key_id)
+    header = read_header(record.frame)
+    mac = node_keys(uid, header.key_id)
     if mac is None:
-        raise PeerError(UNKNOWN, f"key of node {record.device_id}", -1, "a known key", key_id)
+        message = f"key of node {record.device_id}"
+        raise FormatError(UNKNOWN, "key_id", -1, "a known key", header.key_id, message)
     verify(record.frame, mac, uid)
     if record.kind == SAMPLE:
-        sample = decode(record.frame)
-        header = sample.header
+        sample = decode(record.frame, header)
         data = sample_record(record.device_id, sample, record.frame, record.stamp).data
     else:
-        header, events = decode_events(record.frame)
-        # Which events were new is the gateway's to know; that they are the newest is not.
+        _, events = decode_events(record.frame, header)
+        # Which events were new only the gateway can know; that they are the newest is in the frame.
         after = record.events[0].number - 1 if record.events else header.seq
         data = event_record(
             record.device_id, header, events, record.frame, record.stamp, after
@@ -55,15 +56,15 @@ def _compare(record: Decoded, proven: Decoded) -> None:
         raise _differs("status", proven.status, record.status)
     if _aligned(record.events) != _aligned(proven.events):
         raise _differs("events", _short(proven.events), _short(record.events))
-    # When the response came by the node's clock is the gateway's word, but the frame was made
-    # before it: an event cannot be later than the frame says.
+    # Only the gateway knows when the response came by the node's clock. But the frame was made
+    # before that, so an event cannot be later than it is in the frame.
     if record.events and record.events[0].offset_ms > proven.events[0].offset_ms:
         got = record.events[0].offset_ms
         raise _differs("time of the events", f"{proven.events[0].offset_ms} ms or less", got)
-    said = {value.name: value for value in record.values}
+    recorded = {value.name: value for value in record.values}
     for value in proven.values:
-        if said.get(value.name) != value:
-            raise _differs(value.name, value, said.get(value.name))
+        if recorded.get(value.name) != value:
+            raise _differs(value.name, value, recorded.get(value.name))
     if record.values != proven.values:
         raise _differs("names of the values", _names(proven), _names(record))
     if record.failures != proven.failures:
@@ -71,14 +72,13 @@ def _compare(record: Decoded, proven: Decoded) -> None:
 
 
 def _aligned(events: tuple[NodeEvent, ...]) -> list[NodeEvent]:
-    """The events with their times counted from the first of them."""
+    """Return the events with their times counted from the first of them."""
     return [event._replace(offset_ms=event.offset_ms - events[0].offset_ms) for event in events]
 
 
-def _differs(field: str, expected: object, got: object) -> PeerError:
-    return PeerError(
-        BAD_VALUE, f"{field} of the record is not what the node's frame says", -1, expected, got
-    )
+def _differs(field: str, expected: object, got: object) -> FormatError:
+    message = f"{field} of the record does not follow from the node's frame"
+    return FormatError(BAD_VALUE, field, -1, expected, got, message)
 
 
 def _names(record: Decoded) -> str:

@@ -5,6 +5,7 @@ deterministic CBOR, concatenated without an array around them: a batch's pack is
 the stored bytes of its records. The layout, byte by byte, is in ``docs/formats.md``.
 """
 
+from .fast_points import ProfileTemplate
 from .record_read import decode_record
 from .record_types import (
     CAUSES,
@@ -29,7 +30,6 @@ from .record_types import (
     Value,
 )
 from .record_write import event_record, gap_record, sample_record
-from .template import ProfileTemplate
 
 __all__ = [
     "CAUSES",

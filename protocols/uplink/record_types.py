@@ -1,10 +1,10 @@
-"""What a record says: the values both its writer and its reader deal in."""
+"""The values of a record, for its writer and its reader alike."""
 
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 # Kinds: the first element of a record's "tf" array.
-PROFILE: Final = 0  # a third-party device read through a profile; nobody vouches for the values
+PROFILE: Final = 0  # a third-party device read through a profile; no proof of the values
 SAMPLE: Final = 1  # a node's sample frame, with the frame as proof
 EVENTS: Final = 2  # a node's event frame, with the frame as proof
 GAP: Final = 3  # readings that are missing, and why
@@ -50,7 +50,6 @@ STATUS_NAME: Final = "status"
 EVENT_NAME: Final = "event"
 GAP_NAME: Final = "gap"
 QUALITY_SUFFIX: Final = "/q"
-RESERVED_NAMES: Final = (STATUS_NAME, EVENT_NAME, GAP_NAME)
 
 EXTENSION: Final = "tf"  # our label in SenML maps and COSE headers
 
@@ -126,7 +125,7 @@ class NodeEvent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A record, read; which of the fields from ``values`` on are filled depends on its kind."""
+    """A record, read; its kind decides which of the fields from ``values`` on are filled."""
 
     device_id: str
     kind: int
@@ -141,5 +140,5 @@ class Decoded:
 
     @property
     def readings(self) -> int:
-        """How many valid points it holds."""
+        """Return how many valid points it holds."""
         return len(self.values)

@@ -189,14 +189,17 @@ def _check_length(frame: bytes | bytearray | memoryview, words: int) -> None:
         raise PeerError(code, "frame length", min(len(frame), 2 * words), 2 * words, len(frame))
 
 
-def decode(frame: bytes | bytearray | memoryview) -> Sample:
-    """Decode a sample frame. Says nothing about its tag: call :func:`verify` first.
+def decode(frame: bytes | bytearray | memoryview, header: "Header | None" = None) -> Sample:
+    """Decode a sample frame. Its tag is not checked: call :func:`verify` first.
+
+    ``header``: the frame's, for a caller that has read it already.
 
     PeerError: UNKNOWN map id or version, TRUNCATED or TOO_LONG for its map, BAD_VALUE (unknown
     quality, value out of its range, a value that is not 0 although its quality is not OK, a
     quality where there is no point).
     """
-    header = read_header(frame)
+    if header is None:
+        header = read_header(frame)
     map = map_of(header.map_id, header.map_version)
     _check_length(frame, map.words)
     points = map.points
@@ -258,14 +261,18 @@ def pack_events(buf: bytearray, seq: int, slots: "list[tuple[int, int, int]]") -
         at += 2 * EVENT_SLOT_WORDS
 
 
-def decode_events(frame: bytes | bytearray | memoryview) -> "tuple[Header, tuple[Event, ...]]":
+def decode_events(
+    frame: bytes | bytearray | memoryview, header: "Header | None" = None
+) -> "tuple[Header, tuple[Event, ...]]":
     """Decode an event frame: its header (``seq`` = events since boot) and the events it holds.
 
     PeerError: UNKNOWN map id or version, TRUNCATED, TOO_LONG, BAD_VALUE (an empty slot before a
-    filled one, more or fewer slots filled than events counted, something in an empty slot). Says
-    nothing about the tag: call :func:`verify` first. Codes we do not know are passed on.
+    filled one, more or fewer slots filled than events counted, something in an empty slot). The
+    tag is not checked: call :func:`verify` first. Codes we do not know are passed on. ``header`` as
+    in :func:`decode`.
     """
-    header = read_header(frame)
+    if header is None:
+        header = read_header(frame)
     if header.map_id != EVENT_MAP_ID:
         raise PeerError(UNKNOWN, "event map id", 0, EVENT_MAP_ID, header.map_id)
     if header.map_version != EVENT_MAP_VERSION:

@@ -6,7 +6,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from protocols.uplink.batch import Anchor, build_batch
+from protocols.uplink import Anchor, build_batch
 from protocols.uplink.chain import GENESIS
 from protocols.uplink.record import CLOCK_SYNCHRONISED, ProfileTemplate, Stamp, sample_record
 from protocols.wire import sample

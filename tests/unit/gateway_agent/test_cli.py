@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from gateway_agent import cli
 from gateway_agent.keys import generate_node_key, generate_signing_key, load_private, public_path
 from gateway_agent.store.errors import EXIT_STORE_FAILED
-from protocols.uplink.batch import Anchor, build_batch
+from protocols.uplink import Anchor, build_batch
 from tests.paths import ROOT
 from tests.unit.gateway_agent.mounts import run_mounted
 from tests.unit.gateway_agent.store_help import GATEWAY, WALL_MS, records

@@ -25,7 +25,7 @@ from gateway_agent.collector.intake import (
     Intake,
     read_figures,
 )
-from protocols.uplink.batch import MAX_BATCH_BYTES, Anchor, build_batch
+from protocols.uplink import MAX_BATCH_BYTES, Anchor, build_batch
 from protocols.uplink.chain import GENESIS, fold
 from protocols.uplink.cose import key_id
 from protocols.uplink.receipt import Receipt, open_receipt

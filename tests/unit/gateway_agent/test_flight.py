@@ -5,7 +5,7 @@ import pytest
 from gateway_agent.store.outbox import Stats
 from gateway_agent.store.window import Slice
 from gateway_agent.uplink.flight import Flight, Pace
-from protocols.uplink.batch import Anchor
+from protocols.uplink import Anchor
 
 PACE = Pace(batch_records=10, interval_s=2.0, in_flight=2, retry_s=5.0)
 STREAM = 1 << 32

@@ -5,10 +5,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.uplink import senml
 from protocols.uplink.batch import (
-    MAX_RECORDS,
-    Anchor,
     Batch,
     build_batch,
     count_maps,
@@ -16,10 +13,12 @@ from protocols.uplink.batch import (
     parse_batch,
     read_header,
 )
+from protocols.uplink.batch_header import MAX_RECORDS, Anchor
 from protocols.uplink.chain import GENESIS, fold, link
 from protocols.uplink.record import decode_record
 from protocols.wire.errors import BAD_TAG, BAD_VALUE, TOO_LONG, UNKNOWN, LocalError, PeerError
 
+from . import senml_reader
 from .support import ANCHOR, GATEWAY, KEY, PUBLIC, Lookup, batch_of, one_key, polls
 
 
@@ -75,7 +74,7 @@ def test_given_head_and_maps_make_the_same_bytes() -> None:
 def test_the_pack_is_senml_to_a_reader_who_knows_only_the_rfc() -> None:
     records = polls(3, 2)
     data = batch_of(records)
-    pack = senml.decode_pack(parse_batch(data).payload)
+    pack = senml_reader.decode_pack(parse_batch(data).payload)
     values = [(entry.name, entry.unit, entry.value) for entry in pack if entry.unit]
     times = [entry.time for entry in pack if entry.unit]
     expected = []
@@ -136,7 +135,7 @@ def test_the_array_head_must_count_right() -> None:
         compress=False,
         maps=3,
     )
-    with pytest.raises(PeerError, match="3 maps, as its head says"):
+    with pytest.raises(PeerError, match="3 maps, as its head announces"):
         open_batch(data, one_key()).decode()
 
 

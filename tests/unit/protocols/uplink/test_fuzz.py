@@ -15,13 +15,15 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from protocols.uplink import cbor, cose, senml
-from protocols.uplink.batch import MAX_BATCH_BYTES, MAX_PACK_BYTES, Batch, open_batch
+from protocols.uplink.batch import MAX_BATCH_BYTES, Batch, open_batch
+from protocols.uplink.batch_header import MAX_PACK_BYTES
 from protocols.uplink.chain import fold
 from protocols.uplink.inspect import Inspection
 from protocols.uplink.receipt import Receipt, open_receipt, sign_receipt
 from protocols.uplink.record import decode_record
 from protocols.wire.errors import TOO_LONG, PeerError
 
+from . import senml_reader
 from .support import GATEWAY, KEY, PUBLIC, batch_of, cases, one_key, polls
 
 RECORDS = polls(4, 3, failing=True)
@@ -134,8 +136,8 @@ def test_any_bytes(data: bytes) -> None:
     attempt(lambda: open_batch(data, one_key()))
     attempt(lambda: open_receipt(data, PUBLIC))
     attempt(lambda: decode_record(data))
-    attempt(lambda: senml.decode_pack(data))
-    attempt(lambda: senml.decode_pack(data, strict=False))
+    attempt(lambda: senml_reader.decode_pack(data))
+    attempt(lambda: senml_reader.decode_pack(data, strict=False))
     list(Inspection(one_key()).run(data))
 
 
@@ -145,8 +147,8 @@ PACKS += [bytes.fromhex(case["cbor"]) for case in cases("senml", "resolve") if "
 
 @given(mutated(PACKS))
 def test_pack(data: bytes) -> None:
-    attempt(lambda: senml.decode_pack(data))
-    attempt(lambda: senml.decode_pack(data, strict=False))
+    attempt(lambda: senml_reader.decode_pack(data))
+    attempt(lambda: senml_reader.decode_pack(data, strict=False))
 
 
 @given(st.lists(mutated(BATCHES), max_size=3))

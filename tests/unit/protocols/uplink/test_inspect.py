@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import zstandard
 
-from protocols.uplink.account import MAX_OPEN, Account, Missing
+from protocols.uplink.account import MAX_OPEN, MissingSamples, SampleAccount
 from protocols.uplink.batch import build_batch, parse_batch
 from protocols.uplink.chain import GENESIS, fold
 from protocols.uplink.cose import key_id, sign1
@@ -260,7 +260,7 @@ def test_a_gateway_that_alters_a_nodes_value_is_found_out() -> None:
     altered = record.data.replace(value, b"\x19" + (1499).to_bytes(2, "big"))
     (finding,) = run(batch_of([record._replace(data=altered)]))
     assert finding.code == BAD_VALUE
-    assert "distance of the record is not what the node's frame says" in str(finding)
+    assert "distance of the record does not follow from the node's frame" in str(finding)
 
 
 @pytest.mark.parametrize(
@@ -325,19 +325,19 @@ def test_findings_of_one_batch_are_limited() -> None:
 
 
 def test_account_explains_before_and_after() -> None:
-    account = Account()
+    account = SampleAccount()
     account.gap("a", Gap("crc", 1, 4, 4, ""))
     account.gap("a", Gap("crc", 1, 5, 5, ""))
     account.gap("a", Gap("operator", None, None, None, ""))
     assert account.sample("a", 1, 2) == ""
     assert account.sample("a", 1, 9) == ""
-    assert account.missing() == [Missing("a", 1, 3, 3), Missing("a", 1, 6, 8)]
+    assert account.missing() == [MissingSamples("a", 1, 3, 3), MissingSamples("a", 1, 6, 8)]
     account.gap("a", Gap("crc", 1, 7, 7, ""))
     account.gap("a", Gap("crc", 2, 1, 100, ""))
     assert account.missing() == [
-        Missing("a", 1, 3, 3),
-        Missing("a", 1, 6, 6),
-        Missing("a", 1, 8, 8),
+        MissingSamples("a", 1, 3, 3),
+        MissingSamples("a", 1, 6, 6),
+        MissingSamples("a", 1, 8, 8),
     ]
     account.gap("a", Gap("crc", 1, 0, 100, ""))
     assert account.missing() == []
@@ -347,7 +347,7 @@ def test_account_explains_before_and_after() -> None:
 
 
 def test_account_orders_the_samples_of_each_key_for_itself() -> None:
-    account = Account()
+    account = SampleAccount()
     assert account.sample("a", 9, 500, 1) == ""
     assert account.sample("a", 9, 503, 1) == ""
     account.gap("a", Gap("crc", 1, 1, 2, ""))
@@ -356,7 +356,7 @@ def test_account_orders_the_samples_of_each_key_for_itself() -> None:
     assert account.sample("a", 1, 5, 2) == ""
     # What was missing under the old key is not explained by a later gap with the same numbers.
     account.gap("a", Gap("crc", 9, 501, 502, ""))
-    assert account.missing() == [Missing("a", 9, 501, 502), Missing("a", 1, 4, 4)]
+    assert account.missing() == [MissingSamples("a", 9, 501, 502), MissingSamples("a", 1, 4, 4)]
     # An old key that comes back goes on where it ended.
     assert "a replay" in account.sample("a", 9, 503, 1)
     assert account.sample("a", 9, 504, 1) == ""
@@ -374,8 +374,8 @@ def test_a_node_with_a_new_key_is_no_replay() -> None:
 
 
 def test_account_forgets_nothing_silently() -> None:
-    account = Account()
+    account = SampleAccount()
     for seq in range(0, 2 * (MAX_OPEN + 6), 2):
         account.sample("a", 1, seq)
-    assert account.overflow() == [Missing("a", 1, seq, seq) for seq in (1, 3, 5, 7, 9)]
+    assert account.overflow() == [MissingSamples("a", 1, seq, seq) for seq in (1, 3, 5, 7, 9)]
     assert len(account.missing()) == MAX_OPEN

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from protocols.uplink.batch import Anchor, build_batch, open_batch
+from protocols.uplink import Anchor, build_batch, open_batch
 from protocols.uplink.receipt import Receipt, open_receipt, sign_receipt
 from protocols.uplink.record import (
     EVENTS,
