@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import shutil
 import signal
@@ -14,14 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from hil.errors import RenodeError
+from hil.lifeline import bound
 
 START_LIMIT_S: Final = 60.0
 STOP_LIMIT_S: Final = 10.0
 _LOOK_S: Final = 0.05
-_PR_SET_PDEATHSIG: Final = 1
 _LOG_TAIL: Final = 2000
 _ARGUMENTS: Final = ("--disable-xwt", "--plain", "--robot-server-port", "0")
-_LIBC: Final = ctypes.CDLL(None)
 
 
 def find_renode() -> Path:
@@ -39,10 +37,6 @@ def find_renode() -> Path:
     return path.absolute()
 
 
-def _die_with_parent() -> None:
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 class RenodeProcess:
     """One headless Renode. Make it in the thread that lives as long as it is to live: the kernel
     ends it with that thread.
@@ -58,7 +52,7 @@ class RenodeProcess:
         self.log = self.folder / "renode.log"
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [str(self.program), *_ARGUMENTS],
+                bound([str(self.program), *_ARGUMENTS]),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -66,7 +60,6 @@ class RenodeProcess:
                 env={**os.environ, "TMPDIR": str(self.folder)},
                 # A wrapper may start Renode as a child: the group is ended as one.
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - only a system call
             )
         self._end = time.monotonic() + limit_s
         self._limit_s = limit_s
