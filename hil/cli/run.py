@@ -1,7 +1,7 @@
-"""``tianfu-hil run``: the suites, for people who are no Python developers.
+"""``tianfu-hil run``: the suites, for people who do not work in Python.
 
-pytest runs in a process of its own and tells one JSON line for each finished test; this shows them
-and makes the reports.
+pytest runs in a process of its own and writes one JSON line for each finished test; this module
+shows the lines as they come and makes the reports.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -19,10 +21,14 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from hil.testing.report.results import Result, Results, read_results
+from hil.testing.report.results import FinishedTest, Results, read_results
 
 _LOOK_S: Final = 0.1
 _STOP_S: Final = 20.0
+_TAIL_LINES: Final = 15
+_BAD: Final = ("failed", "error")
+#: pytest's own exit status for a wrong command line.
+_PYTEST_USAGE: Final = 4
 _SUITES: Final = Path(__file__).resolve().parent.parent / "scenarios"
 _MARK: Final = {
     "passed": ("ok", "green"),
@@ -31,6 +37,59 @@ _MARK: Final = {
     "skipped": ("skipped", "yellow"),
     "xfailed": ("known defect", "yellow"),
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlan:
+    """What one run is asked to do: the options of the command line."""
+
+    files: Sequence[Path]
+    engines: Sequence[str]
+    board: str | None
+    seed: int
+    repeat: int
+    jobs: int
+    only: str | None
+    soak_s: float
+    out: Path
+    junit: Path | None
+    html: Path | None
+
+    def command(self, results: Path) -> list[str]:
+        """Return pytest's command line; the plugin writes its JSON lines to ``results``."""
+        words = [sys.executable, "-m", "pytest", "-p", "hil.plugin", *map(str, self.files)]
+        words += ["--import-mode=importlib", "-p", "no:cacheprovider"]
+        words += ["-o", "asyncio_mode=strict"]
+        words += ["-o", "asyncio_default_fixture_loop_scope=function"]
+        words += ["--seed", str(self.seed), "--hil-repeat", str(self.repeat)]
+        words += ["--hil-soak", f"{self.soak_s:g}"]
+        words += ["--hil-out", str(self.out), "--hil-results", str(results)]
+        words += [f"--engine={name}" for name in self.engines]
+        words += ["--board", self.board] if self.board else []
+        words += ["-k", self.only] if self.only else []
+        words += ["-n", str(self.jobs), "--dist", "worksteal"] if self.jobs > 1 else []
+        words += ["--junit-xml", str(self.junit.absolute())] if self.junit else []
+        words += ["--hil-keep"] if self.html else []
+        return words
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What came of it: pytest's exit status, the results, pytest's output in the file ``log``."""
+
+    code: int
+    results: Results
+    log: Path
+    seconds: float
+
+    def output(self) -> list[str]:
+        """Return the lines that pytest has printed."""
+        return self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+
+    def summary(self) -> list[str]:
+        """Return the lines of pytest about the whole run: which engines ran, what has failed."""
+        heads = ("engines: ", "FAILED: ", "ERROR: ")
+        return [line for line in self.output() if line.startswith(heads)]
 
 
 def run(
@@ -90,33 +149,23 @@ def run(
     A failing test leaves a folder below --out with consoles, bus trace, seed and the command that
     repeats it.
     """
-    files = [_suite(name) for name in suites or []] or [_SUITES]
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="tianfu-hil-") as scratch:
-        lines = Path(scratch) / "results.jsonl"
-        command = [sys.executable, "-m", "pytest", "-p", "hil.plugin", *map(str, files)]
-        command += ["--import-mode=importlib", "-p", "no:cacheprovider"]
-        for option in ("asyncio_mode=strict", "asyncio_default_fixture_loop_scope=function"):
-            command += ["-o", option]
-        command += ["--seed", str(seed), "--hil-soak", f"{soak:g}", "--hil-repeat", str(repeat)]
-        command += ["--hil-out", str(out), "--hil-results", str(lines)]
-        command += [f"--engine={name}" for name in engine or []]
-        command += ["--board", board] if board else []
-        command += ["-k", only] if only else []
-        command += ["-n", str(jobs), "--dist", "worksteal"] if jobs > 1 else []
-        command += ["--junit-xml", str(junit.absolute())] if junit else []
-        command += ["--hil-keep"] if html else []
-        begun = time.monotonic()
-        log = out / "pytest.log"
-        code = _attend(command, lines, log)
-        results = read_results(lines)
-        last = _said(log)
-        if html is not None:
-            from hil.testing.report.html import write_report
-
-            write_report(html, results, last, time.monotonic() - begun)
-            _drop_passed(results)
-    _conclude(results, last, time.monotonic() - begun, code, log, junit, html)
+    plan = RunPlan(
+        files=[_suite(name) for name in suites or []] or [_SUITES],
+        engines=engine or [],
+        board=board,
+        seed=seed,
+        repeat=repeat,
+        jobs=jobs,
+        only=only,
+        soak_s=soak,
+        out=out,
+        junit=junit,
+        html=html,
+    )
+    done = _execute(plan)
+    _show_failures(done.results)
+    _show_reports(plan, done)
+    raise typer.Exit(_conclude(done))
 
 
 def _suite(name: str) -> Path:
@@ -130,8 +179,25 @@ def _suite(name: str) -> Path:
     raise typer.BadParameter(f"expected a file or one of {', '.join(known)}, got {name!r}")
 
 
+def _execute(plan: RunPlan) -> Run:
+    """Run pytest, show each result as it comes, and write the HTML report if it is wanted."""
+    plan.out.mkdir(parents=True, exist_ok=True)
+    log = plan.out / "pytest.log"
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="tianfu-hil-") as scratch:
+        lines = Path(scratch) / "results.jsonl"
+        code = _attend(plan.command(lines), lines, log)
+        done = Run(code, read_results(lines), log, time.monotonic() - begun)
+    if plan.html is not None:
+        from hil.testing.report.html import write_report
+
+        write_report(plan.html, done.results, done.summary(), done.seconds)
+        _drop_passed(done.results)
+    return done
+
+
 def _attend(command: list[str], lines: Path, log: Path) -> int:
-    """Run pytest, showing each result as it comes; its exit status."""
+    """Run pytest, show each result as it comes; return its exit status."""
     console = Console(highlight=False, soft_wrap=True)
     shown = 0
     with log.open("w", encoding="utf-8") as output:
@@ -159,7 +225,7 @@ def _attend(command: list[str], lines: Path, log: Path) -> int:
             raise typer.Exit(1) from None
 
 
-def _show(console: Console, result: Result) -> None:
+def _show(console: Console, result: FinishedTest) -> None:
     word, style = _MARK.get(result.outcome, (result.outcome, ""))
     line = Text(f"{word:>9}", style=style)
     line.append(f"  {result.seconds:6.1f} s  {result.title}", style="default")
@@ -168,48 +234,37 @@ def _show(console: Console, result: Result) -> None:
     console.print(line)
 
 
-def _said(log: Path) -> list[str]:
-    """The last words of pytest that are worth showing: what ran on what."""
-    text = log.read_text(encoding="utf-8", errors="replace")
-    return [
-        line for line in text.splitlines() if line.startswith(("engines: ", "FAILED: ", "ERROR: "))
-    ]
-
-
 def _drop_passed(results: Results) -> None:
-    """The page has what it needs: passing tests leave nothing."""
+    """Remove the folders of passing tests: the HTML report has what it needs of them."""
     for result in results.tests:
-        if result.outcome not in ("failed", "error") and result.folder is not None:
+        if result.outcome not in _BAD and result.folder is not None:
             shutil.rmtree(result.folder, ignore_errors=True)
 
 
-def _conclude(
-    results: Results,
-    last: list[str],
-    seconds: float,
-    code: int,
-    log: Path,
-    junit: Path | None,
-    html: Path | None,
-) -> None:
-    counts = Counter(result.outcome for result in results.tests)
+def _show_failures(results: Results) -> None:
     for result in results.tests:
-        if result.outcome in ("failed", "error"):
+        if result.outcome in _BAD:
             first = result.reason.partition("\n")[0]
             typer.echo(f"\n{result.title}\n  {first}")
             typer.echo(f"  evidence: {result.folder}\n  repeat:   {result.repeat}")
+
+
+def _show_reports(plan: RunPlan, done: Run) -> None:
     typer.echo("")
-    for line in last:
+    for line in done.summary():
         typer.echo(line)
-    for name, path in (("JUnit XML", junit), ("report", html)):
+    for name, path in (("JUnit XML", plan.junit), ("report", plan.html)):
         if path is not None:
             typer.echo(f"{name}: {path}")
-    if not results.tests:
-        typer.echo(f"no test ran (pytest ended with status {code}); all it said: {log}", err=True)
-        tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
-        typer.echo("\n".join(tail), err=True)
-        raise typer.Exit(2 if code == 4 else 1)
-    said = ", ".join(f"{number} {outcome}" for outcome, number in counts.most_common())
-    typer.echo(f"{said} in {seconds:.0f} s")
-    if code:
-        raise typer.Exit(1)
+
+
+def _conclude(done: Run) -> int:
+    """Print how many tests ended how; return the command's exit status."""
+    if not done.results.tests:
+        typer.echo(f"no test ran (pytest ended with status {done.code}); log: {done.log}", err=True)
+        typer.echo("\n".join(done.output()[-_TAIL_LINES:]), err=True)
+        return 2 if done.code == _PYTEST_USAGE else 1
+    counts = Counter(result.outcome for result in done.results.tests)
+    ended = ", ".join(f"{number} {outcome}" for outcome, number in counts.most_common())
+    typer.echo(f"{ended} in {done.seconds:.0f} s")
+    return 1 if done.code else 0

@@ -1,4 +1,4 @@
-"""One page about a run: what passed where, and for each test what a person needs to judge it.
+"""One page about a run: what passed on which engine, and the evidence of each test.
 
 The page needs no other file and no network: pictures of the bus are inline SVG.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from hil.testing.evidence import git_commit
-from hil.testing.report.results import Result, Results
+from hil.testing.report.results import FinishedTest, Results
 
 _TAIL_LINES: Final = 30
 _LARGEST_PICTURE: Final = 400_000
@@ -41,14 +41,14 @@ pre { background: var(--soft); border-radius: .4rem; padding: .7rem; overflow: a
 """
 
 
-def write_report(path: Path, results: Results, said: Sequence[str], seconds: float) -> None:
-    """Write the page; ``said`` are lines about the whole run, shown at its top."""
+def write_report(path: Path, results: Results, summary: Sequence[str], seconds: float) -> None:
+    """Write the page; ``summary`` are lines about the whole run, shown at its top."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page(results, said, seconds), encoding="utf-8")
+    path.write_text(page(results, summary, seconds), encoding="utf-8")
 
 
-def page(results: Results, said: Sequence[str], seconds: float) -> str:
-    """The page as text."""
+def page(results: Results, summary: Sequence[str], seconds: float) -> str:
+    """Return the page as text."""
     tests = sorted(results.tests, key=lambda r: (r.outcome not in _BAD, r.id))
     counts = Counter(result.outcome for result in tests)
     sums = "".join(
@@ -56,24 +56,24 @@ def page(results: Results, said: Sequence[str], seconds: float) -> str:
         for outcome, count in counts.most_common()
     )
     when = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    lines = "".join(f"<div>{escape(line)}</div>" for line in said)
+    lines = "".join(f"<div>{escape(line)}</div>" for line in summary)
     body = "".join(_test(result) for result in tests)
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
-        f"<title>Emulated boards: {escape(_verdict(counts))}</title><style>{_STYLE}</style>"
-        f"<h1>Emulated boards: {escape(_verdict(counts))}</h1>"
+        f"<title>Emulated boards: {escape(_headline(counts))}</title><style>{_STYLE}</style>"
+        f"<h1>Emulated boards: {escape(_headline(counts))}</h1>"
         f'<div class="dim">{when}, {seconds:.0f} s, commit {escape(git_commit())}</div>{lines}'
         f'<div class="sums">{sums}</div><h2>Tests</h2>{body}</html>\n'
     )
 
 
-def _verdict(counts: Counter[str]) -> str:
+def _headline(counts: Counter[str]) -> str:
     bad = counts["failed"] + counts["error"]
     return f"{bad} failed" if bad else "no failure"
 
 
-def _test(result: Result) -> str:
+def _test(result: FinishedTest) -> str:
     first = result.reason.splitlines()[0] if result.reason else ""
     opened = " open" if result.outcome in _BAD else ""
     inside = ""

@@ -1,4 +1,4 @@
-"""The results of a run as the plugin tells them, one JSON line each (``--hil-results``)."""
+"""The results of a run as the plugin writes them, one JSON line each (``--hil-results``)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """One finished test. ``seconds`` with set-up and tear-down; ``folder`` None: nothing kept."""
+class FinishedTest:
+    """One test. ``seconds`` include set-up and tear-down; ``folder`` None: it left nothing."""
 
     id: str
     outcome: str
@@ -23,7 +23,7 @@ class Result:
 
     @property
     def title(self) -> str:
-        """Suite and test, as people say it: ``boot: first valid answer [qemu]``."""
+        """Return suite and test in words: ``boot: first valid answer [qemu]``."""
         path, _, name = self.id.partition("::")
         suite = Path(path).stem.removeprefix("test_").replace("_", " ")
         name, bracket, parameters = name.removeprefix("test_").partition("[")
@@ -32,14 +32,14 @@ class Result:
 
 @dataclass(slots=True)
 class Results:
-    """All of a run; ``total`` is what was collected, 0 while that is not known."""
+    """All tests of a run; ``total`` is how many were collected, 0 while that is not known."""
 
     total: int = 0
-    tests: list[Result] = field(default_factory=list)
+    tests: list[FinishedTest] = field(default_factory=list)
 
 
 def read_results(path: Path) -> Results:
-    """What is in the file so far; a last line that is not whole yet is left for the next time."""
+    """Return what is in the file so far, without a last line that is not whole yet."""
     results = Results()
     if not path.exists():
         return results
@@ -51,7 +51,7 @@ def read_results(path: Path) -> Results:
             continue
         folder = fields.get("folder")
         results.tests.append(
-            Result(
+            FinishedTest(
                 id=str(fields["id"]),
                 outcome=str(fields["outcome"]),
                 reason=str(fields["reason"]),

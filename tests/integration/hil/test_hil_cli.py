@@ -15,7 +15,7 @@ from hil.cli import doctor as doctor_module
 from hil.cli.doctor import diagnose, tool_check
 from hil.engines.registry import KINDS, EngineKind, Probe
 from hil.testing.report.html import page
-from hil.testing.report.results import Result, Results, read_results
+from hil.testing.report.results import FinishedTest, Results, read_results
 from hil.tools import Tool
 
 RUNNER = CliRunner()
@@ -188,7 +188,9 @@ def test_results_that_are_not_whole_yet_wait(tmp_path: Path) -> None:
 
 
 def test_the_page_of_a_run_without_failures() -> None:
-    result = Result("s/test_boot.py::test_first_answer[unix]", "passed", "", 1.0, "unix", 1, "r")
+    result = FinishedTest(
+        "s/test_boot.py::test_first_answer[unix]", "passed", "", 1.0, "unix", 1, "r"
+    )
     text = page(Results(1, [result]), ["engines: unix ran 1"], 3.0)
     assert "no failure" in text
     assert "boot: first answer [unix]" in text
