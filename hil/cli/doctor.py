@@ -18,7 +18,8 @@ from rich.text import Text
 from hil.engines.registry import KINDS, EngineKind, available
 from hil.tools import BUILD_TOOLS, SUITE_TOOLS, Tool
 
-Say = Callable[[str], None]
+#: Called with what the user waits for.
+ShowProgress = Callable[[str], None]
 
 _START_S: Final = 60.0
 _UID: Final = "00" * 11 + "d0"
@@ -26,7 +27,7 @@ _UID: Final = "00" * 11 + "d0"
 
 @dataclass(slots=True)
 class Check:
-    """One thing that was looked at. ``problem`` empty: it is good; ``remedy`` mends it."""
+    """One thing that an engine needs. ``problem`` empty: it is there; ``remedy`` mends it."""
 
     name: str
     found: str = ""
@@ -36,32 +37,43 @@ class Check:
 
 @dataclass(slots=True)
 class Diagnosis:
-    """All about one engine; ``said`` is the node's first line when it was started."""
+    """The state of one engine; ``boot_line`` is the first line of the node that was started."""
 
     engine: str
     checks: list[Check] = field(default_factory=list)
-    said: str = ""
+    boot_line: str = ""
     seconds: float = 0.0
 
     @property
     def works(self) -> bool:
-        """True if the node came up on it."""
-        return bool(self.said)
+        """Return True if the node came up on it."""
+        return bool(self.boot_line)
 
     @property
     def problem(self) -> str:
-        """The first thing that is wrong, empty if nothing is."""
+        """Return the first problem, empty if there is none."""
         return next((f"{c.name}: {c.problem}" for c in self.checks if c.problem), "")
+
+    def plain(self) -> dict[str, object]:
+        """Return what ``--json`` prints."""
+        return {
+            "engine": self.engine,
+            "checks": [asdict(check) for check in self.checks],
+            "said": self.boot_line,
+            "seconds": self.seconds,
+            "works": self.works,
+            "problem": self.problem,
+        }
 
 
 def _silent(_text: str) -> None:
-    """For callers who show no progress."""
+    """Show no progress."""
 
 
 def doctor(
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say what each engine lacks and how to install it; start each one that is there.
+    """Show what each engine lacks and how to install it; start each one that is there.
 
     Example: tianfu-hil doctor
 
@@ -71,32 +83,23 @@ def doctor(
     progress = Console(stderr=True, highlight=False, soft_wrap=True)
     with progress.status("looking for engines") as status:
 
-        def say(text: str) -> None:
+        def show(text: str) -> None:
             status.update(text)
             if not progress.is_terminal:
                 progress.print(f"... {text}")
 
         diagnoses = []
         for kind in KINDS.values():
-            say(f"looking at engine {kind.name}")
-            diagnosis = diagnose(kind, say)
+            show(f"looking at engine {kind.name}")
+            diagnosis = diagnose(kind, show)
             diagnoses.append(diagnosis)
             if not json_output:
                 _show(console, diagnosis)
     tools = [tool_check(tool) for tool in SUITE_TOOLS]
     if json_output:
-        typer.echo(
-            json.dumps(
-                {
-                    "engines": {
-                        d.engine: {**asdict(d), "works": d.works, "problem": d.problem}
-                        for d in diagnoses
-                    },
-                    "tools": [asdict(tool) for tool in tools],
-                },
-                indent=1,
-            )
-        )
+        engines = {diagnosis.engine: diagnosis.plain() for diagnosis in diagnoses}
+        found = {"engines": engines, "tools": [asdict(tool) for tool in tools]}
+        typer.echo(json.dumps(found, indent=1))
     else:
         _show_tools(console, tools)
     if not any(d.works for d in diagnoses):
@@ -104,37 +107,37 @@ def doctor(
 
 
 def tool_check(tool: Tool) -> Check:
-    """One program beside the engines."""
+    """Look for one program besides the engines."""
     found = tool.find()
     if found is None:
         return Check(tool.name, "", f"not found; needed for {tool.purpose}", tool.remedy)
     return Check(tool.name, found=str(found))
 
 
-def diagnose(kind: EngineKind, say: Say = _silent) -> Diagnosis:
-    """Look at everything ``kind`` needs, then start a node on it; ``say`` hears what takes time."""
+def diagnose(kind: EngineKind, show: ShowProgress = _silent) -> Diagnosis:
+    """Look at everything ``kind`` needs, then start a node on it."""
     result = Diagnosis(kind.name)
     probe = available(kind)
     where = f"{probe.program} {probe.version}" if probe.program else ""
     result.checks.append(Check("program", where, probe.problem, probe.remedy))
     image = None
     if kind.runs_image and not probe.problem:
-        check, image = _image(kind.board, say)
+        check, image = _image(kind.board, show)
         result.checks += check
     if result.problem:
         return result
-    say(f"starting a node on {kind.name}")
+    show(f"starting a node on {kind.name}")
     begun = time.monotonic()
     try:
-        result.said = asyncio.run(_start(kind, image))
-    except Exception as error:  # noqa: BLE001 - whatever it is, the doctor tells it
+        result.boot_line = asyncio.run(_start(kind, image))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the user sees it
         result.checks.append(Check("start", problem=str(error) or type(error).__name__))
     result.seconds = round(time.monotonic() - begun, 2)
     return result
 
 
-def _image(board: str, say: Say) -> tuple[list[Check], Path | None]:
-    """The board's image, built if its tools are there."""
+def _image(board: str, show: ShowProgress) -> tuple[list[Check], Path | None]:
+    """Return the checks of the board's image, and the image, built if its tools are there."""
     checks = [tool_check(tool) for tool in BUILD_TOOLS]
     if any(check.problem for check in checks):
         return checks, None
@@ -142,14 +145,14 @@ def _image(board: str, say: Say) -> tuple[list[Check], Path | None]:
     from hil.errors import ImageError
 
     try:
-        image = image_of(board, say)
+        image = image_of(board, show)
     except ImageError as error:
         return [*checks, Check("image", problem=str(error), remedy=error.remedy)], None
     return [*checks, Check("image", found=str(image))], image
 
 
 async def _start(kind: EngineKind, image: Path | None) -> str:
-    """Start one node; the line it said when it had come up."""
+    """Start one node; return its boot line."""
     from hil.engines.base import NodeSpec
 
     with tempfile.TemporaryDirectory(prefix="hil-") as folder:
@@ -167,9 +170,10 @@ def _show(console: Console, diagnosis: Diagnosis) -> None:
     console.print(head)
     for check in diagnosis.checks:
         _line(console, check)
-    if diagnosis.said:
+    if diagnosis.works:
         console.print(
-            f"  after {diagnosis.seconds:.1f} s the node said {diagnosis.said}", markup=False
+            f"  after {diagnosis.seconds:.1f} s the node came up: {diagnosis.boot_line}",
+            markup=False,
         )
 
 
