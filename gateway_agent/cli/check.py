@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway_agent.config import Bus, Config, load
-from gateway_agent.field.planner import BusPlan, Read, node_reads, plan_bus
+from gateway_agent.field.planner import BusPlan, node_reads, plan_bus
 from gateway_agent.field.profile import load_profile
 from gateway_agent.keys import (
     KeyFileError,
@@ -22,6 +22,7 @@ from gateway_agent.keys import (
     load_public,
 )
 from gateway_agent.tables import ConfigError, Problem
+from protocols.modbus_client import Read
 from protocols.wire.registers import map_of_role
 
 

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from gateway_agent.config import Bus
 from gateway_agent.counters import Counters
+from gateway_agent.field.bus_errors import BusDownError
 from gateway_agent.field.discovery import SILENT, Found, config_block, scan
-from gateway_agent.field.master import BusDownError
 
 
 def bus_of(

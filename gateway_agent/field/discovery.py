@@ -11,11 +11,13 @@ from typing import Final
 
 from gateway_agent.config import Bus
 from gateway_agent.counters import Counters
+from protocols.modbus_client import Read, decode_identification, read_request
+from protocols.wire.errors import PeerError
+from protocols.wire.modbus.pdu import READ_HOLDING
 from protocols.wire.registers import MAPS
 
-from .frames import decode_identification, read_request
-from .master import BusDownError, BusError, Master, RefusedError
-from .planner import HOLDING, Read
+from .bus_errors import BusDownError, BusError, RefusedError
+from .master import Master
 from .profile import shipped
 
 VENDOR: Final = b"tianfu-edge"
@@ -91,7 +93,7 @@ async def _ask(master: Master, bus: Bus, unit: int, nodes_only: bool) -> Found:
     except RefusedError as error:
         detail = f"answers, knows no identification (exception {error.code:02X})"
         return Found(unit, bus.baudrate, DEVICE, detail)
-    except ValueError as error:
+    except PeerError as error:
         return Found(unit, bus.baudrate, DEVICE, f"answers, identification malformed: {error}")
     except BusError as error:
         if error.cause == "crc":
@@ -106,7 +108,7 @@ async def _ask(master: Master, bus: Bus, unit: int, nodes_only: bool) -> Found:
 
 async def _ask_register(master: Master, bus: Bus, unit: int) -> Found:
     try:
-        await master.read(read_request(unit, Read(HOLDING, 0, 1)))
+        await master.read(read_request(unit, Read(READ_HOLDING, 0, 1)))
     except BusDownError:
         raise
     except RefusedError as error:

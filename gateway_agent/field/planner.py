@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from gateway_agent.config import Bus, Device
+from protocols.modbus_client import Read
+from protocols.wire.modbus.pdu import READ_INPUT
 from protocols.wire.registers import (
     MAX_WORDS,
     SAMPLE_ADDRESS,
@@ -19,9 +21,6 @@ from protocols.wire.registers import (
     setting_address,
 )
 
-HOLDING: Final = 3  # function codes, Modbus Application Protocol V1.1b3, 6.3 and 6.4
-INPUT: Final = 4
-
 _REQUEST_CHARS: Final = 8  # address, function, start, count, CRC
 _ANSWER_CHARS: Final = 5  # address, function, byte count, CRC; and two per register
 _FAST_BAUD: Final = 19200
@@ -29,14 +28,6 @@ _FAST_T35_MS: Final = 1.75
 _BUSY: Final = 0.8  # above this share of the bus a single retry or probe makes a slot late
 # A node measures this often unless it is told otherwise.
 _SAMPLE_MS: Final = SETTINGS[setting_address("sample_period_ds")].default * 100
-
-
-class Read(NamedTuple):
-    """One request: ``words`` registers from ``address`` of the table that ``function`` reads."""
-
-    function: int
-    address: int
-    words: int
 
 
 class Span(NamedTuple):
@@ -71,7 +62,7 @@ def coalesce(spans: Iterable[Span], gap_words: int, max_words: int = MAX_WORDS) 
 
 def node_reads(map: RegisterMap) -> tuple[Read, ...]:
     """A node's sample frame: always one request, so that it is always one sample."""
-    return (Read(INPUT, SAMPLE_ADDRESS, map.words),)
+    return (Read(READ_INPUT, SAMPLE_ADDRESS, map.words),)
 
 
 def char_ms(bus: Bus) -> float:

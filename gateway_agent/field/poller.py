@@ -18,8 +18,9 @@ from gateway_agent.store.mark import Mark
 from gateway_agent.tables import ConfigError, Problem
 from protocols.wire.registers import map_of_role
 
+from .bus_errors import BusError
 from .commit_queue import CommitQueue, Sink
-from .master import BusError, Master
+from .master import Master
 from .profile import load_profile
 from .reader import NodeReader, ProfileReader, Reader
 from .schedule import Schedule

@@ -14,13 +14,15 @@ from msgspec import Meta, Struct
 
 from gateway_agent.config import Bus
 from gateway_agent.tables import ConfigError, Problem, TableReader, read_toml
+from protocols.modbus_client import Read
 from protocols.uplink.record import ProfileTemplate, Record, Stamp
 from protocols.wire.errors import LocalError
+from protocols.wire.modbus.pdu import READ_HOLDING, READ_INPUT
 from protocols.wire.registers import FAULT, MAX_WORDS, QUALITY_NAMES, RANGE
 
-from .planner import HOLDING, INPUT, Read, Span, coalesce
+from .planner import Span, coalesce
 
-FUNCTIONS: Final = {"holding": HOLDING, "input": INPUT}
+FUNCTIONS: Final = {"holding": READ_HOLDING, "input": READ_INPUT}
 WORDS: Final = {"u16": 1, "i16": 1, "u32": 2, "i32": 2, "f32": 2}
 MAX_POINTS: Final = 500
 

@@ -10,14 +10,16 @@ from gateway_agent.counters import Counters
 from gateway_agent.keys import NodeKey
 from gateway_agent.status import PointValue
 from gateway_agent.store.mark import Mark
+from protocols.modbus_client import Read, Request, read_request
 from protocols.uplink.record import Record, Stamp, gap_record
+from protocols.wire.modbus.pdu import READ_INPUT
 from protocols.wire.registers import EVENT_ADDRESS, EVENT_WORDS, OK, RegisterMap
 
-from .frames import Request, read_request
-from .master import BusDownError, BusError, Master, RefusedError
+from .bus_errors import BusDownError, BusError, RefusedError
+from .master import Master
 from .node import NodeTracker
 from .outage import Outage, gap
-from .planner import INPUT, Read, node_reads
+from .planner import node_reads
 from .profile import REPORTS_FAULT, Profile, ProfileDecoder, Value
 
 _GIVE_UP: Final = 2  # blocks of one poll without an answer: the rest would be the same
@@ -111,7 +113,7 @@ class NodeReader:
         self._clock = clock
         (self.probe_read,) = node_reads(map)
         self._sample = read_request(device.unit, self.probe_read)
-        self._events = read_request(device.unit, Read(INPUT, EVENT_ADDRESS, EVENT_WORDS))
+        self._events = read_request(device.unit, Read(READ_INPUT, EVENT_ADDRESS, EVENT_WORDS))
         self.polls = 0
         self.errors = 0
 

@@ -15,42 +15,24 @@ from typing import Final
 
 from hil.bus.fault import Mark
 from hil.bus.trace import NOISE, Burst
+from protocols.modbus_client.names import EXCEPTION_NAMES, FUNCTION_NAMES
 from protocols.wire.crc import crc16
 from protocols.wire.modbus.adu import answer_length, request_length
+from protocols.wire.modbus.pdu import (
+    EXCEPTION,
+    READ_HOLDING,
+    READ_INPUT,
+    READ_WRITE,
+    WRITE_MANY,
+    WRITE_ONE,
+)
 
-#: Modbus Application Protocol V1.1b3, section 6.
-FUNCTIONS: Final = {
-    0x01: "read coils",
-    0x02: "read discrete inputs",
-    0x03: "read holding registers",
-    0x04: "read input registers",
-    0x05: "write single coil",
-    0x06: "write single register",
-    0x07: "read exception status",
-    0x08: "diagnostics",
-    0x0B: "get comm event counter",
-    0x0F: "write multiple coils",
-    0x10: "write multiple registers",
-    0x11: "report server id",
-    0x16: "mask write register",
-    0x17: "read/write multiple registers",
-    0x2B: "read device identification",
-}
-#: Section 7.
-EXCEPTIONS: Final = {
-    1: "illegal function",
-    2: "illegal data address",
-    3: "illegal data value",
-    4: "server device failure",
-    5: "acknowledge",
-    6: "server device busy",
-    8: "memory parity error",
-    10: "gateway path unavailable",
-    11: "gateway target failed to respond",
-}
-_SMALLEST = 4
-_REGISTER_ANSWERS = (0x03, 0x04, 0x17)
-_ADDRESSED = (0x01, 0x02, 0x03, 0x04, 0x0F, 0x10, 0x17)
+_SMALLEST: Final = 4
+_REGISTER_ANSWERS: Final = (READ_HOLDING, READ_INPUT, READ_WRITE)
+_WRITES_ONE: Final = (0x05, WRITE_ONE)  # a coil, a register
+_WRITES_MANY: Final = (0x0F, WRITE_MANY)
+#: Requests that begin with an address and a count; 01 and 02 read coils and discrete inputs.
+_ADDRESSED: Final = (0x01, 0x02, *_REGISTER_ANSWERS, *_WRITES_MANY)
 
 
 class Kind(StrEnum):
@@ -101,7 +83,7 @@ class Frame:
         assert self.function is not None
         words = [
             f"unit {self.unit}",
-            FUNCTIONS.get(self.function, f"function {self.function:#04x}"),
+            FUNCTION_NAMES.get(self.function, f"function {self.function:#04x}"),
         ]
         if self.exception is not None:
             words.append(f"exception: {self.exception}")
@@ -126,7 +108,7 @@ class Frame:
             "crc_ok": self.crc_ok,
             "unit": self.unit,
             "function": self.function,
-            "name": None if self.function is None else FUNCTIONS.get(self.function),
+            "name": None if self.function is None else FUNCTION_NAMES.get(self.function),
             "address": self.address,
             "count": self.count,
             "values": None if self.values is None else list(self.values),
@@ -270,14 +252,14 @@ def _frame(
     address = count = None
     values: tuple[int, ...] | None = None
     exception = None
-    if not asks and function & 0x80:
-        kind, function = Kind.EXCEPTION, function & 0x7F
-        exception = EXCEPTIONS.get(body[0], f"code {body[0]}")
-    elif function in (0x05, 0x06) and len(body) == 4:
+    if not asks and function & EXCEPTION:
+        kind, function = Kind.EXCEPTION, function & ~EXCEPTION
+        exception = EXCEPTION_NAMES.get(body[0], f"code {body[0]}")
+    elif function in _WRITES_ONE and len(body) == 4:
         address, count, values = _word(body, 0), 1, (_word(body, 2),)
-    elif (asks or function in (0x0F, 0x10)) and function in _ADDRESSED and len(body) >= 4:
+    elif (asks or function in _WRITES_MANY) and function in _ADDRESSED and len(body) >= 4:
         address, count = _word(body, 0), _word(body, 2)
-        if function == 0x10 and asks:
+        if function == WRITE_MANY and asks:
             values = _words(body[5:])
     elif function in _REGISTER_ANSWERS:
         values = _words(body[1:])

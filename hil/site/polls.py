@@ -11,12 +11,13 @@ from pymodbus.client import ModbusSerialClient
 
 from gateway_agent.config import Bus
 from gateway_agent.counters import Counters
-from gateway_agent.field.frames import Request, read_request
-from gateway_agent.field.master import BusError, Master
-from gateway_agent.field.planner import INPUT, Read
+from gateway_agent.field.bus_errors import BusError
+from gateway_agent.field.master import Master
 from hil.engines.base import NodeSpec
+from protocols.modbus_client import Read, Request, read_request
 from protocols.wire.errors import PeerError
 from protocols.wire.hmac import HmacSha256
+from protocols.wire.modbus.pdu import READ_INPUT
 from protocols.wire.registers import SAMPLE_ADDRESS, map_of_role
 from protocols.wire.sample import Sample, decode, verify
 
@@ -56,7 +57,7 @@ class Target:
         unit = int(spec.settings.get("unit_id", 1))
         words = map_of_role(spec.role).words
         key = None if spec.key is None else HmacSha256(bytes.fromhex(spec.key))
-        request = read_request(unit, Read(INPUT, SAMPLE_ADDRESS, words))
+        request = read_request(unit, Read(READ_INPUT, SAMPLE_ADDRESS, words))
         return cls(spec.name, unit, spec.role, bytes.fromhex(spec.uid), key, request)
 
 

@@ -19,9 +19,10 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from gateway_agent.config import Bus
 from gateway_agent.counters import Counters
-from gateway_agent.field.frames import decode_identification, read_request
-from gateway_agent.field.master import Master, RefusedError
-from gateway_agent.field.planner import HOLDING, Read
+from gateway_agent.field.bus_errors import RefusedError
+from gateway_agent.field.master import Master
+from protocols.modbus_client import Read, decode_identification, read_request
+from protocols.wire.modbus.pdu import READ_HOLDING
 from tests.unit.gateway_agent.slave import PtySlave, Reply, answer, registers
 
 VALUES = [100 + index for index in range(10)]
@@ -63,10 +64,10 @@ async def with_server(framer: FramerType, test: Callable[[Master], Awaitable[Non
 @pytest.mark.parametrize("framer", [FramerType.SOCKET, FramerType.RTU])
 async def test_a_pymodbus_server_is_read(framer: FramerType) -> None:
     async def test(master: Master) -> None:
-        assert await master.read(read_request(1, Read(HOLDING, 0, 10))) == DATA
-        assert await master.read(read_request(1, Read(HOLDING, 3, 2))) == DATA[6:10]
+        assert await master.read(read_request(1, Read(READ_HOLDING, 0, 10))) == DATA
+        assert await master.read(read_request(1, Read(READ_HOLDING, 3, 2))) == DATA[6:10]
         with pytest.raises(RefusedError) as caught:
-            await master.read(read_request(1, Read(HOLDING, 5000, 1)))
+            await master.read(read_request(1, Read(READ_HOLDING, 5000, 1)))
         assert caught.value.code == 2
         identification = decode_identification(await master.identify(1, 1, 0))
         assert identification.objects[0] == b"pymodbus"

@@ -14,8 +14,8 @@ from gateway_agent import config
 from gateway_agent.cli import app
 from gateway_agent.config import Bus, Device
 from gateway_agent.counters import Counters
+from gateway_agent.field.bus_errors import BusDownError
 from gateway_agent.field.discovery import DAMAGED, DEVICE, NODE, SILENT, Found, config_block, scan
-from gateway_agent.field.master import BusDownError
 from gateway_agent.keys import generate_signing_key
 
 from .frames_of_nodes import UID

@@ -1,28 +1,19 @@
 """The master against slaves that misbehave: every answer it gives is the one to its request."""
 
 import asyncio
-import contextlib
 import struct
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gateway_agent.config import Bus
 from gateway_agent.counters import Counters
-from gateway_agent.field.frames import (
-    MAX_BUFFER,
-    FramingError,
-    MbapScanner,
-    RtuScanner,
-    decode_identification,
-    read_request,
-)
-from gateway_agent.field.master import BusDownError, BusError, Master, RefusedError
-from gateway_agent.field.planner import INPUT, Read
+from gateway_agent.field.bus_errors import BusDownError, BusError, RefusedError
+from gateway_agent.field.master import Master
+from protocols.modbus_client import Read, read_request
+from protocols.wire.modbus.pdu import READ_INPUT
 
 from .slave import (
     Handler,
@@ -40,7 +31,7 @@ from .slave import (
 
 TIMEOUT_MS = 200  # a slave of this process answers within it on a busy host, too
 QUIET_MS = 20
-TEN = read_request(1, Read(INPUT, 0, 10))
+TEN = read_request(1, Read(READ_INPUT, 0, 10))
 VALUES = tuple(range(100, 110))
 GOOD = answer(1, *VALUES)
 DATA = struct.pack(">10H", *VALUES)
@@ -222,7 +213,7 @@ async def test_a_late_answer_between_requests_is_drained(tmp_path: Path) -> None
 
 
 async def test_a_late_answer_does_not_disturb_another_unit(tmp_path: Path) -> None:
-    other = read_request(2, Read(INPUT, 0, 10))
+    other = read_request(2, Read(READ_INPUT, 0, 10))
 
     async def run(master: Master, slave: PtySlave) -> None:
         with pytest.raises(BusError):
@@ -368,7 +359,7 @@ async def test_tcp_late_and_foreign_answers_are_told_by_their_ids() -> None:
 
 async def test_tcp_peer_that_speaks_something_else_is_connected_anew() -> None:
     async def run(master: Master, slave: TcpSlave) -> None:
-        with pytest.raises(BusError, match="no MBAP header"):
+        with pytest.raises(BusError, match="MBAP header: expected protocol id 0"):
             await master.read(TEN)
         slave.handler = echo_tid
         assert await master.read(TEN) == DATA
@@ -426,76 +417,6 @@ async def test_nobody_listens() -> None:
     master.close()
     # Attempts have a distance: asking again does not hammer the peer.
     assert counters.poll_errors == {"bus_down": 1}
-
-
-# --- scanners, without I/O ----------------------------------------------------------------------
-
-
-@given(st.binary(max_size=600), st.lists(st.integers(1, 40), max_size=30))
-def test_any_bytes_on_a_line_are_judged_in_bounded_memory(data: bytes, cuts: list[int]) -> None:
-    scanner = RtuScanner()
-    scanner.begin(TEN)
-    at = 0
-    for cut in [*cuts, len(data)]:
-        answer_pdu = scanner.feed(data[at : at + cut])
-        at += cut
-        assert answer_pdu is None  # random bytes with a fitting CRC do not occur
-        assert len(scanner._buffer) <= MAX_BUFFER
-    tally = scanner.finish()
-    assert 0 <= tally.noise <= len(data)
-
-
-def test_a_line_that_never_stops_costs_no_more_than_the_cap() -> None:
-    scanner = RtuScanner()
-    scanner.begin(TEN)
-    for _ in range(1000):
-        assert scanner.feed(b"\x01\x04\x14" * 30) is None
-        assert len(scanner._buffer) <= MAX_BUFFER
-    assert scanner.finish().noise == 90_000
-    scanner.begin(TEN)
-    assert scanner.feed(GOOD) == PDU
-
-
-@given(st.binary(max_size=200), st.integers(1, 30))
-def test_an_answer_is_found_behind_any_noise(noise: bytes, cut: int) -> None:
-    scanner = RtuScanner()
-    scanner.begin(TEN)
-    data = noise + GOOD
-    found = [scanner.feed(data[at : at + cut]) for at in range(0, len(data), cut)]
-    assert [item for item in found if item is not None] == [PDU]
-
-
-@given(st.binary(max_size=600), st.integers(1, 40))
-def test_any_bytes_from_a_tcp_peer_end_in_an_answer_or_framing_error(data: bytes, cut: int) -> None:
-    scanner = MbapScanner()
-    scanner.begin(TEN)
-    try:
-        for at in range(0, len(data), cut):
-            scanner.feed(data[at : at + cut])
-            assert len(scanner._buffer) < 6 + 254 + 1
-    except FramingError:
-        pass
-
-
-@given(st.binary(max_size=260))
-def test_any_identification_is_decoded_or_refused(data: bytes) -> None:
-    with contextlib.suppress(ValueError):
-        decode_identification(data)
-
-
-def test_identification_vector() -> None:
-    # Modbus Application Protocol V1.1b3, 6.21, example: two objects "Company identification"
-    # shortened, more follows from object 3.
-    pdu = bytes.fromhex("2b0e0101ff0302") + b"\x00\x03abc" + b"\x01\x02xy"
-    assert decode_identification(pdu) == ({0: b"abc", 1: b"xy"}, 3)
-
-
-def test_request_vectors() -> None:
-    # Values of the specification and of reference captures, not of this code.
-    assert read_request(1, Read(3, 0, 10)).adu == bytes.fromhex("01030000000ac5cd")
-    assert read_request(0x11, Read(3, 0x6B, 3)).adu == bytes.fromhex("1103006b00037687")
-    with pytest.raises(ValueError, match="126"):
-        read_request(1, Read(4, 0, 126))
 
 
 def test_frames_of_the_slave_are_real() -> None:

@@ -8,9 +8,6 @@ from hypothesis import strategies as st
 
 from gateway_agent.config import Bus, Device
 from gateway_agent.field.planner import (
-    HOLDING,
-    INPUT,
-    Read,
     Span,
     coalesce,
     node_reads,
@@ -18,6 +15,8 @@ from gateway_agent.field.planner import (
     transaction_ms,
 )
 from gateway_agent.field.schedule import Schedule
+from protocols.modbus_client import Read
+from protocols.wire.modbus.pdu import READ_HOLDING, READ_INPUT
 from protocols.wire.registers import CAMERA
 
 
@@ -59,7 +58,7 @@ def test_coalesce(
 
 
 _SPANS = st.builds(
-    Span, st.sampled_from([HOLDING, INPUT]), st.integers(0, 600), st.sampled_from([1, 2])
+    Span, st.sampled_from([READ_HOLDING, READ_INPUT]), st.integers(0, 600), st.sampled_from([1, 2])
 )
 
 
@@ -107,7 +106,7 @@ def test_tcp_costs_the_turnaround() -> None:
 
 def test_a_node_is_read_in_one_request() -> None:
     # Ten of header, two of quality, 4 x 2 + 2 of values, nine of key id and tag.
-    assert node_reads(CAMERA) == (Read(INPUT, 0, 31),)
+    assert node_reads(CAMERA) == (Read(READ_INPUT, 0, 31),)
 
 
 def test_warnings() -> None:

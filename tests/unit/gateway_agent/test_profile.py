@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from gateway_agent.config import Bus
-from gateway_agent.field.planner import Read
 from gateway_agent.field.profile import ProfileDecoder, load_profile, shipped
 from gateway_agent.tables import ConfigError
+from protocols.modbus_client import Read
 from protocols.uplink.record import Stamp, decode_record
 
 BUS = Bus(name="b", type="rtu", port="x", gap_words=8, device=())

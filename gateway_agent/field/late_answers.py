@@ -1,0 +1,61 @@
+"""The answers that units have not given yet and may still give, on a line without transaction ids.
+
+A unit that did not answer in time may answer later, in the middle of the next request. Its answer
+looks like any other of the same shape. So what is still pending is kept here: an answer of a
+pending shape is late, and nothing of that shape may be asked for again before it is settled.
+"""
+
+from typing import Final
+
+from protocols.modbus_client import VARIABLE, AnswerShape
+from protocols.wire.modbus.pdu import EXCEPTION
+
+LATEST_S: Final = 60.0  # an answer later than this is not waited for any more
+
+
+class LateAnswers:
+    """Shapes of pending answers by unit, each with the time its request was given up.
+
+    Times are seconds of any clock that does not go back.
+    """
+
+    def __init__(self) -> None:
+        self._pending: dict[int, dict[AnswerShape, float]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._pending)
+
+    def add(self, shape: AnswerShape, now: float) -> None:
+        """The request for an answer of this shape was given up at ``now``."""
+        self._pending.setdefault(shape.unit, {})[shape] = now
+
+    def settle(self, unit: int) -> None:
+        """The unit gave a good answer. Units answer in order, so nothing older will come."""
+        self._pending.pop(unit, None)
+
+    def is_pending(self, shape: AnswerShape, now: float) -> bool:
+        """Return whether an answer of this shape may still come at ``now``."""
+        pending = self._pending.get(shape.unit)
+        if not pending:
+            return False
+        for old in [old for old, since in pending.items() if now - since > LATEST_S]:
+            del pending[old]
+        return shape in pending
+
+    def least_likely(self, shapes: list[AnswerShape]) -> AnswerShape:
+        """Return the first shape that is not pending, else the one pending for longest."""
+        pending = self._pending.get(shapes[0].unit, {})
+        return min(shapes, key=lambda shape: pending.get(shape, 0.0))
+
+    def take(self, shape: AnswerShape) -> bool:
+        """Return whether a frame of this shape is a pending answer; if so, it has come."""
+        pending = self._pending.get(shape.unit, {})
+        for old in pending:
+            if old.function == shape.function & ~EXCEPTION and (
+                old == shape
+                or shape.function & EXCEPTION
+                or VARIABLE in (old.data_bytes, shape.data_bytes)
+            ):
+                del pending[old]
+                return True
+        return False

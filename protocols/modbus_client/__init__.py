@@ -1,0 +1,35 @@
+"""The client's half of Modbus: requests, and finding their answers in what a bus delivers.
+
+The server's half, which nodes run, is :mod:`protocols.wire.modbus`. Codes, lengths and times are
+there, once for both. Nothing here opens a port or reads a clock.
+"""
+
+from protocols.modbus_client.client import ModbusClient, Unexpected
+from protocols.modbus_client.identification import Identification, decode_identification
+from protocols.modbus_client.mbap import MbapClient
+from protocols.modbus_client.request import (
+    LATE,
+    VARIABLE,
+    AnswerShape,
+    Read,
+    Request,
+    identify_request,
+    read_request,
+)
+from protocols.modbus_client.rtu import RtuClient
+
+__all__ = [
+    "LATE",
+    "VARIABLE",
+    "AnswerShape",
+    "Identification",
+    "MbapClient",
+    "ModbusClient",
+    "Read",
+    "Request",
+    "RtuClient",
+    "Unexpected",
+    "decode_identification",
+    "identify_request",
+    "read_request",
+]

@@ -1,0 +1,34 @@
+"""The answer to a device identification request (Application Protocol V1.1b3, section 6.21)."""
+
+from typing import Final, NamedTuple
+
+from protocols.wire.errors import TOO_LONG, TRUNCATED, PeerError
+
+_OBJECTS_AT: Final = 7  # function, type, access, conformity, more follows, next object, count
+
+
+class Identification(NamedTuple):
+    """Objects of one identification answer; ``next_object`` when more follow, else None."""
+
+    objects: dict[int, bytes]
+    next_object: int | None
+
+
+def decode_identification(pdu: bytes) -> Identification:
+    """Decode the PDU of the answer to :func:`.request.identify_request`.
+
+    PeerError if its lengths do not fit. Of an object that comes twice the last one counts.
+    """
+    at = _OBJECTS_AT
+    if len(pdu) < at:
+        raise PeerError(TRUNCATED, "identification", -1, f"at least {at} bytes", len(pdu))
+    objects: dict[int, bytes] = {}
+    for _ in range(pdu[6]):
+        end = at + 2 + pdu[at + 1] if at + 2 <= len(pdu) else at + 2
+        if end > len(pdu):
+            raise PeerError(TRUNCATED, "identification object", at, f"{end} bytes", len(pdu))
+        objects[pdu[at]] = pdu[at + 2 : end]
+        at = end
+    if at != len(pdu):
+        raise PeerError(TOO_LONG, "identification", at, f"{at} bytes", len(pdu))
+    return Identification(objects, pdu[5] if pdu[4] else None)

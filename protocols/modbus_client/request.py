@@ -1,0 +1,96 @@
+"""Requests of a Modbus client, encoded, and what tells their answers from others.
+
+Modbus Application Protocol V1.1b3, sections 6.3, 6.4 and 6.21; RTU frames after Modbus over Serial
+Line V1.02, section 2.5.1.
+"""
+
+import struct
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from protocols.wire.crc import crc16
+from protocols.wire.errors import BAD_VALUE, LocalError
+from protocols.wire.modbus.pdu import (
+    ENCAPSULATED,
+    EXCEPTION,
+    MAX_READ,
+    READ_DEVICE_ID,
+    READ_HOLDING,
+    READ_INPUT,
+)
+
+#: Values of ``AnswerShape.data_bytes`` that are no number of bytes.
+VARIABLE: Final = -1  # the length of the answer stands in the answer
+LATE: Final = -2  # the answer has the transaction id of an earlier request
+
+_REGISTERS: Final = 65536
+
+
+class Read(NamedTuple):
+    """What one read request asks for: ``words`` registers from ``address`` on.
+
+    ``function`` is READ_HOLDING or READ_INPUT.
+    """
+
+    function: int
+    address: int
+    words: int
+
+
+class AnswerShape(NamedTuple):
+    """What tells one answer from another on a serial line: unit, function, bytes of data."""
+
+    unit: int
+    function: int
+    data_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, encoded once and sent many times.
+
+    ``pdu`` is function and data, ``adu`` the RTU frame around it. ``read`` is what it reads, None
+    for a request that reads no registers.
+    """
+
+    shape: AnswerShape  # of its answer
+    pdu: bytes
+    read: Read | None
+    adu: bytes = field(init=False)
+    header: bytes = field(init=False)  # how its answer begins in RTU
+    refusal: bytes = field(init=False)  # how an exception answer begins
+
+    def __post_init__(self) -> None:
+        unit, function, data_bytes = self.shape
+        frame = bytes((unit,)) + self.pdu
+        object.__setattr__(self, "adu", frame + crc16(frame).to_bytes(2, "little"))
+        third = READ_DEVICE_ID if data_bytes == VARIABLE else data_bytes
+        object.__setattr__(self, "header", bytes((unit, function, third)))
+        object.__setattr__(self, "refusal", bytes((unit, function | EXCEPTION)))
+
+
+def read_request(unit: int, read: Read) -> Request:
+    """Return the request for registers of ``unit``.
+
+    LocalError for a function that reads no registers, for less than 1 or more than 125 registers,
+    and for registers beyond 65,535.
+    """
+    function, address, words = read
+    if function not in (READ_HOLDING, READ_INPUT):
+        raise LocalError(BAD_VALUE, "function of a read", -1, "3 or 4", function)
+    if not 1 <= words <= MAX_READ:
+        raise LocalError(BAD_VALUE, "registers of a read", -1, f"1 to {MAX_READ}", words)
+    if not 0 <= address <= _REGISTERS - words:
+        expected = f"0 to {_REGISTERS - words} for {words} registers"
+        raise LocalError(BAD_VALUE, "address of a read", -1, expected, address)
+    shape = AnswerShape(unit, function, 2 * words)
+    return Request(shape, struct.pack(">BHH", function, address, words), read)
+
+
+def identify_request(unit: int, access: int, object_id: int) -> Request:
+    """Return the request for the device identification (function 2B/0E) from ``object_id`` on.
+
+    ``access``: 1 basic, 2 regular, 3 extended, 4 one object.
+    """
+    pdu = bytes((ENCAPSULATED, READ_DEVICE_ID, access, object_id))
+    return Request(AnswerShape(unit, ENCAPSULATED, VARIABLE), pdu, None)

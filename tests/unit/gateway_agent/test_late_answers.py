@@ -1,0 +1,55 @@
+"""Which answers may still come, and which frame is one of them."""
+
+from gateway_agent.field.late_answers import LATEST_S, LateAnswers
+from protocols.modbus_client import VARIABLE, AnswerShape
+
+TEN = AnswerShape(1, 4, 20)
+TWO = AnswerShape(1, 4, 4)
+
+
+def test_a_shape_is_pending_until_its_unit_answers() -> None:
+    late = LateAnswers()
+    assert not late
+    late.add(TEN, 0.0)
+    assert late
+    assert late.is_pending(TEN, 1.0)
+    assert not late.is_pending(TWO, 1.0)
+    assert not late.is_pending(AnswerShape(2, 4, 20), 1.0)
+    late.settle(1)
+    assert not late.is_pending(TEN, 1.0)
+    late.settle(1)
+
+
+def test_an_answer_is_not_waited_for_for_ever() -> None:
+    late = LateAnswers()
+    late.add(TEN, 0.0)
+    assert late.is_pending(TEN, LATEST_S)
+    assert not late.is_pending(TEN, LATEST_S + 0.1)
+
+
+def test_a_pending_answer_is_taken_once() -> None:
+    late = LateAnswers()
+    late.add(TEN, 0.0)
+    assert not late.take(TWO)
+    assert not late.take(AnswerShape(1, 3, 20))
+    assert not late.take(AnswerShape(2, 4, 20))
+    assert late.take(TEN)
+    assert not late.take(TEN)
+
+
+def test_an_exception_or_an_answer_of_variable_length_may_be_any_of_its_function() -> None:
+    late = LateAnswers()
+    late.add(TEN, 0.0)
+    assert late.take(AnswerShape(1, 0x84, VARIABLE))
+    late.add(AnswerShape(1, 0x2B, VARIABLE), 0.0)
+    assert not late.take(AnswerShape(1, 0x84, VARIABLE))
+    assert late.take(AnswerShape(1, 0x2B, VARIABLE))
+
+
+def test_the_shape_to_probe_with() -> None:
+    late = LateAnswers()
+    assert late.least_likely([TWO, TEN]) == TWO
+    late.add(TWO, 5.0)
+    assert late.least_likely([TWO, TEN]) == TEN
+    late.add(TEN, 4.0)
+    assert late.least_likely([TWO, TEN]) == TEN
