@@ -14,7 +14,7 @@ from hil.bus import Rs485Line
 from hil.engines.base import Board, Engine, NodeSpec, Reset
 from hil.engines.unix import UnixEngine
 from hil.sim.a02yyuw import A02yyuw
-from hil.sim.bridge import Bridge
+from hil.sim.bridge import BridgedParts
 from hil.sim.mhz19b import Mhz19b
 from hil.sim.part import Part, Source
 from hil.sim.pms5003 import Pms5003
@@ -59,9 +59,9 @@ class Bench:
     line: Rs485Line
     pms: Pms5003
     mhz: Mhz19b
-    air_bridge: Bridge
+    air_bridge: BridgedParts
     level: A02yyuw
-    water_bridge: Bridge
+    water_bridge: BridgedParts
     camera: Vc0706
 
     def __init__(
@@ -149,12 +149,12 @@ class Bench:
             self.mhz = Mhz19b(source, seed=seed + 2, wire=board.wire("mhz19b"))
             parts = {"pms5003": self.pms, "mhz19b": self.mhz}
             if (wire := _bridge(board)) is not None:
-                self.air_bridge = parts["bridge"] = Bridge(source, seed=seed + 3, wire=wire)
+                self.air_bridge = parts["bridge"] = BridgedParts(source, seed=seed + 3, wire=wire)
         elif role == "water":
             self.level = A02yyuw(source, seed=seed + 4, wire=board.wire("a02yyuw"))
             parts = {"a02yyuw": self.level}
             if (wire := _bridge(board)) is not None:
-                self.water_bridge = parts["bridge"] = Bridge(source, seed=seed + 5, wire=wire)
+                self.water_bridge = parts["bridge"] = BridgedParts(source, seed=seed + 5, wire=wire)
         else:
             self.camera = Vc0706(source, seed=seed + 6, wire=board.wire("vc0706"))
             parts = {"vc0706": self.camera}

@@ -1,1 +1,1 @@
-"""Simulated parts: each speaks its datasheet's bytes on a pseudo terminal of its own."""
+"""Simulated parts: each sends the bytes of its datasheet on a wire of its own."""

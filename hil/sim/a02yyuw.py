@@ -8,13 +8,13 @@ from __future__ import annotations
 from hil.sim.part import Part, PartFault, Source, clamp
 from hil.wires.wire import Wire
 
-# Nearer than this the part cannot see; it then sends what it has, and that is no distance.
+# Nearer than this the part cannot measure; it then sends a number that is no distance.
 _BLIND_MM = 30
 _TOP_MM = 4500
 
 
 class A02yyuw(Part):
-    """Sends a frame every ``period_s`` seconds, as the real one does with its input left open."""
+    """Send a frame every ``period_s`` seconds, as the real one does with its input left open."""
 
     def __init__(
         self, source: Source, *, period_s: float = 0.1, seed: int = 0, wire: Wire | None = None

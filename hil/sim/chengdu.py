@@ -22,7 +22,7 @@ class Hour(NamedTuple):
 
 
 def load() -> tuple[Hour, ...]:
-    """The extract in the package (see hil/data/README.md for source and licence)."""
+    """Return the extract in the package (source and licence: hil/data/README.md)."""
     text = files("hil").joinpath("data/chengdu_2015_extract.csv").read_text("utf-8")
 
     def value(field: str) -> float | None:
@@ -40,10 +40,10 @@ def load() -> tuple[Hour, ...]:
 
 
 class Chengdu:
-    """Replays the extract from hour ``start`` on, ``hours_per_s`` of them per second, in a loop.
+    """Replay the extract from hour ``start`` on, ``hours_per_s`` of them per second, in a loop.
 
-    Air values are the station's. What it did not measure is made up, smoothly and repeatably: CO2
-    follows a day's course around 450 ppm, the river its level, temperature, pH and turbidity.
+    Air values are the station's. Smooth, repeatable functions of time stand for what it did not
+    measure: CO2 around 450 ppm; level, temperature, pH and turbidity of the river.
     ``clock`` gives seconds. LookupError if the extract has no hour ``start``.
     """
 
@@ -69,7 +69,7 @@ class Chengdu:
 
     @property
     def hour(self) -> Hour:
-        """The hour that is being replayed."""
+        """Return the hour that is being replayed."""
         return self.hours[(self._first + int(self._elapsed_hours())) % len(self.hours)]
 
     def air(self) -> Air:

@@ -22,9 +22,10 @@ COLUMNS: Final = (*(f"air.{name}" for name in _AIR), *(f"water.{name}" for name 
 class Script:
     """Rows of ``(seconds, {column: value})``, each held until the next one's time.
 
-    A column that a row does not name keeps its value; before the first row, and for columns never
-    named, ``base`` speaks. None is a value that was not measured (air only). ``clock`` gives
-    seconds; the script begins when it is made. ValueError for a column or an order that is wrong.
+    A column that a row does not name keeps its value; ``base`` gives the values before the first
+    row, and of columns that no row names. None is a value that was not measured (air only).
+    ``clock`` gives seconds; the script begins when it is made. ValueError for a column or an order
+    that is wrong.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Script:
 def read_csv(
     path: Path, base: Source | None = None, clock: Callable[[], float] = time.monotonic
 ) -> Script:
-    """A script from a file with the columns ``time_s`` and any of ``COLUMNS``.
+    """Return the script in a file with the columns ``time_s`` and any of ``COLUMNS``.
 
     ``NA`` is a value that was not measured; an empty field keeps the value of the row before.
     ValueError names file and line.

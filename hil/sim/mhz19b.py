@@ -13,12 +13,12 @@ _WARM_UP_PPM = 400
 
 
 def checksum(frame: bytes) -> int:
-    """Two's complement of the sum of bytes 1 to 7."""
+    """Return the two's complement of the sum of bytes 1 to 7."""
     return -sum(frame[1:8]) & 0xFF
 
 
 class Mhz19b(Part):
-    """Answers command 86 with the concentration; 79 (ABC), 87 and 88 (calibration) are taken.
+    """Answer command 86 with the concentration; take 79 (ABC), 87 and 88 (calibration).
 
     ``scale`` is the top of its range in ppm (2000 or 5000).
     """

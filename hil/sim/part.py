@@ -1,4 +1,4 @@
-"""What all simulated parts share: a wire, a source of values and switches for faults."""
+"""The common ground of all simulated parts: a wire, a source of values, switches for faults."""
 
 from __future__ import annotations
 
@@ -8,19 +8,24 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from hil.errors import HilError
 from hil.wires.pty import Pty
 from hil.wires.wire import Wire
 
 
+class NotAcknowledged(HilError):
+    """No part on the bus acknowledged what the master sent (NACK)."""
+
+
 class PartFault(StrEnum):
-    """How a part misbehaves, on every answer until it is switched back to NONE."""
+    """A way to misbehave, on every answer until the part is switched back to NONE."""
 
     NONE = "none"
     CHECKSUM = "checksum"  # answers with a wrong checksum
     SILENT = "silent"  # does not answer
     GARBAGE = "garbage"  # random bytes in place of the answer
     SATURATED = "saturated"  # answers with the top of its own scale
-    ERROR = "error"  # says in its answer that it is broken (PMS5003; others go on as if well)
+    ERROR = "error"  # reports a defect in its answer (PMS5003; other parts ignore this fault)
     WARM_UP = "warm-up"  # behaves as in the first moments after power-on
 
 
@@ -45,17 +50,17 @@ class Water:
 
 
 class Source(Protocol):
-    """Where simulated parts get their values from."""
+    """The world that simulated parts measure."""
 
     def air(self) -> Air:
-        """The air now."""
+        """Return the air now."""
 
     def water(self) -> Water:
-        """The water now."""
+        """Return the water now."""
 
 
 class Steady:
-    """A source that does not change unless a test changes it."""
+    """A source that keeps its values until a test changes them."""
 
     def __init__(self, air: Air | None = None, water: Water | None = None) -> None:
         self.air_now = air or Air(pm2_5=18, temperature=21.5, humidity=44.0, co2=608)
@@ -71,8 +76,8 @@ class Steady:
 class Part:
     """A part on ``wire`` (an emulator's UART), by default on a pseudo terminal of its own.
 
-    ``path`` is what a node opens then. Subclasses answer in :meth:`received` through :meth:`send`,
-    which counts and applies ``fault``. A part starts with :meth:`start` in the running event loop.
+    A node opens ``path`` then. Subclasses answer in :meth:`received` through :meth:`send`, which
+    counts and applies ``fault``. :meth:`start` starts a part in the running event loop.
     """
 
     #: Bytes that may wait for the node; a UART part's receiver is small.
@@ -89,26 +94,26 @@ class Part:
 
     @property
     def path(self) -> str:
-        """The terminal the node opens. LookupError if the part sits on another kind of wire."""
+        """Return the terminal that the node opens. LookupError if the wire is of another kind."""
         if not isinstance(self._wire, Pty):
             raise LookupError(f"{type(self).__name__} has no path: its wire is {self._wire!r}")
         return self._wire.path
 
     @property
     def overrun(self) -> int:
-        """Bytes lost because the node did not read them."""
+        """Return how many bytes are lost because the node did not read them."""
         return self._wire.overrun
 
     def start(self) -> None:
-        """Listen, and begin what the part does by itself after power-on."""
+        """Switch the part on: it listens, and begins what it does by itself."""
         self._wire.listen(self.received)
 
     def received(self, data: bytes) -> None:
-        """Bytes from the node; subclasses collect and answer them."""
+        """Take bytes from the node; subclasses collect and answer them."""
         raise NotImplementedError
 
     def send(self, answer: bytes) -> None:
-        """Send one complete answer, as the current fault lets it."""
+        """Send one complete answer, changed or dropped by the current fault."""
         if self.fault is PartFault.SILENT:
             return
         if self.fault is PartFault.GARBAGE:
@@ -129,15 +134,15 @@ class Part:
             await asyncio.sleep(period_s)
 
     def tick(self) -> None:
-        """One step of what the part does by itself."""
+        """Do one step of what the part does by itself."""
 
     def close(self) -> None:
-        """Power off."""
+        """Switch the part off."""
         for task in self._tasks:
             task.cancel()
         self._wire.close()
 
 
 def clamp(value: float, low: int, high: int) -> int:
-    """The nearest integer within ``low`` to ``high``."""
+    """Return the nearest integer from ``low`` to ``high``."""
     return max(low, min(high, round(value)))

@@ -21,8 +21,8 @@ class Pms5003(Part):
     """The part after power-on: awake, active mode, a frame every ``period_s`` seconds.
 
     The station measured PM2.5 only; PM1.0, PM10 and the counts are made from it by fixed ratios
-    (0.6, 1.4 and 30 per ug/m3) and say nothing about Chengdu. An hour the station missed is an
-    hour in which this part is silent.
+    (0.6, 1.4 and 30 per ug/m3) and are no data of Chengdu. In an hour that the station missed
+    this part is silent.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Pms5003(Part):
             self._measure()
 
     def frame(self, pm2_5: float) -> bytes:
-        """The data frame for one PM2.5 value in ug/m3."""
+        """Return the data frame for one PM2.5 value in ug/m3."""
         if self.fault is PartFault.SATURATED:
             words = [0xFFFF] * 12
         elif self.fault is PartFault.WARM_UP:
@@ -92,6 +92,6 @@ class Pms5003(Part):
             self._measure()
 
     def _acknowledge(self, code: int, value: int) -> None:
-        """The 8 byte answer to a mode command: length 4, the command's code and value."""
+        """Send the 8 byte answer to a mode command: length 4, the command's code and value."""
         body = struct.pack(">HHBB", 0x424D, 4, code, value)
         self.send(body + struct.pack(">H", sum(body)))

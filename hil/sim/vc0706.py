@@ -20,7 +20,7 @@ _MOTION_PERIOD_S = 0.5
 
 
 class Code(IntEnum):
-    """The commands this camera knows."""
+    """The commands that this camera implements."""
 
     VERSION = 0x11
     PORT = 0x24
@@ -59,7 +59,7 @@ _TINY = bytes.fromhex(
 
 
 class Scene(StrEnum):
-    """What stands before the lens; a scene is the prefix of the frames' file names."""
+    """The view of the lens; its value is the prefix of the frames' file names."""
 
     DAY = "day"
     DARK = "dark"
@@ -102,7 +102,7 @@ class Vc0706(Part):
             self._wire.write(bytes((_ANSWER, 0, Code.MOTION_EVENT, 0, 0)))
 
     def send(self, answer: bytes) -> None:
-        """As any part, but CHECKSUM leaves the answer whole: see :meth:`_read`."""
+        """Send an answer as any part does, but CHECKSUM leaves it whole: see :meth:`_read`."""
         if self.fault is PartFault.CHECKSUM:
             self.answers += 1
             self._wire.write(answer)
@@ -192,7 +192,7 @@ class Vc0706(Part):
 
 
 def load_scenes(frames: Path) -> dict[Scene, Sequence[bytes]]:
-    """Images by scene, in the order of their names; one tiny image if there are none."""
+    """Return the images by scene, in the order of their names; one tiny image if there are none."""
     scenes: dict[Scene, Sequence[bytes]] = {}
     for scene in Scene:
         images = [path.read_bytes() for path in sorted(frames.glob(f"{scene}*.jpg"))]

@@ -41,7 +41,6 @@ def test_a_site_wants_a_folder_of_its_own(tmp_path: Path) -> None:
         SiteFiles(tmp_path)
 
 
-@pytest.mark.asyncio
 async def test_a_collector_that_does_not_come_up_shows_its_output(tmp_path: Path) -> None:
     collector = CollectorProcess(tmp_path / "missing.toml")
     with pytest.raises(ProcessError, match=r"(?s)collector ended with.*missing\.toml"):

@@ -15,11 +15,11 @@ def test_rows_hold_until_the_next_and_columns_keep_their_value(tmp_path: Path) -
     path.write_text("time_s,air.pm2_5,water.ph\n1,50,7.9\n2,NA,\n3,70,6.5\n")
     source = read_csv(path, clock=lambda: now[0])
     assert (source.air().pm2_5, source.water().ph) == (18, 7.4)
-    told = []
+    seen = []
     for second in (1, 2, 3, 99):
         now[0] = 100.0 + second
-        told.append((source.air().pm2_5, source.water().ph, source.air().co2))
-    assert told == [(50, 7.9, 608), (None, 7.9, 608), (70, 6.5, 608), (70, 6.5, 608)]
+        seen.append((source.air().pm2_5, source.water().ph, source.air().co2))
+    assert seen == [(50, 7.9, 608), (None, 7.9, 608), (70, 6.5, 608), (70, 6.5, 608)]
 
 
 @pytest.mark.parametrize(
