@@ -2,7 +2,7 @@
 
 Gateway and collector: Ed25519, private key as PKCS #8 PEM, public key beside it as ``<file>.pub``
 (SubjectPublicKeyInfo PEM). Node: JSON ``{"key_id": 1, "key": "<64 hex digits>"}``, the very file
-the node has. A private file that others may read is refused: whoever could read it can sign.
+the node has. A private file that others may read is refused: they could sign with it.
 """
 
 import json
@@ -29,28 +29,28 @@ class KeyFileError(Exception):
 
 
 def key_problem(path: Path, error: KeyFileError) -> Problem:
-    """``error`` about the file ``path``, to be told together with what else is wrong."""
+    """Make a problem of the configuration from ``error``, to be reported with all the others."""
     fault = str(error).removeprefix(f"{path}: ")
     return Problem(str(path), "", "this one", "a key file that can be used", fault)
 
 
-class NodeKey(NamedTuple):
-    """A node's shared key; ``repr`` keeps it to itself."""
+class SharedKey(NamedTuple):
+    """The key that a node shares with its gateway; ``repr`` does not show it."""
 
     key_id: int
     key: bytes
 
     def __repr__(self) -> str:
-        return f"NodeKey({self.key_id}, ...)"
+        return f"SharedKey({self.key_id}, ...)"
 
 
 def public_path(path: Path) -> Path:
-    """Where the public half of a key stands."""
+    """Return the file of the public half of a key."""
     return path.with_name(path.name + ".pub")
 
 
 def generate_signing_key(path: Path) -> Ed25519PrivateKey:
-    """Make a gateway's or collector's key and both of its files. KeyFileError if one exists."""
+    """Make a gateway's or collector's key with both files. KeyFileError if one exists."""
     public = public_path(path)
     if public.exists():
         raise _exists(public)
@@ -68,11 +68,11 @@ def generate_signing_key(path: Path) -> Ed25519PrivateKey:
     return key
 
 
-def generate_node_key(path: Path, key_number: int = 1) -> NodeKey:
+def generate_node_key(path: Path, key_number: int = 1) -> SharedKey:
     """Make a node's key and its file. KeyFileError if it exists, or for a number not 1 to 65535."""
     if not 1 <= key_number <= MAX_KEY_ID:
         raise KeyFileError(f"key id: expected 1 to {MAX_KEY_ID}, got {key_number}")
-    key = NodeKey(key_number, secrets.token_bytes(NODE_KEY_BYTES))
+    key = SharedKey(key_number, secrets.token_bytes(NODE_KEY_BYTES))
     text = json.dumps({"key_id": key.key_id, "key": key.key.hex()})
     _create(path, text.encode() + b"\n", 0o600)
     return key
@@ -84,7 +84,7 @@ def load_private(path: Path) -> Ed25519PrivateKey:
     try:
         key = serialization.load_pem_private_key(data, None)
     except (ValueError, TypeError) as error:
-        # The library's text may quote what it read; ours does not.
+        # The library's text may quote what it read; this one does not.
         raise KeyFileError(
             f"{path}: expected an unencrypted private key in PEM form, got something else; make"
             " one with `tianfu-gateway keygen gateway --out FILE`"
@@ -114,7 +114,7 @@ def load_public(path: Path) -> Ed25519PublicKey:
     return key
 
 
-def load_node_key(path: Path) -> NodeKey:
+def load_node_key(path: Path) -> SharedKey:
     """Read a node's key. KeyFileError: absent, readable by others, or another content."""
     data = _read_secret(path)
     wanted = '{"key_id": 1 to 65535, "key": "64 hex digits"}'
@@ -127,16 +127,16 @@ def load_node_key(path: Path) -> NodeKey:
     except (ValueError, KeyError, TypeError):
         good = False
     if not good:
-        # What stands there may be most of a key: it is not repeated, in no field.
+        # The file may hold most of a key, so no part of it is repeated.
         raise KeyFileError(
             f"{path}: expected {wanted}, got something else; copy the file again, or make a new"
             " one with `tianfu-gateway keygen node --out FILE`"
         )
-    return NodeKey(number, key)
+    return SharedKey(number, key)
 
 
 def fingerprint(key: Ed25519PublicKey) -> str:
-    """The key id that stands in batches and receipts, in hex."""
+    """Return the key id that stands in batches and receipts, in hex."""
     return key_id(key).hex()
 
 
@@ -174,7 +174,7 @@ def _create(path: Path, data: bytes, mode: int) -> None:
         finally:
             os.close(directory)
     except OSError as error:
-        path.unlink(missing_ok=True)  # half a key is none
+        path.unlink(missing_ok=True)  # half a key is of no use
         raise KeyFileError(f"{path}: cannot be written: {error.strerror}") from error
 
 

@@ -7,7 +7,7 @@ frame.
 """
 
 from gateway_agent.counters import Counters
-from gateway_agent.keys import NodeKey
+from gateway_agent.keys import SharedKey
 from gateway_agent.store.mark import Mark
 from protocols.uplink.record import Record, Stamp, event_record, gap_record, sample_record
 from protocols.wire.errors import PeerError
@@ -27,7 +27,7 @@ class NodeTracker:
         self,
         device_id: str,
         uid: bytes,
-        key: NodeKey,
+        key: SharedKey,
         map: RegisterMap,
         mark: Mark | None,
         counters: Counters,

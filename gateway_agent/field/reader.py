@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from gateway_agent.clock import Clock
 from gateway_agent.config import Bus, Device
 from gateway_agent.counters import Counters
-from gateway_agent.keys import NodeKey
+from gateway_agent.keys import SharedKey
 from gateway_agent.status import PointValue
 from gateway_agent.store.mark import Mark
 from protocols.modbus_client import Read, Request, read_request
@@ -99,7 +99,7 @@ class NodeReader:
         device: Device,
         device_id: str,
         map: RegisterMap,
-        key: NodeKey,
+        key: SharedKey,
         mark: Mark | None,
         clock: Clock,
         counters: Counters,

@@ -5,7 +5,7 @@ import pytest
 from gateway_agent.counters import Counters
 from gateway_agent.field.boot_clock import BootClock
 from gateway_agent.field.node import NodeTracker
-from gateway_agent.keys import NodeKey
+from gateway_agent.keys import SharedKey
 from gateway_agent.store.mark import Mark
 from protocols.uplink.proof import check_proof
 from protocols.uplink.record import Decoded, Gap, Record, Stamp, decode_record
@@ -33,7 +33,7 @@ class Bench:
 
     def __init__(self, mark: Mark | None = None) -> None:
         self.counters = Counters()
-        key = NodeKey(KEY_ID, KEY)
+        key = SharedKey(KEY_ID, KEY)
         self.tracker = NodeTracker("tf-" + UID.hex(), UID, key, AIR, mark, self.counters)
         self.now = 0
 
