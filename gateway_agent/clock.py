@@ -2,7 +2,7 @@
 
 ``boot_ms`` (``CLOCK_BOOTTIME``: monotonic, goes on while the machine sleeps) drives every timer
 and every order. Wall time is only ever written beside a reading, with its uncertainty and the
-state of the clock, and is absent while nobody vouches for it: a gateway without a battery clock
+state of the clock, and is absent while the clock is not set: a gateway without a battery clock
 starts somewhere in the past.
 """
 
@@ -18,7 +18,7 @@ from protocols.uplink.record_types import CLOCK_HOLDOVER, CLOCK_NONE, CLOCK_SYNC
 FLOOR_MS: Final = 1_735_689_600_000
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 # Uncertainty of a clock that shows a plausible date but was not synchronised in this boot: a
-# battery clock drifts minutes a year, a wrong one is wrong by anything. One day is the claim.
+# battery clock drifts minutes a year, a wrong one may be off by any time. One day is assumed.
 UNKNOWN_MS: Final = 86_400_000
 _CHECK_MS: Final = 1000  # adjtimex(2) is asked at most once in this time
 _DRIFT_PPM: Final = 100  # a free-running crystal; worst of common parts over temperature
@@ -35,17 +35,17 @@ class Wall(NamedTuple):
 
 
 class Clock(Protocol):
-    """What the agent asks of time."""
+    """The times that the agent reads."""
 
     @property
     def boot_id(self) -> bytes:
-        """16 bytes that change at every boot: ``boot_ms`` of two boots must not be compared."""
+        """Return 16 bytes that differ per boot: never compare ``boot_ms`` of two boots."""
 
     def boot_ms(self) -> int:
-        """Milliseconds since boot, never going back, sleep included."""
+        """Return the milliseconds since boot, never going back, sleep included."""
 
     def wall(self) -> Wall:
-        """Wall time now, or why there is none."""
+        """Return wall time now, or the clock state that explains why there is none."""
 
 
 class _Timex(ctypes.Structure):
@@ -63,9 +63,9 @@ class _Timex(ctypes.Structure):
 
 
 def _kernel_discipline() -> int | None:
-    """Maximum error in ms if the kernel's clock is disciplined, else None. Never raises.
+    """Return the maximum error in ms if the kernel's clock is disciplined, else None.
 
-    Python has no adjtimex(2); reading (modes = 0) needs no privilege.
+    Never raises. Python has no adjtimex(2); reading (modes = 0) needs no privilege.
     """
     try:
         adjtimex = ctypes.CDLL(None, use_errno=True).adjtimex
@@ -90,15 +90,15 @@ class SystemClock:
 
     @property
     def boot_id(self) -> bytes:
-        """The kernel's random boot id."""
+        """Return the kernel's random boot id."""
         return self._boot_id
 
     def boot_ms(self) -> int:
-        """``CLOCK_BOOTTIME`` in ms."""
+        """Read ``CLOCK_BOOTTIME`` in ms."""
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
     def wall(self) -> Wall:
-        """``CLOCK_REALTIME`` with the kernel's own word on how far to trust it."""
+        """Read ``CLOCK_REALTIME`` with the uncertainty that the kernel reports."""
         now = self.boot_ms()
         if now - self._checked_ms >= _CHECK_MS:
             self._check(now)
@@ -118,7 +118,7 @@ class SystemClock:
             self._synchronised = (now, error_ms)
             return
         # Not disciplined (any more). A plausible date still places a record within a day or a
-        # year; the uncertainty says that nobody vouches for it.
+        # year; the uncertainty shows that it is not checked.
         self._state = CLOCK_HOLDOVER
         if self._synchronised is None:
             self._unc_ms = UNKNOWN_MS

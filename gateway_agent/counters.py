@@ -1,7 +1,7 @@
 """The agent's counters: one object, each figure counted at exactly one named place.
 
-None is derived from another, so that two that ought to agree (recorded and delivered, say) prove
-something when they do. All of them start at zero with the process.
+None is derived from another, so that two that ought to agree (recorded and delivered, for example)
+prove something when they do. All of them start at zero with the process.
 """
 
 from collections import Counter
@@ -49,7 +49,7 @@ class Counters:
     readings_delivered: int = 0
 
     def as_dict(self) -> dict[str, int | dict[str, int]]:
-        """All of them, in the order of declaration; tables as plain dictionaries."""
+        """Return all of them in the order of declaration, tables as plain dictionaries."""
         result: dict[str, int | dict[str, int]] = {}
         for item in fields(self):
             value = getattr(self, item.name)

@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+from typing import Final
 
 from protocols.uplink.chain import fold
 
@@ -15,6 +16,8 @@ from .settings import StoreContext
 from .state import BASE, Base, OutboxState, anchors_of, marks_of, new_stream
 
 log = logging.getLogger(__name__)
+
+_HEAD_FILE_LABEL: Final = "witness"  # in the quarantine folder's name since the first release
 
 
 class TruncatedError(StoreDamaged):
@@ -61,7 +64,7 @@ def _read_head_file(context: StoreContext) -> ChainHead | None:
         # here; the collector's next receipt shows it.
         log.warning("%s; it goes into quarantine", error)
         context.counters.store_damaged += 1
-        quarantine(path.parent, [path], "witness")
+        quarantine(path.parent, [path], _HEAD_FILE_LABEL)
         return None
 
 

@@ -41,11 +41,6 @@ class Slice(NamedTuple):
     records: tuple[Record, ...]
     anchor: Anchor
 
-    @property
-    def readings(self) -> int:
-        """Count the readings in all of its records."""
-        return sum(record.readings for record in self.records)
-
 
 def take(groups: Iterable[Group], after: int, limits: Limits) -> Window | None:
     """Take the records that follow sequence number ``after``, as many as the limits allow.

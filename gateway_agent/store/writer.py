@@ -6,7 +6,7 @@ under way goes into the next one, so under load one fsync carries many records.
 When there is no space, what was put is kept and tried again, and its callers wait, so memory stays
 bounded by one put per caller. When space returns, everything held is committed together with a GAP
 record (``outbox_full``) with the length of the spell and the number of records that had to wait.
-It names no loss: a device that could not be polled meanwhile has gaps of its own.
+The record stands for no loss: a device that could not be polled meanwhile has gaps of its own.
 
 What was submitted is carried out, whether or not the task that waits for it is cancelled.
 """
@@ -42,7 +42,7 @@ class OutboxWriter:
     """Owns ``outbox`` from :meth:`start` to :meth:`close`. Use from one event loop."""
 
     def __init__(self, outbox: Outbox) -> None:
-        self.committed = asyncio.Event()  # set after every commit; whoever waits clears it
+        self.committed = asyncio.Event()  # set after every commit; the task that waits clears it
         self.stats = outbox.stats()
         self._outbox = outbox
         self._spell = FullSpell(outbox.context)

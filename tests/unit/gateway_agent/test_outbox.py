@@ -41,7 +41,7 @@ def test_the_chain_is_sha256_over_the_records_as_stored(tmp_path: Path) -> None:
     assert (piece.first, piece.last, piece.prev) == (1, 5, bytes(32))
     assert piece.head == chain(bytes(32), [r.data for r in some])
     assert list(piece.records) == some
-    assert piece.readings == 10
+    assert sum(record.readings for record in piece.records) == 10
     box.close()
 
 
@@ -246,36 +246,67 @@ def test_full_by_size_limit_then_room_again(tmp_path: Path) -> None:
     box.close()
 
 
-def test_after_a_failed_commit_nothing_is_taken_any_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Failing(sqlite3.Connection):
-        broken = False
+class Failing(sqlite3.Connection):
+    """A connection whose commits fail while ``code`` is an SQLite error code."""
 
-        def execute(self, sql: str, *arguments: object) -> sqlite3.Cursor:
-            if self.broken and sql == "COMMIT":
-                error = sqlite3.OperationalError("disk I/O error")
-                error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
-                raise error
-            return super().execute(sql, *arguments)  # type: ignore[arg-type] # as called
+    code = 0
 
+    def execute(self, sql: str, *arguments: object) -> sqlite3.Cursor:
+        if self.code and sql == "COMMIT":
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = self.code
+            raise error
+        return super().execute(sql, *arguments)  # type: ignore[arg-type] # as called
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> type[Failing]:
+    """The class of all connections that are made from now on."""
     connect = sqlite3.connect
     monkeypatch.setattr(
         sqlite3, "connect", lambda *args, **named: connect(*args, factory=Failing, **named)
     )
+    return Failing
+
+
+def test_after_a_failed_commit_nothing_is_taken_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: type[Failing]
+) -> None:
     counters = Counters()
     box = open_box(tmp_path, counters=counters)
     box.append(records(1, 2), {})
-    monkeypatch.setattr(Failing, "broken", True)
+    monkeypatch.setattr(failing, "code", sqlite3.SQLITE_IOERR_FSYNC)
     with pytest.raises(StoreFailed, match="disk I/O error"):
         box.append(records(3, 2), {})
-    monkeypatch.setattr(Failing, "broken", False)
+    monkeypatch.setattr(failing, "code", 0)
     with pytest.raises(StoreFailed, match="may not write again"):
         box.append(records(3, 2), {})
     box.close()
     assert counters.records_recorded == 2
     box = open_box(tmp_path)
     assert numbers(contents(box)) == [1, 2]
+    box.close()
+
+
+def test_a_prune_that_finds_no_room_forgets_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: type[Failing]
+) -> None:
+    """Records of an earlier boot that could not be pruned keep the clock anchor of that boot."""
+    box = open_box(tmp_path, StillClock(boot=1))
+    box.append(records(1, 3), {})
+    box.close()
+    box = open_box(tmp_path, StillClock(boot=2))
+    box.append(records(4, 2), {})
+    before = box.slice(0, 3, 1 << 20)
+    assert before is not None
+    monkeypatch.setattr(failing, "code", sqlite3.SQLITE_FULL)
+    with pytest.raises(StoreFull):
+        box.release(before.stream, 3, before.head)
+    monkeypatch.setattr(failing, "code", 0)
+    assert box.stats().receipted_to == 0
+    assert box.slice(0, 3, 1 << 20) == before
+    assert before.anchor.wall_ms == WALL_MS
+    assert box.release(before.stream, 3, before.head) == (3, 6)
     box.close()
 
 
