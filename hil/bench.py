@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final, Self
 
 from hil.bus import Rs485Line
-from hil.engines.base import Board, Engine, NodeSpec, Reset
+from hil.engines.abilities import Bridged
+from hil.engines.base import Board, Engine, NodeSpec
 from hil.engines.unix import UnixEngine
 from hil.sim.a02yyuw import A02yyuw
 from hil.sim.bridge import BridgedParts
@@ -167,11 +168,8 @@ class Bench:
 
     async def reset(self, role: str) -> None:
         """Cut one node's power and switch it on: it has heard nothing in between."""
-        await self.nodes[role].reset(Reset.COLD)
+        await self.nodes[role].power_cycle()
 
 
 def _bridge(board: Board) -> Wire | None:
-    try:
-        return board.wire("bridge")
-    except LookupError:
-        return None
+    return board.bridge() if isinstance(board, Bridged) else None

@@ -114,7 +114,7 @@ def _misbehave(made: Bench, plan: BenchFile) -> None:
 
 
 def _show(made: Bench, plan: BenchFile) -> None:
-    from hil.engines.base import Capability
+    from hil.engines.abilities import HasRepl
     from protocols.wire.registers import map_of_role
 
     say = typer.echo
@@ -127,9 +127,9 @@ def _show(made: Bench, plan: BenchFile) -> None:
         say(f"  uid {board.spec.uid}, key {board.spec.key}")
         say(f"  said {dict(board.boot)}")
         say(f"  log     {board.folder / 'console.log'}")
-        if Capability.MPREMOTE in made.engine.capabilities:
-            say(f"  console {board.console.path}")
-            say(f"  mpremote connect {board.console.path} resume repl")
+        if isinstance(board, HasRepl):
+            say(f"  console {board.repl().path}")
+            say(f"  mpremote connect {board.repl().path} resume repl")
         for name, part in made.parts[place.name].items():
             say(f"  part    {name}: {part.fault}")
         poll = f"-m rtu -b 9600 -P none -a {place.unit} -t 3:hex -0 -r 0 -c {words} -1"

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hil.engines.base import Capability
+from hil.engines.abilities import Capability
 from hil.engines.registry import KINDS, EngineKind, available
 
 #: What a capability means for somebody who writes a test.

@@ -17,10 +17,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from hil.engines.abilities import Capability
+from hil.engines.fidelity import why_not
 from hil.tools import TOOLS
 
 if TYPE_CHECKING:
-    from hil.engines.base import Capability, Engine
+    from hil.engines.base import Engine
 
 #: The board whose image the emulators of a microcontroller run.
 IMAGE_BOARD: Final = "stm32f405"
@@ -58,11 +60,9 @@ class EngineKind:
 
     @property
     def lacks(self) -> Mapping[Capability, str]:
-        """Why it cannot do the rest, as far as its class says."""
-        try:
-            return cast("Mapping[Capability, str]", getattr(self.load(), "lacks", {}))
-        except ImportError:
-            return {}
+        """Why it cannot do the rest, by the fidelity table; empty where its module is missing."""
+        able = self.capabilities
+        return {c: why_not(self.name, c) for c in Capability if c not in able} if able else {}
 
     @property
     def runs_image(self) -> bool:

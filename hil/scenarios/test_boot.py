@@ -8,7 +8,7 @@ import pytest
 
 from gateway_agent.field.master import Master
 from hil.bench import Bench
-from hil.engines.base import Capability, Reset
+from hil.engines.abilities import Capability, WarmReset
 from hil.site.polls import PollCounts, Target, poll
 from hil.testing.fixtures import MakeBench, MakeDeadline
 from protocols.wire.registers import NO_SAMPLE, OK, WARMUP, map_of_role
@@ -49,15 +49,15 @@ async def test_every_power_cut_is_a_new_boot_epoch(node_bench: Bench) -> None:
     board = node_bench.nodes["air"]
     assert board.boot["boot_epoch"] == 1
     for epoch in range(2, 5):
-        assert (await board.reset(Reset.COLD))["boot_epoch"] == epoch
+        assert (await board.power_cycle())["boot_epoch"] == epoch
 
 
 @pytest.mark.needs(Capability.FLASH_WRITES)
 async def test_store_survives_a_reset(node_bench: Bench) -> None:
     board = node_bench.nodes["air"]
     assert board.boot["boot_epoch"] == 1
-    warm = Capability.WARM_RESET in node_bench.engine.capabilities
-    assert (await board.reset(Reset.WARM if warm else Reset.COLD))["boot_epoch"] == 2
+    reset = board.warm_reset if isinstance(board, WarmReset) else board.power_cycle
+    assert (await reset())["boot_epoch"] == 2
 
 
 async def test_samples_advance_and_their_values_are_those_of_the_parts(
@@ -90,7 +90,8 @@ async def test_warm_reset_comes_up_and_serves(
     node_bench: Bench, make_master: MakeMaster, deadline: MakeDeadline
 ) -> None:
     board = node_bench.nodes["air"]
-    await board.reset(Reset.WARM)
+    assert isinstance(board, WarmReset)
+    await board.warm_reset()
     master, target, counts = make_master(node_bench), Target.of(board.spec), PollCounts()
     limit = deadline(10, board)
     while await poll(master, target, counts) is None:

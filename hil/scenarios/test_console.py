@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from hil.bench import Bench
-from hil.engines.base import Capability
+from hil.engines.abilities import Capability, HasRepl
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.needs(Capability.REPL)]
 _LIMIT_S: Final = 60.0
@@ -17,7 +17,8 @@ _LIMIT_S: Final = 60.0
 
 async def test_repl_computes(node_bench: Bench) -> None:
     board = node_bench.nodes["air"]
-    assert (await board.console.raw_exec("print(6 * 7)", 20)).strip() == "42"
+    assert isinstance(board, HasRepl)
+    assert (await board.repl().raw_exec("print(6 * 7)", 20)).strip() == "42"
 
 
 @pytest.mark.needs(Capability.IMAGE)
@@ -36,8 +37,9 @@ try:
 except IndexError:
     print(True)
 """
-    said = await node_bench.nodes["air"].console.raw_exec(code, 60)
-    assert said.split() == ["True"] * 6
+    board = node_bench.nodes["air"]
+    assert isinstance(board, HasRepl)
+    assert (await board.repl().raw_exec(code, 60)).split() == ["True"] * 6
 
 
 @pytest.mark.needs(Capability.MPREMOTE)
@@ -46,10 +48,11 @@ async def test_mpremote_connects_and_runs_a_file(
     node_bench: Bench, mpremote: Path, tmp_path: Path
 ) -> None:
     board = node_bench.nodes["air"]
+    assert isinstance(board, HasRepl)
     program = tmp_path / "sum.py"
     program.write_text("import sys\nprint(sys.implementation.name, sum(range(101)))\n")
     process = await asyncio.create_subprocess_exec(
-        *(str(mpremote), "connect", board.console.path, "resume", "run", str(program)),
+        *(str(mpremote), "connect", board.repl().path, "resume", "run", str(program)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

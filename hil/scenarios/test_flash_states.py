@@ -1,34 +1,32 @@
 """Whenever the power goes while a node writes its flash: the old configuration or the new one.
 
-On QEMU, whose flash is ROM to the guest, the image boots from every state that the node's own code
-can leave in a flash that behaves as the chip's manual says (``hil/flash/states.py`` tells which,
-torn words and torn erases among them). On an engine whose flash the guest can write the power is
-cut live, at each operation of the node on its flash.
+On an engine with a debugger the image boots from every state that the node's own code can leave in
+a flash that behaves as the chip's manual describes (``hil/flash/states.py`` lists them, torn words
+and torn erases among them). On an engine whose flash the guest can write the power is cut live, at
+each operation of the node on its flash.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import threading
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from ctypes import CDLL
 from pathlib import Path
-from typing import Protocol, cast
 
 import pytest
 
 from boards.recordstore import survey
-from hil.engines.base import Board, Capability, Engine, NodeSpec, Reset
+from hil.engines.abilities import Capability, DebugsBoards, FlashCuts, FlashImage, WarmReset
+from hil.engines.base import Board, Engine, NodeSpec
 from hil.errors import EngineError, NoCompilerError
 from hil.flash.boot import Booter
 from hil.flash.model import build
 from hil.flash.states import (
     Outcome,
     Scenario,
-    State,
     commissioned,
     filled,
     node_scenarios,
@@ -75,76 +73,58 @@ def records() -> dict[str, bytes]:
     return {"board": json.dumps(board).encode(), "node.key": json.dumps(key).encode()}
 
 
+@pytest.mark.asyncio
 @pytest.mark.timeout(900)
 @pytest.mark.needs(Capability.FLASH_IMAGE, Capability.IMAGE)
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_every_flash_state_boots(
-    engine_name: str,
-    image: Path | None,
+async def test_every_flash_state_boots(
+    engine: Engine,
     hil_folder: Path,
     library: CDLL,
     name: str,
     record_property: Property,
 ) -> None:
-    if engine_name != "qemu":
-        pytest.skip("the states are made for QEMU; here the power is cut live, see below")
-    assert image is not None
+    if not isinstance(engine, DebugsBoards):
+        pytest.skip("no debugger writes its flash; here the power is cut live, see below")
     known = node_scenarios(library, records(), PERIOD, OLD, NEW)
     scenario = next(each for each in known if each.name == name)
-    seen = boot_all(image, hil_folder, scenario)
+    async with engine:
+        seen = await boot_all(engine, hil_folder, scenario)
     record_property("flash states: " + name, sum(seen.values()))
     assert set(seen) == outcomes(scenario, PERIOD), "each accepted outcome must have been met"
 
 
-def boot_all(image: Path, folder: Path, scenario: Scenario) -> dict[Outcome, int]:
-    """Boot ``image`` from every state; how often it came up how. AssertionError names the cut."""
+async def boot_all(engine: DebugsBoards, folder: Path, scenario: Scenario) -> Counter[Outcome]:
+    """Boot from every state; return how often the node came up how. AssertionError names the
+    cut.
+    """
     accepted = outcomes(scenario, PERIOD)
-    by_line = {(each.boot_epoch, each.config): each for each in accepted}
+    by_line: dict[tuple[object, object], Outcome] = {
+        (each.boot_epoch, each.config): each for each in accepted
+    }
     waiting = states(scenario)
-    lock = threading.Lock()
-    failed = threading.Event()
-    seen: dict[Outcome, int] = {}
+    seen = Counter[Outcome]()
 
-    def take() -> State | None:
-        with lock:
-            return None if failed.is_set() else next(waiting, None)
+    async def work(number: int) -> None:
+        async with engine.debug_board(folder / f"board{number}") as board:
+            booter = Booter(board, UNIT, PERIOD)
+            for state in waiting:
+                # A node with a boot line has opened its store and read its settings. That it
+                # serves as well is asked at every state but the torn ones.
+                boot = await booter.boot(state.content(), ask=not state.torn)
+                found = by_line.get((boot.line["boot_epoch"], boot.line["config"]))
+                assert found is not None, f"{state.cause}: {boot.line}, not of {accepted}"
+                assert boot.line["role"] == SPEC.role, state.cause
+                assert boot.setting in (None, found.setting), f"{state.cause}: {boot.setting}"
+                seen[found] += 1
 
-    def work(number: int) -> None:
-        try:
-            with Booter(image, folder / f"qemu{number}", UNIT, PERIOD) as booter:
-                while (state := take()) is not None:
-                    # A node that said that it is up has opened its store and read its settings.
-                    # That it serves as well is asked at every state but the torn ones.
-                    boot = booter.boot(state.content(), ask=not state.torn)
-                    found = by_line.get(
-                        (cast(int, boot.line["boot_epoch"]), str(boot.line["config"]))
-                    )
-                    assert found is not None, f"{state.cause}: {boot.line}, not of {accepted}"
-                    assert boot.line["role"] == SPEC.role, state.cause
-                    assert boot.setting in (None, found.setting), f"{state.cause}: {boot.setting}"
-                    with lock:
-                        seen[found] = seen.get(found, 0) + 1
-        except BaseException:
-            failed.set()
-            raise
-
-    with ThreadPoolExecutor(WORKERS) as pool:
-        for done in [pool.submit(work, number) for number in range(WORKERS)]:
-            done.result()
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(WORKERS):
+            tasks.create_task(work(number))
     return seen
 
 
 # --- live: the engine's flash is written by the node itself ---------------------------------------
-
-
-class CutsAtFlash(Board, Protocol):
-    """What an engine with ``Capability.POWER_CUT_AT_FLASH`` has on top."""
-
-    async def cut_at_flash(self, operation: int) -> None:
-        """Lose the power before the node's n-th operation on its flash from now; 0: never."""
-
-    async def wait_for_cut(self, limit_s: float) -> bool:
-        """True when the power was lost, False after ``limit_s`` of the board's time without."""
 
 
 #: A configuration write takes 30 operations, a boot 20, a compaction 120 and an erase.
@@ -153,27 +133,40 @@ MOST_OPERATIONS = 400
 WAIT_S = 5.0
 
 
-async def set_period(board: CutsAtFlash) -> None:
+async def set_period(board: Board) -> None:
     """What a master does: write one setting. Nobody waits for the answer."""
     body = bytes((UNIT, 6, PERIOD >> 8, PERIOD & 0xFF, NEW >> 8, NEW & 0xFF))
     crc = crc16(body)
     board.wire("line").write(body + bytes((crc & 0xFF, crc >> 8)))
 
 
-async def restart(board: CutsAtFlash) -> None:
+async def restart(board: Board) -> None:
     """The reset pin; the boot takes an epoch, unless the power goes first."""
+    assert isinstance(board, WarmReset)
     with suppress(EngineError):
-        await board.reset(Reset.WARM)
+        await board.warm_reset()
+
+
+def boot_epoch(line: Mapping[str, object]) -> int:
+    """Return the epoch in a boot line."""
+    epoch = line["boot_epoch"]
+    assert isinstance(epoch, int)
+    return epoch
 
 
 @pytest.mark.asyncio
 @pytest.mark.timeout(3600)
-@pytest.mark.needs(Capability.POWER_CUT_AT_FLASH, Capability.FLASH_WRITES)
+@pytest.mark.needs(
+    Capability.POWER_CUT_AT_FLASH,
+    Capability.FLASH_WRITES,
+    Capability.FLASH_IMAGE,
+    Capability.WARM_RESET,
+)
 @pytest.mark.parametrize("name", SCENARIOS)
 async def test_power_cut_at_every_flash_operation(
     engine: Engine, hil_folder: Path, library: CDLL, name: str, record_property: Property
 ) -> None:
-    act: Callable[[CutsAtFlash], Awaitable[None]] = restart
+    act: Callable[[Board], Awaitable[None]] = restart
     content = commissioned(library, records(), (PERIOD, OLD))
     settings = {OLD}
     if name == "configuration write":
@@ -182,10 +175,12 @@ async def test_power_cut_at_every_flash_operation(
         # Room for the epoch of one boot (two records of 40 bytes) and not for a second one's.
         content = filled(library, content, 160)
     async with engine:
-        board = cast("CutsAtFlash", await engine.board(SPEC, hil_folder / "node"))
+        board = await engine.board(SPEC, hil_folder / "node")
+        assert isinstance(board, FlashCuts)
+        assert isinstance(board, FlashImage)
         for number in range(1, MOST_OPERATIONS):
             await board.write_flash(content)
-            shown = cast(int, (await board.start())["boot_epoch"])
+            shown = boot_epoch(await board.start())
             await board.cut_at_flash(number)
             acting = asyncio.ensure_future(act(board))
             cut = await board.wait_for_cut(WAIT_S)
@@ -195,8 +190,7 @@ async def test_power_cut_at_every_flash_operation(
             await board.kill()
             found = survey(await board.read_flash()).records
             assert found["board"] == records()["board"], f"cut at operation {number}"
-            boot = await board.start()
-            assert cast(int, boot["boot_epoch"]) > shown, f"cut at operation {number}"
+            assert boot_epoch(await board.start()) > shown, f"cut at operation {number}"
             stored = survey(await board.read_flash()).records["config"]
             assert int.from_bytes(stored[6 + 2 * PERIOD : 8 + 2 * PERIOD]) in settings, number
             await board.kill()

@@ -11,7 +11,8 @@ from pymodbus.client import ModbusSerialClient
 
 from gateway_agent.field.master import Master
 from hil.bench import FAST, Bench
-from hil.engines.base import Board, Capability
+from hil.engines.abilities import Capability, HasRepl
+from hil.engines.base import Board
 from hil.site.polls import PollCounts, Target, poll, poll_many
 from hil.testing.fixtures import MakeBench, MakeDeadline
 from protocols.wire.registers import COMMAND_ADDRESS, COMMAND_MEMORY
@@ -92,8 +93,9 @@ async def test_watchdog_restarts_a_wedged_node(
     node_bench: Bench, make_master: MakeMaster, deadline: MakeDeadline
 ) -> None:
     board = node_bench.nodes["air"]
-    await board.console.interrupt(15)
-    board.console.write(b"while True: pass\r\n\r\n")
+    assert isinstance(board, HasRepl)
+    await board.repl().interrupt(15)
+    board.repl().write(b"while True: pass\r\n\r\n")
     boot = await board.console.wait_json("boot_epoch", 40)
     assert boot["role"] == "air"
     master, target, counts = make_master(node_bench), Target.of(board.spec), PollCounts()
@@ -107,7 +109,8 @@ async def test_watchdog_restarts_a_wedged_node(
 @pytest.mark.timeout(180)
 async def test_the_watchdog_is_named_as_the_cause(node_bench: Bench) -> None:
     board = node_bench.nodes["air"]
-    await board.console.interrupt(15)
-    board.console.write(b"while True: pass\r\n\r\n")
+    assert isinstance(board, HasRepl)
+    await board.repl().interrupt(15)
+    board.repl().write(b"while True: pass\r\n\r\n")
     boot = await board.console.wait_json("boot_epoch", 40)
     assert boot["reset_cause"] == 2

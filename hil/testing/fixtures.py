@@ -22,8 +22,9 @@ from gateway_agent.field.master import Master
 from hil.bench import FAST, ROLES, Bench
 from hil.bus import decode, pcapng
 from hil.bus.line import Rs485Line
-from hil.engines.base import Board, Capability, Engine, KeepsLogs
-from hil.engines.deadline import Clock, Deadline
+from hil.engines.abilities import HasClock
+from hil.engines.base import Board, Engine, KeepsLogs
+from hil.engines.deadline import Deadline
 from hil.engines.registry import KINDS, EngineKind
 from hil.errors import EngineError
 from hil.sim.part import Source, Steady
@@ -272,9 +273,9 @@ def deadline(kind: EngineKind) -> MakeDeadline:
     """Deadlines that count the board's time where it has a clock of its own."""
 
     def make(limit_s: float, board: Board | None = None) -> Deadline:
-        virtual = board is not None and Capability.VIRTUAL_TIME in kind.capabilities
-        clock: Clock | None = board.now_s if virtual and board is not None else None
-        return Deadline(limit_s, clock)
+        if board is None or not isinstance(board, HasClock):
+            return Deadline(limit_s)
+        return Deadline(limit_s, board.clock())
 
     return make
 

@@ -21,8 +21,8 @@ from typing import Final
 
 import pytest
 
-from hil.engines.base import Capability
-from hil.engines.fidelity import known_defect, why_not
+from hil.engines.abilities import Capability
+from hil.engines.fidelity import known_defect
 from hil.engines.images import image_of
 from hil.engines.registry import KINDS, EngineKind, Probe, available
 from hil.errors import FidelityError, HostTooSlow
@@ -42,7 +42,7 @@ SLOW_CLOCK: Final = 4
 _TAIL: Final = 4000
 
 MARKERS: Final = (
-    "needs(*capabilities): skipped on an engine without one of these (hil.engines.base.Capability)",
+    "needs(*capabilities): skipped on an engine without one of hil.engines.abilities.Capability",
     "fidelity(*ids): expected to fail on the engine of an entry of hil/engines/fidelity.toml",
     "soak: takes minutes, most of them idle; run first, so that others run beside it",
     "exhaustive: runs every case there is and takes minutes; left out of short runs by -m",
@@ -211,11 +211,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(SLOW_CLOCK * limit_s), append=False)
         for needed in _arguments(item, "needs", Capability):
             if Capability(needed) not in kind.capabilities:
-                why = (
-                    kind.lacks.get(Capability(needed))
-                    or why_not(name, needed)
-                    or "the engine says so"
-                )
+                why = kind.lacks.get(Capability(needed), "it is not installed")
                 reason = f"engine {name} has no {needed}: {why}"
                 item.add_marker(pytest.mark.skip(reason=reason))
                 break

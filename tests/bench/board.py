@@ -19,8 +19,9 @@ from boards.elf import read_symbols
 from hil.engines.base import NodeSpec
 from hil.engines.deadline import Deadline
 from hil.engines.images import image_of
-from hil.engines.qemu import QemuEngine, find_qemu
+from hil.engines.qemu import QemuEngine
 from hil.engines.qemu_board import QemuBoard
+from hil.engines.qemu_command import find_qemu
 from hil.errors import EngineError, ImageError
 from hil.wires.wire import Wire
 from protocols.wire.crc import crc16
@@ -197,10 +198,10 @@ async def _turnaround_figures(elf: Path) -> list[Figure]:
         async with QemuEngine(elf, icount=_ICOUNT) as engine:
             board = await engine.board(_spec("air"), Path(folder))
             await board.start(_START_S)
-            await board.console.raw_exec(PROGRAM.replace("BAUD", str(_BAUD)), _CODE_S)
+            await board.repl().raw_exec(PROGRAM.replace("BAUD", str(_BAUD)), _CODE_S)
             runs = [(f"turnaround({n}, {_REQUESTS})", n) for n in _COUNTS]
             for code, count in [*runs, (f"whole({_COUNTS[-1]}, {_REQUESTS})", _COUNTS[-1])]:
-                said = await board.console.raw_exec(code, _CODE_S)
+                said = await board.repl().raw_exec(code, _CODE_S)
                 whole = code.startswith("whole")
                 what = "request's end to answer" if whole else "turnaround"
                 for percent, value in zip(("p50", "p99"), map(int, said.split()), strict=True):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from hil.engines.base import NodeSpec
-from hil.engines.unix import UnixBoard, UnixEngine, find_micropython
+from hil.engines.unix import UnixEngine, UnixNode, find_micropython
 from protocols.wire.crc import crc16
 from protocols.wire.registers import (
     COMMAND_ADDRESS,
@@ -66,7 +66,7 @@ def _ask(line: int, request: bytes, length: int) -> bytes:
     return answer
 
 
-async def _memory(node: UnixBoard, line: int) -> float:
+async def _memory(node: UnixNode, line: int) -> float:
     """What the node holds between two samples: a sample under way holds its own coroutines."""
     write = _request(bytes((1, 6)) + COMMAND_ADDRESS.to_bytes(2) + COMMAND_MEMORY.to_bytes(2))
     held = []

@@ -12,8 +12,8 @@ import pytest
 
 from hil.bench import Bench
 from hil.engines import unix
-from hil.engines.base import NodeSpec, Reset
-from hil.engines.unix import UnixBoard, UnixEngine, find_micropython
+from hil.engines.base import NodeSpec
+from hil.engines.unix import UnixEngine, UnixNode, find_micropython
 from hil.errors import EngineError
 from hil.files import write_private
 from hil.sim.part import Steady
@@ -53,7 +53,7 @@ def test_private_file_is_private_from_its_first_moment(tmp_path: Path) -> None:
 async def test_boot_interrupt_stop(tmp_path: Path) -> None:
     async with Bench(tmp_path, Steady(), roles=("water",)) as bench:
         node = bench.nodes["water"]
-        assert isinstance(node, UnixBoard)
+        assert isinstance(node, UnixNode)
         boot = await node.start()
         assert boot["role"] == "water"
         assert boot["boot_epoch"] == 1
@@ -71,9 +71,9 @@ async def test_boot_interrupt_stop(tmp_path: Path) -> None:
 async def test_every_loss_of_power_is_a_new_boot_epoch(tmp_path: Path) -> None:
     async with Bench(tmp_path, Steady(), roles=("air",)) as bench:
         node = bench.nodes["air"]
-        assert isinstance(node, UnixBoard)
+        assert isinstance(node, UnixNode)
         epochs = [(await node.start())["boot_epoch"]]
-        epochs.append((await node.reset(Reset.COLD))["boot_epoch"])
+        epochs.append((await node.power_cycle())["boot_epoch"])
         await bench.reset("air")
         epochs.append(node.boot["boot_epoch"])
         assert node.boots == 3
@@ -85,7 +85,7 @@ async def test_bench_leaves_no_process_and_no_descriptor_behind(tmp_path: Path) 
     async with Bench(tmp_path, Steady(), roles=("air", "water")) as bench:
         await bench.power_on()
         nodes = list(bench.nodes.values())
-        pids = [node.pid for node in nodes if isinstance(node, UnixBoard)]
+        pids = [node.pid for node in nodes if isinstance(node, UnixNode)]
         assert len(pids) == 2
         assert all(node.is_running() for node in nodes)
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)

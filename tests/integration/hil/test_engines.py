@@ -9,20 +9,21 @@ from __future__ import annotations
 import asyncio
 import time
 import tomllib
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import pytest
 
 from hil.bench import Bench
 from hil.engines import fidelity
-from hil.engines.base import Board, Capability, Engine, NodeSpec, Reset
-from hil.engines.qemu import QemuEngine, find_qemu
+from hil.engines.abilities import ABILITIES, Capability, Pausable
+from hil.engines.base import Board, Engine, NodeSpec
+from hil.engines.qemu import QemuEngine
 from hil.engines.qemu_board import QemuBoard
+from hil.engines.qemu_command import find_qemu
 from hil.engines.records import provisioned
 from hil.engines.registry import KINDS
 from hil.engines.unix import UnixEngine
-from hil.errors import EngineError, ReplError, Unsupported
+from hil.errors import EngineError, ReplError
 from hil.sim.part import Steady
 from protocols.wire.crc import crc16
 from tests.conftest import need_tools, not_tested
@@ -91,7 +92,7 @@ async def test_power_wires_and_console(engine: Engine, tmp_path: Path) -> None:
         await board.kill()
         assert not board.is_running()
         await board.kill()
-        boot = await board.reset(Reset.COLD)
+        boot = await board.power_cycle()
         persists = Capability.FLASH_WRITES in engine.capabilities
         assert boot["boot_epoch"] == (2 if persists else 1)
         assert (await ask(board, READ, 13))[:3] == bytes((1, 4, 8))
@@ -111,27 +112,11 @@ async def test_node_stops_sampling_and_serves_on(engine: Engine, tmp_path: Path)
         assert (await ask(board, READ, 13))[:3] == bytes((1, 4, 8))
 
 
-async def test_what_is_not_there_is_said(engine: Engine, tmp_path: Path) -> None:
-    async with engine:
-        board = await engine.board(SPEC, tmp_path / "air")
-        calls: dict[Capability, list[Callable[[], Coroutine[object, object, object]]]] = {
-            Capability.PAUSE: [board.pause, board.resume, lambda: board.run_for(0.1)],
-            Capability.WARM_RESET: [lambda: board.reset(Reset.WARM)],
-            Capability.FLASH_IMAGE: [board.read_flash, lambda: board.write_flash(b"")],
-        }
-        for capability, ways in calls.items():
-            if capability in engine.capabilities:
-                continue
-            for way in ways:
-                with pytest.raises(Unsupported, match=f"{engine.name} has no {capability}"):
-                    await way()
-
-
 async def test_time_stands_while_paused(engine: Engine, tmp_path: Path) -> None:
-    if Capability.PAUSE not in engine.capabilities:
-        pytest.skip(f"{engine.name} cannot pause")
     async with engine:
         board = await engine.board(SPEC, tmp_path / "air")
+        if not isinstance(board, Pausable):
+            pytest.skip(f"{engine.name} cannot pause")
         await board.start()
         await board.pause()
         at = board.now_s()
@@ -144,21 +129,20 @@ async def test_time_stands_while_paused(engine: Engine, tmp_path: Path) -> None:
 
 
 async def test_warm_reset_flash_and_repl(engine: Engine, tmp_path: Path) -> None:
-    if Capability.FLASH_IMAGE not in engine.capabilities:
-        pytest.skip(f"{engine.name} has no flash")
     async with engine:
         board = await engine.board(SPEC, tmp_path / "air")
-        assert isinstance(board, QemuBoard)
+        if not isinstance(board, QemuBoard):
+            pytest.skip(f"{engine.name} has no flash")
         await board.start()
         assert await board.read_flash() == provisioned(SPEC)
         with pytest.raises(EngineError, match="only when it is off"):
             await board.write_flash(b"")
-        assert (await board.reset(Reset.WARM))["role"] == "air"
-        assert await board.console.raw_exec("print(6 * 7)") == "42\n"
+        assert (await board.warm_reset())["role"] == "air"
+        assert await board.repl().raw_exec("print(6 * 7)") == "42\n"
         with pytest.raises(ReplError, match="ZeroDivisionError"):
-            await board.console.raw_exec("1 / 0")
+            await board.repl().raw_exec("1 / 0")
         seen = board.restarts
-        board.console.write(b"import machine; machine.reset()\r")
+        board.repl().write(b"import machine; machine.reset()\r")
         assert (await board.wait_restart(seen))["role"] == "air"
         pid = board.pid
         await board.cut_at(board.now_s() + 0.05)
@@ -177,13 +161,43 @@ async def test_bench_of_three_answers_on_one_line(engine: Engine, tmp_path: Path
         await bench.reset("water")
 
 
-def test_defects_name_engines_and_capabilities_that_are_there() -> None:
+def test_defects_name_engines_and_say_what_follows() -> None:
     defects = fidelity.table().values()
     assert len(tomllib.loads(fidelity.TABLE.read_text(encoding="utf-8"))["defect"]) == len(defects)
     for defect in defects:
+        assert defect.engine in KINDS
         assert defect.id.startswith(defect.engine)
         assert defect.difference
         assert defect.consequence
         assert defect.source
-        for capability in defect.capabilities:
-            assert Capability(capability) not in KINDS[defect.engine].capabilities
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_table_has_a_reason_for_what_is_absent_and_for_nothing_else(name: str) -> None:
+    absent = {
+        capability
+        for defect in fidelity.table().values()
+        if defect.engine == name
+        for capability in defect.capabilities
+    }
+    assert absent == set(Capability) - KINDS[name].capabilities
+
+
+def test_every_capability_has_an_ability() -> None:
+    assert set(ABILITIES) == set(Capability)
+
+
+def test_a_board_of_the_host_has_what_its_class_implements() -> None:
+    expected = {Capability.FLASH_WRITES, Capability.I2C, Capability.ONEWIRE, Capability.ADC}
+    assert UnixEngine.capabilities == expected
+
+
+def test_a_board_of_qemu_has_what_its_class_implements() -> None:
+    assert QemuEngine.capabilities == {
+        Capability.IMAGE,
+        Capability.REPL,
+        Capability.MPREMOTE,
+        Capability.PAUSE,
+        Capability.FLASH_IMAGE,
+        Capability.WARM_RESET,
+    }

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(180)
 
 HEAD = """
 import pytest
-from hil.engines.base import Capability
+from hil.engines.abilities import Capability
 from hil.bus.fault import Fault, FaultKind
 from hil.site.polls import PollCounts, Target, poll_many
 """
@@ -272,7 +272,7 @@ def test_a_board_that_did_not_come_up_is_not_waited_for_again(inner: pytest.Pyte
         + """
 import pytest
 from hil.errors import EngineError
-from hil.engines.unix import UnixBoard
+from hil.engines.unix import UnixNode
 
 CALLS = []
 
@@ -281,7 +281,7 @@ def silent(monkeypatch):
     async def start(self, limit_s=1.0):
         CALLS.append(self.spec.name)
         raise EngineError("said nothing")
-    monkeypatch.setattr(UnixBoard, "start", start)
+    monkeypatch.setattr(UnixNode, "start", start)
 
 @pytest.mark.asyncio
 async def test_first(node_bench): raise AssertionError

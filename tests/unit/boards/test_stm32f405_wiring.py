@@ -11,7 +11,7 @@ import tomllib
 
 from boards.provision import store_address
 from boards.recordstore import IMAGE_BYTES, SECTOR_BYTES, SECTORS
-from hil.engines import qemu, wiring
+from hil.engines import qemu_command, wiring
 from hil.renode import commands
 from hil.robot.TianfuNode import STORE_ADDRESS
 from protocols.wire.registers import MAPS
@@ -47,8 +47,8 @@ def test_bench_knows_every_role_and_the_chips_uarts() -> None:
     used = {uart for ports in wiring.PORTS.values() for uart in ports.values()}
     used |= {wiring.CONSOLE, *wiring.SPARE.values()}
     # The n-th serial port of QEMU's machine, in the order of the chip's numbers.
-    assert used == set(qemu.UARTS) == set(CHIP["uart"])
-    assert list(qemu.UARTS) == sorted(qemu.UARTS, key=lambda name: int(name[-1]))
+    assert used == set(qemu_command.UARTS) == set(CHIP["uart"])
+    assert list(qemu_command.UARTS) == sorted(qemu_command.UARTS, key=lambda name: int(name[-1]))
     assert BOARD["uart"]["console"]["port"] == wiring.CONSOLE
 
 

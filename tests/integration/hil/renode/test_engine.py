@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from hil.engines.base import NodeSpec, Reset
-from hil.engines.renode import RenodeBoard, RenodeEngine
+from hil.engines.base import NodeSpec
+from hil.engines.renode import RenodeEngine
+from hil.engines.renode_board import RenodeBoard
 from hil.errors import CommandError, EngineError, RenodeError
 from hil.renode import commands
 from hil.renode.rpc import Renode, command_argument, parse_time
@@ -67,8 +68,8 @@ async def test_boot_wire_reset_and_power(image: Path, tmp_path: Path) -> None:
             heard.clear()
             await heard.wait()
         assert got == bytes(range(256))
-        assert (await board.reset(Reset.WARM))["boot_epoch"] == 2
-        assert (await board.reset(Reset.COLD))["boot_epoch"] == 3
+        assert (await board.warm_reset())["boot_epoch"] == 2
+        assert (await board.power_cycle())["boot_epoch"] == 3
         assert (await board.stop_sampling())["sampled_frames"] == 1
         await board.kill()
         assert not board.is_running()

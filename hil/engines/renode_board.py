@@ -1,0 +1,267 @@
+"""One board on Renode: its machine, power, flash and parts. See :mod:`hil.engines.renode`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from hil.engines.abilities import (
+    Capability,
+    HasResetCause,
+    HasUniqueId,
+    HasWatchdog,
+    KeepsWrites,
+)
+from hil.engines.base import NodeSpec
+from hil.engines.board import ImageBoard
+from hil.engines.deadline import Clock
+from hil.engines.wiring import ADC_CHANNELS, CONSOLE, PORTS, STORE_ADDRESS, STORE_BYTES
+from hil.errors import RenodeError, Unsupported
+from hil.renode import commands
+from hil.renode.emulation import RenodeEmulation
+from hil.renode.rpc import parse_number
+from hil.wires.pty_wire import PtyLine, PtyWire
+
+NAME: Final = "renode"
+START_LIMIT_S: Final = 30.0
+_MID_SCALE: Final = 2048
+#: Between two looks for a power cut: until it is seen virtual time flies (see `power_off`).
+_LOOK_S: Final = 0.01
+
+
+def machine_name(spec: NodeSpec) -> str:
+    """What the board's machine is called: letters, digits and _ only."""
+    return re.sub(r"[^a-z0-9]", "_", f"n_{spec.name}".lower())
+
+
+class RenodeBoard(ImageBoard[PtyWire], KeepsWrites, HasWatchdog, HasResetCause, HasUniqueId):
+    """A node as a machine of ``emulation``. Its machine is made at the first start."""
+
+    start_limit_s = START_LIMIT_S
+
+    def __init__(
+        self, spec: NodeSpec, folder: Path, image: Path, emulation: RenodeEmulation
+    ) -> None:
+        self._console_wire = PtyWire(tx_limit=65536)
+        super().__init__(spec, folder, image, self._console_wire, clock=self.now_s)
+        self.machine = machine_name(spec)
+        self._emulation = emulation
+        self._made = False
+        self._on = False
+        self._base_s = 0.0
+        self._samples = {0: _MID_SCALE, **dict.fromkeys(ADC_CHANNELS.values(), _MID_SCALE)}
+        self._line = PtyLine()
+        for port in PORTS[spec.role]:
+            self._wires[port] = self._line if port == "line" else PtyWire()
+
+    def is_running(self) -> bool:
+        """Return True while it has power."""
+        return self._on
+
+    def now_s(self) -> float:
+        """Return virtual seconds since the last power on."""
+        return max(0.0, self._emulation.now_s(self.machine) - self._base_s)
+
+    def clock(self) -> Clock:
+        """Return the virtual time, which deadlines count."""
+        return self.now_s
+
+    async def _do(self, *texts: str) -> str:
+        answer = ""
+        for text in texts:
+            answer = await self._emulation.command(text, self.machine)
+        return answer
+
+    def _macro(self) -> str:
+        return commands.reset_macro(commands.reset_lines(self._image, self.spec.uid, self._samples))
+
+    async def _make(self) -> None:
+        emulation = self._emulation
+        await emulation.add(self.machine, self._macro(), self._store, STORE_ADDRESS)
+        uarts = {"console": CONSOLE, **PORTS[self.spec.role]}
+        for port, uart in uarts.items():
+            link = await emulation.terminal(self.machine, uart, f"{self.machine}_{port}")
+            wire = self._console_wire if port == "console" else self._wires[port]
+            wire.connect(link)
+        self._repl.listen()
+        with contextlib.suppress(OSError):
+            (self.folder / "renode.log").symlink_to(emulation.log)
+        self._made = True
+
+    # --- power --------------------------------------------------------------------------------
+
+    async def power(self) -> None:
+        """Power on, and wait for nothing."""
+        emulation = self._emulation
+        self.console.begin("power on")
+        async with emulation.making:
+            if not self._made:
+                await self._make()
+            else:
+                # 1.16.1 lets a core run before it has found its program, if time passes meanwhile.
+                await emulation.pause()
+                if emulation.watched:
+                    await self._do("sysbus.watch ExpectPowerOn")
+                else:
+                    await self._do(commands.reset_flag_hook(watchdog=False))
+                await self._do(commands.FORGET_RAM, commands.RESET, commands.GO)
+            self._on = True
+            await emulation.power_on(self.machine)
+        self._base_s = await emulation.time_s(self.machine)
+
+    async def _wait_boot(self, limit_s: float | None) -> Mapping[str, object]:
+        boot = await super()._wait_boot(limit_s)
+        if not self._emulation.watched:
+            # From here on only the watchdog (or a command) restarts it.
+            await self._do(commands.reset_flag_hook(watchdog=True))
+        return boot
+
+    async def warm_reset(self, limit_s: float | None = None) -> Mapping[str, object]:
+        """Pull the reset pin, which keeps RAM; return the fields of the boot line."""
+        if not self._on:
+            raise self.console.error("is off: expected a board that runs")
+        self.console.begin("reset pin")
+        await self._emulation.start()
+        if self._emulation.watched:
+            await self._do("sysbus.watch ExpectPin")
+        else:
+            await self._do(commands.reset_flag_hook(watchdog=False))
+        # Nothing after it: it may end in a power cut, which stops the time.
+        await self._do(commands.RESET)
+        return await self._wait_boot(limit_s)
+
+    async def kill(self) -> None:
+        """Cut the power now; does nothing if it is off."""
+        async with self._emulation.making:
+            if not self._on:
+                return
+            # The reset in it switches the receivers and the watchdog off.
+            await self._emulation.power_off(self.machine)
+            if self._emulation.watched and await self._was_cut():
+                await self._do("sysbus.watch Restore")
+            self._on = False
+        self._line.forget()
+        self.console.end("lost its power")
+
+    # --- time ---------------------------------------------------------------------------------
+
+    async def pause(self) -> None:
+        """Stop the time of all boards of this engine."""
+        await self._emulation.pause()
+
+    async def resume(self) -> None:
+        """Let it go on."""
+        await self._emulation.start()
+
+    async def run_for(self, seconds: float) -> None:
+        """From paused: let ``seconds`` of the boards' time pass, then pause."""
+        await self._emulation.run_for(seconds)
+
+    # --- flash --------------------------------------------------------------------------------
+
+    async def read_flash(self) -> bytes:
+        """Return what the sectors of the record store hold now."""
+        if not self._made:
+            return self._store.read_bytes()
+        dump = self._emulation.folder / f"{self.machine}.flash"
+        dump.unlink(missing_ok=True)
+        await self._do(commands.dump_flash(dump))
+        start = STORE_ADDRESS - commands.FLASH_BASE
+        content = (await asyncio.to_thread(dump.read_bytes))[start : start + STORE_BYTES]
+        dump.unlink()
+        if len(content) != STORE_BYTES:
+            raise RenodeError(
+                f"{dump}: expected {STORE_BYTES} bytes of the store, got {len(content)}"
+            )
+        return content
+
+    async def write_flash(self, content: bytes) -> None:
+        """Replace it; takes effect at the next ``start``. The board must be off: EngineError."""
+        await super().write_flash(content)
+        if self._made:
+            await self._do(commands.load_flash(self._store, STORE_ADDRESS))
+
+    def _need_observer(self) -> None:
+        if not self._emulation.watched:
+            why = self._emulation.unwatched_why or "the board was never started"
+            raise Unsupported(
+                NAME, Capability.POWER_CUT_AT_FLASH, f"Renode did not compile the observer: {why}"
+            )
+
+    async def cut_at_flash(self, operation: int) -> None:
+        """Lose the power before the node's n-th operation on its flash from now; 0: never.
+
+        1 is the next one. Programs of one word and erases of one sector count;
+        :meth:`wait_for_cut` waits for it.
+        """
+        self._need_observer()
+        await self._do("sysbus.watch Operations 0", f"sysbus.watch CutAt {operation}")
+
+    async def flash_operations(self) -> int:
+        """Return the operations since the last :meth:`cut_at_flash`, whose 0 only starts the
+        count.
+        """
+        self._need_observer()
+        return parse_number(await self._do("sysbus.watch Operations"))
+
+    async def _was_cut(self) -> bool:
+        return "true" in (await self._do("sysbus.watch Cut")).lower()
+
+    async def wait_for_cut(self, limit_s: float) -> bool:
+        """Return True when the power was lost (the board is off then), False after ``limit_s``
+        virtual seconds without.
+        """
+        self._need_observer()
+        start = self.now_s()
+        while True:
+            # The time first: it runs ahead from the cut on.
+            over = self.now_s() - start > limit_s
+            if over:
+                # Or it would come at some operation of a later boot.
+                await self._do("sysbus.watch CutAt 0")
+            if await self._was_cut():
+                await self.kill()
+                return True
+            if over:
+                return False
+            await asyncio.sleep(_LOOK_S)
+
+    # --- parts --------------------------------------------------------------------------------
+
+    async def set_adc(self, name: str, code: int) -> None:
+        """Hold a 12 bit code on ``ph`` or ``turbidity``, until the next one. LookupError."""
+        if name not in ADC_CHANNELS:
+            raise LookupError(f"adc {name!r}: expected one of {', '.join(ADC_CHANNELS)}")
+        feed = commands.feed_adc(ADC_CHANNELS[name], code)
+        self._samples[ADC_CHANNELS[name]] = code
+        if self._made:
+            await self._do(self._macro(), feed)
+
+    async def set_sht3x(self, **values: float | bool) -> None:
+        """Set Temperature, Humidity, and the faults BadChecksum, Silent, Garbage, Saturated."""
+        for name, value in values.items():
+            text = str(value).lower() if isinstance(value, bool) else f"{value:.2f}"
+            await self._do(f"sysbus.i2c1.sht {name} {text}")
+
+    async def plug_sht3x(self, plugged: bool) -> None:
+        """Put the sensor on its bus, or take it off."""
+        await self._do(*([commands.plug_sht3x()] if plugged else commands.unplug_sht3x()))
+
+    async def close(self) -> None:
+        """Close wires and console; Renode, which has ended by now, is sent nothing."""
+        self._on = False
+        self._release()
+        log = self.folder / "renode.log"
+        if log.is_symlink():
+            target = log.resolve()
+            log.unlink()
+            with contextlib.suppress(OSError):
+                shutil.copyfile(target, log)
+                shutil.copyfile(
+                    target.with_name("commands.log"), self.folder / "renode-commands.log"
+                )
