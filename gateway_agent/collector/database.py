@@ -1,22 +1,6 @@
 """The collector's SQLite database: what was verified, once, and how far each stream has come.
 
-::
-
-    streams   gateway, stream -> contiguous_to, head          what a receipt says
-    batches   stream_id, first, last, head, anchor of the boot
-    records   stream_id, seq -> device, kind, time, clock, auth, boot_epoch, sample_seq, status
-    readings  stream_id, seq, point_id -> value               (stream_id, seq) is one record
-    points    device, name, unit                              the names behind point_id
-    failures  stream_id, seq, name -> quality                 points without a reading, and why
-    events    stream_id, seq, number -> name, arg, time_ms
-    gaps      stream_id, seq -> device, cause, boot_epoch, first, last, detail
-    refused   stream_id, seq -> data, reason                  signed by the gateway, and yet wrong
-    counters  name -> value                                   see Counts in :mod:`.intake`
-
-Times are Unix milliseconds, NULL while nobody knows: a record taken before the gateway's clock was
-set gets its time as soon as a batch of the same boot brings an anchor. The view ``measurements``
-joins readings, points and records for people. The primary keys make a second effect of the same
-record impossible, whatever the code above does.
+Its tables are in :mod:`.schema`.
 """
 
 import hashlib
@@ -24,62 +8,16 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from protocols.uplink import BatchHeader
 from protocols.uplink.record import CLOCK_NAMES, KIND_NAMES, Decoded
 
-APPLICATION_ID: Final = 0x5446_434F  # "TFCO"
-SCHEMA_VERSION: Final = 1
-
-_SCHEMA: Final = """
-CREATE TABLE streams (
-    id INTEGER PRIMARY KEY, gateway TEXT NOT NULL, stream INTEGER NOT NULL,
-    contiguous_to INTEGER NOT NULL, head BLOB NOT NULL, UNIQUE (gateway, stream));
-CREATE TABLE batches (
-    stream_id INTEGER NOT NULL REFERENCES streams, first INTEGER NOT NULL, last INTEGER NOT NULL,
-    head BLOB NOT NULL, boot_id BLOB NOT NULL, PRIMARY KEY (stream_id, last)) WITHOUT ROWID;
-CREATE TABLE records (
-    stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, device TEXT NOT NULL, kind TEXT NOT NULL,
-    time_ms INTEGER, unc_ms INTEGER NOT NULL, clock TEXT NOT NULL, auth TEXT NOT NULL,
-    status INTEGER NOT NULL, boot_epoch INTEGER, sample_seq INTEGER,
-    boot_id BLOB NOT NULL, resp_ms INTEGER NOT NULL, digest BLOB NOT NULL,
-    PRIMARY KEY (stream_id, seq)) WITHOUT ROWID;
-CREATE INDEX records_of_device ON records (device, time_ms);
-CREATE INDEX records_by_content ON records (digest);
-CREATE INDEX records_without_time ON records (boot_id) WHERE time_ms IS NULL;
-CREATE TABLE points (
-    id INTEGER PRIMARY KEY, device TEXT NOT NULL, name TEXT NOT NULL, unit TEXT NOT NULL,
-    UNIQUE (device, name, unit));
-CREATE TABLE readings (
-    stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, point_id INTEGER NOT NULL,
-    value NUMERIC NOT NULL, PRIMARY KEY (stream_id, seq, point_id)) WITHOUT ROWID;
-CREATE TABLE failures (
-    stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, name TEXT NOT NULL, quality TEXT NOT NULL,
-    PRIMARY KEY (stream_id, seq, name)) WITHOUT ROWID;
-CREATE TABLE events (
-    stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL,
-    arg INTEGER NOT NULL, offset_ms INTEGER NOT NULL,
-    PRIMARY KEY (stream_id, seq, number)) WITHOUT ROWID;
-CREATE TABLE gaps (
-    stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, device TEXT NOT NULL, cause TEXT NOT NULL,
-    boot_epoch INTEGER, first INTEGER, last INTEGER, detail TEXT NOT NULL,
-    PRIMARY KEY (stream_id, seq)) WITHOUT ROWID;
-CREATE TABLE refused (
-    stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, data BLOB NOT NULL, reason TEXT NOT NULL,
-    PRIMARY KEY (stream_id, seq)) WITHOUT ROWID;
-CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-CREATE VIEW measurements AS
-    SELECT streams.gateway, records.device, points.name, readings.value, points.unit,
-           datetime(records.time_ms / 1000.0, 'unixepoch') AS time_utc, records.time_ms,
-           records.unc_ms, records.clock, records.auth, streams.stream, records.seq
-    FROM readings JOIN points ON points.id = readings.point_id
-    JOIN records USING (stream_id, seq) JOIN streams ON streams.id = stream_id;
-"""
+from .schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
 
 
 def digest_of(gateway: str, boot_id: bytes, data: bytes) -> bytes:
-    """16 bytes that tell a record from every other one, whatever stream it comes in."""
+    """Return 16 bytes that identify a record, whatever stream it comes in."""
     return hashlib.sha256(gateway.encode() + b"|" + boot_id + data).digest()[:16]
 
 
@@ -91,7 +29,7 @@ class Position(NamedTuple):
     head: bytes
 
 
-class Taken(NamedTuple):
+class NewRecord(NamedTuple):
     """One record to store: decoded with its verdict, or refused with the reason."""
 
     seq: int
@@ -121,9 +59,9 @@ class Database:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            # SQLite would make it readable by others; its log takes its mode. Who shall read it
-            # besides is the operator's choice, and a mode that was given to it stays.
-            with suppress(OSError):  # SQLite says better what is wrong
+            # SQLite would make it readable by others; its log gets its mode. The operator may let
+            # others read it: a mode that was given to the file stays.
+            with suppress(OSError):  # SQLite's own error is the better one
                 path.touch(mode=0o600)
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         try:
@@ -150,9 +88,9 @@ class Database:
         (application,) = self._db.execute("PRAGMA application_id").fetchone()
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if (application, version) == (0, 0):
-            # One transaction: who dies in between leaves an empty file, not half a schema.
+            # One transaction: a process that is killed leaves an empty file, not half a schema.
             self._db.executescript(
-                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {APPLICATION_ID};"
+                f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA application_id = {APPLICATION_ID};"
                 f" PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
             )
         elif (application, version) != (APPLICATION_ID, SCHEMA_VERSION):
@@ -166,7 +104,7 @@ class Database:
         self._db.close()
 
     def position(self, gateway: str, stream: int) -> Position | None:
-        """How far this stream has come; None if nothing of it was ever committed."""
+        """Return how far this stream has come, None if nothing of it was ever committed."""
         row = self._db.execute(
             "SELECT id, contiguous_to, head FROM streams WHERE gateway = ? AND stream = ?",
             (gateway, stream),
@@ -174,13 +112,13 @@ class Database:
         return Position(*row) if row else None
 
     def positions(self) -> list[tuple[str, int, int, bytes]]:
-        """(gateway, stream, contiguous_to, head) of every stream."""
+        """Return (gateway, stream, contiguous_to, head) of every stream."""
         return self._db.execute(
             "SELECT gateway, stream, contiguous_to, head FROM streams ORDER BY gateway, stream"
         ).fetchall()
 
     def heads(self, stream_id: int, first: int, last: int) -> dict[int, bytes]:
-        """The chain's heads known at the ends of committed batches from ``first`` to ``last``."""
+        """Return the chain's heads at the ends of committed batches from ``first`` to ``last``."""
         return dict(
             self._db.execute(
                 "SELECT last, head FROM batches WHERE stream_id = ? AND last BETWEEN ? AND ?",
@@ -189,10 +127,10 @@ class Database:
         )
 
     def repeated(self, header: BatchHeader, records: Sequence[bytes]) -> set[int]:
-        """Indices of ``records`` that were committed before in another stream of this gateway.
+        """Return which of ``records`` were committed before in another stream of this gateway.
 
-        A gateway whose outbox was damaged, or rolled back to an older image, carries what it still
-        has over into a new stream; some of it may have arrived in the old one.
+        A gateway whose outbox was damaged, or rolled back to an older image, sends what it still
+        has in a new stream; some of it may have arrived in the old one. The result holds indices.
         """
         others = self._db.execute(
             "SELECT 1 FROM streams WHERE gateway = ? AND stream <> ? LIMIT 1",
@@ -220,11 +158,11 @@ class Database:
         )
 
     def counters(self) -> dict[str, int]:
-        """All counters by name."""
+        """Return all counters by name."""
         return dict(self._db.execute("SELECT name, value FROM counters").fetchall())
 
     def commit(
-        self, header: BatchHeader, taken: Iterable[Taken], counts: dict[str, int], absent: int = 0
+        self, header: BatchHeader, new: Iterable[NewRecord], counts: dict[str, int], absent: int = 0
     ) -> Position:
         """Store a batch's new records and move its stream to ``header.last``, in one commit.
 
@@ -241,7 +179,7 @@ class Database:
                     "INSERT INTO gaps VALUES (?, 0, ?, 'db_truncated', NULL, 1, ?, ?)",
                     (stream_id, header.gateway, absent, detail),
                 )
-            self._records(stream_id, header, taken, points)
+            self._records(stream_id, header, new, points)
             self._db.execute(
                 "INSERT INTO batches VALUES (?, ?, ?, ?, ?)",
                 (stream_id, header.first, header.last, header.head, header.anchor.boot_id),
@@ -270,12 +208,12 @@ class Database:
         self,
         stream_id: int,
         header: BatchHeader,
-        taken: Iterable[Taken],
+        new: Iterable[NewRecord],
         points: dict[tuple[str, str, str], int],
     ) -> None:
         boot_id = header.anchor.boot_id
         records, readings, failures, events, gaps, refused = [], [], [], [], [], []
-        for item in taken:
+        for item in new:
             record = item.decoded
             if record is None:
                 refused.append((stream_id, item.seq, item.data, item.reason))

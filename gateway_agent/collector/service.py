@@ -1,8 +1,8 @@
 """The collector as a process: a broker on one side, the database on the other.
 
-Batches are worked on one at a time in one thread, because a receipt may only leave after its
-commit. A commit that fails leaves the batch unreceipted: the gateway offers it again. The database
-is closed in that thread too, behind what is under way when the service is stopped.
+Batches are processed one at a time in one thread, because a receipt may only leave after its
+commit. A commit that fails leaves the batch without a receipt: the gateway sends it again. The
+database is closed in that thread too, after the batch that is under way when the service stops.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from protocols.wire.hmac import HmacSha256
 
 from .config import Config
 from .database import Database
-from .intake import Intake, Outcome
+from .receiver import BatchOutcome, BatchReceiver
 
 T = TypeVar("T")
 
@@ -35,18 +35,22 @@ log = logging.getLogger(__name__)
 MAX_PACKET: Final = MAX_BATCH_BYTES + 1024  # a batch and its topic
 
 
-class Service:
+class CollectorService:
     """Run :meth:`run` in a task and cancel it to stop."""
 
-    def __init__(self, config: Config, on_outcome: Callable[[Outcome], None] | None = None) -> None:
-        """Opens keys and database. OSError, ValueError: a key file; sqlite3.Error: the database."""
+    def __init__(
+        self, config: Config, on_outcome: Callable[[BatchOutcome], None] | None = None
+    ) -> None:
+        """Open keys and database. OSError, ValueError: a key file; sqlite3.Error: the database."""
         directory = config.collector.database.parent
         key = load_private(config.collector.key)
         gateways = {gateway.id: _public_keys(gateway.keys) for gateway in config.gateway}
         nodes = _node_keys(config)
         self._config = config
         self._database = Database(config.collector.database)
-        self._intake = Intake(self._database, key, gateways, nodes, directory / "quarantine")
+        self._receiver = BatchReceiver(
+            self._database, key, gateways, nodes, directory / "quarantine"
+        )
         self._worker = ThreadPoolExecutor(1, "collector")
         self._on_outcome = on_outcome
         self._backoff = Backoff()
@@ -55,7 +59,7 @@ class Service:
         self._identifier = f"tianfu-collector-{key_id(_public(key)).hex()}"
 
     async def run(self) -> NoReturn:
-        """Connect, take batches, answer; over and over."""
+        """Connect, receive batches and answer them, until cancelled."""
         broker = self._config.broker
         try:
             while True:
@@ -75,10 +79,10 @@ class Service:
             await client.subscribe(topics.ALL_BATCHES, qos=1)
             self.connected.set()
             self._backoff.reset()
-            for outcome in await self._work(self._intake.receipts):
+            for outcome in await self._work(self._receiver.receipts):
                 await _answer(client, outcome)
             async for message in client.messages:
-                await self._take(client, message)
+                await self._receive(client, message)
 
     def _work(self, job: Callable[[], T]) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._worker, job)
@@ -87,16 +91,16 @@ class Service:
         self.packets_refused += 1
         log.error("%s", reason)
 
-    async def _take(self, client: Client, message: aiomqtt.Message) -> None:
+    async def _receive(self, client: Client, message: aiomqtt.Message) -> None:
         topic = topics.parse(str(message.topic))
         payload = message.payload
         if topic is None or not isinstance(payload, bytes):
             return
         try:
-            outcome = await self._work(partial(self._intake.take, payload, topic.gateway))
+            outcome = await self._work(partial(self._receiver.receive, payload, topic.gateway))
         except sqlite3.Error as error:
             # Without a commit there is no receipt: the gateway keeps the batch and sends it again.
-            log.error("batch of %s not taken: %s", topic.gateway, error)
+            log.error("batch of %s not committed, it will be sent again: %s", topic.gateway, error)
             return
         log.info("%s: %s: %s", topic.gateway, outcome.verdict, outcome.detail)
         await _answer(client, outcome)
@@ -104,7 +108,7 @@ class Service:
             self._on_outcome(outcome)
 
 
-async def _answer(client: Client, outcome: Outcome) -> None:
+async def _answer(client: Client, outcome: BatchOutcome) -> None:
     if outcome.receipt is not None:
         topic = topics.receipt_topic(outcome.gateway, outcome.stream)
         await client.send(topic, outcome.receipt, retain=True)
@@ -128,8 +132,8 @@ def _public(key: Ed25519PrivateKey) -> Ed25519PublicKey:
 
 
 async def run_collector(config: Config, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-    """Run until ``stop`` is set; ``ready`` is called when the first subscription stands."""
-    service = Service(config)
+    """Run until ``stop`` is set; call ``ready`` when the first subscription is made."""
+    service = CollectorService(config)
 
     async def announce() -> None:
         await service.connected.wait()
@@ -142,4 +146,4 @@ async def run_collector(config: Config, stop: asyncio.Event, ready: Callable[[],
         task.cancel()
     await asyncio.wait({running, *others})
     if not running.cancelled():
-        running.result()  # it ends by itself only with an error
+        running.result()  # it ends without being cancelled only with an error

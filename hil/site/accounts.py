@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway_agent.collector.database import open_readonly
-from gateway_agent.collector.intake import read_figures
+from gateway_agent.collector.figures import read_figures
 from gateway_agent.status import Status
 from hil.site.ledger import DeviceLedger, ledgers_of_database
 

@@ -6,8 +6,8 @@ from typing import Final
 from protocols.wire.errors import TOO_LONG
 
 from .chain import GENESIS, HEAD_BYTES
-from .checks import IDENTIFIER, MAX_U32, Bytes, Integer, Integers, Problem
-from .layout import Field, Layout
+from .checks import IDENTIFIER, MAX_U32, Bytes, Integer, Integers, Mismatch
+from .layout import FormatField, Layout
 from .record_layout import BOOT_MS, CLOCK_STATE, WALL_MS
 from .record_types import CLOCK_NONE, MAX_RECORD_BYTES
 
@@ -55,55 +55,55 @@ class BatchHeader:
     compression: int
 
 
-def _anchor_agrees(anchor: Anchor) -> Problem | None:
+def _anchor_agrees(anchor: Anchor) -> Mismatch | None:
     if (anchor.wall_ms is None) == (anchor.clock_state == CLOCK_NONE):
         return None
     got = f"{anchor.wall_ms}, state {anchor.clock_state}"
-    return Problem("null exactly with clock state 0", got, field="wall_ms of the anchor")
+    return Mismatch("null exactly with clock state 0", got, field="wall_ms of the anchor")
 
 
 ANCHOR: Final = Layout(
     Anchor,
-    Field("boot_id", Bytes(BOOT_ID_BYTES), "changes at every boot of the gateway"),
-    Field("mono_ms", BOOT_MS, "ms since that boot"),
-    Field("wall_ms", WALL_MS, "Unix time at `mono_ms`; null exactly when clock_state is 0"),
-    Field("unc_ms", BOOT_MS, "how far it may be off"),
-    Field("clock_state", CLOCK_STATE, "as in a record"),
+    FormatField("boot_id", Bytes(BOOT_ID_BYTES), "changes at every boot of the gateway"),
+    FormatField("mono_ms", BOOT_MS, "ms since that boot"),
+    FormatField("wall_ms", WALL_MS, "Unix time at `mono_ms`; null exactly when clock_state is 0"),
+    FormatField("unc_ms", BOOT_MS, "how far it may be off"),
+    FormatField("clock_state", CLOCK_STATE, "as in a record"),
     agree=_anchor_agrees,
 )
 
 
-def _header_agrees(header: BatchHeader) -> Problem | None:
+def _header_agrees(header: BatchHeader) -> Mismatch | None:
     if header.last < header.first:
-        return Problem(f"{header.first} or more", header.last, field="last")
+        return Mismatch(f"{header.first} or more", header.last, field="last")
     count = header.last - header.first + 1
     if count != len(header.lengths):
         expected = f"{count}, as first and last give"
-        return Problem(expected, len(header.lengths), field="lengths")
+        return Mismatch(expected, len(header.lengths), field="lengths")
     size = sum(header.lengths)
     if size > MAX_PACK_BYTES - MAX_ARRAY_HEAD:
-        return Problem(f"at most {MAX_PACK_BYTES}", size, TOO_LONG, "sum of lengths")
+        return Mismatch(f"at most {MAX_PACK_BYTES}", size, TOO_LONG, "sum of lengths")
     if (header.first == 1) != (header.prev == GENESIS):
         got = f"{header.prev.hex()} before record {header.first}"
-        return Problem("32 zero bytes exactly before record 1", got, field="prev")
+        return Mismatch("32 zero bytes exactly before record 1", got, field="prev")
     return None
 
 
 BATCH_HEADER: Final = Layout(
     BatchHeader,
-    Field("gateway", IDENTIFIER, "its id"),
-    Field("key_epoch", Integer(0, MAX_U32), "rises with each new key of this gateway"),
-    Field("stream", Integer(), "number of the stream"),
-    Field("first", Integer(1), "sequence number of the first record"),
-    Field("last", Integer(1), "sequence number of the last record"),
-    Field("head", Bytes(HEAD_BYTES), "chain head after `last`"),
-    Field("prev", Bytes(HEAD_BYTES), "chain head before `first`; zeros exactly when `first` is 1"),
-    Field("anchor", ANCHOR, "wall time at one instant; all records belong to this boot"),
-    Field(
+    FormatField("gateway", IDENTIFIER, "its id"),
+    FormatField("key_epoch", Integer(0, MAX_U32), "rises with each new key of this gateway"),
+    FormatField("stream", Integer(), "number of the stream"),
+    FormatField("first", Integer(1), "sequence number of the first record"),
+    FormatField("last", Integer(1), "sequence number of the last record"),
+    FormatField("head", Bytes(HEAD_BYTES), "chain head after `last`"),
+    FormatField("prev", Bytes(HEAD_BYTES), "chain head before `first`; zeros exactly if that is 1"),
+    FormatField("anchor", ANCHOR, "wall time at one instant; all records belong to this boot"),
+    FormatField(
         "lengths",
         Integers(Integer(1, MAX_RECORD_BYTES), 1, MAX_RECORDS),
         "bytes of each record, in order",
     ),
-    Field("compression", Integer(COMPRESSION_NONE, COMPRESSION_ZSTD), "0 none, 1 zstd"),
+    FormatField("compression", Integer(COMPRESSION_NONE, COMPRESSION_ZSTD), "0 none, 1 zstd"),
     agree=_header_agrees,
 )

@@ -1,8 +1,8 @@
 """What a field of the uplink's formats may hold, written once for its writer and its reader.
 
-A *check* turns a value into the item that is encoded (:meth:`Check.pack`, LocalError: a bug of
-ours) and a decoded item into the value it stands for (:meth:`Check.unpack`, FormatError: a fault
-of the sender). Its ``rule`` says in words what it lets through; ``docs/formats.md`` prints it.
+A *check* turns a value into the item that is encoded (:meth:`FieldCheck.pack`, LocalError: a bug
+of ours) and a decoded item into the value it stands for (:meth:`FieldCheck.unpack`, FormatError: a
+fault of the sender). Its ``rule`` describes what it accepts; ``docs/formats.md`` prints it.
 """
 
 import re
@@ -31,7 +31,7 @@ _UNIT: Final = re.compile(f"[A-Za-z0-9%/]{{1,{MAX_UNIT_LENGTH}}}")
 _SHOWN: Final = 80  # characters of a wrong text that an error repeats
 
 
-class Problem(NamedTuple):
+class Mismatch(NamedTuple):
     """Why a value does not fit: what was expected, what came, and the code of the error."""
 
     expected: object
@@ -40,7 +40,7 @@ class Problem(NamedTuple):
     field: str = ""  # set where a rule is about several fields and this one breaks it
 
 
-class Check(Generic[T_co]):
+class FieldCheck(Generic[T_co]):
     """One field's rule; see the module."""
 
     rule: str
@@ -54,26 +54,26 @@ class Check(Generic[T_co]):
         raise NotImplementedError
 
 
-class Plain(Check[T_co]):
+class Plain(FieldCheck[T_co]):
     """A check whose values are encoded as they are."""
 
     def fits(self, value: object) -> TypeGuard[T_co]:
         """Return whether ``value`` keeps the rule."""
         raise NotImplementedError
 
-    def problem(self, value: object) -> Problem:
+    def problem(self, value: object) -> Mismatch:
         """Return why ``value`` breaks the rule; it does."""
         raise NotImplementedError
 
     def pack(self, value: object, field: str) -> object:
-        """See :meth:`Check.pack`."""
+        """See :meth:`FieldCheck.pack`."""
         if self.fits(value):
             return value
         problem = self.problem(value)
         raise LocalError(BAD_VALUE, field, -1, problem.expected, problem.got)
 
     def unpack(self, item: Item, field: str, at: int) -> T_co:
-        """See :meth:`Check.unpack`."""
+        """See :meth:`FieldCheck.unpack`."""
         if self.fits(item):
             return item
         problem = self.problem(item)
@@ -92,14 +92,14 @@ class Integer(Plain[int]):
         """See :meth:`Plain.fits`."""
         return type(value) is int and self.low <= value <= self.high
 
-    def problem(self, value: object) -> Problem:
+    def problem(self, value: object) -> Mismatch:
         """See :meth:`Plain.problem`."""
         if type(value) is not int:
-            return Problem("integer", kind_of(value))
-        return Problem(f"{self.low} to {self.high}", value)
+            return Mismatch("integer", kind_of(value))
+        return Mismatch(f"{self.low} to {self.high}", value)
 
     def unpack(self, item: Item, field: str, at: int) -> int:
-        """See :meth:`Check.unpack`; most fields are integers, so without a call in between."""
+        """See :meth:`FieldCheck.unpack`; most fields are integers, so without a call in between."""
         if type(item) is int and self.low <= item <= self.high:
             return item
         return super().unpack(item, field, at)
@@ -117,11 +117,11 @@ class Bytes(Plain[bytes]):
         """See :meth:`Plain.fits`."""
         return type(value) is bytes and self.shortest <= len(value) <= self.longest
 
-    def problem(self, value: object) -> Problem:
+    def problem(self, value: object) -> Mismatch:
         """See :meth:`Plain.problem`."""
         if type(value) is not bytes:
-            return Problem("bytes", kind_of(value))
-        return Problem(self.rule, f"{len(value)} bytes")
+            return Mismatch("bytes", kind_of(value))
+        return Mismatch(self.rule, f"{len(value)} bytes")
 
 
 class Text(Plain[str]):
@@ -142,13 +142,13 @@ class Text(Plain[str]):
             and (self._suits is None or self._suits(value))
         )
 
-    def problem(self, value: object) -> Problem:
+    def problem(self, value: object) -> Mismatch:
         """See :meth:`Plain.problem`."""
         if type(value) is not str:
-            return Problem("text", kind_of(value))
+            return Mismatch("text", kind_of(value))
         if self._suits is None:
-            return Problem(f"at most {self._longest} characters", len(value))
-        return Problem(self.rule, repr(value[:_SHOWN]))
+            return Mismatch(f"at most {self._longest} characters", len(value))
+        return Mismatch(self.rule, repr(value[:_SHOWN]))
 
 
 class Word(Plain[str]):
@@ -163,30 +163,30 @@ class Word(Plain[str]):
         """See :meth:`Plain.fits`."""
         return type(value) is str and value in self._words
 
-    def problem(self, value: object) -> Problem:
+    def problem(self, value: object) -> Mismatch:
         """See :meth:`Plain.problem`."""
         if type(value) is not str:
-            return Problem("text", kind_of(value))
-        return Problem(self.rule, repr(value[:_SHOWN]), self._code)
+            return Mismatch("text", kind_of(value))
+        return Mismatch(self.rule, repr(value[:_SHOWN]), self._code)
 
 
-class OrNull(Check[T | None]):
+class OrNull(FieldCheck[T | None]):
     """What another check lets through, or null."""
 
-    def __init__(self, check: Check[T]) -> None:
+    def __init__(self, check: FieldCheck[T]) -> None:
         self._check = check
         self.rule = f"{check.rule}, or null"
 
     def pack(self, value: object, field: str) -> object:
-        """See :meth:`Check.pack`."""
+        """See :meth:`FieldCheck.pack`."""
         return None if value is None else self._check.pack(value, field)
 
     def unpack(self, item: Item, field: str, at: int) -> T | None:
-        """See :meth:`Check.unpack`."""
+        """See :meth:`FieldCheck.unpack`."""
         return None if item is None else self._check.unpack(item, field, at)
 
 
-class Integers(Check[tuple[int, ...]]):
+class Integers(FieldCheck[tuple[int, ...]]):
     """An array of ``shortest`` to ``longest`` integers; ``element`` is the rule of each."""
 
     def __init__(self, element: Integer, shortest: int, longest: int) -> None:
@@ -196,7 +196,7 @@ class Integers(Check[tuple[int, ...]]):
         self.rule = f"array of {_range(shortest, longest)} integers, each {element.rule}"
 
     def pack(self, value: object, field: str) -> object:
-        """See :meth:`Check.pack`."""
+        """See :meth:`FieldCheck.pack`."""
         if not isinstance(value, (list, tuple)):
             raise LocalError(BAD_VALUE, field, -1, "array", kind_of(value))
         if not self._shortest <= len(value) <= self._longest:
@@ -208,7 +208,7 @@ class Integers(Check[tuple[int, ...]]):
         return list(value)
 
     def unpack(self, item: Item, field: str, at: int) -> tuple[int, ...]:
-        """See :meth:`Check.unpack`."""
+        """See :meth:`FieldCheck.unpack`."""
         elements = array(item, field, at, self._shortest, self._longest)
         if self._all_fit(elements):
             return tuple(elements)

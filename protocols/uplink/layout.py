@@ -13,22 +13,22 @@ from typing import Final, Generic, TypeVar
 from protocols.wire.errors import LocalError
 
 from .cbor import Item
-from .checks import Check, Problem, array
+from .checks import FieldCheck, Mismatch, array
 from .errors import FormatError
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class FormatField:
     """One field. ``meaning`` is what ``docs/formats.md`` says about it."""
 
     name: str
-    check: Check[object]
+    check: FieldCheck[object]
     meaning: str
 
 
-class Layout(Check[T], Generic[T]):
+class Layout(FieldCheck[T], Generic[T]):
     """An array of fields that stands for one value.
 
     ``make`` gets the fields' values in order and returns the value; ``take`` does the reverse, and
@@ -39,9 +39,9 @@ class Layout(Check[T], Generic[T]):
     def __init__(
         self,
         make: Callable[..., T],
-        *fields: Field,
+        *fields: FormatField,
         take: Callable[[T], tuple[object, ...]] | None = None,
-        agree: Callable[[T], Problem | None] | None = None,
+        agree: Callable[[T], Mismatch | None] | None = None,
     ) -> None:
         self.fields: Final = fields
         self.rule = f"array of {len(fields)}"
@@ -54,7 +54,7 @@ class Layout(Check[T], Generic[T]):
 
     def pack(self, value: object, field: str) -> list[object]:
         """Return the items of ``value``, a ``T``. LocalError for a field out of range."""
-        own: T = value  # type: ignore[assignment]  # Check.pack takes whatever a field holds
+        own: T = value  # type: ignore[assignment]  # FieldCheck.pack takes whatever a field holds
         items = list(map(call, self._packers, self._take(own), self._names))
         problem = self._agree(own) if self._agree is not None else None
         if problem is not None:

@@ -13,10 +13,10 @@ from protocols.wire.errors import UNKNOWN
 
 from . import cbor
 from .chain import GENESIS, HEAD_BYTES
-from .checks import IDENTIFIER, Bytes, Integer, Problem, wrong
+from .checks import IDENTIFIER, Bytes, Integer, Mismatch, wrong
 from .cose import ALG, CONTENT_TYPE, KID, KID_BYTES, Sign1, key_id, parse_sign1, sign1, verify1
 from .errors import FormatError
-from .layout import Field, Layout
+from .layout import FormatField, Layout
 
 RECEIPT_TYPE: Final = "application/vnd.tianfu.receipt+cbor"
 MAX_RECEIPT_BYTES: Final = 512
@@ -39,20 +39,20 @@ class Receipt:
     server_ms: int
 
 
-def _receipt_agrees(receipt: Receipt) -> Problem | None:
+def _receipt_agrees(receipt: Receipt) -> Mismatch | None:
     if receipt.contiguous_to == 0 and receipt.head != GENESIS:
         expected = "32 zero bytes where contiguous_to is 0"
-        return Problem(expected, receipt.head.hex(), field="head")
+        return Mismatch(expected, receipt.head.hex(), field="head")
     return None
 
 
 RECEIPT: Final = Layout(
     Receipt,
-    Field("gateway", IDENTIFIER, "its id"),
-    Field("stream", Integer(), "number of the stream"),
-    Field("contiguous_to", Integer(), "records 1 to this one are committed; 0: none yet"),
-    Field("head", Bytes(HEAD_BYTES), "chain head after record `contiguous_to`"),
-    Field("server_ms", Integer(), "the collector's Unix time in ms"),
+    FormatField("gateway", IDENTIFIER, "its id"),
+    FormatField("stream", Integer(), "number of the stream"),
+    FormatField("contiguous_to", Integer(), "records 1 to this one are committed; 0: none yet"),
+    FormatField("head", Bytes(HEAD_BYTES), "chain head after record `contiguous_to`"),
+    FormatField("server_ms", Integer(), "the collector's Unix time in ms"),
     agree=_receipt_agrees,
 )
 

@@ -20,17 +20,17 @@ from .checks import (
     MAX_U32,
     MAX_UNIT_LENGTH,
     Bytes,
-    Check,
+    FieldCheck,
     Integer,
+    Mismatch,
     OrNull,
-    Problem,
     Text,
     Word,
     is_name,
     is_unit,
     wrong,
 )
-from .layout import Field, Layout
+from .layout import FormatField, Layout
 from .record_types import (
     CAUSES,
     CLOCK_NONE,
@@ -65,18 +65,18 @@ _HALF: Final = 1 << 31
 _RESERVED: Final = (STATUS_NAME, EVENT_NAME, GAP_NAME)
 
 
-class _WallSeconds(Check[int | None]):
+class _WallSeconds(FieldCheck[int | None]):
     """Wall time in SenML's seconds, a float of whole milliseconds; null for an absent label."""
 
     rule = "a float, whole milliseconds; absent when clock_state is 0"
 
     def pack(self, value: object, field: str) -> float | None:
-        """See :meth:`Check.pack`; ``value`` is in ms."""
+        """See :meth:`FieldCheck.pack`; ``value`` is in ms."""
         ms = WALL_MS.pack(value, field)
         return ms / 1000 if isinstance(ms, int) else None
 
     def unpack(self, item: Item, field: str, at: int) -> int | None:
-        """See :meth:`Check.unpack`."""
+        """See :meth:`FieldCheck.unpack`."""
         if item is None:
             return None
         if type(item) is not float:
@@ -89,18 +89,18 @@ class _WallSeconds(Check[int | None]):
         return wall_ms
 
 
-class _Offset(Check[int]):
+class _Offset(FieldCheck[int]):
     """Milliseconds as SenML's seconds: a decimal fraction with exponent -3."""
 
     rule = "tag 4 [-3, milliseconds]"
     _check: Final = Integer(-_HALF, _HALF - 1)
 
     def pack(self, value: object, field: str) -> CBORTag:
-        """See :meth:`Check.pack`; ``value`` is in ms."""
+        """See :meth:`FieldCheck.pack`; ``value`` is in ms."""
         return CBORTag(DECIMAL_FRACTION, [-3, self._check.pack(value, field)])
 
     def unpack(self, item: Item, field: str, at: int) -> int:
-        """See :meth:`Check.unpack`."""
+        """See :meth:`FieldCheck.unpack`."""
         parts = item.value if isinstance(item, Tagged) else None
         if not isinstance(parts, list) or len(parts) != 2 or parts[0] != -3:
             raise wrong(field, at, self.rule, kind_of(item))
@@ -121,17 +121,17 @@ UNIT: Final = Text(MAX_UNIT_LENGTH, "a SenML unit", is_unit)
 EXPONENT: Final = Integer(-MAX_EXP10, MAX_EXP10)
 
 
-class _FailedName(Check[str]):
+class _FailedName(FieldCheck[str]):
     """The name of a point with the suffix that says that it has no reading."""
 
     rule = "the point's name and " + QUALITY_SUFFIX
 
     def pack(self, value: object, field: str) -> str:
-        """See :meth:`Check.pack`."""
+        """See :meth:`FieldCheck.pack`."""
         return f"{POINT_NAME.pack(value, field)}{QUALITY_SUFFIX}"
 
     def unpack(self, item: Item, field: str, at: int) -> str:
-        """See :meth:`Check.unpack`."""
+        """See :meth:`FieldCheck.unpack`."""
         if type(item) is not str:
             raise wrong(field, at, "text", kind_of(item))
         if not item.endswith(QUALITY_SUFFIX):
@@ -153,24 +153,24 @@ def _take_stamp(stamp: Stamp) -> tuple[object, ...]:
     return stamp.req_ms, delta, stamp.clock_state, stamp.unc_ms, stamp.wall_ms
 
 
-def _stamp_agrees(stamp: Stamp) -> Problem | None:
+def _stamp_agrees(stamp: Stamp) -> Mismatch | None:
     if stamp.resp_ms > MAX_WALL_MS:
         expected = f"an answer before {MAX_WALL_MS}"
-        return Problem(expected, stamp.resp_ms, field="resp_delta_ms")
+        return Mismatch(expected, stamp.resp_ms, field="resp_delta_ms")
     if (stamp.wall_ms is None) != (stamp.clock_state == CLOCK_NONE):
         got = f"{stamp.wall_ms}, state {stamp.clock_state}"
-        return Problem("no time exactly with clock state 0", got, field="bt")
+        return Mismatch("no time exactly with clock state 0", got, field="bt")
     return None
 
 
 # "tf" of the head, after the kind; the last one is its bt.
 STAMP: Final = Layout(
     _make_stamp,
-    Field("req_ms", BOOT_MS, "when the device was asked, ms since the gateway's boot"),
-    Field("resp_delta_ms", U32, "from request to response"),
-    Field("clock_state", CLOCK_STATE, "0 none, 1 holdover, 2 from a receipt, 3 NTP or GNSS"),
-    Field("unc_ms", BOOT_MS, "how far wall time may be off"),
-    Field("bt", _WallSeconds(), "wall time of the response in seconds"),
+    FormatField("req_ms", BOOT_MS, "when the device was asked, ms since the gateway's boot"),
+    FormatField("resp_delta_ms", U32, "from request to response"),
+    FormatField("clock_state", CLOCK_STATE, "0 none, 1 holdover, 2 from a receipt, 3 NTP or GNSS"),
+    FormatField("unc_ms", BOOT_MS, "how far wall time may be off"),
+    FormatField("bt", _WallSeconds(), "wall time of the response in seconds"),
     take=_take_stamp,
     agree=_stamp_agrees,
 )
@@ -193,24 +193,24 @@ def is_stamp(stamp: Stamp) -> bool:
     )
 
 
-def _gap_agrees(gap: Gap) -> Problem | None:
+def _gap_agrees(gap: Gap) -> Mismatch | None:
     if gap.first is None or gap.last is None:
         if gap.first is gap.last:
             return None
-        return Problem("first and last, or neither", f"{gap.first}, {gap.last}", field="first")
+        return Mismatch("first and last, or neither", f"{gap.first}, {gap.last}", field="first")
     if gap.last < gap.first:
-        return Problem(f"{gap.first} or more", gap.last, field="last")
+        return Mismatch(f"{gap.first} or more", gap.last, field="last")
     return None
 
 
 # The head's vs, then "tf" after the stamp.
 GAP_FIELDS: Final = Layout(
     Gap,
-    Field("cause", Word(CAUSES), "why the readings are missing"),
-    Field("boot_epoch", OrNull(U32), "the node's boot that the samples belong to"),
-    Field("first", OrNull(U32), "number of the first missing sample"),
-    Field("last", OrNull(U32), "number of the last missing sample"),
-    Field("detail", Text(MAX_DETAIL_LENGTH), "for people"),
+    FormatField("cause", Word(CAUSES), "why the readings are missing"),
+    FormatField("boot_epoch", OrNull(U32), "the node's boot that the samples belong to"),
+    FormatField("first", OrNull(U32), "number of the first missing sample"),
+    FormatField("last", OrNull(U32), "number of the last missing sample"),
+    FormatField("detail", Text(MAX_DETAIL_LENGTH), "for people"),
     agree=_gap_agrees,
 )
 
@@ -240,18 +240,18 @@ POINT_UNIT_LABELS: Final[frozenset[int | str]] = POINT_LABELS | {senml.UNIT}
 # The map's n and vs.
 FAILURE: Final = Layout(
     Failure,
-    Field("name", _FailedName(), "which point has no reading"),
-    Field("quality", Word(QUALITY_NAMES[1:], BAD_VALUE), "why"),
+    FormatField("name", _FailedName(), "which point has no reading"),
+    FormatField("quality", Word(QUALITY_NAMES[1:], BAD_VALUE), "why"),
 )
 FAILURE_LABELS: Final[frozenset[int | str]] = frozenset((senml.NAME, senml.STRING))
 
 # The map's "tf" [number, arg], vs and t; its n is EVENT_NAME.
 EVENT: Final = Layout(
     NodeEvent,
-    Field("number", Integer(1, MAX_U32), "counts from 1 at the node's boot, without a hole"),
-    Field("name", Text(32), "what happened"),
-    Field("arg", U16, "what it is about"),
-    Field("offset_ms", _Offset(), "when, against bt"),
+    FormatField("number", Integer(1, MAX_U32), "counts from 1 at the node's boot, without a hole"),
+    FormatField("name", Text(32), "what happened"),
+    FormatField("arg", U16, "what it is about"),
+    FormatField("offset_ms", _Offset(), "when, against bt"),
 )
 EVENT_LABELS: Final[frozenset[int | str]] = frozenset(
     (senml.NAME, senml.STRING, senml.TIME, EXTENSION)

@@ -30,7 +30,7 @@ async def test_work_under_way_ends_before_the_database_is_closed(
 
             stopped = threading.Event()
             monkeypatch.setattr(database, "positions", positions)
-            work = service._work(lambda: found.append(service._intake.receipts()))
+            work = service._work(lambda: found.append(service._receiver.receipts()))
             await asyncio.to_thread(entered.wait, 10)
             # Behind the return of the loop's thread into close(), or into waiting for the work.
             threading.Timer(0.2, stopped.set).start()

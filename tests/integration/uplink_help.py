@@ -10,8 +10,8 @@ import aiomqtt
 import msgspec
 
 from gateway_agent.collector import config as collector_config
-from gateway_agent.collector.intake import Outcome
-from gateway_agent.collector.service import Service
+from gateway_agent.collector.receiver import BatchOutcome
+from gateway_agent.collector.service import CollectorService
 from gateway_agent.config import Uplink as UplinkConfig
 from gateway_agent.counters import Counters
 from gateway_agent.keys import generate_signing_key, load_private, load_public, public_path
@@ -73,7 +73,7 @@ class Site:
         self.port = port
         self.counters = Counters()
         self.clock = StillClock()
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[BatchOutcome] = []
         self.gateway_key = root / "gateway.pem"
         self.collector_key = root / "collector.pem"
         self.database = root / "collector.db"
@@ -130,9 +130,9 @@ class Site:
         )
 
     @asynccontextmanager
-    async def collector(self, **broker: object) -> AsyncIterator[Service]:
+    async def collector(self, **broker: object) -> AsyncIterator[CollectorService]:
         """The collector, running and subscribed."""
-        service = Service(self.collector_config(**broker), self.outcomes.append)
+        service = CollectorService(self.collector_config(**broker), self.outcomes.append)
         async with running(service.run()):
             await asyncio.wait_for(service.connected.wait(), 60)
             yield service

@@ -10,7 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway_agent.collector.database import Database
-from gateway_agent.collector.intake import (
+from gateway_agent.collector.figures import read_figures
+from gateway_agent.collector.receiver import (
     ACCEPTED,
     BAD_SIGNATURE,
     DUPLICATE,
@@ -22,8 +23,7 @@ from gateway_agent.collector.intake import (
     QUARANTINE_FILES,
     UNKNOWN_KEY,
     WRONG_TOPIC,
-    Intake,
-    read_figures,
+    BatchReceiver,
 )
 from protocols.uplink import MAX_BATCH_BYTES, Anchor, build_batch
 from protocols.uplink.chain import GENESIS, fold
@@ -121,7 +121,7 @@ class Collector:
         self.quarantine = directory / "quarantine"
         self.database = Database(self.path)
         public = GATEWAY_KEY.public_key()
-        self.intake = Intake(
+        self.receiver = BatchReceiver(
             self.database,
             COLLECTOR_KEY,
             {GATEWAY: {key_id(public): public}},
@@ -132,7 +132,7 @@ class Collector:
 
     def take(self, data: bytes, verdict: str) -> Receipt | None:
         """Offer a message; its receipt, opened."""
-        outcome = self.intake.take(data, GATEWAY)
+        outcome = self.receiver.receive(data, GATEWAY)
         assert outcome.verdict == verdict, outcome
         if outcome.receipt is None:
             return None
@@ -212,7 +212,7 @@ def test_every_flipped_byte_is_refused_and_nothing_of_it_stored(collector: Colle
     for at in range(len(batch)):
         flipped = bytearray(batch)
         flipped[at] ^= 0x01
-        outcome = collector.intake.take(bytes(flipped), GATEWAY)
+        outcome = collector.receiver.receive(bytes(flipped), GATEWAY)
         assert outcome.receipt is None, at
         verdicts.add(outcome.verdict)
     assert verdicts == {BAD_SIGNATURE, UNKNOWN_KEY, MALFORMED}
@@ -229,14 +229,14 @@ def test_an_unknown_key_is_refused_and_named(collector: Collector) -> None:
     chain = Chain()
     stranger = Ed25519PrivateKey.from_private_bytes(b"x" * 32)
     records = [record.data for record in readings(1, 1)]
-    outcome = collector.intake.take(chain.build(1, GENESIS, records, key=stranger), GATEWAY)
+    outcome = collector.receiver.receive(chain.build(1, GENESIS, records, key=stranger), GATEWAY)
     assert outcome.verdict == UNKNOWN_KEY
     assert key_id(stranger.public_key()).hex() in outcome.detail
     assert GATEWAY in outcome.detail
 
 
 def test_a_gateway_may_not_speak_on_the_topic_of_another(collector: Collector) -> None:
-    outcome = collector.intake.take(Chain().batch(readings(1, 1)), "gw-2")
+    outcome = collector.receiver.receive(Chain().batch(readings(1, 1)), "gw-2")
     assert (outcome.verdict, outcome.receipt) == (WRONG_TOPIC, None)
     assert read_figures(collector.path)["readings_stored"] == 0
 
@@ -336,7 +336,7 @@ def test_a_refused_commit_leaves_nothing_and_the_same_batch_is_taken_later(
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(sqlite3.OperationalError, match="full"):
-        collector.intake.take(batch, GATEWAY)
+        collector.receiver.receive(batch, GATEWAY)
     assert collector.rows("SELECT count(*) FROM records") == [(0,)]
     connection.execute(f"PRAGMA max_page_count = {pages + 1000}")
     collector.take(batch, ACCEPTED)
@@ -349,7 +349,7 @@ def test_the_database_goes_on_where_it_was_after_a_restart(tmp_path: Path) -> No
     before.take(chain.batch(readings(1, 2)), ACCEPTED)
     before.database.close()
     after = Collector(tmp_path)
-    (outcome,) = after.intake.receipts()
+    (outcome,) = after.receiver.receipts()
     assert outcome.receipt is not None
     receipt = open_receipt(outcome.receipt, COLLECTOR_KEY.public_key())
     assert (receipt.contiguous_to, receipt.head) == (2, chain.head)

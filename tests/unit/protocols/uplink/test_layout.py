@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.uplink.batch_header import ANCHOR, BATCH_HEADER, Anchor, BatchHeader
-from protocols.uplink.checks import Bytes, Integer, Integers, OrNull, Problem, Text, Word
+from protocols.uplink.checks import Bytes, Integer, Integers, Mismatch, OrNull, Text, Word
 from protocols.uplink.errors import FormatError
-from protocols.uplink.layout import Field, Layout
+from protocols.uplink.layout import FormatField, Layout
 from protocols.uplink.receipt import RECEIPT, Receipt
 from protocols.uplink.record import Failure, Gap, NodeEvent, Stamp
 from protocols.uplink.record_layout import EVENT, FAILURE, GAP_FIELDS, STAMP, is_stamp
@@ -23,16 +23,16 @@ class Pair(NamedTuple):
     high: int | None
 
 
-def _agrees(pair: Pair) -> Problem | None:
+def _agrees(pair: Pair) -> Mismatch | None:
     if pair.high is not None and pair.high < pair.low:
-        return Problem(f"{pair.low} or more", pair.high, field="high")
+        return Mismatch(f"{pair.low} or more", pair.high, field="high")
     return None
 
 
 PAIR = Layout(
     Pair,
-    Field("low", Integer(1, 9), "a number"),
-    Field("high", OrNull(Integer(1, 99)), "another one"),
+    FormatField("low", Integer(1, 9), "a number"),
+    FormatField("high", OrNull(Integer(1, 99)), "another one"),
     agree=_agrees,
 )
 

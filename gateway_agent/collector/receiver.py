@@ -1,19 +1,19 @@
-"""One message in, one verdict out: what the collector does with a batch. No network here.
+"""What the collector does with a batch: verify, commit, sign the receipt. No network here.
 
-A batch is taken only if its signature, its chain and its place in the stream are right; its
+A batch is accepted only if its signature, its chain and its place in the stream are right; its
 receipt is made after the commit. A batch that comes again has no second effect and gets the
-current receipt again; one that comes too early gets it too, which tells the gateway where to go
-on. Everything else is refused, counted and kept in a bounded quarantine.
+current receipt again. One that comes too early gets it too, so the gateway finds out where to go
+on. Every other batch is refused, counted and kept in a bounded quarantine.
 
 A record that is wrong although the gateway signed it (it cannot be read, or its node's tag does
-not verify) never becomes data: it is kept in ``refused`` with the reason, and the rest flows.
+not verify) never becomes data: it is kept in the table ``refused`` with the reason, and the other
+records of the batch are committed.
 """
 
 import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -27,9 +27,9 @@ from protocols.uplink.receipt import Receipt, sign_receipt
 from protocols.uplink.record import EVENTS, GAP, SAMPLE, Decoded, decode_record
 from protocols.wire.errors import BAD_TAG, UNKNOWN, PeerError
 from protocols.wire.hmac import HmacSha256
-from protocols.wire.sample import read_header
+from protocols.wire.sample import Header, read_header
 
-from .database import Database, Taken, open_readonly
+from .database import Database, NewRecord
 
 log = logging.getLogger(__name__)
 
@@ -56,13 +56,13 @@ REPEATED: Final = "records_repeated"  # came before in another stream of the gat
 
 QUARANTINE_FILES: Final = 100
 QUARANTINE_BYTES: Final = MAX_BATCH_BYTES + 1  # of each: enough to show that it was too long
-# A gateway asked for the beginning of an unknown stream this often without giving it has none: its
-# records were receipted by a database that is no more.
+# A gateway that has sent an unknown stream without its beginning this often does not have the
+# beginning any more: its records were receipted by a database that is lost.
 OFFERS: Final = 3
 
 
-class Outcome(NamedTuple):
-    """``receipt`` goes to ``gateway`` about ``stream`` if it is not None."""
+class BatchOutcome(NamedTuple):
+    """What became of one message. ``receipt``, if any, goes to ``gateway`` about ``stream``."""
 
     verdict: str
     detail: str
@@ -71,11 +71,11 @@ class Outcome(NamedTuple):
     receipt: bytes | None = None
 
 
-class Intake:
+class BatchReceiver:
     """Everything between a message and its receipt. Used from one thread.
 
-    ``gateways``: id -> kid -> public key. ``nodes``: (unique id, key id) -> key; records of nodes
-    without a key here are taken on the gateway's word (auth ``gateway``).
+    ``gateways``: id -> kid -> public key. ``nodes``: (unique id, key id) -> key; the records of a
+    node without a key here count as the gateway signed them (auth ``gateway``).
     """
 
     def __init__(
@@ -96,11 +96,11 @@ class Intake:
         self._now_ms = now_ms
         self._offers: dict[tuple[str, int], tuple[int, int]] = {}
 
-    def take(self, data: bytes, gateway: str | None = None) -> Outcome:
-        """Deal with one message that came on the topic of ``gateway`` (None: any).
+    def receive(self, data: bytes, gateway: str | None = None) -> BatchOutcome:
+        """Process one message that came on the topic of ``gateway`` (None: any).
 
-        sqlite3.Error: the database refused the commit; nothing was taken, no receipt exists, the
-        message must be offered again.
+        sqlite3.Error: the database refused the commit; nothing was stored, no receipt exists, the
+        message must be sent again.
         """
         try:
             batch = open_batch(data, self._key_of)
@@ -112,10 +112,10 @@ class Intake:
             return self._refuse(data, WRONG_TOPIC, detail)
         return self._place(data, batch)
 
-    def receipts(self) -> list[Outcome]:
-        """The current receipt of every stream, for a gateway that has just connected."""
+    def receipts(self) -> list[BatchOutcome]:
+        """Return the current receipt of every stream, for gateways that have just connected."""
         return [
-            Outcome(DUPLICATE, "", gateway, stream, self._receipt(gateway, stream, to, head))
+            BatchOutcome(DUPLICATE, "", gateway, stream, self._receipt(gateway, stream, to, head))
             for gateway, stream, to, head in self._database.positions()
         ]
 
@@ -124,7 +124,7 @@ class Intake:
 
     # --- its place in the stream ----------------------------------------------------------------
 
-    def _place(self, data: bytes, batch: Batch) -> Outcome:
+    def _place(self, data: bytes, batch: Batch) -> BatchOutcome:
         header = batch.header
         stream_id, to, head = self._database.position(header.gateway, header.stream) or (
             None,
@@ -133,7 +133,7 @@ class Intake:
         )
         absent = 0
         if stream_id is None and header.first > 1:
-            if not self._is_all_there_is(header):
+            if not self._is_beginning_lost(header):
                 return self._again(EARLY, header, to, head)
             log.error("%s: stream %d begins at record %d here", *_name(header), header.first)
             to, head = header.first - 1, header.prev
@@ -151,7 +151,7 @@ class Intake:
             return self._again(DUPLICATE, header, to, head)
         return self._commit(batch, to, absent)
 
-    def _is_all_there_is(self, header: BatchHeader) -> bool:
+    def _is_beginning_lost(self, header: BatchHeader) -> bool:
         stream = (header.gateway, header.stream)
         first, count = self._offers.get(stream, (header.first, 0))
         if header.first > first:
@@ -161,7 +161,7 @@ class Intake:
         return count >= OFFERS
 
     def _forks(self, stream_id: int, batch: Batch, to: int, head: bytes) -> bool:
-        """Whether the batch contradicts what is committed, as far as the two overlap."""
+        """Return whether the batch contradicts what is committed, as far as the two overlap."""
         header = batch.header
         known = self._database.heads(stream_id, header.first - 1, min(header.last, to))
         known[to] = head
@@ -172,28 +172,28 @@ class Intake:
                     return True
         return False
 
-    def _again(self, verdict: str, header: BatchHeader, to: int, head: bytes) -> Outcome:
+    def _again(self, verdict: str, header: BatchHeader, to: int, head: bytes) -> BatchOutcome:
         self._database.count(verdict)
         detail = f"records {header.first} to {header.last} of stream {header.stream}, here {to}"
         receipt = self._receipt(header.gateway, header.stream, to, head)
-        return Outcome(verdict, detail, header.gateway, header.stream, receipt)
+        return BatchOutcome(verdict, detail, header.gateway, header.stream, receipt)
 
     # --- its records ----------------------------------------------------------------------------
 
-    def _commit(self, batch: Batch, to: int, absent: int) -> Outcome:
+    def _commit(self, batch: Batch, to: int, absent: int) -> BatchOutcome:
         header = batch.header
         counts = dict.fromkeys(
             (ACCEPTED, READINGS, RECORDS, GAPS, TAG_FAILURES, REFUSED, REPEATED), 0
         )
         counts[ACCEPTED] = 1
         counts[GAPS] = 1 if absent else 0
-        taken = []
+        new = []
         repeated = self._database.repeated(header, batch.records)
         for seq in range(to + 1, header.last + 1):
             if seq - header.first in repeated:
                 counts[REPEATED] += 1
                 continue
-            item = self._judge(seq, batch.records[seq - header.first], counts)
+            item = self._check_record(seq, batch.records[seq - header.first], counts)
             if item.decoded is None:
                 counts[REFUSED] += 1
                 log.error("%s: stream %d: record %d refused: %s", *_name(header), seq, item.reason)
@@ -201,49 +201,50 @@ class Intake:
                 counts[RECORDS] += 1
                 counts[READINGS] += len(item.decoded.values)
                 counts[GAPS] += item.decoded.kind == GAP
-            taken.append(item)
-        self._database.commit(header, taken, counts, absent)
+            new.append(item)
+        self._database.commit(header, new, counts, absent)
         self._offers.pop((header.gateway, header.stream), None)
         receipt = self._receipt(header.gateway, header.stream, header.last, header.head)
         detail = f"records {to + 1} to {header.last} of stream {header.stream}"
-        return Outcome(ACCEPTED, detail, header.gateway, header.stream, receipt)
+        return BatchOutcome(ACCEPTED, detail, header.gateway, header.stream, receipt)
 
-    def _judge(self, seq: int, data: bytes, counts: dict[str, int]) -> Taken:
+    def _check_record(self, seq: int, data: bytes, counts: dict[str, int]) -> NewRecord:
         try:
             record = decode_record(data)
         except PeerError as error:
-            return Taken(seq, data, None, "", None, None, str(error))
+            return NewRecord(seq, data, None, "", None, None, str(error))
         if record.kind not in (SAMPLE, EVENTS):
-            return Taken(seq, data, record, "none", None, None, "")
+            return NewRecord(seq, data, record, "none", None, None, "")
         try:
-            auth = self._proof(record)
-            assert record.frame is not None  # decode_record's promise for these kinds
-            header = read_header(record.frame)
+            auth, header = self._authenticate(record)
         except PeerError as error:
             counts[TAG_FAILURES] += 1
-            return Taken(seq, data, None, "", None, None, f"{record.device_id}: {error}")
-        return Taken(seq, data, record, auth, header.boot_epoch, header.seq, "")
+            return NewRecord(seq, data, None, "", None, None, f"{record.device_id}: {error}")
+        return NewRecord(seq, data, record, auth, header.boot_epoch, header.seq, "")
 
-    def _proof(self, record: Decoded) -> str:
-        """``node``: the node's own tag was verified here. ``gateway``: only the gateway says so."""
-        if uid_of(record.device_id) not in self._node_uids:
-            return "gateway"
-        check_proof(record, lambda uid, key_id: self._nodes.get((uid, key_id)))
-        return "node"
+    def _authenticate(self, record: Decoded) -> tuple[str, Header]:
+        """Return who proved the values, and the header of the record's frame. PeerError.
 
-    # --- what leaves ----------------------------------------------------------------------------
+        ``node``: the node's own tag was verified here. ``gateway``: only the batch's signature was.
+        """
+        if uid_of(record.device_id) in self._node_uids:
+            return "node", check_proof(record, lambda uid, key_id: self._nodes.get((uid, key_id)))
+        assert record.frame is not None  # decode_record ensures it for these kinds
+        return "gateway", read_header(record.frame)
+
+    # --- receipts and refusals ------------------------------------------------------------------
 
     def _receipt(self, gateway: str, stream: int, to: int, head: bytes) -> bytes:
         return sign_receipt(Receipt(gateway, stream, to, head, self._now_ms()), self._key)
 
-    def _refuse(self, data: bytes, verdict: str, detail: str) -> Outcome:
+    def _refuse(self, data: bytes, verdict: str, detail: str) -> BatchOutcome:
         log.warning("batch refused (%s): %s", verdict, detail)
         self._database.count(verdict)
         self._keep(data, verdict)
-        return Outcome(verdict, detail)
+        return BatchOutcome(verdict, detail)
 
     def _keep(self, data: bytes, verdict: str) -> None:
-        """Put a refused message aside for people; the oldest give way, and so does all of it."""
+        """Keep a refused message for people to look at; the oldest ones are deleted."""
         try:
             self._quarantine.mkdir(mode=0o700, parents=True, exist_ok=True)
             files = sorted(self._quarantine.iterdir(), key=lambda file: file.stat().st_mtime_ns)
@@ -253,7 +254,7 @@ class Intake:
             # MQTT 3.1.1 lets a message of 256 MB through: what is longer than a batch is cut.
             file = self._quarantine / f"{verdict}-{name}.cose"
             file.write_bytes(memoryview(data)[:QUARANTINE_BYTES])
-        except OSError as error:  # it is a convenience: never a reason to stop taking batches
+        except OSError as error:  # the quarantine must never stop the collector
             log.warning("quarantine: %s", error)
 
 
@@ -265,20 +266,3 @@ def _verdict(error: FormatError) -> str:
     if error.code == BAD_TAG:
         return BAD_SIGNATURE
     return UNKNOWN_KEY if (error.code, error.field) == (UNKNOWN, "kid") else MALFORMED
-
-
-def read_figures(path: Path) -> dict[str, int | dict[str, int]]:
-    """What a collector's database holds, counted there: for the summary and for people.
-
-    ``readings_stored`` and ``gaps_by_cause`` are counted over the rows, the rest are the counters.
-    """
-    with closing(open_readonly(path)) as connection:
-        figures: dict[str, int | dict[str, int]] = dict.fromkeys((*VERDICTS, READINGS), 0)
-        figures.update(connection.execute("SELECT name, value FROM counters").fetchall())
-        (figures["readings_stored"],) = connection.execute(
-            "SELECT count(*) FROM readings"
-        ).fetchone()
-        figures["gaps_by_cause"] = dict(
-            connection.execute("SELECT cause, count(*) FROM gaps GROUP BY cause").fetchall()
-        )
-        return figures

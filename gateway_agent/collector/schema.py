@@ -1,0 +1,70 @@
+"""The tables of the collector's database.
+
+::
+
+    streams   gateway, stream -> contiguous_to, head          the content of a receipt
+    batches   stream_id, first, last, head, anchor of the boot
+    records   stream_id, seq -> device, kind, time, clock, auth, boot_epoch, sample_seq, status
+    readings  stream_id, seq, point_id -> value               (stream_id, seq) is one record
+    points    device, name, unit                              the names behind point_id
+    failures  stream_id, seq, name -> quality                 points without a reading, and why
+    events    stream_id, seq, number -> name, arg, time_ms
+    gaps      stream_id, seq -> device, cause, boot_epoch, first, last, detail
+    refused   stream_id, seq -> data, reason                  signed by the gateway, and yet wrong
+    counters  name -> value                                   see :mod:`.receiver`
+
+Times are Unix milliseconds, NULL while they are unknown: a record made before the gateway's clock
+was set gets its time as soon as a batch of the same boot brings an anchor. The view
+``measurements`` joins readings, points and records for people. The primary keys make a second
+effect of the same record impossible, whatever the code does.
+"""
+
+from typing import Final
+
+APPLICATION_ID: Final = 0x5446_434F  # "TFCO"
+SCHEMA_VERSION: Final = 1
+
+SCHEMA: Final = """
+CREATE TABLE streams (
+    id INTEGER PRIMARY KEY, gateway TEXT NOT NULL, stream INTEGER NOT NULL,
+    contiguous_to INTEGER NOT NULL, head BLOB NOT NULL, UNIQUE (gateway, stream));
+CREATE TABLE batches (
+    stream_id INTEGER NOT NULL REFERENCES streams, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    head BLOB NOT NULL, boot_id BLOB NOT NULL, PRIMARY KEY (stream_id, last)) WITHOUT ROWID;
+CREATE TABLE records (
+    stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, device TEXT NOT NULL, kind TEXT NOT NULL,
+    time_ms INTEGER, unc_ms INTEGER NOT NULL, clock TEXT NOT NULL, auth TEXT NOT NULL,
+    status INTEGER NOT NULL, boot_epoch INTEGER, sample_seq INTEGER,
+    boot_id BLOB NOT NULL, resp_ms INTEGER NOT NULL, digest BLOB NOT NULL,
+    PRIMARY KEY (stream_id, seq)) WITHOUT ROWID;
+CREATE INDEX records_of_device ON records (device, time_ms);
+CREATE INDEX records_by_content ON records (digest);
+CREATE INDEX records_without_time ON records (boot_id) WHERE time_ms IS NULL;
+CREATE TABLE points (
+    id INTEGER PRIMARY KEY, device TEXT NOT NULL, name TEXT NOT NULL, unit TEXT NOT NULL,
+    UNIQUE (device, name, unit));
+CREATE TABLE readings (
+    stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, point_id INTEGER NOT NULL,
+    value NUMERIC NOT NULL, PRIMARY KEY (stream_id, seq, point_id)) WITHOUT ROWID;
+CREATE TABLE failures (
+    stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, name TEXT NOT NULL, quality TEXT NOT NULL,
+    PRIMARY KEY (stream_id, seq, name)) WITHOUT ROWID;
+CREATE TABLE events (
+    stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL,
+    arg INTEGER NOT NULL, offset_ms INTEGER NOT NULL,
+    PRIMARY KEY (stream_id, seq, number)) WITHOUT ROWID;
+CREATE TABLE gaps (
+    stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, device TEXT NOT NULL, cause TEXT NOT NULL,
+    boot_epoch INTEGER, first INTEGER, last INTEGER, detail TEXT NOT NULL,
+    PRIMARY KEY (stream_id, seq)) WITHOUT ROWID;
+CREATE TABLE refused (
+    stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, data BLOB NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (stream_id, seq)) WITHOUT ROWID;
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE VIEW measurements AS
+    SELECT streams.gateway, records.device, points.name, readings.value, points.unit,
+           datetime(records.time_ms / 1000.0, 'unixepoch') AS time_utc, records.time_ms,
+           records.unc_ms, records.clock, records.auth, streams.stream, records.seq
+    FROM readings JOIN points ON points.id = readings.point_id
+    JOIN records USING (stream_id, seq) JOIN streams ON streams.id = stream_id;
+"""
