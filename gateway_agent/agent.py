@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from copy import deepcopy
 from typing import Final
 
-from .clock import Clock
+from .clock import GatewayClock
 from .config import Config
 from .counters import Counters
 from .field.poller import Field
@@ -37,7 +37,7 @@ FULL_RETRY_S: Final = 2.0  # between attempts to open an outbox that has no room
 class GatewayAgent:
     """One gateway. ``run`` once."""
 
-    def __init__(self, config: Config, clock: Clock, counters: Counters) -> None:
+    def __init__(self, config: Config, clock: GatewayClock, counters: Counters) -> None:
         """KeyFileError if a signing key cannot be used."""
         self._config = config
         self._clock = clock

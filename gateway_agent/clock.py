@@ -34,7 +34,7 @@ class Wall(NamedTuple):
     state: int
 
 
-class Clock(Protocol):
+class GatewayClock(Protocol):
     """The times that the agent reads."""
 
     @property

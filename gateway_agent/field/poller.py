@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-from gateway_agent.clock import Clock
+from gateway_agent.clock import GatewayClock
 from gateway_agent.config import Bus, Config, device_id
 from gateway_agent.counters import Counters
 from gateway_agent.keys import KeyFileError, key_problem, load_node_key
@@ -31,7 +31,7 @@ _STALL_MS: Final = 1000  # a store that holds the pollers back for longer is the
 def make_readers(
     config: Config,
     bus: Bus,
-    clock: Clock,
+    clock: GatewayClock,
     marks: Mapping[str, Mark],
     counters: Counters,
 ) -> list[Reader]:
@@ -66,7 +66,9 @@ def make_readers(
 class BusPoller:
     """Polls one bus."""
 
-    def __init__(self, bus: Bus, readers: list[Reader], clock: Clock, queue: CommitQueue) -> None:
+    def __init__(
+        self, bus: Bus, readers: list[Reader], clock: GatewayClock, queue: CommitQueue
+    ) -> None:
         self.bus = bus
         self.readers = readers
         self.master: Master | None = None
@@ -178,7 +180,7 @@ class Field:
     def __init__(
         self,
         config: Config,
-        clock: Clock,
+        clock: GatewayClock,
         sink: Sink,
         marks: Mapping[str, Mark],
         counters: Counters,

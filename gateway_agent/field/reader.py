@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from gateway_agent.clock import Clock
+from gateway_agent.clock import GatewayClock
 from gateway_agent.config import Bus, Device
 from gateway_agent.counters import Counters
 from gateway_agent.keys import SharedKey
@@ -69,7 +69,7 @@ class Reader(Protocol):
         """Return the values of the newest good answer."""
 
 
-def stamp(clock: Clock, req_ms: int) -> Stamp:
+def stamp(clock: GatewayClock, req_ms: int) -> Stamp:
     """The times of a request made at ``req_ms`` and answered now."""
     wall_ms, unc_ms, state = clock.wall()
     return Stamp(req_ms, clock.boot_ms(), wall_ms, unc_ms, state)
@@ -101,7 +101,7 @@ class NodeReader:
         map: RegisterMap,
         key: SharedKey,
         mark: Mark | None,
-        clock: Clock,
+        clock: GatewayClock,
         counters: Counters,
     ) -> None:
         assert device.uid is not None  # the configuration's check
@@ -187,7 +187,7 @@ class ProfileReader:
         device: Device,
         device_id: str,
         profile: Profile,
-        clock: Clock,
+        clock: GatewayClock,
         counters: Counters,
     ) -> None:
         self.device = device

@@ -17,7 +17,7 @@ import os
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from gateway_agent.clock import Clock
+from gateway_agent.clock import GatewayClock
 
 from .errors import StoreDamaged, StoreFailed
 
@@ -37,7 +37,7 @@ class ChainHead(NamedTuple):
 class HeadFile:
     """Keep the file at ``path`` at most ``lag_ms`` behind the last commit."""
 
-    def __init__(self, path: Path, lag_ms: int, clock: Clock) -> None:
+    def __init__(self, path: Path, lag_ms: int, clock: GatewayClock) -> None:
         self.path = path
         self.behind = False  # a commit is newer than the file
         self._lag_ms = lag_ms

@@ -22,7 +22,7 @@ MAX_COMMIT: Final = 5000  # records in one commit: bounds its duration and its m
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Request(Generic[T_co]):
+class StoreRequest(Generic[T_co]):
     """One request with the future of its answer."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Request(Generic[T_co]):
             self.future.set_exception(error)
 
 
-class PutRequest(Request[None]):
+class PutRequest(StoreRequest[None]):
     """Records and marks (by device id) to commit."""
 
     def __init__(self, records: Sequence[Record], marks: Mapping[str, Mark]) -> None:
@@ -52,7 +52,7 @@ class PutRequest(Request[None]):
         self.future.set_result(None)
 
 
-class CallRequest(Request[T_co]):
+class CallRequest(StoreRequest[T_co]):
     """A function of the outbox to call in its thread."""
 
     def __init__(self, function: Callable[[], T_co]) -> None:
@@ -93,9 +93,9 @@ class RequestQueue:
     """The way from the event loop to the thread."""
 
     def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[Request[object] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[StoreRequest[object] | None] = queue.SimpleQueue()
 
-    def submit(self, request: Request[object]) -> None:
+    def submit(self, request: StoreRequest[object]) -> None:
         """Pass ``request`` to the thread."""
         self._queue.put(request)
 

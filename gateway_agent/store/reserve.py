@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from gateway_agent.clock import Clock
+from gateway_agent.clock import GatewayClock
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ RETRY_MS: Final = 10_000
 class Reserve:
     """Keep a file of RESERVE_BYTES allocated bytes at ``path``, as long as there is room for it."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: GatewayClock) -> None:
         self._path = path
         self._clock = clock
         self._due = 0  # boot ms

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gateway_agent.clock import Clock
+from gateway_agent.clock import GatewayClock
 from gateway_agent.counters import Counters
 
 DEFAULT_MAX_BYTES: Final = 1 << 30
@@ -45,5 +45,5 @@ class StoreContext:
     """The settings of an outbox with the clock and the counters of its process."""
 
     settings: StoreSettings
-    clock: Clock
+    clock: GatewayClock
     counters: Counters

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from gateway_agent.clock import Clock
+from gateway_agent.clock import GatewayClock
 from protocols.uplink import Anchor
 from protocols.uplink.chain import GENESIS
 from protocols.uplink.record import Gap, Record, Stamp, gap_record
@@ -105,13 +105,13 @@ def anchors_of(state: Mapping[str, bytes]) -> dict[bytes, Anchor]:
     return anchors
 
 
-def anchor_now(clock: Clock) -> Anchor:
+def anchor_now(clock: GatewayClock) -> Anchor:
     """Read this boot's monotonic time and wall time together."""
     wall = clock.wall()
     return Anchor(clock.boot_id, clock.boot_ms(), wall.wall_ms, wall.unc_ms, wall.state)
 
 
-def newer_anchor(clock: Clock, stored: Anchor | None) -> Anchor | None:
+def newer_anchor(clock: GatewayClock, stored: Anchor | None) -> Anchor | None:
     """Return this boot's anchor if it must be stored again; None if ``stored`` still serves."""
     anchor = anchor_now(clock)
     if (
@@ -123,7 +123,7 @@ def newer_anchor(clock: Clock, stored: Anchor | None) -> Anchor | None:
     return anchor
 
 
-def own_gap(gateway: str, clock: Clock, gap: Gap) -> Record:
+def own_gap(gateway: str, clock: GatewayClock, gap: Gap) -> Record:
     """Make a GAP record of the gateway itself, stamped now."""
     now, wall = clock.boot_ms(), clock.wall()
     return gap_record(gateway, gap, Stamp(now, now, wall.wall_ms, wall.unc_ms, wall.state))

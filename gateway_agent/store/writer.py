@@ -26,7 +26,7 @@ from .full_spell import FullSpell
 from .mark import Mark
 from .outbox import Outbox
 from .pruning import Pruned
-from .requests import CallRequest, PutRequest, Request, RequestQueue, Round
+from .requests import CallRequest, PutRequest, RequestQueue, Round, StoreRequest
 from .settings import HEAD_LAG_MS
 from .window import Slice
 
@@ -47,7 +47,7 @@ class OutboxWriter:
         self._outbox = outbox
         self._spell = FullSpell(outbox.context)
         self._requests = RequestQueue()
-        self._waiting: set[Request[object]] = set()  # of tasks that wait for an answer now
+        self._waiting: set[StoreRequest[object]] = set()  # of tasks that wait for an answer now
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
         self._next_commit = 0.0  # monotonic seconds
         self._refusal: StoreError | None = None  # the answer to every further request
@@ -120,7 +120,7 @@ class OutboxWriter:
 
         return await self._submit(CallRequest(call))
 
-    async def _submit(self, request: Request[T]) -> T:
+    async def _submit(self, request: StoreRequest[T]) -> T:
         if self._refusal is not None:
             raise self._refusal
         self._waiting.add(request)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway_agent.agent import GatewayAgent
-from gateway_agent.clock import Clock, Wall
+from gateway_agent.clock import GatewayClock, Wall
 from gateway_agent.config import load
 from gateway_agent.counters import Counters
 from gateway_agent.status import to_json
@@ -40,7 +40,7 @@ period_ms = 86400000
 """
 
 
-class StillClock(Clock):
+class StillClock(GatewayClock):
     """A clock that stands still until the test moves it."""
 
     def __init__(self) -> None:
