@@ -51,12 +51,12 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
 class BenchFileError(HilError):
-    """The file is none; the text names file, key, value and remedy."""
+    """A file describes no bench; the text names file, key, value and remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class BenchFile:
-    """What the file says, checked."""
+    """The content of the file, checked."""
 
     engine: str
     seed: int
@@ -106,7 +106,7 @@ def parse_bench(text: str, where: str) -> BenchFile:
 
 
 def _places(where: str, data: Mapping[str, object]) -> tuple[Place, ...]:
-    """The nodes: ``[[node]]`` tables, or a list ``roles`` for one of each; all roles without."""
+    """Return the nodes: the ``[[node]]`` tables, or one node for each entry of ``roles``."""
     if "node" not in data:
         roles = data.get("roles", list(ROLES))
         if not isinstance(roles, list) or not roles or len(set(map(str, roles))) != len(roles):

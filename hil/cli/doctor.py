@@ -26,7 +26,7 @@ _UID: Final = "00" * 11 + "d0"
 
 
 @dataclass(slots=True)
-class Check:
+class Requirement:
     """One thing that an engine needs. ``problem`` empty: it is there; ``remedy`` mends it."""
 
     name: str
@@ -40,7 +40,7 @@ class Diagnosis:
     """The state of one engine; ``boot_line`` is the first line of the node that was started."""
 
     engine: str
-    checks: list[Check] = field(default_factory=list)
+    checks: list[Requirement] = field(default_factory=list)
     boot_line: str = ""
     seconds: float = 0.0
 
@@ -106,12 +106,12 @@ def doctor(
         raise typer.Exit(1)
 
 
-def tool_check(tool: Tool) -> Check:
+def tool_check(tool: Tool) -> Requirement:
     """Look for one program besides the engines."""
     found = tool.find()
     if found is None:
-        return Check(tool.name, "", f"not found; needed for {tool.purpose}", tool.remedy)
-    return Check(tool.name, found=str(found))
+        return Requirement(tool.name, "", f"not found; needed for {tool.purpose}", tool.remedy)
+    return Requirement(tool.name, found=str(found))
 
 
 def diagnose(kind: EngineKind, show: ShowProgress = _silent) -> Diagnosis:
@@ -119,7 +119,7 @@ def diagnose(kind: EngineKind, show: ShowProgress = _silent) -> Diagnosis:
     result = Diagnosis(kind.name)
     probe = available(kind)
     where = f"{probe.program} {probe.version}" if probe.program else ""
-    result.checks.append(Check("program", where, probe.problem, probe.remedy))
+    result.checks.append(Requirement("program", where, probe.problem, probe.remedy))
     image = None
     if kind.runs_image and not probe.problem:
         check, image = _image(kind.board, show)
@@ -131,12 +131,12 @@ def diagnose(kind: EngineKind, show: ShowProgress = _silent) -> Diagnosis:
     try:
         result.boot_line = asyncio.run(_start(kind, image))
     except Exception as error:  # noqa: BLE001 - whatever it is, the user sees it
-        result.checks.append(Check("start", problem=str(error) or type(error).__name__))
+        result.checks.append(Requirement("start", problem=str(error) or type(error).__name__))
     result.seconds = round(time.monotonic() - begun, 2)
     return result
 
 
-def _image(board: str, show: ShowProgress) -> tuple[list[Check], Path | None]:
+def _image(board: str, show: ShowProgress) -> tuple[list[Requirement], Path | None]:
     """Return the checks of the board's image, and the image, built if its tools are there."""
     checks = [tool_check(tool) for tool in BUILD_TOOLS]
     if any(check.problem for check in checks):
@@ -147,8 +147,8 @@ def _image(board: str, show: ShowProgress) -> tuple[list[Check], Path | None]:
     try:
         image = image_of(board, show)
     except ImageError as error:
-        return [*checks, Check("image", problem=str(error), remedy=error.remedy)], None
-    return [*checks, Check("image", found=str(image))], image
+        return [*checks, Requirement("image", problem=str(error), remedy=error.remedy)], None
+    return [*checks, Requirement("image", found=str(image))], image
 
 
 async def _start(kind: EngineKind, image: Path | None) -> str:
@@ -177,13 +177,13 @@ def _show(console: Console, diagnosis: Diagnosis) -> None:
         )
 
 
-def _show_tools(console: Console, tools: list[Check]) -> None:
+def _show_tools(console: Console, tools: list[Requirement]) -> None:
     console.print(Text("tools", style="bold"))
     for tool in tools:
         _line(console, tool)
 
 
-def _line(console: Console, check: Check) -> None:
+def _line(console: Console, check: Requirement) -> None:
     good = Text("ok      ", style="green") if not check.problem else Text("problem ", style="red")
     console.print(Text("  ") + good + Text(f"{check.name}: {check.problem or check.found}"))
     if check.remedy and check.problem:

@@ -74,8 +74,8 @@ class RunPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """What came of it: pytest's exit status, the results, pytest's output in the file ``log``."""
+class FinishedRun:
+    """The end of a run: pytest's exit status, the results, pytest's output in the file ``log``."""
 
     code: int
     results: Results
@@ -179,7 +179,7 @@ def _suite(name: str) -> Path:
     raise typer.BadParameter(f"expected a file or one of {', '.join(known)}, got {name!r}")
 
 
-def _execute(plan: RunPlan) -> Run:
+def _execute(plan: RunPlan) -> FinishedRun:
     """Run pytest, show each result as it comes, and write the HTML report if it is wanted."""
     plan.out.mkdir(parents=True, exist_ok=True)
     log = plan.out / "pytest.log"
@@ -187,7 +187,7 @@ def _execute(plan: RunPlan) -> Run:
     with tempfile.TemporaryDirectory(prefix="tianfu-hil-") as scratch:
         lines = Path(scratch) / "results.jsonl"
         code = _attend(plan.command(lines), lines, log)
-        done = Run(code, read_results(lines), log, time.monotonic() - begun)
+        done = FinishedRun(code, read_results(lines), log, time.monotonic() - begun)
     if plan.html is not None:
         from hil.testing.report.html import write_report
 
@@ -249,7 +249,7 @@ def _show_failures(results: Results) -> None:
             typer.echo(f"  evidence: {result.folder}\n  repeat:   {result.repeat}")
 
 
-def _show_reports(plan: RunPlan, done: Run) -> None:
+def _show_reports(plan: RunPlan, done: FinishedRun) -> None:
     typer.echo("")
     for line in done.summary():
         typer.echo(line)
@@ -258,7 +258,7 @@ def _show_reports(plan: RunPlan, done: Run) -> None:
             typer.echo(f"{name}: {path}")
 
 
-def _conclude(done: Run) -> int:
+def _conclude(done: FinishedRun) -> int:
     """Print how many tests ended how; return the command's exit status."""
     if not done.results.tests:
         typer.echo(f"no test ran (pytest ended with status {done.code}); log: {done.log}", err=True)

@@ -1,13 +1,13 @@
-"""An MQTT 5 broker inside this process: amqtt behind a door that speaks MQTT 5.
+"""An MQTT 5 broker inside this process: amqtt behind a translator to MQTT 5.
 
 amqtt refuses protocol level 5, so a client's packets are decoded here with the `mqtt5` codec and
 handed to amqtt as MQTT 3.1.1 packets, and back. See docs/decisions/0002-embedded-broker.md.
 
-Carried: CONNECT with will and credentials, PUBLISH at QoS 0 to 2, (UN)SUBSCRIBE, PING, DISCONNECT,
-sessions that outlive a connection. Not carried, because 3.1.1 has no place for it: user
+It carries CONNECT with will and credentials, PUBLISH at QoS 0 to 2, (UN)SUBSCRIBE, PING,
+DISCONNECT, and sessions that outlive a connection. It drops what 3.1.1 has no field for: user
 properties, content type, message expiry, response topic, correlation data, no-local and retain
-handling of subscriptions, reason strings. Not offered, and said so in CONNACK: topic aliases,
-subscription identifiers, shared subscriptions.
+handling of subscriptions, reason strings. Its CONNACK offers no topic aliases, no subscription
+identifiers and no shared subscriptions.
 
 For a first look and for tests: no TLS, no passwords, nothing on disk, loopback only.
 """
@@ -26,9 +26,9 @@ from amqtt.adapters import StreamReaderAdapter, WriterAdapter
 from amqtt.broker import Broker
 from amqtt.contexts import BrokerConfig, ListenerConfig, ListenerType
 
-from hil.site.mqtt_door import (
+from hil.site.mqtt_translation import (
     MAX_PACKET,
-    DoorError,
+    TranslationError,
     downgrade,
     downgrade_connect,
     packet_size,
@@ -40,8 +40,8 @@ _CONNECT = b"\x10"
 _LISTENER = "default"
 
 
-class _Back(WriterAdapter):  # type: ignore[misc]  # amqtt has no type information
-    """What amqtt writes for one client, in 3.1.1, goes out to its socket as MQTT 5."""
+class _Upgrader(WriterAdapter):  # type: ignore[misc]  # amqtt has no type information
+    """Send the 3.1.1 packets that amqtt writes for one client to its socket as MQTT 5."""
 
     def __init__(self, writer: asyncio.StreamWriter, assigned_id: str | None) -> None:
         self._writer = writer
@@ -127,7 +127,7 @@ class EmbeddedBroker:
         self._clients.add(task)
         try:
             await self._serve(reader, writer)
-        except (DoorError, ConnectionError, TimeoutError, ValueError) as error:
+        except (TranslationError, ConnectionError, TimeoutError, ValueError) as error:
             self.rejected += 1
             logging.getLogger(__name__).info("MQTT client closed: %s", error)
         except asyncio.CancelledError:
@@ -141,12 +141,14 @@ class EmbeddedBroker:
         async with asyncio.timeout(_CONNECT_TIMEOUT_S):
             buffer += await reader.read(1)
             if buffer != _CONNECT:
-                raise DoorError(f"expected CONNECT ({_CONNECT.hex()}) first, got {buffer.hex()}")
+                raise TranslationError(
+                    f"expected CONNECT ({_CONNECT.hex()}) first, got {buffer.hex()}"
+                )
             connect = await _next_packet(reader, buffer)
         if not isinstance(connect, mqtt5.ConnectPacket):
             return
         assigned = None if connect.client_id else f"door-{secrets.token_hex(8)}"
-        back = _Back(writer, assigned)
+        back = _Upgrader(writer, assigned)
         inner = asyncio.StreamReader()
         inner.feed_data(downgrade_connect(connect, assigned or connect.client_id))
         assert self._broker is not None
@@ -168,7 +170,7 @@ class EmbeddedBroker:
 
 
 async def _pump(
-    reader: asyncio.StreamReader, buffer: bytearray, inner: asyncio.StreamReader, back: _Back
+    reader: asyncio.StreamReader, buffer: bytearray, inner: asyncio.StreamReader, back: _Upgrader
 ) -> None:
     while True:
         packet = await _next_packet(reader, buffer)
@@ -182,16 +184,16 @@ async def _pump(
 
 
 async def _next_packet(reader: asyncio.StreamReader, buffer: bytearray) -> mqtt5.Packet | None:
-    """The next whole packet, None at the end of the connection; DoorError if it is too long."""
+    """Return the next whole packet, None at the end. TranslationError if it is too long."""
     while True:
         size = packet_size(buffer)
         if size is not None and size > MAX_PACKET:
-            raise DoorError(f"packet of {size} bytes: expected at most {MAX_PACKET}")
+            raise TranslationError(f"packet of {size} bytes: expected at most {MAX_PACKET}")
         if size is not None and len(buffer) >= size:
             try:
                 packet, _ = mqtt5.read(memoryview(bytes(buffer[:size])))
             except (ValueError, IndexError) as error:
-                raise DoorError(f"not MQTT 5: {error}") from error
+                raise TranslationError(f"not MQTT 5: {error}") from error
             del buffer[:size]
             return packet
         data = await reader.read(65536)

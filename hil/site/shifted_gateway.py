@@ -1,9 +1,9 @@
 """A gateway whose clock can be set: ``python -m hil.site.shifted_gateway OFFSET_FILE run ...``.
 
-The real command in a real process; only wall time is moved, by the whole milliseconds that stand
-in the file (looked at whenever wall time is asked for). Setting the machine's own clock would need
-root and hit everything else on it. Monotonic time, which drives the gateway, is left alone, as it
-is when somebody types ``date --set``.
+This is the real command in a real process. Only its wall time is shifted, by the whole milliseconds
+in the file, which is read each time the gateway reads wall time. Setting the machine's own clock
+would need root and would change it for every other program. Monotonic time, which drives the
+gateway, stays as it is, as with ``date --set``.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from protocols.uplink.record import CLOCK_NONE
 
 
 class ShiftedClock(SystemClock):
-    """The machine's clock, moved by what the file says now."""
+    """The machine's clock, shifted by the number in the file."""
 
     offset_file = Path()
 
     def wall(self) -> Wall:
-        """As the machine's, moved; a time before the first release is none."""
+        """Return the machine's wall time, shifted; a time before the first release is none."""
         wall = super().wall()
         if wall.wall_ms is None:
             return wall
@@ -32,7 +32,7 @@ class ShiftedClock(SystemClock):
 
 
 def main() -> None:
-    """The gateway's command line, with the clock replaced."""
+    """Run the gateway's command line with the clock replaced."""
     ShiftedClock.offset_file = Path(sys.argv.pop(1))
     setattr(importlib.import_module("gateway_agent.cli.run"), "SystemClock", ShiftedClock)  # noqa: B010
     app()

@@ -12,7 +12,7 @@ import mqtt5
 import pytest
 
 from hil.site.broker import EmbeddedBroker
-from hil.site.mqtt_door import MAX_PACKET
+from hil.site.mqtt_translation import MAX_PACKET
 
 LIMIT_S = 30
 

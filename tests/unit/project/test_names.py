@@ -18,7 +18,6 @@ TESTS = ROOT / "hil" / "scenarios"
 # Names that still mean two things; none may be added.
 KNOWN = {
     "Board",
-    "Check",
     "Config",
     "Field",
     "Flash",
@@ -29,7 +28,6 @@ KNOWN = {
     "Problem",
     "Record",
     "RecordError",
-    "Run",
     "Schedule",
     "Spec",
     "SpecError",

@@ -1,6 +1,6 @@
-"""MQTT 5 packets as MQTT 3.1.1 packets that say the same, and back. No I/O, no state.
+"""Translate packets of MQTT 5 to packets of MQTT 3.1.1, and back. No I/O, no state.
 
-What 3.1.1 has no place for is dropped; hil/site/broker.py lists it. Packet identifiers stay the
+What 3.1.1 has no field for is dropped; hil/site/broker.py lists it. Packet identifiers stay the
 same.
 """
 
@@ -41,28 +41,28 @@ _CONNACK = {
 }
 
 
-class DoorError(HilError):
+class TranslationError(HilError):
     """A client broke MQTT 5; its connection is closed."""
 
 
 def packet_size(buffer: bytes | bytearray) -> int | None:
-    """Length of the first packet in the buffer, None if that cannot be told yet."""
+    """Return the length of the first packet in the buffer, None if it is not known yet."""
     value = 0
     for index, byte in enumerate(buffer[1:5]):
         value |= (byte & 0x7F) << (7 * index)
         if not byte & 0x80:
             return index + 2 + value
     if len(buffer) > 4:
-        raise DoorError("packet length: expected at most 4 bytes (MQTT 5, 1.5.5)")
+        raise TranslationError("packet length: expected at most 4 bytes (MQTT 5, 1.5.5)")
     return None
 
 
 def downgrade(packet: mqtt5.Packet) -> bytes:
-    """The MQTT 3.1.1 packet that says the same; DoorError for one no client may send."""
+    """Return a client's packet in MQTT 3.1.1. TranslationError for one that no client may send."""
     match packet:
         case mqtt5.PublishPacket():
             if packet.topic_alias is not None:
-                raise DoorError("topic alias used although CONNACK offered none")
+                raise TranslationError("topic alias used although CONNACK offered none")
             old = PublishPacket.build(
                 packet.topic,
                 packet.payload,
@@ -92,11 +92,14 @@ def downgrade(packet: mqtt5.Packet) -> bytes:
                 return b""  # 3.1.1 sends the will when the connection just ends
             return bytes(DisconnectPacket().to_bytes())
         case _:
-            raise DoorError(f"unexpected {type(packet).__name__} from a client")
+            raise TranslationError(f"unexpected {type(packet).__name__} from a client")
 
 
 def downgrade_connect(packet: mqtt5.ConnectPacket, client_id: str) -> bytes:
-    """CONNECT at protocol level 4. A session is kept if it is neither clean nor expires at once."""
+    """Return a CONNECT in MQTT 3.1.1.
+
+    The broker keeps the session if it is neither clean nor expires at once.
+    """
     header = ConnectVariableHeader(keep_alive=packet.keep_alive)
     header.clean_session_flag = packet.clean_start or packet.session_expiry_interval == 0
     payload = ConnectPayload(client_id=client_id)
@@ -116,7 +119,7 @@ def downgrade_connect(packet: mqtt5.ConnectPacket, client_id: str) -> bytes:
 
 
 async def upgrade(data: bytes, assigned_id: str | None, unsubscribed: dict[int, int]) -> bytes:
-    """The MQTT 5 packet for one whole 3.1.1 packet of a broker; DoorError for a client's.
+    """Return one whole packet of the broker in MQTT 5. TranslationError for a packet of a client.
 
     ``assigned_id`` goes into CONNACK. ``unsubscribed`` holds how many filters each open
     UNSUBSCRIBE named, by packet identifier: 3.1.1 acknowledges them as one.
@@ -161,4 +164,4 @@ async def upgrade(data: bytes, assigned_id: str | None, unsubscribed: dict[int, 
             return mqtt5.UnsubAckPacket(identity, done).write()
         case PingRespPacket():
             return mqtt5.PingRespPacket().write()
-    raise DoorError(f"the broker sent a {type(old).__name__}, which has no MQTT 5 form")
+    raise TranslationError(f"the broker sent a {type(old).__name__}, which has no MQTT 5 form")
