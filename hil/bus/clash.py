@@ -1,4 +1,4 @@
-"""Who drives the line with what, and what is heard where drivers overlap."""
+"""Which endpoint drives the line with what, and what is received where drivers overlap."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hil.bus.trace import Burst
 
 @dataclass(slots=True)
 class Traffic:
-    """Bytes of one endpoint: ``sent`` by it, ``heard`` by it, ``lost`` before they reached it."""
+    """Bytes that one endpoint ``sent`` and ``heard``, and those ``lost`` before they reached it."""
 
     sent: int = 0
     heard: int = 0
@@ -30,7 +30,6 @@ class Endpoint:
     burst: bytearray = field(default_factory=bytearray)
     burst_due: int = 0
     busy_until: int = 0
-    record: Burst | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -47,12 +46,12 @@ class Run:
 
     @property
     def end(self) -> int:
-        """When its last stop bit has passed."""
+        """Return when its last stop bit has passed."""
         return self.start + len(self.data) * self.byte_ns
 
     @property
     def reached(self) -> int:
-        """When the first byte begins that has not passed."""
+        """Return when the first byte begins that has not passed."""
         return self.start + self.done * self.byte_ns
 
 
@@ -64,7 +63,7 @@ class Clash:
 
     @property
     def end(self) -> int:
-        """When its last byte has passed."""
+        """Return when its last byte has passed."""
         return max(run.end for run in self.runs)
 
 
@@ -88,7 +87,10 @@ class Wave:
 
 
 def listen(waves: Sequence[Wave], listener: Endpoint | None) -> list[uart.Received]:
-    """What a listener (None: an ordinary receiver that says nothing) takes from these waves."""
+    """Return the bytes that a listener takes from these waves.
+
+    None stands for an ordinary receiver that does not send.
+    """
     low = uart.merge(
         interval for wave in waves if wave.origin is not listener for interval in wave.low
     )
@@ -97,6 +99,6 @@ def listen(waves: Sequence[Wave], listener: Endpoint | None) -> list[uart.Receiv
         if wave.origin is listener:
             low = uart.clear(low, wave.begin, wave.end)
     if listener is not None and listener.swapped:
-        # Its idle line is low: a break that ended nowhere and begins again after the last edge.
+        # Swapped, the idle line is low: one long break, before the first edge and after the last.
         low = uart.invert(low, -uart.TICKS_PER_BYTE, end + 2 * uart.TICKS_PER_BYTE)
     return uart.receive(low, -uart.TICKS_PER_BYTE)

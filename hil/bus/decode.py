@@ -1,8 +1,8 @@
 """The trace as Modbus RTU: frames, and which answer belongs to which request.
 
-Decoded is what was *heard*. Frames that ran together are told apart by their lengths
-(:mod:`protocols.wire.modbus.adu`) and CRCs; bytes that are part of no sound frame stay a frame
-without a CRC.
+What was *received* is decoded, not what was sent. Frames that ran together are told apart by their
+lengths (:mod:`protocols.wire.modbus.adu`) and CRCs; bytes that are part of no valid frame stay a
+frame without a CRC.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from hil.bus.fault import Mark
+from hil.bus.fault import FaultApplied
 from hil.bus.trace import NOISE, Burst
 from protocols.modbus_client.names import EXCEPTION_NAMES, FUNCTION_NAMES
 from protocols.wire.crc import crc16
@@ -35,18 +35,18 @@ _WRITES_MANY: Final = (0x0F, WRITE_MANY)
 _ADDRESSED: Final = (0x01, 0x02, *_REGISTER_ANSWERS, *_WRITES_MANY)
 
 
-class Kind(StrEnum):
+class FrameKind(StrEnum):
     """What a frame is."""
 
     REQUEST = "request"
     ANSWER = "answer"
     EXCEPTION = "exception"
     DAMAGED = "damaged"  # its CRC is wrong, or it is no frame at all
-    UNHEARD = "unheard"  # nobody could hear it
+    UNHEARD = "unheard"  # nobody received it
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class BusFrame:
     """One frame on the line. ``gap_us`` is the silence before it, None for the first.
 
     ``address`` and ``count`` are those of a request (or an answer that repeats them), ``values``
@@ -58,9 +58,9 @@ class Frame:
     end_ns: int
     gap_us: float | None
     origin: str
-    kind: Kind
+    kind: FrameKind
     data: bytes
-    marks: tuple[Mark, ...] = ()
+    faults: tuple[FaultApplied, ...] = ()
     collided: bool = False
     unit: int | None = None
     function: int | None = None
@@ -71,15 +71,15 @@ class Frame:
 
     @property
     def crc_ok(self) -> bool:
-        """Whether it is a whole frame with the right CRC."""
-        return self.kind not in (Kind.DAMAGED, Kind.UNHEARD)
+        """Return whether it is a whole frame with the right CRC."""
+        return self.kind not in (FrameKind.DAMAGED, FrameKind.UNHEARD)
 
     def describe(self) -> str:
-        """Unit, function and registers in words."""
-        if self.kind is Kind.UNHEARD:
-            return "not heard by anybody"
-        if self.kind is Kind.DAMAGED:
-            return f"{len(self.data)} bytes, no sound frame"
+        """Return unit, function and registers in words."""
+        if self.kind is FrameKind.UNHEARD:
+            return "nobody received it"
+        if self.kind is FrameKind.DAMAGED:
+            return f"{len(self.data)} bytes, no valid frame"
         assert self.function is not None
         words = [
             f"unit {self.unit}",
@@ -96,7 +96,7 @@ class Frame:
         return " ".join(words)
 
     def to_dict(self) -> dict[str, object]:
-        """For JSON; bytes as hex, a field that the frame does not have left out."""
+        """Return a table for JSON: bytes as hex, fields that the frame does not have left out."""
         plain: dict[str, object] = {
             "burst": self.burst,
             "start_ns": self.start_ns,
@@ -114,54 +114,54 @@ class Frame:
             "values": None if self.values is None else list(self.values),
             "exception": self.exception,
             "collided": self.collided or None,
-            "faults": [str(mark) for mark in self.marks] or None,
+            "faults": [str(fault) for fault in self.faults] or None,
         }
         return {key: value for key, value in plain.items() if value is not None}
 
 
 @dataclass(slots=True)
 class Exchange:
-    """A request and all that was heard until the next one; ``request`` None: nobody had asked."""
+    """A request and all frames until the next one; ``request`` is None before the first one."""
 
-    request: Frame | None
-    answers: list[Frame] = field(default_factory=list)
+    request: BusFrame | None
+    answers: list[BusFrame] = field(default_factory=list)
 
     @property
     def turnaround_us(self) -> float | None:
-        """From the request's last byte to the first byte of the first frame after it."""
+        """Return the time from the request's last byte to the first byte of the next frame."""
         if self.request is None or not self.answers:
             return None
         return (self.answers[0].start_ns - self.request.end_ns) / 1000
 
 
-def frames(bursts: Iterable[Burst], master: str = "gateway") -> Iterator[Frame]:
-    """The frames of a trace in the order they began; what ``master`` says are requests."""
+def frames(bursts: Iterable[Burst], master: str = "gateway") -> Iterator[BusFrame]:
+    """Return the frames of a trace in the order they began; ``master`` sends the requests."""
     last: int | None = None
     for burst in bursts:
-        asks = burst.origin == master
+        is_request = burst.origin == master
         if not burst.heard:
             gap = None if last is None else (burst.start_ns - last) / 1000
-            kind, sent = Kind.UNHEARD, burst.sent
-            yield Frame(
+            kind, sent = FrameKind.UNHEARD, burst.sent
+            yield BusFrame(
                 burst.number, burst.start_ns, burst.end_ns, gap, burst.origin, kind, sent,
-                burst.marks, burst.collided,
+                burst.faults, burst.collided,
             )  # fmt: skip
             continue
         at = 0
-        marks = burst.marks
-        for piece, sound in _split(burst.heard, asks):
+        faults = burst.faults
+        for piece, valid in _split(burst.heard, is_request):
             start = burst.byte_time(at)
             at += len(piece)
             end = burst.byte_time(at - 1) + burst.byte_ns
             gap = None if last is None else (start - last) / 1000
             last = end
-            sound = sound and burst.origin != NOISE
-            yield _frame(burst, start, end, gap, piece, sound, asks, marks)
-            marks = ()
+            valid = valid and burst.origin != NOISE
+            yield _frame(burst, start, end, gap, piece, valid, is_request, faults)
+            faults = ()
 
 
 def exchanges(bursts: Iterable[Burst], master: str = "gateway") -> list[Exchange]:
-    """Requests with what was heard after them."""
+    """Return the requests, each with the frames after it."""
     found: list[Exchange] = []
     for frame in frames(bursts, master):
         if frame.origin == master:
@@ -174,13 +174,17 @@ def exchanges(bursts: Iterable[Burst], master: str = "gateway") -> list[Exchange
 
 
 def text(bursts: Iterable[Burst], master: str = "gateway") -> str:
-    """One line per frame: seconds from the first, silence before it in ms, who, what, faults."""
+    """Return one line for each frame.
+
+    It has the seconds since the first frame, the silence before it in ms, origin, kind, the frame
+    in words, and its faults.
+    """
     lines = []
     first: int | None = None
     for frame in frames(bursts, master):
         first = frame.start_ns if first is None else first
         gap = "" if frame.gap_us is None else f"+{frame.gap_us / 1000:.3f}"
-        notes = "".join(f"  [{mark}]" for mark in frame.marks)
+        notes = "".join(f"  [{fault}]" for fault in frame.faults)
         if frame.collided:
             notes += "  [collision]"
         if notes or not frame.crc_ok:
@@ -193,7 +197,7 @@ def text(bursts: Iterable[Burst], master: str = "gateway") -> str:
 
 
 def to_json(bursts: Iterable[Burst], master: str = "gateway") -> str:
-    """Exchanges as a JSON array of ``{request, answers, turnaround_us}``."""
+    """Return exchanges as a JSON array of ``{request, answers, turnaround_us}``."""
     return json.dumps(
         [
             {
@@ -207,16 +211,19 @@ def to_json(bursts: Iterable[Burst], master: str = "gateway") -> str:
     )
 
 
-def _split(heard: bytes, asks: bool) -> Iterator[tuple[bytes, bool]]:
-    """The frames in it, each with whether it is sound; what lies between comes as it is."""
+def _split(heard: bytes, is_request: bool) -> Iterator[tuple[bytes, bool]]:
+    """Split what was received into frames, each with whether it is valid.
+
+    The bytes between two valid frames are one piece that is not valid.
+    """
     if len(heard) >= _SMALLEST and crc16(heard) == 0:
-        length = _length(heard, asks)
+        length = _length(heard, is_request)
         if length in (0, len(heard)):
             yield heard, True
             return
     junk = start = 0
     while start < len(heard):
-        length = _length(heard[start : start + 600], asks)
+        length = _length(heard[start : start + 600], is_request)
         if not length or crc16(heard[start : start + length]):
             start += 1
             continue
@@ -228,8 +235,8 @@ def _split(heard: bytes, asks: bool) -> Iterator[tuple[bytes, bool]]:
         yield heard[junk:start], False
 
 
-def _length(data: bytes, asks: bool) -> int:
-    measure = request_length if asks else answer_length
+def _length(data: bytes, is_request: bool) -> int:
+    measure = request_length if is_request else answer_length
     return measure(bytearray(data), len(data))
 
 
@@ -239,32 +246,40 @@ def _frame(
     end: int,
     gap: float | None,
     data: bytes,
-    sound: bool,
-    asks: bool,
-    marks: tuple[Mark, ...],
-) -> Frame:
-    if not sound:
-        return Frame(
-            burst.number, start, end, gap, burst.origin, Kind.DAMAGED, data, marks, burst.collided
+    valid: bool,
+    is_request: bool,
+    faults: tuple[FaultApplied, ...],
+) -> BusFrame:
+    if not valid:
+        return BusFrame(
+            burst.number,
+            start,
+            end,
+            gap,
+            burst.origin,
+            FrameKind.DAMAGED,
+            data,
+            faults,
+            burst.collided,
         )
     function, body = data[1], data[2:-2]
-    kind = Kind.REQUEST if asks else Kind.ANSWER
+    kind = FrameKind.REQUEST if is_request else FrameKind.ANSWER
     address = count = None
     values: tuple[int, ...] | None = None
     exception = None
-    if not asks and function & EXCEPTION:
-        kind, function = Kind.EXCEPTION, function & ~EXCEPTION
+    if not is_request and function & EXCEPTION:
+        kind, function = FrameKind.EXCEPTION, function & ~EXCEPTION
         exception = EXCEPTION_NAMES.get(body[0], f"code {body[0]}")
     elif function in _WRITES_ONE and len(body) == 4:
         address, count, values = _word(body, 0), 1, (_word(body, 2),)
-    elif (asks or function in _WRITES_MANY) and function in _ADDRESSED and len(body) >= 4:
+    elif (is_request or function in _WRITES_MANY) and function in _ADDRESSED and len(body) >= 4:
         address, count = _word(body, 0), _word(body, 2)
-        if function == WRITE_MANY and asks:
+        if function == WRITE_MANY and is_request:
             values = _words(body[5:])
     elif function in _REGISTER_ANSWERS:
         values = _words(body[1:])
-    return Frame(
-        burst.number, start, end, gap, burst.origin, kind, data, marks, burst.collided,
+    return BusFrame(
+        burst.number, start, end, gap, burst.origin, kind, data, faults, burst.collided,
         data[0], function, address, count, values, exception,
     )  # fmt: skip
 

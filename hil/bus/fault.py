@@ -1,4 +1,4 @@
-"""Faults of the line: what they are, and plans of them that can be written down and repeated."""
+"""Faults of the line, and plans of them that can be written to a file and repeated."""
 
 from __future__ import annotations
 
@@ -9,30 +9,29 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Final, Self
 
-# Unit, function, CRC.
-_SHORTEST_FRAME = 4
+_SHORTEST_FRAME: Final = 4  # unit, function, CRC
 
 
 class FaultKind(StrEnum):
-    """What happens: to one burst, to single bytes, or to an endpoint for a while."""
+    """What a fault does: to one burst, to single bytes, or to an endpoint for a while."""
 
     # To one burst
     FLIP = "flip"  # one bit inverted: a wrong CRC
-    DROP = "drop"  # nobody hears it
-    DUPLICATE = "duplicate"  # heard twice
+    DROP = "drop"  # nobody receives it
+    DUPLICATE = "duplicate"  # received twice
     NOISE = "noise"  # `size` random bytes before it
-    CUT = "cut"  # only the first `size` bytes are heard
-    DELAY = "delay"  # heard `delay_s` later: a late answer
+    CUT = "cut"  # only the first `size` bytes are received
+    DELAY = "delay"  # received `delay_s` later: a late answer
     FOREIGN = "foreign"  # first byte replaced by `unit`, CRC made good again: another node answers
     SPLIT = "split"  # a pause of `delay_s` inside it; 0: a little over t1.5
     # To each byte, with `rate`
     BYTE_FLIP = "byte-flip"  # one bit inverted
-    BYTE_DROP = "byte-drop"  # not heard
-    BYTE_DUPLICATE = "byte-duplicate"  # heard twice
+    BYTE_DROP = "byte-drop"  # not received
+    BYTE_DUPLICATE = "byte-duplicate"  # received twice
     BYTE_INSERT = "byte-insert"  # a random byte before it
     # To an endpoint, for `lasts_s` or until disarmed
-    STUCK = "stuck"  # its driver holds the line at `level`: nobody is heard
-    SWAP = "swap"  # its A and B are swapped: it hears and says every bit inverted
+    STUCK = "stuck"  # its driver holds the line at `level`: nothing gets through
+    SWAP = "swap"  # its A and B are swapped: it receives and sends every bit inverted
     UNPLUG = "unplug"  # it is off the line
 
 
@@ -49,7 +48,7 @@ STATE_KINDS: Final = frozenset((FaultKind.STUCK, FaultKind.SWAP, FaultKind.UNPLU
 
 @dataclass(slots=True)
 class Fault:
-    """An armed fault: applied to the next ``times`` bursts of ``origin`` (None: of anybody).
+    """An armed fault: applied to the next ``times`` bursts of ``origin`` (None: of any endpoint).
 
     For the byte kinds ``times`` counts bytes, for the endpoint kinds there is one application.
     ``times`` None means until :meth:`~hil.bus.line.Rs485Line.disarm`; ``rate`` is the share of
@@ -88,7 +87,7 @@ class Fault:
             raise ValueError(f"origin: {self.kind} is of one endpoint, expected its name")
 
     def fits(self, burst: bytes) -> bool:
-        """Whether it would change this burst: a short answer cannot be cut at byte 20."""
+        """Return whether it would change this burst: a short answer cannot be cut at byte 20."""
         if self.kind is FaultKind.CUT:
             return len(burst) > self.size
         if self.kind is FaultKind.SPLIT:
@@ -96,18 +95,18 @@ class Fault:
         return self.kind is not FaultKind.FOREIGN or len(burst) >= _SHORTEST_FRAME
 
     def concerns(self, origin: str) -> bool:
-        """Whether it is armed for what this endpoint says."""
+        """Return whether it is armed for what this endpoint sends."""
         return self.origin is None or self.origin == origin
 
     def used_up(self) -> bool:
-        """True after its last application."""
+        """Return whether its last application is over."""
         if self.kind in STATE_KINDS:
             return self.applied > 0
         return self.times is not None and self.applied >= self.times
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class FaultApplied:
     """One application of a fault: to byte ``at`` of what was sent, -1: to all of it."""
 
     kind: FaultKind
@@ -120,7 +119,7 @@ class Mark:
         return f"{self.kind}{where}: {self.detail}"
 
 
-#: Fields that a written plan has; the others say what happened.
+#: Fields that a written plan has; the others count what happened.
 _WRITTEN: Final = tuple(f for f in fields(Fault) if f.compare)
 
 
@@ -135,7 +134,7 @@ class Plan:
     faults: tuple[Fault, ...] = ()
 
     def fresh(self) -> tuple[Fault, ...]:
-        """Copies that have hit nothing yet."""
+        """Return copies that have hit nothing yet."""
         return tuple(
             Fault(**{f.name: getattr(fault, f.name) for f in _WRITTEN}) for fault in self.faults
         )
@@ -155,11 +154,11 @@ class Plan:
         return tables
 
     def to_json(self) -> str:
-        """One line of JSON."""
+        """Return one line of JSON."""
         return json.dumps({"seed": self.seed, "fault": self._tables()})
 
     def to_toml(self) -> str:
-        """TOML: ``seed`` and one ``[[fault]]`` for each."""
+        """Return TOML: ``seed``, and one ``[[fault]]`` table for each fault."""
         lines = [f"seed = {self.seed}"]
         for table in self._tables():
             lines += ["", "[[fault]]"]

@@ -1,9 +1,9 @@
 """One RS-485 line: half duplex, multi-drop, with seeded faults and a trace.
 
-What one endpoint writes every other endpoint hears; nobody hears himself, as with a transceiver
-whose receiver is off while it drives. There is no framing here: a *burst* is what one endpoint
-writes without a pause of 3 ms. Bursts are only collected while a fault of whole bursts is armed
-for their origin, so that an undisturbed line adds no delay.
+Every other endpoint receives what one endpoint sends. An endpoint does not receive its own bytes,
+as with a transceiver whose receiver is off while it drives. There is no framing here: a *burst* is
+what one endpoint sends without a pause of 3 ms. Bursts are only collected while a fault of whole
+bursts is armed for their origin, so that an undisturbed line adds no delay.
 
 ::
 
@@ -41,11 +41,11 @@ class Rs485Line:
 
     Without a wire an endpoint gets a pseudo terminal: open its :meth:`path` like a serial port.
 
-    ``baud`` paces the bytes (10 bits each, 8N1): they are heard when their stop bit has passed, in
-    chunks of at least ``grain_s`` seconds (``math.inf``: what was written at once is heard at
-    once, when its last byte has passed, which suits a node that minds pauses inside a frame), and
-    bytes that overlap collide. None passes bytes on at once; nothing collides. An emulator whose
-    time is not the host's needs None.
+    ``baud`` paces the bytes (10 bits each, 8N1): they are received when their stop bit has passed,
+    in chunks of at least ``grain_s`` seconds, and bytes that overlap collide. With ``math.inf`` the
+    bytes of one write are received together, when the last one has passed: that suits a node that
+    minds pauses inside a frame. None passes bytes on at once, and nothing collides. An emulator
+    whose time is not the host's needs None.
 
     Everything random is drawn from ``seed``. ``clock_ns`` stamps the bytes. Use as ``async with``,
     in the loop that shall carry the bytes. LookupError for an endpoint that is not on the line.
@@ -77,7 +77,7 @@ class Rs485Line:
         self._clock_ns = clock_ns
         self._medium = Medium(
             list(endpoints),
-            self._hear,
+            self._deliver,
             self.trace,
             seed=seed,
             byte_ns=round(BITS_PER_BYTE * 1e9 / baud) if baud else 0,
@@ -97,7 +97,7 @@ class Rs485Line:
         self.close()
 
     def close(self) -> None:
-        """Cut the line: every wire is closed, bytes under way are dropped, the trace is whole."""
+        """Cut the line: close every wire, drop the bytes under way, complete the trace."""
         if self._timer is not None:
             self._timer.close()
             self._timer = None
@@ -107,7 +107,7 @@ class Rs485Line:
         self.trace.close()
 
     def path(self, name: str) -> str:
-        """The terminal to open for this endpoint, 8N1 at any speed."""
+        """Return the terminal to open for this endpoint, 8N1 at any speed."""
         self._medium.endpoint(name)
         wire = self._wires[name]
         if not isinstance(wire, Pty):
@@ -118,16 +118,16 @@ class Rs485Line:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The endpoints, in the order they were given."""
+        """Return the endpoints in the order they were given."""
         return tuple(self._wires)
 
     def traffic(self, name: str) -> Traffic:
-        """The byte counters of one endpoint."""
+        """Return the byte counters of one endpoint."""
         return self._medium.endpoint(name).traffic
 
     @property
     def applied(self) -> Counter[FaultKind]:
-        """How often each kind of fault was applied, by all faults armed so far."""
+        """Return how often each kind of fault was applied, by all faults armed so far."""
         counts: Counter[FaultKind] = Counter()
         for fault in self._armed:
             if fault.applied:
@@ -136,25 +136,28 @@ class Rs485Line:
 
     @property
     def noise_bytes(self) -> int:
-        """Random bytes put on the line, by :meth:`noise` and by faults."""
+        """Return the number of random bytes put on the line, by :meth:`noise` and by faults."""
         noise = (f for f in self._armed if f.kind is FaultKind.NOISE)
         return self._noise_bytes + sum(fault.size * fault.applied for fault in noise)
 
     @property
     def collisions(self) -> int:
-        """How often somebody began to talk while somebody else did."""
+        """Return how often an endpoint began to send while another one was sending."""
         return self.trace.collisions
 
     @property
     def framing_errors(self) -> int:
-        """Bytes that some endpoint took without a stop bit."""
+        """Return the number of bytes that some endpoint took without a stop bit."""
         return self._medium.framing_errors
 
     # --- faults -------------------------------------------------------------------------------
 
     def inject(self, fault: Fault) -> Fault:
-        """Arm a fault. To a burst the first armed fault that fits and is drawn is applied, alone;
-        the byte faults are all applied to each byte; a state of an endpoint begins at once."""
+        """Arm a fault, and return it.
+
+        A burst is changed by one fault: the first armed one that fits and is drawn. A byte is
+        changed by every byte fault that is drawn. A state of an endpoint begins at once.
+        """
         now = self._clock_ns()
         self._medium.advance(now)
         self._medium.arm(fault, now)
@@ -164,36 +167,30 @@ class Rs485Line:
         self._wake()
         return fault
 
-    def inject_plan(self, plan: Plan) -> tuple[Fault, ...]:
-        """Arm fresh copies of a plan's faults; the line must have the plan's seed (ValueError)."""
-        if plan.seed != self.seed:
-            raise ValueError(f"seed: expected the plan's {plan.seed}, got a line of {self.seed}")
-        return tuple(self.inject(fault) for fault in plan.fresh())
-
     def plan(self) -> Plan:
-        """Seed and all faults armed so far: what a failing test writes down."""
+        """Return the seed and all faults armed so far: a failing test writes them to a file."""
         return Plan(self.seed, tuple(self._armed))
 
     def disarm(self, fault: Fault) -> None:
-        """Take an armed fault back and end its state; nothing happens if it is used up."""
+        """Disarm a fault and end its state; nothing happens if it is used up."""
         self._medium.advance(self._clock_ns())
         self._medium.disarm(fault)
         self._wake()
 
     def silence(self, name: str, silent: bool) -> None:
-        """Unplug an endpoint from the line (it hears and says nothing), or plug it in again."""
+        """Unplug an endpoint from the line (it receives and sends nothing), or plug it in again."""
         self._medium.advance(self._clock_ns())
         self._medium.endpoint(name).plugged = not silent
         if silent:
             self._wires[name].flush()
 
     def flush(self, name: str) -> None:
-        """Forget what an endpoint has not read: call it when its node has lost power."""
+        """Drop what an endpoint has not read: call it when its node has lost power."""
         self._medium.endpoint(name)
         self._wires[name].flush()
 
     def noise(self, size: int) -> None:
-        """A disturbance that everybody hears: ``size`` random bytes."""
+        """Disturb the line: every endpoint receives ``size`` random bytes."""
         self._noise_bytes += size
         self._medium.noise(size, self._clock_ns())
         self._wake()
@@ -204,11 +201,11 @@ class Rs485Line:
         self._medium.write(name, data, self._clock_ns())
         self._wake()
 
-    def _hear(self, name: str, data: bytes) -> int:
+    def _deliver(self, name: str, data: bytes) -> int:
         return self._wires[name].write(data)
 
     def _wake(self) -> None:
-        """Have the loop call when the medium is due next."""
+        """Start the timer for the time at which the medium is due next."""
         due = self._medium.due()
         if due is None or self._timer is None:
             return

@@ -1,40 +1,46 @@
-"""The pair of wires, without I/O: who drives it when, and what everybody hears of it.
+"""The pair of wires, without I/O: which endpoint drives it when, and what the others receive.
 
-Bytes and times (ns of any monotonic clock) go in, heard bytes come out through ``hear``; the
+Bytes and times (ns of any monotonic clock) go in, received bytes come out through ``deliver``. The
 caller asks :meth:`Medium.due` when to call :meth:`Medium.advance`. With a ``byte_ns`` of 0 bytes
 take no time: they pass at once and cannot collide.
 
-An endpoint begins to drive when it says something, whoever drives already. Bytes that overlap are
-heard as the wired-AND of both by everyone whose own driver is off, decoded at the end of the clash
-as a UART would (:mod:`hil.bus.uart`); a swapped endpoint takes the same way.
+An endpoint drives the line as soon as it sends, even while another one drives it. Endpoints whose
+own driver is off receive the wired-AND of bytes that overlap, decoded at the end of the clash as a
+UART does (:mod:`hil.bus.uart`). The bytes of a swapped endpoint take the same way.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from hil.bus import uart
+from hil.bus.armed import ArmedFaults
 from hil.bus.clash import Clash, Endpoint, Run, Wave, listen
-from hil.bus.disturb import Piece, apply, choose, spoil
-from hil.bus.fault import BYTE_KINDS, STATE_KINDS, Fault, FaultKind, Mark
-from hil.bus.trace import NOISE, Burst, Trace
+from hil.bus.disturb import Piece, apply, spoil
+from hil.bus.fault import STATE_KINDS, Fault, FaultApplied, FaultKind
+from hil.bus.trace import NOISE, BurstRecorder, Trace
+from protocols.wire.modbus.timing import t15_us, t35_us
 
 # Longer than the kernel needs to hand over the pieces of one write, shorter than any t3.5 below
 # 9600 baud plus a master's turnaround.
-BURST_GAP_NS = 3_000_000
+BURST_GAP_NS: Final = 3_000_000
 # A stuck transmitter must not fill memory: a burst is passed on at this size.
-MAX_BURST = 4096
+MAX_BURST: Final = 4096
+_UNPACED_BAUD: Final = 9600  # a line without pace takes the pauses of this speed
 
 
 class Medium:
-    """``hear(name, data)`` returns how many bytes an endpoint could take. LookupError for a name
-    that is not on the line."""
+    """``deliver(name, data)`` hands bytes to an endpoint and returns how many it could take.
+
+    LookupError for a name that is not on the line.
+    """
 
     def __init__(
         self,
         names: Sequence[str],
-        hear: Callable[[str, bytes], int],
+        deliver: Callable[[str, bytes], int],
         trace: Trace,
         *,
         seed: int = 0,
@@ -43,24 +49,24 @@ class Medium:
     ) -> None:
         self.endpoints = {name: Endpoint(name) for name in names}
         self.trace = trace
-        self.faults: list[Fault] = []
+        self.faults = ArmedFaults(random.Random(seed))
         self.framing_errors = 0
-        self._hear = hear
+        self._deliver = deliver
         self._byte_ns = byte_ns
         self._grain = max(1, -(-grain_ns // byte_ns)) if byte_ns else 1
-        self._gap_ns = max(BURST_GAP_NS, byte_ns * 7 // 2)
-        # A little over t1.5 (1.5 characters, 750 us above 19200 baud), under t3.5.
-        self._split_ns = (byte_ns or 1_041_667) * 5 // 2 if not 0 < byte_ns < 520_833 else 1_250_000
-        self._random = random.Random(seed)
+        baud = round(uart.BITS_PER_BYTE * 1e9 / byte_ns) if byte_ns else _UNPACED_BAUD
+        t15_ns = 1000 * t15_us(baud, uart.BITS_PER_BYTE)
+        t35_ns = 1000 * t35_us(baud, uart.BITS_PER_BYTE)
+        gap_ns = max(BURST_GAP_NS, t35_ns if byte_ns else 0)
+        self._recorder = BurstRecorder(trace, byte_ns, gap_ns, MAX_BURST)
+        self._split_ns = (t15_ns + t35_ns) // 2
         self._runs: list[Run] = []
         self._later: list[tuple[int, Endpoint, Piece]] = []
-        self._ends: list[tuple[int, Fault]] = []
-        self._last: Endpoint | None = None
         self._source = Endpoint(NOISE)
         self._analog = False  # an endpoint is swapped: every byte is decoded
 
     def endpoint(self, name: str) -> Endpoint:
-        """One endpoint. LookupError."""
+        """Return one endpoint. LookupError if it is not on this line."""
         try:
             return self.endpoints[name]
         except KeyError:
@@ -70,15 +76,12 @@ class Medium:
     # --- what happens to it -------------------------------------------------------------------
 
     def write(self, name: str, data: bytes, now: int) -> None:
-        """An endpoint says something."""
+        """Send bytes from an endpoint."""
         self.advance(now)
         origin = self.endpoints[name]
         origin.traffic.sent += len(data)
-        armed = origin.burst or any(
-            f.concerns(name) and f.kind not in BYTE_KINDS and not f.used_up() for f in self.faults
-        )
-        if not armed:
-            self._say(origin, Piece(data, data), now)
+        if not origin.burst and not self.faults.hit_bursts_of(name):
+            self._send(origin, Piece(data, data), now)
             return
         origin.burst += data
         origin.burst_due = now + BURST_GAP_NS
@@ -86,34 +89,31 @@ class Medium:
             self._burst_ends(origin, now)
 
     def noise(self, size: int, now: int) -> None:
-        """A disturbance of ``size`` random bytes that no endpoint made."""
+        """Disturb the line with ``size`` random bytes that come from no endpoint."""
         self.advance(now)
-        self._say(self._source, Piece(b"", self._random.randbytes(size)), now)
+        self._send(self._source, Piece(b"", self.faults.random.randbytes(size)), now)
 
     def arm(self, fault: Fault, now: int) -> None:
         """Arm a fault; one of an endpoint's state begins at once if it has no ``after``."""
         if fault.origin is not None:
             self.endpoint(fault.origin)
-        self.faults.append(fault)
+        self.faults.add(fault)
         if fault.kind in STATE_KINDS and not fault.after:
             self._begin(fault, now)
 
     def disarm(self, fault: Fault) -> None:
-        """Take an armed fault back, and end the state it holds."""
-        self.faults = [f for f in self.faults if f is not fault]
+        """Disarm a fault, and end the state it holds."""
+        self.faults.remove(fault)
         if fault.kind in STATE_KINDS and fault.applied:
-            self._ends = [(at, f) for at, f in self._ends if f is not fault]
             self._set(fault, on=False)
 
     def _begin(self, fault: Fault, now: int) -> None:
-        fault.applied += 1
-        if fault.lasts_s is not None:
-            self._ends.append((now + round(fault.lasts_s * 1e9), fault))
+        self.faults.begin(fault, now)
         self._set(fault, on=True)
         if fault.kind is FaultKind.STUCK and fault.level == 0:
             # The edge looks like a start bit and no stop bit comes: a break.
             stuck = self.endpoint(fault.origin or "")
-            record = self._record(stuck, now)
+            record = self._recorder.burst(stuck.name, now)
             record.heard += b"\0"
             record.stamps.append((len(record.heard) - 1, now))
             for listener in self.endpoints.values():
@@ -135,10 +135,10 @@ class Medium:
     # --- time ---------------------------------------------------------------------------------
 
     def due(self) -> int | None:
-        """When :meth:`advance` has something to do next; None: never without new bytes."""
+        """Return when :meth:`advance` has something to do next; None: not without new bytes."""
         times = [e.burst_due for e in self.endpoints.values() if e.burst]
         times += [at for at, *_ in self._later]
-        times += [at for at, _ in self._ends]
+        times += [at for at, _ in self.faults.ends]
         for run in self._runs:
             if run.clash is not None:
                 times.append(run.clash.end)
@@ -149,16 +149,14 @@ class Medium:
     def advance(self, now: int) -> None:
         """Let everything happen that is due by ``now``."""
         while (due := self.due()) is not None and due <= now:
-            for at, fault in [entry for entry in self._ends if entry[0] <= due]:
-                self._ends.remove((at, fault))
-                self.faults = [f for f in self.faults if f is not fault]
+            for fault in self.faults.ended(due):
                 self._set(fault, on=False)
             for endpoint in self.endpoints.values():
                 if endpoint.burst and endpoint.burst_due <= due:
                     self._burst_ends(endpoint, endpoint.burst_due)
             for entry in [entry for entry in self._later if entry[0] <= due]:
                 self._later.remove(entry)
-                self._say(entry[1], entry[2], entry[0])
+                self._send(entry[1], entry[2], entry[0])
             for run in list(self._runs):
                 if run.clash is None:
                     self._pass(run, now)
@@ -170,43 +168,38 @@ class Medium:
     def _burst_ends(self, origin: Endpoint, now: int) -> None:
         burst = bytes(origin.burst)
         origin.burst = bytearray()
-        for fault in list(self.faults):
-            if fault.kind in STATE_KINDS and fault.origin == origin.name and not fault.applied:
-                fault.seen += 1
-                if fault.seen > fault.after:
-                    self._begin(fault, now)
-        chosen = choose(self.faults, origin.name, burst, self._random)
+        for fault in self.faults.states_after(origin.name):
+            self._begin(fault, now)
+        chosen = self.faults.choose(origin.name, burst)
         if chosen is None:
-            self._say(origin, Piece(burst, burst), now)
+            self._send(origin, Piece(burst, burst), now)
             return
-        if chosen.used_up():
-            self.faults = [f for f in self.faults if f is not chosen]
-        for piece in apply(chosen, origin.name, burst, self._random, self._split_ns):
+        for piece in apply(chosen, origin.name, burst, self.faults.random, self._split_ns):
             if piece.after_ns:
                 self._later.append((now + piece.after_ns, origin, piece))
             else:
-                self._say(origin, piece, now)
+                self._send(origin, piece, now)
 
-    def _silenced(self, origin: Endpoint) -> Mark | None:
-        """Why nobody hears this endpoint, if so."""
+    def _silenced(self, origin: Endpoint) -> FaultApplied | None:
+        """Return the fault that keeps this endpoint's bytes off the line, if there is one."""
         if not origin.plugged:
-            return Mark(FaultKind.UNPLUG, origin.name, -1, "not on the line")
+            return FaultApplied(FaultKind.UNPLUG, origin.name, -1, "not on the line")
         for other in self.endpoints.values():
             if other.stuck is not None and other.plugged:
-                return Mark(FaultKind.STUCK, other.name, -1, f"line held at {other.stuck}")
+                return FaultApplied(FaultKind.STUCK, other.name, -1, f"line held at {other.stuck}")
         return None
 
-    def _say(self, origin: Endpoint, piece: Piece, now: int) -> None:
+    def _send(self, origin: Endpoint, piece: Piece, now: int) -> None:
         start = max(now, origin.busy_until)
-        bytewise = [f for f in self.faults if f.kind in BYTE_KINDS and f.concerns(origin.name)]
+        bytewise = self.faults.hit_bytes_of(origin.name)
         if bytewise and origin is not self._source:
-            piece = spoil(piece, origin.name, bytewise, self._random)
-        record = self._record(origin, start)
+            piece = spoil(piece, origin.name, bytewise, self.faults.random)
+        record = self._recorder.burst(origin.name, start)
         record.sent += piece.sent
-        self.trace.mark(record, piece.marks)
+        self.trace.note(record, piece.faults)
         silenced = self._silenced(origin)
         if silenced is not None:
-            self.trace.mark(record, (silenced,))
+            self.trace.note(record, (silenced,))
         if silenced is not None or not piece.data:
             self._lose(origin, max(len(piece.sent), len(piece.data)))
             return
@@ -249,7 +242,7 @@ class Medium:
     # --- from the line to the endpoints -------------------------------------------------------
 
     def _pass(self, run: Run, now: int) -> None:
-        """Let the bytes of a lonely run be heard that have ended by ``now``."""
+        """Deliver those bytes of a run without a clash that have ended by ``now``."""
         if run.clash is not None or now < run.start:
             return
         count = len(run.data)
@@ -261,25 +254,19 @@ class Medium:
             run.done = count
             silenced = self._silenced(run.origin)
             if silenced is None:
-                self._note(run.record, data, at)
+                self._recorder.received(run.record, data, at)
                 for listener in self.endpoints.values():
                     if listener is not run.origin:
                         self._give(listener, data)
             else:
-                self.trace.mark(run.record, (silenced,))
+                self.trace.note(run.record, (silenced,))
                 self._lose(run.origin, len(data))
         run.record.end_ns = max(run.record.end_ns, run.reached)
         if run.done == len(run.data) and run in self._runs:
             self._runs.remove(run)
 
-    def _note(self, record: Burst, data: bytes, at: int) -> None:
-        known = len(record.heard)
-        if not known or at != record.byte_time(known - 1) + record.byte_ns:
-            record.stamps.append((known, at))
-        record.heard += data
-
     def _give(self, listener: Endpoint, data: bytes) -> None:
-        taken = self._hear(listener.name, data) if listener.plugged else 0
+        taken = self._deliver(listener.name, data) if listener.plugged else 0
         listener.traffic.heard += taken
         listener.traffic.lost += len(data) - taken
 
@@ -289,7 +276,7 @@ class Medium:
                 endpoint.traffic.lost += max(0, size)
 
     def _decode(self, clash: Clash) -> None:
-        """The end of a clash: each endpoint hears what its UART makes of the level."""
+        """End a clash: each endpoint receives what its UART reads from the level of the line."""
         runs = [run for run in clash.runs if self._silenced(run.origin) is None]
         zero = min(run.reached for run in clash.runs)
         scale = uart.TICKS_PER_BYTE / self._byte_ns if self._byte_ns else 0.0
@@ -297,7 +284,7 @@ class Medium:
         record = clash.runs[0].record
         for received in listen(waves, None):
             at = zero + (round(received.tick / scale) if scale else 0)
-            self._note(record, bytes((received.byte,)), at)
+            self._recorder.received(record, bytes((received.byte,)), at)
         if len(clash.runs) > 1:
             for run in clash.runs:
                 self._lose(run.origin, len(run.data) - run.done)
@@ -311,33 +298,16 @@ class Medium:
         for run in clash.runs:
             if run.origin.swapped:
                 detail = "every bit inverted"
-                self.trace.mark(run.record, (Mark(FaultKind.SWAP, run.origin.name, -1, detail),))
+                self.trace.note(
+                    run.record, (FaultApplied(FaultKind.SWAP, run.origin.name, -1, detail),)
+                )
             run.record.end_ns = max(run.record.end_ns, run.end)
             self._runs.remove(run)
 
-    # --- the trace ----------------------------------------------------------------------------
-
-    def _record(self, origin: Endpoint, start: int) -> Burst:
-        """The burst this belongs to: the open one, unless a pause or somebody else came between."""
-        record = origin.record
-        if (
-            record is None
-            or self._last is not origin
-            or start - record.end_ns > self._gap_ns
-            or len(record.sent) >= MAX_BURST
-        ):
-            if record is not None:
-                self.trace.done(record)
-            record = origin.record = self.trace.open(origin.name, start, self._byte_ns)
-            self._last = origin
-        record.end_ns = max(record.end_ns, start)
-        return record
-
     def close(self) -> None:
-        """Forget what is under way; the trace is complete."""
-        self._runs, self._later, self._ends = [], [], []
-        for endpoint in (*self.endpoints.values(), self._source):
+        """Forget what is under way, and complete the trace."""
+        self._runs, self._later = [], []
+        self.faults.ends.clear()
+        for endpoint in self.endpoints.values():
             endpoint.burst = bytearray()
-            if endpoint.record is not None:
-                self.trace.done(endpoint.record)
-                endpoint.record = None
+        self._recorder.close()

@@ -1,12 +1,12 @@
-"""The trace for Wireshark: pcapng with link type RTAC serial (250), one packet per frame heard.
+"""The trace for Wireshark: pcapng with link type RTAC serial (250), one packet for each frame.
 
-Wireshark reads the serial header by itself; that the bytes behind it are Modbus RTU it must be
-told, in *Analyze, Decode As...* ("RTAC Serial Data Subdissector": Modbus RTU) or with::
+Wireshark reads the serial header by itself. That the bytes behind it are Modbus RTU has to be set
+in *Analyze, Decode As...* ("RTAC Serial Data Subdissector": Modbus RTU) or with::
 
     tshark -r trace.pcapng -d rtacser.data,mbrtu -o mbrtu.crc_verification:TRUE
 
 The master's frames are marked DATA_TX_START, all others DATA_RX_START; the packet comment names
-the origin and the faults that were applied. A burst that nobody heard is a packet without data.
+the origin and the faults that were applied. An unheard burst has no data.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from hil.bus.decode import Kind, frames
+from hil.bus.decode import FrameKind, frames
 from hil.bus.trace import Burst
 
 #: https://www.tcpdump.org/linktypes.html: 12 bytes of header, then the bytes of the line.
@@ -53,14 +53,14 @@ def _head(line: str) -> bytes:
 def dump(
     bursts: Iterable[Burst], wall_ns: int = 0, *, master: str = "gateway", name: str = "line"
 ) -> bytes:
-    """The file's content; ``wall_ns`` is added to the bursts' times (``Trace.wall_ns``)."""
+    """Return the file's content; ``wall_ns`` is added to the bursts' times (``Trace.wall_ns``)."""
     out = [_head(name)]
     for frame in frames(bursts, master):
         at = frame.start_ns + wall_ns
         event = _TX if frame.origin == master else _RX
-        data = b"" if frame.kind is Kind.UNHEARD else frame.data
+        data = b"" if frame.kind is FrameKind.UNHEARD else frame.data
         packet = struct.pack(">IIBBH", at // 10**9, at % 10**9 // 1000, event, 0, 0) + data
-        notes = [str(mark) for mark in frame.marks] + ["collision"] * frame.collided
+        notes = [str(fault) for fault in frame.faults] + ["collision"] * frame.collided
         comment = f"{frame.origin}: {frame.kind}" + "".join(f"; {note}" for note in notes)
         body = struct.pack("<IIIII", 0, at >> 32, at & 0xFFFFFFFF, len(packet), len(packet))
         body += _padded(packet) + _option(_COMMENT, comment.encode()) + _option(0, b"")

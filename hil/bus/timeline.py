@@ -1,7 +1,8 @@
-"""The trace as a picture: one SVG, without script or anything to load, for a report.
+"""The trace as a picture for a report: one SVG without script and without anything to load.
 
-One lane per endpoint, one box per frame, wrapped into rows like text. Time runs to the right;
-silence longer than a box is cut short and says how long it was. Hovering a box tells the frame.
+Each endpoint has a lane and each frame a box; rows wrap like text. Time runs to the right. A
+silence longer than a box is cut short and labelled with its length. A box under the pointer shows
+its frame in words.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from itertools import pairwise
 from string import Template
 from typing import Final
 
-from hil.bus.decode import Frame, Kind, frames
+from hil.bus.decode import BusFrame, FrameKind, frames
 from hil.bus.trace import Burst
 
 #: Frames drawn; of a longer trace these are the newest.
@@ -29,7 +30,7 @@ _MIN_BOX, _MAX_BOX = 30.0, 220.0
 _MIN_IDLE, _MAX_IDLE = 5.0, 46.0
 _TICK_PX = 88.0
 _CHAR_PX = 6.3
-# An unpaced line's frames take no time: they are drawn as if at 115200 baud.
+# Frames of an unpaced line take no time: they are drawn as if at 115200 baud.
 _NOMINAL_BYTE_NS = 86_806
 _LEGEND: Final = (
     ("request", "request"),
@@ -75,13 +76,13 @@ _STYLE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class _Box:
-    frame: Frame
+    frame: BusFrame
     start: int
     end: int
 
 
 class _Scale:
-    """Time to pixels: in proportion where somebody talks, silence cut short; rows by x."""
+    """Time to pixels: in proportion where the line is busy, silences cut short, rows by x."""
 
     def __init__(self, boxes: Sequence[_Box], width: float) -> None:
         spans = sorted(box.end - box.start for box in boxes)
@@ -114,7 +115,7 @@ class _Scale:
         self.width = max(self.x)
 
     def place(self, at: int) -> tuple[int, float]:
-        """Row and x of an edge of a box."""
+        """Return row and x of an edge of a box."""
         index = bisect_right(self.times, at) - 1
         return self.row[index], self.x[index]
 
@@ -128,19 +129,19 @@ def timeline_svg(
     width: int = 1180,
     last: int = FRAMES,
 ) -> str:
-    """An ``<svg>`` of the newest ``last`` frames, about ``width`` pixels wide.
+    """Return an ``<svg>`` of the newest ``last`` frames, about ``width`` pixels wide.
 
-    ``lanes`` are the endpoints from top to bottom; who is missing there comes after them.
+    ``lanes`` are the endpoints from top to bottom; endpoints missing there come after them.
     """
-    told = list(frames(bursts, master))
-    shown = told[-last:]
+    every = list(frames(bursts, master))
+    shown = every[-last:]
     if not shown:
-        return _document(width, _HEAD, title, "nothing was said on the line", [])
+        return _document(width, _HEAD, title, "nothing was sent on the line", [])
     names = list(dict.fromkeys([*lanes, *([] if lanes else [master]), *(f.origin for f in shown)]))
     boxes = _boxes(shown)
     scale = _Scale(boxes, width - _LABELS - 12)
     row_height = _AXIS + len(names) * _LANE + _ROW_GAP
-    origin = told[0].start_ns
+    origin = every[0].start_ns
     out: list[str] = []
     for row in range(scale.rows):
         top = _HEAD + row * row_height
@@ -153,12 +154,14 @@ def timeline_svg(
     for box in boxes:
         out += _draw(box, scale, row_height, names.index(box.frame.origin), origin)
     bad = sum(not frame.crc_ok for frame in shown)
-    marks = sum(len(frame.marks) for frame in shown)
-    note = f"{len(shown)} of {len(told)} frames, {bad} damaged or not heard, {marks} faults applied"
+    faults = sum(len(frame.faults) for frame in shown)
+    note = (
+        f"{len(shown)} of {len(every)} frames, {bad} damaged or not heard, {faults} faults applied"
+    )
     return _document(width, _HEAD + scale.rows * row_height, title, note, out)
 
 
-def _boxes(shown: Sequence[Frame]) -> list[_Box]:
+def _boxes(shown: Sequence[BusFrame]) -> list[_Box]:
     starts = sorted({frame.start_ns for frame in shown})
     boxes = []
     for frame in shown:
@@ -175,7 +178,7 @@ def _boxes(shown: Sequence[Frame]) -> list[_Box]:
 def _draw(box: _Box, scale: _Scale, row_height: float, lane: int, origin: int) -> list[str]:
     frame = box.frame
     row, left = scale.place(box.start)
-    # A box never spans rows: those break only where nobody talks. Its end may stand in the next.
+    # A box never spans rows: rows break only in a silence. Its end may stand in the next.
     size = scale.x[bisect_right(scale.times, box.end) - 1] - left
     x = _LABELS + left
     y = _HEAD + row * row_height + _AXIS + lane * _LANE + (_LANE - _BOX) / 2
@@ -188,22 +191,22 @@ def _draw(box: _Box, scale: _Scale, row_height: float, lane: int, origin: int) -
         out.append(
             f'<text x="{middle:.1f}" y="{y + 12.5:.1f}" text-anchor="middle">{escape(label)}</text>'
         )
-    if frame.marks:
+    if frame.faults:
         out.append(f'<path class="fault" d="M{x - 1:.1f} {y - 4:.1f}h11l-5.5 9z"/>')
     out.append("</g>")
     return out
 
 
-def _labels(frame: Frame) -> list[str]:
-    """What a box may say, the longest first."""
-    if frame.kind is Kind.UNHEARD:
+def _labels(frame: BusFrame) -> list[str]:
+    """Return the labels that a box may have, the longest first."""
+    if frame.kind is FrameKind.UNHEARD:
         return ["not heard", "lost"]
-    if frame.kind is Kind.DAMAGED:
+    if frame.kind is FrameKind.DAMAGED:
         return [f"{len(frame.data)} bytes, bad", "bad"]
     code = f"{frame.function or 0:02X}"
-    if frame.kind is Kind.EXCEPTION:
+    if frame.kind is FrameKind.EXCEPTION:
         return [f"{code} {frame.exception}", f"!{frame.data[2]:02X}"]
-    if frame.kind is Kind.ANSWER:
+    if frame.kind is FrameKind.ANSWER:
         count = len(frame.values) if frame.values else 0
         return [f"{code} {count} registers", f"{code} x{count}", code] if count else [code]
     span = "" if frame.address is None else f" {frame.address}+{frame.count}"
@@ -214,14 +217,14 @@ def _labels(frame: Frame) -> list[str]:
     ]
 
 
-def _hover(frame: Frame, origin: int) -> str:
+def _hover(frame: BusFrame, origin: int) -> str:
     gap = "" if frame.gap_us is None else f", {frame.gap_us / 1000:.3f} ms after the last"
     lines = [
         f"{frame.origin}: {frame.describe()}",
         f"{frame.kind} at {(frame.start_ns - origin) / 1e9:.6f} s{gap}",
         f"{len(frame.data)} bytes: {frame.data[:40].hex(' ')}{' ...' * (len(frame.data) > 40)}",
     ]
-    lines += [f"fault {mark}" for mark in frame.marks]
+    lines += [f"fault {fault}" for fault in frame.faults]
     if frame.collided:
         lines.append("collision")
     return "\n".join(lines)
@@ -254,11 +257,11 @@ def _silences(scale: _Scale, row_height: float, lanes: int) -> list[str]:
         middle = _LABELS + x + min(size, _MAX_IDLE) / 2
         out.append(_line("idle", middle, top - lanes * _LANE + 2, middle, top - 2))
         ms = (end - begin) / 1e6
-        told = (
+        text = (
             f"{ms / 1000:.2f} s" if ms >= 1000 else f"{ms:.0f} ms" if ms >= 10 else f"{ms:.1f} ms"
         )
         out.append(
-            f'<text class="dim" x="{middle:.1f}" y="{top + 9:g}" text-anchor="middle">{told}</text>'
+            f'<text class="dim" x="{middle:.1f}" y="{top + 9:g}" text-anchor="middle">{text}</text>'
         )
     return out
 

@@ -22,7 +22,7 @@ class _Spec(ctypes.Structure):
 class FineTimer:
     """Calls ``on_time`` from ``loop`` once for every :meth:`start`, unless started anew before.
 
-    It is Linux's timerfd, see timerfd_create(2). OSError if there is none to be had.
+    It uses Linux's timerfd, see timerfd_create(2). OSError if the kernel gives none.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_time: Callable[[], None]) -> None:
@@ -35,7 +35,7 @@ class FineTimer:
         loop.add_reader(self._file, self._expired)
 
     def start(self, wait_ns: int) -> None:
-        """Call in ``wait_ns`` (at the least 1) from now, and not when it was to before."""
+        """Call in ``wait_ns`` from now (at least 1), in place of the call that was due before."""
         seconds, rest = divmod(max(1, wait_ns), _SECOND_NS)
         _LIBC.timerfd_settime(self._file, 0, ctypes.byref(_Spec(0, 0, seconds, rest)), None)
 
@@ -47,7 +47,7 @@ class FineTimer:
         self._on_time()
 
     def close(self) -> None:
-        """Never call again; further calls do nothing."""
+        """Stop the timer for good; further calls do nothing."""
         if self._file >= 0:
             if not self._loop.is_closed():
                 self._loop.remove_reader(self._file)

@@ -1,4 +1,4 @@
-"""What a UART makes of a line level: collisions and swapped wires, bit by bit.
+"""How a UART reads the level of a line, bit by bit, when endpoints collide or wires are swapped.
 
 Time is in *ticks*, 16 to a bit, as a UART's own oversampling has it. A signal is the sorted list
 of its low intervals ``(from, to)``; everywhere else the line is high (idle). Only disturbed bytes
@@ -15,13 +15,13 @@ TICKS_PER_BIT: Final = 16
 #: Start bit, eight data bits, stop bit.
 BITS_PER_BYTE: Final = 10
 TICKS_PER_BYTE: Final = TICKS_PER_BIT * BITS_PER_BYTE
-_MIDDLE = TICKS_PER_BIT // 2
+_MIDDLE: Final = TICKS_PER_BIT // 2
 
 Signal: TypeAlias = "list[tuple[int, int]]"
 
 
 class Received(NamedTuple):
-    """One byte as a UART takes it: ``tick`` of its start bit; ``framed`` False without stop bit."""
+    """One byte as a UART takes it: ``tick`` of its start bit, ``framed`` if it had a stop bit."""
 
     tick: int
     byte: int
@@ -29,7 +29,7 @@ class Received(NamedTuple):
 
 
 def signal(byte: int, start: int) -> Signal:
-    """The low intervals of one 8N1 byte whose start bit begins at ``start``."""
+    """Return the low intervals of one 8N1 byte whose start bit begins at ``start``."""
     low: Signal = []
     bits = byte << 1 | 0x200
     for index in range(BITS_PER_BYTE):
@@ -39,7 +39,7 @@ def signal(byte: int, start: int) -> Signal:
 
 
 def merge(intervals: Iterable[tuple[int, int]]) -> Signal:
-    """The wired-AND of signals: low where any of them is low."""
+    """Return the wired-AND of signals: low where any of them is low."""
     merged: Signal = []
     for begin, end in sorted(intervals):
         if merged and begin <= merged[-1][1]:
@@ -50,7 +50,7 @@ def merge(intervals: Iterable[tuple[int, int]]) -> Signal:
 
 
 def invert(low: Signal, begin: int, end: int) -> Signal:
-    """The signal with A and B swapped from ``begin`` to ``end``; what lies outside is left out."""
+    """Return the signal from ``begin`` to ``end`` with A and B swapped."""
     inverted: Signal = []
     at = begin
     for start, stop in low:
@@ -65,7 +65,7 @@ def invert(low: Signal, begin: int, end: int) -> Signal:
 
 
 def clear(low: Signal, begin: int, end: int) -> Signal:
-    """The signal as a receiver hears it that is switched off from ``begin`` to ``end``."""
+    """Return the signal as a receiver gets it that is switched off from ``begin`` to ``end``."""
     kept: Signal = []
     for start, stop in low:
         if start < begin:
@@ -76,10 +76,10 @@ def clear(low: Signal, begin: int, end: int) -> Signal:
 
 
 def receive(low: Signal, begin: int) -> list[Received]:
-    """The bytes a UART takes from a merged signal, listening from ``begin`` on.
+    """Return the bytes that a UART takes from a merged signal, listening from ``begin`` on.
 
-    A start bit that is over before its middle is none. A byte without a stop bit is taken, marked,
-    and the next start bit is looked for only when the line has been high again (a break is one 00).
+    A start bit that is over before its middle is ignored. A byte without a stop bit is taken and
+    marked; the next start bit is looked for when the line has been high again (a break is one 00).
     """
     starts = [interval[0] for interval in low]
     taken: list[Received] = []
@@ -105,6 +105,6 @@ def receive(low: Signal, begin: int) -> list[Received]:
 
 
 def _low_until(low: Signal, starts: Sequence[int], tick: int) -> int:
-    """Where the low interval around ``tick`` ends; 0 if the line is high there."""
+    """Return where the low interval around ``tick`` ends; 0 if the line is high there."""
     index = bisect_right(starts, tick) - 1
     return low[index][1] if index >= 0 and tick < low[index][1] else 0

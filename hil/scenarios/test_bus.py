@@ -178,7 +178,7 @@ async def test_thousands_of_polls_at_one_percent_byte_faults(
     assert told.aftermath <= max(FEW, polls * AFTERMATH_SHARE)
     # ... and each fault is counted: in the plan, in the trace, and in the poll that it hit.
     seen = Counter[FaultKind]()
-    for (kind, _), count in bench.line.trace.marks.items():
+    for (kind, _), count in bench.line.trace.faults.items():
         seen[kind] += count
     for kind, fault in faults.items():
         assert fault.applied > 0

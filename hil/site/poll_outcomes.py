@@ -100,7 +100,7 @@ async def watch(
                 outcomes.baseless.append(shown)
         elif kinds:
             outcomes.hit += 1
-            outcomes.hit_request += any(b.marks for b in since if b.origin == gateway)
+            outcomes.hit_request += any(b.faults for b in since if b.origin == gateway)
             outcomes.faults += kinds
         elif late:
             outcomes.late += 1
@@ -152,7 +152,7 @@ def _since(line: Rs485Line, first: int) -> list[Burst]:
 
 
 def _faults(since: Iterable[Burst]) -> Counter[FaultKind]:
-    return Counter(mark.kind for burst in since for mark in burst.marks)
+    return Counter(mark.kind for burst in since for mark in burst.faults)
 
 
 def _answered(since: Iterable[Burst], target: Target) -> bool:

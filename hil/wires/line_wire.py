@@ -1,15 +1,15 @@
 """The RS-485 port of an emulator that follows the host's clock: whole frames and real silences.
 
-On a line, bytes of a frame follow each other and silence (t3.5) ends it. QEMU keeps neither when
-the host is busy. It sends a frame byte by byte, each when its thread gets the CPU: pauses of 10 ms
-inside an answer were seen, which end the frame for every other node. And it takes one byte at a
-time, when the guest has read the last: the silence between an answer and the next request is over
-before the guest has seen the end of the answer. A node then takes the end of a damaged answer and
-the request to itself for one broken frame.
+On a line the bytes of a frame follow each other, and a silence (t3.5) ends it. QEMU keeps neither
+when the host is busy. It sends a frame byte by byte, each when its thread gets the CPU: pauses of
+10 ms inside an answer were seen, which end the frame for every other node. And it takes one byte at
+a time, when the guest has read the last one: the silence between an answer and the next request is
+over before the guest has seen the end of the answer. A node then takes the end of a damaged answer
+and the request to itself for one broken frame.
 
-So what a node says is heard when it is whole, which costs no time; and a silence on the line is
-one for the node: what comes after it waits until the node has taken all that came before, and for
-``silence_s`` more.
+So an answer of a node is passed on when it is whole, which costs no time. And a silence on the line
+is kept for the node: what comes after it waits until the node has taken all that came before it,
+and for ``silence_s`` more.
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ from collections import deque
 from typing import Final
 
 from hil.wires.whole_answers import WholeAnswers
+from protocols.wire.modbus.timing import t35_us
 
-#: A pause on the line that is a silence: under t3.5 at any speed (1.75 ms), over a write's pieces.
+#: A pause on the line that is a silence: under t3.5 at any speed, over a write's pieces.
 PAUSE_S: Final = 0.0015
 _LOOK_S: Final = 0.001
+_LOOKS_S: Final = 0.0015  # a node's look before the silence is over, and the one after
 
 
 def silence_s(baud: int) -> float:
-    """t3.5 at ``baud``, and what a node that looks once a millisecond needs to notice it."""
-    return (0.00175 if baud > 19200 else 38.5 / baud) + 0.0015
+    """Return t3.5 at ``baud``, and what a node that looks once a millisecond needs to notice it."""
+    return t35_us(baud) / 1e6 + _LOOKS_S
 
 
 class LineWire(WholeAnswers):
@@ -39,13 +41,13 @@ class LineWire(WholeAnswers):
     def __init__(self, silence_s: float) -> None:
         super().__init__()
         self._silence_s = silence_s
-        # Frames that wait for a silence, and when the line was last heard.
+        # Frames that wait for a silence, and when the last bytes came from the line.
         self._frames: deque[bytearray] = deque()
-        self._heard_at = 0.0
+        self._received_at = 0.0
         self._taken_at: float | None = None
         self._look: asyncio.TimerHandle | None = None
 
-    # --- what the node hears ------------------------------------------------------------------
+    # --- from the line to the node ------------------------------------------------------------
 
     def write(self, data: bytes) -> int:
         """Send as a DescriptorWire does; what follows a silence waits for one of the node."""
@@ -53,8 +55,8 @@ class LineWire(WholeAnswers):
             return super().write(data)
         loop = asyncio.get_running_loop()
         now = loop.time()
-        silence = now - self._heard_at >= PAUSE_S
-        self._heard_at = now
+        silence = now - self._received_at >= PAUSE_S
+        self._received_at = now
         if silence and (self._frames or not self._rested(now)):
             self._frames.append(bytearray(data))
         elif self._frames:
@@ -67,7 +69,7 @@ class LineWire(WholeAnswers):
         return len(data)
 
     def _rested(self, now: float) -> bool:
-        """Whether the node has taken everything, and has had its silence since."""
+        """Return whether the node has taken everything, and has had its silence since."""
         if self._taken_at is None:
             if super().pending() or _unread(self._fd):
                 return False
@@ -86,11 +88,11 @@ class LineWire(WholeAnswers):
             self._look = loop.call_later(_LOOK_S, self._next)
 
     def pending(self) -> int:
-        """Bytes that wait here."""
+        """Return the number of bytes that wait here."""
         return super().pending() + sum(map(len, self._frames))
 
     def flush(self) -> None:
-        """Forget what waits here."""
+        """Drop what waits here."""
         self._frames.clear()
         super().flush()
 
@@ -105,6 +107,6 @@ class LineWire(WholeAnswers):
 
 
 def _unread(fd: int) -> int:
-    """What the far end has not read yet (a size in the kernel, 0: nothing)."""
+    """Return how much the far end has not read yet (a size in the kernel, 0: nothing)."""
     answer = fcntl.ioctl(fd, termios.TIOCOUTQ, struct.pack("i", 0))
     return int(struct.unpack("i", answer)[0])

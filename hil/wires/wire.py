@@ -1,4 +1,4 @@
-"""A wire: what an emulated UART looks like from the bench's side.
+"""The wire: the end of an emulated UART that the bench holds.
 
 :class:`hil.wires.pty.Pty` is one whose far end is a path; the far end of a
 :class:`hil.wires.descriptor.DescriptorWire` is an emulator's socket or terminal. The line, the
@@ -21,10 +21,10 @@ class Wire(Protocol):
         """Call ``on_data`` from the running event loop with every chunk the far end writes."""
 
     def write(self, data: bytes) -> int:
-        """Send to the far end; returns how many bytes were taken, the rest is in ``overrun``."""
+        """Send to the far end; return how many bytes were taken, the rest is in ``overrun``."""
 
     def flush(self) -> None:
-        """Forget what waits at the far end: what a receiver that was switched off never got."""
+        """Drop what waits at the far end: a receiver that was switched off never got it."""
 
     def close(self) -> None:
         """Stop listening and close; further calls do nothing."""

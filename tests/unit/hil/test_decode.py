@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hil.bus import decode, pcapng
-from hil.bus.decode import Kind
+from hil.bus.decode import FrameKind
 from hil.bus.fault import Fault, FaultKind
 from hil.bus.medium import Medium
 from hil.bus.timeline import timeline_svg
@@ -69,7 +69,7 @@ def test_requests_and_answers_in_words() -> None:
     ]
     assert [exchange.turnaround_us for exchange in found] == [2000.0] * 3
     first = found[0].answers[0]
-    assert (first.gap_us, first.kind, first.values) == (2000.0, Kind.ANSWER, (100, 65535))
+    assert (first.gap_us, first.kind, first.values) == (2000.0, FrameKind.ANSWER, (100, 65535))
 
 
 def test_json_and_text_say_the_same() -> None:
@@ -89,17 +89,17 @@ def test_json_and_text_say_the_same() -> None:
 @pytest.mark.parametrize(
     ("fault", "kinds"),
     [
-        (Fault(FaultKind.NOISE, "air", size=6), [Kind.DAMAGED, Kind.ANSWER]),
-        (Fault(FaultKind.DUPLICATE, "air"), [Kind.ANSWER, Kind.ANSWER]),
-        (Fault(FaultKind.CUT, "air", size=5), [Kind.DAMAGED]),
-        (Fault(FaultKind.DROP, "air"), [Kind.UNHEARD]),
-        (Fault(FaultKind.FOREIGN, "air", unit=9), [Kind.ANSWER]),
+        (Fault(FaultKind.NOISE, "air", size=6), [FrameKind.DAMAGED, FrameKind.ANSWER]),
+        (Fault(FaultKind.DUPLICATE, "air"), [FrameKind.ANSWER, FrameKind.ANSWER]),
+        (Fault(FaultKind.CUT, "air", size=5), [FrameKind.DAMAGED]),
+        (Fault(FaultKind.DROP, "air"), [FrameKind.UNHEARD]),
+        (Fault(FaultKind.FOREIGN, "air", unit=9), [FrameKind.ANSWER]),
     ],
 )
-def test_what_a_fault_makes_of_an_answer(fault: Fault, kinds: list[Kind]) -> None:
+def test_what_a_fault_makes_of_an_answer(fault: Fault, kinds: list[FrameKind]) -> None:
     answers = decode.exchanges(recorded(fault).bursts)[0].answers
     assert [answer.kind for answer in answers] == kinds
-    assert answers[0].marks[0].kind is fault.kind
+    assert answers[0].faults[0].kind is fault.kind
 
 
 def test_an_answer_nobody_asked_for_is_an_exchange_of_its_own() -> None:

@@ -153,8 +153,8 @@ def test_any_storm_of_talkers_ends_and_every_byte_is_in_the_trace(seed: int) -> 
     for name in names:
         said = b"".join(burst.sent for burst in bench.trace.bursts if burst.origin == name)
         assert len(said) == len(sent[name]), f"seed {seed}, {name}"
-    applied = sum(fault.applied for fault in bench.medium.faults)
-    assert sum(bench.trace.marks.values()) >= applied > 0, f"seed {seed}"
+    applied = sum(fault.applied for fault in bench.medium.faults.armed)
+    assert sum(bench.trace.faults.values()) >= applied > 0, f"seed {seed}"
 
 
 # The UART
@@ -189,7 +189,7 @@ def test_swapped_talker_is_garbage_and_swapped_listener_hears_garbage() -> None:
     bench.say("air", ANSWER)
     bench.run()
     assert bench.heard["gateway"] not in (b"", ANSWER)
-    assert bench.trace.marks[FaultKind.SWAP, "air"] == 1
+    assert bench.trace.faults[FaultKind.SWAP, "air"] == 1
     assert bench.medium.framing_errors > 0
     bench.medium.disarm(fault)
     before = bench.heard["gateway"]
@@ -210,7 +210,7 @@ def test_a_stuck_driver_is_a_break_or_silence_and_nobody_is_heard(level: int, ed
     assert bench.heard == {"gateway": edge, "air": edge, "water": b""}
     bench.say("gateway", REQUEST, at=101 * MS)
     assert bench.heard["air"] == edge + REQUEST
-    assert bench.trace.marks == {(FaultKind.STUCK, "water"): 2}
+    assert bench.trace.faults == {(FaultKind.STUCK, "water"): 2}
 
 
 def test_unplugged_in_the_middle_of_an_answer_and_back() -> None:
@@ -225,7 +225,7 @@ def test_unplugged_in_the_middle_of_an_answer_and_back() -> None:
     assert bench.heard["air"] == REQUEST
     burst = bench.trace.bursts[0]
     assert (burst.sent, burst.heard) == (ANSWER, ANSWER[:3])
-    assert burst.marks[0].kind is FaultKind.UNPLUG
+    assert burst.faults[0].kind is FaultKind.UNPLUG
 
 
 def test_a_state_may_begin_after_some_bursts() -> None:
@@ -251,7 +251,7 @@ def test_split_is_longer_than_t15_and_shorter_than_t35() -> None:
         gaps = [b - a - byte_ns for a, b in pairwise(times)]
         assert sum(gap > 1 for gap in gaps) == 1
         assert t15 < max(gaps) < t35
-        (mark,) = bench.trace.bursts[0].marks
+        (mark,) = bench.trace.bursts[0].faults
         assert gaps.index(max(gaps)) == mark.at - 1
 
 
@@ -285,7 +285,7 @@ def test_every_byte_fault_is_counted_and_written_down(kind: FaultKind, seed: int
     for number in range(500):
         bench.say("air", frame, at=number * 10 * MS)
     assert 120 < fault.applied < 280, f"seed {seed}"
-    assert bench.trace.marks == {(kind, "air"): fault.applied}
+    assert bench.trace.faults == {(kind, "air"): fault.applied}
     heard = bench.heard["gateway"]
     change = {FaultKind.BYTE_DROP: -1, FaultKind.BYTE_FLIP: 0}.get(kind, 1)
     assert len(heard) == 500 * 40 + change * fault.applied
@@ -293,7 +293,7 @@ def test_every_byte_fault_is_counted_and_written_down(kind: FaultKind, seed: int
         wrong = [a ^ b for a, b in zip(heard, frame * 500, strict=True)]
         assert sum(value.bit_count() for value in wrong) == fault.applied
     for burst in bench.trace.bursts:
-        assert (burst.heard != burst.sent) == bool(burst.marks)
+        assert (burst.heard != burst.sent) == bool(burst.faults)
 
 
 def test_times_bounds_bytes_too_and_the_other_direction_is_left_alone() -> None:
