@@ -12,7 +12,7 @@ from copy import deepcopy
 from typing import Final
 
 from .clock import GatewayClock
-from .config import Config
+from .config import GatewayConfig
 from .counters import Counters
 from .field.poller import Field
 from .keys import load_private, load_public
@@ -37,16 +37,14 @@ FULL_RETRY_S: Final = 2.0  # between attempts to open an outbox that has no room
 class GatewayAgent:
     """One gateway. ``run`` once."""
 
-    def __init__(self, config: Config, clock: GatewayClock, counters: Counters) -> None:
+    def __init__(self, config: GatewayConfig, clock: GatewayClock, counters: Counters) -> None:
         """KeyFileError if a signing key cannot be used."""
         self._config = config
         self._clock = clock
         self._counters = counters
         self._key = load_private(config.gateway.key)
-        self._collector_key = None
-        if config.uplink.receipt == "signed":
-            assert config.uplink.collector_key is not None  # config.load has seen to it
-            self._collector_key = load_public(config.uplink.collector_key)
+        receipt_key = config.uplink.receipt_key
+        self._collector_key = None if receipt_key is None else load_public(receipt_key)
         self._stop = asyncio.Event()
         self._started_ms = clock.boot_ms()
         self._outbox: OutboxWriter | None = None
@@ -155,7 +153,7 @@ class GatewayAgent:
     def _uplink_status(self, uplink: Uplink) -> UplinkStatus:
         config = self._config.uplink
         return UplinkStatus(
-            broker=f"{config.host}:{config.port}",
+            broker=config.where,
             connected=uplink.connected,
             problem=uplink.problem,
             receipt=config.receipt,

@@ -1,21 +1,32 @@
-"""TOML tables into typed structs, with every problem found in one pass.
+"""Turns TOML tables into typed structs, and finds every problem of a file in one pass.
 
 msgspec stops at the first wrong value. A technician on site has one editor and little patience:
 all wrong keys come at once here, each with file, key path, value, what was expected and what to
-write instead. What is expected and an example come from the field's ``msgspec.Meta``.
+write instead. What is expected and what to write come from the field's ``msgspec.Meta``.
 """
 
 import difflib
-import re
 import tomllib
-import types
-import typing
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar, Union, get_args, get_origin
+from typing import Final, TypeVar, get_args, get_origin
 
 import msgspec
+
+from .table_types import (
+    FILE_SUFFIX,
+    TableField,
+    TableKinds,
+    expected_of,
+    extra_of,
+    fields_of,
+    is_table,
+    kinds_of,
+    remedy_of,
+    shown,
+    strip,
+)
 
 MAX_FILE_BYTES: Final = 1 << 20  # a gateway of 300 devices writes about 60 kB of configuration
 
@@ -53,7 +64,7 @@ class ConfigError(Exception):
 
 
 def read_toml(path: Path) -> dict[str, object]:
-    """The tables of a TOML file; ConfigError if it is absent, too large or no TOML."""
+    """Return the tables of a TOML file; ConfigError if it is absent, too large or no TOML."""
 
     def fail(value: str, expected: str, remedy: str) -> ConfigError:
         return ConfigError([Problem(str(path), "", value, expected, remedy)])
@@ -76,29 +87,17 @@ def read_toml(path: Path) -> dict[str, object]:
         raise fail(str(error), "TOML", "correct the line it names") from error
 
 
-def shown(value: object) -> str:
-    """A value as it stands in TOML, short enough for one line."""
-    if isinstance(value, bool):
-        text = "true" if value else "false"
-    elif isinstance(value, str):
-        text = f'"{value}"'
-    elif isinstance(value, dict):
-        text = "a table"
-    else:
-        text = str(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
 class TableReader:
     """Builds structs from one file's tables and collects what is wrong with them.
 
-    A field of type ``Path`` is taken relative to the file's own directory.
+    A table of several kinds is a union of tagged structs; its tag says which one to build. A value
+    of type ``Path`` is relative to the file's own directory.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.problems: list[Problem] = []
-        self.built: list[tuple[str, msgspec.Struct]] = []  # (key, struct) of every good table
+        self._built: list[tuple[str, msgspec.Struct]] = []  # (key, struct) of every good table
 
     def problem(self, key: str, value: object, expected: str, remedy: str) -> None:
         """Note a problem found by the caller's own check."""
@@ -106,12 +105,31 @@ class TableReader:
         self.problems.append(Problem(str(self.path), key, text, expected, remedy))
 
     def raise_if_any(self) -> None:
-        """ConfigError with all problems so far, if there are any."""
+        """Raise ConfigError with all problems so far, if there are any."""
         if self.problems:
             raise ConfigError(self.problems)
 
+    def built_of(self, *structs: type[S]) -> Iterator[tuple[str, S]]:
+        """Yield every good table of these types with its key, in the order of the file."""
+        for key, struct in self._built:
+            if isinstance(struct, structs):
+                yield key, struct
+
+    def unique(
+        self,
+        values: Iterable[tuple[str, object]],
+        expected: str,
+        remedy: str = "change one of them",
+    ) -> None:
+        """Note a problem for each (key, value) whose value an earlier one has."""
+        seen: dict[object, str] = {}
+        for key, value in values:
+            if value in seen:
+                self.problem(key, value, expected, f"{seen[value]} has it already: {remedy}")
+            seen.setdefault(value, key)
+
     def build(self, struct: type[S], table: object, key: str) -> S | None:
-        """The struct, or None if one of its own fields is wrong (noted).
+        """Return the struct, or None if one of its own fields is wrong (noted).
 
         Elements of arrays of tables that are wrong are noted and left out, so that the checks
         that need the good ones can still be made.
@@ -119,110 +137,124 @@ class TableReader:
         if not isinstance(table, dict):
             self.problem(key, table, "a table", f"write a [{key}] table")
             return None
-        hints = typing.get_type_hints(struct, include_extras=True)
-        fields = msgspec.structs.fields(struct)
-        names = [field.encode_name for field in fields]
-        prefix = f"{key}." if key else ""
-        for name in table:
-            if name not in names:
-                close = difflib.get_close_matches(str(name), names, 1, 0.6)
-                hint = f"did you mean `{close[0]}`?" if close else "remove it"
-                self.problem(prefix + str(name), table[name], f"one of {', '.join(names)}", hint)
-        values: dict[str, object] = {}
-        complete = True
-        for field in fields:
-            annotation = hints[field.name]
-            at = prefix + field.encode_name
-            if field.encode_name not in table:
-                if field.required:
-                    complete = False
-                    self.problem(at, None, _expected(annotation), _remedy(at, annotation))
-                continue
-            good, value = self._value(annotation, table[field.encode_name], at)
-            complete = complete and good
-            values[field.name] = value
-        if not complete:
+        return self._build(struct, table, key, None)
+
+    def _build(
+        self, struct: type[S], table: dict[str, object], key: str, kinds: TableKinds | None
+    ) -> S | None:
+        fields = fields_of(struct)
+        self._unknown(table, key, list(fields), kinds, struct)
+        values = self._values(table, key, fields, kinds, struct)
+        if values is None:
             return None
         built = struct(**values)
-        self.built.append((key, built))
+        self._built.append((key, built))
         return built
 
-    def _value(self, annotation: object, value: object, key: str) -> tuple[bool, object]:
-        inner = _strip(annotation)
-        if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
-            built = self.build(inner, value, key)
-            return built is not None, built
-        if get_origin(inner) is tuple:
-            (element, *_) = get_args(inner)
-            if isinstance(element, type) and issubclass(element, msgspec.Struct):
-                return self._structs(element, value, key)
-        try:
-            if inner is Path:
-                text = msgspec.convert(value, typing.Annotated[str, msgspec.Meta(min_length=1)])
-                return True, (self.path.parent / text).absolute()
-            return True, msgspec.convert(value, annotation)
-        except msgspec.ValidationError as error:
-            self.problem(key, value, _expected(annotation, str(error)), _remedy(key, annotation))
-            return False, None
+    def _unknown(
+        self,
+        table: dict[str, object],
+        key: str,
+        names: list[str],
+        kinds: TableKinds | None,
+        struct: type[msgspec.Struct] | None,
+    ) -> None:
+        """Note the keys that the table must not have."""
+        if kinds is not None:
+            names = [kinds.field, *names]
+        for name, value in table.items():
+            if name in names:
+                continue
+            at = _join(key, name)
+            if kinds is not None and kinds.have(name):
+                if struct is not None:
+                    remedy = f"remove {name} or change {kinds.field}"
+                    self.problem(at, value, f"no {name}, {kinds.because(struct)}", remedy)
+                continue
+            close = difflib.get_close_matches(name, names, 1, 0.6)
+            hint = f"did you mean `{close[0]}`?" if close else "remove it"
+            self.problem(at, value, f"one of {', '.join(names)}", hint)
 
-    def _structs(
-        self, element: type[msgspec.Struct], value: object, key: str
-    ) -> tuple[bool, object]:
+    def _values(
+        self,
+        table: dict[str, object],
+        key: str,
+        fields: dict[str, TableField],
+        kinds: TableKinds | None,
+        struct: type[msgspec.Struct] | None,
+    ) -> dict[str, object] | None:
+        """Return the values of the fields; None if one is wrong or absent (noted)."""
+        values: dict[str, object] = {}
+        complete = True
+        for name, field in fields.items():
+            at = _join(key, name)
+            if name in table:
+                good, values[field.name] = self._value(field.annotation, table[name], at)
+                complete = complete and good
+            elif field.required:
+                complete = False
+                expected = expected_of(field.annotation)
+                if kinds is not None and struct is not None and name not in kinds.shared():
+                    expected += ", " + kinds.because(struct)
+                self.problem(at, None, expected, remedy_of(at, field.annotation))
+        return values if complete else None
+
+    def _build_kind(self, kinds: TableKinds, table: object, key: str) -> msgspec.Struct | None:
+        if not isinstance(table, dict):
+            self.problem(key, table, "a table", f"write a [{key}] table")
+            return None
+        tag = table.get(kinds.field, kinds.default)
+        if isinstance(tag, str) and tag in kinds.members:
+            return self._build(kinds.members[tag], table, key, kinds)
+        expected = "one of " + ", ".join(shown(known) for known in kinds.members)
+        remedy = f"write for instance {kinds.field} = {shown(next(iter(kinds.members)))}"
+        self.problem(_join(key, kinds.field), tag, expected, remedy)
+        # What does not depend on the kind is checked all the same.
+        fields = kinds.shared()
+        self._unknown(table, key, list(fields), kinds, None)
+        self._values(table, key, fields, None, None)
+        return None
+
+    def _value(self, annotation: object, value: object, key: str) -> tuple[bool, object]:
+        inner = strip(annotation)
+        if is_table(inner):
+            built = self._table(annotation, value, key)
+            return built is not None, built
+        if get_origin(inner) is tuple and is_table(strip(get_args(inner)[0])):
+            return self._tables(get_args(inner)[0], value, key)
+        try:
+            good = msgspec.convert(value, annotation, dec_hook=self._path)
+        except msgspec.ValidationError as error:
+            self.problem(
+                key, value, expected_of(annotation, str(error)), remedy_of(key, annotation)
+            )
+            return False, None
+        suffix = extra_of(annotation, FILE_SUFFIX)
+        if suffix and isinstance(good, str) and good.endswith(suffix):
+            good = str(self._path(Path, good))
+        return True, good
+
+    def _table(self, annotation: object, value: object, key: str) -> msgspec.Struct | None:
+        kinds = kinds_of(annotation)
+        if kinds is not None:
+            return self._build_kind(kinds, value, key)
+        struct = strip(annotation)
+        assert isinstance(struct, type)  # see is_table
+        return self.build(struct, value, key)
+
+    def _tables(self, element: object, value: object, key: str) -> tuple[bool, object]:
         if not isinstance(value, list):
             self.problem(key, value, "an array of tables", f"write [[{key}]] tables")
             return False, ()
-        built = (self.build(element, item, f"{key}[{i}]") for i, item in enumerate(value))
+        built = [self._table(element, item, f"{key}[{i}]") for i, item in enumerate(value)]
         return True, tuple(item for item in built if item is not None)
 
-
-def _metas(annotation: object) -> list[msgspec.Meta]:
-    metas: list[msgspec.Meta] = []
-    if get_origin(annotation) is typing.Annotated:
-        inner, *rest = get_args(annotation)
-        metas = [meta for meta in rest if isinstance(meta, msgspec.Meta)] + _metas(inner)
-    elif get_origin(annotation) in (Union, types.UnionType):
-        for part in get_args(annotation):
-            metas += _metas(part)
-    return metas
+    def _path(self, kind: object, value: object) -> Path:
+        """Return a file name of the file as a path; msgspec calls it for each ``Path``."""
+        if kind is not Path or not isinstance(value, str) or not value:
+            raise ValueError("Expected a file name")
+        return (self.path.parent / value).absolute()
 
 
-def _strip(annotation: object) -> object:
-    """The type without ``Annotated`` and ``| None``."""
-    if get_origin(annotation) is typing.Annotated:
-        return _strip(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, types.UnionType):
-        parts = [part for part in get_args(annotation) if part is not types.NoneType]
-        if len(parts) == 1:
-            return _strip(parts[0])
-    return annotation
-
-
-def _expected(annotation: object, message: str = "") -> str:
-    for meta in _metas(annotation):
-        if meta.description:
-            return meta.description
-    inner = _strip(annotation)
-    if get_origin(inner) is tuple:
-        return "an array of tables"
-    if get_origin(inner) is typing.Literal:
-        return "one of " + ", ".join(shown(value) for value in get_args(inner))
-    if message.startswith("Expected "):
-        return message.removeprefix("Expected ").split(", got")[0]
-    names: dict[object, str] = {str: "text", int: "an integer", bool: "true or false"}
-    names[Path] = "a file name"
-    names[float] = "a number"
-    return names.get(inner, "a table")
-
-
-def _remedy(key: str, annotation: object) -> str:
-    name = key.rpartition(".")[2]
-    for meta in _metas(annotation):
-        for example in meta.examples or ():
-            return f"write for instance {name} = {shown(example)}"
-    inner = _strip(annotation)
-    if get_origin(inner) is tuple:
-        path = re.sub(r"\[\d+\]", "", key)
-        return f"add a [[{path}]] table"
-    if get_origin(inner) is typing.Literal:
-        return f"write for instance {name} = {shown(get_args(inner)[0])}"
-    return f"set {name} as the example configuration does"
+def _join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name

@@ -11,19 +11,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gateway_agent.config import Bus, Config, load
-from gateway_agent.field.planner import BusPlan, node_reads, plan_bus
-from gateway_agent.field.profile import load_profile
-from gateway_agent.keys import (
-    KeyFileError,
-    key_problem,
-    load_node_key,
-    load_private,
-    load_public,
-)
+from gateway_agent.config import GatewayConfig, load
+from gateway_agent.field.devices import open_all
+from gateway_agent.field.planner import BusPlan, plan_bus
+from gateway_agent.keys import KeyFileError, load_private, load_public
 from gateway_agent.tables import ConfigError, Problem
-from protocols.modbus_client import Read
-from protocols.wire.registers import map_of_role
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,33 +34,16 @@ def check_config(path: Path) -> Checked:
         return Checked([], list(error.problems))
     problems: list[Problem] = []
     _check_files(config, path, problems)
-    plans = [plan_bus(bus, _reads(bus, problems)) for bus in config.bus]
+    plans: list[BusPlan] = []
+    try:
+        for bus, devices in zip(config.bus, open_all(config.bus), strict=True):
+            plans.append(plan_bus(bus, [device.reads(bus.gap_words) for device in devices]))
+    except ConfigError as error:
+        problems += error.problems
     return Checked([] if problems else plans, problems)
 
 
-def _reads(bus: Bus, problems: list[Problem]) -> list[tuple[Read, ...]]:
-    reads: list[tuple[Read, ...]] = []
-    for device in bus.device:
-        own: tuple[Read, ...] = ()
-        try:
-            if device.kind == "node":
-                assert device.key is not None
-                assert device.role is not None
-                own = node_reads(map_of_role(device.role))
-                load_node_key(device.key)
-            else:
-                assert device.profile is not None
-                own = load_profile(device.profile).reads(bus.gap_words)
-        except ConfigError as error:
-            problems += error.problems
-        except KeyFileError as error:
-            assert device.key is not None
-            problems.append(key_problem(device.key, error))
-        reads.append(own)
-    return reads
-
-
-def _check_files(config: Config, path: Path, problems: list[Problem]) -> None:
+def _check_files(config: GatewayConfig, path: Path, problems: list[Problem]) -> None:
     """What `run` will read and where it will write, as far as that can be said without writing."""
     uplink = config.uplink
     state = config.gateway.state_dir
@@ -137,7 +112,7 @@ def _plan_dict(plan: BusPlan) -> dict[str, object]:
 
 def _table(plan: BusPlan) -> Table:
     bus = plan.bus
-    line = "" if bus.type == "tcp" else f", {bus.baudrate} 8{bus.parity}{bus.stopbits}"
+    line = f", {bus.line}" if bus.line else ""
     table = Table(
         title=f"bus {bus.name}: {bus.type} on {bus.where}{line}", title_justify="left",
         caption=f"one round {plan.cycle_ms:.1f} ms, {plan.share:.1%} of the bus's time",
@@ -150,11 +125,10 @@ def _table(plan: BusPlan) -> Table:
     for item in plan.devices:
         device = item.device
         reads = ", ".join(f"{r.function}: {r.address} + {r.words}" for r in item.reads)
-        kind = f"{device.kind} {device.role or Path(device.profile or '').name}"
         table.add_row(
             device.name,
             str(device.unit),
-            kind,
+            f"{device.kind} {device.role}",
             reads,
             f"{device.period_ms} ms",
             f"{item.poll_ms:.1f} ms",

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from gateway_agent.collector.config import Config, load
+from gateway_agent.collector.config import CollectorConfig, load
 from gateway_agent.collector.service import run_collector
 
 log = logging.getLogger(__name__)
@@ -38,10 +38,10 @@ def collect(
         raise typer.Exit(1) from error
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: CollectorConfig) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    where = f"{config.broker.host}:{config.broker.port}"
+    where = config.broker.where
     await run_collector(config, stop, lambda: typer.echo(f"collecting from {where}"))

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 import typer
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from gateway_agent.config import Bus
+from gateway_agent.config import Bus, RtuOverTcpBus, SerialBus, TcpBus
 from gateway_agent.counters import Counters
 from gateway_agent.field.bus_errors import BusDownError
 from gateway_agent.field.discovery import SILENT, Found, config_block, scan
@@ -25,8 +25,6 @@ def bus_of(
     """
     fields: dict[str, object] = {
         "name": "bus-1",
-        "type": "rtu",
-        "port": port,
         "baudrate": baudrate,
         "parity": parity,
         "stopbits": stopbits,
@@ -34,12 +32,14 @@ def bus_of(
         "turnaround_ms": 0,
         "device": (),
     }
+    kind: type[SerialBus | TcpBus | RtuOverTcpBus] = SerialBus
+    fields["port"] = port
     host, colon, number = port.rpartition(":")
     if colon and number.isdecimal() and not port.startswith("/"):
-        kind: Literal["tcp", "rtu-over-tcp"] = "rtu-over-tcp" if over_tcp else "tcp"
-        fields |= {"type": kind, "host": host, "port": int(number)}
+        kind = RtuOverTcpBus if over_tcp else TcpBus
+        fields |= {"host": host, "port": int(number)}
     try:
-        return msgspec.convert(fields, Bus)
+        return msgspec.convert(fields, kind)
     except msgspec.ValidationError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -66,7 +66,7 @@ async def _scan_all(
     task = progress.add_task("scanning", total=len(buses) * (last - first + 1))
     for bus in buses:
         async for item in scan(bus, range(first, last + 1), counters, nodes_only):
-            speed = "" if bus.type == "tcp" else f" at {bus.baudrate} baud"
+            speed = "" if isinstance(bus, TcpBus) else f" at {bus.baudrate} baud"
             progress.update(
                 task, advance=1, description=f"address {item.unit}{speed}, {len(found)} found"
             )
@@ -102,7 +102,7 @@ def discover(
         raise typer.BadParameter(f"--from {first} is above --to {last}")
     speeds = parse_bauds(bauds)
     buses = [bus_of(port, speed, parity, stopbits, timeout_ms, rtu_over_tcp) for speed in speeds]
-    if buses[0].type == "tcp":
+    if isinstance(buses[0], TcpBus):
         del buses[1:]  # a TCP device has no line speed
     counters = Counters()
     with Progress(console=Console(stderr=True), transient=True) as progress:

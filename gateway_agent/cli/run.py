@@ -11,7 +11,7 @@ import typer
 
 from gateway_agent.agent import GatewayAgent
 from gateway_agent.clock import SystemClock
-from gateway_agent.config import Config, load
+from gateway_agent.config import GatewayConfig, load
 from gateway_agent.counters import Counters
 from gateway_agent.store.errors import EXIT_STORE_FAILED, StoreFailed
 
@@ -70,7 +70,7 @@ def _remedy(error: StoreFailed, directory: Path) -> str:
     return _REMEDIES[number].format(mount=mount)
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: GatewayConfig) -> None:
     agent = GatewayAgent(config, SystemClock(), Counters())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -19,40 +19,27 @@
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta, Struct
-from msgspec.structs import replace
 
-from gateway_agent.config import Host, Name, Port, Tls
+from gateway_agent.config_types import File, KeyFile, MqttConnection, Name, NodeKeyFile, Uid
 from gateway_agent.tables import TableReader, read_toml
-from protocols.identity import UID_PATTERN
 
 
-class Collector(Struct, frozen=True, kw_only=True):
-    """Its key (``tianfu-gateway keygen collector``) and its database."""
+class CollectorFiles(Struct, frozen=True, kw_only=True):
+    """``[collector]``: its private key (``tianfu-gateway keygen collector``) and its database."""
 
-    key: Annotated[Path, Meta(description="the collector's key file", examples=["collector.pem"])]
-    database: Annotated[Path, Meta(description="a file name", examples=["collector.db"])]
-
-
-class Broker(Struct, frozen=True, kw_only=True):
-    """The MQTT broker the gateways publish to."""
-
-    host: Host
-    port: Port = 1883
-    version: Literal["5", "3.1.1"] = "5"
-    tls: Tls | None = None
-    username: str | None = None
-    password_file: Annotated[Path, Meta(description="a file name")] | None = None
+    key: KeyFile
+    database: File
 
 
 class KnownGateway(Struct, frozen=True, kw_only=True):
-    """A gateway that is listened to, and the public keys it may sign with."""
+    """``[[gateway]]``: a gateway whose batches are taken, and the public keys it may sign with."""
 
     id: Name
     keys: Annotated[
-        tuple[str, ...],
+        tuple[Path, ...],
         Meta(
             min_length=1,
             max_length=16,
@@ -63,50 +50,34 @@ class KnownGateway(Struct, frozen=True, kw_only=True):
 
 
 class KnownNode(Struct, frozen=True, kw_only=True):
-    """A node whose tags are verified here too."""
+    """``[[node]]``: a node whose tags are verified here too."""
 
-    uid: Annotated[
-        str,
-        Meta(
-            pattern=UID_PATTERN,
-            description="the node's unique id, 24 lower-case hex digits",
-            examples=["0123456789abcdef01234567"],
-        ),
-    ]
-    key: Annotated[Path, Meta(description="a node key file", examples=["air-1.json"])]
+    uid: Uid
+    key: NodeKeyFile
 
 
-class Config(Struct, frozen=True, kw_only=True):
+class CollectorConfig(Struct, frozen=True, kw_only=True):
     """The whole file. File names are relative to it."""
 
-    collector: Collector
-    broker: Broker
+    collector: CollectorFiles
+    broker: MqttConnection
     gateway: tuple[KnownGateway, ...]
     node: tuple[KnownNode, ...] = ()
 
 
-def load(path: str | Path) -> Config:
+def load(path: str | Path) -> CollectorConfig:
     """Read and check a configuration file. ConfigError with every problem found."""
     path = Path(path)
     reader = TableReader(path)
-    config = reader.build(Config, read_toml(path), "")
-    if config is not None:
-        if not config.gateway:
-            reader.problem("gateway", None, "at least one [[gateway]]", "add the gateways to trust")
-        seen: set[str] = set()
-        for at, gateway in enumerate(config.gateway):
-            if gateway.id in seen:
-                reader.problem(
-                    f"gateway[{at}].id",
-                    gateway.id,
-                    "an id no other gateway has",
-                    "list all its keys in one table",
-                )
-            seen.add(gateway.id)
+    config = reader.build(CollectorConfig, read_toml(path), "")
+    gateways = list(reader.built_of(KnownGateway))
+    if not gateways and not reader.problems:
+        reader.problem("gateway", None, "at least one [[gateway]]", "add the gateways to trust")
+    reader.unique(
+        ((f"{at}.id", gateway.id) for at, gateway in gateways),
+        "an id no other gateway has",
+        "list all its keys in one table",
+    )
     reader.raise_if_any()
     assert config is not None  # a struct that could not be built has left a problem
-    known = tuple(
-        replace(gateway, keys=tuple(str(path.parent.absolute() / key) for key in gateway.keys))
-        for gateway in config.gateway
-    )
-    return replace(config, gateway=known)
+    return config

@@ -24,7 +24,7 @@ from protocols.uplink.batch import MAX_BATCH_BYTES
 from protocols.uplink.cose import key_id
 from protocols.wire.hmac import HmacSha256
 
-from .config import Config
+from .config import CollectorConfig
 from .database import Database
 from .receiver import BatchOutcome, BatchReceiver
 
@@ -39,7 +39,7 @@ class CollectorService:
     """Run :meth:`run` in a task and cancel it to stop."""
 
     def __init__(
-        self, config: Config, on_outcome: Callable[[BatchOutcome], None] | None = None
+        self, config: CollectorConfig, on_outcome: Callable[[BatchOutcome], None] | None = None
     ) -> None:
         """Open keys and database. OSError, ValueError: a key file; sqlite3.Error: the database."""
         directory = config.collector.database.parent
@@ -66,7 +66,7 @@ class CollectorService:
                 try:
                     await self._session()
                 except (aiomqtt.MqttError, OSError, ValueError) as error:
-                    log.warning("broker %s:%d: %s", broker.host, broker.port, error)
+                    log.warning("broker %s: %s", broker.where, error)
                 self.connected.clear()
                 await self._backoff.wait()
         finally:
@@ -114,12 +114,12 @@ async def _answer(client: Client, outcome: BatchOutcome) -> None:
         await client.send(topic, outcome.receipt, retain=True)
 
 
-def _public_keys(names: tuple[str, ...]) -> Mapping[bytes, Ed25519PublicKey]:
-    keys = [load_public(Path(name)) for name in names]
+def _public_keys(files: tuple[Path, ...]) -> Mapping[bytes, Ed25519PublicKey]:
+    keys = [load_public(file) for file in files]
     return {key_id(key): key for key in keys}
 
 
-def _node_keys(config: Config) -> dict[tuple[bytes, int], HmacSha256]:
+def _node_keys(config: CollectorConfig) -> dict[tuple[bytes, int], HmacSha256]:
     nodes = {}
     for node in config.node:
         number, secret = load_node_key(node.key)
@@ -131,7 +131,9 @@ def _public(key: Ed25519PrivateKey) -> Ed25519PublicKey:
     return key.public_key()
 
 
-async def run_collector(config: Config, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+async def run_collector(
+    config: CollectorConfig, stop: asyncio.Event, ready: Callable[[], None]
+) -> None:
     """Run until ``stop`` is set; call ``ready`` when the first subscription is made."""
     service = CollectorService(config)
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from pymodbus.transport.serialtransport import create_serial_connection
 
-from gateway_agent.config import Bus
+from gateway_agent.config import Bus, SerialBus
 from gateway_agent.counters import Counters
 
 from .bus_errors import BusDownError
@@ -51,11 +51,11 @@ class BusPort:
     async def _connect(self, link: Callable[[], asyncio.Protocol]) -> asyncio.Transport:
         bus = self._bus
         loop = asyncio.get_running_loop()
-        if bus.type == "rtu":
+        if isinstance(bus, SerialBus):
             transport, _ = await create_serial_connection(
                 loop,
                 link,
-                str(bus.port),
+                bus.port,
                 baudrate=bus.baudrate,
                 bytesize=8,
                 parity=bus.parity,
@@ -64,6 +64,5 @@ class BusPort:
             )
             await asyncio.sleep(0)  # it registers with the loop in a callback of its own
             return transport
-        assert bus.host is not None  # the configuration's check
-        connected, _ = await loop.create_connection(link, bus.host, int(bus.port))
+        connected, _ = await loop.create_connection(link, bus.host, bus.port)
         return connected

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway_agent.config import Bus
+from gateway_agent.config import Bus, SerialBus, TcpBus
 from gateway_agent.counters import Counters
 from protocols.modbus_client import Read, decode_identification, read_request
 from protocols.wire.errors import PeerError
@@ -140,11 +140,11 @@ async def _identify(master: Master, unit: int) -> dict[int, bytes]:
 def config_block(bus: Bus, found: Iterable[Found]) -> str:
     """TOML to paste into the configuration: the bus, the nodes, and the others as comments."""
     lines = ["[[bus]]", f'name = "{bus.name}"', f'type = "{bus.type}"']
-    if bus.type == "rtu":
+    if isinstance(bus, SerialBus):
         lines += [f'port = "{bus.port}"']
     else:
         lines += [f'host = "{bus.host}"', f"port = {bus.port}"]
-    if bus.type != "tcp":
+    if not isinstance(bus, TcpBus):
         lines += [
             f"baudrate = {bus.baudrate}",
             f'parity = "{bus.parity}"',

@@ -14,7 +14,7 @@ Whatever is no answer is counted by what it is: late, of another unit, damaged, 
 import asyncio
 from typing import Final
 
-from gateway_agent.config import Bus
+from gateway_agent.config import Bus, SerialBus, TcpBus
 from gateway_agent.counters import Counters
 from protocols.modbus_client import (
     LATE,
@@ -34,7 +34,7 @@ from protocols.wire.modbus.pdu import EXCEPTION
 from .bus_errors import BusError, RefusedError
 from .bus_port import BusPort
 from .late_answers import LateAnswers
-from .planner import answer_ms, request_ms, silence_ms
+from .planner import answer_ms, request_ms
 
 SILENT_REQUESTS: Final = 3  # on TCP: this many in a row without one byte, and the peer is gone
 DRAIN_S: Final = 2.0  # a line that never falls silent is used all the same after this time
@@ -63,7 +63,7 @@ class Master:
         self.bus = bus
         self.counters = counters
         self._loop = asyncio.get_running_loop()
-        self._is_line = bus.type != "tcp"
+        self._is_line = not isinstance(bus, TcpBus)
         self._client: ModbusClient = RtuClient() if self._is_line else MbapClient()
         self._port = BusPort(bus, counters)
         self._link: _Link | None = None
@@ -79,8 +79,8 @@ class Master:
         self._dirty = False  # the line must be silent before the next request
         self._late = LateAnswers()
         self._silent_requests = 0
-        self._fixed_s = (request_ms(bus) + bus.timeout_ms + 2 * silence_ms(bus)) / 1000
-        self._silence_s = silence_ms(bus) / 1000
+        self._fixed_s = (request_ms(bus) + bus.timeout_ms + 2 * bus.silence_ms) / 1000
+        self._silence_s = bus.silence_ms / 1000
 
     async def read(self, request: Request) -> bytes:
         """Return the register bytes of one read. BusError if there is no good answer.
@@ -228,7 +228,7 @@ class Master:
             detail = f"unit {unit}: no answer within {self.bus.timeout_ms} ms"
         self._give_up(request)
         self._silent_requests = 0 if self._answered else self._silent_requests + 1
-        if self.bus.type != "rtu" and self._silent_requests >= SILENT_REQUESTS:
+        if not isinstance(self.bus, SerialBus) and self._silent_requests >= SILENT_REQUESTS:
             # A half-open connection is silent for ever; a new one shows which it is.
             self._drop()
         self._fail(cause, detail)

@@ -1,16 +1,14 @@
 """Which requests a device needs, and how long they keep its bus.
 
 Registers are coalesced into as few reads as possible; a hole between two of them is read along
-when it is short (``gap_words``), because a request of its own costs more. Times follow Modbus over
-Serial Line V1.02: a character has a start bit, 8 data bits, the parity bit if any and the stop
-bits (2.5.1), and frames are 3.5 characters apart, or 1.75 ms above 19200 baud (2.5.1.1).
+when it is short (``gap_words``), because a request of its own costs more.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from gateway_agent.config import Bus, Device
+from gateway_agent.config import Bus, Device, NodeDevice
 from protocols.modbus_client import Read
 from protocols.wire.modbus.pdu import READ_INPUT
 from protocols.wire.registers import (
@@ -23,8 +21,6 @@ from protocols.wire.registers import (
 
 _REQUEST_CHARS: Final = 8  # address, function, start, count, CRC
 _ANSWER_CHARS: Final = 5  # address, function, byte count, CRC; and two per register
-_FAST_BAUD: Final = 19200
-_FAST_T35_MS: Final = 1.75
 _BUSY: Final = 0.8  # above this share of the bus a single retry or probe makes a slot late
 # A node measures this often unless it is told otherwise.
 _SAMPLE_MS: Final = SETTINGS[setting_address("sample_period_ds")].default * 100
@@ -65,34 +61,19 @@ def node_reads(map: RegisterMap) -> tuple[Read, ...]:
     return (Read(READ_INPUT, SAMPLE_ADDRESS, map.words),)
 
 
-def char_ms(bus: Bus) -> float:
-    """Time of one character on the bus; 0 on a TCP connection."""
-    if bus.type == "tcp":
-        return 0.0
-    bits = 9 + (bus.parity != "N") + bus.stopbits
-    return bits * 1000 / bus.baudrate
-
-
-def silence_ms(bus: Bus) -> float:
-    """t3.5: the silence that ends a frame; 0 on a TCP connection."""
-    if bus.type == "tcp":
-        return 0.0
-    return _FAST_T35_MS if bus.baudrate > _FAST_BAUD else 3.5 * char_ms(bus)
-
-
 def answer_ms(bus: Bus, words: int) -> float:
     """Time the answer with ``words`` registers is on the line."""
-    return (_ANSWER_CHARS + 2 * words) * char_ms(bus)
+    return (_ANSWER_CHARS + 2 * words) * bus.char_ms
 
 
 def request_ms(bus: Bus) -> float:
     """Time a read request is on the line, and the silence after it."""
-    return _REQUEST_CHARS * char_ms(bus) + silence_ms(bus)
+    return _REQUEST_CHARS * bus.char_ms + bus.silence_ms
 
 
 def transaction_ms(bus: Bus, words: int) -> float:
     """Time one read keeps the bus: request, turnaround, answer, and the silence after each."""
-    return request_ms(bus) + bus.turnaround_ms + answer_ms(bus, words) + silence_ms(bus)
+    return request_ms(bus) + bus.turnaround_ms + answer_ms(bus, words) + bus.silence_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +151,7 @@ def _warnings(plan: BusPlan) -> Iterable[str]:
             "answers will count as late"
         )
     for item in plan.devices:
-        if item.device.kind == "node" and item.device.period_ms >= _SAMPLE_MS:
+        if isinstance(item.device, NodeDevice) and item.device.period_ms >= _SAMPLE_MS:
             yield (
                 f"{item.device.name}: a node measures every {_SAMPLE_MS} ms unless it is "
                 f"configured otherwise; period_ms = {item.device.period_ms} misses samples, half "

@@ -6,22 +6,19 @@ the sink raises does.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway_agent.clock import GatewayClock
-from gateway_agent.config import Bus, Config, device_id
+from gateway_agent.config import Bus, GatewayConfig
 from gateway_agent.counters import Counters
-from gateway_agent.keys import KeyFileError, key_problem, load_node_key
 from gateway_agent.status import DeviceState, DeviceStatus
 from gateway_agent.store.mark import Mark
-from gateway_agent.tables import ConfigError, Problem
-from protocols.wire.registers import map_of_role
 
 from .bus_errors import BusError
 from .commit_queue import CommitQueue, Sink
+from .devices import OpenDevice, OpenNode, open_all
 from .master import Master
-from .profile import load_profile
 from .reader import NodeReader, ProfileReader, Reader
 from .schedule import Schedule
 
@@ -29,37 +26,21 @@ _STALL_MS: Final = 1000  # a store that holds the pollers back for longer is the
 
 
 def make_readers(
-    config: Config,
+    gateway_id: str,
     bus: Bus,
+    devices: Sequence[OpenDevice],
     clock: GatewayClock,
     marks: Mapping[str, Mark],
     counters: Counters,
 ) -> list[Reader]:
-    """A reader per device of the bus. ConfigError: a key file or a profile cannot be used."""
-    problems: list[Problem] = []
+    """Return a reader for each device of the bus."""
     readers: list[Reader] = []
-    for device in bus.device:
-        name = device_id(config.gateway.id, device)
-        try:
-            if device.kind == "node":
-                assert device.key is not None
-                assert device.role is not None
-                key = load_node_key(device.key)
-                map = map_of_role(device.role)
-                readers.append(
-                    NodeReader(bus, device, name, map, key, marks.get(name), clock, counters)
-                )
-            else:
-                assert device.profile is not None
-                profile = load_profile(device.profile)
-                readers.append(ProfileReader(bus, device, name, profile, clock, counters))
-        except ConfigError as error:
-            problems += error.problems
-        except KeyFileError as error:
-            assert device.key is not None
-            problems.append(key_problem(device.key, error))
-    if problems:
-        raise ConfigError(problems)
+    for opened in devices:
+        name = opened.device.device_id(gateway_id)
+        if isinstance(opened, OpenNode):
+            readers.append(NodeReader(bus, opened, name, marks.get(name), clock, counters))
+        else:
+            readers.append(ProfileReader(bus, opened, name, clock, counters))
     return readers
 
 
@@ -162,7 +143,7 @@ class BusPoller:
             bus=self.bus.name,
             unit=reader.device.unit,
             kind=reader.device.kind,
-            role=reader.role,
+            role=reader.device.role,
             auth=reader.auth,
             state=state,
             values=reader.values(),
@@ -179,7 +160,7 @@ class Field:
 
     def __init__(
         self,
-        config: Config,
+        config: GatewayConfig,
         clock: GatewayClock,
         sink: Sink,
         marks: Mapping[str, Mark],
@@ -188,16 +169,9 @@ class Field:
         self.queue = CommitQueue(sink, config.outbox.commit_ms)
         self._counters = counters
         self._pollers: list[BusPoller] = []
-        problems: list[Problem] = []
-        for bus in config.bus:
-            try:
-                readers = make_readers(config, bus, clock, marks, counters)
-            except ConfigError as error:
-                problems += error.problems
-                continue
+        for bus, devices in zip(config.bus, open_all(config.bus), strict=True):
+            readers = make_readers(config.gateway.id, bus, devices, clock, marks, counters)
             self._pollers.append(BusPoller(bus, readers, clock, self.queue))
-        if problems:
-            raise ConfigError(problems)
 
     async def run(self) -> None:
         """Poll and commit until cancelled; an error of the sink ends it."""

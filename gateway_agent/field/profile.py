@@ -143,10 +143,10 @@ def load_profile(name: str) -> Profile:
         )
     reader = TableReader(path)
     profile = reader.build(Profile, read_toml(path), "")
-    seen: dict[str, str] = {}
-    for key, point in reader.built:
-        if isinstance(point, PointSpec):
-            _check_point(reader, key, point, seen)
+    names = ((f"{key}.name", point.name) for key, point in reader.built_of(PointSpec))
+    reader.unique(names, "a name no other point has")
+    for key, point in reader.built_of(PointSpec):
+        _check_point(reader, key, point)
     if profile is not None and not 1 <= len(profile.point) <= MAX_POINTS:
         reader.problem(
             "point", len(profile.point), f"1 to {MAX_POINTS} points", "add [[point]] tables"
@@ -172,12 +172,7 @@ def template_of(profile: Profile, device_id: str) -> ProfileTemplate:
     )
 
 
-def _check_point(reader: TableReader, key: str, point: PointSpec, seen: dict[str, str]) -> None:
-    if point.name in seen:
-        reader.problem(
-            f"{key}.name", point.name, "a name no other point has", f"{seen[point.name]} has it"
-        )
-    seen[point.name] = key
+def _check_point(reader: TableReader, key: str, point: PointSpec) -> None:
     if point.register + WORDS[point.type] > 65536:
         reader.problem(
             f"{key}.register", point.register, "both registers within 65535", "correct register"

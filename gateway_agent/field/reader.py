@@ -1,26 +1,24 @@
 """One device on a bus: asks the master, gives the answers to the intake logic, shows its state."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Protocol
 
 from gateway_agent.clock import GatewayClock
 from gateway_agent.config import Bus, Device
 from gateway_agent.counters import Counters
-from gateway_agent.keys import SharedKey
 from gateway_agent.status import PointValue
 from gateway_agent.store.mark import Mark
 from protocols.modbus_client import Read, Request, read_request
 from protocols.uplink.record import Record, Stamp, gap_record
 from protocols.wire.modbus.pdu import READ_INPUT
-from protocols.wire.registers import EVENT_ADDRESS, EVENT_WORDS, OK, RegisterMap
+from protocols.wire.registers import EVENT_ADDRESS, EVENT_WORDS, OK
 
 from .bus_errors import BusDownError, BusError, RefusedError
+from .devices import OpenNode, OpenProfile
 from .master import Master
 from .node import NodeTracker
 from .outage import Outage, gap
-from .planner import node_reads
-from .profile import REPORTS_FAULT, Profile, ProfileDecoder, Value
+from .profile import REPORTS_FAULT, ProfileDecoder, Value
 
 _GIVE_UP: Final = 2  # blocks of one poll without an answer: the rest would be the same
 
@@ -42,10 +40,6 @@ class Reader(Protocol):
     probe_read: Read
     polls: int  # since the start
     errors: int  # reads that failed, since the start
-
-    @property
-    def role(self) -> str:
-        """Role of a node, name of a profile."""
 
     @property
     def auth(self) -> str:
@@ -96,22 +90,20 @@ class NodeReader:
     def __init__(
         self,
         bus: Bus,
-        device: Device,
+        opened: OpenNode,
         device_id: str,
-        map: RegisterMap,
-        key: SharedKey,
         mark: Mark | None,
         clock: GatewayClock,
         counters: Counters,
     ) -> None:
-        assert device.uid is not None  # the configuration's check
-        self.device = device
+        device = opened.device
+        self.device: Device = device
         self.device_id = device_id
-        self.role = map.role
-        self.tracker = NodeTracker(device_id, bytes.fromhex(device.uid), key, map, mark, counters)
+        uid = bytes.fromhex(device.uid)
+        self.tracker = NodeTracker(device_id, uid, opened.key, opened.map, mark, counters)
         self._bus = bus
         self._clock = clock
-        (self.probe_read,) = node_reads(map)
+        (self.probe_read,) = opened.reads(bus.gap_words)
         self._sample = read_request(device.unit, self.probe_read)
         self._events = read_request(device.unit, Read(READ_INPUT, EVENT_ADDRESS, EVENT_WORDS))
         self.polls = 0
@@ -184,20 +176,20 @@ class ProfileReader:
     def __init__(
         self,
         bus: Bus,
-        device: Device,
+        opened: OpenProfile,
         device_id: str,
-        profile: Profile,
         clock: GatewayClock,
         counters: Counters,
     ) -> None:
-        self.device = device
+        device = opened.device
+        self.device: Device = device
         self.device_id = device_id
         self.outage = Outage()
         self._bus = bus
         self._clock = clock
         self._counters = counters
         self.auth = "none"
-        self._decoder = ProfileDecoder(profile, device_id, bus)
+        self._decoder = ProfileDecoder(opened.profile, device_id, bus)
         self.probe_read = self._decoder.reads[0]
         self._requests = [read_request(device.unit, read) for read in self._decoder.reads]
         self._values: tuple[Value, ...] = ()
@@ -263,13 +255,6 @@ class ProfileReader:
         self._counters.gaps[cause] += 1
         what = gap(cause, None, None, None, prefix + self.outage.describe())
         return gap_record(self.device_id, what, now)
-
-    @property
-    def role(self) -> str:
-        """See :class:`Reader`."""
-        name = self.device.profile or ""
-        # A profile of the operator's own is configured by its path.
-        return Path(name).stem if name.endswith(".toml") else name
 
     def values(self) -> list[PointValue]:
         """See :class:`Reader`."""

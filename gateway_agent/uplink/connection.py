@@ -4,8 +4,7 @@ import asyncio
 import random
 import ssl
 from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import aiomqtt
 from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
@@ -14,55 +13,13 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from gateway_agent.config_types import MqttConnection
+
 KEEPALIVE_S: Final = 30
 # A broker that does not answer for this long counts as gone, even if its socket is open.
 ANSWER_S: Final = 5.0
 MAX_QUEUED: Final = 64  # incoming messages kept while one is worked on; more are dropped
 BACKOFF_S: Final = (0.5, 60.0)  # first and longest wait between attempts
-
-
-class TlsFiles(Protocol):
-    """The ``[...tls]`` table of either configuration."""
-
-    @property
-    def ca(self) -> Path:
-        """Return the certificates that the broker's may be signed by."""
-
-    @property
-    def cert(self) -> Path | None:
-        """Return our own certificate chain."""
-
-    @property
-    def key(self) -> Path | None:
-        """Return its private key."""
-
-
-class ConnectionSettings(Protocol):
-    """Where and how to connect; ``version`` is "5" or "3.1.1"."""
-
-    @property
-    def host(self) -> str:
-        """Return a name or an address."""
-
-    @property
-    def port(self) -> int:
-        """Return the TCP port."""
-
-    @property
-    def version(self) -> str:
-        """Return the MQTT version."""
-
-    @property
-    def tls(self) -> TlsFiles | None:
-        """Return the files for TLS; None for a connection without."""
-
-    @property
-    def username(self) -> str | None:
-        """Return the user; None if anonymous or identified by certificate."""
-
-    @property
-    def password_file(self) -> Path | None:
-        """Return the file that is read at every connection: the password may change meanwhile."""
 
 
 class Client(aiomqtt.Client):
@@ -111,7 +68,7 @@ class Client(aiomqtt.Client):
 
 
 def make_client(
-    broker: ConnectionSettings, identifier: str, max_packet: int, on_too_long: Callable[[str], None]
+    broker: MqttConnection, identifier: str, max_packet: int, on_too_long: Callable[[str], None]
 ) -> Client:
     """Make a client that is not yet connected. OSError or ValueError: a TLS or password file.
 

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, NoReturn
 import aiomqtt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from gateway_agent.config import Uplink as UplinkConfig
+from gateway_agent.config import MqttUplink
 from gateway_agent.counters import Counters
 from gateway_agent.store.errors import StoreFull
 from gateway_agent.store.window import Slice
@@ -46,7 +46,7 @@ class Uplink:
 
     def __init__(
         self,
-        config: UplinkConfig,
+        config: MqttUplink,
         gateway: str,
         keys: UplinkKeys,
         outbox: OutboxWriter,

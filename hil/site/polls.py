@@ -9,7 +9,7 @@ from typing import Final
 
 from pymodbus.client import ModbusSerialClient
 
-from gateway_agent.config import Bus
+from gateway_agent.config import SerialBus
 from gateway_agent.counters import Counters
 from gateway_agent.field.bus_errors import BusError
 from gateway_agent.field.master import Master
@@ -28,9 +28,8 @@ def make_master(
     port: str, *, baud: int = BAUD, timeout_ms: int = 250, quiet_ms: int = 20
 ) -> Master:
     """Return the gateway's own master on a serial port, with counters at 0."""
-    bus = Bus(
+    bus = SerialBus(
         name="bench",
-        type="rtu",
         port=port,
         baudrate=baud,
         timeout_ms=timeout_ms,

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from gateway_agent.config import Tls
+from gateway_agent.config_types import TlsFiles
 from hil.site.mosquitto import MosquittoBroker
 from tests.integration.uplink_help import Site, until
 from tests.unit.gateway_agent.store_help import records
@@ -93,7 +93,7 @@ async def test_tls_with_certificates_on_both_sides(
     async with (
         site.collector(tls=tls),
         site.outbox() as outbox,
-        site.uplink(outbox, tls=Tls(ca=authority.ca, cert=cert, key=key)),
+        site.uplink(outbox, tls=TlsFiles(ca=authority.ca, cert=cert, key=key)),
     ):
         await outbox.put(records(1, 20), {})
         await until(lambda: outbox.stats.depth == 0, "receipted over TLS")
@@ -118,9 +118,9 @@ async def test_tls_that_does_not_fit_is_explained_and_sends_nothing(
     site = Site(tmp_path, broker.port)
     cert, key = authority.issue("gw-1")
     tls = {
-        "stranger": Tls(ca=Authority(tmp_path / "other").ca, cert=cert, key=key),
-        "no certificate": Tls(ca=authority.ca),
-        "no file": Tls(ca=tmp_path / "none.pem"),
+        "stranger": TlsFiles(ca=Authority(tmp_path / "other").ca, cert=cert, key=key),
+        "no certificate": TlsFiles(ca=authority.ca),
+        "no file": TlsFiles(ca=tmp_path / "none.pem"),
         "plain": None,
     }[case]
     async with site.outbox() as outbox, site.uplink(outbox, tls=tls) as uplink:

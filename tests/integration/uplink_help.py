@@ -9,10 +9,10 @@ from pathlib import Path
 import aiomqtt
 import msgspec
 
-from gateway_agent.collector import config as collector_config
+from gateway_agent.collector.config import CollectorConfig
 from gateway_agent.collector.receiver import BatchOutcome
 from gateway_agent.collector.service import CollectorService
-from gateway_agent.config import Uplink as UplinkConfig
+from gateway_agent.config import MqttUplink
 from gateway_agent.counters import Counters
 from gateway_agent.keys import generate_signing_key, load_private, load_public, public_path
 from gateway_agent.store.outbox import Outbox
@@ -81,7 +81,7 @@ class Site:
             generate_signing_key(self.gateway_key)
             generate_signing_key(self.collector_key)
 
-    def uplink_config(self, **changes: object) -> UplinkConfig:
+    def uplink_config(self, **changes: object) -> MqttUplink:
         """Quick enough for tests; ``changes`` are keys of ``[uplink]``."""
         fields: dict[str, object] = {
             "host": "127.0.0.1",
@@ -91,7 +91,7 @@ class Site:
             "batch_interval_ms": 20,
             "retry_ms": 1000,
         }
-        return UplinkConfig(**(fields | changes))  # type: ignore[arg-type] # as the struct has them
+        return MqttUplink(**(fields | changes))  # type: ignore[arg-type] # as the struct has them
 
     @asynccontextmanager
     async def outbox(self, gateway: str = GATEWAY) -> AsyncIterator[OutboxWriter]:
@@ -117,7 +117,7 @@ class Site:
         async with running(uplink.run()):
             yield uplink
 
-    def collector_config(self, **broker: object) -> collector_config.Config:
+    def collector_config(self, **broker: object) -> CollectorConfig:
         """The platform's side."""
         return msgspec.convert(
             {
@@ -125,7 +125,7 @@ class Site:
                 "broker": {"host": "127.0.0.1", "port": self.port, **broker},
                 "gateway": [{"id": GATEWAY, "keys": [str(public_path(self.gateway_key))]}],
             },
-            collector_config.Config,
+            CollectorConfig,
             dec_hook=lambda kind, value: kind(value),
         )
 

@@ -17,7 +17,7 @@ from pymodbus.pdu import DecodePDU
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from gateway_agent.config import Bus
+from gateway_agent.config import RtuOverTcpBus, TcpBus
 from gateway_agent.counters import Counters
 from gateway_agent.field.bus_errors import RefusedError
 from gateway_agent.field.master import Master
@@ -44,9 +44,9 @@ async def with_server(framer: FramerType, test: Callable[[Master], Awaitable[Non
     await server.serve_forever(background=True)
     assert isinstance(server.transport, asyncio.Server)
     port = server.transport.sockets[0].getsockname()[1]
-    bus = Bus(
+    kind = TcpBus if framer is FramerType.SOCKET else RtuOverTcpBus
+    bus = kind(
         name="peer",
-        type="tcp" if framer is FramerType.SOCKET else "rtu-over-tcp",
         host="127.0.0.1",
         port=port,
         baudrate=115200,

@@ -5,9 +5,23 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from msgspec import to_builtins
 
 import gateway_agent
-from gateway_agent.config import Config, ConfigError, device_id, load, parse
+from gateway_agent.config import (
+    ConfigError,
+    GatewayConfig,
+    GatewayIdentity,
+    MqttUplink,
+    NodeDevice,
+    OutboxConfig,
+    ProfileDevice,
+    RtuOverTcpBus,
+    SerialBus,
+    TcpBus,
+    load,
+    parse,
+)
 
 EXAMPLE = Path(gateway_agent.__file__).with_name("example.toml")
 GATEWAY = Path("/etc/tianfu/gateway.toml")
@@ -47,15 +61,226 @@ def test_the_example_is_good() -> None:
     assert config.gateway.id == "site-12"
     assert [bus.type for bus in config.bus] == ["rtu", "tcp"]
     air, co2 = config.bus[0].device
-    assert device_id("site-12", air) == "tf-0123456789abcdef01234567"
-    assert device_id("site-12", co2) == "site-12.co2-hall"
+    assert air.device_id("site-12") == "tf-0123456789abcdef01234567"
+    assert co2.device_id("site-12") == "site-12.co2-hall"
+
+
+def test_the_example_means_what_it_meant() -> None:
+    config = parse(example(), GATEWAY)
+    assert to_builtins(config, enc_hook=str) == {
+        "gateway": {
+            "id": "site-12",
+            "state_dir": "/etc/tianfu/state",
+            "key": "/etc/tianfu/gateway.key",
+        },
+        "uplink": {
+            "type": "mqtt",
+            "host": "broker.example.net",
+            "port": 8883,
+            "version": "5",
+            "tls": {
+                "ca": "/etc/tianfu/ca.pem",
+                "cert": "/etc/tianfu/gateway.pem",
+                "key": "/etc/tianfu/gateway-tls.key",
+            },
+            "username": "site-12",
+            "password_file": "/etc/tianfu/broker.password",
+            "receipt": "signed",
+            "collector_key": "/etc/tianfu/collector.pub",
+            "compression": "zstd",
+            "batch_records": 1000,
+            "batch_interval_ms": 1000,
+            "in_flight": 4,
+            "retry_ms": 5000,
+        },
+        "outbox": {"max_bytes": 1073741824, "commit_ms": 50},
+        "bus": (
+            {
+                "type": "rtu",
+                "name": "roof",
+                "port": "/dev/serial/by-id/usb-example-if00-port0",
+                "baudrate": 9600,
+                "parity": "N",
+                "stopbits": 1,
+                "timeout_ms": 500,
+                "turnaround_ms": 20,
+                "quiet_ms": 50,
+                "gap_words": 8,
+                "device": (
+                    {
+                        "kind": "node",
+                        "name": "air-1",
+                        "unit": 1,
+                        "role": "air",
+                        "uid": "0123456789abcdef01234567",
+                        "key": "/etc/tianfu/air-1.key",
+                        "period_ms": 2500,
+                    },
+                    {
+                        "kind": "profile",
+                        "name": "co2-hall",
+                        "unit": 2,
+                        "profile": "senseair-s8",
+                        "period_ms": 4000,
+                    },
+                ),
+            },
+            {
+                "type": "tcp",
+                "name": "pump-house",
+                "host": "192.168.1.20",
+                "port": 502,
+                "baudrate": 9600,
+                "parity": "N",
+                "stopbits": 1,
+                "timeout_ms": 500,
+                "turnaround_ms": 20,
+                "quiet_ms": 50,
+                "gap_words": 8,
+                "device": (
+                    {
+                        "kind": "profile",
+                        "name": "basin",
+                        "unit": 1,
+                        "profile": "xylem-odo-rtu",
+                        "period_ms": 10000,
+                    },
+                ),
+            },
+        ),
+    }
+
+
+def test_the_shortest_file_means_what_it_meant() -> None:
+    """The file of version 0.1's README."""
+    tables = tomllib.loads("""
+[gateway]
+id = "site-12"
+state_dir = "state"
+key = "keys/gateway.pem"
+
+[uplink]
+host = "127.0.0.1"
+collector_key = "keys/collector.pem.pub"
+
+[[bus]]
+name = "hall"
+type = "rtu"
+port = "/dev/ttyUSB0"
+
+[[bus.device]]
+name = "co2-hall"
+unit = 2
+kind = "profile"
+profile = "senseair-s8"
+""")
+    device = ProfileDevice(name="co2-hall", unit=2, profile="senseair-s8", period_ms=5000)
+    assert parse(tables, GATEWAY) == GatewayConfig(
+        gateway=GatewayIdentity(
+            id="site-12",
+            state_dir=Path("/etc/tianfu/state"),
+            key=Path("/etc/tianfu/keys/gateway.pem"),
+        ),
+        uplink=MqttUplink(
+            host="127.0.0.1",
+            port=1883,
+            version="5",
+            tls=None,
+            username=None,
+            password_file=None,
+            receipt="signed",
+            collector_key=Path("/etc/tianfu/keys/collector.pem.pub"),
+            compression="zstd",
+            batch_records=1000,
+            batch_interval_ms=1000,
+            in_flight=4,
+            retry_ms=5000,
+        ),
+        outbox=OutboxConfig(max_bytes=1 << 30, commit_ms=50),
+        bus=(
+            SerialBus(
+                name="hall",
+                port="/dev/ttyUSB0",
+                baudrate=9600,
+                parity="N",
+                stopbits=1,
+                timeout_ms=500,
+                turnaround_ms=20,
+                quiet_ms=50,
+                gap_words=8,
+                device=(device,),
+            ),
+        ),
+    )
+
+
+def test_each_kind_of_table_has_its_own_type() -> None:
+    config = parse(change(example(), "bus.1.type", "rtu-over-tcp"), GATEWAY)
+    assert [type(bus) for bus in config.bus] == [SerialBus, RtuOverTcpBus]
+    assert [type(device) for device in config.bus[0].device] == [NodeDevice, ProfileDevice]
+    assert type(parse(example(), GATEWAY).bus[1]) is TcpBus
+
+
+def test_the_uplink_may_name_its_kind() -> None:
+    named = parse(change(example(), "uplink.type", "mqtt"), GATEWAY)
+    assert named == parse(example(), GATEWAY)
+    (line,) = problems(change(example(), "uplink.type", "lora"))
+    assert 'uplink.type: expected one of "mqtt", got "lora"' in line
+
+
+def test_a_modbus_tcp_device_may_have_settings_of_a_line() -> None:
+    config = parse(change(example(), "bus.1.baudrate", 19200), GATEWAY)
+    assert (config.bus[1].baudrate, config.bus[1].char_ms, config.bus[1].silence_ms) == (
+        19200,
+        0,
+        0,
+    )
+
+
+def test_units_of_a_modbus_tcp_device() -> None:
+    assert (
+        parse(change(example(), "bus.1.device.0.unit", 255), GATEWAY).bus[1].device[0].unit == 255
+    )
+
+
+def test_times_of_a_line() -> None:
+    slow = parse(example(), GATEWAY).bus[0]
+    assert slow.char_ms == pytest.approx(1.041667, abs=1e-6)
+    assert slow.silence_ms == 3.646
+    fast = parse(change(example(), "bus.0.baudrate", 115200), GATEWAY).bus[0]
+    assert fast.silence_ms == 1.75
+
+
+def test_what_a_kind_does_not_decide_is_checked_where_the_kind_is_wrong() -> None:
+    tables = example()
+    for key, value in {
+        "bus.0.type": "modbus",
+        "bus.0.quiet_ms": 0,
+        "bus.0.speed": 9600,
+        "bus.0.device.0.uid": "0123",
+        "bus.0.device.1.kind": "plc",
+        "bus.0.device.1.unit": 300,
+    }.items():
+        tables = change(tables, key, value)
+    keys = [line.split(": ")[1] for line in problems(tables)]
+    assert sorted(keys) == [
+        "bus[0].device[0].uid",
+        "bus[0].device[1].kind",
+        "bus[0].device[1].unit",
+        "bus[0].quiet_ms",
+        "bus[0].speed",
+        "bus[0].type",
+    ]
 
 
 def test_file_names_are_relative_to_the_file() -> None:
     config = parse(change(example(), "bus.1.device.0.profile", "own/probe.toml"), GATEWAY)
     assert config.gateway.key == Path("/etc/tianfu/gateway.key")
-    assert config.bus[1].device[0].profile == "/etc/tianfu/own/probe.toml"
-    assert config.bus[0].device[1].profile == "senseair-s8"
+    own, shipped = config.bus[1].device[0], config.bus[0].device[1]
+    assert isinstance(own, ProfileDevice)
+    assert isinstance(shipped, ProfileDevice)
+    assert (own.profile, own.role) == ("/etc/tianfu/own/probe.toml", "probe")
+    assert (shipped.profile, shipped.role) == ("senseair-s8", "senseair-s8")
 
 
 def test_defaults() -> None:
@@ -72,7 +297,7 @@ def test_defaults() -> None:
             }
         ],
     }
-    config: Config = parse(minimal, GATEWAY)
+    config = parse(minimal, GATEWAY)
     assert (config.uplink.port, config.uplink.version, config.uplink.receipt) == (
         1883,
         "5",
@@ -105,8 +330,8 @@ def test_defaults() -> None:
         ("bus", {}, ["bus", "array of tables"]),
         ("bus.0.type", "modbus", ["bus[0].type", '"rtu-over-tcp"']),
         ("bus.0.port", 3, ["bus[0].port", "path of a serial port", "/dev/serial/by-id"]),
-        ("bus.0.port", ..., ["bus[0].port", "the path of a serial port, or a TCP port number"]),
-        ("bus.0.port", 1.5, ["bus[0].port", "got 1.5", 'port = "/dev/ttyUSB0"']),
+        ("bus.0.port", ..., ["bus[0].port", "the path of a serial port", "/dev/serial/by-id"]),
+        ("bus.0.port", 1.5, ["bus[0].port", "got 1.5", "the path of a serial port"]),
         ("bus.0.host", "x", ["bus[0].host", "remove host"]),
         ("bus.0.baudrate", "9600", ["bus[0].baudrate", '"9600"', "baudrate = 9600"]),
         ("bus.0.parity", "X", ["bus[0].parity", 'one of "N", "E", "O"']),

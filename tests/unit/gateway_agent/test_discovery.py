@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from gateway_agent import config
 from gateway_agent.cli import app
-from gateway_agent.config import Bus, Device
+from gateway_agent.config import Bus, NodeDevice, SerialBus
 from gateway_agent.counters import Counters
 from gateway_agent.field.bus_errors import BusDownError
 from gateway_agent.field.discovery import DAMAGED, DEVICE, NODE, SILENT, Found, config_block, scan
@@ -62,9 +62,8 @@ def line(request: bytes) -> list[Reply]:
 
 
 def bus_of(path: Path, timeout_ms: int = 60) -> Bus:
-    return Bus(
+    return SerialBus(
         name="bus-1",
-        type="rtu",
         port=str(path),
         baudrate=115200,
         timeout_ms=timeout_ms,
@@ -116,10 +115,9 @@ async def test_the_block_is_a_configuration(tmp_path: Path) -> None:
     path.write_text(head + block, encoding="utf-8")
     loaded = config.load(path)
     (device,) = loaded.bus[0].device
-    assert device == Device(
+    assert device == NodeDevice(
         name="air-1",
         unit=1,
-        kind="node",
         role="air",
         uid=UID.hex(),
         key=tmp_path / "air-1.key",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway_agent.config import Bus
+from gateway_agent.config import Bus, RtuOverTcpBus, SerialBus, TcpBus
 from gateway_agent.counters import Counters
 from gateway_agent.field.bus_errors import BusDownError, BusError, RefusedError
 from gateway_agent.field.master import Master
@@ -38,9 +38,8 @@ DATA = struct.pack(">10H", *VALUES)
 
 
 def rtu_bus(port: object, timeout_ms: int = TIMEOUT_MS) -> Bus:
-    return Bus(
+    return SerialBus(
         name="line",
-        type="rtu",
         port=str(port),
         baudrate=115200,
         timeout_ms=timeout_ms,
@@ -50,10 +49,12 @@ def rtu_bus(port: object, timeout_ms: int = TIMEOUT_MS) -> Bus:
 
 
 def tcp_bus(port: int, kind: str = "tcp", timeout_ms: int = TIMEOUT_MS) -> Bus:
-    assert kind in ("tcp", "rtu-over-tcp")
-    return Bus(
+    kinds: dict[str, type[TcpBus | RtuOverTcpBus]] = {
+        "tcp": TcpBus,
+        "rtu-over-tcp": RtuOverTcpBus,
+    }
+    return kinds[kind](
         name="net",
-        type="tcp" if kind == "tcp" else "rtu-over-tcp",
         host="127.0.0.1",
         port=port,
         baudrate=115200,

@@ -1,12 +1,13 @@
 """Coalescing, predicted times, warnings, and the schedule's slots."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_agent.config import Bus, Device
+from gateway_agent.config import Bus, Device, NodeDevice, ProfileDevice, SerialBus, TcpBus
 from gateway_agent.field.planner import (
     Span,
     coalesce,
@@ -19,17 +20,20 @@ from protocols.modbus_client import Read
 from protocols.wire.modbus.pdu import READ_HOLDING, READ_INPUT
 from protocols.wire.registers import CAMERA
 
+T35_MS = 3.646  # 3.5 characters of 10 bits at 9600 baud, up to whole microseconds
+
 
 def device(name: str = "d", unit: int = 1, period_ms: int = 1000, kind: str = "profile") -> Device:
     if kind == "node":
-        return Device(name=name, unit=unit, kind="node", role="air", period_ms=period_ms)
-    return Device(name=name, unit=unit, kind="profile", profile="p", period_ms=period_ms)
+        return NodeDevice(
+            name=name, unit=unit, role="air", uid="0" * 24, key=Path("k"), period_ms=period_ms
+        )
+    return ProfileDevice(name=name, unit=unit, profile="p", period_ms=period_ms)
 
 
 def rtu(*devices: Device, baudrate: int = 9600, turnaround_ms: int = 20) -> Bus:
-    return Bus(
+    return SerialBus(
         name="b",
-        type="rtu",
         port="/dev/x",
         baudrate=baudrate,
         turnaround_ms=turnaround_ms,
@@ -85,7 +89,7 @@ def test_every_span_lies_whole_in_one_read(spans: list[Span], gap: int, most: in
 def test_a_transaction_at_9600_8n1() -> None:
     # 8 characters of request, 5 + 20 of answer, 10 bits each; two silences of 3.5 characters.
     assert transaction_ms(rtu(turnaround_ms=20), 10) == pytest.approx(
-        (8 + 25 + 7) * 10 / 9.6 + 20, abs=1e-6
+        (8 + 25) * 10 / 9.6 + 20 + 2 * T35_MS, abs=1e-6
     )
 
 
@@ -95,12 +99,12 @@ def test_a_transaction_above_19200_has_fixed_silence() -> None:
 
 
 def test_parity_and_stop_bits_lengthen_a_character() -> None:
-    bus = Bus(name="b", type="rtu", port="x", parity="E", stopbits=2, turnaround_ms=0, device=())
+    bus = SerialBus(name="b", port="x", parity="E", stopbits=2, turnaround_ms=0, device=())
     assert transaction_ms(bus, 1) == pytest.approx((8 + 7 + 7) * 12 / 9.6, abs=1e-6)
 
 
 def test_tcp_costs_the_turnaround() -> None:
-    bus = Bus(name="b", type="tcp", host="h", port=502, turnaround_ms=3, device=())
+    bus = TcpBus(name="b", host="h", port=502, turnaround_ms=3, device=())
     assert transaction_ms(bus, 100) == 3
 
 
@@ -124,7 +128,7 @@ def test_warnings() -> None:
 
 def test_plan_figures() -> None:
     plan = plan_bus(rtu(device("a", 1, 1000), device("b", 2, 500)), [(Read(4, 0, 1),)] * 2)
-    one = (8 + 7 + 7) * 10 / 9.6 + 20
+    one = (8 + 7) * 10 / 9.6 + 20 + 2 * T35_MS
     assert plan.cycle_ms == pytest.approx(2 * one)
     assert plan.share == pytest.approx(one / 1000 + one / 500)
 

@@ -9,9 +9,18 @@ from pathlib import Path
 import pytest
 
 from gateway_agent.clock import SystemClock
-from gateway_agent.config import Bus, Config, Device, Gateway, Outbox, Uplink
+from gateway_agent.config import (
+    GatewayConfig,
+    GatewayIdentity,
+    MqttUplink,
+    NodeDevice,
+    OutboxConfig,
+    ProfileDevice,
+    SerialBus,
+)
 from gateway_agent.counters import Counters
 from gateway_agent.field import poller
+from gateway_agent.field.devices import OpenProfile
 from gateway_agent.field.master import Master
 from gateway_agent.field.poller import Field
 from gateway_agent.field.profile import load_profile
@@ -95,27 +104,24 @@ class Line:
         return [(0, reply)]
 
 
-def config_of(folder: Path, port: Path, devices: str = "both") -> Config:
+def config_of(folder: Path, port: Path, devices: str = "both") -> GatewayConfig:
     key = folder / "node.key"
     key.write_text(json.dumps({"key_id": KEY_ID, "key": KEY.hex()}), encoding="ascii")
     key.chmod(0o600)
-    node = Device(
-        name="air", unit=1, kind="node", role="air", uid=UID.hex(), key=key, period_ms=PERIOD_MS
-    )
-    co2 = Device(name="co2", unit=2, kind="profile", profile="senseair-s8", period_ms=PERIOD_MS)
-    bus = Bus(
+    node = NodeDevice(name="air", unit=1, role="air", uid=UID.hex(), key=key, period_ms=PERIOD_MS)
+    co2 = ProfileDevice(name="co2", unit=2, profile="senseair-s8", period_ms=PERIOD_MS)
+    bus = SerialBus(
         name="line",
-        type="rtu",
         port=str(port),
         baudrate=115200,
         timeout_ms=TIMEOUT_MS,
         quiet_ms=10,
         device=(node, co2) if devices == "both" else (node,),
     )
-    return Config(
-        gateway=Gateway(id="g", state_dir=folder, key=folder / "g.key"),
-        uplink=Uplink(host="h"),
-        outbox=Outbox(commit_ms=0),
+    return GatewayConfig(
+        gateway=GatewayIdentity(id="g", state_dir=folder, key=folder / "g.key"),
+        uplink=MqttUplink(host="h"),
+        outbox=OutboxConfig(commit_ms=0),
         bus=(bus,),
     )
 
@@ -252,8 +258,9 @@ async def test_each_block_of_a_device_says_why_it_has_no_values(tmp_path: Path) 
 
     slave = PtySlave(tmp_path, own)
     bus = config_of(tmp_path, slave.path).bus[0]
-    device = Device(name="own", unit=1, kind="profile", profile=str(path), period_ms=PERIOD_MS)
-    reader = ProfileReader(bus, device, "g.own", load_profile(str(path)), SystemClock(), Counters())
+    device = ProfileDevice(name="own", unit=1, profile=str(path), period_ms=PERIOD_MS)
+    opened = OpenProfile(device, load_profile(device.profile))
+    reader = ProfileReader(bus, opened, "g.own", SystemClock(), Counters())
     master = Master(bus, Counters())
     try:
         (record,), values = (await reader.poll(master)).records, reader.values()

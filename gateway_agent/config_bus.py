@@ -1,0 +1,167 @@
+"""The ``[[bus]]`` and ``[[bus.device]]`` tables: every kind of line, and of device on it.
+
+What differs from kind to kind is a field or a property here, so that the rest of the agent asks
+the bus (how long is a character, which unit ids are there) and not what kind it is.
+"""
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, TypeAlias
+
+from msgspec import Struct
+
+from protocols.identity import node_id
+from protocols.wire.modbus.timing import t35_us
+from protocols.wire.registers import MAX_WORDS
+
+from .config_types import (
+    Host,
+    ModbusPort,
+    Name,
+    NodeKeyFile,
+    Period,
+    ProfileName,
+    Role,
+    SerialPort,
+    Uid,
+    UnitId,
+    count,
+    milliseconds,
+)
+
+
+class _Device(Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """What every kind of ``[[bus.device]]`` has."""
+
+    name: Name
+    unit: UnitId
+    period_ms: Period = 5000
+
+
+class NodeDevice(_Device, frozen=True, kw_only=True, tag="node"):
+    """A node of ours."""
+
+    kind: ClassVar = "node"
+
+    role: Role
+    uid: Uid
+    key: NodeKeyFile
+
+    def device_id(self, gateway_id: str) -> str:  # of every device, see ProfileDevice
+        """Return the id of the device in records."""
+        return node_id(bytes.fromhex(self.uid))
+
+
+class ProfileDevice(_Device, frozen=True, kw_only=True, tag="profile"):
+    """A third-party device; a profile describes its registers."""
+
+    kind: ClassVar = "profile"
+
+    profile: ProfileName  # the name of a shipped profile, or the path of a file
+
+    @property
+    def role(self) -> str:
+        """Return the name of the profile."""
+        return Path(self.profile).stem if self.profile.endswith(".toml") else self.profile
+
+    def device_id(self, gateway_id: str) -> str:
+        """Return the id of the device in records."""
+        return f"{gateway_id}.{self.name}"
+
+
+Device: TypeAlias = NodeDevice | ProfileDevice
+
+
+class _Bus(Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What every kind of ``[[bus]]`` has; at most one request is under way on it.
+
+    The settings of the line may be given for a Modbus TCP device too, where they mean nothing.
+    """
+
+    name: Name
+    baudrate: Annotated[int, count(300, 4_000_000, 9600)] = 9600
+    parity: Literal["N", "E", "O"] = "N"
+    stopbits: Literal[1, 2] = 1
+    # From the end of the request to the first byte of the answer; the time of the answer itself
+    # comes on top.
+    timeout_ms: Annotated[int, milliseconds(10, 60_000, 500)] = 500
+    # What a device is expected to need before it answers, for the predicted cycle.
+    turnaround_ms: Annotated[int, milliseconds(0, 10_000, 20)] = 20
+    # After this silence a disturbed line counts as empty again.
+    quiet_ms: Annotated[int, milliseconds(1, 10_000, 50)] = 50
+    # Registers between two wanted ones that are read along to save a request.
+    gap_words: Annotated[int, count(0, MAX_WORDS - 2, 8)] = 8
+    device: tuple[Device, ...]
+
+
+class _RtuBus(_Bus, frozen=True, kw_only=True):
+    """A serial line with RTU frames, here or behind a serial server."""
+
+    units: ClassVar = range(1, 248)
+
+    @property
+    def line(self) -> str:
+        """Return the settings of the line as a person writes them."""
+        return f"{self.baudrate} 8{self.parity}{self.stopbits}"
+
+    @property
+    def char_bits(self) -> int:
+        """Return the bits of one character: start, 8 data, parity if any, stop."""
+        return 9 + (self.parity != "N") + self.stopbits
+
+    @property
+    def char_ms(self) -> float:
+        """Return the time of one character."""
+        return self.char_bits * 1000 / self.baudrate
+
+    @property
+    def silence_ms(self) -> float:
+        """Return t3.5, the silence that ends a frame."""
+        return t35_us(self.baudrate, self.char_bits) / 1000
+
+
+class SerialBus(_RtuBus, frozen=True, kw_only=True, tag="rtu"):
+    """A serial port of this machine."""
+
+    type: ClassVar = "rtu"
+
+    port: SerialPort
+
+    @property
+    def where(self) -> str:
+        """Return the port as a person writes it."""
+        return self.port
+
+
+class RtuOverTcpBus(_RtuBus, frozen=True, kw_only=True, tag="rtu-over-tcp"):
+    """A serial line behind a serial server that passes its bytes on unchanged."""
+
+    type: ClassVar = "rtu-over-tcp"
+
+    host: Host
+    port: ModbusPort
+
+    @property
+    def where(self) -> str:
+        """Return the server as a person writes it."""
+        return f"{self.host}:{self.port}"
+
+
+class TcpBus(_Bus, frozen=True, kw_only=True, tag="tcp"):
+    """A Modbus TCP device, or a gateway to several."""
+
+    type: ClassVar = "tcp"
+    units: ClassVar = range(256)
+    line: ClassVar = ""
+    char_ms: ClassVar = 0.0
+    silence_ms: ClassVar = 0.0
+
+    host: Host
+    port: ModbusPort
+
+    @property
+    def where(self) -> str:
+        """Return the device as a person writes it."""
+        return f"{self.host}:{self.port}"
+
+
+Bus: TypeAlias = SerialBus | TcpBus | RtuOverTcpBus

@@ -1,0 +1,81 @@
+"""Everything that the devices of a bus need from files: register maps, keys and profiles.
+
+``run`` makes readers of them, ``check`` their plan. Nothing on a bus is opened.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from gateway_agent.config import Bus, ConfigError, Device, NodeDevice, Problem, ProfileDevice
+from gateway_agent.keys import KeyFileError, SharedKey, key_problem, load_node_key
+from protocols.modbus_client import Read
+from protocols.wire.registers import RegisterMap, map_of_role
+
+from .planner import node_reads
+from .profile import Profile, load_profile
+
+
+@dataclass(frozen=True, slots=True)
+class OpenNode:
+    """A node, its register map and its key."""
+
+    device: NodeDevice
+    map: RegisterMap
+    key: SharedKey
+
+    def reads(self, gap_words: int) -> tuple[Read, ...]:  # of every device, see below
+        """Return the requests of one poll."""
+        return node_reads(self.map)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenProfile:
+    """A third-party device and its profile."""
+
+    device: ProfileDevice
+    profile: Profile
+
+    def reads(self, gap_words: int) -> tuple[Read, ...]:
+        """Return the requests of one poll; see :func:`gateway_agent.field.planner.coalesce`."""
+        return self.profile.reads(gap_words)
+
+
+OpenDevice: TypeAlias = OpenNode | OpenProfile
+
+
+def open_devices(bus: Bus) -> list[OpenDevice]:
+    """Read the files that the devices of a bus name. ConfigError with every problem of all."""
+    opened: list[OpenDevice] = []
+    problems: list[Problem] = []
+    for device in bus.device:
+        try:
+            opened.append(_open(device))
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return opened
+
+
+def open_all(buses: Sequence[Bus]) -> list[list[OpenDevice]]:
+    """Read the files of all buses, one list per bus. ConfigError with every problem of all."""
+    opened: list[list[OpenDevice]] = []
+    problems: list[Problem] = []
+    for bus in buses:
+        try:
+            opened.append(open_devices(bus))
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return opened
+
+
+def _open(device: Device) -> OpenDevice:
+    if isinstance(device, ProfileDevice):
+        return OpenProfile(device, load_profile(device.profile))
+    try:
+        return OpenNode(device, map_of_role(device.role), load_node_key(device.key))
+    except KeyFileError as error:
+        raise ConfigError([key_problem(device.key, error)]) from error
