@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from boards import spec as boards
 from hil.engines.abilities import Capability
 from hil.engines.fidelity import why_not
 from hil.tools import TOOLS
@@ -24,8 +25,6 @@ from hil.tools import TOOLS
 if TYPE_CHECKING:
     from hil.engines.base import Engine
 
-#: The board whose image the emulators of a microcontroller run.
-IMAGE_BOARD: Final = "stm32f405"
 _VERSION_S: Final = 20.0
 
 
@@ -67,7 +66,7 @@ class EngineKind:
     @property
     def runs_image(self) -> bool:
         """False for the engine that runs the firmware's source on the host."""
-        return self.board != "unix"
+        return boards.load(self.board).has_image
 
     def load(self) -> type[Engine]:
         """Its class. ImportError, AttributeError where it is not part of this installation."""
@@ -145,22 +144,38 @@ def probe_renode() -> Probe:
     )
 
 
+def board_of(engine: str) -> str:
+    """Return the board that an engine runs by itself: one of its own name, or the first that names
+    the engine in its board.toml.
+    """
+    able = [name for name in boards.names() if engine in boards.load(name).emulation.engines]
+    return engine if engine in able else able[0]
+
+
 KINDS: Final[Mapping[str, EngineKind]] = {
     kind.name: kind
     for kind in (
         EngineKind(
-            "qemu", "QEMU netduinoplus2", IMAGE_BOARD, "hil.engines.qemu:QemuEngine", probe_qemu
+            "qemu",
+            "QEMU netduinoplus2",
+            board_of("qemu"),
+            "hil.engines.qemu:QemuEngine",
+            probe_qemu,
         ),
         EngineKind(
             "renode",
             "Renode stm32f4",
-            IMAGE_BOARD,
+            board_of("renode"),
             "hil.engines.renode:RenodeEngine",
             probe_renode,
             seeded=True,
         ),
         EngineKind(
-            "unix", "MicroPython on this host", "unix", "hil.engines.unix:UnixEngine", probe_unix
+            "unix",
+            "MicroPython on this host",
+            board_of("unix"),
+            "hil.engines.unix:UnixEngine",
+            probe_unix,
         ),
     )
 }

@@ -19,7 +19,7 @@ from hil.errors import HostTooSlow
 from hil.site.poll_outcomes import PollOutcomes, watch
 from hil.site.polls import PollCounts, Target, errors_heard, poll, poll_many
 from hil.testing.fixtures import MakeBench, MakeDeadline
-from hil.testing.plugin import Session
+from hil.testing.session import Session
 
 pytestmark = pytest.mark.asyncio
 MakeMaster = Callable[..., Master]

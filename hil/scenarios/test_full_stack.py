@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from hil.site.stack import FullStack
-from hil.testing.plugin import Session
+from hil.testing.session import Session
 
 pytestmark = pytest.mark.asyncio
 

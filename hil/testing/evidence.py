@@ -28,7 +28,7 @@ _LONGEST: Final = 120
 
 
 def folder_name(test_id: str) -> str:
-    """A test id as a folder's name; a long one ends with a part of its hash instead."""
+    """Return a test id as a folder's name; a long one ends with a part of its hash instead."""
     name = _NAME.sub("-", test_id.replace("::", ".").replace("/", ".")).strip("-.")
     if len(name) > _LONGEST:
         name = f"{name[:_LONGEST]}-{sha256(test_id.encode()).hexdigest()[:8]}"
@@ -72,7 +72,7 @@ class Evidence:
 
 @cache
 def git_commit() -> str:
-    """The commit of the source tree, with ``+changes`` if it is not clean; ``none`` outside one."""
+    """Return the commit of the source tree, ``+changes`` if it is not clean, ``none`` outside."""
     root = Path(__file__).resolve().parent
 
     def git(*arguments: str) -> str:
@@ -93,7 +93,7 @@ def git_commit() -> str:
 
 
 def versions(extra: Mapping[str, object]) -> str:
-    """JSON text: what ran. ``extra`` names engine, board and image."""
+    """Return what ran, as JSON; ``extra`` names engine, board and image."""
     found: dict[str, object] = {
         "commit": git_commit(),
         "python": platform.python_version(),
@@ -109,10 +109,10 @@ def versions(extra: Mapping[str, object]) -> str:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file, in hex digits."""
     return sha256(path.read_bytes()).hexdigest()
 
 
 def interpreter() -> str:
-    """How a person starts this Python again."""
+    """Return how a person starts this Python again."""
     return "python" if sys.prefix != sys.base_prefix else sys.executable

@@ -15,15 +15,15 @@ T = TypeVar("T")
 class FirstFailure:
     """Remembers results and failures by name; use one for a session, or one for a bench.
 
-    A second image build, or a second start of a board that never said its boot line, costs its
-    whole time limit again and says less than the first one did.
+    A second image build, or a second start of a board that never printed its boot line, costs its
+    whole time limit again and shows less than the first one did.
     """
 
     failures: dict[str, tuple[str, Exception]] = field(default_factory=dict)
     _results: dict[str, object] = field(default_factory=dict)
 
     def check(self, what: str) -> None:
-        """BringUpFailed if ``what`` failed before."""
+        """Raise BringUpFailed if ``what`` failed before."""
         if what in self.failures:
             where, error = self.failures[what]
             raise BringUpFailed(f"{what} failed first in {where}: {error}") from error
@@ -33,7 +33,7 @@ class FirstFailure:
         self.failures.setdefault(what, (where, error))
 
     def once(self, what: str, where: str, make: Callable[[], T]) -> T:
-        """The result of the first ``make()``; BringUpFailed when that failed before."""
+        """Return the result of the first ``make()``; BringUpFailed when that failed before."""
         self.check(what)
         if what not in self._results:
             try:

@@ -32,7 +32,8 @@ from hil.site.mosquitto import MosquittoBroker, MosquittoForSite
 from hil.site.polls import make_master as make_serial_master
 from hil.site.stack import FullStack, make_full_stack
 from hil.testing.evidence import Evidence, digest, versions
-from hil.testing.plugin import EVIDENCE, SESSION, Session, derived_seed, plain_id, seed_of
+from hil.testing.repeat import derived_seed, plain_id, seed_of
+from hil.testing.session import EVIDENCE, SESSION, Session
 from hil.tools import TOOLS
 
 _TRACE_FRAMES: Final = 2000
@@ -60,20 +61,20 @@ class MakeDeadline(Protocol):
 
 @pytest.fixture
 def hil_session(request: pytest.FixtureRequest) -> Session:
-    """What this run of pytest works with."""
+    """Return what this run of pytest works with."""
     return request.config.stash[SESSION]
 
 
 @pytest.fixture
 def evidence(request: pytest.FixtureRequest) -> Evidence:
-    """What the test leaves if it fails; add sources of your own."""
+    """Return what the test leaves if it fails; add sources of your own."""
     kept: Evidence = request.node.stash[EVIDENCE]
     return kept
 
 
 @pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
-    """The test's own seed, drawn from --seed and its name."""
+    """Return the test's own seed, drawn from --seed and its name."""
     return derived_seed(seed_of(request.node), plain_id(request.node))
 
 
@@ -84,13 +85,13 @@ def _repetition(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture(scope="session")
 def engine_name(request: pytest.FixtureRequest) -> str:
-    """The engine this test runs on."""
+    """Return the name of the engine this test runs on."""
     return str(request.param)
 
 
 @pytest.fixture
 def kind(engine_name: str) -> EngineKind:
-    """What is known about that engine."""
+    """Return that engine's entry in the registry."""
     return KINDS[engine_name]
 
 
@@ -98,7 +99,7 @@ def kind(engine_name: str) -> EngineKind:
 def image(
     kind: EngineKind, hil_session: Session, request: pytest.FixtureRequest, evidence: Evidence
 ) -> Path | None:
-    """The image the boards run; None where they run the firmware's source. Built once."""
+    """Return the image the boards run, built once; None where they run the firmware's source."""
     board = hil_session.board or kind.board
     path = hil_session.image_for(kind, request.node.nodeid)
     engine: dict[str, object] = {
@@ -113,7 +114,7 @@ def image(
 
 @pytest.fixture
 def engine(kind: EngineKind, image: Path | None, seed: int, evidence: Evidence) -> Engine:
-    """A fresh engine, not entered yet: a bench does that."""
+    """Make a fresh engine, not entered yet: a bench does that."""
     made = kind.make(image, seed)
     if isinstance(made, KeepsLogs):
         for name, read in made.logs().items():
@@ -123,7 +124,7 @@ def engine(kind: EngineKind, image: Path | None, seed: int, evidence: Evidence) 
 
 @pytest.fixture
 def hil_folder() -> Iterator[Path]:
-    """A folder of the test's own with a short path, as the sockets of emulators need it."""
+    """Make a folder of the test's own with a short path, as the sockets of emulators need it."""
     with tempfile.TemporaryDirectory(prefix="hil-") as folder:
         yield Path(folder)
 
@@ -174,8 +175,8 @@ async def make_bench(
         async def power_on(bench: Bench) -> None:
             # A board that stays silent costs its whole time limit: once is enough for each image,
             # roles and settings. A host that is too slow has shown nothing about the board.
-            said = {role: dict(board.spec.settings) for role, board in bench.nodes.items()}
-            what = f"power-on of {', '.join(bench.roles)} on {kind.name}, settings {said}"
+            settings = {role: dict(board.spec.settings) for role, board in bench.nodes.items()}
+            what = f"power-on of {', '.join(bench.roles)} on {kind.name}, settings {settings}"
             hil_session.failures.check(what)
             try:
                 await bench.power_on()
@@ -187,7 +188,7 @@ async def make_bench(
 
 
 def show_bench(evidence: Evidence, bench: Bench) -> None:
-    """Have consoles and bus trace in the folder of a test that fails."""
+    """Put consoles and bus trace into the folder of a test that fails."""
     for role, board in bench.nodes.items():
         evidence.add(f"console-{role}.log", partial(_console, board))
     bursts = bench.line.trace.bursts
@@ -216,37 +217,37 @@ def _timeline(bench: Bench) -> str:
 
 @pytest_asyncio.fixture
 async def bench(make_bench: MakeBench) -> Bench:
-    """Three nodes of three roles on one line, each with its parts, all switched on."""
+    """Bring up three nodes of three roles on one line, each with its parts, all switched on."""
     return await make_bench()
 
 
 @pytest.fixture
 def nodes(bench: Bench) -> dict[str, Board]:
-    """The boards of ``bench`` by role."""
+    """Return the boards of ``bench`` by role."""
     return bench.nodes
 
 
 @pytest_asyncio.fixture
 async def node_bench(make_bench: MakeBench) -> Bench:
-    """One air node with its parts on a line, switched on."""
+    """Bring up one air node with its parts on a line, switched on."""
     return await make_bench(("air",))
 
 
 @pytest.fixture
 def node(node_bench: Bench) -> Board:
-    """The board of ``node_bench``."""
+    """Return the board of ``node_bench``."""
     return node_bench.nodes["air"]
 
 
 @pytest.fixture
 def line(bench: Bench) -> Rs485Line:
-    """The RS-485 line of ``bench``."""
+    """Return the RS-485 line of ``bench``."""
     return bench.line
 
 
 @pytest_asyncio.fixture
 async def make_master(evidence: Evidence) -> AsyncIterator[Callable[..., Master]]:
-    """A Modbus master on a bench's port, the gateway's own: ``make_master(bench)``."""
+    """Make a Modbus master, the gateway's own, on a bench's port: ``make_master(bench)``."""
     masters: list[Master] = []
 
     def make(bench: Bench, *, timeout_ms: int = 250, quiet_ms: int = 20) -> Master:
@@ -264,13 +265,13 @@ async def make_master(evidence: Evidence) -> AsyncIterator[Callable[..., Master]
 
 @pytest_asyncio.fixture
 async def master(bench: Bench, make_master: Callable[..., Master]) -> Master:
-    """A Modbus master on the port of ``bench``."""
+    """Make a Modbus master on the port of ``bench``."""
     return make_master(bench)
 
 
 @pytest.fixture
 def deadline(kind: EngineKind) -> MakeDeadline:
-    """Deadlines that count the board's time where it has a clock of its own."""
+    """Make deadlines that count the board's time where it has a clock of its own."""
 
     def make(limit_s: float, board: Board | None = None) -> Deadline:
         if board is None or not isinstance(board, HasClock):
@@ -282,7 +283,7 @@ def deadline(kind: EngineKind) -> MakeDeadline:
 
 @pytest_asyncio.fixture
 async def broker(hil_folder: Path, evidence: Evidence) -> AsyncIterator[MosquittoForSite]:
-    """A real mosquitto on a free port, started."""
+    """Start a real mosquitto on a free port."""
     process = MosquittoBroker(needed_tool("mosquitto"), hil_folder / "broker")
     made = MosquittoForSite(process)
     evidence.add("broker.log", lambda: process.log)
@@ -297,7 +298,7 @@ async def broker(hil_folder: Path, evidence: Evidence) -> AsyncIterator[Mosquitt
 async def full_stack(
     bench: Bench, broker: MosquittoForSite, hil_folder: Path, evidence: Evidence
 ) -> AsyncIterator[FullStack]:
-    """``bench`` with a gateway process, ``broker`` and a collector, all started."""
+    """Start ``bench`` with a gateway process, ``broker`` and a collector, all started."""
     made = make_full_stack(hil_folder / "site", bench, broker)
     evidence.add("gateway.log", made.gateway.log)
     evidence.add("collector.log", made.collector.log)
@@ -307,13 +308,13 @@ async def full_stack(
 
 @pytest.fixture
 def mpremote() -> Path:
-    """The program mpremote."""
+    """Return the program mpremote."""
     return needed_tool("mpremote")
 
 
 @pytest.fixture
 def mbpoll() -> Path:
-    """The program mbpoll, a Modbus client made by others."""
+    """Return the program mbpoll, a Modbus client made by others."""
     return needed_tool("mbpoll")
 
 

@@ -13,7 +13,7 @@ from hil.engines.registry import Probe
 from hil.errors import BringUpFailed, FidelityError
 from hil.testing.evidence import Evidence, folder_name
 from hil.testing.first_failure import FirstFailure
-from hil.testing.plugin import derived_seed
+from hil.testing.repeat import derived_seed
 from hil.tools import TOOLS, Tool
 
 pytest_plugins = ["pytester"]
@@ -195,13 +195,13 @@ def test_repetitions_count_their_seeds_up(inner: pytest.Pytester) -> None:
 def test_what_ci_must_have(
     name: str, fails: bool, inner: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hil.testing import plugin
+    from hil.testing import options
 
     def probe(kind: object) -> Probe:
         found = getattr(kind, "name", "") != name
         return Probe(Path("x"), "1.0") if found else Probe(None, problem="no executable")
 
-    monkeypatch.setattr(plugin, "available", probe)
+    monkeypatch.setattr(options, "available", probe)
     monkeypatch.setenv("CI", "true")
     inner.makepyfile("def test_it(engine_name): pass\n")
     result = run(inner, engine="", inprocess=True)
@@ -213,9 +213,11 @@ def test_what_ci_must_have(
 def test_an_engine_that_is_asked_for_and_not_there_is_an_error(
     inner: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hil.testing import plugin
+    from hil.testing import options
 
-    monkeypatch.setattr(plugin, "available", lambda _: Probe(None, problem="gone", remedy="get it"))
+    monkeypatch.setattr(
+        options, "available", lambda _: Probe(None, problem="gone", remedy="get it")
+    )
     inner.makepyfile("def test_it(engine): pass\n")
     assert "--engine unix: gone. get it" in "\n".join(run(inner, inprocess=True).errlines)
     assert "expected qemu, renode, unix" in "\n".join(
