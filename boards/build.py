@@ -117,7 +117,7 @@ def measure(folder: Path, board: specs.Spec, version: str) -> Image:
     )
 
 
-def check_budget(image: Image, memory: specs.Memory, name: str) -> None:
+def check_budget(image: Image, memory: specs.MemoryTable, name: str) -> None:
     """BudgetExceeded if the image is larger, or leaves less heap, than board.toml says."""
     problems: list[str] = []
     if memory.image is not None and image.flash_bytes > memory.image:

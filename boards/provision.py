@@ -1,9 +1,5 @@
-"""A new board's record store: who it is, and its key.
+"""Make a new board's record store from what a technician types and the key file."""
 
-What goes in is checked by the code that the node reads it with, so what passes here boots there.
-"""
-
-import json
 import os
 import stat
 import tomllib
@@ -12,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from firmware.node.commission import CommissionError
 from firmware.node.identity import KEY_FILE, NodeKey
 from protocols.wire.registers import SETTINGS
 
 from . import spec as specs
 from .errors import BoardError
-from .recordstore import DATA_MAX, compose
-from .stm32f405.record import NAME, RecordError, parse
+from .records import commission_of, store_of
+from .recordstore import DATA_MAX
 
 
 class ProvisionError(BoardError):
@@ -101,21 +98,17 @@ def provision(
             f"{board} has no record store: its MicroPython keeps files, expected a board with an "
             "image of its own (`tianfu-node boards`)"
         )
-    fields: dict[str, object] = {"role": role, "settings": dict(settings)}
-    if uid is not None:
-        fields["uid"] = uid
-    record = json.dumps(fields).encode()
     try:
-        parse(record)
-    except RecordError as error:
+        commission = commission_of(role, settings, uid)
+    except CommissionError as error:
         raise ProvisionError(str(error)) from error
     key_id, content = read_key(key)
-    store = compose({NAME: record, KEY_FILE: content})
+    store = store_of(commission, content)
     return Provisioned(role, uid, dict(settings), key_id, store_address(board), store)
 
 
 def store_address(board: str) -> int:
-    """Where the record store lies in the chip's memory."""
+    """Return where the record store lies in the chip's memory."""
     text = (specs.FOLDER / board / "peripherals.toml").read_text(encoding="utf-8")
     return int(tomllib.loads(text)["memory"]["store"]["base"])
 

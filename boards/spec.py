@@ -25,7 +25,7 @@ class SpecError(BoardError):
     """A board.toml is missing or wrong."""
 
 
-class Identity(Struct, frozen=True):
+class BoardTable(Struct, frozen=True):
     """``[board]``."""
 
     name: Text  # as the folder
@@ -35,7 +35,7 @@ class Identity(Struct, frozen=True):
     entry: str = ""  # the file a node begins with, from the repository's root
 
 
-class Memory(Struct, frozen=True):
+class MemoryTable(Struct, frozen=True):
     """``[memory]``, in bytes; None where nothing is promised."""
 
     image: Bytes | None = None  # the most an image may have
@@ -44,7 +44,7 @@ class Memory(Struct, frozen=True):
     ram: Bytes | None = None
 
 
-class Flash(Struct, frozen=True):
+class FlashTable(Struct, frozen=True):
     """``[flash]``: how a technician gets the firmware onto the board."""
 
     method: Literal["none", "swd", "dfu", "uf2", "esptool"]
@@ -52,7 +52,7 @@ class Flash(Struct, frozen=True):
     enter: str = ""  # what to do with the board before
 
 
-class Emulation(Struct, frozen=True):
+class EmulationTable(Struct, frozen=True):
     """``[emulation]``: the engines that can run it, best first."""
 
     engine: str | list[str] = ""
@@ -68,10 +68,10 @@ class Emulation(Struct, frozen=True):
 class Spec(Struct, frozen=True):
     """A checked board.toml; ``tables`` is all it says, for what is not named here."""
 
-    board: Identity
-    flash: Flash
-    memory: Memory = Memory()
-    emulation: Emulation = Emulation()
+    board: BoardTable
+    flash: FlashTable
+    memory: MemoryTable = MemoryTable()
+    emulation: EmulationTable = EmulationTable()
     stubs: str = ""  # the package with the types of its MicroPython port
     tables: dict[str, object] = {}
 

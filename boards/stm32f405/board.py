@@ -6,12 +6,17 @@ the Python side needs of it, and a test compares the two.
 
 from micropython import const
 
+from firmware.node.app import RESTART
+from firmware.node.commission import read
+
 from . import port
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from firmware.node.app import Node
+    from firmware.node.commission import Commission
+
     from .port import Adc, I2c, OneWire, Uart
-    from .record import Record
 
 LINE = 2
 # Part: UART and baud rate. A role has at most one part of each UART.
@@ -24,6 +29,7 @@ PARTS = {
 CHANNELS = {"ph": "PC1", "turbidity": "PC2"}
 ONEWIRE = "PB4"
 I2C = 1
+_REPL_MS = const(26000)
 
 
 class FlashFiles:
@@ -40,7 +46,7 @@ class FlashFiles:
         return port.write_record(name, data)
 
 
-class Line:
+class UartLine:
     """The RS-485 line; the C driver drives the transceiver's direction."""
 
     def __init__(self, baud: int) -> None:
@@ -60,11 +66,10 @@ class Line:
 
 
 class Stm32Board:
-    """One boot of the board that was commissioned with ``record``."""
+    """One boot of the board."""
 
-    def __init__(self, record: "Record") -> None:
-        self.uid = port.unique_id() if record.uid is None else record.uid
-        self.defaults = record.settings
+    def __init__(self) -> None:
+        self.unique_id = port.unique_id
         self.sleep_ms = port.sleep_ms
         self.now_ms = port.ticks_ms
         self.now_us = port.ticks_us
@@ -72,14 +77,36 @@ class Stm32Board:
         self.wdt = port.wdt
         self.reset_cause = port.reset_cause
         self.heap = port.heap
+        self.last_fault = port.last_fault
+
+    def commission(self) -> "Commission":
+        """Return what the board's record says. CommissionError."""
+        return read(self.store())
 
     def store(self) -> FlashFiles:
         """The records in flash."""
         return FlashFiles()
 
-    def line(self, baud: int) -> Line:
+    def medium(self) -> str:
+        """Return "flash", or "volatile" where the flash takes nothing (an emulator's)."""
+        return "flash" if port.store_writable() else "volatile"
+
+    def interrupted(self) -> None:
+        """Give who works at the REPL the longest time the watchdog has; it cannot be stopped.
+
+        The REPL feeds it while it waits for a byte (console.c), so this is for code run from there.
+        """
+        port.wdt(_REPL_MS)
+
+    def restart(self, node: "Node") -> None:
+        """Reset. A failure is raised, so that the C side records it before it resets."""
+        if node.outcome == RESTART:
+            port.reset()
+        raise RuntimeError(node.failure)
+
+    def line(self, baud: int) -> UartLine:
         """The RS-485 line."""
-        return Line(baud)
+        return UartLine(baud)
 
     def uart(self, part: str) -> "Uart":
         """The port of a part by name; ValueError for a name that is none of PARTS."""

@@ -81,8 +81,3 @@ def heap():
     """Bytes in use and free after a collection."""
     gc.collect()
     return gc.mem_alloc(), gc.mem_free()
-
-
-def forget_tasks():
-    """Drop every task of an event loop that was interrupted in the middle of its work."""
-    asyncio.new_event_loop()

@@ -1,143 +1,66 @@
-"""The board that is a process: ttys for its ports, a directory for its flash."""
+"""The board that is a process: ttys for its ports, a directory for its flash.
+
+Its console prints the lines of :mod:`firmware.node.console`, and when a boot ends by itself the
+figures of that boot as ``ended_frames, ended_readings``. The first SIGINT ends sampling but not
+serving, the second the process. A restart (commanded, or because nothing made progress any more)
+is a new boot within the same process.
+"""
 
 from micropython import const
 
+from firmware.node.commission import CommissionError
+from firmware.node.console import say_figures
+from firmware.node.run import NodeRun
 from firmware.node.store import Store
 
 from . import port
 from .bridge import CHANNELS, Bridge, BridgeAdc, BridgeI2c, BridgeOneWire
+from .node_file import load
+from .tty import NoUart, PortError, TtyLine, TtyUart
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from .port import Stream
-    from .spec import Spec
+    from firmware.node.app import Node
+
+    from .node_file import NodeFile
 
 POWER_ON = 0
 COMMANDED = 1
 WATCHDOG = 2
 
 _PART_BAUD = const(9600)  # of every serial part; the VC0706's 38400 means nothing on a pty
-_DRAIN_READS = const(64)
+_PAUSE_MS = const(1000)  # before a boot that follows a failure: a broken node must not spin
 
 
-class PortError(Exception):
-    """A tty cannot be used; the text says which."""
-
-
-class NoUart:
-    """The port of a part that is not there: silence."""
-
-    def any(self) -> int:
-        """Never anything."""
-        return 0
-
-    def readinto(self, buf: bytearray, nbytes: int) -> int | None:
-        """Never anything."""
-        return 0
-
-    def write(self, buf: bytes | bytearray | memoryview) -> int | None:
-        """Goes nowhere."""
-        return len(buf)
-
-
-class TtyUart:
-    """A port on a tty; a tty that hung up reads as silence, so a part can be plugged again."""
-
-    def __init__(self, path: str, baud: int) -> None:
-        try:
-            self.stream: Stream = port.open_tty(path, baud)
-        except OSError as error:
-            raise PortError(
-                "%s: expected a tty that can be opened for reading and writing (%s)" % (path, error)
-            )
-        self._poll = port.poller(self.stream, port.POLLIN)
-        self._scrap = bytearray(64)
-
-    def any(self) -> int:
-        """1 when a read would find something (or a hang-up), else 0."""
-        return 1 if self._poll.poll(0) else 0
-
-    def wait(self, limit_ms: int) -> bool:
-        """Block until something can be read; False after ``limit_ms``."""
-        return bool(self._poll.poll(limit_ms))
-
-    def readinto(self, buf: bytearray, nbytes: int) -> int | None:
-        """Read what is there, at most ``nbytes``; never waits."""
-        return self.stream.readinto(buf, nbytes)
-
-    def readinto_at(self, buf: bytearray, at: int, nbytes: int) -> int:
-        """The same into ``buf[at:]``; the number of bytes. ETIMEDOUT-like silence is 0."""
-        part = bytearray(nbytes)
-        count = self.stream.readinto(part, nbytes) or 0
-        for index in range(count):
-            buf[at + index] = part[index]
-        return count
-
-    def write(self, buf: bytes | bytearray | memoryview) -> int | None:
-        """Send; OSError if the other end is gone."""
-        return self.stream.write(buf)
-
-    def drain(self) -> None:
-        """Throw away what waits to be read, up to a bound a babbling end cannot move."""
-        for _ in range(_DRAIN_READS):
-            if not self.stream.readinto(self._scrap, len(self._scrap)):
-                return
-
-    def close(self) -> None:
-        """Give the tty back."""
-        self.stream.close()
-
-
-class Line(TtyUart):
-    """The RS-485 line: a tty the event loop can wait on."""
-
-    def __init__(self, path: str, baud: int) -> None:
-        TtyUart.__init__(self, path, baud)
-        self._reader = port.reader(self.stream)
-
-    async def receive(self, buf: bytearray) -> int:
-        """Wait until something is there and read it; 0 or OSError: the other end hung up."""
-        return await self._reader.readinto(buf)
-
-
-class SoftWatchdog:
-    """A watchdog the process keeps itself: it sees a task that stands still, not a dead loop."""
-
-    def __init__(self, timeout_ms: int) -> None:
-        self._timeout_ms = timeout_ms
-        self._fed = port.ticks_ms()
+class NoWatchdog:
+    """A process has no watchdog of its own: the node ends by itself when it is overdue."""
 
     def feed(self) -> None:
-        """Put the end off."""
-        self._fed = port.ticks_ms()
-
-    def expired(self) -> bool:
-        """True once the last feed is too long ago."""
-        return port.ticks_diff(port.ticks_ms(), self._fed) > self._timeout_ms
+        """Do nothing."""
 
 
 class UnixBoard:
-    """One boot of the board that ``spec`` describes; ``cause`` is its reset cause.
+    """The board that ``file`` describes. PortError if a tty cannot be opened."""
 
-    PortError if a tty cannot be opened.
-    """
-
-    def __init__(self, spec: "Spec", cause: int) -> None:
-        self.uid = spec.uid
-        self._store_dir = spec.store
-        self.defaults = spec.settings
-        self.watchdog: SoftWatchdog | None = None
-        self._cause = cause
-        self._line_path = spec.line
-        self._paths = spec.parts
+    def __init__(self, file: "NodeFile") -> None:
+        self._file = file
+        self._cause = POWER_ON
         self._open: list[TtyUart] = []
         self._start = port.ticks_ms()
         self.sleep_ms = port.sleep_ms  # as it is: a wrapper would take heap at every call
         self._bridge: Bridge | None = None
 
+    def commission(self) -> "NodeFile":
+        """Return what the file says."""
+        return self._file
+
+    def unique_id(self) -> bytes:
+        """Return the file's: a process has no chip."""
+        return self._file.uid or b""
+
     def store(self) -> Store:
         """Files in the directory the node's file names."""
-        return Store(self._store_dir)
+        return Store(self._file.store)
 
     def now_ms(self) -> int:
         """Milliseconds since boot, as a microcontroller's ticks count."""
@@ -151,15 +74,15 @@ class UnixBoard:
         """a - b, right across the wrap."""
         return port.ticks_diff(a, b)
 
-    def line(self, baud: int) -> Line:
+    def line(self, baud: int) -> TtyLine:
         """The RS-485 line."""
-        line = Line(self._line_path, baud)
+        line = TtyLine(self._file.line, baud)
         self._open.append(line)
         return line
 
     def uart(self, part: str) -> "TtyUart | NoUart":
         """The port of a part by name; silence if nothing is wired there."""
-        path = self._paths.get(part)
+        path = self._file.parts.get(part)
         if path is None:
             return NoUart()
         uart = TtyUart(path, _PART_BAUD)
@@ -168,7 +91,7 @@ class UnixBoard:
 
     def _wire(self) -> Bridge:
         if self._bridge is None:
-            path = self._paths.get("bridge")
+            path = self._file.parts.get("bridge")
             uart = None
             if path is not None:
                 uart = TtyUart(path, _PART_BAUD)
@@ -190,10 +113,9 @@ class UnixBoard:
             raise ValueError("adc channel: expected one of %s, got %s" % (CHANNELS, channel))
         return BridgeAdc(self._wire(), CHANNELS.index(channel))
 
-    def wdt(self, timeout_ms: int) -> SoftWatchdog:
-        """Start the watchdog; ``main`` looks at it."""
-        self.watchdog = SoftWatchdog(timeout_ms)
-        return self.watchdog
+    def wdt(self, timeout_ms: int) -> NoWatchdog:
+        """Return what takes feeds."""
+        return NoWatchdog()
 
     def reset_cause(self) -> int:
         """0 power on, 1 command, 2 watchdog."""
@@ -203,8 +125,44 @@ class UnixBoard:
         """Bytes in use and free after a collection."""
         return port.heap()
 
-    def close(self) -> None:
-        """Give every tty back, as a reset would."""
+    def medium(self) -> str:
+        """A directory of the host is none."""
+        return ""
+
+    def last_fault(self) -> None:
+        """A process that fails leaves nothing behind."""
+
+    def interrupted(self) -> None:
+        """Nothing has to be fed meanwhile."""
+
+    def restart(self, node: "Node") -> None:
+        """Close every tty, as a reset would, and be ready for the next boot."""
+        if node.failure:
+            port.pause_ms(_PAUSE_MS)
+        say_figures("ended", node)
         for uart in self._open:
             uart.close()
         self._open = []
+        self._bridge = None
+        self._start = port.ticks_ms()
+        self._cause = WATCHDOG if node.failure else COMMANDED
+
+
+def main(arguments: "list[str]") -> int:
+    """Run the process; return its exit status, 2 if the file or a tty cannot be used."""
+    try:
+        if len(arguments) != 2:
+            raise CommissionError("usage: micropython boards/unix/main.py NODE.json")
+        file = load(arguments[1])
+        __import__("firmware.roles." + file.role)  # while the heap is still collected often
+        port.collect_often(False)
+        board = UnixBoard(file)
+        node = NodeRun(lambda: board)
+        node.run()
+        node.serve()
+    except KeyboardInterrupt:
+        pass
+    except (CommissionError, PortError) as error:
+        print(error)
+        return 2
+    return 0

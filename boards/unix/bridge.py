@@ -15,7 +15,7 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from firmware.sensors.ports import Clock
 
-    from .board import TtyUart
+    from .tty import TtyUart
 
 _ENODEV = const(19)
 _ETIMEDOUT = const(110)

@@ -12,6 +12,7 @@ ticks_ms = time.ticks_ms
 ticks_us = time.ticks_us
 ticks_diff = time.ticks_diff
 sleep_ms = asyncio.sleep_ms
+pause_ms = time.sleep_ms  # nothing else runs meanwhile
 
 POLLIN = select.POLLIN
 
@@ -88,8 +89,3 @@ def collect_often(often):
     """
     gc.collect()
     gc.threshold(_OFTEN_BYTES if often else -1)
-
-
-def forget_tasks():
-    """Drop every task of an event loop that was interrupted in the middle of its work."""
-    asyncio.new_event_loop()

@@ -44,6 +44,7 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from .commission import Commission
     from .ports import Board, Role
 
 # How a run ends.
@@ -58,31 +59,30 @@ _RESET_WATCHDOG = const(2)
 
 def assemble(
     board: "Board",
-    role: str,
+    commission: "Commission",
     make_role: "Callable[[str, Board, Config, Events], Role]",
     strict: bool,
 ) -> "Node":
     """Make the node of one boot; this takes the boot epoch.
 
     ``make_role(name, board, config, events)`` makes the role; ``strict`` is as for RtuServer.
-    PeerError(UNKNOWN) for a role or a commissioned setting that does not exist, ValueError for a
-    setting out of range.
     """
     uptime = Uptime(board)
-    map = map_of_role(role)
+    map = map_of_role(commission.role)
+    uid = commission.uid or board.unique_id()
     store = board.store()
-    config = Config(store, board.defaults)
+    config = Config(store, commission.settings)
     epoch = BootEpoch(store)
     key = NodeKey(store)
     events = Events()
-    parts = make_role(role, board, config, events)
-    sample_frame = SampleFrame(map, epoch.value, board.uid, key)
-    event_frame = EventFrame(epoch.value, board.uid, key)
+    parts = make_role(commission.role, board, config, events)
+    sample_frame = SampleFrame(map, epoch.value, uid, key)
+    event_frame = EventFrame(epoch.value, uid, key)
     bank = Bank(sample_frame, event_frame, config, parts)
     rtu = RtuServer(
         config.get("unit_id"),
         bank,
-        identification(map, board.uid),
+        identification(map, uid),
         100 * config.get("baud_div_100"),
         strict,
         board.ticks_diff,
@@ -149,6 +149,8 @@ class Node:
                 await self.board.sleep_ms(_CHECK_MS)
                 now = self.uptime.ms()
                 self.watchdog.check(now, not self._sampling, not self.line.any())
+                if self.watchdog.overdue(now):
+                    self.fail("watchdog: sampling or serving made no progress")
                 if now - tried >= _PERSIST_MS:
                     tried = now
                     self._persist()
@@ -278,6 +280,7 @@ class Node:
                 self.outcome = RESTART
             elif command == COMMAND_MEMORY:
                 used, free = self.board.heap()
+                # Text, not a dict of fields: it hardly changes the heap that it tells about.
                 print(
                     '{"mem_alloc": %d, "mem_free": %d, "polls": %d}'
                     % (used, free, self.server.polls)

@@ -64,10 +64,9 @@ def decode(data: bytes) -> "list[int] | None":
 class Config:
     """Raw values by holding register. Raises only for names and addresses that do not exist.
 
-    ``defaults`` (by name) are what the board was commissioned with; they stand in for the map's
-    where nothing is stored. PeerError(UNKNOWN) for a name that is no setting, ValueError for a
-    value outside the setting's range: a board that is commissioned wrongly must not start.
-    ``stored`` is False while what is in force could not be written.
+    ``defaults`` (by name, each allowed) are what the board was commissioned with; they stand in
+    for the map's where nothing is stored. ``stored`` is False while what is in force could not be
+    written.
     """
 
     def __init__(self, store: "Files", defaults: "dict[str, int]") -> None:
@@ -78,9 +77,7 @@ class Config:
         self.defaulted = False
         values = array("H", [setting.default for setting in SETTINGS])
         for name in defaults:
-            address = setting_address(name)
-            _check(address, defaults[name])
-            values[address] = defaults[name]
+            values[setting_address(name)] = defaults[name]
         self._values = values
         content = store.read(FILE)
         kept = None if content is None else decode(content)
@@ -88,8 +85,7 @@ class Config:
             self.defaulted = True
             return
         for address in range(min(len(kept), len(SETTINGS))):
-            setting = SETTINGS[address]
-            if setting.low <= kept[address] <= setting.high:
+            if SETTINGS[address].allows(kept[address]):
                 values[address] = kept[address]
             else:
                 self.defaulted = True
@@ -112,8 +108,7 @@ class Config:
         if address < 0 or not values or address + len(values) > len(SETTINGS):
             return NO_SETTING
         for index in range(len(values)):
-            setting = SETTINGS[address + index]
-            if not setting.low <= values[index] <= setting.high:
+            if not SETTINGS[address + index].allows(values[index]):
                 return OUT_OF_RANGE
         before = [self._values[address + index] for index in range(len(values))]
         for index in range(len(values)):
@@ -141,12 +136,3 @@ class Config:
         if self.get("image_export"):
             bits |= STATUS_IMAGE_EXPORT
         return bits
-
-
-def _check(address: int, value: int) -> None:
-    setting = SETTINGS[address]
-    if not setting.low <= value <= setting.high:
-        raise ValueError(
-            "setting %s: expected %d to %d, got %s"
-            % (setting.name, setting.low, setting.high, value)
-        )

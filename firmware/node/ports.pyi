@@ -5,6 +5,8 @@ Read by type checkers only: on a node these are whatever the board hands in.
 
 from typing import Protocol
 
+from firmware.node.app import Node
+from firmware.node.commission import Commission
 from firmware.node.reading import Reading
 from firmware.sensors.ports import Board as PartsBoard
 
@@ -41,8 +43,8 @@ class Files(Protocol):
         """
 
 class Board(PartsBoard, Protocol):
-    uid: bytes  # 12 bytes
-    defaults: dict[str, int]  # settings this board was commissioned with, by name
+    def unique_id(self) -> bytes:
+        """The 12 bytes that the chip has from the factory."""
 
     def store(self) -> Files:
         """The board's store; called once per boot."""
@@ -58,6 +60,27 @@ class Board(PartsBoard, Protocol):
 
     def heap(self) -> tuple[int, int]:
         """Bytes in use and free after a collection."""
+
+    def medium(self) -> str:
+        """What the store is on: "flash", or "volatile"; "" of a board that is a process."""
+
+class Machine(Board, Protocol):
+    """A board as :mod:`.run` uses it: what it was commissioned as, and how it starts anew."""
+
+    def commission(self) -> Commission:
+        """CommissionError."""
+
+    def last_fault(self) -> tuple[str, str, int, int, int, int, int] | None:
+        """What ended the run before: kind, text, pc, lr, cfsr, address, uptime in ms."""
+
+    def interrupted(self) -> None:
+        """Ctrl-C ended the run, and nothing feeds the watchdog until the next begins."""
+
+    def restart(self, node: Node) -> None:
+        """Start anew because ``node`` has ended: by command, or with a failure.
+
+        A chip resets or raises; a process returns once it is ready for its next boot.
+        """
 
 class Picture(Protocol):
     """``data[:length]`` is the last good JPEG, number ``number`` since boot (0: none)."""

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
 
 # Board watchdog: below the 26 s an STM32's independent watchdog can wait at most.
 TIMEOUT_MS = 8000
+# Where the board has none, the node ends by itself after this long without a feed.
+_OVERDUE_MS = const(8500)
 # One sample may take this long: every driver ends within its own deadline, the camera's picture
 # over its slow line is the longest.
 SAMPLING_LIMIT_MS = 60000
@@ -45,6 +47,7 @@ class Watchdog:
         self.serving = Progress(SERVING_LIMIT_MS, now_ms)
         self.fed = 0
         self.starved = 0
+        self._starved_ms = -1  # since when; -1: it was fed
 
     def check(self, now_ms: int, sampling_idle: bool, serving_idle: bool) -> bool:
         """Feed, or not. Call several times per TIMEOUT_MS.
@@ -55,7 +58,14 @@ class Watchdog:
         serving = self.serving.alive(now_ms, serving_idle)
         if sampling and serving:
             self._wdt.feed()
+            self._starved_ms = -1
             self.fed = (self.fed + 1) & 0x3FFFFFFF
             return True
         self.starved += 1
+        if self._starved_ms < 0:
+            self._starved_ms = now_ms
         return False
+
+    def overdue(self, now_ms: int) -> bool:
+        """Return whether the board's own watchdog would have ended this run by now."""
+        return self._starved_ms >= 0 and now_ms - self._starved_ms > _OVERDUE_MS

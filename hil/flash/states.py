@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from boards.recordstore import SECTOR_HEADER, WORD, compose, record_bytes
-from boards.stm32f405.record import parse
 from firmware.node import config, epoch
+from firmware.node.commission import parse
 from hil.flash.model import Flash, Operation, Program, RecordStore
 
 if TYPE_CHECKING:

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-if str(ROOT) not in sys.path:  # renode-test has a Python of its own
-    sys.path.insert(0, str(ROOT))
+for folder in (ROOT, ROOT / "protocols" / "host"):  # renode-test has a Python of its own
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
 
-from boards.recordstore import compose  # noqa: E402 - after the path it is found by
+from boards.records import commission_of, store_of  # noqa: E402 - after the path it is found by
 from hil.engines.images import image_of  # noqa: E402
 from hil.errors import ImageError  # noqa: E402
 from hil.renode import commands  # noqa: E402
@@ -50,8 +51,7 @@ def unique_id(role: str) -> str:
 def provisioned(role: str) -> bytes:
     """What the store's sectors of a new node hold: quick samples, an address of its own."""
     settings = {"unit_id": UNITS[role], "sample_period_ds": 10, "warmup_limit_s": 2}
-    board = {"role": role, "uid": unique_id(role), "settings": settings}
-    return compose({"board": json.dumps(board).encode()})
+    return store_of(commission_of(role, settings, unique_id(role)), None)
 
 
 @cache

@@ -9,7 +9,6 @@ each operation of the node on its flash.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from boards.records import commission_of, key_content, records_of
 from boards.recordstore import survey
 from hil.engines.abilities import Capability, DebugsBoards, FlashCuts, FlashImage, WarmReset
 from hil.engines.base import Board, Engine, NodeSpec
@@ -68,9 +68,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> CDLL:
 
 def records() -> dict[str, bytes]:
     """What the node is provisioned with."""
-    board = {"role": SPEC.role, "uid": SPEC.uid, "settings": {**SPEC.settings}}
-    key = {"key_id": SPEC.key_id, "key": SPEC.key}
-    return {"board": json.dumps(board).encode(), "node.key": json.dumps(key).encode()}
+    assert SPEC.key is not None
+    commission = commission_of(SPEC.role, SPEC.settings, SPEC.uid)
+    return records_of(commission, key_content(SPEC.key_id, SPEC.key))
 
 
 @pytest.mark.asyncio

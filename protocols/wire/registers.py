@@ -238,6 +238,10 @@ class Setting:
         self.low = low
         self.high = high
 
+    def allows(self, raw: int) -> bool:
+        """Return whether ``raw`` is in the setting's range."""
+        return self.low <= raw <= self.high
+
 
 # The index in this tuple is the holding register's address.
 SETTINGS = (

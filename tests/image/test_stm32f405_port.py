@@ -432,7 +432,7 @@ def test_exception_that_ends_the_application_is_recorded(
     stm32f405_image: Path, tmp_path: Path
 ) -> None:
     # An image with a defect: a format that does not fit its argument.
-    good, bad = b"record 'board' in flash: %s", b"record 'board' in flash: %d"
+    good, bad = b"record '%s' in %s: %s", b"record '%s' in %s: %d"
     image = stm32f405_image.read_bytes()
     assert image.count(good) == 1
     elf = tmp_path / "defect.elf"

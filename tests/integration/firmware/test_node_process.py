@@ -260,9 +260,8 @@ def test_a_missing_key_is_said_on_console_and_in_status(
     node: NodeProcess, master: ModbusSerialClient
 ) -> None:
     (node.store / "node.key").unlink()
-    node.spawn()
+    node.start()
     assert "node.key" in node.line_with("warning")["warning"]
-    node.line_with("role")
     answer = master.read_input_registers(0, count=10)
     assert answer.registers[8] & registers.STATUS_KEY_MISSING
 
@@ -280,7 +279,7 @@ def test_a_store_that_cannot_be_written(node: NodeProcess, master: ModbusSerialC
 @pytest.mark.parametrize(
     ("field", "value", "expected"),
     [
-        ("role", "fire", "role: expected air, water, camera, got 'fire'"),
+        ("role", "fire", "role: expected one of air, water, camera, got 'fire'"),
         ("uid", "12", "uid: expected 24 hex digits, got '12'"),
         ("baud", 9601, "baud: expected a multiple of 100 from 1200 to 115200, got 9601"),
         ("settings", {"unit_id": 0}, "settings.unit_id: expected 1 to 247, got 0"),

@@ -19,7 +19,7 @@ def image(flash: int, heap: int) -> images.Image:
 
 
 def test_budget() -> None:
-    memory = specs.Memory(image=1000, heap=500)
+    memory = specs.MemoryTable(image=1000, heap=500)
     images.check_budget(image(1000, 500), memory, "b")
     with pytest.raises(BudgetExceeded, match="at most 1000 bytes, got 1001"):
         images.check_budget(image(1001, 500), memory, "b")

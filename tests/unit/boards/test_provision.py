@@ -12,7 +12,7 @@ from boards.cli import app
 from boards.errors import BoardError
 from boards.provision import ProvisionError
 from boards.recordstore import IMAGE_BYTES, contents
-from boards.stm32f405.record import parse
+from firmware.node.commission import parse
 from gateway_agent.keys import generate_node_key
 
 UID = "0102030405060708090a0b0c"
@@ -41,7 +41,7 @@ def test_the_store_holds_who_the_board_is_and_its_key(key: Path) -> None:
     [
         ("stm32f405", "fire", {}, None, "role: expected one of air, water, camera, got 'fire'"),
         ("stm32f405", "air", {"unit_id": 248}, None, "settings.unit_id: expected 1 to 247"),
-        ("stm32f405", "air", {"speed": 1}, None, "names of docs/registers.md, got 'speed'"),
+        ("stm32f405", "air", {"speed": 1}, None, "a name of docs/registers.md, got 'speed'"),
         ("stm32f405", "air", {}, "12", "uid: expected 24 hex digits, got '12'"),
         ("rpi_pico", "air", {}, None, "rpi_pico has no record store"),
         ("nucleo", "air", {}, None, "pyboard_v11"),

@@ -3,7 +3,9 @@
 import asyncio
 import os
 
+from firmware.node.app import assemble
 from firmware.node.bank import Bank
+from firmware.node.commission import Commission
 from firmware.node.config import Config
 from firmware.node.events import Events
 from firmware.node.frames import EventFrame, SampleFrame
@@ -15,6 +17,7 @@ from protocols.wire.registers import map_of_role
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from firmware.node.app import Node
     from firmware.node.ports import Files, Picture, Role
 
 UID = bytes(range(12))
@@ -160,15 +163,16 @@ class Board:
     Its millisecond ticks wrap at 2**30 and start just before that.
     """
 
-    def __init__(self, store_dir: str, defaults: "dict[str, int] | None" = None) -> None:
-        self.uid = UID
+    def __init__(self, store_dir: str) -> None:
         self.files: Files = Store(store_dir)
-        self.defaults: dict[str, int] = defaults or {}
         self.cause = 0
         self.rs485 = Line()
         self.dog = Wdt()
         self._ms = (1 << 30) - 500
         self._us = 0
+
+    def unique_id(self) -> bytes:
+        return UID
 
     def store(self) -> "Files":
         return self.files
@@ -209,6 +213,9 @@ class Board:
 
     def heap(self) -> "tuple[int, int]":
         return 11, 22
+
+    def medium(self) -> str:
+        return "flash"
 
     def uart(self, part: str) -> NoPart:
         return NoPart()
@@ -297,15 +304,17 @@ def make_bank(name: str = "air") -> Bank:
     return Bank(sample, event_frame, Config(store, {}), role)
 
 
-def stub_maker(roles: "list[StubRole]") -> "object":
-    """A ``make_role`` that keeps what it made in ``roles``."""
+def make_node(board: Board, role: str, settings: "dict[str, int]") -> "tuple[Node, StubRole]":
+    """A node of a commissioned board whose parts are a stub."""
+    roles: list[StubRole] = []
 
-    def make(name: str, board: Board, config: object, events: object) -> "Role":
-        role = ImageRole(board) if name == "camera" else StubRole(board, name)
-        roles.append(role)
-        return role
+    def make_role(name: str, board: Board, config: object, events: object) -> "Role":
+        roles.append(ImageRole(board) if name == "camera" else StubRole(board, name))
+        return roles[0]
 
-    return make
+    commission = Commission({"role": role, "settings": settings}).check()
+    node = assemble(board, commission, make_role, False)  # type: ignore[arg-type]  # a stub takes the test's board only
+    return node, roles[0]
 
 
 def framed(pdu: bytes, unit: int = 1) -> bytes:

@@ -2,13 +2,11 @@
 
 import asyncio
 
-from firmware.node.app import FAILED, RESTART, assemble
+from firmware.node.app import FAILED, RESTART
 from firmware.node.watchdog import SAMPLING_LIMIT_MS, SERVING_LIMIT_MS
 from protocols.wire import registers
-from protocols.wire.errors import PeerError
 from protocols.wire.hmac import HmacSha256
 from protocols.wire.sample import decode, decode_events, verify
-from tests.dual import raises
 from tests.unit.firmware.node_fakes import (
     KEY,
     KEY_BYTES,
@@ -16,9 +14,8 @@ from tests.unit.firmware.node_fakes import (
     Board,
     Directory,
     MemoryStore,
-    StubRole,
     framed,
-    stub_maker,
+    make_node,
 )
 
 MAC = HmacSha256(KEY_BYTES)
@@ -40,11 +37,9 @@ class Bench:
             self.directory.put("node.key", key)
 
     def boot(self, cause: int = 0) -> None:
-        self.board = Board(self.directory.path, dict(self.settings))
+        self.board = Board(self.directory.path)
         self.board.cause = cause
-        roles: list[StubRole] = []
-        self.node = assemble(self.board, self.role_name, stub_maker(roles), False)  # type: ignore[arg-type]  # a stub has less than a role
-        self.role = roles[0]
+        self.node, self.role = make_node(self.board, self.role_name, self.settings)
 
     def run(self, scene: "Callable[[], Coroutine[object, object, None]]") -> int:
         """Play ``scene`` beside the running node; the outcome, 0 if it still ran."""
@@ -339,13 +334,19 @@ def test_a_store_that_comes_back_is_used() -> None:
     bench.done()
 
 
-def test_wrong_role_and_settings_do_not_start() -> None:
+def test_a_node_without_a_watchdog_ends_by_itself() -> None:
     bench = Bench()
-    bench.role_name = "fire"
-    raises(PeerError, bench.boot)
-    bench.role_name = "water"
-    bench.settings = {"unit_id": 0}
-    raises(ValueError, bench.boot)
+    bench.boot()
+
+    async def scene() -> None:
+        await bench.board.run(500)
+        bench.board.rs485.dead = True
+        await bench.board.run(SERVING_LIMIT_MS + 8000)
+        assert bench.node.outcome == 0, "a watchdog of the board comes first"
+        await bench.board.run(1500)
+
+    assert bench.run(scene) == FAILED
+    assert bench.node.failure == "watchdog: sampling or serving made no progress"
     bench.done()
 
 
@@ -358,11 +359,10 @@ class LyingStore(MemoryStore):
 
 def status_with(store: MemoryStore) -> "tuple[int, list[tuple[int, int]]]":
     """Status and events after the first sample of a node with ``store``."""
-    board = Board("nowhere", {"sample_period_ds": 10})
+    board = Board("nowhere")
     board.files = store
     store.files["node.key"] = KEY
-    roles: list[StubRole] = []
-    node = assemble(board, "water", stub_maker(roles), False)  # type: ignore[arg-type]  # a stub has less than a role
+    node, _ = make_node(board, "water", {"sample_period_ds": 10})
 
     async def main() -> None:
         task = asyncio.create_task(node.run())

@@ -3,14 +3,12 @@
 from array import array
 
 from firmware.node.config import FILE, NO_SETTING, OUT_OF_RANGE, SET, Config, decode, encode
-from protocols.wire.errors import PeerError
 from protocols.wire.registers import (
     SETTINGS,
     STATUS_CONFIG_DEFAULTED,
     STATUS_IMAGE_EXPORT,
     setting_address,
 )
-from tests.dual import raises
 from tests.unit.firmware.node_fakes import MemoryStore
 
 DEFAULTS = [setting.default for setting in SETTINGS]
@@ -147,11 +145,3 @@ def test_commissioned_defaults_stand_in_until_something_is_stored() -> None:
     assert config.get("unit_id") == 12
     assert config.set_many(0, [13]) == SET
     assert Config(store, {"unit_id": 12}).get("unit_id") == 13
-
-
-def test_wrong_commissioning_is_refused() -> None:
-    error = raises(PeerError, Config, MemoryStore(), {"unit": 1})
-    assert "unit" in str(error)
-    text = str(raises(ValueError, Config, MemoryStore(), {"unit_id": 300}))
-    assert "1 to 247" in text
-    assert "300" in text

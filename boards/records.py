@@ -1,0 +1,39 @@
+"""What is written into a new board's record store: its commission and its key.
+
+Whoever provisions a board, on a bench or on site, comes here. What goes in is checked by the code
+that the node reads it with, so what passes here boots there. Only Python's own library is needed,
+for the Robot suites run in an interpreter that has nothing else.
+"""
+
+import json
+from collections.abc import Mapping
+
+from firmware.node.commission import NAME, parse
+from firmware.node.identity import KEY_FILE
+
+from .recordstore import compose
+
+
+def commission_of(role: str, settings: Mapping[str, int], uid: str | None = None) -> bytes:
+    """Return the record that makes a board a node of this role. CommissionError."""
+    fields: dict[str, object] = {"role": role, "settings": dict(settings)}
+    if uid is not None:
+        fields["uid"] = uid
+    record = json.dumps(fields).encode()
+    parse(record)
+    return record
+
+
+def key_content(key_id: int, key: str) -> bytes:
+    """Return the content of a node's key file; ``key`` is 64 hex digits."""
+    return json.dumps({"key_id": key_id, "key": key}).encode()
+
+
+def records_of(commission: bytes, key: bytes | None) -> dict[str, bytes]:
+    """Return what a new board's store holds, by name. ``key`` None: a node without a key."""
+    return {NAME: commission} if key is None else {NAME: commission, KEY_FILE: key}
+
+
+def store_of(commission: bytes, key: bytes | None) -> bytes:
+    """Return the content of a new board's record store, all of its sectors."""
+    return compose(records_of(commission, key))

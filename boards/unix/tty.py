@@ -1,0 +1,91 @@
+"""Ttys for ports: what a process has instead of UARTs."""
+
+from micropython import const
+
+from . import port
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from .port import Stream
+
+_DRAIN_READS = const(64)
+
+
+class PortError(Exception):
+    """A tty cannot be used; the text says which."""
+
+
+class NoUart:
+    """The port of a part that is not there: silence."""
+
+    def any(self) -> int:
+        """Never anything."""
+        return 0
+
+    def readinto(self, buf: bytearray, nbytes: int) -> int | None:
+        """Never anything."""
+        return 0
+
+    def write(self, buf: bytes | bytearray | memoryview) -> int | None:
+        """Goes nowhere."""
+        return len(buf)
+
+
+class TtyUart:
+    """A port on a tty; a tty that hung up reads as silence, so a part can be plugged again."""
+
+    def __init__(self, path: str, baud: int) -> None:
+        try:
+            self.stream: Stream = port.open_tty(path, baud)
+        except OSError as error:
+            raise PortError(
+                "%s: expected a tty that can be opened for reading and writing (%s)" % (path, error)
+            )
+        self._poll = port.poller(self.stream, port.POLLIN)
+        self._scrap = bytearray(64)
+
+    def any(self) -> int:
+        """1 when a read would find something (or a hang-up), else 0."""
+        return 1 if self._poll.poll(0) else 0
+
+    def wait(self, limit_ms: int) -> bool:
+        """Block until something can be read; False after ``limit_ms``."""
+        return bool(self._poll.poll(limit_ms))
+
+    def readinto(self, buf: bytearray, nbytes: int) -> int | None:
+        """Read what is there, at most ``nbytes``; never waits."""
+        return self.stream.readinto(buf, nbytes)
+
+    def readinto_at(self, buf: bytearray, at: int, nbytes: int) -> int:
+        """The same into ``buf[at:]``; the number of bytes. ETIMEDOUT-like silence is 0."""
+        part = bytearray(nbytes)
+        count = self.stream.readinto(part, nbytes) or 0
+        for index in range(count):
+            buf[at + index] = part[index]
+        return count
+
+    def write(self, buf: bytes | bytearray | memoryview) -> int | None:
+        """Send; OSError if the other end is gone."""
+        return self.stream.write(buf)
+
+    def drain(self) -> None:
+        """Throw away what waits to be read, up to a bound a babbling end cannot move."""
+        for _ in range(_DRAIN_READS):
+            if not self.stream.readinto(self._scrap, len(self._scrap)):
+                return
+
+    def close(self) -> None:
+        """Give the tty back."""
+        self.stream.close()
+
+
+class TtyLine(TtyUart):
+    """The RS-485 line: a tty the event loop can wait on."""
+
+    def __init__(self, path: str, baud: int) -> None:
+        TtyUart.__init__(self, path, baud)
+        self._reader = port.reader(self.stream)
+
+    async def receive(self, buf: bytearray) -> int:
+        """Wait until something is there and read it; 0 or OSError: the other end hung up."""
+        return await self._reader.readinto(buf)

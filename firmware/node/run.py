@@ -1,0 +1,93 @@
+"""How a node runs on any board: boot after boot, with a REPL or a signal in between.
+
+Ctrl-C ends the run, sampling first: :meth:`NodeRun.run` returns, the board's REPL may look around,
+and :meth:`NodeRun.serve` goes on serving without sampling any more. A commanded restart and a task
+that ended are the board's to act on: a chip resets, a process comes back for the next boot.
+"""
+
+import asyncio
+
+from micropython import const
+
+from firmware.roles import make_role
+
+from .app import assemble
+from .commission import CommissionError
+from .console import say, say_boot, say_fault, say_figures
+from .watchdog import TIMEOUT_MS
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .app import Node
+    from .ports import Machine
+
+
+class NodeRun:
+    """The runs of one interpreter, boot after boot. ``make_board`` makes the board, anew for each of them."""
+
+    def __init__(self, make_board: "Callable[[], Machine]") -> None:
+        self._make_board = make_board
+        self._node: Node | None = None
+        self._board: Machine | None = None
+        self._sampling = True
+
+    def boot(self) -> "Node | None":
+        """Make the node of this boot; None, after a line that says why, if it cannot be made."""
+        board = self._board = self._make_board()
+        # First, so that a board that fails at every boot still tells why.
+        fault = board.last_fault()
+        if fault is not None:
+            say_fault(fault[0], fault[1], fault[-1])
+        try:
+            commission = board.commission()
+        except CommissionError as error:
+            say({"error": str(error)})
+            return None
+        self._node = node = assemble(board, commission, make_role, False)
+        if not self._sampling:
+            node.stop_sampling()
+        return node
+
+    def run(self) -> None:
+        """Boot and run. Return after Ctrl-C, or at once on a board that is not commissioned."""
+        if self.boot() is not None:
+            self._attend(True)
+
+    def serve(self) -> None:
+        """Go on after Ctrl-C: serve, sample no more until the next reset. Return as :meth:`run` does."""
+        fresh = self._node is None
+        node = self._node or self.boot()
+        if node is None:
+            return
+        self._sampling = False
+        node.stop_sampling()
+        say_figures("sampled", node)
+        self._attend(fresh)
+
+    def _attend(self, fresh: bool) -> None:
+        while True:
+            node = self._node
+            board = self._board
+            assert node is not None
+            assert board is not None
+            board.wdt(TIMEOUT_MS)
+            try:
+                if fresh:
+                    say_boot(node)
+                asyncio.run(node.run())
+            except KeyboardInterrupt:
+                # It may have hit any task in the middle of its work, so all are made anew. What
+                # the node shows changes by one store, so it is whole.
+                asyncio.new_event_loop()
+                board.interrupted()
+                return
+            if node.failure:
+                say({"failure": node.failure})
+            board.restart(node)
+            # Only a board that is a process gets here.
+            asyncio.new_event_loop()
+            if self.boot() is None:
+                return
+            fresh = True
