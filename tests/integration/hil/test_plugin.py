@@ -11,6 +11,7 @@ from hil.engines import fidelity
 from hil.engines.fidelity import Defect
 from hil.engines.registry import Probe
 from hil.errors import BringUpFailed, FidelityError
+from hil.testing import options
 from hil.testing.evidence import Evidence, folder_name
 from hil.testing.first_failure import FirstFailure
 from hil.testing.repeat import derived_seed
@@ -195,8 +196,6 @@ def test_repetitions_count_their_seeds_up(inner: pytest.Pytester) -> None:
 def test_what_ci_must_have(
     name: str, fails: bool, inner: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hil.testing import options
-
     def probe(kind: object) -> Probe:
         found = getattr(kind, "name", "") != name
         return Probe(Path("x"), "1.0") if found else Probe(None, problem="no executable")
@@ -213,8 +212,6 @@ def test_what_ci_must_have(
 def test_an_engine_that_is_asked_for_and_not_there_is_an_error(
     inner: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hil.testing import options
-
     monkeypatch.setattr(
         options, "available", lambda _: Probe(None, problem="gone", remedy="get it")
     )
