@@ -30,12 +30,12 @@ log = logging.getLogger(__name__)
 # A clean stop takes at most the sum: 8.5 s, plus the commit under way.
 LAST_POLL_S: Final = 3.0  # to commit what the pollers hold
 DRAIN_S: Final = 3.0  # to deliver what is not delivered yet
-HANG_UP_S: Final = 2.5  # to say goodbye to the broker
+HANG_UP_S: Final = 2.5  # to close the connection to the broker
 FULL_RETRY_S: Final = 2.0  # between attempts to open an outbox that has no room
 
 
 class GatewayAgent:
-    """One gateway. ``run`` once."""
+    """Runs one gateway. Call ``run`` once."""
 
     def __init__(self, config: GatewayConfig, clock: GatewayClock, counters: Counters) -> None:
         """KeyFileError if a signing key cannot be used."""
@@ -54,7 +54,7 @@ class GatewayAgent:
         self.running = asyncio.Event()  # set when everything has been started
 
     def request_stop(self) -> None:
-        """Stop cleanly, within 10 s; from the loop's own thread (a signal handler, say)."""
+        """Stop cleanly, within 10 s. Call it in the loop's own thread, as a signal handler does."""
         self._stop.set()
 
     async def run(self) -> None:
@@ -64,7 +64,7 @@ class GatewayAgent:
         directory. StoreFailed: the medium failed.
         """
         directory = self._config.gateway.state_dir
-        # The status is served before there is an outbox, to say what that waits for.
+        # The status is served before the outbox is open, to show what that waits for.
         with Lock(directory) as lock:
             async with serve_status(directory, self.snapshot):
                 store = await self._open(lock)
@@ -95,7 +95,7 @@ class GatewayAgent:
             raise failure
 
     async def _open(self, lock: Lock) -> Outbox | None:
-        """The outbox; waits while there is no room for its repair. None if stopped meanwhile."""
+        """Open the outbox; wait while its repair has no room. None if stopped meanwhile."""
         config = self._config
         settings = StoreSettings(
             config.gateway.state_dir, config.gateway.id, config.outbox.max_bytes, HEAD_LAG_MS
@@ -126,7 +126,7 @@ class GatewayAgent:
             watch.cancel()
             sending.cancel()
             await _within(HANG_UP_S, _ended(sending))
-            # What still waits for space is told that it will not get it.
+            # Records that still wait for space are given up: their callers get an error.
             await outbox.close()
 
     async def _poll(self, field: Field) -> None:
@@ -135,7 +135,7 @@ class GatewayAgent:
         except StoreFull as error:
             if not self._stop.is_set():
                 raise
-            log.warning("what was polled last is given up: %s", error)
+            log.warning("the newest records are lost, the outbox has no room: %s", error)
 
     def snapshot(self) -> Status:
         """Return everything that ``status`` shows, as it is now."""
@@ -174,7 +174,7 @@ def _outbox_status(outbox: OutboxWriter) -> OutboxStatus:
 
 
 async def _within(seconds: float, work: Coroutine[object, object, object]) -> bool:
-    """Whether ``work`` came to its end in time; if not, it is cancelled."""
+    """Wait for ``work`` and return True; after ``seconds`` cancel it and return False."""
     try:
         async with asyncio.timeout(seconds):
             await work
@@ -184,11 +184,12 @@ async def _within(seconds: float, work: Coroutine[object, object, object]) -> bo
 
 
 async def _ended(task: "asyncio.Task[object]") -> None:
-    """Wait for a task that was cancelled; what it raised is its group's business."""
+    """Wait for a task that was cancelled; its group handles what it raised."""
     await asyncio.wait({task})
 
 
 def _leaf(errors: BaseExceptionGroup[StoreFailed]) -> StoreFailed:
+    """Return the first error that is no group."""
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

@@ -113,7 +113,7 @@ KeyFile: TypeAlias = Annotated[
     Path,
     Meta(
         description="the name of the private key file",
-        extra={REMEDY: 'write for instance key = "gateway.key"; `tianfu-gateway keygen` makes it'},
+        extra={REMEDY: "name the private file that `tianfu-gateway keygen` made"},
     ),
 ]
 PublicKeyFile: TypeAlias = Annotated[

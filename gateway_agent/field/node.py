@@ -1,4 +1,4 @@
-"""Our own nodes: whose frame is it, is it new, and what is missing before it.
+"""Checks the frames of our own nodes: who sent one, is it new, and what is missing before it.
 
 A frame enters only with the tag of the node's own key and unique id, in a boot epoch and with a
 sequence number that come after the last ones taken under this key (RFC 1982 arithmetic: both wrap
@@ -21,7 +21,7 @@ from .wrapping import LAST, WRAP, ahead
 
 
 class NodeTracker:
-    """The intake of one node, without I/O: frames in, records out."""
+    """Takes the frames of one node and returns records; no I/O."""
 
     def __init__(
         self,
@@ -46,17 +46,17 @@ class NodeTracker:
         self._map = map
         self._counters = counters
         self._boot_clock = BootClock()
-        self._fresh = True  # nothing taken from this node since the process started
+        self._first_frame = True  # no sample taken from this node since the process started
 
     # --- failures -----------------------------------------------------------------------------
 
     def failed(self, cause: str, detail: str, now_ms: int, slots: int = 1) -> None:
-        """``slots`` polls brought no frame that can be taken."""
+        """Note that ``slots`` polls brought no frame that can be taken."""
         self.problem = detail
         self.outage.note(cause, detail, now_ms, slots)
 
     def notice(self, stamp: Stamp) -> list[Record]:
-        """The gap that reports an outage while it lasts, if it is time for one."""
+        """Return the gap that reports an outage while it lasts, if it is time for one."""
         if not self.outage.notice_due(stamp.resp_ms):
             return []
         epoch = self.mark.boot_epoch if self.mark else None
@@ -69,74 +69,37 @@ class NodeTracker:
     # --- frames -------------------------------------------------------------------------------
 
     def sample(self, frame: bytes, stamp: Stamp) -> list[Record]:
-        """Judge one sample frame; the records it leads to, gaps before the sample."""
-        header = self._authentic(frame, stamp.resp_ms)
-        if header is None:
+        """Check one sample frame; return its record, after the gaps that it closes."""
+        sample = self._opened(frame, stamp.resp_ms)
+        if sample is None:
             return []
-        try:
-            sample = decode(frame)
-        except PeerError as error:
-            self._reject("bad_frame", f"frame with a good tag rejected: {error}", stamp.resp_ms)
+        header, mark = sample.header, self.mark
+        order = 1 if mark is None or not self._same_key(mark) else _order(header, mark)
+        if mark is not None and order < 0:
+            self._replayed("sample", header, f"{mark.boot_epoch}/{mark.sample_seq}", stamp)
             return []
-        if sample.map is not self._map:
-            self._reject(
-                "bad_frame",
-                f"role: expected {self._map.role}, the node is {sample.map.role}",
-                stamp.resp_ms,
-            )
+        if mark is not None and order == 0:
+            # Nothing can be missing now, whatever failed before.
+            self._counters.repeats += 1
+            self._good(sample, stamp)
+            self.events_due = header.event_seq != mark.event_seq & 0xFFFF
             return []
-        records: list[Record] = []
-        mark = self.mark
-        if mark is not None and self._same_key(mark):
-            boots = ahead(header.boot_epoch, mark.boot_epoch)
-            steps = ahead(header.seq, mark.sample_seq)
-            if boots < 0 or (boots == 0 and steps < 0):
-                self._replayed("sample", header, f"{mark.boot_epoch}/{mark.sample_seq}", stamp)
-                return []
-            if boots == 0 and steps == 0:
-                # Nothing can be missing now, whatever failed before.
-                self._counters.repeats += 1
-                self._good(sample, stamp)
-                self.events_due = header.event_seq != mark.event_seq & 0xFFFF
-                return []
         if header.seq == 0 and _empty(sample):
             self._good(sample, stamp)
             return []
-        if mark is None:
-            # The node's first samples, before anyone was there to read them.
-            if header.seq != 1:
-                text = "measured before this gateway first read the node"
-                records += self._gaps("gateway_down", header, 1, text, stamp)
-            self.mark = Mark(header.boot_epoch, header.seq, 0, header.key_id)
-        elif not self._same_key(mark):
-            text = (
-                f"key {header.key_id} came into force, a new life of the node; under key"
-                f" {mark.key_id} nothing is known after sample {mark.boot_epoch}/{mark.sample_seq}"
-            )
-            records += self._reset(mark, text, header, stamp)
-            self.mark = Mark(header.boot_epoch, header.seq, 0, header.key_id)
-        elif boots:
-            text = (
-                f"restarted; samples of boot {mark.boot_epoch} after {mark.sample_seq} are unknown"
-            )
-            if boots > 1:
-                text += f"; {boots - 1} boots between were never read"
-            records += self._reset(mark, text, header, stamp)
-            self.mark = Mark(header.boot_epoch, header.seq, 0, header.key_id)
-        else:
-            if steps > 1:
-                cause, text = self._why()
-                first = (mark.sample_seq + 1) % WRAP
-                records += self._gaps(cause, header, first, text, stamp)
+        records = self._gaps_before(header, stamp)
+        if mark is not None and self._same_boot(mark, header):
             self.mark = mark._replace(sample_seq=header.seq, key_id=header.key_id)
+        else:
+            self.mark = Mark(header.boot_epoch, header.seq, 0, header.key_id)
         records.append(sample_record(self.device_id, sample, frame, stamp))
         self._good(sample, stamp)
-        self._fresh = False
+        self._first_frame = False
         self.events_due = header.event_seq != self.mark.event_seq & 0xFFFF
         return records
 
     def events(self, frame: bytes, stamp: Stamp) -> list[Record]:
-        """Judge one event frame; the record of the events not yet taken."""
+        """Check one event frame; return the record of the events not yet taken."""
         header = self._authentic(frame, stamp.resp_ms)
         mark = self.mark
         if header is None or mark is None:
@@ -148,7 +111,7 @@ class NodeTracker:
             return []
         boots = ahead(header.boot_epoch, mark.boot_epoch)
         if boots > 0 or not self._same_key(mark):
-            return []  # restarted since its sample was read: the next sample says so first
+            return []  # restarted since its sample was read: the next sample reports that first
         new = ahead(header.seq, mark.event_seq)
         if boots < 0 or new < 0:
             self._replayed("event", header, f"{mark.boot_epoch}/{mark.event_seq}", stamp)
@@ -161,7 +124,7 @@ class NodeTracker:
         if lost > 0:
             text = f"events {mark.event_seq + 1} to {mark.event_seq + lost} fell out of the queue"
             records.append(self._gap("node_overrun", header.boot_epoch, None, None, text, stamp))
-        # An event frame says the time as well, and may be younger than every sample seen.
+        # An event frame carries the node's time too, and may be younger than every sample.
         self._boot_clock.seen(header, stamp.resp_ms)
         node_ms = self._boot_clock.at(stamp.resp_ms)
         records.append(
@@ -175,25 +138,72 @@ class NodeTracker:
     # --- inside -------------------------------------------------------------------------------
 
     def _same_key(self, mark: Mark) -> bool:
-        """Whether ``mark`` says anything about frames of the key in force."""
+        """Return whether the numbers in ``mark`` belong to the key in force."""
         return mark.key_id in (0, self._key_id)
 
+    def _same_boot(self, mark: Mark, header: Header) -> bool:
+        """Return whether the node was not restarted since ``mark``."""
+        return self._same_key(mark) and header.boot_epoch == mark.boot_epoch
+
+    def _opened(self, frame: bytes, now_ms: int) -> Sample | None:
+        """Return the sample in a frame of this node; None if it cannot be taken (noted)."""
+        if self._authentic(frame, now_ms) is None:
+            return None
+        try:
+            sample = decode(frame)
+        except PeerError as error:
+            self._reject("bad_frame", f"frame with a good tag rejected: {error}", now_ms)
+            return None
+        if sample.map is not self._map:
+            text = f"role: expected {self._map.role}, the node is {sample.map.role}"
+            self._reject("bad_frame", text, now_ms)
+            return None
+        return sample
+
+    def _gaps_before(self, header: Header, stamp: Stamp) -> list[Record]:
+        """Return the gaps between the last sample taken and the one with this header."""
+        mark = self.mark
+        if mark is None:
+            # The node's first samples, before this gateway read it.
+            if header.seq == 1:
+                return []
+            text = "measured before this gateway first read the node"
+            return self._gaps("gateway_down", header, 1, text, stamp)
+        if not self._same_key(mark):
+            text = (
+                f"key {header.key_id} came into force, and numbers began again; under key"
+                f" {mark.key_id} nothing is known after sample {mark.boot_epoch}/{mark.sample_seq}"
+            )
+            return self._reset(mark, text, header, stamp)
+        boots = ahead(header.boot_epoch, mark.boot_epoch)
+        if boots:
+            text = (
+                f"restarted; samples of boot {mark.boot_epoch} after {mark.sample_seq} are unknown"
+            )
+            if boots > 1:
+                text += f"; {boots - 1} boots between were never read"
+            return self._reset(mark, text, header, stamp)
+        if ahead(header.seq, mark.sample_seq) == 1:
+            return []
+        cause, text = self._why()
+        return self._gaps(cause, header, (mark.sample_seq + 1) % WRAP, text, stamp)
+
     def _authentic(self, frame: bytes, now_ms: int) -> Header | None:
-        """The header of a frame of this node and nobody else's."""
+        """Return the header of a frame that this node sent; None for any other frame (noted)."""
         try:
             header = read_header(frame)
         except PeerError as error:
             self._reject("bad_frame", str(error), now_ms)
             return None
         if header.key_id != self._key_id:
-            # Whoever checks again later looks the key up by this number, so it has to be right.
+            # A later verification finds the key by this number, so it must be right.
             text = f"the node signs with key {header.key_id}, the key file holds {self._key_id}"
             self._forged("key_unknown", text, now_ms)
             return None
         try:
             verify(frame, self._mac, self._uid)
         except PeerError:
-            text = f"tag does not fit key {header.key_id} and uid {self._uid.hex()}"
+            text = f"tag does not match key {header.key_id} and uid {self._uid.hex()}"
             self._forged("bad_tag", text, now_ms)
             return None
         return header
@@ -224,27 +234,29 @@ class NodeTracker:
         self._boot_clock.seen(sample.header, stamp.resp_ms)
 
     def _why(self) -> tuple[str, str]:
-        """Cause and words for samples of the running boot that were not read."""
-        if self._fresh:
+        """Return cause and description of the samples of the running boot that were not read."""
+        if self._first_frame:
             return "gateway_down", "the gateway was not running"
         if self.outage:
             return self.outage.cause, self.outage.describe()
         return "node_overrun", "the node measured more often than it was polled"
 
     def _reset(self, mark: Mark, text: str, header: Header, stamp: Stamp) -> list[Record]:
-        """Gaps at a restart: the end of the old boot, which is unknown, and the new one's start."""
+        """Return the gaps at a restart: the unknown end of the old boot, the start of the new."""
         if self.outage:
             text += f"; {self.outage.describe()}"
         records = [self._gap("node_reset", mark.boot_epoch, None, None, text, stamp)]
         if header.seq != 1:
-            cause, why = self._why() if self._fresh or self.outage else ("node_reset", "restarted")
+            cause, why = (
+                self._why() if self._first_frame or self.outage else ("node_reset", "restarted")
+            )
             records += self._gaps(cause, header, 1, f"first samples of this boot; {why}", stamp)
         return records
 
     def _gaps(
         self, cause: str, header: Header, first: int, detail: str, stamp: Stamp
     ) -> list[Record]:
-        """``first`` up to the sample before this one: two gaps where the sequence wraps."""
+        """Return the gap from ``first`` to the sample before this one: two where numbers wrap."""
         last = (header.seq - 1) % WRAP
         spans = [(first, last)] if first <= last else [(first, LAST), (0, last)]
         epoch = header.boot_epoch
@@ -263,6 +275,12 @@ class NodeTracker:
         return gap_record(self.device_id, gap(cause, epoch, first, last, detail), stamp)
 
 
+def _order(header: Header, mark: Mark) -> int:
+    """Return where a sample stands to the last one taken: -1 before, 0 the same, 1 after."""
+    steps = ahead(header.boot_epoch, mark.boot_epoch) or ahead(header.seq, mark.sample_seq)
+    return (steps > 0) - (steps < 0)
+
+
 def _empty(sample: Sample) -> bool:
-    """The frame a node shows from boot to its first sample."""
+    """Return whether this is the frame that a node serves from boot to its first sample."""
     return all(quality in (NO_SAMPLE, NOT_FITTED) for quality in sample.quality)

@@ -1,12 +1,12 @@
 """The field side of the agent: one task per bus, one commit queue for all.
 
-``Field(config, clock, sink, marks, counters)`` opens nothing; ``await field.run()`` polls until it
-is cancelled and then commits what it still holds. What devices and lines do never ends it; what
-the sink raises does.
+``Field(config, clock, sink, marks, counters)`` opens no bus; ``await field.run()`` polls until it
+is cancelled and then commits what it still holds. No fault of a device or a line ends it, only an
+error of the sink does.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from gateway_agent.clock import GatewayClock
@@ -17,52 +17,38 @@ from gateway_agent.store.mark import Mark
 
 from .bus_errors import BusError
 from .commit_queue import CommitQueue, Sink
-from .devices import OpenDevice, OpenNode, open_all
+from .devices import OpenNode, open_all
 from .master import Master
 from .reader import NodeReader, ProfileReader, Reader
 from .schedule import Schedule
 
-_STALL_MS: Final = 1000  # a store that holds the pollers back for longer is the cause of a gap
-
-
-def make_readers(
-    gateway_id: str,
-    bus: Bus,
-    devices: Sequence[OpenDevice],
-    clock: GatewayClock,
-    marks: Mapping[str, Mark],
-    counters: Counters,
-) -> list[Reader]:
-    """Return a reader for each device of the bus."""
-    readers: list[Reader] = []
-    for opened in devices:
-        name = opened.device.device_id(gateway_id)
-        if isinstance(opened, OpenNode):
-            readers.append(NodeReader(bus, opened, name, marks.get(name), clock, counters))
-        else:
-            readers.append(ProfileReader(bus, opened, name, clock, counters))
-    return readers
+_STALL_MS: Final = (
+    1000  # a store that makes the pollers wait for longer is named as the cause of a gap
+)
 
 
 class BusPoller:
-    """Polls one bus."""
+    """Polls the devices of one bus."""
 
     def __init__(
-        self, bus: Bus, readers: list[Reader], clock: GatewayClock, queue: CommitQueue
+        self,
+        bus: Bus,
+        readers: list[Reader],
+        clock: GatewayClock,
+        queue: CommitQueue,
+        counters: Counters,
     ) -> None:
         self.bus = bus
         self.readers = readers
-        self.master: Master | None = None
         self._clock = clock
         self._queue = queue
-        self._schedule: Schedule | None = None
-        self._counters: Counters | None = None
+        self._counters = counters
+        self._schedule: Schedule | None = None  # None before the first poll
 
-    async def run(self, counters: Counters) -> None:
+    async def run(self) -> None:
         """Poll until cancelled."""
         clock = self._clock
-        self._counters = counters
-        self.master = master = Master(self.bus, counters)
+        master = Master(self.bus, self._counters)
         periods = [reader.device.period_ms for reader in self.readers]
         self._schedule = schedule = Schedule(periods, clock.boot_ms())
         try:
@@ -86,9 +72,7 @@ class BusPoller:
         if polled.records or polled.mark is not None:
             self._queue.add(polled.records, reader.device_id, polled.mark)
         skipped = schedule.polled(index, self._clock.boot_ms(), polled.silent)
-        if skipped:
-            assert self._counters is not None
-            self._counters.skipped_slots += skipped
+        self._counters.skipped_slots += skipped
 
     async def _probe(self, index: int, schedule: Schedule, master: Master) -> None:
         reader = self.readers[index]
@@ -103,7 +87,7 @@ class BusPoller:
         if failure is not None:
             self._note(reader, failure.cause, failure.detail, max(1, passed))
         elif passed:
-            self._note(reader, "bus_timeout", "no answer until a probe found it back", passed)
+            self._note(reader, "bus_timeout", "no answer until a probe was answered", passed)
 
     def _note(self, reader: Reader, cause: str, detail: str, slots: int) -> None:
         records = reader.missed(cause, detail, slots)
@@ -111,7 +95,7 @@ class BusPoller:
             self._queue.add(records, reader.device_id, None)
 
     async def _hold(self, schedule: Schedule) -> None:
-        """The store is behind: wait for it, and name it as the cause of what is missed."""
+        """Wait for the store, which is behind; record the polls missed meanwhile as its fault."""
         start = self._clock.boot_ms()
         await self._queue.room()
         waited = self._clock.boot_ms() - start
@@ -120,7 +104,7 @@ class BusPoller:
         for reader, slot in zip(self.readers, schedule.slots, strict=True):
             slots = waited // slot.period
             if slots:
-                text = f"the store took nothing for {waited / 1000:.1f} s"
+                text = f"the store accepted no record for {waited / 1000:.1f} s"
                 self._note(reader, "outbox_full", text, slots)
 
     def status(self, now_ms: int) -> list[DeviceStatus]:
@@ -156,7 +140,7 @@ class BusPoller:
 
 
 class Field:
-    """All buses. ConfigError from the constructor: a key file or profile cannot be used."""
+    """Polls all buses. ConfigError from the constructor: a key file or profile is unusable."""
 
     def __init__(
         self,
@@ -167,11 +151,17 @@ class Field:
         counters: Counters,
     ) -> None:
         self.queue = CommitQueue(sink, config.outbox.commit_ms)
-        self._counters = counters
         self._pollers: list[BusPoller] = []
         for bus, devices in zip(config.bus, open_all(config.bus), strict=True):
-            readers = make_readers(config.gateway.id, bus, devices, clock, marks, counters)
-            self._pollers.append(BusPoller(bus, readers, clock, self.queue))
+            readers: list[Reader] = []
+            for opened in devices:
+                name = opened.device.device_id(config.gateway.id)
+                if isinstance(opened, OpenNode):
+                    mark = marks.get(name)
+                    readers.append(NodeReader(bus, opened, name, mark, clock, counters))
+                else:
+                    readers.append(ProfileReader(bus, opened, name, clock, counters))
+            self._pollers.append(BusPoller(bus, readers, clock, self.queue, counters))
 
     async def run(self) -> None:
         """Poll and commit until cancelled; an error of the sink ends it."""
@@ -179,7 +169,7 @@ class Field:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.queue.run(), name="commits")
                 for poller in self._pollers:
-                    group.create_task(poller.run(self._counters), name=f"bus {poller.bus.name}")
+                    group.create_task(poller.run(), name=f"bus {poller.bus.name}")
         except asyncio.CancelledError:
             await self.queue.flush()
             raise

@@ -1,4 +1,4 @@
-"""One device on a bus: asks the master, gives the answers to the intake logic, shows its state."""
+"""Reads one device on a bus: asks the master, turns the answers into records, keeps the values."""
 
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -25,11 +25,11 @@ _GIVE_UP: Final = 2  # blocks of one poll without an answer: the rest would be t
 
 @dataclass(slots=True)
 class Polled:
-    """Outcome of one poll. ``silent``: the device gave no answer of any kind."""
+    """Outcome of one poll."""
 
     records: list[Record]
-    mark: Mark | None = None
-    silent: bool = False
+    mark: Mark | None = None  # of a node, where it moved
+    silent: bool = False  # the device gave no answer of any kind
 
 
 class Reader(Protocol):
@@ -43,39 +43,39 @@ class Reader(Protocol):
 
     @property
     def auth(self) -> str:
-        """What the proof of the newest frame came to; ``none`` for third-party devices."""
+        """Return the result of the newest frame's tag check; ``none`` for third-party devices."""
 
     @property
     def problem(self) -> str:
-        """Why the newest poll failed; empty if it did not."""
+        """Return why the newest poll failed; empty if it did not."""
 
     @property
     def last_ms(self) -> int | None:
-        """CLOCK_BOOTTIME in ms of the newest good answer; None before the first."""
+        """Return CLOCK_BOOTTIME in ms of the newest good answer; None before the first."""
 
     async def poll(self, master: Master) -> Polled:
-        """Read everything once. Never raises for what a device or a line does."""
+        """Read everything once. A fault of a device or a line is no exception but a record."""
 
     def missed(self, cause: str, detail: str, slots: int) -> list[Record]:
-        """``slots`` polls did not take place or found nobody."""
+        """Note ``slots`` polls that did not take place or had no answer; return gaps to record."""
 
     def values(self) -> list[PointValue]:
         """Return the values of the newest good answer."""
 
 
 def stamp(clock: GatewayClock, req_ms: int) -> Stamp:
-    """The times of a request made at ``req_ms`` and answered now."""
+    """Return the times of a request made at ``req_ms`` and answered now."""
     wall_ms, unc_ms, state = clock.wall()
     return Stamp(req_ms, clock.boot_ms(), wall_ms, unc_ms, state)
 
 
 def is_silence(error: BusError) -> bool:
-    """Nobody answered; a port that is down says nothing about the device."""
+    """Return whether the device did not answer; a port that is down does not show that."""
     return not isinstance(error, RefusedError | BusDownError)
 
 
 async def read_again(master: Master, request: Request) -> bytes:
-    """Read; a damaged answer is asked for once more at once, because noise is short."""
+    """Read, and read once more at once if the answer is damaged, because noise is short."""
     try:
         return await master.read(request)
     except BusError as error:
@@ -85,7 +85,7 @@ async def read_again(master: Master, request: Request) -> bytes:
 
 
 class NodeReader:
-    """A node of ours."""
+    """Reads a node of ours."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class NodeReader:
         self.errors = 0
 
     async def poll(self, master: Master) -> Polled:
-        """Sample frame, and the event frame when the sample says that there are new events."""
+        """Read the sample frame, and the event frame when the sample reports new events."""
         tracker = self.tracker
         self.polls += 1
         before = tracker.mark
@@ -171,7 +171,7 @@ class NodeReader:
 
 
 class ProfileReader:
-    """A device read through a profile: no sequence numbers, so what is missing is counted here."""
+    """Reads a third-party device. It has no sequence numbers: missed polls are counted here."""
 
     def __init__(
         self,
@@ -199,7 +199,7 @@ class ProfileReader:
         self.errors = 0
 
     async def poll(self, master: Master) -> Polled:
-        """All blocks; one that fails costs its own points only."""
+        """Read all blocks; one that fails costs its own points only."""
         self.polls += 1
         req_ms = self._clock.boot_ms()
         answers: list[bytes | str | None] = []
@@ -211,7 +211,7 @@ class ProfileReader:
                 try:
                     answer = await read_again(master, request)
                 except RefusedError as error:
-                    # It is there and says that it cannot: no silence, and not recorded as one.
+                    # The device answers with a refusal: no silence, and not recorded as one.
                     self.errors += 1
                     failure = error
                     answer = REPORTS_FAULT
@@ -272,5 +272,5 @@ def _shown(value: Value, exp10: int) -> float | None:
 
 
 def _scaled(raw: int, exp10: int) -> float:
-    """For display; a record keeps the integer and its exponent."""
+    """Return the value for display; a record keeps the integer and its exponent."""
     return float(raw * 10**exp10) if exp10 >= 0 else raw / float(10**-exp10)

@@ -312,7 +312,7 @@ def test_defaults() -> None:
     [
         ("gateway.id", "a/b", ["gateway.id", '"a/b"', "letters, digits", 'id = "site-12"']),
         ("gateway.id", ..., ["gateway.id", "got nothing"]),
-        ("gateway.key", 5, ["gateway.key", "got 5", 'key = "gateway.key"']),
+        ("gateway.key", 5, ["gateway.key", "got 5", "tianfu-gateway keygen"]),
         ("gateway", ..., ["gateway", "a table"]),
         ("gateway", 3, ["gateway", "[gateway] table"]),
         ("uplink.port", "8883", ["uplink.port", '"8883"', "from 1 to 65535", "port = 1883"]),

@@ -467,7 +467,7 @@ async def test_a_full_store_holds_the_pollers_and_is_named(
     bench = await run(tmp_path, test)
     assert bench.sink.gaps(NODE)[-1].cause == "outbox_full"
     assert bench.sink.gaps(OTHER)[-1].cause == "outbox_full"
-    assert "the store took nothing for" in bench.sink.gaps(OTHER)[-1].detail
+    assert "the store accepted no record for" in bench.sink.gaps(OTHER)[-1].detail
 
 
 async def test_key_files_and_profiles_are_checked_before_anything_is_opened(tmp_path: Path) -> None:
