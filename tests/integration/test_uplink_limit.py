@@ -1,4 +1,4 @@
-"""A broker that sends more than anybody asked for: nothing of it may be kept."""
+"""A broker that sends more than was asked for: nothing of it may be kept."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -123,7 +123,7 @@ async def test_a_broker_that_was_never_there_at_start(mosquitto_path: Path, tmp_
         broker.kill()
         async with site.outbox() as outbox, site.uplink(outbox) as uplink:
             await outbox.put(records(1, 20), {})
-            await until(lambda: "refused" in uplink.problem, "the reason is told")
+            await until(lambda: "refused" in uplink.problem, "the reason is shown")
             broker.start()
             async with site.collector():
                 await until(lambda: outbox.stats.depth == 0, "receipted")

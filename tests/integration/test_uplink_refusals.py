@@ -108,7 +108,7 @@ async def test_a_replayed_batch_is_counted_answered_and_has_no_effect(
     assert site.stored() == list(range(1, 11))
 
 
-async def test_receipts_nobody_may_sign_prune_nothing(
+async def test_receipts_that_are_not_the_collectors_prune_nothing(
     broker: MosquittoBroker, tmp_path: Path
 ) -> None:
     site = Site(tmp_path, broker.port)

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(120)]
 async def test_a_disk_that_was_rolled_back_opens_a_new_stream_and_nothing_is_there_twice(
     broker: MosquittoBroker, tmp_path: Path
 ) -> None:
-    """The collector has records the gateway no longer knows: the gateway finds out, and says so."""
+    """The collector has records that the gateway lost: the gateway finds out and records a gap."""
     site = Site(tmp_path, broker.port)
     async with site.outbox() as outbox:
         await outbox.put(records(1, 20), {})

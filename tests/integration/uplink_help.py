@@ -50,7 +50,7 @@ async def publish(port: int, topic: str, payload: bytes) -> None:
 
 
 class QuickTime:
-    """The loop's time, but whoever sleeps in it finds the time passed at once."""
+    """The loop's time, except that a sleep in it takes no real time."""
 
     def __init__(self) -> None:
         self.skipped = 0.0

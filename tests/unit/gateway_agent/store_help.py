@@ -15,7 +15,7 @@ WALL_MS = 1_760_000_000_000
 
 
 class StillClock:
-    """Moves only when a test says so."""
+    """A clock that moves only when a test sets it."""
 
     def __init__(self, boot: int = 1, wall_ms: int | None = WALL_MS) -> None:
         self.boot = boot

@@ -1,4 +1,4 @@
-"""The clock orders by boot time and never vouches for a wall time nobody disciplines."""
+"""The clock orders by boot time and marks a wall time that nothing disciplines as uncertain."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Key files: who may read them, from which instant on, and what is said when they are wrong."""
+"""Key files: their modes from the first instant on, and the errors for wrong ones."""
 
 import json
 import logging
@@ -40,7 +40,7 @@ def test_private_files_are_made_0600_and_never_changed_to_it(
         opened.append((str(path), flags, mode))
         descriptor = real(path, flags, mode, dir_fd=dir_fd)
         if flags & os.O_CREAT:
-            # The instant after it exists: it is empty, and already nobody else's.
+            # The instant after it exists: it is empty, and its mode already keeps others out.
             status = os.fstat(descriptor)
             assert status.st_size == 0
             assert stat.S_IMODE(status.st_mode) & ~mode == 0

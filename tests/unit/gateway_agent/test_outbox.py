@@ -211,7 +211,7 @@ def test_files_are_the_owners_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("made", ["nothing", "file", "tables"])
-def test_dying_while_the_files_are_made_is_no_damage(tmp_path: Path, made: str) -> None:
+def test_an_end_while_the_files_are_made_is_no_damage(tmp_path: Path, made: str) -> None:
     if made == "file":
         (tmp_path / "outbox.db").touch()
     if made == "tables":

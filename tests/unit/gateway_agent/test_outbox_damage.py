@@ -120,7 +120,7 @@ def test_a_truncated_log_is_noticed(tmp_path: Path, keep: float) -> None:
     assert found == list(range(1, len(found) + 1))
     cause, first, last = gaps(pieces)[0]
     if keep:
-        # What is left of the log still says which stream this was.
+        # What is left of the log still names the stream.
         assert (cause, first, last) == ("db_truncated", len(found) + 1, COUNT)
     assert cause in ("db_truncated", "outbox_damaged")
     assert box.stats().stream >> 32 == (stream >> 32) + 1
@@ -230,7 +230,7 @@ def test_damage_found_while_running_is_found_before_anything_is_sent(tmp_path: P
 
 
 def test_a_forged_row_is_not_believed(tmp_path: Path) -> None:
-    """Someone who can write the file but does not know what was sealed before cannot pass."""
+    """A row that was changed without its seal is found."""
     fill(tmp_path).close()
     connection = sqlite3.connect(tmp_path / "outbox.db")
     connection.execute("UPDATE groups SET first = first + 1 WHERE first = 58")
@@ -300,12 +300,12 @@ def test_an_older_image_of_the_disk_is_noticed_by_its_head_file(tmp_path: Path) 
     box.close()
 
 
-class DyingError(BaseException):
+class ProcessEndError(BaseException):
     """Stands for the end of the process."""
 
 
 @pytest.mark.parametrize("at", range(1, 5))
-def test_dying_while_repairing_changes_nothing_in_the_end(
+def test_an_end_while_repairing_changes_nothing_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
     """The repair renames files; stopped before each of its renames, the next start finishes it."""
@@ -316,15 +316,15 @@ def test_dying_while_repairing_changes_nothing_in_the_end(
     count = 0
     rename = Path.replace
 
-    def dying(self: Path, target: Path) -> Path:
+    def ending(self: Path, target: Path) -> Path:
         nonlocal count
         count += 1
         if count == at:
-            raise DyingError
+            raise ProcessEndError
         return rename(self, target)
 
-    monkeypatch.setattr(Path, "replace", dying)
-    with pytest.raises(DyingError):
+    monkeypatch.setattr(Path, "replace", ending)
+    with pytest.raises(ProcessEndError):
         open_box(tmp_path)
     monkeypatch.setattr(Path, "replace", rename)
     box = open_box(tmp_path)

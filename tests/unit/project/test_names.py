@@ -21,13 +21,10 @@ KNOWN = {
     "Config",
     "Field",
     "Frame",
-    "Mark",
-    "Outbox",
     "Outcome",
     "Problem",
     "Schedule",
     "UnixBoard",
-    "Uplink",
 }
 
 
