@@ -1,4 +1,4 @@
-"""The gateway's clocks: one that orders and times, one that annotates.
+"""The gateway has two clocks: one that orders and times, one that annotates.
 
 ``boot_ms`` (``CLOCK_BOOTTIME``: monotonic, goes on while the machine sleeps) drives every timer
 and every order. Wall time is only ever written beside a reading, with its uncertainty and the

@@ -1,4 +1,4 @@
-"""The agent's counters: one object, each figure counted at exactly one named place.
+"""The agent counts each figure at exactly one named place, in one object.
 
 None is derived from another, so that two that ought to agree (recorded and delivered, for example)
 prove something when they do. All of them start at zero with the process.

@@ -1,4 +1,4 @@
-"""Key files: made once, readable by their owner alone from their first instant, never logged.
+"""Key files are made once, readable by their owner alone from the first instant, never logged.
 
 Gateway and collector: Ed25519, private key as PKCS #8 PEM, public key beside it as ``<file>.pub``
 (SubjectPublicKeyInfo PEM). Node: JSON ``{"key_id": 1, "key": "<64 hex digits>"}``, the very file

@@ -1,4 +1,4 @@
-"""Where the pollers' records wait for the next commit, so that all buses share it.
+"""The records of all buses wait in one queue for the next commit, so that they share it.
 
 A commit costs a sync of the medium, so records of all buses are committed together: while one
 commit runs, the next fills. When it is full the pollers wait, so a slow or full store costs slots

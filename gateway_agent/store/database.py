@@ -1,4 +1,4 @@
-"""The outbox's SQLite file: a commit that means durable, errors by their consequence."""
+"""Open the outbox's SQLite file so that a commit is durable, and sort SQLite's errors by remedy."""
 
 import hashlib
 import logging

@@ -1,4 +1,4 @@
-"""What can go wrong with the outbox, by what has to be done about it.
+"""The errors of the outbox, one class for each remedy.
 
 ::
 

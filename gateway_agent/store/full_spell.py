@@ -1,4 +1,4 @@
-"""A spell without space on the medium: when it began, why, and the GAP record that ends it."""
+"""Follow a spell without space on the medium, from the first refusal to its GAP record."""
 
 import logging
 
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class FullSpell:
-    """Begins with the first commit that finds no space, ends with the next one that succeeds."""
+    """A spell begins with a commit that finds no space and ends with the next one that succeeds."""
 
     def __init__(self, context: StoreContext) -> None:
         self.reason = ""  # why nothing can be committed now; empty: it can

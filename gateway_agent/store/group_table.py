@@ -1,4 +1,4 @@
-"""The table of groups: the SQL that writes, reads and deletes its rows.
+"""Write, read and delete the rows of the table of groups; its SQL stands here.
 
 Whoever calls translates SQLite's errors (:func:`.database.explained`, or
 :func:`.database.transaction`), except :func:`reachable`, which reads a file that is known to be

@@ -1,4 +1,4 @@
-"""The head file: a second small file that repeats where the chain ends.
+"""The head file repeats where the chain ends, so that a database that lost its end is found.
 
 SQLite cannot notice that the end of its write-ahead log is gone: a truncated log is a shorter log
 and `integrity_check` finds no fault (measured: 299 of 300 bit flips in the log lost committed rows

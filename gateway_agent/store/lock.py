@@ -1,4 +1,4 @@
-"""The lock that makes a state directory one agent's."""
+"""A lock keeps two agents from using one state directory."""
 
 import fcntl
 import os

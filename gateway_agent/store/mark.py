@@ -1,4 +1,4 @@
-"""How far the records of one node are taken in; stored in the same commit as those records."""
+"""A mark records how far a node was read, in the same commit as the records it covers."""
 
 from typing import NamedTuple
 

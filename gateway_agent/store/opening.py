@@ -1,4 +1,4 @@
-"""What a start reads and checks: everything, once, before anything is appended or sent."""
+"""A start reads and checks the whole outbox once, before anything is appended or sent."""
 
 import logging
 import sqlite3

@@ -1,4 +1,4 @@
-"""The outbox: every record from its commit to the collector's receipt, in one hash chain.
+"""The outbox keeps every record from its commit to the collector's receipt, in one hash chain.
 
 Promises, each with a test:
 

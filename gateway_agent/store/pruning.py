@@ -1,4 +1,4 @@
-"""What a receipt covers, and how it leaves the database.
+"""Find what a receipt covers, and delete it.
 
 A receipt may end inside a group. The group then stays, whole, until the rest of it is covered too;
 the receipted position records how much of it is already delivered.

@@ -1,4 +1,4 @@
-"""A new outbox file from what is good in an old one: a new stream whose GAP record names the cause.
+"""Copy what is good in an outbox into a new file: a new stream with a GAP record of the cause.
 
 The old file is only read. The new one is written whole beside it, made durable, and takes its name
 in the last step. A process that ends anywhere in between leaves the old file or both, never

@@ -1,8 +1,8 @@
-"""What the event loop asks of the outbox's thread, and the futures that carry the answers back.
+"""The event loop sends requests to the outbox's thread; futures carry the answers back.
 
 A request that was submitted is carried out. Cancelling the task that waits for it ends the wait
 and nothing else: the future counts as running from the start, so it cannot be cancelled, and the
-thread sets its result whether anybody still waits or not.
+thread sets its result in any case.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Room set aside on the medium, so that a full disk cannot keep a receipt from freeing space."""
+"""Set room aside on the medium, so that a full disk cannot keep a receipt from freeing space."""
 
 import logging
 import os

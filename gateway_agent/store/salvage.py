@@ -1,4 +1,4 @@
-"""The good records of an outbox that is damaged, and a place for the damaged files."""
+"""Read the good records of a damaged outbox, and move the damaged files into quarantine."""
 
 import shutil
 import sqlite3

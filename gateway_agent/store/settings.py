@@ -1,4 +1,4 @@
-"""Where the store works and within which limits, and the clock and counters all its parts share."""
+"""All parts of a store share its settings, its clock and its counters."""
 
 from dataclasses import dataclass
 from pathlib import Path

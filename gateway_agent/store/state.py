@@ -1,4 +1,4 @@
-"""What the outbox stores beside its records: the receipted position, marks and clock anchors.
+"""The outbox stores its receipted position, marks and clock anchors beside the records.
 
 Each is one sealed row of the table ``state`` (see :mod:`.database`): ``base``,
 ``mark/<device id>``, ``anchor/<boot id in hex>``. Numbers are little endian.

@@ -1,4 +1,4 @@
-"""Which records go into the next batch: consecutive ones of one boot, within limits.
+"""Select the records of the next batch: consecutive ones of one boot, within limits.
 
 :func:`take` reads groups only as far as it needs them, so damage behind the window is not met
 before its own turn, and a long backlog costs no memory.

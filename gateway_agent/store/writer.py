@@ -1,4 +1,4 @@
-"""The outbox's asyncio front: one thread that owns it, and group commit.
+"""Serve the outbox to the event loop: one thread owns it and commits in groups.
 
 :meth:`OutboxWriter.put` returns when its records are on the medium. What is put while a commit is
 under way goes into the next one, so under load one fsync carries many records.
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 class OutboxWriter:
-    """Owns ``outbox`` from :meth:`start` to :meth:`close`. Use from one event loop."""
+    """Own ``outbox`` from :meth:`start` to :meth:`close`. Use from one event loop."""
 
     def __init__(self, outbox: Outbox) -> None:
         self.committed = asyncio.Event()  # set after every commit; the task that waits clears it

@@ -1,1 +1,1 @@
-"""From the outbox to the broker, and receipts back."""
+"""The uplink sends batches from the outbox to the broker and applies the receipts."""

@@ -1,4 +1,4 @@
-"""One MQTT connection, as gateway and collector need it: bounded, with TLS, errors with causes."""
+"""Connect to an MQTT broker as gateway and collector need it: bounded, with TLS, with retries."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""Which records are sent, in flight and receipted, and when to send next; without I/O.
+"""Decide which records are sent when, from what is in flight and receipted; without I/O.
 
 Order is oldest first. Receipts are contiguous, so a newer batch sent before the backlog would free
 nothing; live-first needs a second stream and is not done here.

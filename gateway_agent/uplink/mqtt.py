@@ -1,4 +1,4 @@
-"""The gateway's uplink: batches from the outbox to the broker, receipts from the collector back.
+"""Send batches from the outbox to an MQTT broker and receive the collector's receipts.
 
 A PUBACK shows only that the broker has a batch. Records leave the outbox when the collector's
 signed receipt covers them (unless the operator chose ``receipt = "puback"`` for a platform that
@@ -84,9 +84,7 @@ class Uplink:
                 await self._session()
             except* (aiomqtt.MqttError, OSError, ValueError) as errors:
                 self.problem = self._too_long or _first(errors)
-                log.warning(
-                    "uplink to %s:%d: %s", self._config.host, self._config.port, self.problem
-                )
+                log.warning("uplink to %s: %s", self._config.where, self.problem)
             self._too_long = ""
             if self.connected:
                 self.connected = False

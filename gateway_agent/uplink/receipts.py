@@ -1,4 +1,4 @@
-"""From a message on a receipt topic to what it changes in the outbox."""
+"""Verify the messages on receipt topics and apply them to the outbox."""
 
 import enum
 import logging

@@ -1,4 +1,4 @@
-"""MQTT topics: ``tianfu/<gateway>/batch/<stream>`` and ``tianfu/<gateway>/receipt/<stream>``.
+"""Topics are ``tianfu/<gateway>/batch/<stream>`` and ``tianfu/<gateway>/receipt/<stream>``.
 
 Receipts are retained, so a gateway that comes back gets its last one at once; everything still
 works with a broker that forgets them.
