@@ -177,8 +177,8 @@ async def test_noise(node_bench, seed):
         file.write("".join(b.heard.hex() for b in line.trace.bursts) + "\\n")
 """
     )
-    for options in (("--seed=1",), ("--seed=1",), ("--seed=2",)):
-        run(inner, *options).assert_outcomes(passed=1)
+    for seed in (("--seed=1",), ("--seed=1",), ("--seed=2",)):
+        run(inner, *seed).assert_outcomes(passed=1)
     first, again, other = (inner.path / "bytes").read_text().splitlines()
     assert first == again
     assert first != other
