@@ -1,0 +1,164 @@
+"""The names that other programs may import: a change here is a change for integrators.
+
+Renaming or removing one needs an entry in CHANGELOG.md; then change the list, and renew docs/api.md
+with ``python -m tests.tools.api_page --write``.
+"""
+
+import importlib
+import subprocess
+import sys
+from typing import Final
+
+import pytest
+
+from tests.paths import ROOT
+from tests.tools.api_page import FACES
+
+PUBLIC: Final = {
+    "protocols.identity": [
+        "IDENTIFIER_RULE",
+        "MAX_IDENTIFIER_LENGTH",
+        "NODE_ID_RULE",
+        "UID_BYTES",
+        "UID_PATTERN",
+        "UID_RULE",
+        "is_identifier",
+        "is_node_id",
+        "node_id",
+        "parse_uid",
+        "uid_of",
+    ],
+    "protocols.uplink": [
+        "CAUSES",
+        "CLOCK_HOLDOVER",
+        "CLOCK_NAMES",
+        "CLOCK_NONE",
+        "CLOCK_SERVER",
+        "CLOCK_SYNCHRONISED",
+        "EVENTS",
+        "GAP",
+        "GENESIS",
+        "HEAD_BYTES",
+        "KIND_NAMES",
+        "MAX_BATCH_BYTES",
+        "MAX_DETAIL_LENGTH",
+        "MAX_RECEIPT_BYTES",
+        "MAX_RECORD_BYTES",
+        "PROFILE",
+        "SAMPLE",
+        "Anchor",
+        "Batch",
+        "BatchHeader",
+        "Decoded",
+        "Failure",
+        "Finding",
+        "FormatError",
+        "Gap",
+        "Inspection",
+        "KeyLookup",
+        "LocalError",
+        "MissingSamples",
+        "NodeEvent",
+        "NodeKeyLookup",
+        "PeerError",
+        "ProfileTemplate",
+        "ProtocolError",
+        "Receipt",
+        "Record",
+        "SampleAccount",
+        "Stamp",
+        "Value",
+        "build_batch",
+        "check_proof",
+        "decode_record",
+        "event_record",
+        "fold",
+        "gap_record",
+        "key_id",
+        "link",
+        "open_batch",
+        "open_receipt",
+        "sample_record",
+        "sign_receipt",
+    ],
+    "gateway_agent": [
+        "ConfigError",
+        "Counters",
+        "GatewayAgent",
+        "GatewayConfig",
+        "Status",
+        "StatusError",
+        "SystemClock",
+        "load",
+        "read_status",
+    ],
+    "gateway_agent.collector": [
+        "BatchOutcome",
+        "BatchReceiver",
+        "CollectorConfig",
+        "CollectorService",
+        "Database",
+        "load",
+        "open_readonly",
+        "read_figures",
+    ],
+    "boards.host": [
+        "BoardError",
+        "Image",
+        "Provisioned",
+        "Spec",
+        "build",
+        "load",
+        "names",
+        "provision",
+    ],
+    "hil": [
+        "Bench",
+        "Board",
+        "Capability",
+        "Engine",
+        "HilError",
+        "NodeSpec",
+        "Place",
+    ],
+    "hil.bus": [
+        "Burst",
+        "Fault",
+        "FaultApplied",
+        "FaultKind",
+        "Plan",
+        "Rs485Line",
+        "Trace",
+        "Traffic",
+    ],
+}
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_a_face_has_exactly_these_names(face: str) -> None:
+    module = importlib.import_module(face)
+    assert module.__all__ == PUBLIC[face]
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+
+
+@pytest.mark.parametrize("face", ["gateway_agent", "gateway_agent.collector", "hil"])
+def test_an_unknown_name_is_an_attribute_error(face: str) -> None:
+    with pytest.raises(AttributeError, match=f"module '{face}' has no attribute 'Nothing'"):
+        _ = importlib.import_module(face).Nothing
+
+
+@pytest.mark.parametrize("face", ["gateway_agent", "gateway_agent.collector", "hil", "protocols"])
+def test_importing_a_face_loads_nothing_heavy(face: str) -> None:
+    heavy = {"aiomqtt", "amqtt", "cryptography", "msgspec", "pymodbus", "typer", "zstandard"}
+    code = f"import sys, {face}; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
