@@ -26,7 +26,7 @@ from protocols.uplink.record import (
 from protocols.wire.errors import BAD_VALUE, LocalError, PeerError
 from protocols.wire.sample import Event, Header, decode, decode_events
 
-from . import generate
+from . import generate, made_parts
 from .support import Lookup, case_name, cases, stamp_of, vector_file
 
 
@@ -101,19 +101,19 @@ def test_event_offset_across_the_nodes_clock_wrap(
 ) -> None:
     header = Header(0x01FF, 1, 1, 1, frame_ms, 0, 1, 1)
     stamp = Stamp(1, 2, None, 0, 0)
-    record = event_record(generate.NODE, header, [Event(1, 99, 7, event_ms)], b"f", stamp, 0)
+    record = event_record(made_parts.NODE, header, [Event(1, 99, 7, event_ms)], b"f", stamp, 0)
     assert decode_record(record.data).events == (NodeEvent(1, "event-99", 7, offset),)
 
 
 @pytest.mark.parametrize("name", ["unknown", "device", "range", "half", "long", "wide"])
 def test_what_a_gap_cannot_say(name: str) -> None:
     device, gap = {
-        "unknown": (generate.NODE, Gap("boredom", None, None, None, "")),
+        "unknown": (made_parts.NODE, Gap("boredom", None, None, None, "")),
         "device": ("a/b", Gap("crc", None, None, None, "")),
-        "range": (generate.NODE, Gap("crc", 1, 3, 2, "")),
-        "half": (generate.NODE, Gap("crc", 1, None, 2, "")),
-        "long": (generate.NODE, Gap("crc", 1, 1, 2, "x" * 201)),
-        "wide": (generate.NODE, Gap("crc", 1, 1, 1 << 32, "")),
+        "range": (made_parts.NODE, Gap("crc", 1, 3, 2, "")),
+        "half": (made_parts.NODE, Gap("crc", 1, None, 2, "")),
+        "long": (made_parts.NODE, Gap("crc", 1, 1, 2, "x" * 201)),
+        "wide": (made_parts.NODE, Gap("crc", 1, 1, 1 << 32, "")),
     }[name]
     with pytest.raises(LocalError) as caught:
         gap_record(device, gap, Stamp(1, 2, None, 0, 0))
