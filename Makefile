@@ -2,7 +2,7 @@
 # make test    every check there is; one alone: .venv-tools/bin/tox run -e unit
 # make bench   speed and memory, as docs/benchmarks.md has them
 # make install the commands for yourself, in .venv
-# make format  let ruff mend what it can
+# make format  let ruff correct what it can
 # make clean   remove everything that is not in the repository
 #
 # Needs git, make and Python 3.11 or later with venv. Nothing is installed outside this folder,

@@ -22,6 +22,6 @@ def raises(error, call, *args, **kwargs):  # types: dual.pyi
 
 
 def vectors(name):  # types: dual.pyi
-    """The content of ``protocols/vectors/<name>.json``; OSError if there is none."""
+    """Return the content of ``protocols/vectors/<name>.json``; OSError if there is none."""
     with open(_ROOT + "/protocols/vectors/" + name + ".json") as file:
         return json.load(file)

@@ -1,7 +1,7 @@
 """Run dual test files on MicroPython: ``micropython tests/run_micropython.py [--seed N] FILE...``
 
-Every ``test_*`` function of every FILE is called. One line says how each ended (``PASS`` or
-``FAIL`` with file and name, after a ``RUN`` line that tells which test hangs if one does); a
+Every ``test_*`` function of every FILE is called. One line shows how each ended (``PASS`` or
+``FAIL`` with file and name, after a ``RUN`` line that names the test that hangs if one does); a
 failure is followed by its traceback, and the last line is ``N passed, N failed``. The exit code
 is 0 only if all passed and there was at least one. With a seed the order of the tests is shuffled.
 

@@ -1,4 +1,4 @@
-"""What the documents say is so: marked commands run, links lead somewhere, commands exist.
+"""The documents are right: marked commands run, links lead somewhere, commands exist.
 
 A block of commands is run when the line before it is a comment that names it::
 
@@ -41,13 +41,13 @@ IMAGE_OR_WEB = ("http://", "https://", "mailto:", "#")
 
 
 def documents() -> list[Path]:
-    """Every Markdown file of the project."""
+    """Return every Markdown file of the project."""
     found = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     return sorted(path.relative_to(ROOT) for path in found)
 
 
 def marked_blocks() -> list[tuple[str, str, str]]:
-    """Document, name and commands of every block to run."""
+    """Return document, name and commands of every block to run."""
     return [
         (str(path), name, commands)
         for path in documents()
@@ -56,7 +56,7 @@ def marked_blocks() -> list[tuple[str, str, str]]:
 
 
 def commands_in(path: Path) -> list[list[str]]:
-    """Words of every command of ours that a document shows, marked or not."""
+    """Return the words of every command of ours that a document shows, marked or not."""
     text = (ROOT / path).read_text(encoding="utf-8")
     lines = [line for block in BLOCK.findall(text) for line in block.splitlines()]
     prose = BLOCK.sub("", text)
@@ -74,14 +74,14 @@ def commands_in(path: Path) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository as a reader has it after cloning."""
+    """Return a copy of the repository as a reader has it after cloning."""
     copy = tmp_path_factory.mktemp("clone") / "tianfu-edge"
     shutil.copytree(ROOT, copy, ignore=NOT_COPIED)
     return copy
 
 
 def installed_copy(checkout: Path, target: Path) -> Path:
-    """The copy after ``make install``; the installed environment is the one that runs this."""
+    """Return the copy after ``make install``, with the environment that runs this."""
     shutil.copytree(checkout, target)
     (target / ".venv").symlink_to(sys.prefix, target_is_directory=True)
     return target
@@ -137,14 +137,14 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 @cache
 def help_of(tool: str, *words: str) -> str:
-    """What ``TOOL WORDS --help`` prints; empty if there is no such command."""
+    """Return what ``TOOL WORDS --help`` prints; empty if there is no such command."""
     environment = {"COLUMNS": "250", "TERM": "dumb", "NO_COLOR": "1"}
     done = CliRunner().invoke(OURS[tool], [*words, "--help"], env=environment)
     return done.stdout if done.exit_code == 0 else ""
 
 
 def problem_of(tool: str, words: list[str]) -> str:
-    """What is wrong with a shown command of ours; empty if nothing is."""
+    """Return what is wrong with a shown command of ours; empty if nothing is."""
     command: list[str] = []
     for word in words:
         if not re.fullmatch(r"[a-z][a-z-]*", word) or not help_of(tool, *command, word):
@@ -159,7 +159,7 @@ def problem_of(tool: str, words: list[str]) -> str:
 
 
 def make_problem(words: list[str]) -> str:
-    """What is wrong with a shown ``make`` command; empty if nothing is."""
+    """Return what is wrong with a shown ``make`` command; empty if nothing is."""
     targets = re.findall(
         r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
     )

@@ -23,6 +23,6 @@ def test_image_is_in_its_budget_and_reproducible(name: str) -> None:
 @pytest.mark.parametrize("name", OWN)
 def test_second_build_comes_from_the_cache(name: str) -> None:
     first = images.build(name)
-    told: list[str] = []
-    assert images.build(name, told.append) == first
-    assert told == []
+    reports: list[str] = []
+    assert images.build(name, reports.append) == first
+    assert reports == []

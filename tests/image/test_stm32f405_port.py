@@ -34,7 +34,7 @@ RAW = b"raw REPL; CTRL-B to exit\r\n>"
 
 
 class Emulator:
-    """One QEMU process with the image; the console and USART2 are sockets."""
+    """Run one QEMU process with the image; the console and USART2 are sockets."""
 
     def __init__(self, elf: Path, folder: Path, more: Sequence[str] = ()) -> None:
         arguments = ["qemu-system-arm", "-M", "netduinoplus2", "-kernel", str(elf)]
@@ -67,7 +67,7 @@ class Emulator:
                 return connection
 
     def until(self, mark: bytes, limit_s: float = DEADLINE_S) -> bytes:
-        """What the console says up to and with ``mark``."""
+        """Return what the console prints, up to and with ``mark``."""
         end = time.monotonic() + limit_s
         while mark not in self.seen:
             ready, _, _ = select.select([self.console], [], [], max(0.0, end - time.monotonic()))
@@ -78,14 +78,14 @@ class Emulator:
         text, self.seen = self.seen.split(mark, 1)
         return text + mark
 
-    def said(self, limit_s: float = DEADLINE_S) -> dict[str, object]:
-        """The next line of JSON on the console."""
+    def report(self, limit_s: float = DEADLINE_S) -> dict[str, object]:
+        """Return the next line of JSON on the console."""
         self.until(b'{"', limit_s)
         found: dict[str, object] = json.loads(b'{"' + self.until(b"}"))
         return found
 
     def board_s(self) -> float:
-        """With ICOUNT: seconds of the board's time in which its core did not sleep."""
+        """Return the seconds of the board's time in which its core did not sleep; needs ICOUNT."""
         self._qmp.sendall(b'{"execute": "query-replay", "id": 1}')
         for raw in self._answers:
             answer = json.loads(raw)
@@ -95,7 +95,7 @@ class Emulator:
         raise AssertionError("QEMU ended")
 
     def from_line(self, count: int) -> bytes:
-        """So many bytes sent by USART2."""
+        """Return so many bytes that USART2 sent."""
         got = b""
         self.line.settimeout(DEADLINE_S)
         while len(got) < count:
@@ -105,7 +105,7 @@ class Emulator:
         return got
 
     def raw(self) -> None:
-        """Into the raw REPL, out of whatever runs."""
+        """Interrupt whatever runs and enter the raw REPL."""
         self.console.sendall(b"\r\x03\x01")
         self.until(RAW)
 
@@ -115,7 +115,7 @@ class Emulator:
         self.until(b"OK")
 
     def run(self, code: str) -> str:
-        """What ``code`` prints; AssertionError with its traceback."""
+        """Return what ``code`` prints; AssertionError with its traceback."""
         self.begin(code)
         output = self.until(b"\x04")[:-1]
         error = self.until(b"\x04")[:-1]
@@ -124,7 +124,7 @@ class Emulator:
         return output.decode().replace("\r\n", "\n")
 
     def value(self, expression: str) -> object:
-        """An expression's value, through JSON."""
+        """Return an expression's value, through JSON."""
         return json.loads(self.run(f"import json;print(json.dumps({expression}))"))
 
     def close(self) -> None:
@@ -138,7 +138,7 @@ class Emulator:
 
 @pytest.fixture
 def node(stm32f405_image: Path, tmp_path: Path) -> Iterator[Emulator]:
-    """The image in the raw REPL."""
+    """Return the image in the raw REPL."""
     with contextlib.closing(Emulator(stm32f405_image, tmp_path)) as emulator:
         emulator.until(b">>> ")
         emulator.raw()
@@ -153,14 +153,14 @@ def restart(node: Emulator, code: str) -> None:
 
 
 def provisioned(folder: Path, board: bytes) -> tuple[str, str]:
-    """QEMU's arguments for a flash whose record ``board`` has this content."""
+    """Return QEMU's arguments for a flash whose record ``board`` has this content."""
     store = folder / "store.bin"
     store.write_bytes(compose({"board": board}))
     return "-device", f"loader,file={store},addr={STORE_ADDRESS:#x},force-raw=on"
 
 
 def with_less_heap(elf: Path, out: Path, size: int) -> Path:
-    """A copy of the image whose main() is told that the heap ends after ``size`` bytes."""
+    """Make a copy of the image whose main() takes ``size`` bytes for its heap."""
     symbols, image = read_symbols(elf), bytearray(elf.read_bytes())
     (table,) = struct.unpack_from("<I", image, 28)  # ELF32: e_phoff; of the first segment:
     _, offset, start = struct.unpack_from("<III", image, table)  # type, offset, vaddr
@@ -299,7 +299,7 @@ def test_hard_fault_leaves_its_reason_and_restarts(node: Emulator) -> None:
         == "hard 0x30000000\n"
     )
     assert node.run("print(machine.reset_cause()==machine.WDT_RESET)") == "True\n"
-    # Told once: the next restart is not the fault's.
+    # Reported once: the next restart is not the fault's.
     restart(node, "machine.reset()")
     assert node.run("import chip,machine;print(chip.last_fault())") == "None\n"
     assert node.run("print(machine.reset_cause()==machine.COMMAND_RESET)") == "True\n"
@@ -357,7 +357,7 @@ def test_restart_takes_at_most_2_s_of_the_boards_time(
         node.raw()
         start = node.board_s()
         node.begin(code)
-        assert node.said()["last_fault"] == kind
+        assert node.report()["last_fault"] == kind
         node.until(b">>> ")
         took = node.board_s() - start - before_s
         assert GRACE_S <= took <= RESTART_LIMIT_S
@@ -372,16 +372,16 @@ def test_repl_feeds_the_watchdog_but_not_for_ever(stm32f405_image: Path, tmp_pat
         last_byte = int(
             node.run("import machine,time;machine.WDT(timeout=500);print(time.ticks_ms())")
         )
-        said = node.said(limit_s=240)  # 600,000 interrupts
-        assert said["last_fault"] == "watchdog"
-        uptime = said["uptime_ms"]
+        report = node.report(limit_s=240)  # 600,000 interrupts
+        assert report["last_fault"] == "watchdog"
+        uptime = report["uptime_ms"]
         assert isinstance(uptime, int)
         assert 600_000 <= uptime - last_byte <= 602_000
 
 
 def test_board_without_a_role_says_so_and_has_a_repl(stm32f405_image: Path, tmp_path: Path) -> None:
     with contextlib.closing(Emulator(stm32f405_image, tmp_path)) as node:
-        assert node.said() == {"error": "no record 'board' in flash: provision this board"}
+        assert node.report() == {"error": "no record 'board' in flash: provision this board"}
         node.until(b">>> ")
         node.raw()
         assert node.run("import main;print(main.boot(), main.serve())").endswith("None None\n")
@@ -389,7 +389,7 @@ def test_board_without_a_role_says_so_and_has_a_repl(stm32f405_image: Path, tmp_
         code = "import flashstore;print(flashstore.write('board', b'{\"role\": \"air\"}'))"
         assert node.run(code) == "False\n"
         node.begin("import main;main.run()")
-        assert node.said()["role"] == "air"
+        assert node.report()["role"] == "air"
 
 
 def test_board_runs_what_it_was_provisioned_as(stm32f405_image: Path, tmp_path: Path) -> None:
@@ -398,8 +398,8 @@ def test_board_runs_what_it_was_provisioned_as(stm32f405_image: Path, tmp_path: 
     (tmp_path / "store.bin").write_bytes(made.store)
     flash = f"loader,file={tmp_path / 'store.bin'},addr={made.address:#x},force-raw=on"
     with contextlib.closing(Emulator(stm32f405_image, tmp_path, ("-device", flash))) as node:
-        said = node.said()
-        assert said["role"] == "water"
+        report = node.report()
+        assert report["role"] == "water"
         # Without a usable key the next line would be a warning.
         node.console.sendall(b"\x03")
         assert b"warning" not in node.until(b">>> ")
@@ -411,21 +411,21 @@ def test_board_with_a_wrong_record_says_what_is_wrong(
     flash = provisioned(tmp_path, b'{"role": "fire"}')
     with contextlib.closing(Emulator(stm32f405_image, tmp_path, flash)) as node:
         expected = "record 'board' in flash: role: expected one of air, water, camera, got 'fire'"
-        assert node.said() == {"error": expected}
+        assert node.report() == {"error": expected}
         node.until(b">>> ")
 
 
 def test_memory_error_ends_the_application_and_is_recorded(
     stm32f405_image: Path, tmp_path: Path
 ) -> None:
-    """A whole node in a heap that is too small for it: it fails at every boot, and says so."""
+    """A whole node in a heap that is too small for it: it fails at every boot, and reports it."""
     elf = with_less_heap(stm32f405_image, tmp_path / "small.elf", 32 * 1024)
     flash = provisioned(tmp_path, b'{"role": "camera"}')
     with contextlib.closing(Emulator(elf, tmp_path, flash)) as node:
         for _ in range(2):
             node.until(b"MemoryError")
-            said = node.said()
-            assert (said["last_fault"], said["text"]) == ("memory", "MemoryError")
+            report = node.report()
+            assert (report["last_fault"], report["text"]) == ("memory", "MemoryError")
 
 
 def test_exception_that_ends_the_application_is_recorded(
@@ -441,5 +441,5 @@ def test_exception_that_ends_the_application_is_recorded(
     with contextlib.closing(Emulator(elf, tmp_path, flash)) as node:
         for _ in range(2):
             node.until(b"TypeError")
-            said = node.said()
-            assert (said["last_fault"], said["text"]) == ("application", "TypeError")
+            report = node.report()
+            assert (report["last_fault"], report["text"]) == ("application", "TypeError")

@@ -21,7 +21,7 @@ COPIED = ("boards", "firmware", "gateway_agent", "hil", "protocols", "tests", "d
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project in which every step of the list was taken."""
+    """Return a copy of the project in which every step of the list was taken."""
     copy = tmp_path_factory.mktemp("tree")
     for folder in COPIED:
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))

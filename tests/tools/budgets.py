@@ -1,6 +1,6 @@
-"""What nodes run, in bytes of .mpy and of heap: ``python -m tests.tools.budgets`` pins both.
+"""Pin what nodes run, in bytes of .mpy and of heap: ``python -m tests.tools.budgets``.
 
-Run it after a growth that is worth its bytes, look at the diff of ``tests/budgets.toml``, and say
+Run it after a growth that is worth its bytes, look at the diff of ``tests/budgets.toml``, and name
 in the commit what the bytes buy.
 """
 
@@ -31,7 +31,7 @@ HEADER = """\
 
 
 def sources() -> list[Path]:
-    """Every Python file a node may load, relative to the repository root."""
+    """Return every Python file a node may load, relative to the repository root."""
     return [
         path.relative_to(ROOT)
         for folder in SOURCES
@@ -41,7 +41,7 @@ def sources() -> list[Path]:
 
 
 def compiled_size(source: Path, root: Path = ROOT) -> int:
-    """Bytes of ``root/source`` as .mpy; RuntimeError with the compiler's words if it fails."""
+    """Return the bytes of ``root/source`` as .mpy; RuntimeError with the compiler's output."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "out.mpy"
         # -s: the name inside the file must not depend on where the repository lies.
@@ -55,12 +55,12 @@ def compiled_size(source: Path, root: Path = ROOT) -> int:
 
 
 def group_of(source: Path) -> str:
-    """The group whose sum a file counts towards: its first two folders, or the only one."""
+    """Return the group whose sum a file counts towards: its first two folders, or the only one."""
     return "/".join(source.parts[: min(2, len(source.parts) - 1)])
 
 
 def totals(sizes: dict[str, int]) -> dict[str, int]:
-    """Sums of file sizes by group."""
+    """Return the sums of file sizes by group."""
     sums: dict[str, int] = {}
     for name, size in sizes.items():
         group = group_of(Path(name))
@@ -69,7 +69,7 @@ def totals(sizes: dict[str, int]) -> dict[str, int]:
 
 
 def imported_heap(role: str) -> int:
-    """Bytes of MicroPython's heap that importing a role with the node application keeps."""
+    """Return the bytes of heap that importing a role with the node application keeps."""
     code = (
         "import gc; gc.collect(); before = gc.mem_alloc(); "
         f"import firmware.node.app, firmware.roles.{role}; "
@@ -90,14 +90,14 @@ def imported_heap(role: str) -> int:
 
 
 def read_table(path: Path = TABLE) -> dict[str, dict[str, int]]:
-    """The pinned bounds: ``file``, ``total`` and ``heap``, each from name to bytes."""
+    """Return the pinned bounds: ``file``, ``total`` and ``heap``, each from name to bytes."""
     with path.open("rb") as file:
         table: dict[str, dict[str, int]] = tomllib.load(file)
     return table
 
 
 def with_slack(size: int) -> int:
-    """The bound to pin for a size of today."""
+    """Return the bound to pin for a size of today."""
     return size + max(SLACK_BYTES, size * SLACK_PERCENT // 100)
 
 

@@ -18,7 +18,7 @@ compiles() { # gcc without libc6-dev is there but makes no program
     has gcc && echo 'int main(void) { return 0; }' | gcc -x c -o /dev/null - 2>/dev/null
 }
 
-newlib() { # gcc gives the bare name back when it does not know the file
+newlib() { # gcc returns the bare name when it does not find the file
     has arm-none-eabi-gcc && [ "$(arm-none-eabi-gcc -print-file-name=libc.a)" != libc.a ]
 }
 

@@ -1,7 +1,7 @@
-"""MicroPython's own test suite on a board image: ``python -m tests.tools.micropython_suite``.
+"""Run MicroPython's own test suite on a board image: ``python -m tests.tools.micropython_suite``.
 
-The tree's ``tests/run-tests.py`` talks to the image's REPL on an emulated console, several
-emulators side by side. ``boards/<board>/mpy_tests.toml`` says which folders are run and which
+The tree's ``tests/run-tests.py`` drives the image's REPL on an emulated console, several
+emulators side by side. ``boards/<board>/mpy_tests.toml`` lists which folders are run and which
 tests cannot apply, each with its reason; everything else must pass, and a test that is listed
 but would be run under no folder is a mistake in the list.
 """
@@ -32,7 +32,7 @@ EMULATOR = "qemu-system-arm -M netduinoplus2 -display none -monitor none -serial
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run and what not."""
+    """Hold what to run and what not."""
 
     folders: list[str]
     excluded: dict[str, str]  # path below tests/, or a pattern with *, and the reason
@@ -40,22 +40,22 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one shard said."""
+    """Hold the result of one shard."""
 
     passed: int
-    skipped: list[str]  # by the tests themselves: a feature check said no
+    skipped: list[str]  # by the tests themselves: a feature check failed
     failed: list[str]
     problem: str  # empty if the run came to its end
 
 
 def read_plan(path: Path) -> Plan:
-    """The board's list; KeyError if it lacks a table."""
+    """Return the board's list; KeyError if it lacks a table."""
     table = tomllib.loads(path.read_text(encoding="utf-8"))
     return Plan(list(table["folders"]), dict(table["excluded"]))
 
 
 def choose(tests: Path, plan: Plan) -> tuple[list[str], list[str]]:
-    """Files to run, and the entries of the list that name no file."""
+    """Return the files to run, and the entries of the list that name no file."""
     files = {
         path.relative_to(tests).as_posix()
         for folder in plan.folders
@@ -71,7 +71,7 @@ def choose(tests: Path, plan: Plan) -> tuple[list[str], list[str]]:
 
 
 def parse(text: str) -> Outcome:
-    """What run-tests.py printed."""
+    """Return what run-tests.py printed, as an outcome."""
     done = re.search(r"^(\d+) tests passed$", text, re.MULTILINE)
     skipped = re.search(r"^\d+ tests skipped: (.*)$", text, re.MULTILINE)
     failed = re.findall(r"^FAIL  (\S+)", text, re.MULTILINE)
@@ -85,7 +85,7 @@ def parse(text: str) -> Outcome:
 
 @contextmanager
 def emulator(elf: Path) -> Iterator[str]:
-    """A board that has the image; the path of its console."""
+    """Start a board that has the image; yield the path of its console."""
     command = [*EMULATOR.split(), str(elf)]
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -102,7 +102,7 @@ def emulator(elf: Path) -> Iterator[str]:
 
 
 def run_shard(tests: Path, elf: Path, files: list[str], results: Path) -> Outcome:
-    """One emulator and its share of the files."""
+    """Run one emulator with its share of the files."""
     results.mkdir(parents=True, exist_ok=True)
     log = results / "log.txt"
     environment = {

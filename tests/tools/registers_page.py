@@ -184,7 +184,7 @@ def _settings() -> Iterator[str]:
 
 
 def render() -> str:
-    """The whole page, Markdown."""
+    """Return the whole page, Markdown."""
     lines = [
         "# Registers of a node",
         "",

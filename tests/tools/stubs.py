@@ -1,4 +1,4 @@
-"""Types of what a stock board runs, against the stubs of its MicroPython port.
+"""Check the types of what a stock board runs against the stubs of its MicroPython port.
 
 ``python -m tests.tools.stubs``: for every board.toml with a key ``stubs``, the firmware, the wire
 protocols and the board's own files are checked by mypy --strict. The stubs of different ports
@@ -18,7 +18,7 @@ OPTIONS = ["--strict", "--strict-bytes", "--no-warn-return-any", "--explicit-pac
 
 
 def install(package: str) -> Path:
-    """The folder with a stub package, ``name==version``, and what it needs."""
+    """Return the folder with a stub package, ``name==version``, and what it needs."""
     folder = cache_root() / "stubs" / package
     if not (folder / "machine.pyi").is_file():
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile"]
@@ -34,7 +34,7 @@ def problems(output: str, board: str) -> list[str]:
 
 
 def check(board: str, package: str) -> list[str]:
-    """What mypy finds; one line per problem."""
+    """Return what mypy finds; one line per problem."""
     stubs = install(package)
     pins = f"boards/{board}/pins.py"
     options = ["--config-file=", *OPTIONS, "--no-site-packages"]

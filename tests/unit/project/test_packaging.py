@@ -21,7 +21,7 @@ with (ROOT / "pyproject.toml").open("rb") as _file:
 
 
 def shipped_files() -> set[str]:
-    """Every file below the packages, by the name it should have in the wheel."""
+    """Return every file below the packages, by the name it should have in the wheel."""
     names: set[str] = set()
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*"):
@@ -34,7 +34,7 @@ def shipped_files() -> set[str]:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel built from a copy, so that no build folder is left in the repository."""
+    """Build a wheel from a copy, so that no build folder is left in the repository."""
     source = tmp_path_factory.mktemp("source")
     for package in PACKAGES:
         copytree(ROOT / package, source / package, ignore=ignore_patterns(*IGNORED))

@@ -20,7 +20,7 @@ GOOD_LOG = "import logging\n\ndef test_it():\n    logging.getLogger('x').info('%
 
 
 def run(folder: Path, test: str, extra: str = "", ci: str = "") -> tuple[int, str]:
-    """Exit code and output of pytest over one test file under our conftest (plus ``extra``)."""
+    """Run pytest over one test file under our conftest (plus ``extra``): exit code, output."""
     (folder / "conftest.py").write_text(CONFTEST.read_text(encoding="utf-8") + extra, "utf-8")
     (folder / "test_it.py").write_text(test, encoding="utf-8")
     (folder / "pytest.ini").write_text(
