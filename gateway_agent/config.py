@@ -3,7 +3,7 @@
 :func:`load` gives a :class:`GatewayConfig` or a :class:`ConfigError` that names every problem. File
 names are relative to the configuration file. ``gateway_agent/example.toml`` shows every key. A
 table that comes in several kinds is a tagged union here: a bus by its ``type``, a device by its
-``kind``, the uplink by its ``type`` (docs/decisions/0012-configuration.md says how to add one).
+``kind``, the uplink by its ``type`` (docs/decisions/0012-configuration.md: how to add one).
 """
 
 from collections.abc import Iterator

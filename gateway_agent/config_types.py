@@ -132,7 +132,7 @@ NodeKeyFile: TypeAlias = Annotated[
 class TlsFiles(Struct, frozen=True, kw_only=True):
     """TLS to the broker; with ``cert`` and ``key`` we identify ourselves as well."""
 
-    ca: PemFile  # certificates that may vouch for the broker
+    ca: PemFile  # certificates that the broker's may be signed by
     cert: PemFile | None = None  # our certificate chain
     key: PemFile | None = None  # its private key
 

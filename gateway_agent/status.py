@@ -1,8 +1,8 @@
 """What a running agent reports about itself: the types behind ``tianfu-gateway status``.
 
 The agent fills a :class:`Status`, the socket carries it as one JSON object, and every reader gets
-the same :class:`Status` back. Field names are the names in the JSON; a field that has no value yet
-is left out of it where this page says so.
+the same :class:`Status` back. Field names are the names in the JSON; the comment beside a field
+gives its meaning and its unit.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What the type of a field in a configuration struct says about its value in the file.
+"""Reads from the type of a configuration field how its value has to look in the file.
 
 :mod:`gateway_agent.tables` reads a file with it: which keys a table has, which kinds it comes in,
 what is expected and what to write instead.
@@ -15,7 +15,7 @@ from typing import Final, Union, get_args, get_origin
 import msgspec
 
 # Keys of ``Meta.extra``.
-REMEDY: Final = "remedy"  # what to write instead, where an example does not say enough
+REMEDY: Final = "remedy"  # what to write instead, where an example is not enough
 FILE_SUFFIX: Final = "file_suffix"  # a text that ends so is a file name, relative to the file
 
 
@@ -27,38 +27,55 @@ class DefaultTag:
 
 
 @dataclass(frozen=True, slots=True)
-class TableKinds:
-    """The kinds of one table: a tagged union. ``field`` is the key that names the kind."""
-
-    field: str
-    members: dict[str, type[msgspec.Struct]]
-    default: str | None
-
-    def have(self, name: str) -> bool:
-        """Return whether any kind has a key ``name``."""
-        return any(name in fields_of(member) for member in self.members.values())
-
-    def because(self, struct: type[msgspec.Struct]) -> str:
-        """Return why a key is needed, or not allowed, in a table of this kind."""
-        return f"because {self.field} = {shown(struct.__struct_config__.tag)}"
-
-    def shared(self) -> "dict[str, TableField]":
-        """Return the fields that every kind has, and that mean the same in all."""
-        first, *others = (fields_of(member) for member in self.members.values())
-        return {
-            name: field
-            for name, field in first.items()
-            if all(other.get(name) == field for other in others)
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class TableField:
     """One key of a table. ``name`` is the field of the struct."""
 
     name: str
     annotation: object
     required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TableShape:
+    """The keys that a table may have; of a table that comes in kinds, those of its kind."""
+
+    fields: dict[str, TableField]
+    tag: str = ""  # the key that names the kind; empty: there is one kind only
+    reason: str = ""  # `because kind = "node"`; empty: no kind, or an unknown one
+    foreign: frozenset[str] = frozenset()  # keys that only other kinds have
+    common: frozenset[str] = frozenset()  # keys that every kind has
+
+
+@dataclass(frozen=True, slots=True)
+class TableKinds:
+    """The kinds that one table comes in: a tagged union. ``tag`` is the key that names the kind."""
+
+    tag: str
+    members: dict[str, type[msgspec.Struct]]
+    default: str | None
+
+    def shape(self, kind: str) -> TableShape:
+        """Return the keys of a table of this kind."""
+        fields = fields_of(self.members[kind])
+        reason = f"because {self.tag} = {shown(kind)}"
+        foreign = self._names() - fields.keys()
+        return TableShape(fields, self.tag, reason, foreign, frozenset(self._common()))
+
+    def common_shape(self) -> TableShape:
+        """Return the keys that a table has whatever its kind."""
+        fields = self._common()
+        return TableShape(fields, self.tag, "", self._names() - fields.keys(), frozenset(fields))
+
+    def _names(self) -> frozenset[str]:
+        return frozenset(name for member in self.members.values() for name in fields_of(member))
+
+    def _common(self) -> dict[str, TableField]:
+        first, *others = (fields_of(member) for member in self.members.values())
+        return {
+            name: field
+            for name, field in first.items()
+            if all(other.get(name) == field for other in others)
+        }
 
 
 def shown(value: object) -> str:

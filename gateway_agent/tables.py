@@ -16,8 +16,8 @@ import msgspec
 
 from .table_types import (
     FILE_SUFFIX,
-    TableField,
     TableKinds,
+    TableShape,
     expected_of,
     extra_of,
     fields_of,
@@ -90,7 +90,7 @@ def read_toml(path: Path) -> dict[str, object]:
 class TableReader:
     """Builds structs from one file's tables and collects what is wrong with them.
 
-    A table of several kinds is a union of tagged structs; its tag says which one to build. A value
+    A table of several kinds is a union of tagged structs; its tag selects the one to build. A value
     of type ``Path`` is relative to the file's own directory.
     """
 
@@ -137,56 +137,41 @@ class TableReader:
         if not isinstance(table, dict):
             self.problem(key, table, "a table", f"write a [{key}] table")
             return None
-        return self._build(struct, table, key, None)
+        return self._build(struct, TableShape(fields_of(struct)), table, key)
 
     def _build(
-        self, struct: type[S], table: dict[str, object], key: str, kinds: TableKinds | None
+        self, struct: type[S], shape: TableShape, table: dict[str, object], key: str
     ) -> S | None:
-        fields = fields_of(struct)
-        self._unknown(table, key, list(fields), kinds, struct)
-        values = self._values(table, key, fields, kinds, struct)
+        self._check_keys(shape, table, key)
+        values = self._values(shape, table, key)
         if values is None:
             return None
         built = struct(**values)
         self._built.append((key, built))
         return built
 
-    def _unknown(
-        self,
-        table: dict[str, object],
-        key: str,
-        names: list[str],
-        kinds: TableKinds | None,
-        struct: type[msgspec.Struct] | None,
-    ) -> None:
+    def _check_keys(self, shape: TableShape, table: dict[str, object], key: str) -> None:
         """Note the keys that the table must not have."""
-        if kinds is not None:
-            names = [kinds.field, *names]
+        names = [shape.tag, *shape.fields] if shape.tag else list(shape.fields)
         for name, value in table.items():
             if name in names:
                 continue
             at = _join(key, name)
-            if kinds is not None and kinds.have(name):
-                if struct is not None:
-                    remedy = f"remove {name} or change {kinds.field}"
-                    self.problem(at, value, f"no {name}, {kinds.because(struct)}", remedy)
-                continue
-            close = difflib.get_close_matches(name, names, 1, 0.6)
-            hint = f"did you mean `{close[0]}`?" if close else "remove it"
-            self.problem(at, value, f"one of {', '.join(names)}", hint)
+            if name not in shape.foreign:
+                close = difflib.get_close_matches(name, names, 1, 0.6)
+                hint = f"did you mean `{close[0]}`?" if close else "remove it"
+                self.problem(at, value, f"one of {', '.join(names)}", hint)
+            elif shape.reason:
+                remedy = f"remove {name} or change {shape.tag}"
+                self.problem(at, value, f"no {name}, {shape.reason}", remedy)
 
     def _values(
-        self,
-        table: dict[str, object],
-        key: str,
-        fields: dict[str, TableField],
-        kinds: TableKinds | None,
-        struct: type[msgspec.Struct] | None,
+        self, shape: TableShape, table: dict[str, object], key: str
     ) -> dict[str, object] | None:
         """Return the values of the fields; None if one is wrong or absent (noted)."""
         values: dict[str, object] = {}
         complete = True
-        for name, field in fields.items():
+        for name, field in shape.fields.items():
             at = _join(key, name)
             if name in table:
                 good, values[field.name] = self._value(field.annotation, table[name], at)
@@ -194,8 +179,8 @@ class TableReader:
             elif field.required:
                 complete = False
                 expected = expected_of(field.annotation)
-                if kinds is not None and struct is not None and name not in kinds.shared():
-                    expected += ", " + kinds.because(struct)
+                if shape.reason and name not in shape.common:
+                    expected += f", {shape.reason}"
                 self.problem(at, None, expected, remedy_of(at, field.annotation))
         return values if complete else None
 
@@ -203,16 +188,16 @@ class TableReader:
         if not isinstance(table, dict):
             self.problem(key, table, "a table", f"write a [{key}] table")
             return None
-        tag = table.get(kinds.field, kinds.default)
-        if isinstance(tag, str) and tag in kinds.members:
-            return self._build(kinds.members[tag], table, key, kinds)
+        kind = table.get(kinds.tag, kinds.default)
+        if isinstance(kind, str) and kind in kinds.members:
+            return self._build(kinds.members[kind], kinds.shape(kind), table, key)
         expected = "one of " + ", ".join(shown(known) for known in kinds.members)
-        remedy = f"write for instance {kinds.field} = {shown(next(iter(kinds.members)))}"
-        self.problem(_join(key, kinds.field), tag, expected, remedy)
+        remedy = f"write for instance {kinds.tag} = {shown(next(iter(kinds.members)))}"
+        self.problem(_join(key, kinds.tag), kind, expected, remedy)
         # What does not depend on the kind is checked all the same.
-        fields = kinds.shared()
-        self._unknown(table, key, list(fields), kinds, None)
-        self._values(table, key, fields, None, None)
+        shape = kinds.common_shape()
+        self._check_keys(shape, table, key)
+        self._values(shape, table, key)
         return None
 
     def _value(self, annotation: object, value: object, key: str) -> tuple[bool, object]:

@@ -4,7 +4,8 @@ Commands are imported when they are called, so that each starts as fast as its o
 Further ones come through the entry point group ``tianfu_gateway.commands``: a plain function with
 typer's annotations, or a ``typer.Typer``.
 
-Exit status everywhere: 0 good, 1 failed or not good, 2 wrong usage, configuration or key file.
+Every command ends with exit status 0 if all is good, 1 if it failed or found a fault, 2 for wrong
+usage or an unusable configuration or key file.
 """
 
 import importlib
@@ -28,16 +29,16 @@ BUILT_IN: Final = {
 
 
 class LazyGroup(TyperGroup):
-    """Finds a command by name, imports it, and turns what users can mend into one message."""
+    """Imports a command when it is called, and prints what users can mend without a traceback."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override] # a subclass
-        """Names in the order of a gateway's life, then what others have added."""
+        """Return our commands in the order of their use, then those of other packages."""
         return [*BUILT_IN, *sorted(_added())]
 
     def get_command(  # type: ignore[override] # a subclass
         self, ctx: typer.Context, cmd_name: str
     ) -> TyperCommand | TyperGroup | None:
-        """The command, imported now; None if there is none of this name."""
+        """Import the command; None if there is none of this name."""
         if cmd_name in BUILT_IN:
             module, _, name = BUILT_IN[cmd_name].partition(":")
             target = getattr(importlib.import_module(module), name)
@@ -55,7 +56,7 @@ class LazyGroup(TyperGroup):
         return command
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override] # as the base has it
-        """Run; what a user can mend is told in one message, without a traceback."""
+        """Run the command; print one message for what a user can mend."""
         from gateway_agent.keys import KeyFileError
         from gateway_agent.status_socket import StatusError
         from gateway_agent.store.errors import StoreBusy
@@ -77,11 +78,13 @@ def _added() -> dict[str, importlib.metadata.EntryPoint]:
 
 
 def _unavailable(name: str, error: ImportError) -> Callable[[], None]:
-    """A command that says why it is none: an optional part is not installed, say."""
+    """Return a command that prints why the real one cannot be imported."""
     reason = f"not available here: {error}"
 
     def command() -> None:
-        typer.echo(f"{name}: {reason}; is the part it comes from installed?", err=True)
+        typer.echo(
+            f"{name}: {reason}; is the package that brings this command installed?", err=True
+        )
         raise typer.Exit(1)
 
     command.__doc__ = f"({reason})"
@@ -115,7 +118,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def main(
     verbose: Annotated[
-        int, typer.Option("--verbose", "-v", count=True, help="Say more; twice for everything.")
+        int, typer.Option("--verbose", "-v", count=True, help="Log more; twice for everything.")
     ] = 0,
     _: Annotated[
         bool,
@@ -124,7 +127,7 @@ def main(
         ),
     ] = False,
 ) -> None:
-    """Read sensors, sign what they say, deliver it, and account for every reading.
+    """Read sensors, sign what they measured, deliver it, and account for every reading.
 
     A gateway in three steps: `keygen gateway --out gateway.pem`, `check --config gateway.toml`,
     `run --config gateway.toml`. Each command's --help has an example.

@@ -1,4 +1,4 @@
-"""``tianfu-gateway check``: is the configuration right, and does the plan fit the buses."""
+"""``tianfu-gateway check``: check the configuration, and that the polls fit the buses."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from gateway_agent.tables import ConfigError, Problem
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Outcome of a check: no plans where there are problems."""
+    """Outcome of a check; there are no plans if there are problems."""
 
     plans: list[BusPlan]
     problems: list[Problem]
@@ -44,7 +44,7 @@ def check_config(path: Path) -> Checked:
 
 
 def _check_files(config: GatewayConfig, path: Path, problems: list[Problem]) -> None:
-    """What `run` will read and where it will write, as far as that can be said without writing."""
+    """Check what `run` will read and where it will write, without writing anything."""
     uplink = config.uplink
     state = config.gateway.state_dir
     if not _can_be_written(state):
@@ -81,7 +81,7 @@ def _check_files(config: GatewayConfig, path: Path, problems: list[Problem]) -> 
 
 
 def _can_be_written(directory: Path) -> bool:
-    """Whether the directory, or where it would be made, is one and may be written."""
+    """Return whether we may write to the directory, or make it where it does not exist."""
     while not os.path.lexists(directory) and directory != directory.parent:
         directory = directory.parent
     return directory.is_dir() and os.access(directory, os.W_OK | os.X_OK)

@@ -1,4 +1,4 @@
-"""``tianfu-gateway collect``: the collector, until it is told to stop."""
+"""``tianfu-gateway collect``: run the collector until a signal stops it."""
 
 import asyncio
 import logging

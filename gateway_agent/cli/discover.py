@@ -1,4 +1,4 @@
-"""``tianfu-gateway discover``: who is on this port."""
+"""``tianfu-gateway discover``: find the devices on a port."""
 
 import asyncio
 import json
@@ -19,9 +19,9 @@ from gateway_agent.field.discovery import SILENT, Found, config_block, scan
 def bus_of(
     port: str, baudrate: int, parity: str, stopbits: int, timeout_ms: int, over_tcp: bool
 ) -> Bus:
-    """The bus to scan: a serial port's path, or ``host:port`` of a TCP device.
+    """Return the bus to scan: a serial port's path, or ``host:port`` of a TCP device.
 
-    typer.BadParameter says which argument cannot be used.
+    typer.BadParameter names the argument that cannot be used.
     """
     fields: dict[str, object] = {
         "name": "bus-1",
@@ -45,7 +45,7 @@ def bus_of(
 
 
 def parse_bauds(text: str) -> list[int]:
-    """``9600,19200`` as numbers; typer.BadParameter for anything else."""
+    """Return ``9600,19200`` as numbers; typer.BadParameter for anything else."""
     try:
         return [int(part) for part in text.split(",")]
     except ValueError as error:
@@ -91,12 +91,12 @@ def discover(
     ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Ask every address of a port who it is, and print a configuration block for what answers.
+    """Ask the device at every address for its identity; print a configuration of those that answer.
 
     Example: tianfu-gateway discover /dev/ttyUSB0 --bauds 9600,19200 --from 1 --to 32
 
-    The agent must not be running on the port. Exit status 0: something answered, 1: nothing did
-    or the port cannot be used.
+    The agent must not be running on the port. Exit status 0: a device answered, 1: none did, or
+    the port cannot be used.
     """
     if first > last:
         raise typer.BadParameter(f"--from {first} is above --to {last}")
@@ -109,7 +109,9 @@ def discover(
         try:
             found = asyncio.run(_scan_all(buses, first, last, nodes_only, counters, progress))
         except BusDownError as error:
-            typer.echo(f"{error.detail}; is the path right, and does no agent use it?", err=True)
+            typer.echo(
+                f"{error.detail}; is the path right, and is no agent running on it?", err=True
+            )
             raise typer.Exit(1) from error
     blocks = [
         config_block(bus, [item for item in found if item.baudrate == bus.baudrate])
@@ -157,7 +159,7 @@ def _show(found: list[Found], blocks: list[str], counters: Counters) -> None:
     if found:
         Console().print(table)
     else:
-        typer.echo("nothing answered; check wiring, power, speed and parity", err=True)
+        typer.echo("no device answered; check wiring, power, speed and parity", err=True)
     if counters.late_replies:
         typer.echo(
             f"{counters.late_replies} answers came late: try again with a longer --timeout-ms",

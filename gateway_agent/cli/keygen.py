@@ -1,4 +1,4 @@
-"""``tianfu-gateway keygen``: keys for gateways, collectors and nodes."""
+"""``tianfu-gateway keygen``: make keys for gateways, collectors and nodes."""
 
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +28,7 @@ Out = Annotated[
 
 @app.command("gateway")
 def gateway(out: Out) -> None:
-    """A gateway's signing key, and its public half beside it for the collector.
+    """Make a gateway's signing key, and its public half beside it for the collector.
 
     Example: tianfu-gateway keygen gateway --out keys/gateway.pem
     """
@@ -37,7 +37,7 @@ def gateway(out: Out) -> None:
 
 @app.command("collector")
 def collector(out: Out) -> None:
-    """A collector's key for receipts, and its public half beside it for the gateways.
+    """Make a collector's key for receipts, and its public half beside it for the gateways.
 
     Example: tianfu-gateway keygen collector --out keys/collector.pem
     """
@@ -52,14 +52,14 @@ def node(
         typer.Option(
             min=1,
             max=MAX_KEY_ID,
-            help="One this node never had: with a new key its numbers may begin again.",
+            help="A number that no earlier key of this node had: each key has its own numbering.",
         ),
     ] = 1,
     uid: Annotated[
         str, typer.Option(help="The node's unique id, 24 hex digits: shows what to configure.")
     ] = "",
 ) -> None:
-    """A node's own key; the same file goes to the node, the gateway and (optional) the collector.
+    """Make a node's key; the same file goes to node, gateway and (optional) collector.
 
     Example: tianfu-gateway keygen node --uid 0102030405060708090a0b0c --out keys/air-01.json
     """

@@ -1,4 +1,4 @@
-"""``tianfu-gateway run``: the agent, until it is told to stop."""
+"""``tianfu-gateway run``: run the agent until a signal stops it."""
 
 import asyncio
 import errno
@@ -24,7 +24,7 @@ _UNUSABLE: Final = (
 _NO_ROOM: Final = (
     "no room for gateway.state_dir on the file system {mount}: make some there, then start again"
 )
-# What starting again does not mend: somebody has to.
+# Faults that a new start does not mend.
 _REMEDIES: Final = {
     errno.EACCES: _UNUSABLE,
     errno.EPERM: _UNUSABLE,

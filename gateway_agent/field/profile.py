@@ -1,6 +1,6 @@
-"""Third-party devices: which registers mean what, from a TOML file, and how to read them.
+"""Describes third-party devices by TOML files: what each register means, and how to read it.
 
-A profile is data, never code. Values of such devices carry no proof (``auth`` none).
+A profile is data, never code. Nothing proves the values of such devices (``auth`` none).
 """
 
 import math
@@ -35,10 +35,7 @@ Value: TypeAlias = int | float | str | None
 
 
 class PointSpec(Struct, frozen=True, kw_only=True):
-    """One value. ``register`` is zero based, as in the request; ``low`` and ``high`` bound the
-    scaled value, what is beyond is recorded as ``out-of-range``. ``invalid``: raw register values
-    by which the device says that it has no value (``fault``).
-    """
+    """One value of the device, and the registers that hold it."""
 
     name: Annotated[
         str,
@@ -48,6 +45,7 @@ class PointSpec(Struct, frozen=True, kw_only=True):
             examples=["co2"],
         ),
     ]
+    # Counted from 0, as in the request.
     register: Annotated[
         int, Meta(ge=0, le=65535, description="a register from 0 to 65535", examples=[3])
     ]
@@ -65,8 +63,10 @@ class PointSpec(Struct, frozen=True, kw_only=True):
     exp10: Annotated[
         int, Meta(ge=-9, le=9, description="a power of ten from -9 to 9", examples=[-1])
     ] = 0
+    # Limits of the scaled value; a value beyond is recorded as out-of-range.
     low: float | None = None
     high: float | None = None
+    # Raw register values by which the device reports that it has no value; recorded as fault.
     invalid: tuple[int, ...] = ()
     what: str = ""
 
@@ -106,7 +106,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     point: tuple[PointSpec, ...]
 
     def reads(self, gap_words: int) -> tuple[Read, ...]:
-        """The requests that cover all points."""
+        """Return the requests that cover all points."""
         spans = [
             Span(FUNCTIONS[point.table], point.register, WORDS[point.type]) for point in self.point
         ]
@@ -114,13 +114,13 @@ class Profile(Struct, frozen=True, kw_only=True):
 
 
 def shipped() -> list[str]:
-    """Names of the profiles that come with the gateway."""
+    """Return the names of the profiles that come with the gateway."""
     folder = resources.files(__package__) / "profiles"
     return sorted(item.name[:-5] for item in folder.iterdir() if item.name.endswith(".toml"))
 
 
 def find_profile(name: str) -> Path:
-    """The file of a shipped profile, or the file that ``name`` ends in ``.toml`` names."""
+    """Return the file of a profile: a shipped one, or the ``.toml`` file that is named."""
     if name.endswith(".toml"):
         return Path(name).absolute()
     return Path(str(resources.files(__package__) / "profiles" / f"{name}.toml"))
@@ -164,7 +164,7 @@ def load_profile(name: str) -> Profile:
 
 
 def template_of(profile: Profile, device_id: str) -> ProfileTemplate:
-    """The record writer of one device with this profile."""
+    """Return the record writer of one device with this profile."""
     # A float is its value already; the exponent was applied when it was read.
     return ProfileTemplate(
         device_id,
@@ -184,7 +184,7 @@ def _check_point(reader: TableReader, key: str, point: PointSpec) -> None:
 
 
 class _Field:
-    """How one point's value is taken out of its block's words."""
+    """Takes the value of one point out of the words of its block."""
 
     __slots__ = ("block", "format", "high", "index", "invalid", "little", "low", "scale", "wide")
 
@@ -202,7 +202,7 @@ class _Field:
         self.high = math.inf if point.high is None else point.high / factor
 
     def value(self, words: tuple[int, ...]) -> int | float | str:
-        """The raw integer, or the float's value; the quality's name if it is no value."""
+        """Return the raw integer or the float; the name of a quality if there is no value."""
         raw: int | float = words[self.index]
         if self.wide:
             other = words[self.index + 1]
@@ -220,7 +220,7 @@ class _Field:
 
 
 class ProfileDecoder:
-    """Turns the answers of one device into a record. ``reads[i]`` belongs to block i."""
+    """Turns the answers of one device into a record. ``reads[i]`` is the request of block i."""
 
     def __init__(self, profile: Profile, device_id: str, bus: Bus) -> None:
         self.profile = profile
@@ -253,8 +253,10 @@ class ProfileDecoder:
         raise AssertionError(f"no read covers {point.name}")  # coalesce covers every span
 
     def values(self, answers: Sequence[bytes | str | None]) -> tuple[Value, ...]:
-        """One value per point. An answer is a block's data, None when none came, or the name of
-        the quality that all of the block's points get.
+        """Return one value per point.
+
+        An answer is the data of a block, None if none came, or the name of the quality that all
+        points of the block get.
         """
         first = answers[0]
         if self._plain and isinstance(first, bytes):
@@ -270,5 +272,5 @@ class ProfileDecoder:
         return tuple(result)
 
     def record(self, values: tuple[Value, ...], stamp: Stamp) -> Record:
-        """The record of one poll."""
+        """Return the record of one poll."""
         return self._template.record(values, stamp)
