@@ -1,4 +1,4 @@
-"""A whole site on one table: one RS-485 line, nodes on it, parts on the nodes."""
+"""A bench: one RS-485 line, nodes on it, simulated parts on the nodes."""
 
 from __future__ import annotations
 
@@ -42,13 +42,12 @@ class Place:
 
 
 def one_of_each(roles: Sequence[str]) -> tuple[Place, ...]:
-    """Nodes named after their roles, Modbus addresses from 1 on."""
+    """Return nodes named after their roles, with Modbus addresses from 1 on."""
     return tuple(Place(role, role, unit) for unit, role in enumerate(roles, 1))
 
 
 class Bench:
-    """One node of each of ``roles``, named after its role, Modbus addresses from 1 on; or the nodes
-    that ``places`` lists.
+    """The nodes that ``places`` lists, or one node of each of ``roles`` (see :func:`one_of_each`).
 
     Use as ``async with``: entering makes boards (of ``engine``, by default the host interpreter),
     line and parts; :meth:`power_on` starts the nodes. What still runs at the end is killed.
@@ -79,8 +78,8 @@ class Bench:
     ) -> None:
         self.engine: Engine = engine or UnixEngine()
         self.places = tuple(places) if places is not None else one_of_each(roles)
-        #: The names of the nodes; those of their roles unless ``places`` says others.
-        self.roles = tuple(place.name for place in self.places)
+        #: The names of the nodes: their roles, unless ``places`` gives others.
+        self.names = tuple(place.name for place in self.places)
         self.nodes: dict[str, Board] = {}
         #: The parts of each node, by the name of the port they are wired to.
         self.parts: dict[str, dict[str, Part]] = {}
@@ -93,21 +92,21 @@ class Bench:
 
     @property
     def port(self) -> str:
-        """The serial port of the gateway."""
+        """Return the serial port of the gateway."""
         return self.line.path(GATEWAY)
 
     @property
     def baud(self) -> int:
-        """What the nodes are set to: their t3.5 and the master's follow from it."""
+        """Return the line speed of the nodes, which sets their t3.5 and the master's."""
         return 100 * self._settings.get("baud_div_100", 96)
 
-    def device_id(self, role: str) -> str:
-        """How records name a node."""
-        return node_id(bytes.fromhex(self.nodes[role].spec.uid))
+    def device_id(self, name: str) -> str:
+        """Return the device id of a node, as in the records."""
+        return node_id(bytes.fromhex(self.nodes[name].spec.uid))
 
-    def unit(self, role: str) -> int:
-        """The Modbus address of a node."""
-        return next(place.unit for place in self.places if place.name == role)
+    def unit(self, name: str) -> int:
+        """Return the Modbus address of a node."""
+        return next(place.unit for place in self.places if place.name == name)
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -116,7 +115,7 @@ class Bench:
                 spec, folder = self._spec(place), self._folder / place.name
                 self.nodes[place.name] = await self.engine.board(spec, folder)
             wires: dict[str, Wire] = {GATEWAY: Pty(rx_limit=4095)}
-            wires |= {role: board.wire("line") for role, board in self.nodes.items()}
+            wires |= {name: board.wire("line") for name, board in self.nodes.items()}
             self.line = Rs485Line(wires, seed=self._seed, baud=self._baud)
             await stack.enter_async_context(self.line)
             for index, place in enumerate(self.places):
@@ -166,9 +165,9 @@ class Bench:
         off = [node for node in self.nodes.values() if not node.is_running()]
         await asyncio.gather(*(node.start() for node in off))
 
-    async def reset(self, role: str) -> None:
-        """Cut one node's power and switch it on: it has heard nothing in between."""
-        await self.nodes[role].power_cycle()
+    async def reset(self, name: str) -> None:
+        """Cut one node's power and switch it on; it misses what is on the line meanwhile."""
+        await self.nodes[name].power_cycle()
 
 
 def _bridge(board: Board) -> Wire | None:

@@ -30,7 +30,7 @@ def bench(
         float | None, typer.Option("--seconds", metavar="S", help="End by itself after so long.")
     ] = None,
 ) -> None:
-    """Start boards, line and parts, say how to connect, and leave them running until Ctrl-C.
+    """Start boards, line and parts, show how to connect, and leave them running until Ctrl-C.
 
     Example: tianfu-hil bench --example > my.toml && tianfu-hil bench my.toml
     """
@@ -61,15 +61,15 @@ def bench(
         typer.echo(f"engine {kind.name}: {probe.problem}. {probe.remedy}", err=True)
         raise typer.Exit(1)
     try:
-        image = image_of(kind.board, _say) if kind.runs_image else None
+        image = image_of(kind.board, _show_progress) if kind.runs_image else None
         asyncio.run(_serve(plan, kind, image, seconds))
     except (EngineError, ImageError, LookupError, OSError) as error:
         typer.echo(f"the bench did not come up: {error}", err=True)
         raise typer.Exit(1) from error
 
 
-def _say(text: str) -> None:
-    """What takes time before the bench is up."""
+def _show_progress(text: str) -> None:
+    """Show what the user waits for."""
     typer.echo(f"... {text}", err=True)
 
 
@@ -94,7 +94,7 @@ async def _serve(
             baud=plan.baud,
         )
         async with made:
-            _misbehave(made, plan)
+            _apply_faults(made, plan)
             await made.power_on()
             _show(made, plan)
             with suppress(TimeoutError):
@@ -102,7 +102,7 @@ async def _serve(
     typer.echo("bench ended")
 
 
-def _misbehave(made: Bench, plan: BenchFile) -> None:
+def _apply_faults(made: Bench, plan: BenchFile) -> None:
     for node, parts in plan.parts.items():
         for name, fault in parts.items():
             if name not in made.parts[node]:
@@ -117,21 +117,20 @@ def _show(made: Bench, plan: BenchFile) -> None:
     from hil.engines.abilities import HasRepl
     from protocols.wire.registers import map_of_role
 
-    say = typer.echo
-    say(f"engine {plan.engine}, seed {plan.seed}, {len(made.places)} nodes on one line")
-    say(f"line: {made.port}  (Modbus RTU, 9600 8N1)")
+    typer.echo(f"engine {plan.engine}, seed {plan.seed}, {len(made.places)} nodes on one line")
+    typer.echo(f"line: {made.port}  (Modbus RTU, 9600 8N1)")
     for place in made.places:
         board = made.nodes[place.name]
         words = map_of_role(place.role).words
-        say(f"\nnode {place.name}: role {place.role}, address {place.unit}")
-        say(f"  uid {board.spec.uid}, key {board.spec.key}")
-        say(f"  said {dict(board.boot)}")
-        say(f"  log     {board.folder / 'console.log'}")
+        typer.echo(f"\nnode {place.name}: role {place.role}, address {place.unit}")
+        typer.echo(f"  uid {board.spec.uid}, key {board.spec.key}")
+        typer.echo(f"  boot line {dict(board.boot)}")
+        typer.echo(f"  log     {board.folder / 'console.log'}")
         if isinstance(board, HasRepl):
-            say(f"  console {board.repl().path}")
-            say(f"  mpremote connect {board.repl().path} resume repl")
+            typer.echo(f"  console {board.repl().path}")
+            typer.echo(f"  mpremote connect {board.repl().path} resume repl")
         for name, part in made.parts[place.name].items():
-            say(f"  part    {name}: {part.fault}")
+            typer.echo(f"  part    {name}: {part.fault}")
         poll = f"-m rtu -b 9600 -P none -a {place.unit} -t 3:hex -0 -r 0 -c {words} -1"
-        say(f"  mbpoll {poll} {made.port}")
-    say("\nCtrl-C ends it.")
+        typer.echo(f"  mbpoll {poll} {made.port}")
+    typer.echo("\nCtrl-C ends it.")

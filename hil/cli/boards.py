@@ -1,4 +1,4 @@
-"""``tianfu-hil boards``: what each engine can do."""
+"""``tianfu-hil boards``: the capabilities of each engine, as table or JSON."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def boards(
 
 
 def table() -> Table:
-    """Capabilities by engine."""
+    """Return the table of capabilities by engine."""
     shown = Table(title="capability by engine", title_justify="left")
     shown.add_column("needs(...)")
     for name in KINDS:

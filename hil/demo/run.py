@@ -184,7 +184,7 @@ class Demo:
 
     def _last_events(self) -> list[str]:
         """Return the nodes' newest events as the collector has verified them."""
-        roles = {self.bench.device_id(role): role for role in self.bench.roles}
+        roles = {self.bench.device_id(role): role for role in self.bench.names}
         with (
             suppress(sqlite3.Error),
             closing(open_readonly(self.site.files.database, timeout_s=0.05)) as database,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +12,15 @@ from typing import Final
 
 from hil.engines.wiring import STORE_ADDRESS
 from hil.errors import EngineError
+from hil.lifeline import bound
+from hil.tools import TOOLS
 
 PROGRAM: Final = "qemu-system-arm"
-INSTALL: Final = "sudo apt-get install --yes qemu-system-arm"
+INSTALL: Final = TOOLS["qemu-system-arm"].remedy
 OLDEST: Final = (7, 2)
 MACHINE: Final = "netduinoplus2"
 #: The n-th serial port of QEMU's machine is this UART of the chip.
 UARTS: Final = ("usart1", "usart2", "usart3", "uart4", "uart5", "usart6")
-# A bench that is killed takes its boards along: prctl(PR_SET_PDEATHSIG, SIGKILL), see prctl(2).
-_LAUNCH: Final = (
-    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
-)
 
 
 def find_qemu() -> Path:
@@ -71,8 +68,15 @@ class QemuCommand:
         into the record store's sectors at every reset; with a ``debugger`` QEMU starts stopped.
         """
         words = [
-            *(sys.executable, "-I", "-S", "-c", _LAUNCH, str(self.program)),
-            *("-M", MACHINE, "-nodefaults", "-no-user-config", "-display", "none"),
+            *(
+                str(self.program),
+                "-M",
+                MACHINE,
+                "-nodefaults",
+                "-no-user-config",
+                "-display",
+                "none",
+            ),
             *("-accel", "tcg,thread=single", "-kernel", str(self.image)),
             *("-chardev", f"socket,id=qmp,fd={control}", "-mon", "chardev=qmp,mode=control"),
         ]
@@ -91,7 +95,7 @@ class QemuCommand:
             words += ["-icount", f"shift={self.icount},sleep=on"]
         if self.trace:
             words += ["-d", "unimp,guest_errors", "-D", str(folder / "qemu.log")]
-        return words
+        return bound(words)
 
 
 def escaped(path: Path) -> str:

@@ -38,7 +38,7 @@ class SiteFiles:
         self.database.parent.mkdir(mode=0o700)
         nodes: list[dict[str, object]] = []
         devices: list[dict[str, object]] = []
-        for name in bench.roles:
+        for name in bench.names:
             spec = bench.nodes[name].spec
             write_private(
                 keys / f"{name}.json", json.dumps({"key_id": spec.key_id, "key": spec.key})

@@ -68,7 +68,7 @@ class Site(Generic[_BrokerT, _GatewayT]):
 
         What is still missing after ``limit_s`` is among the problems of the account.
         """
-        names = self.bench.roles
+        names = self.bench.names
         answers = await asyncio.gather(*(self.bench.nodes[n].stop_sampling() for n in names))
         sampled = dict(zip(names, answers, strict=True))
         with suppress(TimeoutError):
@@ -87,5 +87,5 @@ class Site(Generic[_BrokerT, _GatewayT]):
         return False
 
     def _nodes(self, sampled: Mapping[str, Mapping[str, object]]) -> dict[str, NodeAccount]:
-        ids = {name: self.bench.device_id(name) for name in self.bench.roles}
+        ids = {name: self.bench.device_id(name) for name in self.bench.names}
         return nodes_of(sampled, ids, self.files.database)

@@ -176,7 +176,7 @@ async def make_bench(
             # A board that stays silent costs its whole time limit: once is enough for each image,
             # roles and settings. A host that is too slow has shown nothing about the board.
             settings = {role: dict(board.spec.settings) for role, board in bench.nodes.items()}
-            what = f"power-on of {', '.join(bench.roles)} on {kind.name}, settings {settings}"
+            what = f"power-on of {', '.join(bench.names)} on {kind.name}, settings {settings}"
             hil_session.failures.check(what)
             try:
                 await bench.power_on()

@@ -61,7 +61,7 @@ class Site:
         self.sink = Memory()
         self.figures: dict[str, Mapping[str, object]] = {}
         devices = []
-        for role in bench.roles:
+        for role in bench.names:
             spec = bench.nodes[role].spec
             key = folder / f"{role}.key"
             write_private(key, f'{{"key_id": {spec.key_id}, "key": "{spec.key}"}}')
@@ -94,7 +94,7 @@ class Site:
         )
 
     def device(self, role: str) -> DeviceStatus:
-        return self.field.status(0)[self.bench.roles.index(role)]
+        return self.field.status(0)[self.bench.names.index(role)]
 
     def ledger(self, role: str) -> DeviceLedger:
         ledgers = ledgers_of_records(record.data for record in self.sink.records)
@@ -118,12 +118,12 @@ class Site:
         for _ in range(times):
             once = self.line.inject(replace(fault))
             await self.until(lambda once=once: once.applied == 1)  # type: ignore[misc]  # no type for its default
-            for role in self.bench.roles:
+            for role in self.bench.names:
                 await self.more(role, 1)
 
     async def settle(self) -> None:
         """Stop sampling everywhere and read the last samples."""
-        for role in self.bench.roles:
+        for role in self.bench.names:
             self.figures[role] = await self.bench.nodes[role].stop_sampling()
 
         def done(role: str) -> bool:
@@ -134,7 +134,7 @@ class Site:
                 figures["sampled_frames"],
             )
 
-        for role in self.bench.roles:
+        for role in self.bench.names:
             await self.until(lambda role=role: done(role))  # type: ignore[misc]  # no type for its default
 
     def failed(self, **causes: int) -> None:
@@ -151,7 +151,7 @@ class Site:
 
     def check(self) -> None:
         """Every sample of every node's last boot is recorded once or named in a gap."""
-        for role in self.bench.roles:
+        for role in self.bench.names:
             ledger = self.ledger(role)
             figures = self.figures[role]
             epoch, last = figures["boot_epoch"], figures["sampled_frames"]

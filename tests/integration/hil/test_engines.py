@@ -155,7 +155,7 @@ async def test_warm_reset_flash_and_repl(engine: Engine, tmp_path: Path) -> None
 async def test_bench_of_three_answers_on_one_line(engine: Engine, tmp_path: Path) -> None:
     async with Bench(tmp_path, Steady(), engine=engine) as bench:
         await bench.power_on()
-        for role in bench.roles:
+        for role in bench.names:
             assert bench.nodes[role].boot["role"] == role
         assert bench.port.startswith("/dev/")
         await bench.reset("water")
