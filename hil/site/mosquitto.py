@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Self
 
@@ -24,16 +25,26 @@ _PORT_TRIES: Final = 20
 class MosquittoBroker:
     """Run mosquitto: ``with MosquittoBroker(executable, directory) as broker: broker.port``.
 
-    It keeps nothing on disk unless ``persistent``. ``extra`` are lines of mosquitto.conf.
+    It keeps nothing on disk unless ``persistent``. ``extra`` are lines of mosquitto.conf,
+    ``log_type`` is its option of that name, and ``launcher`` are words before the command, such as
+    ``taskset``.
     """
 
     def __init__(
-        self, executable: Path, directory: Path, extra: str = "", persistent: bool = False
+        self,
+        executable: Path,
+        directory: Path,
+        extra: str = "",
+        persistent: bool = False,
+        *,
+        log_type: str = "all",
+        launcher: Sequence[str] = (),
     ) -> None:
-        self._executable = executable
+        self._command = [*launcher, str(executable)]
         self._directory = directory
         self._extra = extra
         self._persistent = persistent
+        self._log_type = log_type
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
@@ -91,12 +102,12 @@ class MosquittoBroker:
             + ("" if "allow_anonymous" in self._extra else "allow_anonymous true\n")
             + f"persistence {'true' if self._persistent else 'false'}\n"
             + f"persistence_location {store}/\n"
-            + "user root\nlog_type all\n",
+            + f"user root\nlog_type {self._log_type}\n",
             encoding="utf-8",
         )
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._executable, "-c", config], stdout=log, stderr=subprocess.STDOUT
+                [*self._command, "-c", str(config)], stdout=log, stderr=subprocess.STDOUT
             )
 
     def _ready(self) -> bool:

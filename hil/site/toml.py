@@ -8,7 +8,7 @@ from typing import TypeGuard
 
 
 def dump_toml(tables: Mapping[str, object]) -> str:
-    """Return nested tables as TOML: strings, integers, arrays of them, tables, arrays of tables.
+    """Return nested tables as TOML: strings, numbers, arrays of them, tables, arrays of tables.
 
     TypeError for a value of any other type.
     """
@@ -36,9 +36,9 @@ def _is_tables(value: object) -> TypeGuard[Sequence[Mapping[str, object]]]:
 
 
 def _plain(value: object) -> str:
-    if isinstance(value, bool | int | str):
+    if isinstance(value, bool | int | float | str):
         # A JSON string is a basic string of TOML, but for U+007F, which TOML wants escaped.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_plain, value))}]"
-    raise TypeError(f"expected a string, an integer, a bool or an array, got {value!r}")
+    raise TypeError(f"expected a string, a number, a bool or an array, got {value!r}")

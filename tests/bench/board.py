@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Final
 
 from boards.elf import read_symbols
-from hil.engines.base import NodeSpec
 from hil.engines.deadline import Deadline
 from hil.engines.images import image_of
 from hil.engines.qemu import QemuEngine
@@ -25,19 +24,13 @@ from hil.engines.qemu_command import find_qemu
 from hil.errors import EngineError, ImageError
 from hil.wires.wire import Wire
 from protocols.wire.crc import crc16
-from protocols.wire.registers import (
-    COMMAND_ADDRESS,
-    COMMAND_MEMORY,
-    MAPS,
-    SAMPLE_ADDRESS,
-    map_of_role,
-)
+from protocols.wire.registers import MAPS
 from tests.paths import ROOT
 
 from .board_program import PROGRAM
 from .report import Figure
+from .requests import BAUD, FIRST_POLLS, POLLS, Request, bench_spec, memory, sample_request
 
-_BAUD: Final = 115200
 _ICOUNT: Final = 3
 _MIPS: Final = 1000 >> _ICOUNT
 _START_S: Final = 120.0
@@ -45,19 +38,16 @@ _ANSWER_S: Final = 10.0
 _LOST_S: Final = 2.0
 _TRIES: Final = 3
 _CODE_S: Final = 300.0
-# While it starts: a UART that is not enabled yet drops what comes, and a question that follows on
-# the last one's answer keeps a node on a busy host from ever answering.
+# While the node starts: a UART that is not enabled yet drops what comes, and requests without a
+# pause between them keep a node on a busy host from ever answering.
 _ASK_AGAIN_S: Final = 0.05
-_POLLS: Final = 10_000
 _ALONE: Final = 2_000
-_LOOKS: Final = 12  # at the heap, over more than one sample period
-_LOOK_S: Final = 0.13
 _COUNTS: Final = (1, 20, 60)
 _REQUESTS: Final = 1000
 
 
 def missing(image: Path | None) -> str | None:
-    """Why there is nothing to measure here, in one line; None: there is."""
+    """Return why there is nothing to measure here, in one line; None: there is."""
     try:
         find_qemu()
         if image is None:
@@ -68,7 +58,7 @@ def missing(image: Path | None) -> str | None:
 
 
 def board_figures(image: Path | None) -> list[Figure]:
-    """One run of everything that is measured on the image (None: the one built from here)."""
+    """Measure everything once on ``image`` (None: the one built from this tree)."""
     elf = image or image_of("stm32f405")
     return [
         *asyncio.run(_start_figures(elf)),
@@ -78,7 +68,7 @@ def board_figures(image: Path | None) -> list[Figure]:
 
 
 def suite_figure(image: Path | None) -> Figure:
-    """The whole HIL suite on QEMU, two tests at a time on two cores."""
+    """Run the whole HIL suite on QEMU, two tests at a time on two cores."""
     command = [sys.executable, "-m", "pytest", "hil", "--engine", "qemu", "-n", "2", "-q"]
     command += ["--image", str(image)] if image is not None else []
     if hasattr(os, "sched_setaffinity"):
@@ -90,7 +80,7 @@ def suite_figure(image: Path | None) -> Figure:
     last = (run.stdout.splitlines() or ["(nothing)"])[-1].strip("= ")
     if run.returncode:
         raise SystemExit(
-            f"the HIL suite failed after {took:.0f} s, so its time says nothing: {last}"
+            f"the HIL suite failed after {took:.0f} s, so its time means nothing: {last}"
         )
     return Figure("HIL suite on QEMU, 2 cores", "s", "<= 360", last, [took])
 
@@ -100,86 +90,72 @@ class _Line:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
-        self._heard = bytearray()
-        self._news = asyncio.Event()
+        self._received = bytearray()
+        self._arrived = asyncio.Event()
         self.lost = 0  # requests asked again
-        wire.listen(self._hear)
+        wire.listen(self._receive)
 
-    def _hear(self, data: bytes) -> None:
-        self._heard += data
-        self._news.set()
+    def _receive(self, data: bytes) -> None:
+        self._received += data
+        self._arrived.set()
 
-    async def ask(self, request: bytes, length: int, limit_s: float = _ANSWER_S) -> bytes:
-        """Ask, return the answer of ``length`` bytes. TimeoutError, ValueError for a wrong one."""
-        self._heard.clear()
-        self._wire.write(request)
+    async def ask(self, request: Request, limit_s: float = _ANSWER_S) -> bytes:
+        """Send a request, return the answer. TimeoutError, ValueError for a wrong answer."""
+        frame, length = request
+        self._received.clear()
+        self._wire.write(frame)
         async with asyncio.timeout(limit_s):
-            while len(self._heard) < length:
-                self._news.clear()
-                await self._news.wait()
-        answer = bytes(self._heard)
-        if len(answer) != length or crc16(answer) or answer[:2] != request[:2]:
-            raise ValueError(f"asked {request.hex()}, expected {length} bytes, got {answer.hex()}")
+            while len(self._received) < length:
+                self._arrived.clear()
+                await self._arrived.wait()
+        answer = bytes(self._received)
+        if len(answer) != length or crc16(answer) or answer[:2] != frame[:2]:
+            raise ValueError(f"sent {frame.hex()}, expected {length} bytes, got {answer.hex()}")
         return answer
 
-    async def poll(self, request: bytes, length: int) -> float:
-        """Seconds until the answer. QEMU's UART may tear a request in thousands (see
-        ``hil/engines/fidelity.toml``): it is asked again, counted, and the wait for it left out.
+    async def poll(self, request: Request) -> float:
+        """Return the seconds until the answer.
+
+        QEMU's UART may tear one request in thousands (see ``hil/engines/fidelity.toml``). Such a
+        request is sent again and counted, and the wait for it is left out.
         """
         for _ in range(_TRIES):
             start = time.monotonic()
             try:
-                await self.ask(request, length, _LOST_S)
+                await self.ask(request, _LOST_S)
             except TimeoutError:
                 self.lost += 1
                 continue
             return time.monotonic() - start
-        raise TimeoutError(f"{_TRIES} requests in a row without an answer: {request.hex()}")
+        raise TimeoutError(f"{_TRIES} requests in a row without an answer: {request.frame.hex()}")
 
-    async def first_answer(self, request: bytes, length: int) -> None:
-        """Ask until there is a valid answer."""
+    async def first_answer(self, request: Request) -> None:
+        """Send the request until there is a valid answer."""
         deadline = Deadline(_START_S)
         while not deadline.over():
             try:
-                await self.ask(request, length, _ASK_AGAIN_S)
+                await self.ask(request, _ASK_AGAIN_S)
             except (TimeoutError, ValueError):
                 continue
             return
         raise TimeoutError(f"no valid answer within {_START_S:g} s of power on")
 
 
-def _framed(payload: bytes) -> bytes:
-    return payload + crc16(payload).to_bytes(2, "little")
-
-
-def _sample_poll(role: str) -> tuple[bytes, int]:
-    """The request for a role's sample frame and the length of its answer."""
-    words = map_of_role(role).words
-    return _framed(bytes((1, 4)) + SAMPLE_ADDRESS.to_bytes(2) + words.to_bytes(2)), 5 + 2 * words
-
-
-def _spec(role: str) -> NodeSpec:
-    settings = {"sample_period_ds": 10, "warmup_limit_s": 2}
-    return NodeSpec(
-        role, role, bytes(range(12)).hex(), settings, key=bytes(32).hex(), baud=_BAUD
-    )  # fmt: skip
-
-
 async def _start_figures(elf: Path) -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         async with QemuEngine(elf) as engine:
-            board = await engine.board(_spec("air"), Path(folder))
+            board = await engine.board(bench_spec("air", "air", warmup_limit_s=2), Path(folder))
             line = _Line(board.wire("line"))
             start = time.monotonic()
             await board.power()
-            await line.first_answer(*_sample_poll("air"))
+            await line.first_answer(sample_request("air"))
             real = time.monotonic() - start
     with tempfile.TemporaryDirectory() as folder:
         async with QemuEngine(elf, icount=_ICOUNT) as engine:
-            board = await engine.board(_spec("air"), Path(folder))
+            board = await engine.board(bench_spec("air", "air", warmup_limit_s=2), Path(folder))
             line = _Line(board.wire("line"))
             await board.power()
-            await line.first_answer(*_sample_poll("air"))
+            await line.first_answer(sample_request("air"))
             await board.pause()
             count = await board.read_memory(read_symbols(elf)["milliseconds"], 4)
     virtual = int.from_bytes(count, "little") / 1000
@@ -196,18 +172,18 @@ async def _turnaround_figures(elf: Path) -> list[Figure]:
     figures = []
     with tempfile.TemporaryDirectory() as folder:
         async with QemuEngine(elf, icount=_ICOUNT) as engine:
-            board = await engine.board(_spec("air"), Path(folder))
+            board = await engine.board(bench_spec("air", "air", warmup_limit_s=2), Path(folder))
             await board.start(_START_S)
-            await board.repl().raw_exec(PROGRAM.replace("BAUD", str(_BAUD)), _CODE_S)
+            await board.repl().raw_exec(PROGRAM, _CODE_S)
             runs = [(f"turnaround({n}, {_REQUESTS})", n) for n in _COUNTS]
             for code, count in [*runs, (f"whole({_COUNTS[-1]}, {_REQUESTS})", _COUNTS[-1])]:
-                said = await board.repl().raw_exec(code, _CODE_S)
+                printed = await board.repl().raw_exec(code, _CODE_S)
                 whole = code.startswith("whole")
                 what = "request's end to answer" if whole else "turnaround"
-                for percent, value in zip(("p50", "p99"), map(int, said.split()), strict=True):
+                for percent, value in zip(("p50", "p99"), map(int, printed.split()), strict=True):
                     note = f"virtual, {_MIPS} MIPS for 168 MHz"
                     if whole:
-                        note = f"with t3.5 of 1.75 ms at {_BAUD} Bd; {note}"
+                        note = f"with t3.5 of 1.75 ms at {BAUD} Bd; {note}"
                     figures.append(
                         Figure(
                             f"image: {what}, {count} registers, {percent}", "ms",
@@ -221,12 +197,12 @@ async def _turnaround_figures(elf: Path) -> list[Figure]:
 async def _load_figures(elf: Path) -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         async with QemuEngine(elf) as engine:
-            boards = {
-                map.role: await engine.board(_spec(map.role), Path(folder) / map.role)
-                for map in MAPS
-            }
+            boards = {}
+            for role in (map.role for map in MAPS):
+                spec = bench_spec(role, role, warmup_limit_s=2)
+                boards[role] = await engine.board(spec, Path(folder) / role)
             alone = await _polls_per_s(boards["air"])
-            # All of them at once: they wait for their line most of the time.
+            # All boards at once: each of them waits for its line most of the time.
             found = await asyncio.gather(*(_heap_figures(board) for board in boards.values()))
     note = "QEMU in the host's time; the line takes no time, t3.5 does"
     rate = Figure("image: fastest polls of one node", "polls/s", None, note, [alone])
@@ -234,45 +210,31 @@ async def _load_figures(elf: Path) -> list[Figure]:
 
 
 async def _polls_per_s(board: QemuBoard) -> float:
-    """One question after the other: the node's own pace. The board is off before and after."""
+    """Return the node's own pace, one poll after the other. The board is off before and after."""
     line = _Line(board.wire("line"))
-    poll = _sample_poll(board.spec.role)
+    poll = sample_request(board.spec.role)
     await board.start(_START_S)
-    await line.first_answer(*poll)
+    await line.first_answer(poll)
     took = 0.0
     for _ in range(_ALONE):
-        took += await line.poll(*poll)
+        took += await line.poll(poll)
     await board.kill()
     return _ALONE / took
-
-
-async def _memory(board: QemuBoard, line: _Line) -> tuple[float, float]:
-    """Heap in use and free between two samples: a sample under way holds its own coroutines."""
-    # A command is done once or not at all: the same again is no harm.
-    write = _framed(bytes((1, 6)) + COMMAND_ADDRESS.to_bytes(2) + COMMAND_MEMORY.to_bytes(2))
-    held = []
-    for _ in range(_LOOKS):
-        await line.poll(write, len(write))
-        said = await board.console.wait_json("polls", _ANSWER_S)
-        held.append((float(str(said["mem_alloc"])), float(str(said["mem_free"]))))
-        await asyncio.sleep(_LOOK_S)
-    return min(held)
 
 
 async def _heap_figures(board: QemuBoard) -> list[Figure]:
     line = _Line(board.wire("line"))
     role = board.spec.role
-    poll = _sample_poll(role)
+    poll = sample_request(role)
     await board.start(_START_S)
-    await line.first_answer(*poll)
-    # The first polls and samples fill what is allocated once.
-    for _ in range(100):
-        await line.poll(*poll)
+    await line.first_answer(poll)
+    for _ in range(FIRST_POLLS):
+        await line.poll(poll)
     await asyncio.sleep(3.5)
-    before, _ = await _memory(board, line)
-    for _ in range(_POLLS):
-        await line.poll(*poll)
-    used, free = await _memory(board, line)
+    before, _ = await memory(line.poll, board.console)
+    for _ in range(POLLS):
+        await line.poll(poll)
+    used, free = await memory(line.poll, board.console)
     await board.kill()
     name = f"image {role}"
     after = "after 10,000 polls"

@@ -1,13 +1,13 @@
-"""What the board's image runs in its REPL to time its own node.
+"""The program that the board's image runs in its REPL to time its own node.
 
 The event frame is the one block of input registers that has 60. Turnaround is taken around the
-server core; ``whole`` runs the node's server task on a line that asks by itself.
+server core; ``whole`` runs the node's server task on a line that sends requests by itself.
 """
 
 from typing import Final
 
 #: Defines ``turnaround(count, turns)`` and ``whole(count, turns)``, which print p50 and p99 in us
-#: of an answer of ``count`` registers. ``BAUD`` stands for the speed of the line.
+#: of an answer of ``count`` registers.
 PROGRAM: Final = """
 import asyncio, gc, main, time
 from array import array
@@ -22,7 +22,7 @@ def request(count):
     frame[6] = crc & 255
     frame[7] = crc >> 8
     return frame
-def tell(took):
+def show(took):
     took = sorted(took)
     print(took[len(took) // 2], took[len(took) * 99 // 100])
 class Line:
@@ -55,15 +55,15 @@ def turnaround(count, turns):
         took[turn] = time.ticks_diff(time.ticks_us(), start)
         if length != 5 + 2 * count:
             raise ValueError("answer of %d bytes" % length)
-    tell(took)
+    show(took)
 def whole(count, turns):
     took = array("i", bytes(4 * turns))
     line = Line(count, took)
-    server = Server(node.board, line, rtu, BAUD, lambda: None, lambda: None)
+    server = Server(node.board, line, rtu, lambda: None, lambda: None)
     gc.collect()
     try:
         asyncio.run(server.run())
     except KeyboardInterrupt:
         asyncio.new_event_loop()
-    tell(took)
+    show(took)
 """

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway_agent.keys import generate_signing_key
+from hil.site.toml import dump_toml
 
 from .servers import on_core
 
@@ -25,42 +26,55 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 def command() -> Path:
-    """The ``tianfu-gateway`` beside this interpreter."""
+    """Return the ``tianfu-gateway`` beside this interpreter."""
     return Path(sys.executable).with_name("tianfu-gateway")
 
 
 def write_config(
     directory: Path, registers: int, modbus_ports: Sequence[int], mqtt_port: int, period_ms: int
 ) -> Path:
-    """A gateway with a bus per port and one device on each, and a profile of its registers."""
-    profile = [
-        '[profile]\nname = "bench"\ntitle = "bench"\nsource = "tests/bench/modbus_server.py"'
-    ]
-    profile += [
-        f'[[point]]\nname = "p{index}"\nunit = "Cel"\ntable = "holding"\nregister = {index}\n'
-        f'type = "u16"\nexp10 = -1\nlow = 0\nhigh = 6553.5\nwhat = "register {index}"'
+    """Write a gateway with one bus per port and one device on each, and its profile."""
+    points = [
+        {
+            "name": f"p{index}",
+            "unit": "Cel",
+            "table": "holding",
+            "register": index,
+            "type": "u16",
+            "exp10": -1,
+            "low": 0,
+            "high": 6553.5,
+            "what": f"register {index}",
+        }
         for index in range(registers)
     ]
-    (directory / "bench.toml").write_text("\n\n".join(profile))
+    source = "tests/bench/modbus_server.py"
+    about = {"name": "bench", "title": "bench", "source": source}
+    (directory / "bench.toml").write_text(dump_toml({"profile": about, "point": points}))
     generate_signing_key(directory / "gateway.pem")
-    config = [
-        '[gateway]\nid = "bench"\nstate_dir = "state"\nkey = "gateway.pem"',
-        f'[uplink]\nhost = "127.0.0.1"\nport = {mqtt_port}\nreceipt = "puback"',
-    ]
-    for index, port in enumerate(modbus_ports):
-        config.append(
-            f'[[bus]]\nname = "b{index}"\ntype = "tcp"\nhost = "127.0.0.1"\nport = {port}\n'
-            f'[[bus.device]]\nname = "d{index}"\nunit = 1\nkind = "profile"\n'
-            f'profile = "bench.toml"\nperiod_ms = {period_ms}'
-        )
+    device = {"unit": 1, "kind": "profile", "profile": "bench.toml", "period_ms": period_ms}
+    config = {
+        "gateway": {"id": "bench", "state_dir": "state", "key": "gateway.pem"},
+        "uplink": {"host": "127.0.0.1", "port": mqtt_port, "receipt": "puback"},
+        "bus": [
+            {
+                "name": f"b{index}",
+                "type": "tcp",
+                "host": "127.0.0.1",
+                "port": port,
+                "device": [{"name": f"d{index}", **device}],
+            }
+            for index, port in enumerate(modbus_ports)
+        ],
+    }
     path = directory / "gateway.toml"
-    path.write_text("\n\n".join(config))
+    path.write_text(dump_toml(config))
     return path
 
 
 @contextlib.contextmanager
 def agent(config: Path) -> Iterator[subprocess.Popen[str]]:
-    """A running agent, stopped by SIGTERM at the end."""
+    """Run an agent; it gets SIGTERM at the end."""
     with subprocess.Popen(
         on_core(0, [str(command()), "run", "--config", str(config)]),
         stdout=subprocess.PIPE,
@@ -75,7 +89,7 @@ def agent(config: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def counters(config: Path) -> dict[str, int]:
-    """The agent's counters, asked over its status socket; retried until it is up."""
+    """Return the agent's counters, read from its status socket; try until it is up."""
     deadline = time.monotonic() + _DEADLINE_S
     while True:
         answer = subprocess.run(
@@ -92,13 +106,13 @@ def counters(config: Path) -> dict[str, int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
+    """Return the user and system time of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def peak_mib(pid: int) -> float:
-    """Largest resident set of a process so far, in MiB."""
+    """Return the largest resident set of a process so far, in MiB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
@@ -107,7 +121,7 @@ def peak_mib(pid: int) -> float:
 
 @dataclass(frozen=True)
 class Load:
-    """What a loaded agent did in one run."""
+    """The figures of a loaded agent in one run."""
 
     readings_per_s: float
     cpu_s_per_million: float
@@ -139,7 +153,7 @@ def measure(
 
 
 def first_poll_s(directory: Path, mqtt_port: int) -> float:
-    """Seconds from starting ``tianfu-gateway run`` to the first byte of its first request."""
+    """Return the seconds from starting ``tianfu-gateway run`` to its first request."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(_DEADLINE_S)
         config = write_config(directory, 10, [server.getsockname()[1]], mqtt_port, period_ms=1000)

@@ -3,20 +3,17 @@
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from hil.site.mosquitto import MosquittoBroker
 from hil.tools import TOOLS
-
-_DEADLINE_S = 10.0
 
 
 def on_core(core: int, command: list[str]) -> list[str]:
-    """``command``, kept on one core if the machine has more than one (util-linux ``taskset``)."""
+    """Return ``command`` kept on one core, if there are two (``taskset`` of util-linux)."""
     if (os.cpu_count() or 1) < 2 or shutil.which("taskset") is None:
         return command
     return ["taskset", "-c", str(core), *command]
@@ -24,7 +21,7 @@ def on_core(core: int, command: list[str]) -> list[str]:
 
 @contextlib.contextmanager
 def modbus_servers(count: int, registers: int) -> Iterator[list[int]]:
-    """``count`` server processes on the second core; yields their ports."""
+    """Run ``count`` server processes on the second core; yields their ports."""
     command = on_core(1, [sys.executable, "-m", "tests.bench.modbus_server", str(registers)])
     processes = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -43,29 +40,15 @@ def modbus_servers(count: int, registers: int) -> Iterator[list[int]]:
 
 @contextlib.contextmanager
 def mosquitto(directory: Path) -> Iterator[int]:
-    """A mosquitto on a free loopback port; FileNotFoundError if none is installed."""
+    """Run a mosquitto on the second core; yields its port. FileNotFoundError without one."""
     program = TOOLS["mosquitto"].find()
     if program is None:
         raise FileNotFoundError(f"mosquitto is not installed: {TOOLS['mosquitto'].remedy}")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    config = directory / "mosquitto.conf"
-    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n")
-    with subprocess.Popen(
-        on_core(1, [str(program), "-c", str(config)]),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        try:
-            deadline = time.monotonic() + _DEADLINE_S
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port), 1).close()
-                    break
-                except ConnectionRefusedError:
-                    if time.monotonic() > deadline:
-                        raise
-            yield port
-        finally:
-            process.terminate()
+    with MosquittoBroker(
+        program,
+        directory / "broker",
+        "max_queued_messages 0",
+        log_type="none",
+        launcher=on_core(1, []),
+    ) as broker:
+        yield broker.port

@@ -20,6 +20,7 @@ def test_tables_come_back_as_they_were() -> None:
             {
                 "name": "one",
                 "unit": 7,
+                "high": 6553.5,
                 "device": [{"name": "a"}, {"tags": ["x", "y"]}],
             },
             {"name": "two", "device": []},
@@ -30,8 +31,8 @@ def test_tables_come_back_as_they_were() -> None:
 
 
 def test_a_value_that_no_configuration_has_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"got 1\.5"):
-        dump_toml({"limit": 1.5})
+    with pytest.raises(TypeError, match="got None"):
+        dump_toml({"limit": None})
 
 
 def test_a_site_wants_a_folder_of_its_own(tmp_path: Path) -> None:
