@@ -33,12 +33,12 @@ def verify(
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Verify signatures, chain and contents of batches; say what is wrong and at which byte.
+    """Verify signatures, chain and contents of batches; print what is wrong and at which byte.
 
     Example: tianfu-gateway verify batch.cose --key keys/gateway.pem.pub
 
-    Exit status 0: everything in the file is as it was signed, 1: it is not, or without --key
-    nobody can say.
+    Exit status 0: everything in the file is as it was signed. 1: it is not, or the signatures were
+    not checked because there was no --key.
     """
     keys = {key_id(public): public for public in map(load_public, key or [])}
 

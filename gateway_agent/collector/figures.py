@@ -1,4 +1,4 @@
-"""The figures of a collector's database, counted where it lies: for summaries and for people."""
+"""The figures of a collector's database, for summaries and for people."""
 
 from contextlib import closing
 from pathlib import Path

@@ -1,7 +1,7 @@
 """The formats between gateway and collector: records, batches, receipts, and how to verify them.
 
 This is the face for integrators: what is named here stays. A collector opens batches and signs
-receipts, a gateway does the reverse, and whoever has the public keys can check an archive::
+receipts, a gateway does the reverse; an archive can be checked with the public keys alone::
 
     batch = open_batch(data, lambda gateway, kid: known_keys.get((gateway, kid)))
     for record in batch.decode():

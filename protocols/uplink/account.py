@@ -1,9 +1,9 @@
-"""Accounting of a node's samples over verified records: each one there, or named in a gap.
+"""Accounting for a node's samples over verified records: each one is there, or a gap names it.
 
-Fed with records in the order of the chain. A node numbers its samples from 1 after each boot, so
+Records are entered in the order of the chain. A node numbers its samples from 1 after each boot, so
 a jump of the number is a loss; it is explained when a gap record names every missing number,
-before or after the jump. A node that gets a new key may have lost its count of boots: the order of
-samples is that of one key, and a key that was in force before goes on where it ended.
+before or after the jump. A node that gets a new key may have lost its count of boots, so samples
+are ordered under one key; a key that was in force before goes on where it ended.
 """
 
 from typing import Final, NamedTuple
@@ -44,13 +44,13 @@ class _Device:
 
 
 class SampleAccount:
-    """What each device has delivered so far."""
+    """The samples that each device has delivered so far."""
 
     def __init__(self) -> None:
         self._devices: dict[str, _Device] = {}
 
     def sample(self, device_id: str, epoch: int, seq: int, key_id: int = 0) -> str:
-        """Enter one sample; says what is wrong with its number, "" if nothing is.
+        """Enter one sample; return what is wrong with its number, "" if nothing is.
 
         A sample already entered, or of an earlier boot under the same key, is a repeat: the gateway
         must not have recorded it.
@@ -90,7 +90,7 @@ class SampleAccount:
         return found
 
     def missing(self) -> list[MissingSamples]:
-        """Everything no record accounts for."""
+        """Return the samples that no record accounts for."""
         return [
             MissingSamples(device_id, *entry)
             for device_id, device in sorted(self._devices.items())

@@ -128,8 +128,8 @@ def open_batch(data: bytes | bytearray | memoryview, key_lookup: KeyLookup) -> B
     ``key_lookup(gateway, kid)`` returns the gateway's public key, or None for an unknown one.
     FormatError: UNKNOWN (the key, then ``field`` is "kid"; alg, tag, critical header), BAD_TAG (the
     signature), BAD_ORDER (the chain does not lead from ``prev`` to ``head``), TOO_LONG, TRUNCATED,
-    BAD_VALUE. Offsets are within ``data``; for an offset in a decompressed pack the message says
-    so.
+    BAD_VALUE. Offsets are within ``data``; an offset in a decompressed pack is marked in the
+    message.
     """
     message = parse_batch(data)
     header = read_header(message)

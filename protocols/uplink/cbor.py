@@ -1,8 +1,9 @@
-"""Strict reading of the CBOR this project exchanges (RFC 8949), with the offset of every fault.
+"""Strict reading of the CBOR that this project exchanges (RFC 8949), with offsets of faults.
 
 Writing goes through ``cbor2`` (canonical). Reading does not: a general decoder builds dates,
-regular expressions, sets and shared references out of tags a stranger chose, keeps the last of two
-equal keys, and cannot say at which byte a message went wrong. What is read here is a closed subset:
+regular expressions, sets and shared references out of tags that a stranger chose, keeps the last of
+two equal keys, and does not report the byte at which a message is wrong. This module reads a closed
+subset:
 
 * integers of up to 64 bits, byte and text strings, arrays, maps with integer or text keys,
   false, true, null, finite floats, and the tags 4 (decimal fraction) and 18 (COSE_Sign1);

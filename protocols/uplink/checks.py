@@ -125,7 +125,7 @@ class Bytes(Plain[bytes]):
 
 
 class Text(Plain[str]):
-    """Text of at most ``longest`` characters that ``suits``; ``rule`` says in words which does."""
+    """Text of at most ``longest`` characters that ``suits``; ``rule`` describes such a text."""
 
     def __init__(
         self, longest: int, rule: str = "", suits: Callable[[str], bool] | None = None

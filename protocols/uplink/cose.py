@@ -4,8 +4,8 @@ Written: tag 18, alg -19 (``Ed25519``, RFC 9864) in the protected header, payloa
 alg -19 and its deprecated predecessor -8 (``EdDSA``), which mean the same for an Ed25519 key.
 
 A message is read in two steps, because the key is found through the header: :func:`parse_sign1`
-checks the structure, :func:`verify1` the signature. Nothing a parsed message says counts before
-the second step.
+checks the structure, :func:`verify1` the signature. The content of a parsed message must not be
+used before the second step.
 """
 
 import hashlib
@@ -64,12 +64,12 @@ class Sign1:
 
 
 def key_id(key: Ed25519PublicKey) -> bytes:
-    """The ``kid`` of a key: the first 8 bytes of SHA-256 over its 32 raw bytes."""
+    """Return the ``kid`` of a key: the first 8 bytes of SHA-256 over its 32 raw bytes."""
     return hashlib.sha256(key.public_bytes_raw()).digest()[:KID_BYTES]
 
 
 def sig_structure(protected_bytes: bytes, payload: bytes, external_aad: bytes = b"") -> bytes:
-    """The bytes a signature is over (RFC 9052 section 4.4).
+    """Return the bytes that a signature covers (RFC 9052 section 4.4).
 
     An empty protected header counts as a zero-length string there, however it was sent.
     """
@@ -101,7 +101,7 @@ def parse_sign1(
     strict: bool = True,
     understood: Collection[int | str] = (),
 ) -> Sign1:
-    """Take a message apart; says nothing about its signature.
+    """Take a message apart; its signature is not checked.
 
     ``max_payload``: the most bytes its payload may have. ``strict``: deterministic CBOR throughout
     (what this project sends); without it any definite-length encoding is read. ``understood``:

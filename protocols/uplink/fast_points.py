@@ -1,7 +1,7 @@
 """The points of third-party devices, written and read fast: all but the values is encoded once.
 
 At 100 registers per device a general encoder costs more than the rest of the gateway together, and
-a general decoder more than the rest of the collector. Both ends know the *prefix* of a point, the
+a general decoder more than the rest of the collector. Both ends use the *prefix* of a point, the
 bytes of its map up to its value::
 
     a2 00 <name> 02               without a unit; a text of up to 23 bytes begins with 0x60 + length
@@ -59,7 +59,7 @@ _FAULT: Final = _QUALITIES[QUALITY_NAMES[FAULT]]
 
 @functools.cache
 def _small_integers() -> tuple[bytes, ...]:
-    """The encodings of 0 to 65535: any register, without computing (3 MB, made once)."""
+    """Return the encodings of 0 to 65535: any register, without computing (3 MB, made once)."""
     return tuple(map(cbor.encode_int, range(1 << 16)))
 
 
@@ -115,9 +115,9 @@ class ProfileTemplate:
         """Return the record of one poll; ``raw`` holds its values in the order of the points.
 
         An int is scaled by its point's exponent; a float is the value itself; a str is the name of
-        a quality (QUALITY_NAMES without "ok") that says why there is no value. None is short for
+        a quality (QUALITY_NAMES without "ok"), the reason why there is no value. None is short for
         "timeout", a float that is not finite for "fault".
-        LocalError(BAD_VALUE): a wrong number of values, an integer beyond 64 bits, a word that is
+        LocalError(BAD_VALUE): a wrong number of values, an integer beyond 64 bits, a text that is
         no such quality, or the stamp.
         """
         if len(raw) != self._count:
@@ -172,7 +172,7 @@ class ProfileTemplate:
 
     def _head(self, stamp: Stamp) -> bytes:
         if not is_stamp(stamp):
-            STAMP.pack(stamp, "stamp")  # finds the words for what is wrong
+            STAMP.pack(stamp, "stamp")  # raises the error that names the field
         table = self._table
         req = stamp.req_ms
         delta = stamp.resp_ms - req

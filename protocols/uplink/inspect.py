@@ -1,8 +1,8 @@
 """Verifying batches offline: what is wrong, and exactly where.
 
 Unlike :func:`.batch.open_batch`, which stops at the first fault, an inspection goes on as far as
-the bytes allow: a batch with a wrong signature is still taken apart, because how it is wrong tells
-a flipped bit from a foreign key.
+the bytes allow: a batch with a wrong signature is still taken apart, because its other faults show
+whether a bit was flipped or another key signed.
 """
 
 from collections.abc import Iterator
@@ -28,19 +28,19 @@ from .proof import NodeKeyLookup, check_proof
 from .record_read import decode_record
 from .record_types import EVENTS, GAP, SAMPLE, Decoded, Gap
 from .sequence import end_of, resume
+from .stream_order import StreamOrder
 
 ERROR: Final = "error"
 NOTE: Final = "note"
 
 _MAX_FINDINGS: Final = 100  # per batch: a wrong batch must not bury the next one
-_MAX_PLACES: Final = 1000  # spans and heads remembered of one stream
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing an inspection has to say.
+    """One thing that an inspection found.
 
-    ``severity``: ERROR, or NOTE for what limits the check (no key given) without being wrong.
+    ``severity``: ERROR, or NOTE for what limits the check (no key given) but is not wrong.
     ``offset``: byte in the input, or in the decompressed pack when ``in_pack``; -1 unknown.
     ``batch`` counts from 1; ``record`` from 1 within its batch, with its sequence number ``seq``.
     ``code``, ``message`` (it names the field), ``expected`` and ``got`` as in PeerError.
@@ -85,11 +85,7 @@ class Inspection:
         self._keys = keys
         self._node_keys = node_keys
         self._account = SampleAccount()
-        self._before: BatchHeader | None = None
-        self._seen: list[tuple[int, int]] = []  # records of the current stream, merged, in order
-        self._heads: dict[int, bytes] = {}  # its chain's heads at the ends of batches
-        self._repeated: list[tuple[int, int]] = []  # records of this batch that came before
-        self._late = False  # this batch stands behind a younger one
+        self._order = StreamOrder()
         self.batches = 0
         self.records = 0
         self.readings = 0
@@ -146,7 +142,11 @@ class Inspection:
             yield self._finding(error, base)
             return
         yield from self._signature(message, header, base)
-        yield from self._link(header, base)
+        for remark in self._order.enter(header):
+            if remark.is_error:
+                yield self._broken(remark.message, base, remark.expected, remark.got)
+            else:
+                yield self._note(remark.message, base)
         plain = header.compression == COMPRESSION_NONE
         try:
             maps, records = unpack(message, header)
@@ -193,92 +193,8 @@ class Inspection:
         else:
             self.signatures += 1
 
-    def _link(self, header: BatchHeader, base: int) -> Iterator[Finding]:
-        """Whether this batch follows the one before it in the input."""
-        before = self._before
-        self._late = False
-        stream = (header.gateway, header.stream)
-        if before is not None and stream != (before.gateway, before.stream):
-            yield self._note(
-                f"stream {header.stream} of {header.gateway} after stream {before.stream} of"
-                f" {before.gateway}",
-                base,
-            )
-            before = None
-        if before is None:
-            self._before = header
-            self._seen, self._repeated = [(header.first, header.last)], []
-            self._heads = {header.first - 1: header.prev, header.last: header.head}
-            return
-        if header.last > before.last:
-            self._before = header
-        ours, theirs = self._heads.get(header.last), self._heads.get(header.first - 1)
-        again = self._enter(header)
-        if ours is not None and ours != header.head:
-            yield self._broken(
-                f"fork: another chain up to record {header.last} was signed before",
-                base,
-                ours.hex(),
-                header.head.hex(),
-            )
-        elif again:
-            yield self._note(
-                f"records {header.first} to {header.last} again: the batch before ends at"
-                f" {before.last}",
-                base,
-            )
-        elif header.first > before.last + 1:
-            yield self._broken(
-                f"records {before.last + 1} to {header.first - 1} are missing between this batch"
-                " and the one before",
-                base,
-                f"first = {before.last + 1}",
-                header.first,
-            )
-        elif header.last < before.last:
-            self._late = True
-            yield self._broken(
-                f"out of order: records {header.first} to {header.last} come after record"
-                f" {before.last}",
-                base,
-                f"first = {before.last + 1}",
-                header.first,
-            )
-        if theirs is not None and theirs != header.prev:
-            yield self._broken(
-                "chain does not go on from the batch before",
-                base,
-                f"prev = {theirs.hex()}",
-                header.prev.hex(),
-            )
-
-    def _enter(self, header: BatchHeader) -> bool:
-        """Remember a batch of the current stream; whether all of its records came before."""
-        first, last = header.first, header.last
-        self._repeated = [
-            (max(first, low), min(last, high))
-            for low, high in self._seen
-            if low <= last and high >= first
-        ]
-        again = self._repeated == [(first, last)]
-        if not again:
-            before = [span for span in self._seen if span[1] < first - 1]
-            after = [span for span in self._seen if span[0] > last + 1]
-            touching = self._seen[len(before) : len(self._seen) - len(after)]
-            low = min(first, *(span[0] for span in touching)) if touching else first
-            high = max(last, *(span[1] for span in touching)) if touching else last
-            self._seen = [*before, (low, high), *after]
-            if len(self._seen) > _MAX_PLACES:
-                # What lies between the two oldest counts as seen from now on.
-                self._seen[:2] = [(self._seen[0][0], self._seen[1][1])]
-        self._heads.setdefault(first - 1, header.prev)
-        self._heads.setdefault(last, header.head)
-        while len(self._heads) > _MAX_PLACES:
-            del self._heads[next(iter(self._heads))]
-        return again
-
     def _record(self, record: Decoded, number: int, seq: int, at: int) -> Iterator[Finding]:
-        again = any(low <= seq <= high for low, high in self._repeated)
+        again = self._order.is_repeated(seq)
         if record.gap is not None:
             self._account.gap(record.device_id, record.gap)
             return
@@ -293,19 +209,19 @@ class Inspection:
         except (PeerError, LocalError) as error:
             yield self._finding(error, at, number, seq, whole=True)
             return
-        if record.kind == SAMPLE and self._late and not again:
-            # Its place in the order is gone; that it is there is what counts.
+        if record.kind == SAMPLE and self._order.is_late and not again:
+            # Its place in the order is lost, but the sample itself is not missing.
             there = Gap("", header.boot_epoch, header.seq, header.seq, "")
             self._account.gap(record.device_id, there)
         elif record.kind == SAMPLE and not again:
-            wrong = self._account.sample(
+            problem = self._account.sample(
                 record.device_id, header.boot_epoch, header.seq, header.key_id
             )
-            if wrong:
+            if problem:
                 yield Finding(
                     ERROR,
                     BAD_ORDER,
-                    f"{record.device_id}: {wrong}",
+                    f"{record.device_id}: {problem}",
                     at,
                     batch=self.batches,
                     record=number,

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class FormatField:
-    """One field. ``meaning`` is what ``docs/formats.md`` says about it."""
+    """One field. ``meaning`` describes it in ``docs/formats.md``."""
 
     name: str
     check: FieldCheck[object]

@@ -1,7 +1,7 @@
 """Proof that a record's values are what its node signed: the frame in the record, checked again.
 
-A gateway's signature proves what the gateway read. The frame in a node's record proves, to whoever
-has the node's key, what the node measured, without trusting the gateway.
+A gateway's signature proves what the gateway read. With the node's key, the frame in a node's
+record proves what the node measured, without trust in the gateway.
 """
 
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def check_proof(record: Decoded, node_keys: NodeKeyLookup) -> Header:
         data = sample_record(record.device_id, sample, record.frame, record.stamp).data
     else:
         _, events = decode_events(record.frame, header)
-        # Which events were new only the gateway can know; that they are the newest is in the frame.
+        # The frame does not show which events were new to the gateway; they must be its newest.
         after = record.events[0].number - 1 if record.events else header.seq
         data = event_record(
             record.device_id, header, events, record.frame, record.stamp, after
@@ -56,8 +56,8 @@ def _compare(record: Decoded, proven: Decoded) -> None:
         raise _differs("status", proven.status, record.status)
     if _aligned(record.events) != _aligned(proven.events):
         raise _differs("events", _short(proven.events), _short(record.events))
-    # Only the gateway knows when the response came by the node's clock. But the frame was made
-    # before that, so an event cannot be later than it is in the frame.
+    # The time of the response by the node's clock is the gateway's estimate. But the frame was made
+    # before the response, so an event cannot be later than it is in the frame.
     if record.events and record.events[0].offset_ms > proven.events[0].offset_ms:
         got = record.events[0].offset_ms
         raise _differs("time of the events", f"{proven.events[0].offset_ms} ms or less", got)

@@ -1,7 +1,7 @@
 """The tables of a record: what stands in its maps, for those who write, read and describe it.
 
 A record is a head map, then a map for each point, failed point or event. The tables list the fields
-of each in the order of the Python value; which label of a map holds which field is said beside the
+of each in the order of the Python value; which label of a map holds which field stands beside the
 table, once.
 """
 
@@ -122,7 +122,7 @@ EXPONENT: Final = Integer(-MAX_EXP10, MAX_EXP10)
 
 
 class _FailedName(FieldCheck[str]):
-    """The name of a point with the suffix that says that it has no reading."""
+    """The name of a point with the suffix that marks a point without a reading."""
 
     rule = "the point's name and " + QUALITY_SUFFIX
 

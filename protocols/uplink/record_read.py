@@ -1,4 +1,4 @@
-"""Reading records: the bytes of one record, or a FormatError that says where they are wrong.
+"""Reading records: the bytes of one record, or a FormatError with the place that is wrong.
 
 Only what :mod:`.record_write` and :mod:`.fast_points` write is accepted, byte for byte: a map with
 an unknown field, a field of another type or range, a map out of place, any other encoding of the
@@ -58,7 +58,7 @@ _MOST_ITEMS: Final = 16  # of "tf": read before the kind, which gives the exact 
 
 
 class _Head(NamedTuple):
-    """What the first map of a record says."""
+    """The content of a record's first map."""
 
     device_id: str
     kind: int

@@ -108,7 +108,7 @@ class Value(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """A point without a reading; ``quality`` says why (``timeout``, ``out-of-range`` ...)."""
+    """A point without a reading; ``quality`` is the reason (``timeout``, ``out-of-range`` ...)."""
 
     name: str
     quality: str

@@ -62,7 +62,7 @@ def event_record(
     """Return the record of one event frame with its events numbered above ``after``.
 
     The time of an event is given as its distance from the response. ``node_ms`` is the node's clock
-    (``t_boot_ms``, 32 bits) at the response, as well as the gateway knows it. Without it the
+    (``t_boot_ms``, 32 bits) at the response, as estimated by the gateway. Without it the
     frame's own ``t_boot_ms`` is taken, which is too early by the frame's age: a node makes the
     frame at the newest event, not when it is read. LocalError(BAD_VALUE): the device id, the stamp
     or the frame's length.

@@ -14,9 +14,9 @@ _MAX_TRIES: Final = 1000
 
 
 def end_of(data: bytes, at: int) -> int:
-    """Where the batch that begins at ``at`` ends, by its lengths alone.
+    """Return where the batch that begins at ``at`` ends, by its lengths alone.
 
-    FormatError if that cannot be said or the input ends before; its offset counts from ``at``.
+    FormatError if the lengths are wrong or the input ends before; its offset counts from ``at``.
     """
     most = MAX_BATCH_BYTES + MAX_OVERHEAD_BYTES
     part = data[at : at + most]
@@ -48,7 +48,7 @@ def _expect(data: bytes, at: int, major: int, what: str) -> tuple[int, int]:
 
 
 def resume(data: bytes, at: int) -> int:
-    """Where the next whole batch begins, searching from ``at``; -1 if there is none.
+    """Return where the next whole batch begins, searching from ``at``; -1 if there is none.
 
     Gives up after _MAX_TRIES places that only look like one.
     """

@@ -220,8 +220,8 @@ def test_many_holes_cost_bounded_memory() -> None:
     data += b"".join(batch_of(polls(1, 1), 2 * at + 1, prev) for at in range(1, 1200))
     missing = [finding for finding in run(data, inspection) if finding.severity == ERROR]
     assert len(missing) == 1199
-    assert len(inspection._seen) == 1000
-    assert len(inspection._heads) == 1000
+    assert len(inspection._order._seen) == 1000
+    assert len(inspection._order._heads) == 1000
 
 
 def test_reading_goes_on_behind_rubbish() -> None:
