@@ -70,20 +70,24 @@ class Server:
         self._rtu.feed(self._chunk, length, self._board.now_us())
 
     async def _answer(self) -> None:
-        waiting = True
-        while waiting:
-            await self._board.sleep_ms(1)
-            now = self._board.now_us()
+        board = self._board
+        rtu = self._rtu
+        wait_us = 0
+        while wait_us >= 0:
+            await board.sleep_ms(1)
+            now = board.now_us()
             length = self._line.readinto(self._chunk, len(self._chunk))
             if length:
                 self._feed(length)
                 continue
-            count = self._rtu.poll(now)
-            if count > 0:
-                self._write(count)
-            if count:
-                self._after()  # also behind a broadcast, which has no answer
-            waiting = self._rtu.wait_us(now) >= 0
+            wait_us = rtu.wait_us(now)
+            if wait_us == 0:
+                count = rtu.poll(now)
+                if count > 0:
+                    self._write(count)
+                if count:
+                    self._after()  # also behind a broadcast, which has no answer
+                wait_us = rtu.wait_us(now)
 
     def _write(self, count: int) -> None:
         written = self._line.write(self._tx[:count])
