@@ -1,4 +1,4 @@
-"""What a node's own clock shows when the gateway's shows something, learned from its frames."""
+"""Converts times of the gateway's clock to a node's own clock, learned from the node's frames."""
 
 from typing import Final
 
@@ -14,8 +14,8 @@ class BootClock:
     """The clock of a node's current boot, in ms, modulo 2**32.
 
     Every frame arrives later than its ``t_boot_ms`` by its age, never earlier. So the smallest
-    difference between the gateway's clock and a frame's is the best one; it ages with the drift of
-    the crystals, or a node with a slow one would seem to run ahead more with every day.
+    difference between the gateway's clock and a frame's is the best one. It grows with the drift of
+    the crystals; without that a node with a slow crystal would seem to run ahead more every day.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class BootClock:
         self._since = 0
 
     def seen(self, header: Header, resp_ms: int) -> None:
-        """A frame with a good tag came, its response complete at ``resp_ms`` (CLOCK_BOOTTIME)."""
+        """Take a frame with a good tag, complete at ``resp_ms`` (CLOCK_BOOTTIME)."""
         boot = header.key_id, header.boot_epoch
         difference = (resp_ms - header.t_boot_ms) % WRAP
         if boot != self._boot or ahead(difference, self._now(resp_ms)) <= 0:
@@ -33,7 +33,7 @@ class BootClock:
             self._since = resp_ms
 
     def at(self, resp_ms: int) -> int:
-        """The node's clock at ``resp_ms``; only after a frame was seen."""
+        """Return the node's clock at ``resp_ms``. Call it only after a frame was taken."""
         return (resp_ms - self._now(resp_ms)) % WRAP
 
     def _now(self, resp_ms: int) -> int:

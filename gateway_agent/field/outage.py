@@ -1,4 +1,4 @@
-"""What went wrong with one device since its last good answer, until it becomes one gap."""
+"""Failures of one device since its last good answer, collected until they become one gap."""
 
 from collections import Counter
 from typing import Final
@@ -10,7 +10,7 @@ NOTICE_MAX_MS: Final = 3_600_000  # then after twice as long, up to this
 
 
 def gap(cause: str, epoch: int | None, first: int | None, last: int | None, detail: str) -> Gap:
-    """A gap with its detail cut to what a record can carry."""
+    """Return a gap with its detail cut to what a record can carry."""
     return Gap(cause, epoch, first, last, detail[:MAX_DETAIL_LENGTH])
 
 
@@ -31,11 +31,11 @@ class Outage:
 
     @property
     def missed(self) -> int:
-        """Polls without data since the last good one or the last notice."""
+        """Return the number of polls without data since the last good one or the last notice."""
         return self._missed
 
     def note(self, cause: str, detail: str, now_ms: int, slots: int = 1) -> None:
-        """``slots`` polls came to nothing."""
+        """Note that ``slots`` polls gave no data."""
         if not self._causes:
             self._since = now_ms
             if not self._notice_at:
@@ -47,27 +47,27 @@ class Outage:
 
     @property
     def cause(self) -> str:
-        """The most frequent cause."""
+        """Return the most frequent cause."""
         return self._causes.most_common(1)[0][0]
 
     def describe(self) -> str:
-        """For people: how many polls, why, for how long, and the last words of the main cause."""
+        """Return for people: how many polls, for how long, the causes, details of the main one."""
         counts = ", ".join(f"{name} {count}" for name, count in self._causes.most_common())
         seconds = (self._until - self._since) / 1000
         return f"{self._missed} polls in {seconds:.1f} s: {counts}; {self._detail[self.cause]}"
 
     def notice_due(self, now_ms: int) -> bool:
-        """It has lasted so long that it must be reported before it ends."""
+        """Return whether it has lasted so long that it must be reported before it ends."""
         return bool(self._causes) and now_ms >= self._notice_at
 
     def noticed(self, now_ms: int) -> None:
-        """It was reported up to now."""
+        """Note that it was reported up to now."""
         self._notice_wait = min(2 * self._notice_wait, NOTICE_MAX_MS)
         self._notice_at = now_ms + self._notice_wait
         self._clear()
 
     def over(self) -> None:
-        """The device is back."""
+        """Note that the device answers again."""
         self._clear()
         self._notice_at = 0
         self._notice_wait = NOTICE_MS

@@ -2,15 +2,15 @@
 
 Slots lie at whole multiples of the period after the start, so lateness never adds up. A slot that
 passes while the bus is busy is skipped and counted. A device that stays silent leaves the
-schedule: it gets cheap probes at growing distance, and all probes of a bus together at most a
-tenth of its time, so the others keep their slots.
+schedule. It gets cheap probes with growing waits between them. All probes of a bus together take at
+most a tenth of its time, so the other devices keep their slots.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
 QUARANTINE_AFTER: Final = 3  # polls without any answer
-PROBE_MIN_MS: Final = 1_000  # first distance of probes (or the period, if longer)
+PROBE_MIN_MS: Final = 1_000  # first wait between probes (or the period, if longer)
 PROBE_MAX_MS: Final = 60_000
 PROBE_SHARE: Final = 10  # a failed probe is followed by nine times its duration without one
 
@@ -29,16 +29,16 @@ class Slot:
 
 
 class Schedule:
-    """Slots by the device's index on its bus. ``start``: ms of everyone's first slot."""
+    """Slots by the device's index on its bus. ``start``: ms of the first slot of every device."""
 
     def __init__(self, periods: list[int], start: int) -> None:
         self.slots = [Slot(period, start) for period in periods]
         self._next_probe = start
 
     def next(self, now: int) -> tuple[int, bool, int]:
-        """(index, is it a probe, ms to wait first). Waits end early if nothing changes.
+        """Return (index, is it a probe, ms to wait first).
 
-        A device that is due goes before a probe, the one due longest before the others.
+        A device that is due goes before a probe, and the one due for longest goes first.
         """
         best = -1
         when = 0
@@ -55,14 +55,17 @@ class Schedule:
             return best, False, max(0, when - now)
         if best < 0:
             return probe, True, max(0, probe_when - now)
-        # A probe that has waited as long again as its distance is not put off any further.
+        # A probe that is late by as much as its own wait goes before polls.
         overdue = probe_when + self.slots[probe].probe_wait <= now
         if (when > now and probe_when < when) or overdue:
             return probe, True, max(0, probe_when - now)
         return best, False, max(0, when - now)
 
     def polled(self, index: int, now: int, silent: bool) -> int:
-        """A poll has ended; how many slots were skipped. ``silent``: no answer of any kind."""
+        """Note that a poll has ended; return how many slots were skipped.
+
+        ``silent``: there was no answer of any kind.
+        """
         slot = self.slots[index]
         slot.failures = slot.failures + 1 if silent else 0
         slot.due += slot.period
@@ -75,7 +78,7 @@ class Schedule:
         return skipped
 
     def probed(self, index: int, now: int, took: int, silent: bool) -> int:
-        """A probe has ended; how many slots have passed since the last poll or probe.
+        """Note that a probe has ended; return how many slots passed since the last poll or probe.
 
         If it was answered the device is due at once, in its old grid: probes are at least a period
         apart, so a slot has passed.
@@ -93,7 +96,7 @@ class Schedule:
 
     @staticmethod
     def _catch_up(slot: Slot, now: int) -> int:
-        """Let go of slots that a later due slot has overtaken; how many."""
+        """Skip the slots that a later due slot has overtaken; return how many."""
         late = now - slot.due
         if late < slot.period:
             return 0

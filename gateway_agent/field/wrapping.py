@@ -1,4 +1,4 @@
-"""Numbers that go round at 32 bits (RFC 1982): sequence numbers, boot epochs, milliseconds."""
+"""Numbers that wrap at 32 bits (RFC 1982): sequence numbers, boot epochs, milliseconds."""
 
 from typing import Final
 
@@ -8,5 +8,5 @@ _HALF: Final = 1 << 31
 
 
 def ahead(new: int, old: int) -> int:
-    """How far ``new`` is after ``old`` on a 32 bit circle; negative if it is before."""
+    """Return how far ``new`` is after ``old`` on a circle of 32 bits; negative if it is before."""
     return (new - old + _HALF) % WRAP - _HALF

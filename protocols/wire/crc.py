@@ -27,9 +27,10 @@ TABLE = _make_table()
 
 
 def python_crc16(data: bytes | bytearray | memoryview, length: int = -1, crc: int = _INIT) -> int:
-    """CRC over ``data[:length]`` (all of it by default). Allocates nothing on MicroPython.
+    """Return the CRC over ``data[:length]`` (all of it by default).
 
     Pass a former result as ``crc`` to go on where it ended. IndexError if ``data`` is shorter.
+    Allocates nothing on MicroPython.
     """
     table = TABLE
     if length < 0:

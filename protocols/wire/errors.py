@@ -7,8 +7,8 @@
     +-- PeerError    the other side broke a rule: reject, count, go on
 
 ``code`` is what a program acts on; ``offset`` is the byte in the input where the rule was broken
-(-1 when it concerns the whole input); ``expected`` and ``got`` say the rest. MicroPython knows
-no second base class and no ``__cause__``, so there is neither here.
+(-1 when it concerns the whole input); ``expected`` and ``got`` complete the message. MicroPython
+has no second base class and no ``__cause__``, so there is neither here.
 """
 
 # Codes are public: retry policy and counters are keyed by them.

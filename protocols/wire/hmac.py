@@ -27,7 +27,7 @@ class HmacSha256:
     def digest(
         self, message: bytes | bytearray | memoryview, tail: bytes | bytearray | memoryview = b""
     ) -> bytes:
-        """The 32 byte tag over ``message`` followed by ``tail``."""
+        """Return the tag of 32 bytes over ``message`` followed by ``tail``."""
         inner = hashlib.sha256(self._inner)
         inner.update(message)
         inner.update(tail)
@@ -37,7 +37,7 @@ class HmacSha256:
 
 
 def equal(a: bytes | bytearray | memoryview, b: bytes | bytearray | memoryview) -> bool:
-    """Compare without telling by the time it takes where the first difference is."""
+    """Compare in a time that does not depend on where the first difference is."""
     if len(a) != len(b):
         return False
     difference = 0

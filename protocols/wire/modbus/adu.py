@@ -1,4 +1,4 @@
-"""How long a Modbus RTU frame says it is (Application Protocol V1.1b3, section 6).
+"""The length of a Modbus RTU frame, read from the frame (Application Protocol V1.1b3, section 6).
 
 RTU has no length field: a frame ends with silence. Where silence cannot be seen, because an
 operating system hands over several frames at once, function code and counts tell the length of a
@@ -39,9 +39,9 @@ _ANSWER_COUNT = (
 
 
 def request_length(frame: bytearray, fill: int) -> int:
-    """Length of the request that ``frame[:fill]`` begins with, its CRC included.
+    """Return the length of the request that ``frame[:fill]`` begins with, its CRC included.
 
-    0 if that is unknown or more than ``fill``.
+    Return 0 if that is unknown or more than ``fill``.
     """
     if fill < _SMALLEST:
         return 0
@@ -58,9 +58,9 @@ def request_length(frame: bytearray, fill: int) -> int:
 
 
 def answer_length(frame: bytearray, fill: int) -> int:
-    """Length of the answer or exception that ``frame[:fill]`` begins with, its CRC included.
+    """Return the length of the answer or exception that ``frame[:fill]`` begins with, with its CRC.
 
-    0 if that is unknown or more than ``fill``.
+    Return 0 if that is unknown or more than ``fill``.
     """
     if fill < _SMALLEST:
         return 0

@@ -1,9 +1,9 @@
-"""What a Modbus request asks for, and the answer (Application Protocol V1.1b3, section 6).
+"""Executes Modbus requests on a register bank (Application Protocol V1.1b3, section 6).
 
 Functions: 03 and 04 (read registers), 06 and 10 (write registers), 17 (read and write), 08
 (diagnostics: 00, 0A, 0B to 12) and 2B/0E (device identification). Exceptions come in the
-specification's order: function 01, then quantity and value 03, then address 02, then whatever
-doing it says.
+specification's order: function 01, then quantity and value 03, then address 02, then the code that
+the bank returns.
 
 The registers belong to a *bank* with three methods, each returning 0 or an exception code (1 to
 4, 6, 7)::
@@ -61,7 +61,6 @@ _LAST_COUNTER = const(0x12)
 
 _BASIC = const(1)
 _REGULAR = const(2)
-_EXTENDED = const(3)
 _INDIVIDUAL = const(4)
 _FIRST_EXTENDED = const(0x80)
 _END = const(254)  # where the CRC begins in the longest frame: address and a PDU of 253 bytes
@@ -136,7 +135,7 @@ class PduServer:
     def execute(self, rx: bytearray, length: int, tx: bytearray) -> int:
         """Do what the request ``rx[:length]`` (a whole frame, its CRC checked) asks for.
 
-        Returns where the answer in ``tx`` ends; its CRC belongs there. ``tx`` has 256 bytes.
+        Return where the answer in ``tx`` ends; its CRC belongs there. ``tx`` has 256 bytes.
         """
         function = rx[1]
         if function in (READ_INPUT, READ_HOLDING):
@@ -161,7 +160,7 @@ class PduServer:
         return end
 
     def broadcast(self, rx: bytearray, length: int, tx: bytearray) -> None:
-        """Do what the broadcast ``rx[:length]`` asks for if it is a write; nobody is answered."""
+        """Execute the broadcast ``rx[:length]`` if it is a write. A broadcast has no answer."""
         self.counters.server_message += 1
         self.counters.server_no_response += 1
         if rx[1] in (WRITE_ONE, WRITE_MANY):
@@ -296,7 +295,7 @@ class PduServer:
         return self._objects(tx, first, last)
 
     def _objects(self, tx: bytearray, first: int, last: int) -> int:
-        """Write the objects ``first`` to ``last - 1``, or as many of them as fit."""
+        """Write the objects ``first`` to ``last - 1``, or as many as fit; return where they end."""
         end = _OBJECTS_AT
         index = first
         while index < last:
