@@ -10,8 +10,8 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 from msgspec import Struct
 
 from protocols.identity import node_id
+from protocols.wire.modbus.pdu import MAX_READ
 from protocols.wire.modbus.timing import t35_us
-from protocols.wire.registers import MAX_WORDS
 
 from .config_types import (
     Host,
@@ -89,7 +89,7 @@ class _Bus(Struct, frozen=True, kw_only=True, tag_field="type"):
     # After this silence a disturbed line counts as empty again.
     quiet_ms: Annotated[int, milliseconds(1, 10_000, 50)] = 50
     # Registers between two wanted ones that are read along to save a request.
-    gap_words: Annotated[int, count(0, MAX_WORDS - 2, 8)] = 8
+    gap_words: Annotated[int, count(0, MAX_READ - 2, 8)] = 8
     device: tuple[Device, ...]
 
 

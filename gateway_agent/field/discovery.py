@@ -1,8 +1,8 @@
-"""Finding devices on a bus: who answers at which address, and is it one of ours.
+"""Finds the devices on a bus: which addresses answer, and which of them are nodes of ours.
 
-Every address is asked for its device identification (FC 2B/0E). A device that does not know that
-function says so with an exception, or says nothing; then it is asked for one holding register, and
-any answer will do.
+Every address is asked for its device identification (FC 2B/0E). A device without that function
+answers with an exception or not at all. If it does not answer it is asked for one holding register,
+and any answer will do.
 """
 
 from collections.abc import AsyncIterator, Iterable
@@ -36,7 +36,7 @@ _NAMES: Final = {0: "vendor", 1: "product", 2: "revision", 3: "url", 4: "name", 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one address answered. ``objects``: its identification, by object number."""
+    """The result for one address. ``objects``: its identification, by object number."""
 
     unit: int
     baudrate: int
@@ -46,21 +46,21 @@ class Found:
 
     @property
     def role(self) -> str:
-        """Role of a node of ours, else empty."""
+        """Return the role of a node of ours, else an empty text."""
         return _text(self.objects.get(_ROLE, b"")) if self.kind == NODE else ""
 
     @property
     def uid(self) -> str:
-        """Unique id of a node of ours, 24 hex digits, else empty."""
+        """Return the unique id of a node of ours, 24 hex digits, else an empty text."""
         return _text(self.objects.get(_UID, b"")) if self.kind == NODE else ""
 
     @property
     def map(self) -> str:
-        """Register map and version of a node of ours, else empty."""
+        """Return register map and version of a node of ours, else an empty text."""
         return _text(self.objects.get(_MAP, b"")) if self.kind == NODE else ""
 
     def named(self) -> dict[str, str]:
-        """The standard objects as text, for people."""
+        """Return the standard objects as text, for people."""
         return {
             name: _text(self.objects[number])
             for number, name in _NAMES.items()
@@ -69,14 +69,17 @@ class Found:
 
 
 def _text(value: bytes) -> str:
-    """A peer's bytes, made safe for a terminal and for TOML."""
+    """Return a peer's bytes as text that is safe for a terminal and for TOML."""
     return "".join(chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else "?" for byte in value)
 
 
 async def scan(
     bus: Bus, units: Iterable[int], counters: Counters, nodes_only: bool = False
 ) -> AsyncIterator[Found]:
-    """One result per address, also the silent ones. BusDownError: the port cannot be used."""
+    """Yield one result for each address, also for silent ones.
+
+    BusDownError: the port cannot be used.
+    """
     master = Master(bus, counters)
     try:
         for unit in units:
@@ -91,10 +94,10 @@ async def _ask(master: Master, bus: Bus, unit: int, nodes_only: bool) -> Found:
     except BusDownError:
         raise
     except RefusedError as error:
-        detail = f"answers, knows no identification (exception {error.code:02X})"
+        detail = f"answers, has no device identification (exception {error.code:02X})"
         return Found(unit, bus.baudrate, DEVICE, detail)
     except PeerError as error:
-        return Found(unit, bus.baudrate, DEVICE, f"answers, identification malformed: {error}")
+        return Found(unit, bus.baudrate, DEVICE, f"answers, but malformed: {error}")
     except BusError as error:
         if error.cause == "crc":
             return _damaged(unit, bus, error)
@@ -117,7 +120,7 @@ async def _ask_register(master: Master, bus: Bus, unit: int) -> Found:
         if error.cause == "crc":
             return _damaged(unit, bus, error)
         return Found(unit, bus.baudrate, SILENT, error.detail)
-    return Found(unit, bus.baudrate, DEVICE, "answers reads, knows no identification")
+    return Found(unit, bus.baudrate, DEVICE, "answers reads, has no device identification")
 
 
 def _damaged(unit: int, bus: Bus, error: BusError) -> Found:
@@ -138,7 +141,7 @@ async def _identify(master: Master, unit: int) -> dict[int, bytes]:
 
 
 def config_block(bus: Bus, found: Iterable[Found]) -> str:
-    """TOML to paste into the configuration: the bus, the nodes, and the others as comments."""
+    """Return TOML for the configuration: the bus, the nodes, and other devices as comments."""
     lines = ["[[bus]]", f'name = "{bus.name}"', f'type = "{bus.type}"']
     if isinstance(bus, SerialBus):
         lines += [f'port = "{bus.port}"']

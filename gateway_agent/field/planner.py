@@ -1,7 +1,7 @@
-"""Which requests a device needs, and how long they keep its bus.
+"""Plans the requests that a device needs, and predicts how long they keep its bus.
 
-Registers are coalesced into as few reads as possible; a hole between two of them is read along
-when it is short (``gap_words``), because a request of its own costs more.
+Registers are coalesced into as few reads as possible. A short hole between two of them
+(``gap_words``) is read along, because a request of its own costs more.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,9 +10,8 @@ from typing import Final, NamedTuple
 
 from gateway_agent.config import Bus, Device, NodeDevice
 from protocols.modbus_client import Read
-from protocols.wire.modbus.pdu import READ_INPUT
+from protocols.wire.modbus.pdu import MAX_READ, READ_INPUT
 from protocols.wire.registers import (
-    MAX_WORDS,
     SAMPLE_ADDRESS,
     SETTINGS,
     RegisterMap,
@@ -22,7 +21,7 @@ from protocols.wire.registers import (
 _REQUEST_CHARS: Final = 8  # address, function, start, count, CRC
 _ANSWER_CHARS: Final = 5  # address, function, byte count, CRC; and two per register
 _BUSY: Final = 0.8  # above this share of the bus a single retry or probe makes a slot late
-# A node measures this often unless it is told otherwise.
+# A node measures this often unless it is configured otherwise.
 _SAMPLE_MS: Final = SETTINGS[setting_address("sample_period_ds")].default * 100
 
 
@@ -34,11 +33,11 @@ class Span(NamedTuple):
     words: int
 
 
-def coalesce(spans: Iterable[Span], gap_words: int, max_words: int = MAX_WORDS) -> tuple[Read, ...]:
-    """The fewest reads of at most ``max_words`` registers that cover all spans.
+def coalesce(spans: Iterable[Span], gap_words: int, max_words: int = MAX_READ) -> tuple[Read, ...]:
+    """Return the fewest reads of at most ``max_words`` registers that cover all spans.
 
-    A value is never cut in two. Holes of up to ``gap_words`` are read along; a hole at the end
-    never is. The order is by function and address; spans may overlap.
+    A value is never cut in two. Holes of up to ``gap_words`` are read along, but not a hole at the
+    end. The order is by function and address; spans may overlap.
     """
     reads: list[Read] = []
     for span in sorted(spans):
@@ -57,22 +56,25 @@ def coalesce(spans: Iterable[Span], gap_words: int, max_words: int = MAX_WORDS) 
 
 
 def node_reads(map: RegisterMap) -> tuple[Read, ...]:
-    """A node's sample frame: always one request, so that it is always one sample."""
+    """Return the read of a node's sample frame: one request, so that it is always one sample."""
     return (Read(READ_INPUT, SAMPLE_ADDRESS, map.words),)
 
 
 def answer_ms(bus: Bus, words: int) -> float:
-    """Time the answer with ``words`` registers is on the line."""
+    """Return the time that an answer with ``words`` registers is on the line."""
     return (_ANSWER_CHARS + 2 * words) * bus.char_ms
 
 
 def request_ms(bus: Bus) -> float:
-    """Time a read request is on the line, and the silence after it."""
+    """Return the time that a read request is on the line, and the silence after it."""
     return _REQUEST_CHARS * bus.char_ms + bus.silence_ms
 
 
 def transaction_ms(bus: Bus, words: int) -> float:
-    """Time one read keeps the bus: request, turnaround, answer, and the silence after each."""
+    """Return the time that one read keeps the bus.
+
+    It is made of request, turnaround, answer, and the silence after each of the two frames.
+    """
     return request_ms(bus) + bus.turnaround_ms + answer_ms(bus, words) + bus.silence_ms
 
 
@@ -86,7 +88,7 @@ class DevicePlan:
 
     @property
     def share(self) -> float:
-        """Share of the bus's time, 0 to 1 and beyond."""
+        """Return the share of the bus's time, 0 to 1 and beyond."""
         return self.poll_ms / self.device.period_ms
 
 
@@ -100,17 +102,17 @@ class BusPlan:
 
     @property
     def cycle_ms(self) -> float:
-        """Time to poll every device of the bus once."""
+        """Return the time to poll every device of the bus once."""
         return sum(plan.poll_ms for plan in self.devices)
 
     @property
     def share(self) -> float:
-        """Share of the bus's time that all devices together need."""
+        """Return the share of the bus's time that all devices together need."""
         return sum(plan.share for plan in self.devices)
 
 
 def plan_bus(bus: Bus, reads: Sequence[tuple[Read, ...]]) -> BusPlan:
-    """The plan of a bus; ``reads[i]`` belongs to ``bus.device[i]``."""
+    """Return the plan of a bus; ``reads[i]`` belongs to ``bus.device[i]``."""
     plans = tuple(
         DevicePlan(device, own, sum(transaction_ms(bus, read.words) for read in own))
         for device, own in zip(bus.device, reads, strict=True)
@@ -127,7 +129,7 @@ def _warnings(plan: BusPlan) -> Iterable[str]:
     period = shortest.device.period_ms
     if plan.share > 1:
         yield (
-            f"does not fit: the polls need {plan.share:.0%} of the bus's time, slots will be "
+            f"the polls do not fit: they need {plan.share:.0%} of the bus's time, slots will be "
             "skipped; raise period_ms or baudrate, or split the bus"
         )
     elif plan.share > _BUSY:

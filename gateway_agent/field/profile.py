@@ -17,8 +17,8 @@ from gateway_agent.tables import ConfigError, Problem, TableReader, read_toml
 from protocols.modbus_client import Read
 from protocols.uplink.record import ProfileTemplate, Record, Stamp
 from protocols.wire.errors import LocalError
-from protocols.wire.modbus.pdu import READ_HOLDING, READ_INPUT
-from protocols.wire.registers import FAULT, MAX_WORDS, QUALITY_NAMES, RANGE
+from protocols.wire.modbus.pdu import MAX_READ, READ_HOLDING, READ_INPUT
+from protocols.wire.registers import FAULT, QUALITY_NAMES, RANGE
 
 from .planner import Span, coalesce
 
@@ -92,11 +92,11 @@ class ProfileHead(Struct, frozen=True, kw_only=True):
         int,
         Meta(
             ge=2,
-            le=MAX_WORDS,
-            description=f"registers per request, 2 to {MAX_WORDS}",
-            examples=[MAX_WORDS],
+            le=MAX_READ,
+            description=f"registers per request, 2 to {MAX_READ}",
+            examples=[MAX_READ],
         ),
-    ] = MAX_WORDS
+    ] = MAX_READ
 
 
 class Profile(Struct, frozen=True, kw_only=True):

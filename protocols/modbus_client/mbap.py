@@ -18,7 +18,10 @@ _FUNCTION: Final = 7
 
 
 class MbapClient:
-    """See :class:`.client.ModbusClient`. Memory is one frame, whatever comes."""
+    """The client for Modbus TCP frames (:class:`.client.ModbusClient`).
+
+    Memory is one frame, whatever comes.
+    """
 
     def __init__(self) -> None:
         self.unexpected = Unexpected()

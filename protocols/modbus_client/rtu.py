@@ -17,7 +17,10 @@ _SHORTEST: Final = 5  # address, function, one byte, CRC: an exception
 
 
 class RtuClient:
-    """See :class:`.client.ModbusClient`. Memory is ``MAX_BUFFER`` bytes, whatever comes."""
+    """The client for RTU frames (:class:`.client.ModbusClient`).
+
+    Memory is ``MAX_BUFFER`` bytes, whatever comes.
+    """
 
     def __init__(self) -> None:
         self.unexpected = Unexpected()

@@ -41,7 +41,6 @@ IMAGE_WINDOW_BYTES = 240
 # | body | key_id, tag (8)
 HEADER_WORDS = 10
 TRAILER_WORDS = 9
-MAX_WORDS = 125  # Modbus Application Protocol V1.1b3, 6.4: at most 125 registers in one answer
 
 # Status bits of the node (register 8 of the header).
 STATUS_CONFIG_DEFAULTED = 0x0001  # stored configuration was damaged or absent: defaults in force

@@ -19,6 +19,7 @@ PATH: Final = ROOT / "docs" / "api.md"
 FACES: Final = (
     "protocols.identity",
     "protocols.uplink",
+    "protocols.modbus_client",
     "gateway_agent",
     "gateway_agent.collector",
     "boards.host",

@@ -88,7 +88,7 @@ async def test_everybody_is_told_apart(tmp_path: Path) -> None:
     node = found[1]
     assert (node.role, node.uid, node.map) == ("air", UID.hex(), "0101.1")
     assert node.named()["product"] == "TF-AIR"
-    assert found[2].detail == "answers, knows no identification (exception 01)"
+    assert found[2].detail == "answers, has no device identification (exception 01)"
     assert "two devices with this address" in found[5].detail
 
 

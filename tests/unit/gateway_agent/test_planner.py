@@ -116,7 +116,7 @@ def test_a_node_is_read_in_one_request() -> None:
 def test_warnings() -> None:
     slow = rtu(device("a", 1, 100), device("b", 2, 100))
     text = " | ".join(plan_bus(slow, [(Read(4, 0, 50),), (Read(4, 0, 50),)]).warnings)
-    assert "does not fit" in text
+    assert "the polls do not fit" in text
     assert "one round of all devices takes" in text
     assert "a device that falls silent holds the bus for timeout_ms = 500" in text
     good = rtu(device("a", 1, 5000))

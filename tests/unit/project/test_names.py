@@ -20,7 +20,6 @@ KNOWN = {
     "Board",
     "Config",
     "Field",
-    "Frame",
     "Outcome",
     "Problem",
     "Schedule",

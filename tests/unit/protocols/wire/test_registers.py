@@ -2,6 +2,7 @@
 
 from protocols.wire import registers
 from protocols.wire.errors import UNKNOWN, PeerError
+from protocols.wire.modbus.pdu import MAX_READ
 from tests.dual import raises, vectors
 
 _KINDS = {registers.U16: "U16", registers.I16: "I16", registers.U32: "U32"}
@@ -42,9 +43,9 @@ def test_addresses_and_names_are_as_written_down() -> None:
 
 
 def test_a_frame_fits_one_request_and_its_range_the_registers() -> None:
-    assert registers.EVENT_WORDS <= registers.MAX_WORDS
+    assert registers.EVENT_WORDS <= MAX_READ
     for map in registers.MAPS:
-        assert map.words <= registers.MAX_WORDS
+        assert map.words <= MAX_READ
         assert registers.SAMPLE_ADDRESS + map.words <= registers.EVENT_ADDRESS
         for point in map.points:
             low, high = _BOUNDS[_KINDS[point.kind]]
@@ -55,7 +56,7 @@ def test_blocks_do_not_overlap() -> None:
     assert registers.EVENT_ADDRESS + registers.EVENT_WORDS <= registers.IMAGE_INFO_ADDRESS
     info_end = registers.IMAGE_INFO_ADDRESS + registers.IMAGE_INFO_WORDS
     assert info_end <= registers.IMAGE_WINDOW_ADDRESS
-    assert registers.IMAGE_WINDOW_WORDS <= registers.MAX_WORDS
+    assert registers.IMAGE_WINDOW_WORDS <= MAX_READ
     assert 2 * registers.IMAGE_WINDOW_WORDS == registers.IMAGE_WINDOW_BYTES
     assert registers.CONFIG_ADDRESS + len(registers.SETTINGS) <= registers.COMMAND_ADDRESS
     assert registers.COMMAND_ADDRESS != registers.IMAGE_PAGE_ADDRESS
