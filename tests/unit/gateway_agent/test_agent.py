@@ -188,7 +188,7 @@ async def test_it_waits_for_room_to_open_its_outbox(
     await slave.close()
 
 
-async def test_while_it_waits_for_room_status_says_so_and_no_other_agent_gets_in(
+async def test_while_it_waits_for_room_status_shows_it_and_no_other_agent_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def without_room(*_: object) -> Outbox:

@@ -24,7 +24,7 @@ RUNNER = CliRunner()
 
 
 def run(*arguments: object, data: bytes | None = None) -> tuple[int, str]:
-    """Exit status and everything said."""
+    """Return the exit status and all output."""
     result = RUNNER.invoke(cli.app, [str(part) for part in arguments], input=data)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, result.output
@@ -96,7 +96,7 @@ def a_site(root: Path, state: str) -> Path:
     return path
 
 
-def test_a_state_directory_that_is_none_is_told_with_what_to_do(tmp_path: Path) -> None:
+def test_a_state_directory_that_is_none_is_reported_with_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file")
     status, text = run("run", "--config", a_site(tmp_path, "state"))
     assert status == EXIT_STORE_FAILED
@@ -112,7 +112,7 @@ def test_a_state_directory_that_is_none_is_told_with_what_to_do(tmp_path: Path) 
         ("nr_inodes=1", "no room for gateway.state_dir on the file system {}: make some there"),
     ],
 )
-def test_a_medium_that_takes_nothing_is_told_with_what_to_do(
+def test_a_medium_without_room_is_reported_with_a_remedy(
     tmp_path: Path, options: str, remedy: str
 ) -> None:
     medium = tmp_path / "medium"
@@ -127,7 +127,7 @@ def test_a_medium_that_takes_nothing_is_told_with_what_to_do(
 
 
 @pytest.mark.parametrize("kind", ["under a file", "a directory", "no database"])
-def test_a_database_that_cannot_be_used_is_told_with_what_to_do(tmp_path: Path, kind: str) -> None:
+def test_an_unusable_database_is_reported_with_a_remedy(tmp_path: Path, kind: str) -> None:
     generate_signing_key(tmp_path / "c.pem")
     database = tmp_path / "data" / "collector.db"
     if kind == "under a file":
@@ -184,7 +184,7 @@ def test_keygen_node_shows_what_to_configure_and_not_the_key(tmp_path: Path) -> 
     assert not (tmp_path / "m.json").exists()
 
 
-def test_verify_says_good_only_with_a_key(tmp_path: Path) -> None:
+def test_verify_finds_a_batch_good_only_with_a_key(tmp_path: Path) -> None:
     generate_signing_key(tmp_path / "g.pem")
     data = batch(load_private(tmp_path / "g.pem"))
     (tmp_path / "b.cose").write_bytes(data + data)
@@ -200,7 +200,7 @@ def test_verify_says_good_only_with_a_key(tmp_path: Path) -> None:
     assert json.loads(text)["signatures"] == 1
 
 
-def test_verify_says_what_is_wrong_and_where(tmp_path: Path) -> None:
+def test_verify_reports_what_is_wrong_and_where(tmp_path: Path) -> None:
     generate_signing_key(tmp_path / "g.pem")
     generate_signing_key(tmp_path / "other.pem")
     data = batch(load_private(tmp_path / "g.pem"))
@@ -243,7 +243,7 @@ def test_verify_of_what_is_no_batch(tmp_path: Path, data: bytes) -> None:
     assert "NOT GOOD" in text
 
 
-def test_commands_of_others_are_found_and_a_missing_part_is_told(
+def test_commands_of_other_packages_are_found_and_a_missing_package_is_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     points = {

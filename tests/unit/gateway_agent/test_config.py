@@ -308,7 +308,7 @@ def test_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "says"),
+    ("key", "value", "parts"),
     [
         ("gateway.id", "a/b", ["gateway.id", '"a/b"', "letters, digits", 'id = "site-12"']),
         ("gateway.id", ..., ["gateway.id", "got nothing"]),
@@ -353,9 +353,9 @@ def test_defaults() -> None:
         ("bus.1.device.0.name", "x" * 60, ["bus[1].device[0].name", "at most 64 characters"]),
     ],
 )
-def test_one_wrong_value(key: str, value: object, says: list[str]) -> None:
+def test_one_wrong_value(key: str, value: object, parts: list[str]) -> None:
     lines = problems(change(example(), key, value))
-    assert any(all(part in line for part in says) for line in lines), lines
+    assert any(all(part in line for part in parts) for line in lines), lines
     if key not in ("gateway", "bus"):
         assert len(lines) == 1, lines
 
@@ -377,17 +377,17 @@ def test_all_problems_come_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "parts"),
     [
         (b"[gateway\n", "line 1"),
         (b"a = \xff\n", "0xff at offset 4"),
         (b"#" * (1 << 20) + b"\n", "at most 1048576 bytes"),
     ],
 )
-def test_a_file_that_is_no_toml(tmp_path: Path, content: bytes, says: str) -> None:
+def test_a_file_that_is_no_toml(tmp_path: Path, content: bytes, parts: str) -> None:
     path = tmp_path / "gateway.toml"
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match=says) as caught:
+    with pytest.raises(ConfigError, match=parts) as caught:
         load(path)
     assert str(path) in str(caught.value)
 

@@ -319,7 +319,7 @@ def test_a_new_key_is_a_new_life_of_the_node() -> None:
 
 
 @pytest.mark.parametrize("seq", [400, 501])
-def test_a_new_key_with_the_store_kept_is_told_as_well(seq: int) -> None:
+def test_a_new_key_with_the_store_kept_is_recorded_as_well(seq: int) -> None:
     bench = Bench(Mark(9, 500, 0, KEY_ID + 1))
     gap = gaps(bench.take(air_frame(9, seq)))[0]
     assert gap.cause == "node_reset"
@@ -339,7 +339,7 @@ def test_under_the_new_key_replays_are_rejected_as_before() -> None:
     assert bench.tracker.mark == Mark(1, 2, 0, KEY_ID)
 
 
-def test_the_same_key_with_a_new_store_stays_rejected_and_says_what_to_do() -> None:
+def test_the_same_key_with_a_new_store_stays_rejected_with_a_remedy() -> None:
     bench = Bench(Mark(9, 500, 0, KEY_ID))
     assert bench.take(air_frame(1, 1)) == []
     assert bench.tracker.auth == "replayed"
@@ -393,7 +393,7 @@ def test_an_event_read_late_keeps_its_time() -> None:
     assert abs(offset + 59_970) <= ALLOWED_MS
 
 
-def test_a_repeated_frame_and_the_event_frame_tell_the_time_too() -> None:
+def test_a_repeated_frame_and_the_event_frame_set_the_time_too() -> None:
     bench = Bench(Mark(5, 3, 0))
     bench.tracker.sample(air_frame(5, 3), stamp_at(103_900))
     # Made at 5000 ms and read at once: younger than the sample by 895 ms.
@@ -411,7 +411,7 @@ def test_the_clock_of_the_boot_before_is_forgotten() -> None:
     assert event_offsets(bench, 110_500) == [-6_000]
 
 
-def test_a_frame_that_is_not_taken_tells_no_time() -> None:
+def test_a_frame_that_is_not_taken_sets_no_time() -> None:
     bench = Bench()
     bench.tracker.sample(air_frame(5, 3), stamp_at(103_050))
     forged = seal(air_body(5, 90), key=bytes(32))

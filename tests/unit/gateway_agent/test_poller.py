@@ -243,7 +243,7 @@ async def test_a_refused_read_is_no_silence(tmp_path: Path) -> None:
     assert "registers 0 + 4" in gap.detail
 
 
-async def test_each_block_of_a_device_says_why_it_has_no_values(tmp_path: Path) -> None:
+async def test_each_block_of_a_device_records_why_it_has_no_values(tmp_path: Path) -> None:
     text = '[profile]\nname = "own"\ntitle = "Own"\nsource = "manual"\n'
     for name, at in (("good", 0), ("high", 1), ("refused", 100), ("silent", 200)):
         text += f'[[point]]\nname = "{name}"\nregister = {at}\ntype = "u16"\nhigh = 500\n'
@@ -325,7 +325,7 @@ async def test_a_damaged_answer_is_asked_for_again_at_once(tmp_path: Path) -> No
 async def test_what_the_line_costs_is_named(
     tmp_path: Path, spoil: Callable[[bytes], list[Reply]], cause: str, counted: str
 ) -> None:
-    """While answers are spoiled samples pass by; the gap before the next good one says why."""
+    """While answers are spoiled, samples pass by; the next gap gives the cause."""
 
     async def test(bench: Bench) -> None:
         await until(lambda: bench.sink.seqs() == [1])

@@ -31,7 +31,7 @@ def write(folder: Path, *points: str, head: str = HEAD) -> str:
 
 
 @pytest.mark.parametrize("name", shipped())
-def test_every_shipped_profile_is_good_and_says_its_source(name: str) -> None:
+def test_every_shipped_profile_is_good_and_names_its_source(name: str) -> None:
     profile = load_profile(name)
     assert profile.profile.name == name
     assert len(profile.profile.source) > 10
@@ -141,7 +141,7 @@ def test_plain_registers_take_the_short_way_with_the_same_result(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "parts"),
     [
         (HEAD, ["point", "array of tables"]),
         ("point = []\n" + HEAD, ["point", "1 to 500 points"]),
@@ -157,13 +157,13 @@ def test_plain_registers_take_the_short_way_with_the_same_result(tmp_path: Path)
         (HEAD + 2 * point(name="x", register=0, type="u16"), ["point[1].name", "point[0]"]),
     ],
 )  # fmt: skip
-def test_a_profile_that_is_wrong(tmp_path: Path, content: str, says: list[str]) -> None:
+def test_a_profile_that_is_wrong(tmp_path: Path, content: str, parts: list[str]) -> None:
     path = tmp_path / "own.toml"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         load_profile(str(path))
     lines = [str(problem) for problem in caught.value.problems]
-    assert any(all(part in line for part in [str(path), *says]) for line in lines), lines
+    assert any(all(part in line for part in [str(path), *parts]) for line in lines), lines
 
 
 def test_an_unknown_name_lists_the_shipped_ones() -> None:

@@ -108,7 +108,7 @@ async def test_where_no_socket_can_be_made_the_rest_goes_on(
     assert (tmp_path / SOCKET_NAME).is_dir()
 
 
-def test_nobody_there(tmp_path: Path) -> None:
+def test_no_agent_is_running(tmp_path: Path) -> None:
     with pytest.raises(StatusError, match="is `tianfu-gateway run` running"):
         read_status(tmp_path)
     with pytest.raises(StatusError, match="no agent answers there"):
