@@ -127,9 +127,7 @@ def parse(tables: dict[str, object], path: Path) -> GatewayConfig:
     _check_buses(reader)
     for _, gateway in reader.built_of(GatewayIdentity):
         _check_ids(reader, gateway)
-    reader.raise_if_any()
-    assert config is not None  # a struct that could not be built has left a problem
-    return config
+    return reader.result(config)
 
 
 def _buses(reader: TableReader) -> Iterator[tuple[str, Bus]]:

@@ -104,10 +104,11 @@ class TableReader:
         text = "nothing" if value is None else shown(value)
         self.problems.append(Problem(str(self.path), key, text, expected, remedy))
 
-    def raise_if_any(self) -> None:
-        """Raise ConfigError with all problems so far, if there are any."""
-        if self.problems:
+    def result(self, built: S | None) -> S:
+        """Return what :meth:`build` gave; ConfigError with all problems if there are any."""
+        if built is None or self.problems:
             raise ConfigError(self.problems)
+        return built
 
     def built_of(self, *structs: type[S]) -> Iterator[tuple[str, S]]:
         """Yield every good table of these types with its key, in the order of the file."""

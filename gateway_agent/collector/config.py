@@ -78,6 +78,4 @@ def load(path: str | Path) -> CollectorConfig:
         "an id no other gateway has",
         "list all its keys in one table",
     )
-    reader.raise_if_any()
-    assert config is not None  # a struct that could not be built has left a problem
-    return config
+    return reader.result(config)

@@ -142,17 +142,16 @@ def load_profile(name: str) -> Profile:
             ]
         )
     reader = TableReader(path)
-    profile = reader.build(Profile, read_toml(path), "")
+    built = reader.build(Profile, read_toml(path), "")
     names = ((f"{key}.name", point.name) for key, point in reader.built_of(PointSpec))
     reader.unique(names, "a name no other point has")
     for key, point in reader.built_of(PointSpec):
         _check_point(reader, key, point)
-    if profile is not None and not 1 <= len(profile.point) <= MAX_POINTS:
+    if built is not None and not 1 <= len(built.point) <= MAX_POINTS:
         reader.problem(
-            "point", len(profile.point), f"1 to {MAX_POINTS} points", "add [[point]] tables"
+            "point", len(built.point), f"1 to {MAX_POINTS} points", "add [[point]] tables"
         )
-    reader.raise_if_any()
-    assert profile is not None  # a struct that could not be built has left a problem
+    profile = reader.result(built)
     try:
         # The record format has rules of its own (reserved names, length of a record).
         template_of(profile, "check")

@@ -5,7 +5,6 @@ What is counted comes from the agent's own status socket, what it costs from the
 """
 
 import contextlib
-import json
 import os
 import socket
 import subprocess
@@ -16,12 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gateway_agent.counters import Counters
 from gateway_agent.keys import generate_signing_key
+from gateway_agent.status_socket import StatusError, read_status
 from hil.site.toml import dump_toml
 
 from .servers import on_core
 
 _DEADLINE_S: Final = 20.0
+_LOOK_S: Final = 0.1
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -88,21 +90,16 @@ def agent(config: Path) -> Iterator[subprocess.Popen[str]]:
             process.communicate(timeout=_DEADLINE_S)
 
 
-def counters(config: Path) -> dict[str, int]:
+def counters(config: Path) -> Counters:
     """Return the agent's counters, read from its status socket; try until it is up."""
     deadline = time.monotonic() + _DEADLINE_S
     while True:
-        answer = subprocess.run(
-            [str(command()), "status", "--config", str(config), "--json"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if answer.returncode == 0:
-            found: dict[str, int] = json.loads(answer.stdout)["counters"]
-            return found
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"no status: {answer.stdout}{answer.stderr}")
+        try:
+            return read_status(config.parent / "state").counters
+        except StatusError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_LOOK_S)
 
 
 def cpu_seconds(pid: int) -> float:
@@ -135,15 +132,16 @@ def measure(
     """Poll all servers as fast as the agent can for ``seconds`` after a warm-up of one."""
     config = write_config(directory, registers, ports, mqtt, period_ms=1)
     with agent(config) as process:
-        while counters(config)["readings_recorded"] == 0:
+        while counters(config).readings_recorded == 0:
             if process.poll() is not None:
                 raise RuntimeError(f"the agent ended: {process.stdout and process.stdout.read()}")
+            time.sleep(_LOOK_S)
         time.sleep(1.0)
         before, start, cpu = counters(config), time.monotonic(), cpu_seconds(process.pid)
         time.sleep(seconds)
         after, end, cpu_end = counters(config), time.monotonic(), cpu_seconds(process.pid)
-        recorded = after["readings_recorded"] - before["readings_recorded"]
-        delivered = after["readings_delivered"] - before["readings_delivered"]
+        recorded = after.readings_recorded - before.readings_recorded
+        delivered = after.readings_delivered - before.readings_delivered
         return Load(
             recorded / (end - start),
             (cpu_end - cpu) / recorded * 1e6,
