@@ -1,1 +1,1 @@
-"""Engines start the real node firmware: today MicroPython's unix port."""
+"""Engines start the node's real firmware: on QEMU, on Renode, or as a process of this host."""

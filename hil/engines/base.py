@@ -20,7 +20,7 @@ class NodeSpec:
     """What one node is, whatever runs it.
 
     ``uid`` is 24 hex digits, ``settings`` are raw values by register name (``docs/registers.md``),
-    ``key`` is 64 hex digits or None for a node that was never given one.
+    ``key`` is 64 hex digits, or None for a node without a key.
     """
 
     name: str

@@ -3,7 +3,7 @@
 The time of an emulated board is not the host's: an emulator with a clock of its own may run at a
 tenth of real time, and one that follows the host's clock stands still whenever the host has no CPU
 for it. A :class:`Deadline` counts the board's time. When the host needed so much longer that
-waiting on makes no sense, it raises :class:`HostTooSlow`: nothing was learnt about the node.
+waiting on makes no sense, it raises HostTooSlow: nothing was learnt about the node.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hil.errors import HostTooSlow
 
 #: A board this many times slower than the host's clock is not waited for.
 PATIENCE: Final = 20.0
-#: Below this many seconds of the host nobody is told that his host is too slow.
+#: Below this many seconds of the host no host counts as too slow.
 LEAST_HOST_S: Final = 5.0
 _LOOK_S: Final = 0.05
 
@@ -45,21 +45,21 @@ class Deadline:
         self._late_s = 0.0
 
     def elapsed_s(self) -> float:
-        """Seconds of the board since it was made."""
+        """Return the seconds of the board since it was made."""
         if self._clock is not None:
             return self._clock() - self._start
         return self.host_s() - self._late_s
 
     def host_s(self) -> float:
-        """Seconds of the host since it was made."""
+        """Return the seconds of the host since it was made."""
         return time.monotonic() - self._host_start
 
     def speed(self) -> float:
-        """Seconds of the board for one of the host, as measured since it was made."""
+        """Return the seconds of the board for one of the host, measured since it was made."""
         return self.elapsed_s() / max(self.host_s(), 1e-9)
 
     def left_s(self) -> float:
-        """Seconds of the board that are left, 0 when it is over. HostTooSlow."""
+        """Return the seconds of the board that are left, 0 when it is over. HostTooSlow."""
         left = self.limit_s - self.elapsed_s()
         if left > 0 and self.host_s() > self._host_limit_s:
             raise HostTooSlow(
@@ -70,7 +70,7 @@ class Deadline:
         return max(0.0, left)
 
     def over(self) -> bool:
-        """True when no time is left. HostTooSlow."""
+        """Return True when no time is left. HostTooSlow."""
         return self.left_s() == 0
 
     async def look(self, event: asyncio.Event | None = None) -> None:

@@ -21,8 +21,8 @@ class _Build(Protocol):
     def __call__(self, name: str, say: Callable[[str], None]) -> _Image: ...
 
 
-def _silent(_text: str) -> None:
-    """For callers who show no progress."""
+def _show_nothing(_text: str) -> None:
+    """Show nothing, for callers without progress."""
 
 
 @contextmanager
@@ -34,15 +34,15 @@ def only_one(name: str) -> Iterator[None]:
         yield
 
 
-def image_of(board: str, say: Callable[[str], None] = _silent) -> Path:
-    """The ELF file of ``board``; ``say`` hears what takes time. ImageError."""
+def image_of(board: str, show: Callable[[str], None] = _show_nothing) -> Path:
+    """Return the ELF file of ``board``; ``show`` gets each step that takes time. ImageError."""
     try:
         build = cast("_Build", importlib.import_module("boards.build").build)
     except (ImportError, AttributeError) as error:
         raise ImageError(f"image of {board}: boards.build cannot be used: {error}") from error
     with only_one(f"image-{board}"):
         try:
-            return build(board, say).elf
+            return build(board, show).elf
         except Exception as error:
             raise ImageError(
                 f"image of {board} cannot be built: {error}", f"tianfu-node build {board}"

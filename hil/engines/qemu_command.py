@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from hil.lifeline import bound
 from hil.tools import TOOLS
 
 PROGRAM: Final = "qemu-system-arm"
-INSTALL: Final = TOOLS["qemu-system-arm"].remedy
 OLDEST: Final = (7, 2)
 MACHINE: Final = "netduinoplus2"
 #: The n-th serial port of QEMU's machine is this UART of the chip.
@@ -24,19 +22,20 @@ UARTS: Final = ("usart1", "usart2", "usart3", "uart4", "uart5", "usart6")
 
 
 def find_qemu() -> Path:
-    """Return the emulator in PATH, checked for its version. EngineError names the remedy."""
-    found = shutil.which(PROGRAM)
+    """Return the emulator, checked for its version. EngineError names the remedy."""
+    tool = TOOLS[PROGRAM]
+    found = tool.find()
     if found is None:
-        raise EngineError(f"no `{PROGRAM}` in PATH: install it with `{INSTALL}`")
+        raise EngineError(f"no `{PROGRAM}` in PATH: install it with `{tool.remedy}`")
     text = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
     match = re.search(r"version (\d+)\.(\d+)", text)
     version = tuple(map(int, match.groups())) if match else (0, 0)
     if version < OLDEST:
         raise EngineError(
             f"{found}: expected QEMU {OLDEST[0]}.{OLDEST[1]} or newer, got "
-            f"{text.splitlines()[0] if text else 'nothing'!r}: install one with `{INSTALL}`"
+            f"{text.splitlines()[0] if text else 'nothing'!r}: install one with `{tool.remedy}`"
         )
-    return Path(found)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +67,8 @@ class QemuCommand:
         into the record store's sectors at every reset; with a ``debugger`` QEMU starts stopped.
         """
         words = [
-            *(
-                str(self.program),
-                "-M",
-                MACHINE,
-                "-nodefaults",
-                "-no-user-config",
-                "-display",
-                "none",
-            ),
+            str(self.program),
+            *("-M", MACHINE, "-nodefaults", "-no-user-config", "-display", "none"),
             *("-accel", "tcg,thread=single", "-kernel", str(self.image)),
             *("-chardev", f"socket,id=qmp,fd={control}", "-mon", "chardev=qmp,mode=control"),
         ]

@@ -34,7 +34,7 @@ class Qmp:
 
     @classmethod
     async def over(cls, near: socket.socket, on_event: Callable[[Event], None]) -> Qmp:
-        """Over a connected socket: negotiates, so that commands work. EngineError."""
+        """Use a connected socket: negotiate, so that commands work. EngineError."""
         reader, writer = await asyncio.open_connection(sock=near, limit=_LINE_LIMIT)
         qmp = cls(reader, writer, on_event)
         try:
@@ -68,7 +68,7 @@ class Qmp:
         return answer
 
     async def run(self, command: str, limit_s: float = _LIMIT_S, **arguments: object) -> object:
-        """One command; returns its result. EngineError with QEMU's words if it fails.
+        """Run one command; return its result. EngineError with QEMU's text if it fails.
 
         An underscore in an argument's name stands for QMP's hyphen.
         """
@@ -86,7 +86,7 @@ class Qmp:
         return answer.get("return")
 
     async def close(self) -> None:
-        """Let go of the connection; QEMU runs on."""
+        """Close the connection; QEMU runs on."""
         self._task.cancel()
         self._writer.close()
         await asyncio.wait((self._task,))

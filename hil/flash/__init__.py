@@ -1,1 +1,1 @@
-"""The record store under power cuts: its host model, its torn states, boards that boot them."""
+"""The record store under power cuts: its host model, its torn states, and how they are booted."""

@@ -1,6 +1,6 @@
 """The node's record store, compiled for the host, over a flash that records what is done to it.
 
-The store is the very C file of the image. The flash behaves as RM0090 says: programming clears
+The store is the very C file of the image. The flash behaves as RM0090 describes: programming clears
 bits of one word, an erase sets all bits of a sector. Every operation is recorded in order, so that
 a test can look at each state a power cut could have left.
 """
@@ -63,7 +63,7 @@ class Flash:
 
     @property
     def content(self) -> bytes:
-        """Both sectors, one after the other."""
+        """The content of both sectors, one after the other."""
         return bytes(self.memory)
 
     @content.setter
@@ -73,7 +73,7 @@ class Flash:
         ctypes.memmove(self.memory, image, len(image))
 
     def word(self, sector: int, offset: int) -> int:
-        """What one word reads as."""
+        """Return what one word reads as."""
         at = sector * self.sector_bytes + offset
         return int.from_bytes(bytes(self.memory[at : at + WORD]), "little")
 
@@ -164,7 +164,7 @@ class RecordStore:
         library.rs_open(self._store, ctypes.byref(self._struct))
 
     def read(self, name: str) -> bytes | None:
-        """A record's data; None if there is none."""
+        """Return a record's data; None if there is none."""
         raw = name.encode()
         data = ctypes.c_void_p()
         length = ctypes.c_size_t()
@@ -190,11 +190,11 @@ class RecordStore:
         )
 
     def writable(self) -> bool:
-        """False since a write failed."""
+        """Return False once a write has failed."""
         return bool(self._library.rs_writable(self._store))
 
     def kept_in_ram(self) -> int:
-        """Records that only RAM holds."""
+        """Return how many records only RAM holds."""
         return int(self._library.rs_volatile(self._store))
 
     @property
@@ -208,5 +208,5 @@ class RecordStore:
         return int(self._library.host_sequence(self._store))
 
     def records(self, names: tuple[str, ...]) -> Mapping[str, bytes | None]:
-        """What each of ``names`` reads as."""
+        """Return what each of ``names`` reads as."""
         return {name: self.read(name) for name in names}

@@ -38,7 +38,7 @@ _MASKS = (0x0000FFFF, 0xFFFF0000, 0xFF, 0xFF00, 0xFF0000, 0xFF000000, 0x55555555
 class State:
     """One content of the flash: ``base`` with ``changes`` (offset, bytes) put over it.
 
-    ``cause`` says which cut leaves it; ``torn`` is False between two operations.
+    ``cause`` names the cut that leaves it; ``torn`` is False between two operations.
     """
 
     base: bytes
@@ -47,7 +47,7 @@ class State:
     torn: bool
 
     def content(self) -> bytes:
-        """Both sectors."""
+        """Return both sectors."""
         image = bytearray(self.base)
         for offset, data in self.changes:
             image[offset : offset + len(data)] = data
@@ -58,8 +58,8 @@ class State:
 class Scenario:
     """What was done to the flash that held ``before``.
 
-    ``accepted`` are the contents, by record, the store may be found with: as before, and after
-    each write.
+    ``accepted`` are the contents, by record, that the store may have afterwards: as before, and
+    after each write.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Scenario:
 
 
 def torn_words(old: int, word: int) -> tuple[int, ...]:
-    """What a word that read ``old`` may read while ``word`` is programmed, ``old`` included."""
+    """Return what a word that read ``old`` may read while ``word`` is programmed."""
     cleared = old & ~word
     bits = [1 << index for index in range(32) if cleared >> index & 1]
     values = {old, old & word}
@@ -80,7 +80,7 @@ def torn_words(old: int, word: int) -> tuple[int, ...]:
 
 
 def torn_sectors(old: bytes) -> Iterator[tuple[str, bytes]]:
-    """What a sector that held ``old`` may hold while it is erased, with a word on how."""
+    """Yield what a sector that held ``old`` may hold while it is erased, each with its name."""
     size = len(old)
     ends = [(0, size // 2), (size // 2, size)]
     ends += [(size * part // _PARTS, size * (part + 1) // _PARTS) for part in range(_PARTS)]
@@ -108,7 +108,7 @@ def torn_sectors(old: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def states(scenario: Scenario) -> Iterator[State]:
-    """The distinct states of ``scenario``, in the order in which they can arise."""
+    """Yield the distinct states of ``scenario``, in the order in which they can arise."""
     flash = Flash(scenario.before, len(scenario.before) // 2)
     base = scenario.before
     changes: dict[int, bytes] = {}
@@ -153,9 +153,9 @@ def states(scenario: Scenario) -> Iterator[State]:
 def record(
     name: str, library: CDLL, before: bytes, names: tuple[str, ...], act: Callable[[Files], None]
 ) -> Scenario:
-    """Let ``act`` work on a store opened on ``before`` and keep what that did to the flash.
+    """Run ``act`` on a store opened on ``before``; return what that did to the flash.
 
-    ``names`` are the records that ``accepted`` tells.
+    ``names`` are the records that ``accepted`` lists.
     """
     flash = Flash(before, len(before) // 2)
     store = _Watched(library, flash, names)
@@ -177,7 +177,7 @@ class _Watched(RecordStore):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a node says and does that boots from a state: epoch, settings' fingerprint, setting."""
+    """What a node that boots from a state reports: epoch, settings' fingerprint, setting."""
 
     boot_epoch: int
     config: str
@@ -204,7 +204,7 @@ def _settings(board: bytes | None, store: Files) -> config.Config:
 
 
 def outcomes(scenario: Scenario, setting: int) -> frozenset[Outcome]:
-    """What the node's own code makes of each of ``scenario.accepted``."""
+    """Return what the node's own code makes of each of ``scenario.accepted``."""
     found = set()
     for records in scenario.accepted:
         store = _Frozen(records)
@@ -222,12 +222,12 @@ NAMES = ("board", "node.key", config.FILE, *epoch.FILES)
 
 
 def write_epoch(store: Files) -> None:
-    """What a boot does: take the next boot epoch."""
+    """Take the next boot epoch, as a boot does."""
     assert epoch.BootEpoch(store).stored
 
 
 def write_setting(address: int, value: int) -> Callable[[Files], None]:
-    """What a master's write of one setting does."""
+    """Return the write of one setting, as a master causes it."""
 
     def act(store: Files) -> None:
         settings = _settings(store.read("board"), store)
@@ -238,7 +238,7 @@ def write_setting(address: int, value: int) -> Callable[[Files], None]:
 
 
 def commissioned(library: CDLL, records: Mapping[str, bytes], setting: tuple[int, int]) -> bytes:
-    """The flash of a node that was provisioned with ``records``, booted twice and set once."""
+    """Return the flash of a node provisioned with ``records``, booted twice and set once."""
     flash = Flash(compose(records))
     for act in (write_epoch, write_setting(*setting), write_epoch):
         act(RecordStore(library, flash))
@@ -246,7 +246,7 @@ def commissioned(library: CDLL, records: Mapping[str, bytes], setting: tuple[int
 
 
 def filled(library: CDLL, before: bytes, room: int) -> bytes:
-    """``before`` after so many boots that fewer than ``room`` bytes are left in its sector."""
+    """Return ``before`` after boots that leave fewer than ``room`` bytes in its sector."""
     flash = Flash(before, len(before) // 2)
     store = RecordStore(library, flash)
     sequence = store.sequence
@@ -259,7 +259,7 @@ def filled(library: CDLL, before: bytes, room: int) -> bytes:
 def node_scenarios(
     library: CDLL, records: Mapping[str, bytes], setting: int, old: int, new: int
 ) -> tuple[Scenario, Scenario, Scenario]:
-    """A configuration write, a boot-epoch write and a compaction, on a node with ``records``.
+    """Return a configuration write, a boot-epoch write and a compaction on such a node.
 
     The setting at holding register ``setting`` is ``old`` before and ``new`` after. The compaction
     is the second of its flash, so that the sector it erases holds a former life of the store.

@@ -1,7 +1,8 @@
-"""What Renode is told, as text: every Monitor command of the bench has its form here, once.
+"""What Renode is sent, as text: every Monitor command of the bench has its form here, once.
 
 Pure functions; the engine sends what they return, the fake server checks it against the grammar,
-and the Robot suites use the same forms. Comments say which were only read in Renode's source.
+and the Robot suites use the same forms. The word (read) marks those that were only read in
+Renode's source.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final
 from protocols.identity import UID_RULE, parse_uid
 
 HERE: Final = Path(__file__).parent
-REPL: Final = HERE / "node.repl"
+OVERLAY: Final = HERE / "node.repl"
 SHT3X_MODEL: Final = HERE / "models/Sht3xModel.cs"
 WATCH_MODEL: Final = HERE / "models/NodeWatch.cs"
 
@@ -29,7 +30,7 @@ WATCH_ADDRESS: Final = 0x5007_0000
 
 
 def path(file: Path) -> str:
-    """A path as the Monitor reads it: after ``@``, with blanks escaped. ValueError."""
+    """Return a path as the Monitor reads it: after ``@``, with blanks escaped. ValueError."""
     text = str(file.resolve())
     if any(c in text for c in ";'\"`$\n"):
         raise ValueError(f"{text}: expected a path without ; ' \" ` $ or newlines for Renode")
@@ -42,18 +43,18 @@ def include(model: Path) -> str:
 
 
 def quantum(seconds: float) -> str:
-    """For all machines there are. Renode would read 1e-05 as one second."""
+    """Set the quantum of all machines there are. Renode would read 1e-05 as one second."""
     text = f"{seconds:.6f}".rstrip("0").rstrip(".")
     return f'emulation SetGlobalQuantum "{text}"'
 
 
 def advance_immediately(on: bool) -> str:
-    """True: virtual time runs ahead of the host's as fast as it can. After the machines exist."""
+    """Let virtual time run ahead of the host's as fast as it can. After the machines exist."""
     return f"emulation SetGlobalAdvanceImmediately {str(on).lower()}"
 
 
 def seed(number: int) -> str:
-    """Of the emulation's random numbers (read)."""
+    """Seed the emulation's random numbers (read)."""
     return f"emulation SetSeed {number & 0x7FFF_FFFF}"
 
 
@@ -63,7 +64,7 @@ def run_for(seconds: float) -> str:
 
 
 def uid_words(uid: str) -> tuple[int, int, int]:
-    """The three words of the chip's unique id, from 24 hex digits. ValueError."""
+    """Return the three words of the chip's unique id, from 24 hex digits. ValueError."""
     raw = parse_uid(uid)
     if raw is None:
         raise ValueError(f"uid: expected {UID_RULE}, got {uid!r}")
@@ -72,7 +73,7 @@ def uid_words(uid: str) -> tuple[int, int, int]:
 
 
 def reset_lines(elf: Path, uid: str, samples: Mapping[int, int]) -> list[str]:
-    """What happens at every reset: image, unique id, levels of pins, analog samples.
+    """Return what runs at every reset: image, unique id, levels of pins, analog samples.
 
     The image must be loaded again, or the core finds no vector table. The record store is not
     here: flash outlives a reset. ``samples`` are 12 bit codes by ADC channel.
@@ -102,10 +103,10 @@ def feed_adc(channel: int, code: int) -> str:
 
 
 def create(name: str, macro: str, flash: Path, store_base: int) -> list[str]:
-    """A machine with erased flash, the store's contents and the image in it."""
+    """Create a machine with erased flash, the store's contents and the image in it."""
     return [
         f'mach create "{name}"',
-        f"machine LoadPlatformDescription {path(REPL)}",
+        f"machine LoadPlatformDescription {path(OVERLAY)}",
         "sysbus.flash ResetByte 0xFF",
         "sysbus.flash ZeroAll",
         load_flash(flash, store_base),
@@ -115,19 +116,19 @@ def create(name: str, macro: str, flash: Path, store_base: int) -> list[str]:
 
 
 def load_flash(file: Path, address: int) -> str:
-    """Bytes of a file into memory."""
+    """Load the bytes of a file into memory."""
     return f"sysbus LoadBinary {path(file)} 0x{address:08X}"
 
 
 def dump_flash(file: Path) -> str:
-    """The whole flash memory into a file (read). Its offset and size arguments are not used:
+    """Write the whole flash memory into a file (read), without offset and size arguments:
     1.16.1 subtracts one from the other.
     """
     return f"sysbus.flash DumpBinary {path(file)}"
 
 
 def pty(uart: str, terminal: str, link: Path) -> list[str]:
-    """A UART as a pseudo terminal with a symbolic link to it."""
+    """Show a UART as a pseudo terminal with a symbolic link to it."""
     return [
         f'emulation CreateUartPtyTerminal "{terminal}" "{link}" true',
         f"connector Connect sysbus.{uart} {terminal}",
@@ -135,18 +136,18 @@ def pty(uart: str, terminal: str, link: Path) -> list[str]:
 
 
 def plug_sht3x() -> str:
-    """The humidity sensor on its bus."""
+    """Put the humidity sensor on its bus."""
     at = f"0x{SHT3X_ADDRESS:02X}"
     return f'machine LoadPlatformDescriptionFromString "sht: Tianfu.Sht3xModel @ i2c1 {at}"'
 
 
 def unplug_sht3x() -> list[str]:
-    """Off its bus. A newer controller keeps the part it talked to last until its own reset."""
+    """Take it off its bus. A newer controller keeps the last part until its own reset."""
     return ["machine UnregisterFromParent sysbus.i2c1.sht", "sysbus.i2c1 Reset"]
 
 
 def watch() -> list[str]:
-    """Our observer of reset causes and flash operations (read)."""
+    """Attach our observer of reset causes and flash operations (read)."""
     at = f"0x{WATCH_ADDRESS:08X}"
     return [
         f'machine LoadPlatformDescriptionFromString "watch: Tianfu.NodeWatch @ sysbus {at}"',
@@ -155,9 +156,9 @@ def watch() -> list[str]:
 
 
 def reset_flag_hook(watchdog: bool) -> str:
-    """Without our observer: what RCC_CSR says of the resets to come."""
-    said = "(value | 0x20000000) if offset == 0x74 else value" if watchdog else "value"
-    return f'sysbus SetHookAfterPeripheralRead sysbus.rcc "value = {said}"'
+    """Set, without our observer, what RCC_CSR reads after the resets to come."""
+    value = "(value | 0x20000000) if offset == 0x74 else value" if watchdog else "value"
+    return f'sysbus SetHookAfterPeripheralRead sysbus.rcc "value = {value}"'
 
 
 #: The core stands still, as with the power off (read). A reset may let it go again.

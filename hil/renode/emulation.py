@@ -24,9 +24,9 @@ _LINK_LIMIT_S: Final = 10.0
 class RenodeEmulation:
     """Headless Renode with our models compiled in.
 
-    ``quantum_s`` and ``ahead`` are as :func:`hil.renode.commands.quantum` and
-    :func:`hil.renode.commands.advance_immediately` say. With ``ahead`` the nodes run up to ten
-    times faster than the host's clock, which nothing outside (a paced line, a sensor that speaks
+    ``quantum_s`` and ``ahead`` are those of :func:`hil.renode.commands.quantum` and
+    :func:`hil.renode.commands.advance_immediately`. With ``ahead`` the nodes run up to ten
+    times faster than the host's clock, which nothing outside (a paced line, a sensor that sends
     once a second) can follow: it is for machines that are only run by ``run_for``.
     """
 
@@ -45,7 +45,7 @@ class RenodeEmulation:
         self._asked_at: dict[str, float] = {}
         self._times: dict[str, float] = {}
         self._history = (self._process.folder / "commands.log").open("w", encoding="utf-8")
-        #: Renode's own words about itself.
+        #: Renode's own text about its version.
         self.version = ""
         #: After 1.16.1: received bytes are paced at the baud rate.
         self.newer = False
@@ -82,7 +82,7 @@ class RenodeEmulation:
             if process.ready():
                 break
             await asyncio.sleep(_LOOK_S)
-        self._renode = Renode(self._process.port, said=self._note)
+        self._renode = Renode(self._process.port, on_command=self._note)
         names = await asyncio.to_thread(self._renode.keywords)
         if "ExecuteCommand" not in names:
             raise RenodeError(f"expected a robot server that knows ExecuteCommand, got {names}")
@@ -96,18 +96,18 @@ class RenodeEmulation:
             self.unwatched_why = error.reason
 
     async def command(self, text: str, machine: str | None = None) -> str:
-        """One Monitor command; returns what it printed. RenodeError."""
+        """Run one Monitor command; return what it printed. RenodeError."""
         if not self._process.is_running():
             raise self._process.error("has ended by itself")
         return await self.renode.acommand(text, machine)
 
     async def commands(self, texts: list[str], machine: str | None = None) -> None:
-        """One after the other."""
+        """Run commands, one after the other."""
         for text in texts:
             await self.command(text, machine)
 
     async def attempt(self, text: str, machine: str | None = None) -> bool:
-        """A command that may fail: False, and the bench goes on without it."""
+        """Run a command that may fail; return False if it did, and the bench goes on without it."""
         try:
             await self.command(text, machine)
         except CommandError as error:
@@ -116,7 +116,7 @@ class RenodeEmulation:
         return True
 
     async def add(self, name: str, macro: str, flash: Path, store_base: int) -> None:
-        """A new machine, complete but for its terminals. The emulation is paused afterwards."""
+        """Add a machine, complete but for its terminals. The emulation is paused afterwards."""
         await self.pause()
         create, *rest = commands.create(name, macro, flash, store_base)
         await self.command(create)
@@ -136,7 +136,7 @@ class RenodeEmulation:
         self._times[name] = 0.0
 
     async def terminal(self, machine: str, uart: str, terminal: str) -> Path:
-        """Put a UART on a pseudo terminal; returns its link, which is there."""
+        """Put a UART on a pseudo terminal; return its link, which is there."""
         link = self.folder / terminal
         await self.commands(commands.pty(uart, terminal, link), machine)
         end = time.monotonic() + _LINK_LIMIT_S
@@ -164,13 +164,13 @@ class RenodeEmulation:
             self._started = False
 
     async def power_on(self, machine: str) -> None:
-        """Its core may run from now on; so does virtual time."""
+        """Let the machine's core run from now on, and virtual time."""
         self._powered.add(machine)
         await self.start()
 
     async def power_off(self, machine: str) -> None:
-        """Its core stands still. Only a core that runs keeps virtual time at the host's pace: with
-        none it would fly, and the next one to run would sleep until the host has caught up.
+        """Stop the machine's core. Only a core that runs keeps virtual time at the host's pace:
+        without one it would run ahead, and the next core would sleep until the host has caught up.
         """
         ran = self._started
         await self.pause()
@@ -191,8 +191,9 @@ class RenodeEmulation:
             left -= piece
 
     def now_s(self, machine: str) -> float:
-        """The virtual time of a machine; while Renode is busy, the last that it said. RenodeError:
-        a wait for a Renode that is gone must not end as one for a slow host.
+        """Return the virtual time of a machine; while Renode is busy, the last one it reported.
+
+        RenodeError: a wait for a Renode that is gone must not end as one for a slow host.
         """
         if machine not in self._times:
             return 0.0
@@ -200,16 +201,16 @@ class RenodeEmulation:
             raise self._process.error("has ended by itself")
         fresh = time.monotonic() - self._asked_at.get(machine, 0.0) < _CLOCK_S
         if not fresh and not self.renode.busy():
-            self._time_is(machine, self.renode.command(commands.TIME, machine))
+            self._note_time(machine, self.renode.command(commands.TIME, machine))
         return self._times[machine]
 
     async def time_s(self, machine: str) -> float:
-        """The same, asked for now."""
-        self._time_is(machine, await self.command(commands.TIME, machine))
+        """Ask for the virtual time of a machine now."""
+        self._note_time(machine, await self.command(commands.TIME, machine))
         return self._times[machine]
 
-    def _time_is(self, machine: str, said: str) -> None:
-        self._times[machine] = parse_time(said)
+    def _note_time(self, machine: str, text: str) -> None:
+        self._times[machine] = parse_time(text)
         self._asked_at[machine] = time.monotonic()
 
     async def close(self) -> None:

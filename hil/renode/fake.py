@@ -4,7 +4,7 @@
 
 It knows the grammar of each Monitor command the bench uses and nothing else; it keeps what the
 commands make (machines, names, terminals, memory) and fails where a name is not there. It emulates
-no processor: a started machine says a boot line and answers a line at its prompt, what comes on
+no processor: a started machine prints a boot line and answers a line at its prompt; what comes on
 another UART it sends back.
 """
 
@@ -74,7 +74,7 @@ class Fake:
     # --- keywords -----------------------------------------------------------------------------
 
     def get_keyword_names(self) -> list[str]:
-        """As the robot server."""
+        """Return the names, as the robot server does."""
         return ["ExecuteCommand", "StartEmulation", "ResetEmulation", "StopRemoteServer"]
 
     def stop_remote_server(self) -> bool:
@@ -83,7 +83,7 @@ class Fake:
         return True
 
     def run_keyword(self, name: str, arguments: list[str]) -> dict[str, str]:
-        """As the robot server: arguments by place or by name, FAIL with a text."""
+        """Run a command, as the robot server: arguments by place or name, FAIL with a text."""
         if name != "ExecuteCommand":
             raise KeyError(f'Keyword "{name}" not found')
         try:
@@ -141,9 +141,9 @@ class Fake:
         self.machines[name] = self.current = Machine(name)
 
     def _do_platform(self, path: str) -> None:
-        from hil.renode import repl, stock
+        from hil.renode import platform_file, stock
 
-        platform = repl.load(self._file(path))
+        platform = platform_file.load(self._file(path))
         self._machine().names |= {f"sysbus.{n}" for n in stock.NAMES | set(platform.entries)}
 
     def _do_device(self, name: str, model: str, bus: str, _at: str) -> None:
@@ -216,8 +216,8 @@ class Fake:
             elif b"\x03" in data:
                 os.write(terminal.near, b"\r\n>>> ")
             elif b"serve()" in data:
-                said = b'{"sampled_frames": 1, "sampled_readings": 7, "boot_epoch": %d}\r\n'
-                os.write(terminal.near, data + b"\n" + said % machine.epoch)
+                figures = b'{"sampled_frames": 1, "sampled_readings": 7, "boot_epoch": %d}\r\n'
+                os.write(terminal.near, data + b"\n" + figures % machine.epoch)
 
     def _boot(self, machine: Machine) -> None:
         if machine.halted or not self.started or not machine.loaded:
@@ -336,7 +336,7 @@ class _Server(socketserver.TCPServer, SimpleXMLRPCDispatcher):
 
 
 def main(arguments: list[str]) -> int:
-    """Serve until told to end."""
+    """Serve until the client ends it."""
     expected = ["--disable-xwt", "--plain", "--robot-server-port", "0"]
     if arguments != expected:
         sys.stderr.write(f"expected {expected}, got {arguments}\n")

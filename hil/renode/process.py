@@ -23,7 +23,7 @@ _ARGUMENTS: Final = ("--disable-xwt", "--plain", "--robot-server-port", "0")
 
 
 def find_renode() -> Path:
-    """The executable: ``RENODE`` (it may be a wrapper script), else ``renode`` in PATH."""
+    """Return the executable: ``RENODE`` (it may be a wrapper script), else ``renode`` in PATH."""
     named = os.environ.get("RENODE")
     found = named if named is not None else shutil.which("renode")
     if not found:
@@ -66,7 +66,7 @@ class RenodeProcess:
         self.port = 0
 
     def ready(self) -> bool:
-        """True once the port is known. RenodeError if it ended, or after the limit."""
+        """Return True once the port is known. RenodeError if it ended, or after the limit."""
         for file in self.folder.glob("renode-*/robot_port"):
             if text := file.read_text().strip():
                 self.port = int(text)
@@ -78,15 +78,15 @@ class RenodeProcess:
         return False
 
     def is_running(self) -> bool:
-        """True while it lives."""
+        """Return True while it lives."""
         return self._process.poll() is None
 
     def tail(self) -> str:
-        """The end of what it printed."""
+        """Return the end of what it printed."""
         return self.log.read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL:]
 
     def error(self, what: str) -> RenodeError:
-        """An error that quotes the end of the log."""
+        """Return an error that quotes the end of the log."""
         return RenodeError(f"{self.program} {what}; the end of {self.log}:\n{self.tail()}")
 
     def stop(self, limit_s: float = STOP_LIMIT_S) -> None:

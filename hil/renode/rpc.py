@@ -40,7 +40,7 @@ class _Transport(xmlrpc.client.Transport):
 
 
 def command_argument(text: str) -> str:
-    """A Monitor command as the argument of ExecuteCommand. ValueError.
+    """Return a Monitor command as the argument of ExecuteCommand. ValueError.
 
     The server takes any text that begins with ``word=`` for a named argument, and of a named
     argument only its first line; so a command with ``=`` is named, one of many lines is not.
@@ -55,7 +55,7 @@ def command_argument(text: str) -> str:
 
 
 def parse_time(text: str) -> float:
-    """Seconds from Renode's ``hh:mm:ss.fraction`` in ``text``. RenodeError."""
+    """Return the seconds of Renode's ``hh:mm:ss.fraction`` in ``text``. RenodeError."""
     found = _TIME.search(text)
     if found is None:
         raise RenodeError(f"expected hh:mm:ss.fraction from Renode, got {text[:_QUOTED]!r}")
@@ -64,7 +64,7 @@ def parse_time(text: str) -> float:
 
 
 def parse_number(text: str) -> int:
-    """An integer as the Monitor prints it: hexadecimal. RenodeError."""
+    """Return an integer from the hexadecimal that the Monitor prints. RenodeError."""
     try:
         return int(text.strip(), 0)
     except ValueError:
@@ -74,28 +74,28 @@ def parse_number(text: str) -> int:
 class Renode:
     """A robot server on the port ``port`` of this host.
 
-    ``said`` is called with every command before it is sent, for a record.
+    ``on_command`` is called with every command before it is sent, for a record.
     """
 
     def __init__(
         self,
         port: int,
         limit_s: float = REQUEST_LIMIT_S,
-        said: Callable[[str], None] | None = None,
+        on_command: Callable[[str], None] | None = None,
     ) -> None:
         self._server = xmlrpc.client.ServerProxy(
             f"http://127.0.0.1:{port}/", transport=_Transport(limit_s), allow_none=True
         )
         self._lock = threading.Lock()
-        self._said = said
+        self._on_command = on_command
         self._unanswered = ""
 
     def busy(self) -> bool:
-        """True while a request is under way."""
+        """Return True while a request is under way."""
         return self._lock.locked()
 
     def keywords(self) -> list[str]:
-        """The names the server knows. RenodeError."""
+        """Return the keywords that the server has. RenodeError."""
         with self._lock:
             return [str(name) for name in cast("list[object]", self._call("get_keyword_names"))]
 
@@ -119,7 +119,7 @@ class Renode:
             raise RenodeError(self._unanswered) from error
 
     def keyword(self, name: str, *arguments: Argument) -> Value:
-        """Run a keyword; returns what it returned. CommandError, RenodeError."""
+        """Run a keyword; return what it returned. CommandError, RenodeError."""
         with self._lock:
             answer = cast("dict[str, Value]", self._call("run_keyword", name, list(arguments)))
         if answer.get("status") != "PASS":
@@ -131,20 +131,20 @@ class Renode:
         return answer.get("return")
 
     def command(self, text: str, machine: str | None = None) -> str:
-        """Run a Monitor command, in the context of ``machine``; returns what it printed."""
+        """Run a Monitor command, in the context of ``machine``; return what it printed."""
         argument = command_argument(text)
-        if self._said is not None:
-            self._said(f"{machine or '-'}: {text}")
+        if self._on_command is not None:
+            self._on_command(f"{machine or '-'}: {text}")
         # A positional argument must not follow a named one.
         context = [] if machine is None else [f"machine={machine}"]
         return str(self.keyword("ExecuteCommand", argument, *context) or "").strip()
 
     async def acommand(self, text: str, machine: str | None = None) -> str:
-        """As :meth:`command`, without holding up the event loop."""
+        """Run a command as :meth:`command` does, in a thread beside the event loop."""
         return await asyncio.to_thread(self.command, text, machine)
 
     def shut_down(self) -> None:
-        """Ask it to end; whether it did the process says."""
+        """Ask it to end; whether it did shows in the process."""
         try:
             with self._lock:
                 self._call("stop_remote_server")

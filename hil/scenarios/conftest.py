@@ -1,4 +1,4 @@
-"""Says at the end of a run what it went through: states of the flash, polls of the bus."""
+"""Prints at the end of a run what it covered: states of the flash, polls of the bus."""
 
 import pytest
 
@@ -9,7 +9,7 @@ BUS = "bus: "
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """A line for each, if there were any; it comes from the tests' record properties."""
+    """Print a line for each, if there were any; it comes from the tests' record properties."""
     for status in ("passed", "failed", "skipped"):
         for report in terminalreporter.stats.get(status, []):
             for name, value in getattr(report, "user_properties", ()):

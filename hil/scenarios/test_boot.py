@@ -31,7 +31,7 @@ async def test_boot_to_first_valid_answer(
     while await poll(master, target, counts) is None:
         assert not limit.over(), f"no valid answer within 5 s of the board: {counts}"
     assert not counts.wrong
-    # A sample with a value follows; before it the frame says that there is none yet.
+    # A sample with a value follows; before it the frame marks that there is none yet.
     limit = deadline(30, board)
     while True:
         sample = await poll(master, target, counts)
@@ -63,7 +63,7 @@ async def test_store_survives_a_reset(node_bench: Bench) -> None:
 async def test_samples_advance_and_their_values_are_those_of_the_parts(
     node_bench: Bench, make_master: MakeMaster, deadline: MakeDeadline
 ) -> None:
-    """Where the engine has no I2C the serial parts' values are looked at, else all."""
+    """Check the serial parts' values where the engine has no I2C, else all."""
     board = node_bench.nodes["air"]
     master, target, counts = make_master(node_bench), Target.of(board.spec), PollCounts()
     wired = Capability.I2C in node_bench.engine.capabilities

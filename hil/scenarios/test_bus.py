@@ -1,4 +1,4 @@
-"""Three nodes on one line: thousands of polls, clean and disturbed, and nothing wrong believed."""
+"""Three nodes on one line: thousands of polls, clean and disturbed; no wrong value is accepted."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ MakeMaster = Callable[..., Master]
 #: Of the host, for all of them; beyond it the host is too slow.
 LIMIT_S: Final = 600.0
 NOISY_LIMIT_S: Final = 1200.0
-#: A busy host is late, and no fault of a node.
+#: A late answer is the fault of a busy host, not of a node.
 PATIENT_MS: Final = 1000
-#: The shortest that is waited for an answer, and how many polls say what it takes on this host.
+#: The shortest wait for an answer, and how many polls measure what it takes on this host.
 LEAST_MS: Final = 20
 CLEAN_LOOK: Final = 90
-#: Silence after a disturbance: over the longest pause that a write's pieces have.
+#: Silence after a disturbance: longer than any pause between a write's pieces.
 QUIET_MS: Final = 5
-#: Of the bytes on the line, whoever says them.
+#: Share of the bytes on the line, whoever sends them.
 BYTE_RATE: Final = 0.01
-#: More polls than this that fail because of the fault before, and a node goes deaf for a while.
+#: With more polls than this that fail because of the fault before, a node stays deaf too long.
 AFTERMATH_SHARE: Final = 0.02
 #: Of few polls that share is less than one.
 FEW: Final = 3
@@ -51,7 +51,7 @@ BYTE_KINDS: Final = (
 
 
 async def ready(bench: Bench, master: Master, deadline: MakeDeadline) -> list[Target]:
-    """The nodes as targets, once each of them has answered."""
+    """Return the nodes as targets, once each of them has answered."""
     targets = [Target.of(board.spec) for board in bench.nodes.values()]
     for target in targets:
         limit = deadline(15, bench.nodes[target.name])
@@ -71,26 +71,26 @@ async def test_three_nodes_share_a_line(
 
 
 async def fast_bench(make_bench: MakeBench) -> Bench:
-    """Three nodes as shipped, but for the speed of the line: silences are half as long."""
+    """Bring up three nodes as shipped on a faster line, where silences are half as long."""
     return await make_bench(settings={"baud_div_100": 1152, "warmup_limit_s": 2})
 
 
 def most_torn(bench: Bench, polls: int) -> int:
-    """How many requests may go unanswered because the engine's UART tore them."""
+    """Return how many requests may go unanswered because the engine's UART tore them."""
     tears = fidelity.has_symptom(bench.engine.name, "torn-requests")
     return max(1, round(polls * TORN_SHARE)) if tears else 0
 
 
-def refuse_torn(bench: Bench, told: PollOutcomes, polls: int) -> None:
-    """HostTooSlow where the engine's UART may have torn the requests that nobody answered: a run
+def refuse_torn(bench: Bench, outcomes: PollOutcomes, polls: int) -> None:
+    """Raise HostTooSlow where the engine's UART may have torn the requests without an answer: a run
     that passes has lost none.
     """
-    if 0 < len(told.unexplained) <= most_torn(bench, polls):
-        raise HostTooSlow(f"the emulator's UART tore a request: {told.describe()}")
+    if 0 < len(outcomes.unexplained) <= most_torn(bench, polls):
+        raise HostTooSlow(f"the emulator's UART tore a request: {outcomes.describe()}")
 
 
 async def patience_ms(bench: Bench, master: Master, targets: list[Target]) -> int:
-    """How long to wait for an answer: twice what 19 of 20 clean polls took at most."""
+    """Return how long to wait for an answer: twice what 19 of 20 clean polls took at most."""
     took: list[float] = []
     for number in range(CLEAN_LOOK):
         begun = time.monotonic()
@@ -114,23 +114,23 @@ async def test_thousands_of_polls_of_three_nodes_on_a_clean_line(
     master.close()
     before = await asyncio.to_thread(errors_heard, bench.port, bench.baud, targets)
     master = make_master(bench, timeout_ms=PATIENT_MS)
-    told = await watch(bench.line, master, targets, polls, deadline, LIMIT_S)
+    outcomes = await watch(bench.line, master, targets, polls, deadline, LIMIT_S)
     master.close()
     heard = await asyncio.to_thread(errors_heard, bench.port, bench.baud, targets)
     heard.subtract(before)
-    said = f"{told.describe()}; heard damaged {dict(heard)}"
-    request.node.user_properties.append(("bus: clean", said))
-    if told.late:
-        raise HostTooSlow(f"answers came after {PATIENT_MS} ms: {told.describe()}")
+    summary = f"{outcomes.describe()}; heard damaged {dict(heard)}"
+    request.node.user_properties.append(("bus: clean", summary))
+    if outcomes.late:
+        raise HostTooSlow(f"answers came after {PATIENT_MS} ms: {outcomes.describe()}")
     # Only what the nodes themselves have heard in pieces may be the engine's doing.
-    if told.unexplained_by <= heard:
-        refuse_torn(bench, told, polls)
-    assert told.unexplained == []
-    assert told.counts.errors == {}
+    if outcomes.unexplained_by <= heard:
+        refuse_torn(bench, outcomes, polls)
+    assert outcomes.unexplained == []
+    assert outcomes.counts.errors == {}
     assert most_torn(bench, polls) or not any(heard.values())
-    assert told.counts.wrong == []
-    assert told.baseless == []
-    assert told.counts.proved == told.counts.accepted == polls
+    assert outcomes.counts.wrong == []
+    assert outcomes.baseless == []
+    assert outcomes.counts.proved == outcomes.counts.accepted == polls
     assert master.counters.noise_bytes == 0
     assert master.counters.late_replies == 0
     assert master.counters.foreign_answers == 0
@@ -159,23 +159,25 @@ async def test_thousands_of_polls_at_one_percent_byte_faults(
         kind: bench.line.inject(Fault(kind, times=None, rate=BYTE_RATE / len(BYTE_KINDS)))
         for kind in BYTE_KINDS
     }
-    told = await watch(bench.line, master, targets, polls, deadline, NOISY_LIMIT_S)
+    outcomes = await watch(bench.line, master, targets, polls, deadline, NOISY_LIMIT_S)
     for fault in faults.values():
         bench.line.disarm(fault)
-    said = f"{told.describe()}; waited {wait_ms} ms for an answer, {quiet_ms} ms for silence"
-    request.node.user_properties.append(("bus: disturbed", said))
-    counts = told.counts
-    # Nothing that was damaged was believed: what was accepted has the node's own tag, and the
+    summary = f"{outcomes.describe()}; waited {wait_ms} ms for an answer, {quiet_ms} ms for silence"
+    request.node.user_properties.append(("bus: disturbed", summary))
+    counts = outcomes.counts
+    # No damaged answer was accepted: what was accepted has the node's own tag, and the
     # trace has the node's whole answer ...
     assert counts.wrong == []
-    assert told.baseless == []
+    assert outcomes.baseless == []
     assert counts.proved == counts.accepted > polls // 10
     # ... each poll that failed has a fault between its request and its answer, or, seldom, in the
     # poll before ...
-    refuse_torn(bench, told, polls)
-    assert told.unexplained == []
-    assert counts.accepted + told.hit + told.aftermath + told.late == counts.polls == polls
-    assert told.aftermath <= max(FEW, polls * AFTERMATH_SHARE)
+    refuse_torn(bench, outcomes, polls)
+    assert outcomes.unexplained == []
+    assert (
+        counts.accepted + outcomes.hit + outcomes.aftermath + outcomes.late == counts.polls == polls
+    )
+    assert outcomes.aftermath <= max(FEW, polls * AFTERMATH_SHARE)
     # ... and each fault is counted: in the plan, in the trace, and in the poll that it hit.
     seen = Counter[FaultKind]()
     for (kind, _), count in bench.line.trace.faults.items():
@@ -183,7 +185,7 @@ async def test_thousands_of_polls_at_one_percent_byte_faults(
     for kind, fault in faults.items():
         assert fault.applied > 0
         assert fault.applied == bench.line.applied[kind] == seen[kind]
-        assert told.faults[kind] + told.survived[kind] <= fault.applied
+        assert outcomes.faults[kind] + outcomes.survived[kind] <= fault.applied
     # The nodes have come through it: each answers again on a clean line.
     await ready(bench, master, deadline)
 

@@ -1,4 +1,4 @@
-"""All functions and exceptions, asked by clients that others made: mbpoll and pymodbus."""
+"""All functions and exceptions, requested by clients that others made: mbpoll and pymodbus."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PERIOD: Final = setting_address("sample_period_ds")
 
 
 async def run_mbpoll(mbpoll: Path, port: str, *words: str) -> tuple[int, str]:
-    """mbpoll's exit status and everything it said."""
+    """Run mbpoll; return its exit status and its whole output."""
     process = await asyncio.create_subprocess_exec(
         *(str(mbpoll), "-m", "rtu", "-b", "9600", "-P", "none", "-0", "-1", "-o", "2", *words[:-1]),
         port,
@@ -40,29 +40,29 @@ async def run_mbpoll(mbpoll: Path, port: str, *words: str) -> tuple[int, str]:
     return process.returncode, output.decode("utf-8", "replace")
 
 
-def values(said: str) -> list[int]:
-    """The values mbpoll printed, in order: ``[12]:  34`` or ``[12]:  65535 (-1)``."""
-    return [int(value) for value in re.findall(r"^\[\d+\]:\s+(\d+)", said, re.MULTILINE)]
+def values(output: str) -> list[int]:
+    """Return the values mbpoll printed, in order: ``[12]:  34`` or ``[12]:  65535 (-1)``."""
+    return [int(value) for value in re.findall(r"^\[\d+\]:\s+(\d+)", output, re.MULTILINE)]
 
 
 async def test_mbpoll_reads_input_registers(node_bench: Bench, mbpoll: Path) -> None:
     words = map_of_role("air").words
-    code, said = await run_mbpoll(
+    code, output = await run_mbpoll(
         mbpoll, node_bench.port, "-a", "1", "-t", "3", "-r", "0", "-c", str(words), ""
     )
-    assert code == 0, said
-    got = values(said)
+    assert code == 0, output
+    got = values(output)
     assert len(got) == words
     assert got[0] == map_of_role("air").map_id
 
 
 async def test_mbpoll_reads_and_writes_holding_registers(node_bench: Bench, mbpoll: Path) -> None:
     port, at = node_bench.port, str(PERIOD)
-    code, said = await run_mbpoll(mbpoll, port, "-a", "1", "-t", "4", "-r", at, "25")
-    assert code == 0, said
-    code, said = await run_mbpoll(mbpoll, port, "-a", "1", "-t", "4", "-r", at, "-c", "1", "")
-    assert code == 0, said
-    assert values(said) == [25]
+    code, output = await run_mbpoll(mbpoll, port, "-a", "1", "-t", "4", "-r", at, "25")
+    assert code == 0, output
+    code, output = await run_mbpoll(mbpoll, port, "-a", "1", "-t", "4", "-r", at, "-c", "1", "")
+    assert code == 0, output
+    assert values(output) == [25]
 
 
 @pytest.mark.parametrize(
@@ -74,24 +74,24 @@ async def test_mbpoll_reads_and_writes_holding_registers(node_bench: Bench, mbpo
     ],
     ids=["address", "value", "function"],
 )
-async def test_mbpoll_is_told_exceptions(
+async def test_mbpoll_gets_exceptions(
     words: tuple[str, ...], expected: str, node_bench: Bench, mbpoll: Path
 ) -> None:
-    _, said = await run_mbpoll(mbpoll, node_bench.port, "-a", "1", *words)
-    assert expected in said
+    _, output = await run_mbpoll(mbpoll, node_bench.port, "-a", "1", *words)
+    assert expected in output
 
 
-async def test_mbpoll_hears_nothing_from_an_address_that_is_not_there(
+async def test_mbpoll_gets_no_answer_from_an_absent_address(
     node_bench: Bench, mbpoll: Path
 ) -> None:
-    _, said = await run_mbpoll(
+    _, output = await run_mbpoll(
         mbpoll, node_bench.port, "-a", "99", "-t", "3", "-r", "0", "-c", "1", ""
     )
-    assert "timed out" in said
+    assert "timed out" in output
 
 
 def functions(port: str) -> None:
-    """Every function the node has, by pymodbus; in a thread, as it blocks."""
+    """Use every function of the node by pymodbus; in a thread, as it blocks."""
     client = ModbusSerialClient(port, baudrate=9600, timeout=2, retries=0)
     assert client.connect()
     try:
@@ -137,7 +137,7 @@ async def test_pymodbus_uses_every_function(node_bench: Bench) -> None:
 
 
 def identify(port: str) -> dict[int, bytes]:
-    """The basic identification, in a thread as it blocks."""
+    """Read the basic identification; in a thread, as it blocks."""
     client = ModbusSerialClient(port, baudrate=9600, timeout=2, retries=0)
     assert client.connect()
     try:
@@ -149,7 +149,7 @@ def identify(port: str) -> dict[int, bytes]:
         client.close()  # type: ignore[no-untyped-call]  # pymodbus
 
 
-async def test_tells_its_identification(node_bench: Bench) -> None:
+async def test_identification_is_read(node_bench: Bench) -> None:
     found = await asyncio.to_thread(identify, node_bench.port)
     assert sorted(found) == [0, 1, 2]
     assert found[0] == b"tianfu-edge"
@@ -158,7 +158,7 @@ async def test_tells_its_identification(node_bench: Bench) -> None:
     assert raw.hex().upper() == "012B0E0183000003000B7469616E66752D65646765"
 
 
-#: Request PDUs and the exception they earn, in the order the specification checks.
+#: Request PDUs and the exception each one gets, in the order the specification checks.
 REFUSED: Final = {
     "unknown function": ("64", 1),
     "coils": ("0100000001", 1),
@@ -183,7 +183,7 @@ REFUSED: Final = {
 
 
 def ask(port: str, pdu: bytes, count: int = 5) -> bytes:
-    """The first ``count`` bytes of the raw answer to a raw request, by pyserial."""
+    """Send a raw request by pyserial; return the first ``count`` bytes of the raw answer."""
     import serial
 
     frame = b"\x01" + pdu

@@ -58,17 +58,17 @@ async def test_mpremote_connects_and_runs_a_file(
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        said, _ = await asyncio.wait_for(process.communicate(), _LIMIT_S)
+        output, _ = await asyncio.wait_for(process.communicate(), _LIMIT_S)
     except TimeoutError:
         process.kill()
         await process.wait()
         raise
-    assert process.returncode == 0, said
-    assert b"micropython 5050" in said
+    assert process.returncode == 0, output
+    assert b"micropython 5050" in output
 
 
 async def test_serving_goes_on_from_the_repl(node_bench: Bench) -> None:
     board = node_bench.nodes["air"]
-    said = await board.stop_sampling()
-    assert said["boot_epoch"] == board.boot["boot_epoch"]
-    assert isinstance(said["sampled_frames"], int)
+    figures = await board.stop_sampling()
+    assert figures["boot_epoch"] == board.boot["boot_epoch"]
+    assert isinstance(figures["sampled_frames"], int)

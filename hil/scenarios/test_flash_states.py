@@ -1,4 +1,4 @@
-"""Whenever the power goes while a node writes its flash: the old configuration or the new one.
+"""Whenever the power is cut while a node writes its flash: the old configuration or the new one.
 
 On an engine with a debugger the image boots from every state that the node's own code can leave in
 a flash that behaves as the chip's manual describes (``hil/flash/states.py`` lists them, torn words
@@ -59,7 +59,7 @@ Property = Callable[[str, object], None]
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> CDLL:
-    """The image's record store, compiled for the host: it makes the states."""
+    """Compile the image's record store for the host: it makes the states."""
     try:
         return build(tmp_path_factory.mktemp("record_store"))
     except NoCompilerError as error:
@@ -67,7 +67,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> CDLL:
 
 
 def records() -> dict[str, bytes]:
-    """What the node is provisioned with."""
+    """Return the records the node is provisioned with."""
     assert SPEC.key is not None
     commission = commission_of(SPEC.role, SPEC.settings, SPEC.uid)
     return records_of(commission, key_content(SPEC.key_id, SPEC.key))
@@ -134,14 +134,14 @@ WAIT_S = 5.0
 
 
 async def set_period(board: Board) -> None:
-    """What a master does: write one setting. Nobody waits for the answer."""
+    """Write one setting, as a master does. Nobody waits for the answer."""
     body = bytes((UNIT, 6, PERIOD >> 8, PERIOD & 0xFF, NEW >> 8, NEW & 0xFF))
     crc = crc16(body)
     board.wire("line").write(body + bytes((crc & 0xFF, crc >> 8)))
 
 
 async def restart(board: Board) -> None:
-    """The reset pin; the boot takes an epoch, unless the power goes first."""
+    """Pull the reset pin; the boot takes an epoch, unless the power is cut first."""
     assert isinstance(board, WarmReset)
     with suppress(EngineError):
         await board.warm_reset()

@@ -17,47 +17,47 @@ pytestmark = pytest.mark.asyncio
 Step = tuple[float, Callable[[FullStack], Awaitable[None]]]
 
 
-async def broker_goes(stack: FullStack) -> None:
-    """The broker is gone, with everything it held."""
+async def kill_broker(stack: FullStack) -> None:
+    """Kill the broker, with everything it held."""
     await stack.broker.stop()
 
 
-async def broker_comes(stack: FullStack) -> None:
-    """It comes back on its port, empty."""
+async def start_broker(stack: FullStack) -> None:
+    """Start it again on its port, empty."""
     await stack.broker.start()
 
 
-async def gateway_dies(stack: FullStack) -> None:
-    """kill -9 in the middle of whatever it does; its supervisor starts it again."""
+async def kill_gateway(stack: FullStack) -> None:
+    """Kill the gateway in the middle of whatever it does; its supervisor starts it again."""
     await stack.gateway.kill()
     await stack.gateway.start()
 
 
-async def clock_ahead(stack: FullStack) -> None:
-    """Somebody sets the gateway's clock an hour ahead ..."""
+async def set_clock_ahead(stack: FullStack) -> None:
+    """Set the gateway's clock an hour ahead."""
     stack.gateway.step_clock(3600)
 
 
-async def clock_back(stack: FullStack) -> None:
-    """... and two hours back."""
+async def set_clock_back(stack: FullStack) -> None:
+    """Set it an hour behind."""
     stack.gateway.step_clock(-3600)
 
 
-async def clock_right(stack: FullStack) -> None:
-    """It is right again."""
+async def set_clock_right(stack: FullStack) -> None:
+    """Set it right."""
     stack.gateway.step_clock(0)
 
 
 STEPS: tuple[Step, ...] = (
-    (0.15, broker_goes),
-    (0.25, clock_ahead),
-    (0.35, broker_comes),
-    (0.50, gateway_dies),
-    (0.60, clock_back),
-    (0.70, broker_goes),
-    (0.72, gateway_dies),
-    (0.80, broker_comes),
-    (0.85, clock_right),
+    (0.15, kill_broker),
+    (0.25, set_clock_ahead),
+    (0.35, start_broker),
+    (0.50, kill_gateway),
+    (0.60, set_clock_back),
+    (0.70, kill_broker),
+    (0.72, kill_gateway),
+    (0.80, start_broker),
+    (0.85, set_clock_right),
 )
 
 
@@ -66,7 +66,7 @@ STEPS: tuple[Step, ...] = (
 async def test_every_record_is_delivered_and_verified_or_a_gap_is_explained(
     full_stack: FullStack, hil_session: Session
 ) -> None:
-    """Five minutes, unless --hil-soak says otherwise."""
+    """Run for five minutes, or as long as --hil-soak sets."""
     begun = time.monotonic()
     for share, step in STEPS:
         await asyncio.sleep(max(0.0, share * hil_session.soak_s - (time.monotonic() - begun)))

@@ -1,4 +1,4 @@
-"""What must not stop a node: noise, and its own wedging."""
+"""What must not stop a node: noise on the line, and a program that hangs."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ MakeMaster = Callable[..., Master]
 
 NOISE_BYTES: Final = 64 * 1024
 CHUNK: Final = 128
-#: A busy host is late, and no fault of a node.
+#: A late answer is the fault of a busy host, not of a node.
 PATIENT_MS: Final = 1000
 #: Between chunks: a line at 115200 baud is no faster.
 CHUNK_S: Final = 0.012
-#: One sample in an hour: nothing but requests moves the heap.
+#: One sample in an hour: only requests change the heap.
 STILL: Final = {**FAST, "sample_period_ds": 36000}
 
 
 async def memory(bench: Bench, board: Board) -> tuple[int, int]:
-    """The node's heap in use and its count of answers, by the command register and its console."""
+    """Return the node's heap in use and its count of answers, as it prints them on command."""
 
     def command() -> None:
         client = ModbusSerialClient(bench.port, baudrate=9600, timeout=3, retries=2)
@@ -43,8 +43,8 @@ async def memory(bench: Bench, board: Board) -> tuple[int, int]:
             client.close()  # type: ignore[no-untyped-call]  # pymodbus
 
     await asyncio.to_thread(command)
-    said = await board.console.wait_json("polls", 15)
-    used, polls = said["mem_alloc"], said["polls"]
+    figures = await board.console.wait_json("polls", 15)
+    used, polls = figures["mem_alloc"], figures["polls"]
     assert isinstance(used, int)
     assert isinstance(polls, int)
     return used, polls

@@ -29,7 +29,7 @@ class Log:
         self._left = MAX_LOG_BYTES
 
     def write(self, line: str) -> None:
-        """One line, without its end."""
+        """Write one line, given without its end."""
         if self._left <= 0:
             return
         text = f"[{time.monotonic() - self._start:12.6f}] {line}\n"
@@ -37,15 +37,15 @@ class Log:
         self._file.write(text if self._left > 0 else "--- the log's limit is reached\n")
 
     def close(self) -> None:
-        """Further lines are errors."""
+        """Close the file; further lines are errors."""
         self._file.close()
 
 
 class Tap:
     """A pseudo terminal that shows what :meth:`send` is given; what is typed goes to ``typed``.
 
-    As long as nobody reads it keeps the newest kilobytes only, so that whoever opens it does not
-    get the news of an hour ago.
+    Without a reader it keeps the newest kilobytes only, so that a reader that comes later does not
+    get the output of an hour ago.
     """
 
     def __init__(self, typed: Callable[[bytes], object]) -> None:

@@ -55,19 +55,19 @@ class Pty:
             self._on_data(data)
 
     def pending(self) -> int:
-        """Bytes that wait at the far end to be read."""
+        """Return how many bytes wait at the far end to be read."""
         return int(struct.unpack("i", fcntl.ioctl(self._far, termios.FIONREAD, bytes(4)))[0])
 
     def fileno(self) -> int:
-        """The near end's descriptor, for who reads past the event loop."""
+        """Return the near end's descriptor, for a caller that reads without the event loop."""
         return self._near
 
     def room(self) -> int:
-        """Bytes that the far end's buffer takes now."""
+        """Return how many bytes the far end's buffer takes now."""
         return max(0, self._rx_limit - self.pending())
 
     def write(self, data: bytes) -> int:
-        """Send ``data`` to the far end; returns how many bytes its buffer took."""
+        """Send ``data`` to the far end; return how many bytes its buffer took."""
         room = self.room()
         taken = 0
         if room:
@@ -79,7 +79,7 @@ class Pty:
         return taken
 
     def flush(self) -> None:
-        """Forget what waits at the far end: what a receiver that was switched off never got."""
+        """Forget what waits at the far end: a receiver that was switched off never got it."""
         termios.tcflush(self._far, termios.TCIFLUSH)
 
     def close(self) -> None:

@@ -95,7 +95,7 @@ async def test_bench_leaves_no_process_and_no_descriptor_behind(tmp_path: Path) 
 async def test_node_that_cannot_start_shows_its_console(tmp_path: Path) -> None:
     async with UnixEngine() as engine:
         node = await engine.board(NodeSpec("x", "fire", "00" * 12), tmp_path)
-        said = r"node x ended with exit status 2 before .*\n.*role: expected air, .* got 'fire'"
+        said = r"node x ended with exit status 2 before .*\n.*role: expected one of .* got 'fire'"
         with pytest.raises(EngineError, match=said):
             await node.start()
 

@@ -8,14 +8,14 @@ import pytest
 
 from hil.engines.wiring import ADC_CHANNELS, CONSOLE, PORTS, STORE_ADDRESS, STORE_BYTES
 from hil.errors import PlatformFileError
-from hil.renode import commands, repl, stock
+from hil.renode import commands, platform_file, stock
 from tests.paths import ROOT
 
 BOARD = ROOT / "boards/stm32f405"
 
 
 def test_new_names_are_new_and_overridden_names_exist() -> None:
-    platform = repl.load(commands.REPL)
+    platform = platform_file.load(commands.OVERLAY)
     assert platform.uses == ["platforms/cpus/stm32f4.repl"]
     for entry in platform.entries.values():
         if entry.type:
@@ -26,17 +26,17 @@ def test_new_names_are_new_and_overridden_names_exist() -> None:
 
 
 def test_nothing_is_downloaded() -> None:
-    text = commands.REPL.read_text(encoding="utf-8")
+    text = commands.OVERLAY.read_text(encoding="utf-8")
     assert "://" not in text.replace("// ", "")
     # `init:` replaces the original's list; `init add:` would keep its download.
     assert "init add" not in text
-    assert repl.load(commands.REPL).entries["sysbus"].init == [
+    assert platform_file.load(commands.OVERLAY).entries["sysbus"].init == [
         'Tag <0x50000010, 0x5000003f> "USB:RESET" 0x80000000'
     ]
 
 
 def test_interrupts_lead_somewhere() -> None:
-    platform = repl.load(commands.REPL)
+    platform = platform_file.load(commands.OVERLAY)
     for entry in platform.entries.values():
         for _, target, _number in entry.irqs:
             assert target in stock.NAMES | set(platform.entries)
@@ -45,7 +45,7 @@ def test_interrupts_lead_somewhere() -> None:
 @pytest.mark.skipif(not (BOARD / "peripherals.toml").exists(), reason="no table of the C port here")
 def test_the_chips_table_and_the_overlay_agree() -> None:
     table = tomllib.loads((BOARD / "peripherals.toml").read_text(encoding="utf-8"))
-    entries = repl.load(commands.REPL).entries
+    entries = platform_file.load(commands.OVERLAY).entries
     for name, uart in table["uart"].items():
         # Received bytes of the line are not to be slowed down: see the overlay.
         factor = 50 if name == PORTS["air"]["line"] else 1
@@ -88,6 +88,6 @@ def test_the_boards_wiring_and_the_engine_agree() -> None:
 )
 def test_a_wrong_line_is_named(text: str, complaint: str) -> None:
     with pytest.raises(PlatformFileError) as caught:
-        repl.parse(text)
+        platform_file.parse(text)
     assert complaint in str(caught.value)
     assert "text:" in str(caught.value)

@@ -39,13 +39,13 @@ class Entry:
     init: list[str] = field(default_factory=list)
 
     def number(self, attribute: str) -> int:
-        """A numeric attribute. KeyError."""
+        """Return a numeric attribute. KeyError."""
         return int(self.attributes[attribute], 0)
 
 
 @dataclass(slots=True)
 class Platform:
-    """What a file says."""
+    """What a file describes."""
 
     uses: list[str] = field(default_factory=list)
     entries: dict[str, Entry] = field(default_factory=dict)
