@@ -160,7 +160,7 @@ STEPS: Final[dict[str, str | list[tuple[str, str]]]] = {
             'a02yyuw = { wiring = "pty", baud = 9600 }\nwind9 = { wiring = "pty", baud = 9600 }\n',
         )
     ],
-    "boards/unix/spec.py": [('"a02yyuw", "vc0706")', '"a02yyuw", "vc0706", "wind9")')],
+    "boards/unix/node_file.py": [('"a02yyuw", "vc0706")', '"a02yyuw", "vc0706", "wind9")')],
     "hil/sim/wind9.py": SIMULATION,
     "hil/sim/part.py": [
         (

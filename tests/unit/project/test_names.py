@@ -16,15 +16,7 @@ PACKAGES = ("boards", "firmware", "gateway_agent", "hil", "protocols")
 TESTS = ROOT / "hil" / "scenarios"
 
 # Names that still mean two things; none may be added.
-KNOWN = {
-    "Board",
-    "Config",
-    "Field",
-    "Outcome",
-    "Problem",
-    "Schedule",
-    "UnixBoard",
-}
+KNOWN = {"Board", "Schedule"}
 
 
 def files() -> Iterator[Path]:
