@@ -30,7 +30,7 @@ sample_period_ds = 10
 name = "hall"
 role = "air"                # air, water or camera
 unit = 1                    # Modbus address
-settings = { warmup_limit_s = 2 }   # of this node alone
+settings = { warmup_limit_s = 2 }   # of this node only
 
 [[node]]
 name = "basin"

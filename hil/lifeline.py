@@ -18,7 +18,7 @@ _LAUNCH: Final = (
 def bound(command: Sequence[str], number: signal.Signals = signal.SIGKILL) -> list[str]:
     """Return ``command`` (first word: the path of a program) with a launcher before it.
 
-    Start the result in a thread that lives as long as the child is to live: when that thread ends,
+    Start the result in a thread that runs as long as the child is to run: when that thread ends,
     the kernel sends the child signal ``number``.
     """
     return [sys.executable, "-I", "-S", "-c", _LAUNCH, str(int(number)), *command]

@@ -1,4 +1,4 @@
-"""``tianfu-hil``: emulated boards for people who test, from the command line.
+"""``tianfu-hil``: the command line of the bench of emulated boards.
 
 Exit status everywhere: 0 good, 1 a test failed or something did not come up, 2 wrong usage or file.
 """

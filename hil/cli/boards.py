@@ -13,7 +13,7 @@ from rich.text import Text
 from hil.engines.abilities import Capability
 from hil.engines.registry import KINDS, EngineKind, available
 
-#: What a capability means for somebody who writes a test.
+#: What a test can rely on where an engine has the capability.
 MEANING: Final = {
     Capability.IMAGE: "runs the board's own image",
     Capability.REPL: "console ends in a REPL",
@@ -25,7 +25,7 @@ MEANING: Final = {
     Capability.POWER_CUT_AT_FLASH: "power cut at the n-th flash operation",
     Capability.WARM_RESET: "a reset that keeps RAM",
     Capability.WATCHDOG: "a wedged node is reset",
-    Capability.RESET_CAUSE: "and says why",
+    Capability.RESET_CAUSE: "and its cause can be read",
     Capability.UNIQUE_ID: "serial number can be chosen",
     Capability.I2C: "I2C parts",
     Capability.ONEWIRE: "1-Wire parts",

@@ -1,4 +1,4 @@
-"""``tianfu-hil run``: the suites, for people who do not work in Python.
+"""``tianfu-hil run``: the suites, without any knowledge of pytest.
 
 pytest runs in a process of its own and writes one JSON line for each finished test; this module
 shows the lines as they come and makes the reports.

@@ -129,7 +129,7 @@ class Demo:
         covered = max(6.0, 0.35 * self._duration_s)
         noisy = covered + max(4.0, 0.25 * self._duration_s)
         await self.at(covered)
-        self._note = "somebody moves before the camera and covers it"
+        self._note = "a person moves before the camera and covers it"
         bench.camera.moving = True
         bench.camera.scene = Scene.COVERED
         await self.at(covered + 4)

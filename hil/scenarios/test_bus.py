@@ -17,7 +17,7 @@ from hil.bus.fault import Fault, FaultKind
 from hil.engines import fidelity
 from hil.errors import HostTooSlow
 from hil.site.poll_outcomes import PollOutcomes, watch
-from hil.site.polls import PollCounts, Target, errors_heard, poll, poll_many
+from hil.site.polls import PollCounts, Target, damaged_frames, poll, poll_many
 from hil.testing.fixtures import MakeBench, MakeDeadline
 from hil.testing.session import Session
 
@@ -112,11 +112,11 @@ async def test_thousands_of_polls_of_three_nodes_on_a_clean_line(
     master = make_master(bench, timeout_ms=PATIENT_MS)
     targets = await ready(bench, master, deadline)
     master.close()
-    before = await asyncio.to_thread(errors_heard, bench.port, bench.baud, targets)
+    before = await asyncio.to_thread(damaged_frames, bench.port, bench.baud, targets)
     master = make_master(bench, timeout_ms=PATIENT_MS)
     outcomes = await watch(bench.line, master, targets, polls, deadline, LIMIT_S)
     master.close()
-    heard = await asyncio.to_thread(errors_heard, bench.port, bench.baud, targets)
+    heard = await asyncio.to_thread(damaged_frames, bench.port, bench.baud, targets)
     heard.subtract(before)
     summary = f"{outcomes.describe()}; heard damaged {dict(heard)}"
     request.node.user_properties.append(("bus: clean", summary))

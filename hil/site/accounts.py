@@ -77,8 +77,8 @@ class SiteAccount:
     """The whole site, after it has settled.
 
     ``records`` are counted by their numbers in the stream, which outlive a killed gateway.
-    ``readings`` are counted by the gateway since its start: they say nothing (None) about a site
-    whose gateway was started more than once. ``collected`` are the figures of the collector.
+    ``readings`` are counted by the gateway since its start: None for a site whose
+    gateway was started more than once. ``collected`` are the figures of the collector.
     """
 
     nodes: Mapping[str, NodeAccount]

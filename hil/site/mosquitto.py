@@ -87,7 +87,7 @@ class MosquittoBroker:
         shutil.rmtree(self._directory / "store", ignore_errors=True)
 
     def restart(self, wipe: bool = True) -> None:
-        """Kill the broker, :meth:`wipe` unless told not to, start it on the same port."""
+        """Kill the broker, remove what it kept if ``wipe``, start it on the same port."""
         self.kill()
         if wipe:
             self.wipe()
@@ -119,7 +119,7 @@ class MosquittoBroker:
             except OSError:
                 time.sleep(_LOOK_S)
             else:
-                # Another program could have taken the port: ours must still live.
+                # Another program could have taken the port: this process must still run.
                 return self._process.poll() is None
         return False
 

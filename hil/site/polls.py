@@ -119,13 +119,13 @@ async def poll_many(
     return counts
 
 
-def errors_heard(port: str, baud: int, targets: Iterable[Target]) -> Counter[str]:
+def damaged_frames(port: str, baud: int, targets: Iterable[Target]) -> Counter[str]:
     """Return how many damaged frames each node has received since it came up, by its own counter.
 
     Reads it with function 08, sub-function 0C. Nothing else may use the port meanwhile. OSError: a
     node does not answer that.
     """
-    heard: Counter[str] = Counter()
+    damaged: Counter[str] = Counter()
     client = ModbusSerialClient(port, baudrate=baud, timeout=5, retries=3)
     try:
         if not client.connect():
@@ -135,7 +135,7 @@ def errors_heard(port: str, baud: int, targets: Iterable[Target]) -> Counter[str
             count = getattr(answer, "message", None)
             if answer.isError() or not isinstance(count, int):
                 raise OSError(f"{target.name}: expected its count of damaged frames, got {answer}")
-            heard[target.name] = count
+            damaged[target.name] = count
     finally:
         client.close()  # type: ignore[no-untyped-call]  # pymodbus
-    return heard
+    return damaged

@@ -43,7 +43,7 @@ class SiteProcess:
         self._reader: asyncio.Task[None] | None = None
 
     def is_running(self) -> bool:
-        """Return True while the process lives."""
+        """Return True while the process runs."""
         return self._process is not None and self._process.returncode is None
 
     @property

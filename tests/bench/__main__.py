@@ -1,7 +1,7 @@
 """``make bench``: measure everything, print the table, with ``--write`` renew docs/benchmarks.md.
 
 Aims for speed are given twice: as the project set them, and as a ratio to the naive script
-measured in the same run, which says more on a machine of another speed.
+measured in the same run, which can be compared between machines.
 """
 
 import argparse
@@ -43,18 +43,18 @@ class Figures:
     def add(
         self, name: str, unit: str, value: float, aim: str | None = None, note: str = ""
     ) -> None:
-        """One run's value of a figure."""
+        """Add one run's value of a figure."""
         self.take(Figure(name, unit, aim, note, [value]))
 
     def take(self, figure: Figure) -> None:
-        """The runs of a figure, added to those there are."""
+        """Add the runs of a figure to those there are."""
         known = self.all.setdefault(figure.name, figure)
         if known is not figure:
             known.runs += figure.runs
 
 
 def bench_core(figures: Figures) -> None:
-    """The Modbus server core on both runtimes."""
+    """Measure the Modbus server core on both runtimes."""
     rate, _ = core_requests_per_s(False)
     figures.add("Modbus server core, CPython", "requests/s", rate, note="FC 04, 28 registers")
     rate, growth = core_requests_per_s(True)
@@ -63,7 +63,7 @@ def bench_core(figures: Figures) -> None:
 
 
 def bench_nodes(figures: Figures) -> None:
-    """Heap and polls of a node process of each role."""
+    """Measure heap and polls of a node process of each role."""
     for role in ROLES:
         with tempfile.TemporaryDirectory() as folder:
             run = asyncio.run(node_figures(role, Path(folder)))
@@ -73,7 +73,7 @@ def bench_nodes(figures: Figures) -> None:
 
 
 def bench_gateway(figures: Figures, seconds: float) -> None:
-    """The agent under full load beside the naive script, and its start."""
+    """Measure the agent under full load beside the naive script, and its start."""
     for registers, (aim, ratio) in _AIMS.items():
         with (
             tempfile.TemporaryDirectory() as folder,
@@ -101,7 +101,7 @@ def bench_gateway(figures: Figures, seconds: float) -> None:
 
 
 def bench_uplink(figures: Figures, seed: int) -> None:
-    """Bytes per reading of signed batches of 1,000 readings."""
+    """Measure the bytes per reading of signed batches of 1,000 readings."""
     kinds = (
         ("third-party, 10 registers", profile_records(10, seed), 1000),
         ("third-party, 100 registers", profile_records(100, seed), 1000),
@@ -117,7 +117,7 @@ def bench_uplink(figures: Figures, seed: int) -> None:
 
 
 def bench_board(figures: Figures, image: Path | None, suite: bool) -> None:
-    """The board's image on QEMU, or how long the HIL suite takes on it; nothing without QEMU."""
+    """Measure the board's image on QEMU, or the time of the HIL suite; nothing without QEMU."""
     if (why := missing(image)) is not None:
         print(f"board: not measured: {why}", file=sys.stderr)
         return

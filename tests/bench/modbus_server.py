@@ -16,7 +16,7 @@ _VARIANTS: Final = 64
 
 
 def answers(registers: int) -> list[bytes]:
-    """PDUs (without the function byte) of ``_VARIANTS`` consecutive samples."""
+    """Return the PDUs (without the function byte) of ``_VARIANTS`` consecutive samples."""
     result = []
     for step in range(_VARIANTS):
         swing = abs(step - _VARIANTS // 2)
@@ -26,7 +26,7 @@ def answers(registers: int) -> list[bytes]:
 
 
 class Server(asyncio.Protocol):
-    """One connection; requests may come joined or cut."""
+    """Serve one connection; requests may come joined or cut."""
 
     def __init__(self, bodies: list[bytes]) -> None:
         self.bodies = bodies

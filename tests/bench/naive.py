@@ -1,4 +1,4 @@
-"""The baseline: what a user writes in an afternoon. Poll with pymodbus, publish JSON over MQTT.
+"""The baseline, as a user writes it in an afternoon: poll with pymodbus, publish JSON over MQTT.
 
 No store, no signature, nothing survives an outage.
 ``python -m tests.bench.naive SECONDS REGISTERS MQTT_PORT MODBUS_PORT...`` prints readings/s.
@@ -14,7 +14,7 @@ from pymodbus.client import AsyncModbusTcpClient
 
 
 async def poll(port: int, registers: int, deadline: float, mqtt: aiomqtt.Client) -> int:
-    """Readings taken from one server until ``deadline`` (``time.monotonic`` seconds)."""
+    """Return how many readings one server gave until ``deadline`` (``time.monotonic`` seconds)."""
     client = AsyncModbusTcpClient("127.0.0.1", port=port)
     await client.connect()
     done = 0

@@ -14,7 +14,7 @@ _FRAME_WORDS = 28  # the air node's sample frame
 
 
 class Bank:
-    """One frame in fixed memory, as the node's register bank has it."""
+    """Hold one frame in fixed memory, as the node's register bank does."""
 
     def __init__(self) -> None:
         self.frame = bytearray(2 * _FRAME_WORDS)
@@ -33,7 +33,7 @@ class Bank:
 
 
 def now_us() -> int:
-    """A microsecond clock on either runtime."""
+    """Return microseconds on either runtime."""
     if hasattr(time, "ticks_us"):
         ticks: int = time.ticks_us()
         return ticks

@@ -16,7 +16,7 @@ class Figure:
     """One line of the table: what was measured, in which unit, in how many runs.
 
     ``aim`` is a bound in the same unit: ``>= 25000`` or ``<= 6``; None where there is none.
-    ``note`` says what the number does not.
+    ``note`` is the condition it was measured under.
     """
 
     name: str
@@ -27,12 +27,12 @@ class Figure:
 
     @property
     def median(self) -> float:
-        """The figure to quote."""
+        """Return the figure to quote."""
         return statistics.median(self.runs)
 
     @property
     def met(self) -> bool | None:
-        """Whether the median meets the aim; None without an aim."""
+        """Return True if the median meets the aim, None without an aim."""
         if self.aim is None:
             return None
         relation, bound = self.aim.split()
@@ -40,7 +40,7 @@ class Figure:
 
 
 def show(value: float) -> str:
-    """Three significant digits, thousands grouped."""
+    """Return three significant digits, thousands grouped."""
     if value == 0:
         return "0"
     if abs(value) >= 1000:
@@ -49,8 +49,8 @@ def show(value: float) -> str:
 
 
 def cells(figure: Figure) -> list[str]:
-    """The row of a figure."""
-    verdict = {None: "", True: "met", False: "missed"}[figure.met]
+    """Return the row of a figure."""
+    met = {None: "", True: "met", False: "missed"}[figure.met]
     return [
         figure.name,
         figure.unit,
@@ -58,7 +58,7 @@ def cells(figure: Figure) -> list[str]:
         f"{show(min(figure.runs))} to {show(max(figure.runs))}",
         str(len(figure.runs)),
         figure.aim or "",
-        verdict,
+        met,
         figure.note,
     ]
 
@@ -68,7 +68,7 @@ _MACHINE = "Machine: "
 
 
 def machine() -> str:
-    """One line on the machine: processor, cores, memory, kernel, interpreters."""
+    """Return one line on the machine: processor, cores, memory, kernel, interpreters."""
     model = platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -82,7 +82,7 @@ def machine() -> str:
 
 
 def print_table(figures: Sequence[Figure], console: Console) -> None:
-    """The table for people."""
+    """Print the table for people."""
     table = Table(title="tianfu-edge benchmarks", caption=machine())
     for index, heading in enumerate(HEADINGS):
         table.add_column(
@@ -96,7 +96,7 @@ def print_table(figures: Sequence[Figure], console: Console) -> None:
 
 
 def rows_of(page: str) -> dict[str, str]:
-    """The rows of a page that :func:`markdown` wrote on such a machine, by figure; else none."""
+    """Return the rows of a page that :func:`markdown` wrote on such a machine, by figure."""
     lines = page.splitlines()
     if f"{_MACHINE}{machine()}." not in lines:
         return {}
@@ -105,7 +105,7 @@ def rows_of(page: str) -> dict[str, str]:
 
 
 def markdown(figures: Sequence[Figure], today: str, page: str = "") -> str:
-    """The page ``docs/benchmarks.md``; rows of the old ``page`` that were not measured now stay."""
+    """Return ``docs/benchmarks.md``; rows of the old ``page`` that were not measured now stay."""
     rows = rows_of(page)
     for figure in figures:
         name, *others = cells(figure)
@@ -124,7 +124,7 @@ def markdown(figures: Sequence[Figure], today: str, page: str = "") -> str:
         "## What the figures of the image mean",
         "",
         "`image` is the STM32F405 image on QEMU; the other nodes run on the host's MicroPython.",
-        "QEMU counts instructions, not cycles: it knows neither wait states nor the pipeline. For",
+        "QEMU counts instructions, not cycles: it has neither wait states nor a pipeline. For",
         "*virtual* figures every instruction takes 8 ns (`-icount shift=3`, 125 MIPS), which",
         "stands for a Cortex-M4 of 168 MHz at 1.34 cycles an instruction: repeatable, and a real",
         "chip may be some tens of per cent off. *Turnaround* is the node's own work from a",
@@ -132,7 +132,7 @@ def markdown(figures: Sequence[Figure], today: str, page: str = "") -> str:
         "no sample; the silence of t3.5 that ends a request and the server's look at the line",
         "once a millisecond come on top, as *request's end to answer* has them. Start to first",
         "answer is without the time before SysTick runs (3 ms in QEMU, whose clock flags never",
-        "come). Polls a second and real times are the host's: they say what a bench can do, not",
+        "come). Polls a second and real times are the host's: they show what a bench can do, not",
         "what a chip can. Heap is the image's, with its 32-bit words and the chip's RAM. `make",
         "bench ARGS='--only suite --runs 1'` measures the time of the whole HIL suite.",
         "",

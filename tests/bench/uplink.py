@@ -28,7 +28,7 @@ def _walk(random_: random.Random, start: int, step: int) -> int:
 
 
 def profile_records(points: int, seed: int) -> list[bytes]:
-    """Samples of third-party devices whose values wander as measured ones do."""
+    """Return samples of third-party devices whose values wander as measured ones do."""
     random_ = random.Random(seed)
     names = tuple((f"p{index}", "Cel", -1) for index in range(points))
     template = ProfileTemplate("gw-1.probe", names)
@@ -41,7 +41,7 @@ def profile_records(points: int, seed: int) -> list[bytes]:
 
 
 def node_records(seed: int) -> list[bytes]:
-    """Samples of an air node: seven readings each, with the frame and its tag as proof."""
+    """Return samples of an air node: seven readings each, with the frame and its tag as proof."""
     random_ = random.Random(seed)
     mac = HmacSha256(random_.randbytes(32))
     raw = [12, 18, 20, 2100, 608, 512, 4400]
@@ -59,7 +59,7 @@ def node_records(seed: int) -> list[bytes]:
 
 
 def bytes_per_reading(records: list[bytes], readings: int, compress: bool) -> float:
-    """Size of the signed batch of ``records``, headers and signature included, per reading."""
+    """Return the size per reading of the signed batch of ``records``, with its headers."""
     batch = build_batch(
         gateway="gw-1",
         key_epoch=0,

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(120)
 
 
 def check(figures: dict[str, object]) -> None:
-    """What must hold of every run that ended in order."""
+    """Check what holds of every run that ended in order."""
     recorded = figures["readings_recorded"]
     assert isinstance(recorded, int)
     assert recorded > 0
@@ -43,7 +43,7 @@ def check(figures: dict[str, object]) -> None:
 
 
 def nodes_of(folder: Path) -> list[str]:
-    """Processes whose command line names the run's folder."""
+    """Return the processes whose command line names the run's folder."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -162,7 +162,7 @@ def read_to_end(fd: int, process: subprocess.Popen[bytes]) -> str:
             continue
         try:
             shown += os.read(fd, 65536).decode("utf-8", "replace")
-        except OSError:  # EIO: nobody holds the other end any more
+        except OSError:  # EIO: the other end is closed
             break
     process.wait(timeout=LIMIT_S / 4)
     return shown
@@ -177,7 +177,7 @@ def test_help_names_every_option() -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--duration", "1"], ["--duration", "soon"]])
-def test_wrong_usage_is_told(arguments: list[str]) -> None:
+def test_wrong_usage_names_the_option(arguments: list[str]) -> None:
     done = subprocess.run(
         [*COMMAND, *arguments], capture_output=True, text=True, timeout=LIMIT_S, check=False
     )

@@ -51,6 +51,6 @@ async def test_everything_breaks_and_every_recorded_reading_arrives(tmp_path: Pa
     in_gaps = figures["samples_in_gaps"]
     assert isinstance(in_gaps, dict)
     assert in_gaps["water"] >= 1
-    # While nobody took the readings they waited in the outbox.
+    # While the collector was away the readings waited in the outbox.
     assert max(view.depth for view in views) > 5
     assert figures["in_flight"] == 0

@@ -25,6 +25,7 @@ from hil.bench import GATEWAY, Bench
 from hil.bus import Fault, FaultKind
 from hil.files import write_private
 from hil.sim.part import Steady
+from hil.site.accounts import NodeAccount
 from hil.site.ledger import DeviceLedger, ledgers_of_records
 from protocols.uplink.record import CAUSES, Record
 
@@ -40,7 +41,7 @@ PERIOD_MS = 100
 
 
 class Memory:
-    """A sink that keeps what it gets, as the outbox would."""
+    """Keep records and marks in memory, in place of the outbox."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
@@ -51,7 +52,7 @@ class Memory:
         self.marks.update(marks)
 
 
-class Site:
+class FieldSite:
     """A bench with a gateway's field side on its line."""
 
     def __init__(self, bench: Bench, folder: Path) -> None:
@@ -100,8 +101,11 @@ class Site:
         ledgers = ledgers_of_records(record.data for record in self.sink.records)
         return ledgers.get(self.bench.device_id(role), DeviceLedger())
 
+    def account(self, role: str) -> NodeAccount:
+        return NodeAccount.of(self.figures[role], self.ledger(role))
+
     def samples(self, role: str) -> int:
-        """How many samples of a node are recorded."""
+        """Return how many samples of a node are recorded."""
         return sum(counts.total() for counts in self.ledger(role).samples.values())
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -113,8 +117,8 @@ class Site:
         wanted = self.samples(role) + count
         await self.until(lambda: self.samples(role) >= wanted)
 
-    async def suffer(self, times: int, fault: Fault) -> None:
-        """A fault so many times, a sample of every node apart: none is ever left alone for it."""
+    async def disturb(self, times: int, fault: Fault) -> None:
+        """Apply a fault ``times`` times, with a sample of every node between: none quarantined."""
         for _ in range(times):
             once = self.line.inject(replace(fault))
             await self.until(lambda once=once: once.applied == 1)  # type: ignore[misc]  # no type for its default
@@ -126,22 +130,14 @@ class Site:
         for role in self.bench.names:
             self.figures[role] = await self.bench.nodes[role].stop_sampling()
 
-        def done(role: str) -> bool:
-            mark = self.sink.marks.get(f"tf-{self.bench.nodes[role].spec.uid}")
-            figures = self.figures[role]
-            return mark is not None and (mark.boot_epoch, mark.sample_seq) == (
-                figures["boot_epoch"],
-                figures["sampled_frames"],
-            )
-
         for role in self.bench.names:
-            await self.until(lambda role=role: done(role))  # type: ignore[misc]  # no type for its default
+            await self.until(lambda role=role: self.account(role).complete())  # type: ignore[misc]  # no type for its default
 
     def failed(self, **causes: int) -> None:
-        """So many polls failed, each cause counted once per fault.
+        """Check how many polls failed, each cause counted once per fault.
 
-        What comes on top is this machine's doing: a node that had to wait for its turn longer than
-        the timeout. Each such timeout is explained by its answer, which came and was counted late.
+        More timeouts come from a busy machine: a node had to wait for its turn longer than the
+        timeout. The answer of each such poll came later and was counted as late.
         """
         errors = Counter(self.counters.poll_errors)
         waited = errors["bus_timeout"] - causes.get("bus_timeout", 0)
@@ -150,30 +146,23 @@ class Site:
         assert +errors == Counter(causes)
 
     def check(self) -> None:
-        """Every sample of every node's last boot is recorded once or named in a gap."""
+        """Check that every sample of each last boot is recorded once or named in a gap."""
         for role in self.bench.names:
-            ledger = self.ledger(role)
-            figures = self.figures[role]
-            epoch, last = figures["boot_epoch"], figures["sampled_frames"]
-            assert isinstance(epoch, int)
-            assert isinstance(last, int)
-            assert ledger.missing(epoch, last) == []
-            assert ledger.doubled() == []
-            assert ledger.unexplained() == []
+            assert self.account(role).unexplained() == []
         assert self.counters.node_tag_failures == 0
         assert self.counters.replayed == 0
         assert set(self.counters.gaps) <= set(CAUSES)
 
 
 @asynccontextmanager
-async def site(folder: Path, *roles: str, seed: int = 1) -> AsyncIterator[Site]:
+async def site(folder: Path, *roles: str, seed: int = 1) -> AsyncIterator[FieldSite]:
     async with (
         asyncio.timeout(LIMIT_S),
         Bench(folder, Steady(), roles=roles, settings=SETTINGS, seed=seed) as bench,
     ):
         bench.water_bridge.ds18b20.convert_s = 0.01
         await bench.power_on()
-        made = Site(bench, folder)
+        made = FieldSite(bench, folder)
         task = asyncio.create_task(made.field.run())
         try:
             for role in roles:
@@ -186,9 +175,9 @@ async def site(folder: Path, *roles: str, seed: int = 1) -> AsyncIterator[Site]:
 
 
 async def play(
-    folder: Path, scene: Callable[[Site], Coroutine[None, None, None]], *roles: str
-) -> Site:
-    """Run a scene on a new site, settle the books and check them."""
+    folder: Path, scene: Callable[[FieldSite], Coroutine[None, None, None]], *roles: str
+) -> FieldSite:
+    """Run a scene on a new site, read the last samples, and check the account."""
     async with site(folder, *roles) as made:
         await scene(made)
         await made.settle()
@@ -197,7 +186,7 @@ async def play(
 
 
 async def test_undisturbed_line_loses_nothing(tmp_path: Path) -> None:
-    async def scene(site: Site) -> None:
+    async def scene(site: FieldSite) -> None:
         await site.more("air", 3)
         await site.more("water", 3)
 
@@ -214,8 +203,8 @@ async def test_undisturbed_line_loses_nothing(tmp_path: Path) -> None:
 
 
 async def test_wrong_crc_is_counted_each_time_and_costs_no_sample(tmp_path: Path) -> None:
-    async def scene(site: Site) -> None:
-        await site.suffer(3, Fault(FaultKind.FLIP, origin="air"))
+    async def scene(site: FieldSite) -> None:
+        await site.disturb(3, Fault(FaultKind.FLIP, origin="air"))
 
     done = await play(tmp_path, scene, "air", "water")
     done.failed(crc=3)
@@ -224,24 +213,24 @@ async def test_wrong_crc_is_counted_each_time_and_costs_no_sample(tmp_path: Path
 
 
 async def test_cut_answers_are_counted_each_time(tmp_path: Path) -> None:
-    async def scene(site: Site) -> None:
-        await site.suffer(3, Fault(FaultKind.CUT, origin="water", size=20))
+    async def scene(site: FieldSite) -> None:
+        await site.disturb(3, Fault(FaultKind.CUT, origin="water", size=20))
 
     done = await play(tmp_path, scene, "air", "water")
     done.failed(crc=3)
 
 
 async def test_cut_and_damaged_requests_are_not_answered(tmp_path: Path) -> None:
-    async def scene(site: Site) -> None:
-        await site.suffer(1, Fault(FaultKind.CUT, origin=GATEWAY, size=5))
-        await site.suffer(2, Fault(FaultKind.FLIP, origin=GATEWAY))
+    async def scene(site: FieldSite) -> None:
+        await site.disturb(1, Fault(FaultKind.CUT, origin=GATEWAY, size=5))
+        await site.disturb(2, Fault(FaultKind.FLIP, origin=GATEWAY))
 
     done = await play(tmp_path, scene, "air", "water")
     done.failed(bus_timeout=3)
 
 
 async def test_noise_on_every_third_burst(tmp_path: Path) -> None:
-    async def scene(site: Site) -> None:
+    async def scene(site: FieldSite) -> None:
         noise = Fault(FaultKind.NOISE, times=None, rate=0.34, size=7)
         site.line.inject(noise)
         await site.until(lambda: noise.applied >= 12)
@@ -259,7 +248,7 @@ async def test_noise_on_every_third_burst(tmp_path: Path) -> None:
 
 
 async def test_late_answers_are_never_taken_for_the_next(tmp_path: Path) -> None:
-    async def scene(site: Site) -> None:
+    async def scene(site: FieldSite) -> None:
         late = Fault(FaultKind.DELAY, origin="air", times=3, delay_s=LATE_S)
         site.line.inject(late)
         await site.until(lambda: late.applied == 3)
@@ -274,16 +263,16 @@ async def test_late_answers_are_never_taken_for_the_next(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("unit", [2, 99])
 async def test_answer_of_another_unit_is_refused(tmp_path: Path, unit: int) -> None:
-    async def scene(site: Site) -> None:
-        await site.suffer(4, Fault(FaultKind.FOREIGN, origin="air", unit=unit))
+    async def scene(site: FieldSite) -> None:
+        await site.disturb(4, Fault(FaultKind.FOREIGN, origin="air", unit=unit))
 
     done = await play(tmp_path, scene, "air", "water")
     done.failed(wrong_unit=4)
     assert done.counters.foreign_answers == 4
 
 
-async def test_answer_heard_twice_is_recorded_once(tmp_path: Path) -> None:
-    async def scene(site: Site) -> None:
+async def test_answer_received_twice_is_recorded_once(tmp_path: Path) -> None:
+    async def scene(site: FieldSite) -> None:
         double = site.line.inject(Fault(FaultKind.DUPLICATE, origin="air", times=4))
         await site.until(lambda: double.applied == 4)
         await site.more("air", 2)
@@ -292,7 +281,7 @@ async def test_answer_heard_twice_is_recorded_once(tmp_path: Path) -> None:
 
 
 async def test_node_that_vanishes_and_returns_costs_a_gap_with_its_range(tmp_path: Path) -> None:
-    async def scene(site: Site) -> None:
+    async def scene(site: FieldSite) -> None:
         site.line.silence("water", silent=True)
         await site.until(lambda: site.device("water").state == "quarantined")
         await site.more("air", 3)  # the others keep their places
@@ -308,8 +297,8 @@ async def test_node_that_vanishes_and_returns_costs_a_gap_with_its_range(tmp_pat
     assert not [gap for gap in done.ledger("air").gaps if gap.cause == "bus_timeout"]
 
 
-async def test_node_that_measures_more_often_than_it_is_heard(tmp_path: Path) -> None:
-    async def scene(site: Site) -> None:
+async def test_node_that_measures_more_often_than_its_answers_arrive(tmp_path: Path) -> None:
+    async def scene(site: FieldSite) -> None:
         drop = Fault(FaultKind.DROP, origin="air", times=10)
         site.line.inject(drop)
         await site.until(lambda: drop.applied == 10 or site.device("air").state == "quarantined")
@@ -321,7 +310,7 @@ async def test_node_that_measures_more_often_than_it_is_heard(tmp_path: Path) ->
 
 
 async def test_reset_is_a_gap_of_the_old_boot(tmp_path: Path) -> None:
-    async def scene(site: Site) -> None:
+    async def scene(site: FieldSite) -> None:
         await site.bench.reset("air")
         await site.more("air", 2)
 
@@ -335,7 +324,7 @@ async def test_reset_is_a_gap_of_the_old_boot(tmp_path: Path) -> None:
 
 
 async def test_two_resets_in_a_row(tmp_path: Path) -> None:
-    async def scene(site: Site) -> None:
+    async def scene(site: FieldSite) -> None:
         await site.bench.reset("air")
         await site.bench.reset("air")
         await site.more("air", 2)
@@ -352,7 +341,7 @@ async def test_two_resets_in_a_row(tmp_path: Path) -> None:
 
 
 async def test_everything_at_once_from_a_seed(tmp_path: Path) -> None:
-    # Not every burst: a node that fails three times in a row is left alone for longer each time.
+    # Not every burst: a node that fails three times in a row is polled less often each time.
     kinds = [
         Fault(FaultKind.FLIP, times=4, rate=0.15),
         Fault(FaultKind.CUT, times=3, rate=0.15, size=6),
@@ -362,7 +351,7 @@ async def test_everything_at_once_from_a_seed(tmp_path: Path) -> None:
         Fault(FaultKind.DROP, times=2, rate=0.15),
     ]
 
-    async def scene(site: Site) -> None:
+    async def scene(site: FieldSite) -> None:
         for fault in kinds:
             site.line.inject(fault)
         await site.until(lambda: all(fault.applied == fault.times for fault in kinds))

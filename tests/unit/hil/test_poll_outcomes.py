@@ -26,25 +26,25 @@ ANSWER = bytes.fromhex("0904020064f8db")
 
 
 class Node:
-    """A wire that hears requests; ``answer`` is called with the number of each, from 0."""
+    """A wire that takes requests; ``answer`` is called with the number of each, from 0."""
 
     overrun = 0
 
     def __init__(self) -> None:
         self.requests = 0
         self.answer: Callable[[int], None] = lambda number: None
-        self._say: Callable[[bytes], None] = lambda data: None
+        self._send: Callable[[bytes], None] = lambda data: None
 
     def listen(self, on_data: Callable[[bytes], None]) -> None:
-        self._say = on_data
+        self._send = on_data
 
     def write(self, data: bytes) -> int:
         self.answer(self.requests)
         self.requests += 1
         return len(data)
 
-    def say(self, after_s: float) -> None:
-        asyncio.get_running_loop().call_later(after_s, self._say, ANSWER)
+    def reply(self, after_s: float) -> None:
+        asyncio.get_running_loop().call_later(after_s, self._send, ANSWER)
 
     def flush(self) -> None:
         """Nothing waits here."""
@@ -101,14 +101,14 @@ async def test_a_fault_explains_its_own_poll_and_the_next_one() -> None:
 
 async def test_an_answer_that_comes_late_is_late() -> None:
     async with site() as here:
-        here.node.answer = lambda number: here.node.say(5 * TIMEOUT_MS / 1000)
+        here.node.answer = lambda number: here.node.reply(5 * TIMEOUT_MS / 1000)
         with pytest.raises(HostTooSlow, match="1 late, 0 unexplained"):
             await here.watch(1)
 
 
 async def test_an_answer_that_comes_late_and_damaged_is_hit() -> None:
     async with site() as here:
-        here.node.answer = lambda number: here.node.say(5 * TIMEOUT_MS / 1000)
+        here.node.answer = lambda number: here.node.reply(5 * TIMEOUT_MS / 1000)
         here.line.inject(Fault(FaultKind.FLIP, origin="air", times=1))
         seen = await here.watch(1)
         assert (seen.hit, seen.hit_request, seen.late, seen.unexplained) == (1, 0, 0, [])
@@ -116,7 +116,7 @@ async def test_an_answer_that_comes_late_and_damaged_is_hit() -> None:
 
 async def test_a_wrong_answer_in_time_is_not_late() -> None:
     async with site() as here:
-        here.node.answer = lambda number: here.node.say(0)
+        here.node.answer = lambda number: here.node.reply(0)
         seen = await here.watch(2)
         assert (seen.late, seen.aftermath) == (0, 0)
         assert len(seen.unexplained) == 2
