@@ -127,6 +127,11 @@ def is_table(inner: object) -> bool:
     return bool(_members(inner))
 
 
+def is_table_array(inner: object) -> bool:
+    """Return whether values of this type (without ``Annotated``) are arrays of tables."""
+    return get_origin(inner) is tuple and is_table(strip(get_args(inner)[0]))
+
+
 def _metas(annotation: object) -> list[msgspec.Meta]:
     metas: list[msgspec.Meta] = []
     if get_origin(annotation) is typing.Annotated:
@@ -164,7 +169,7 @@ def expected_of(annotation: object, message: str = "") -> str:
             return meta.description
     inner = strip(annotation)
     if get_origin(inner) is tuple:
-        return "an array of tables"
+        return "an array of tables" if is_table_array(inner) else "an array"
     if get_origin(inner) is typing.Literal:
         return "one of " + ", ".join(shown(value) for value in get_args(inner))
     if message.startswith("Expected "):
@@ -185,7 +190,7 @@ def remedy_of(key: str, annotation: object) -> str:
         for example in meta.examples or ():
             return f"write for instance {name} = {shown(example)}"
     inner = strip(annotation)
-    if get_origin(inner) is tuple:
+    if is_table_array(inner):
         path = re.sub(r"\[\d+\]", "", key)
         return f"add a [[{path}]] table"
     if get_origin(inner) is typing.Literal:

@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar, get_args, get_origin
+from typing import Final, TypeVar, get_args
 
 import msgspec
 
@@ -22,6 +22,7 @@ from .table_types import (
     extra_of,
     fields_of,
     is_table,
+    is_table_array,
     kinds_of,
     remedy_of,
     shown,
@@ -206,7 +207,7 @@ class TableReader:
         if is_table(inner):
             built = self._table(annotation, value, key)
             return built is not None, built
-        if get_origin(inner) is tuple and is_table(strip(get_args(inner)[0])):
+        if is_table_array(inner):
             return self._tables(get_args(inner)[0], value, key)
         try:
             good = msgspec.convert(value, annotation, dec_hook=self._path)
