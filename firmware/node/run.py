@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class NodeRun:
-    """The runs of one interpreter, boot after boot. ``make_board`` makes the board, anew for each of them."""
+    """Run one interpreter's node, boot after boot; ``make_board`` makes the board of each boot."""
 
     def __init__(self, make_board: "Callable[[], Machine]") -> None:
         self._make_board = make_board
@@ -56,7 +56,7 @@ class NodeRun:
             self._attend(True)
 
     def serve(self) -> None:
-        """Go on after Ctrl-C: serve, sample no more until the next reset. Return as :meth:`run` does."""
+        """Go on after Ctrl-C without sampling, until the next reset. Return as :meth:`run` does."""
         fresh = self._node is None
         node = self._node or self.boot()
         if node is None:
