@@ -16,25 +16,17 @@ _FUNCTIONS = const(0x19)  # the tables end with FC 0x18
 _READ_FIFO = const(0x18)
 _SMALLEST = const(4)  # address, function, CRC
 
-# Bytes of a frame without counted data, by function code; 0: not a function with a known shape.
-_REQUEST_BASE = (
+# By function code. Low digit: bytes of a frame without counted data, 0 for a function of unknown
+# length. High digit: where the frame's byte count stands, 0 if it has none.
+_REQUESTS = (
     # 00  01  02  03  04  05  06  07  08  09  0A  0B
     b"\x00\x08\x08\x08\x08\x08\x08\x04\x08\x00\x00\x04"
     # 0C  0D  0E  0F  10  11  12  13  14  15  16  17  18
-    b"\x04\x00\x00\x09\x09\x04\x00\x00\x05\x05\x0a\x0d\x06"
+    b"\x04\x00\x00\x69\x69\x04\x00\x00\x25\x25\x0a\xad\x06"
 )
-_ANSWER_BASE = (
-    b"\x00\x05\x05\x05\x05\x08\x08\x05\x08\x00\x00\x08"
-    b"\x05\x00\x00\x08\x08\x05\x00\x00\x05\x05\x0a\x05\x00"
-)
-# Where the frame's byte count stands; 0: there is none.
-_REQUEST_COUNT = (
-    b"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
-    b"\x00\x00\x00\x06\x06\x00\x00\x00\x02\x02\x00\x0a\x00"
-)
-_ANSWER_COUNT = (
-    b"\x00\x02\x02\x02\x02\x00\x00\x00\x00\x00\x00\x00"
-    b"\x02\x00\x00\x00\x00\x02\x00\x00\x02\x02\x00\x02\x00"
+_ANSWERS = (
+    b"\x00\x25\x25\x25\x25\x08\x08\x05\x08\x00\x00\x08"
+    b"\x25\x00\x00\x08\x08\x25\x00\x00\x25\x25\x0a\x25\x00"
 )
 
 
@@ -48,8 +40,8 @@ def request_length(frame: bytearray, fill: int) -> int:
     function = frame[1]
     length = 0
     if function < _FUNCTIONS:
-        length = _REQUEST_BASE[function]
-        count = _REQUEST_COUNT[function]
+        length = _REQUESTS[function] & 15
+        count = _REQUESTS[function] >> 4
         if count:
             length = length + frame[count] if count < fill else 0
     elif function == ENCAPSULATED and frame[2] == READ_DEVICE_ID:
@@ -71,8 +63,8 @@ def answer_length(frame: bytearray, fill: int) -> int:
     elif function == _READ_FIFO:
         length = 6 + (frame[2] << 8 | frame[3])
     elif function < _FUNCTIONS:
-        length = _ANSWER_BASE[function]
-        count = _ANSWER_COUNT[function]
+        length = _ANSWERS[function] & 15
+        count = _ANSWERS[function] >> 4
         if count:
             length += frame[count]
     elif function == ENCAPSULATED and frame[2] == READ_DEVICE_ID:

@@ -153,7 +153,12 @@ class PduServer:
         tx[0] = rx[0]
         tx[1] = function
         if end < 0:
-            self._count(-end)
+            counters = self.counters
+            counters.bus_exception += 1
+            if end == -BUSY:
+                counters.server_busy += 1
+            elif end == -NAK:
+                counters.server_nak += 1
             tx[1] = function | EXCEPTION
             tx[2] = -end
             end = 3
@@ -165,14 +170,6 @@ class PduServer:
         self.counters.server_no_response += 1
         if rx[1] in (WRITE_ONE, WRITE_MANY):
             self.execute(rx, length, tx)
-
-    def _count(self, code: int) -> None:
-        counters = self.counters
-        counters.bus_exception += 1
-        if code == BUSY:
-            counters.server_busy += 1
-        elif code == NAK:
-            counters.server_nak += 1
 
     # Each of these returns where its answer ends, or an exception code, negative.
 
