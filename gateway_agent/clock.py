@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
-from protocols.uplink.record_types import CLOCK_HOLDOVER, CLOCK_NONE, CLOCK_SYNCHRONISED
+from protocols.uplink import CLOCK_HOLDOVER, CLOCK_NONE, CLOCK_SYNCHRONISED
 
 # Wall times before this are a clock that was never set (2025-01-01T00:00:00Z, before the first
 # release).

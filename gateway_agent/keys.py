@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from protocols.uplink.cose import key_id
+from protocols.uplink import key_id
 
 from .tables import Problem
 

@@ -11,9 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gateway_agent.keys import load_node_key, load_public
 from protocols.identity import UID_RULE, parse_uid
-from protocols.uplink.cose import key_id
-from protocols.uplink.inspect import ERROR, Finding, Inspection
-from protocols.uplink.proof import NodeKeyLookup
+from protocols.uplink import Finding, Inspection, NodeKeyLookup, key_id
 from protocols.wire.hmac import HmacSha256
 
 MAX_INPUT_BYTES: Final = 256 << 20
@@ -53,7 +51,7 @@ def verify(
         typer.echo(json.dumps(_result(inspection, findings, good)))
     else:
         for finding in findings:
-            typer.echo(f"{finding.severity}: {finding}", err=finding.severity == ERROR)
+            typer.echo(f"{finding.severity}: {finding}", err=finding.is_error)
         tags = f", {inspection.tags} node tags" if node_key else ""
         verdict = "good" if good else "NOT GOOD" if inspection.errors else "NOT VERIFIED"
         typer.echo(

@@ -10,8 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from protocols.uplink import BatchHeader
-from protocols.uplink.record import CLOCK_NAMES, KIND_NAMES, Decoded
+from protocols.uplink import CLOCK_NAMES, KIND_NAMES, BatchHeader, Decoded
 
 from .schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
 

@@ -20,11 +20,23 @@ from typing import Final, NamedTuple
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from protocols.identity import uid_of
-from protocols.uplink import MAX_BATCH_BYTES, Batch, BatchHeader, FormatError, open_batch
-from protocols.uplink.chain import GENESIS, fold
-from protocols.uplink.proof import check_proof
-from protocols.uplink.receipt import Receipt, sign_receipt
-from protocols.uplink.record import EVENTS, GAP, SAMPLE, Decoded, decode_record
+from protocols.uplink import (
+    EVENTS,
+    GAP,
+    GENESIS,
+    MAX_BATCH_BYTES,
+    SAMPLE,
+    Batch,
+    BatchHeader,
+    Decoded,
+    FormatError,
+    Receipt,
+    check_proof,
+    decode_record,
+    fold,
+    open_batch,
+    sign_receipt,
+)
 from protocols.wire.errors import BAD_TAG, UNKNOWN, PeerError
 from protocols.wire.hmac import HmacSha256
 from protocols.wire.sample import Header, read_header

@@ -20,8 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from gateway_agent.keys import load_node_key, load_private, load_public
 from gateway_agent.uplink import topics
 from gateway_agent.uplink.connection import Backoff, Client, make_client
-from protocols.uplink.batch import MAX_BATCH_BYTES
-from protocols.uplink.cose import key_id
+from protocols.uplink import MAX_BATCH_BYTES, key_id
 from protocols.wire.hmac import HmacSha256
 
 from .config import CollectorConfig

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from gateway_agent.store.mark import Mark
-from protocols.uplink.record import Record
+from protocols.uplink import Record
 
 MAX_WAITING: Final = 10_000  # records; 1 to 2 MB at 10 values each
 

@@ -9,7 +9,7 @@ frame.
 from gateway_agent.counters import Counters
 from gateway_agent.keys import SharedKey
 from gateway_agent.store.mark import Mark
-from protocols.uplink.record import Record, Stamp, event_record, gap_record, sample_record
+from protocols.uplink import Record, Stamp, event_record, gap_record, sample_record
 from protocols.wire.errors import PeerError
 from protocols.wire.hmac import HmacSha256
 from protocols.wire.registers import EVENT_SLOTS, NO_SAMPLE, NOT_FITTED, RegisterMap

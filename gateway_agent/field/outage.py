@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Final
 
-from protocols.uplink.record import MAX_DETAIL_LENGTH, Gap
+from protocols.uplink import MAX_DETAIL_LENGTH, Gap
 
 NOTICE_MS: Final = 60_000  # a device that stays away is reported after this time,
 NOTICE_MAX_MS: Final = 3_600_000  # then after twice as long, up to this

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 from gateway_agent.config import Bus
 from gateway_agent.tables import ConfigError, Problem, TableReader, read_toml
 from protocols.modbus_client import Read
-from protocols.uplink.record import ProfileTemplate, Record, Stamp
+from protocols.uplink import ProfileTemplate, Record, Stamp
 from protocols.wire.errors import LocalError
 from protocols.wire.modbus.pdu import MAX_READ, READ_HOLDING, READ_INPUT
 from protocols.wire.registers import FAULT, QUALITY_NAMES, RANGE

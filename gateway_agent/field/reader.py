@@ -9,7 +9,7 @@ from gateway_agent.counters import Counters
 from gateway_agent.status import PointValue
 from gateway_agent.store.mark import Mark
 from protocols.modbus_client import Read, Request, read_request
-from protocols.uplink.record import Record, Stamp, gap_record
+from protocols.uplink import Record, Stamp, gap_record
 from protocols.wire.modbus.pdu import READ_INPUT
 from protocols.wire.registers import EVENT_ADDRESS, EVENT_WORDS, OK
 

@@ -2,7 +2,7 @@
 
 import logging
 
-from protocols.uplink.record import MAX_DETAIL_LENGTH, Gap, Record
+from protocols.uplink import MAX_DETAIL_LENGTH, Gap, Record
 
 from .errors import StoreFull
 from .settings import StoreContext

@@ -14,8 +14,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from protocols.uplink.chain import fold
-from protocols.uplink.record_types import Record
+from protocols.uplink import Record, fold
 
 from .errors import StoreDamaged
 

@@ -4,7 +4,7 @@ import logging
 import sqlite3
 from typing import Final
 
-from protocols.uplink.chain import fold
+from protocols.uplink import fold
 
 from . import database, group_table, head_file
 from .errors import StoreDamaged

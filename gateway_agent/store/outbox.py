@@ -21,9 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
-from protocols.uplink import Anchor
-from protocols.uplink.receipt import Receipt
-from protocols.uplink.record import Record
+from protocols.uplink import Anchor, Receipt, Record
 
 from . import database, group_table, opening, pruning
 from .errors import StoreDamaged, StoreFailed, StoreFull

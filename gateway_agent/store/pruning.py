@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from protocols.uplink.chain import fold
+from protocols.uplink import fold
 
 from . import database, group_table
 from .errors import ReceiptRefused, StoreDamaged

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from protocols.uplink.checks import MAX_U32
-from protocols.uplink.record import MAX_DETAIL_LENGTH, Gap, Record
+from protocols.uplink import MAX_DETAIL_LENGTH, MAX_GAP_NUMBER, Gap, Record
 
 from . import database, group_table
 from .group import row_of
@@ -139,7 +138,7 @@ class Rebuild:
         last: int | None = None
         if missing.first:
             where += f" records {missing.first} to {missing.last}"
-            if missing.last <= MAX_U32:  # the field in the record has 32 bits
+            if missing.last <= MAX_GAP_NUMBER:
                 first, last = missing.first, missing.last
         detail = f"{where}: {missing.why}"[:MAX_DETAIL_LENGTH]
         self._context.counters.gaps[self._cause] += 1

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-from protocols.uplink.record import Record
+from protocols.uplink import Record
 
 from .errors import StoreError, StoreFailed
 from .mark import Mark

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from protocols.uplink.record_types import Record
+from protocols.uplink import Record
 
 from . import group_table
 from .errors import StoreDamaged

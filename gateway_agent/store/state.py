@@ -11,9 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from gateway_agent.clock import GatewayClock
-from protocols.uplink import Anchor
-from protocols.uplink.chain import GENESIS
-from protocols.uplink.record import Gap, Record, Stamp, gap_record
+from protocols.uplink import GENESIS, Anchor, Gap, Record, Stamp, gap_record
 
 from .head_file import ChainHead
 from .mark import Mark

@@ -7,9 +7,7 @@ before its own turn, and a long backlog costs no memory.
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from protocols.uplink import Anchor
-from protocols.uplink.chain import fold
-from protocols.uplink.record_types import Record
+from protocols.uplink import Anchor, Record, fold
 
 from .group import Group
 

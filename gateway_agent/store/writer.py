@@ -18,8 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NoReturn, TypeVar
 
-from protocols.uplink.receipt import Receipt
-from protocols.uplink.record import Record
+from protocols.uplink import Receipt, Record
 
 from .errors import StoreDamaged, StoreError, StoreFailed, StoreFull
 from .full_spell import FullSpell

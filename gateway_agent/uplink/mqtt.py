@@ -19,7 +19,7 @@ from gateway_agent.counters import Counters
 from gateway_agent.store.errors import StoreFull
 from gateway_agent.store.window import Slice
 from gateway_agent.store.writer import OutboxWriter
-from protocols.uplink.batch import build_batch
+from protocols.uplink import build_batch
 
 from . import topics
 from .connection import ANSWER_S, Backoff, Client, make_client

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from gateway_agent.counters import Counters
 from gateway_agent.store.errors import ReceiptRefused, StoreFull
 from gateway_agent.store.writer import OutboxWriter
-from protocols.uplink.receipt import MAX_RECEIPT_BYTES, open_receipt
+from protocols.uplink import MAX_RECEIPT_BYTES, open_receipt
 from protocols.wire.errors import TOO_LONG, PeerError
 
 from . import topics

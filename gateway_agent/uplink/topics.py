@@ -7,7 +7,7 @@ works with a broker that forgets them.
 from typing import Final, NamedTuple
 
 from protocols.identity import is_identifier
-from protocols.uplink.checks import MAX_NUMBER
+from protocols.uplink import MAX_NUMBER
 
 ALL_BATCHES: Final = "tianfu/+/batch/+"
 

@@ -14,7 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from gateway_agent.collector.database import open_readonly
-from protocols.uplink.record import CAUSES, GAP, SAMPLE, Gap, decode_record
+from protocols.uplink import CAUSES, GAP, SAMPLE, Gap, decode_record
 from protocols.wire.sample import read_header
 
 

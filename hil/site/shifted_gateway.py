@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gateway_agent.cli import app
 from gateway_agent.clock import FLOOR_MS, SystemClock, Wall
-from protocols.uplink.record import CLOCK_NONE
+from protocols.uplink import CLOCK_NONE
 
 
 class ShiftedClock(SystemClock):

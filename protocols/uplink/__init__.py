@@ -16,12 +16,15 @@ from .account import MissingSamples, SampleAccount
 from .batch import MAX_BATCH_BYTES, Batch, build_batch, open_batch
 from .batch_header import Anchor, BatchHeader
 from .chain import GENESIS, HEAD_BYTES, fold, link
+from .checks import MAX_NUMBER
 from .cose import KeyLookup, key_id
 from .errors import FormatError
+from .fast_points import ProfileTemplate
 from .inspect import Finding, Inspection
 from .proof import NodeKeyLookup, check_proof
 from .receipt import MAX_RECEIPT_BYTES, Receipt, open_receipt, sign_receipt
-from .record import (
+from .record_read import decode_record
+from .record_types import (
     CAUSES,
     CLOCK_HOLDOVER,
     CLOCK_NAMES,
@@ -32,6 +35,7 @@ from .record import (
     GAP,
     KIND_NAMES,
     MAX_DETAIL_LENGTH,
+    MAX_GAP_NUMBER,
     MAX_RECORD_BYTES,
     PROFILE,
     SAMPLE,
@@ -39,15 +43,11 @@ from .record import (
     Failure,
     Gap,
     NodeEvent,
-    ProfileTemplate,
     Record,
     Stamp,
     Value,
-    decode_record,
-    event_record,
-    gap_record,
-    sample_record,
 )
+from .record_write import event_record, gap_record, sample_record
 
 __all__ = [
     "CAUSES",
@@ -63,6 +63,8 @@ __all__ = [
     "KIND_NAMES",
     "MAX_BATCH_BYTES",
     "MAX_DETAIL_LENGTH",
+    "MAX_GAP_NUMBER",
+    "MAX_NUMBER",
     "MAX_RECEIPT_BYTES",
     "MAX_RECORD_BYTES",
     "PROFILE",

@@ -57,6 +57,11 @@ class Finding:
     expected: object = None
     got: object = None
 
+    @property
+    def is_error(self) -> bool:
+        """Return whether the file is wrong there; a note is no error."""
+        return self.severity == ERROR
+
     def __str__(self) -> str:
         place = []
         if self.batch:
@@ -97,8 +102,7 @@ class Inspection:
     def run(self, data: bytes | bytearray | memoryview) -> Iterator[Finding]:
         """Inspect ``data``; findings come as they are found, in the order of the bytes."""
         for finding in self._findings(bytes(data)):
-            if finding.severity == ERROR:
-                self.errors += 1
+            self.errors += finding.is_error
             yield finding
 
     def _findings(self, data: bytes) -> Iterator[Finding]:

@@ -43,6 +43,7 @@ from .record_types import (
     MAX_DETAIL_LENGTH,
     MAX_EXP10,
     MAX_FRAME_BYTES,
+    MAX_GAP_NUMBER,
     MAX_WALL_MS,
     MIN_WALL_MS,
     PROFILE,
@@ -208,8 +209,8 @@ GAP_FIELDS: Final = Layout(
     Gap,
     FormatField("cause", Word(CAUSES), "why the readings are missing"),
     FormatField("boot_epoch", OrNull(U32), "the node's boot that the samples belong to"),
-    FormatField("first", OrNull(U32), "number of the first missing sample"),
-    FormatField("last", OrNull(U32), "number of the last missing sample"),
+    FormatField("first", OrNull(Integer(0, MAX_GAP_NUMBER)), "number of the first missing sample"),
+    FormatField("last", OrNull(Integer(0, MAX_GAP_NUMBER)), "number of the last missing sample"),
     FormatField("detail", Text(MAX_DETAIL_LENGTH), "for people"),
     agree=_gap_agrees,
 )

@@ -44,6 +44,7 @@ MAX_EXP10: Final = 9  # a value is raw * 10**exp10, exp10 from -9 to 9
 MAX_RECORD_BYTES: Final = 64 * 1024
 MAX_FRAME_BYTES: Final = 250  # 125 registers
 MAX_DETAIL_LENGTH: Final = 200  # characters of a gap's detail
+MAX_GAP_NUMBER: Final = 0xFFFFFFFF  # of the first and the last sample that a gap names
 
 # SenML names below a device that are not points.
 STATUS_NAME: Final = "status"

@@ -6,9 +6,15 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from protocols.uplink import Anchor, build_batch
-from protocols.uplink.chain import GENESIS
-from protocols.uplink.record import CLOCK_SYNCHRONISED, ProfileTemplate, Stamp, sample_record
+from protocols.uplink import (
+    CLOCK_SYNCHRONISED,
+    GENESIS,
+    Anchor,
+    ProfileTemplate,
+    Stamp,
+    build_batch,
+    sample_record,
+)
 from protocols.wire import sample
 from protocols.wire.hmac import HmacSha256
 from protocols.wire.registers import AIR

@@ -27,7 +27,7 @@ from hil.files import write_private
 from hil.sim.part import Steady
 from hil.site.accounts import NodeAccount
 from hil.site.ledger import DeviceLedger, ledgers_of_records
-from protocols.uplink.record import CAUSES, Record
+from protocols.uplink import CAUSES, Record
 
 LIMIT_S = 100
 # A busy machine is not a failure; what hangs ends by LIMIT_S, with a better message.

@@ -11,7 +11,7 @@ from gateway_agent.keys import generate_signing_key, load_private
 from gateway_agent.uplink import topics
 from gateway_agent.uplink.receipts import Effect, ReceiptReader
 from hil.site.mosquitto import MosquittoBroker
-from protocols.uplink.receipt import Receipt, sign_receipt
+from protocols.uplink import Receipt, sign_receipt
 from tests.integration.uplink_help import Site, captured, publish, until
 from tests.unit.gateway_agent.store_help import GATEWAY, records
 

@@ -18,9 +18,7 @@ from pycose.keys.okp import OKPKey
 from pycose.messages.cosemessage import CoseMessage
 from pycose.messages.sign1message import Sign1Message
 
-from protocols.uplink import cose
-from protocols.uplink.batch import open_batch
-from protocols.uplink.receipt import Receipt, open_receipt, sign_receipt
+from protocols.uplink import Receipt, cose, open_batch, open_receipt, sign_receipt
 from tests.unit.protocols.uplink.support import GATEWAY, KEY, PUBLIC, batch_of, one_key, polls
 
 RECEIPT = Receipt(GATEWAY, 7, 12, bytes(range(32)), 1_765_432_103_000)

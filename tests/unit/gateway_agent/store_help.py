@@ -7,7 +7,7 @@ from gateway_agent.clock import Wall
 from gateway_agent.counters import Counters
 from gateway_agent.store.outbox import Outbox
 from gateway_agent.store.settings import StoreContext, StoreSettings
-from protocols.uplink.record import ProfileTemplate, Record, Stamp, decode_record
+from protocols.uplink import ProfileTemplate, Record, Stamp, decode_record
 
 GATEWAY = "gw-1"
 DEVICE = f"{GATEWAY}.probe"

@@ -19,7 +19,7 @@ from gateway_agent.store.errors import StoreBusy, StoreFailed, StoreFull
 from gateway_agent.store.mark import Mark
 from gateway_agent.store.outbox import Outbox
 from gateway_agent.tables import ConfigError
-from protocols.uplink.record import Record
+from protocols.uplink import Record
 
 from .slave import TcpSlave, mbap, until
 from .store_help import contents, open_box

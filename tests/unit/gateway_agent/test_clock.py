@@ -7,7 +7,7 @@ import pytest
 
 from gateway_agent import clock
 from gateway_agent.clock import SystemClock
-from protocols.uplink.record import CLOCK_HOLDOVER, CLOCK_NONE, CLOCK_SYNCHRONISED
+from protocols.uplink import CLOCK_HOLDOVER, CLOCK_NONE, CLOCK_SYNCHRONISED
 
 
 def test_boot_time_is_the_kernels_and_does_not_go_back() -> None:

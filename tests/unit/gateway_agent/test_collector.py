@@ -25,18 +25,22 @@ from gateway_agent.collector.receiver import (
     WRONG_TOPIC,
     BatchReceiver,
 )
-from protocols.uplink import MAX_BATCH_BYTES, Anchor, build_batch
-from protocols.uplink.chain import GENESIS, fold
-from protocols.uplink.cose import key_id
-from protocols.uplink.receipt import Receipt, open_receipt
-from protocols.uplink.record import (
+from protocols.uplink import (
     CLOCK_NONE,
     CLOCK_SYNCHRONISED,
+    GENESIS,
+    MAX_BATCH_BYTES,
+    Anchor,
     Gap,
     ProfileTemplate,
+    Receipt,
     Record,
     Stamp,
+    build_batch,
+    fold,
     gap_record,
+    key_id,
+    open_receipt,
     sample_record,
 )
 from protocols.wire import sample

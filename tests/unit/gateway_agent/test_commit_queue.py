@@ -7,7 +7,7 @@ import pytest
 
 from gateway_agent.field.commit_queue import CommitQueue
 from gateway_agent.store.mark import Mark
-from protocols.uplink.record import Record
+from protocols.uplink import Record
 
 from .slave import until
 from .store_help import record

@@ -7,8 +7,7 @@ from gateway_agent.field.boot_clock import BootClock
 from gateway_agent.field.node import NodeTracker
 from gateway_agent.keys import SharedKey
 from gateway_agent.store.mark import Mark
-from protocols.uplink.proof import check_proof
-from protocols.uplink.record import Decoded, Gap, Record, Stamp, decode_record
+from protocols.uplink import Decoded, Gap, Record, Stamp, check_proof, decode_record
 from protocols.wire.hmac import HmacSha256
 from protocols.wire.registers import AIR
 from protocols.wire.sample import Header

@@ -15,7 +15,7 @@ from gateway_agent.store import database
 from gateway_agent.store.errors import ReceiptRefused, StoreBusy, StoreFailed, StoreFull
 from gateway_agent.store.mark import Mark
 from gateway_agent.store.state import marks_of
-from protocols.uplink.receipt import Receipt
+from protocols.uplink import Receipt
 from tests.paths import ROOT
 
 from .store_help import (

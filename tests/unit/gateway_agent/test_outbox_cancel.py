@@ -12,7 +12,7 @@ from gateway_agent.store.errors import StoreFailed
 from gateway_agent.store.mark import Mark
 from gateway_agent.store.outbox import Outbox
 from gateway_agent.store.writer import OutboxWriter
-from protocols.uplink.receipt import Receipt
+from protocols.uplink import Receipt
 
 from .slave import until
 from .store_help import GATEWAY, StillClock, contents, numbers, open_box, records

@@ -14,7 +14,7 @@ from gateway_agent.store.errors import StoreDamaged, StoreFailed, StoreFull
 from gateway_agent.store.mark import Mark
 from gateway_agent.store.outbox import Outbox
 from gateway_agent.store.writer import OutboxWriter
-from protocols.uplink.record import Record, decode_record
+from protocols.uplink import Record, decode_record
 
 from .mounts import run_mounted
 from .store_help import StillClock, contents, gaps, numbers, open_box, records

@@ -28,7 +28,7 @@ from gateway_agent.field.reader import ProfileReader
 from gateway_agent.status import PointValue
 from gateway_agent.store.mark import Mark
 from gateway_agent.tables import ConfigError
-from protocols.uplink.record import Decoded, Gap, Record, decode_record
+from protocols.uplink import Decoded, Gap, Record, decode_record
 
 from .frames_of_nodes import AIR_WORDS, KEY, KEY_ID, UID, air_frame, event_frame
 from .slave import PtySlave, Reply, raw_answer, refusal, registers, until

@@ -10,7 +10,7 @@ from gateway_agent.config import SerialBus
 from gateway_agent.field.profile import ProfileDecoder, load_profile, shipped
 from gateway_agent.tables import ConfigError
 from protocols.modbus_client import Read
-from protocols.uplink.record import Stamp, decode_record
+from protocols.uplink import Stamp, decode_record
 
 BUS = SerialBus(name="b", port="x", gap_words=8, device=())
 STAMP = Stamp(1000, 1010, None, 0, 0)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway_agent.store.errors import StoreDamaged
 from gateway_agent.store.group import Group
 from gateway_agent.store.window import Limits, Window, take
-from protocols.uplink.record_types import Record
+from protocols.uplink import Record
 
 START = b"\xaa" * 32
 BOOT_A, BOOT_B = b"a" * 16, b"b" * 16

@@ -8,7 +8,7 @@ from gateway_agent.counters import Counters
 from gateway_agent.status import OutboxStatus, Status
 from hil.site.accounts import NodeAccount, SiteAccount, Stages
 from hil.site.ledger import DeviceLedger
-from protocols.uplink.record import Gap
+from protocols.uplink import Gap
 
 
 def ledger(*samples: int, readings: int = 50, gaps: tuple[Gap, ...] = ()) -> DeviceLedger:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hil.site.ledger import DeviceLedger, ledgers_of_database, ledgers_of_records
-from protocols.uplink.record import Gap, Stamp, event_record, gap_record, sample_record
+from protocols.uplink import Gap, Stamp, event_record, gap_record, sample_record
 from protocols.wire.hmac import HmacSha256
 from protocols.wire.registers import EVENT_WORDS, WATER
 from protocols.wire.sample import (

@@ -4,6 +4,7 @@ Renaming or removing one needs an entry in CHANGELOG.md; then change the list, a
 with ``python -m tests.tools.api_page --write``.
 """
 
+import ast
 import importlib
 import subprocess
 import sys
@@ -42,6 +43,8 @@ PUBLIC: Final = {
         "KIND_NAMES",
         "MAX_BATCH_BYTES",
         "MAX_DETAIL_LENGTH",
+        "MAX_GAP_NUMBER",
+        "MAX_NUMBER",
         "MAX_RECEIPT_BYTES",
         "MAX_RECORD_BYTES",
         "PROFILE",
@@ -155,6 +158,17 @@ def test_a_face_has_exactly_these_names(face: str) -> None:
     assert module.__all__ == PUBLIC[face]
     for name in module.__all__:
         assert getattr(module, name) is not None
+
+
+def test_the_product_itself_imports_the_uplink_through_its_face() -> None:
+    deep = [
+        f"{path.relative_to(ROOT)}: {node.module}"
+        for package in ("boards", "gateway_agent", "hil")
+        for path in sorted((ROOT / package).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("protocols.uplink.")
+    ]
+    assert deep == []
 
 
 @pytest.mark.parametrize("face", ["gateway_agent", "gateway_agent.collector", "hil"])

@@ -1,15 +1,14 @@
 """Reading any SenML pack (RFC 8428), so that what the gateway sends is held against the RFC itself.
 
-The product's own reader takes a closed subset (``protocols.uplink.record``).
+The product's own reader takes a closed subset (``decode_record``).
 """
 
 import math
 from dataclasses import dataclass
 from typing import Final
 
-from protocols.uplink import cbor
+from protocols.uplink import FormatError, cbor
 from protocols.uplink.checks import array, mapping, wrong
-from protocols.uplink.errors import FormatError
 from protocols.uplink.senml import number
 from protocols.wire.errors import BAD_VALUE, UNKNOWN
 

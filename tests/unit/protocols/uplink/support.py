@@ -6,9 +6,7 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from protocols.uplink import Anchor, build_batch
-from protocols.uplink.chain import GENESIS
-from protocols.uplink.record import ProfileTemplate, Record, Stamp
+from protocols.uplink import GENESIS, Anchor, ProfileTemplate, Record, Stamp, build_batch
 
 from .generate import VECTORS
 

@@ -5,17 +5,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.uplink.batch import (
+from protocols.uplink import (
+    GENESIS,
+    Anchor,
     Batch,
     build_batch,
-    count_maps,
+    decode_record,
+    fold,
+    link,
     open_batch,
-    parse_batch,
-    read_header,
 )
-from protocols.uplink.batch_header import MAX_RECORDS, Anchor
-from protocols.uplink.chain import GENESIS, fold, link
-from protocols.uplink.record import decode_record
+from protocols.uplink.batch import count_maps, parse_batch, read_header
+from protocols.uplink.batch_header import MAX_RECORDS
 from protocols.wire.errors import BAD_TAG, BAD_VALUE, TOO_LONG, UNKNOWN, LocalError, PeerError
 
 from . import senml_reader

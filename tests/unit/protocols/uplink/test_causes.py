@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from protocols.uplink.record import CAUSES
+from protocols.uplink import CAUSES
 from tests.paths import ROOT
 
 DOCS = ROOT / "docs"

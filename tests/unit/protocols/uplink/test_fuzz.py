@@ -14,13 +14,21 @@ import zstandard
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from protocols.uplink import cbor, cose, senml
-from protocols.uplink.batch import MAX_BATCH_BYTES, Batch, open_batch
+from protocols.uplink import (
+    MAX_BATCH_BYTES,
+    Batch,
+    Inspection,
+    Receipt,
+    cbor,
+    cose,
+    decode_record,
+    fold,
+    open_batch,
+    open_receipt,
+    senml,
+    sign_receipt,
+)
 from protocols.uplink.batch_header import MAX_PACK_BYTES
-from protocols.uplink.chain import fold
-from protocols.uplink.inspect import Inspection
-from protocols.uplink.receipt import Receipt, open_receipt, sign_receipt
-from protocols.uplink.record import decode_record
 from protocols.wire.errors import TOO_LONG, PeerError
 
 from . import senml_reader

@@ -9,21 +9,28 @@ from dataclasses import replace
 import pytest
 import zstandard
 
-from protocols.uplink.account import MAX_OPEN, MissingSamples, SampleAccount
-from protocols.uplink.batch import build_batch, parse_batch
-from protocols.uplink.chain import GENESIS, fold
-from protocols.uplink.cose import key_id, sign1
-from protocols.uplink.inspect import ERROR, NOTE, Finding, Inspection
-from protocols.uplink.proof import check_proof
-from protocols.uplink.record import (
+from protocols.uplink import (
+    GENESIS,
+    Finding,
     Gap,
+    Inspection,
+    MissingSamples,
     Record,
+    SampleAccount,
     Stamp,
+    build_batch,
+    check_proof,
     decode_record,
     event_record,
+    fold,
     gap_record,
+    key_id,
     sample_record,
 )
+from protocols.uplink.account import MAX_OPEN
+from protocols.uplink.batch import parse_batch
+from protocols.uplink.cose import sign1
+from protocols.uplink.inspect import ERROR, NOTE
 from protocols.wire.errors import BAD_ORDER, BAD_TAG, BAD_VALUE, TRUNCATED, UNKNOWN, PeerError
 from protocols.wire.hmac import HmacSha256
 from protocols.wire.sample import decode, decode_events

@@ -6,12 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.uplink.batch_header import ANCHOR, BATCH_HEADER, Anchor, BatchHeader
+from protocols.uplink import (
+    Anchor,
+    BatchHeader,
+    Failure,
+    FormatError,
+    Gap,
+    NodeEvent,
+    Receipt,
+    Stamp,
+)
+from protocols.uplink.batch_header import ANCHOR, BATCH_HEADER
 from protocols.uplink.checks import Bytes, Integer, Integers, Mismatch, OrNull, Text, Word
-from protocols.uplink.errors import FormatError
 from protocols.uplink.layout import FormatField, Layout
-from protocols.uplink.receipt import RECEIPT, Receipt
-from protocols.uplink.record import Failure, Gap, NodeEvent, Stamp
+from protocols.uplink.receipt import RECEIPT
 from protocols.uplink.record_layout import EVENT, FAILURE, GAP_FIELDS, STAMP, is_stamp
 from protocols.wire.errors import BAD_VALUE, TRUNCATED, UNKNOWN, LocalError, PeerError
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.uplink.record import PROFILE, ProfileTemplate, Record, Stamp, decode_record
+from protocols.uplink import PROFILE, ProfileTemplate, Record, Stamp, decode_record
 from protocols.wire.errors import BAD_VALUE, TOO_LONG, LocalError, PeerError
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9:./_-]{0,40}", fullmatch=True).filter(

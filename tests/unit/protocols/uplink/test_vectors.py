@@ -7,21 +7,25 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from protocols.uplink import Anchor, build_batch, open_batch
-from protocols.uplink.receipt import Receipt, open_receipt, sign_receipt
-from protocols.uplink.record import (
+from protocols.uplink import (
     EVENTS,
     GAP,
     PROFILE,
     SAMPLE,
+    Anchor,
     Gap,
     NodeEvent,
     ProfileTemplate,
+    Receipt,
     Stamp,
+    build_batch,
     decode_record,
     event_record,
     gap_record,
+    open_batch,
+    open_receipt,
     sample_record,
+    sign_receipt,
 )
 from protocols.wire.errors import BAD_VALUE, LocalError, PeerError
 from protocols.wire.sample import Event, Header, decode, decode_events
