@@ -54,7 +54,11 @@ _MAJOR: Final = (
 
 
 def encode(item: object) -> bytes:
-    """Return the deterministic encoding of ``item``, by cbor2."""
+    """Return the deterministic encoding of ``item``, by cbor2.
+
+    Not for floats from 32768 to 65504, which cbor2 5 writes longer than needed: the only float
+    that comes here is a wall time; values of points go through :func:`encode_float`.
+    """
     return cbor2.dumps(item, canonical=True)
 
 
