@@ -108,7 +108,7 @@ SerialPort: TypeAlias = Annotated[
 
 Directory: TypeAlias = Annotated[Path, Meta(description="a directory", examples=["state"])]
 File: TypeAlias = Annotated[Path, Meta(description="a file name")]
-PemFile: TypeAlias = Annotated[Path, Meta(description="a PEM file", examples=["gateway.pem"])]
+PemFile: TypeAlias = Annotated[Path, Meta(description="a PEM file")]
 KeyFile: TypeAlias = Annotated[
     Path,
     Meta(
@@ -132,9 +132,11 @@ NodeKeyFile: TypeAlias = Annotated[
 class TlsFiles(Struct, frozen=True, kw_only=True):
     """TLS to the broker; with ``cert`` and ``key`` we identify ourselves as well."""
 
-    ca: PemFile  # certificates that the broker's may be signed by
-    cert: PemFile | None = None  # our certificate chain
-    key: PemFile | None = None  # its private key
+    # Certificates that the broker's may be signed by.
+    ca: Annotated[PemFile, Meta(examples=["ca.pem"])]
+    # Our certificate chain, and its private key.
+    cert: Annotated[PemFile, Meta(examples=["gateway.pem"])] | None = None
+    key: Annotated[PemFile, Meta(examples=["gateway-tls.key"])] | None = None
 
 
 class MqttConnection(Struct, frozen=True, kw_only=True):

@@ -132,6 +132,11 @@ def is_table_array(inner: object) -> bool:
     return get_origin(inner) is tuple and is_table(strip(get_args(inner)[0]))
 
 
+def without_indexes(key: str) -> str:
+    """Return ``bus[0].device`` as TOML names such a table: ``bus.device``."""
+    return re.sub(r"\[\d+\]", "", key)
+
+
 def _metas(annotation: object) -> list[msgspec.Meta]:
     metas: list[msgspec.Meta] = []
     if get_origin(annotation) is typing.Annotated:
@@ -191,8 +196,7 @@ def remedy_of(key: str, annotation: object) -> str:
             return f"write for instance {name} = {shown(example)}"
     inner = strip(annotation)
     if is_table_array(inner):
-        path = re.sub(r"\[\d+\]", "", key)
-        return f"add a [[{path}]] table"
+        return f"add a [[{without_indexes(key)}]] table"
     if get_origin(inner) is typing.Literal:
         return f"write for instance {name} = {shown(get_args(inner)[0])}"
     return f"set {name} as the example configuration does"

@@ -27,6 +27,7 @@ from .table_types import (
     remedy_of,
     shown,
     strip,
+    without_indexes,
 )
 
 MAX_FILE_BYTES: Final = 1 << 20  # a gateway of 300 devices writes about 60 kB of configuration
@@ -137,7 +138,7 @@ class TableReader:
         that need the good ones can still be made.
         """
         if not isinstance(table, dict):
-            self.problem(key, table, "a table", f"write a [{key}] table")
+            self.problem(key, table, "a table", f"write a [{without_indexes(key)}] table")
             return None
         return self._build(struct, TableShape(fields_of(struct)), table, key)
 
@@ -188,7 +189,7 @@ class TableReader:
 
     def _build_kind(self, kinds: TableKinds, table: object, key: str) -> msgspec.Struct | None:
         if not isinstance(table, dict):
-            self.problem(key, table, "a table", f"write a [{key}] table")
+            self.problem(key, table, "a table", f"write a [{without_indexes(key)}] table")
             return None
         kind = table.get(kinds.tag, kinds.default)
         if isinstance(kind, str) and kind in kinds.members:
@@ -231,7 +232,8 @@ class TableReader:
 
     def _tables(self, element: object, value: object, key: str) -> tuple[bool, object]:
         if not isinstance(value, list):
-            self.problem(key, value, "an array of tables", f"write [[{key}]] tables")
+            path = without_indexes(key)
+            self.problem(key, value, "an array of tables", f"write [[{path}]] tables")
             return False, ()
         built = [self._table(element, item, f"{key}[{i}]") for i, item in enumerate(value)]
         return True, tuple(item for item in built if item is not None)

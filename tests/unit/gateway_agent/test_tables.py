@@ -103,6 +103,11 @@ def test_file_names_are_relative_to_the_file() -> None:
     assert line.startswith('link.log: expected a file name, got ""')
 
 
+def test_remedies_name_tables_as_toml_does() -> None:
+    assert problems(link=RADIO, more=[5])[0].endswith("write a [more] table")
+    assert problems(link=RADIO, more=5)[0].endswith("write [[more]] tables")
+
+
 def test_a_remedy_of_its_own() -> None:
     (line,) = problems(link=RADIO, owner="5")
     assert line.endswith('got "5"; ask the office')
