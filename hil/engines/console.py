@@ -18,7 +18,7 @@ from hil.engines.deadline import Clock, Deadline
 from hil.errors import ConsoleError
 from hil.wires.console_tap import Log
 
-#: Kept per board; a console that babbles must not fill memory ...
+#: Kept per board: endless output must not fill memory ...
 MAX_LINES: Final = 1000
 #: ... nor what a wait may look back at.
 MAX_UNREAD: Final = 256 * 1024

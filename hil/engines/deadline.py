@@ -3,7 +3,7 @@
 The time of an emulated board is not the host's: an emulator with a clock of its own may run at a
 tenth of real time, and one that follows the host's clock stands still whenever the host has no CPU
 for it. A :class:`Deadline` counts the board's time. When the host needed so much longer that
-waiting on makes no sense, it raises HostTooSlow: nothing was learnt about the node.
+waiting on makes no sense, it raises HostTooSlow: that proves nothing about the node.
 """
 
 from __future__ import annotations

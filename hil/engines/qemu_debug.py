@@ -1,6 +1,6 @@
 """A board on QEMU under a debugger, which writes the flash that is read-only memory to the guest.
 
-One process serves any number of boots: stop, write, restart. The debugger speaks GDB's remote
+One process serves any number of boots: stop, write, restart. The debugger uses GDB's remote
 serial protocol over a socket that QEMU gets as an open descriptor.
 """
 

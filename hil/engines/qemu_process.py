@@ -1,7 +1,7 @@
 """One QEMU: its process, its UARTs as descriptors, its control connection.
 
 QEMU gets its sockets as open descriptors, one end of a pair each: no path, no port, nothing to
-wait for, and nobody else can connect.
+wait for, and no other program can connect.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from hil.wires.pty_wire import PtyLine, PtyWire
 NAME: Final = "renode"
 START_LIMIT_S: Final = 30.0
 _MID_SCALE: Final = 2048
-#: Between two looks for a power cut: until it is seen virtual time flies (see `power_off`).
+#: Between two looks for a power cut: until it is seen virtual time runs ahead (see `power_off`).
 _LOOK_S: Final = 0.01
 
 

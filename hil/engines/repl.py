@@ -74,9 +74,9 @@ class Repl:
         errors = await console.wait_bytes(_END, limit_s)
         self.write(_FRIENDLY)
         await console.wait_bytes(b">>> ", limit_s)
-        if trouble := errors[:-1].decode("utf-8", "replace").strip():
-            last = trouble.splitlines()[-1]
-            raise ReplError(f"node {console.name}: {code!r} raised {last}\n{trouble}", trouble)
+        if raised := errors[:-1].decode("utf-8", "replace").strip():
+            last = raised.splitlines()[-1]
+            raise ReplError(f"node {console.name}: {code!r} raised {last}\n{raised}", raised)
         return output[:-1].decode("utf-8", "replace").replace("\r\n", "\n")
 
     def close(self) -> None:

@@ -85,7 +85,7 @@ class RenodeEmulation:
         self._renode = Renode(self._process.port, on_command=self._note)
         names = await asyncio.to_thread(self._renode.keywords)
         if "ExecuteCommand" not in names:
-            raise RenodeError(f"expected a robot server that knows ExecuteCommand, got {names}")
+            raise RenodeError(f"expected a robot server with ExecuteCommand, got {names}")
         with contextlib.suppress(CommandError):
             self.version = await self._renode.acommand("version")
         await self._renode.acommand(commands.include(commands.SHT3X_MODEL))

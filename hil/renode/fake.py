@@ -23,10 +23,10 @@ from typing import Final
 from xmlrpc.server import SimpleXMLRPCDispatcher, SimpleXMLRPCRequestHandler
 
 from hil.errors import HilError
+from hil.renode.grammar import GRAMMAR
 
 _NAMED: Final = re.compile(r"^([a-zA-Z0-9_]+)=(.+)")
 _FLASH_BYTES: Final = 0x200000
-_P: Final = r"@((?:\\ |[^\s;])+)"
 _CONSOLE: Final = "sysbus.usart1"
 _UARTS: Final = frozenset(f"sysbus.{n}" for n in ("usart1", "usart2", "usart3", "usart6"))
 
@@ -279,46 +279,6 @@ class Fake:
 
     def _do_version(self) -> str:
         return "Renode v1.16.1.0 (a stand-in)"
-
-
-_DEVICE: Final = r'"(\w+): Tianfu\.(\w+) @ (\w+) (0x[0-9A-F]+)"'
-GRAMMAR: Final = (
-    ("version", "version"),
-    (f"include {_P}", "include"),
-    (r'mach create "(\w+)"', "create"),
-    (f"machine LoadPlatformDescription {_P}", "platform"),
-    (f"machine LoadPlatformDescriptionFromString {_DEVICE}", "device"),
-    (r"machine UnregisterFromParent (sysbus[.\w]+)", "unregister"),
-    (f"sysbus LoadELF {_P}", "elf"),
-    (f"sysbus LoadBinary {_P} (0x[0-9A-F]+)", "load"),
-    (r"sysbus WriteDoubleWord 0x[0-9A-F]+ 0x[0-9A-F]+", "nothing"),
-    (r"sysbus\.gpioPort[A-K] OnGPIO \d+ (?:true|false)", "nothing"),
-    (r"sysbus\.adc1 FeedSample \d+ \d+ -1", "nothing"),
-    (r"sysbus\.flash ResetByte 0xFF", "nothing"),
-    (r"sysbus\.flash ZeroAll", "erase"),
-    (r"sysbus\.sram ZeroAll", "nothing"),
-    (f"sysbus.flash DumpBinary {_P}", "dump"),
-    (r'macro reset """(.+)"""', "macro"),
-    (r"runMacro \$reset", "run_macro"),
-    (r'emulation CreateUartPtyTerminal "(\w+)" "(/[^"]+)" true', "pty"),
-    (r"connector Connect (sysbus\.\w+) (\w+)", "connect"),
-    (r'emulation SetGlobalQuantum "\d+(?:\.\d+)?"', "nothing"),
-    (r"emulation SetGlobalAdvanceImmediately (?:true|false)", "nothing"),
-    (r"emulation SetSeed \d+", "nothing"),
-    (r'emulation RunFor "(\d+\.\d+)"', "run_for"),
-    (r"start", "start"),
-    (r"pause", "pause"),
-    (r"machine Reset", "reset"),
-    (r"machine ElapsedVirtualTime", "time"),
-    (r"cpu IsHalted (true|false)", "halted"),
-    (r"logLevel 3 sysbus\.flash_controller", "nothing"),
-    (r'sysbus SetHookAfterPeripheralRead sysbus\.rcc "[^"]*"', "nothing"),
-    (r"(sysbus\.watch) (Attach|Restore|ExpectPin|ExpectPowerOn|Cut|Operations)", "property"),
-    (r"(sysbus\.watch) (Operations|CutAt) (\d+)", "property"),
-    (r"(sysbus\.i2c1\.sht) (Temperature|Humidity) (\d+\.\d+)", "property"),
-    (r"(sysbus\.i2c1\.sht) (BadChecksum|Silent|Garbage|Saturated) (true|false)", "property"),
-    (r"(sysbus\.i2c1) (Reset|I2CReadCount)", "property"),
-)
 
 
 class _Handler(SimpleXMLRPCRequestHandler):

@@ -1,6 +1,6 @@
 """A small reader of Renode's platform files: enough to check ours without Renode.
 
-It knows entries (``name: Type @ sysbus 0x1000``), their attributes (indented, or in braces), lines
+It reads entries (``name: Type @ sysbus 0x1000``), their attributes (indented, or in braces), lines
 to interrupts and ``init:`` blocks of Monitor commands; anything else is an error with its line.
 """
 

@@ -1,4 +1,4 @@
-"""Renode as a process of ours: found, started headless, its port learnt, ended with us."""
+"""Renode as a child process: found, started headless, asked for its port, ended with the bench."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ LEAST_MS: Final = 20
 CLEAN_LOOK: Final = 90
 #: Silence after a disturbance: longer than any pause between a write's pieces.
 QUIET_MS: Final = 5
-#: Share of the bytes on the line, whoever sends them.
+#: Share of all bytes on the line.
 BYTE_RATE: Final = 0.01
 #: With more polls than this that fail because of the fault before, a node stays deaf too long.
 AFTERMATH_SHARE: Final = 0.02

@@ -11,16 +11,14 @@ import os
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 import pytest
 import pytest_asyncio
 
 from gateway_agent.field.master import Master
 from hil.bench import FAST, ROLES, Bench
-from hil.bus import decode, pcapng
 from hil.bus.line import Rs485Line
 from hil.engines.abilities import HasClock
 from hil.engines.base import Board, Engine, KeepsLogs
@@ -31,12 +29,11 @@ from hil.sim.part import Source, Steady
 from hil.site.mosquitto import MosquittoBroker, MosquittoForSite
 from hil.site.polls import make_master as make_serial_master
 from hil.site.stack import FullStack, make_full_stack
+from hil.testing.bench_evidence import show_bench
 from hil.testing.evidence import Evidence, digest, versions
 from hil.testing.repeat import derived_seed, plain_id, seed_of
 from hil.testing.session import EVIDENCE, SESSION, Session
 from hil.tools import TOOLS
-
-_TRACE_FRAMES: Final = 2000
 
 
 class MakeBench(Protocol):
@@ -185,34 +182,6 @@ async def make_bench(
                 raise
 
         yield make
-
-
-def show_bench(evidence: Evidence, bench: Bench) -> None:
-    """Put consoles and bus trace into the folder of a test that fails."""
-    for role, board in bench.nodes.items():
-        evidence.add(f"console-{role}.log", partial(_console, board))
-    bursts = bench.line.trace.bursts
-    evidence.add("bus.txt", lambda: decode.text(list(bursts)[-_TRACE_FRAMES:]))
-    evidence.add("bus.pcapng", lambda: _pcapng(bench))
-    evidence.add("timeline.svg", lambda: _timeline(bench))
-
-
-def _console(board: Board) -> str:
-    log = board.folder / "console.log"
-    if log.exists():
-        return log.read_text(encoding="utf-8", errors="replace")
-    return "\n".join(board.console.lines) + "\n"
-
-
-def _pcapng(bench: Bench) -> bytes:
-    trace = bench.line.trace
-    return pcapng.dump(list(trace.bursts), wall_ns=trace.wall_ns)
-
-
-def _timeline(bench: Bench) -> str:
-    from hil.bus.timeline import timeline_svg
-
-    return timeline_svg(list(bench.line.trace.bursts))
 
 
 @pytest_asyncio.fixture

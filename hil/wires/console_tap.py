@@ -10,7 +10,7 @@ from typing import Final, TextIO
 
 from hil.wires.pty import Pty
 
-#: A console that babbles must not fill the disk.
+#: Endless output must not fill the disk.
 MAX_LOG_BYTES: Final = 16 * 1024 * 1024
 #: What may wait for a reader of the terminal.
 MAX_WAITING: Final = 64 * 1024

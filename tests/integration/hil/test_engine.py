@@ -95,12 +95,12 @@ async def test_bench_leaves_no_process_and_no_descriptor_behind(tmp_path: Path) 
 async def test_node_that_cannot_start_shows_its_console(tmp_path: Path) -> None:
     async with UnixEngine() as engine:
         node = await engine.board(NodeSpec("x", "fire", "00" * 12), tmp_path)
-        said = r"node x ended with exit status 2 before .*\n.*role: expected one of .* got 'fire'"
-        with pytest.raises(EngineError, match=said):
+        text = r"node x ended with exit status 2 before .*\n.*role: expected one of .* got 'fire'"
+        with pytest.raises(EngineError, match=text):
             await node.start()
 
 
-async def test_node_that_says_nothing_is_given_up(
+async def test_a_silent_node_ends_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mute = tmp_path / "mute"

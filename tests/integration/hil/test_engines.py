@@ -1,4 +1,4 @@
-"""One set of tests for every engine: what a board promises, it keeps on each of them.
+"""One set of tests for every engine: a board behaves alike on each of them.
 
 An engine whose tools or image are missing is skipped with the command that gets them. The board's
 image is tests/conftest.py's.
@@ -76,7 +76,7 @@ async def test_power_wires_and_console(engine: Engine, tmp_path: Path) -> None:
     async with engine:
         board = await engine.board(SPEC, tmp_path / "air")
         assert not board.is_running()
-        assert board.wire("line").write(b"nobody hears this") >= 0
+        assert board.wire("line").write(b"lost: the board is off") >= 0
         board.wire("line").flush()
         with pytest.raises(LookupError, match="no port 'a02yyuw'; it has line"):
             board.wire("a02yyuw")

@@ -279,7 +279,7 @@ CALLS = []
 def silent(monkeypatch):
     async def start(self, limit_s=1.0):
         CALLS.append(self.spec.name)
-        raise EngineError("said nothing")
+        raise EngineError("printed nothing")
     monkeypatch.setattr(UnixNode, "start", start)
 
 @pytest.mark.asyncio
@@ -298,7 +298,7 @@ async def test_other_roles_have_their_own_try(make_bench):
     result = run(inner)
     result.assert_outcomes(errors=2, passed=1)
     result.stdout.fnmatch_lines(
-        ["*power-on of air on unix*failed first in *test_first*said nothing*"]
+        ["*power-on of air on unix*failed first in *test_first*printed nothing*"]
     )
 
 

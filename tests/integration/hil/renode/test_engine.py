@@ -173,12 +173,12 @@ async def test_a_renode_that_is_gone_ends_every_wait(image: Path, tmp_path: Path
         await board.start()
         engine.emulation.renode.shut_down()
         with pytest.raises(RenodeError, match=r"has ended by itself|gave no answer"):
-            await board.console.wait_for("what nobody says", 60)
+            await board.console.wait_for("what never comes", 60)
 
     await on_boards(image, tmp_path, test)
 
 
-def test_a_renode_that_hangs_is_asked_nothing_more() -> None:
+def test_a_renode_that_hangs_gets_no_further_request() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         renode = Renode(silent.getsockname()[1], limit_s=0.1)
         with pytest.raises(RenodeError, match="timed out"):
@@ -188,7 +188,7 @@ def test_a_renode_that_hangs_is_asked_nothing_more() -> None:
         renode.command("start")
 
 
-async def test_no_renode_is_said_with_its_remedy(
+async def test_a_missing_renode_is_reported_with_its_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RENODE", "")
@@ -205,5 +205,5 @@ def test_many_lines_are_never_a_named_argument() -> None:
 
 
 def test_time_is_read_to_the_nanosecond() -> None:
-    said = "[Domain = x, TimeElapsed = 01:02:03.000000004]"
-    assert parse_time(said) == pytest.approx(3723.000000004)
+    text = "[Domain = x, TimeElapsed = 01:02:03.000000004]"
+    assert parse_time(text) == pytest.approx(3723.000000004)

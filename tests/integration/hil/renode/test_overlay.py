@@ -1,4 +1,4 @@
-"""The overlay: its grammar, and that it says what the image's own table of the chip says."""
+"""The overlay: its grammar, and that it agrees with the image's own table of the chip."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def test_a_stand_in_for_renode_takes_the_commands(
 def test_the_library_needs_nothing_but_python() -> None:
     """renode-test runs in a Python of its own, which has none of what this project installs."""
     code = "import TianfuNode as t; print(*t.TianfuNode().identification_request('1'))"
-    said = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-S", "-c", code],
         cwd=ROBOT,
         env={"PATH": os.environ["PATH"]},
@@ -121,7 +121,7 @@ def test_the_library_needs_nothing_but_python() -> None:
         text=True,
         check=False,
     )
-    assert said.stdout.split()[:2] == ["0x01", "0x2B"], said.stderr
+    assert done.stdout.split()[:2] == ["0x01", "0x2B"], done.stderr
 
 
 @pytest.mark.parametrize(
