@@ -1,7 +1,7 @@
 """Board images: built from the MicroPython tree and our sources, cached by everything in them.
 
-``build("stm32f405")`` is all a bench needs: it returns at once when nothing that goes into the
-image has changed since it was built.
+``build(name)`` is all a bench needs: it returns at once when nothing that goes into the image has
+changed since it was built.
 """
 
 import shutil

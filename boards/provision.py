@@ -2,7 +2,6 @@
 
 import os
 import stat
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from protocols.wire.registers import SETTINGS
 
 from . import spec as specs
 from .errors import BoardError
+from .folder import store_area
 from .records import commission_of, store_of
 from .recordstore import DATA_MAX
 
@@ -104,13 +104,7 @@ def provision(
         raise ProvisionError(str(error)) from error
     key_id, content = read_key(key)
     store = store_of(commission, content)
-    return Provisioned(role, uid, dict(settings), key_id, store_address(board), store)
-
-
-def store_address(board: str) -> int:
-    """Return where the record store lies in the chip's memory."""
-    text = (specs.FOLDER / board / "peripherals.toml").read_text(encoding="utf-8")
-    return int(tomllib.loads(text)["memory"]["store"]["base"])
+    return Provisioned(role, uid, dict(settings), key_id, store_area(board)[0], store)
 
 
 def write_new(path: Path, content: bytes) -> None:

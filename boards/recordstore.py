@@ -1,9 +1,9 @@
 """The record store's layout on the host: provision a board, look into a board's flash.
 
-The second implementation of ``boards/stm32f405/record_store.c``; its header describes the layout
-and why it survives power cuts. Here one image is the content of both sectors, one after the other
-(offsets in errors count from its begin). Whoever flashes an image must flash both sectors: the one
-with the higher sequence counts.
+The second implementation of the ``record_store.c`` of the image boards; its header describes the
+layout and why it survives power cuts. Here one image is the content of both sectors, one after the
+other (offsets in errors count from its begin). Whoever flashes an image must flash both sectors:
+the one with the higher sequence counts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 SECTORS = 2
-#: Bytes of one sector on the STM32F405 (sectors 10 and 11, RM0090 table 5).
+#: Bytes of one sector (sectors 10 and 11 of the chip, RM0090 table 5).
 SECTOR_BYTES = 128 * 1024
 IMAGE_BYTES = SECTORS * SECTOR_BYTES
 
@@ -22,7 +22,6 @@ NAME_MAX = 15
 DATA_MAX = 1024
 NAMES_MAX = 16
 
-BLANK = 0xFFFFFFFF
 SECTOR_MAGIC = 0x31534654
 RECORD_MAGIC = 0x31524654
 KILLED_MAGIC = 0x01024244

@@ -54,11 +54,6 @@ class Tree:
     version: str
     digest: str  # SHA-256 over what of it an image can contain
 
-    @property
-    def packaged(self) -> bool:
-        """Whether it came from the source package, and so never changes."""
-        return (self.path.parent / "digest").is_file()
-
 
 def tree_version(path: Path) -> tuple[int, int, int]:
     """The version in a tree's own header; SourceError if there is none."""

@@ -12,8 +12,23 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct, ValidationError, convert
 
 from .errors import BoardError
+from .folder import FOLDER, names
 
-FOLDER: Final = Path(__file__).resolve().parent
+__all__ = [
+    "FOLDER",
+    "BoardTable",
+    "EmulationTable",
+    "FlashTable",
+    "MemoryTable",
+    "Spec",
+    "SpecError",
+    "load",
+    "names",
+    "of_engine",
+    "parse",
+    "pins",
+]
+
 WIRING: Final = ("uart", "adc", "i2c", "onewire", "led")
 PIN_KEYS: Final = ("tx", "rx", "de", "pin", "scl", "sda")
 
@@ -33,6 +48,7 @@ class BoardTable(Struct, frozen=True):
     mcu: Text
     port: Text  # the MicroPython port; a path ending in the folder's name is a port of our own
     entry: str = ""  # the file a node begins with, from the repository's root
+    default: bool = False  # the board that counts where none is named; one board is it
 
 
 class MemoryTable(Struct, frozen=True):
@@ -126,6 +142,12 @@ def load(name: str, folder: Path = FOLDER) -> Spec:
     return parse(path.read_text(encoding="utf-8"), path)
 
 
-def names(folder: Path = FOLDER) -> list[str]:
-    """Every board folder: those with a board.toml."""
-    return sorted(path.parent.name for path in folder.glob("*/board.toml"))
+def of_engine(engine: str) -> Spec:
+    """Return the board that an engine of the bench runs by itself.
+
+    It is the board of the engine's name, or the first that names the engine. SpecError.
+    """
+    able = [spec for spec in map(load, names()) if engine in spec.emulation.engines]
+    if not able:
+        raise SpecError(f"{FOLDER}/*/board.toml: expected one with engine {engine!r} in emulation")
+    return next((spec for spec in able if spec.board.name == engine), able[0])

@@ -3,7 +3,7 @@
 * A test that needs a program of the system (marked ``tool`` or ``mosquitto``) is skipped where
   there is none, counted in the summary with the command that installs it, and fails instead of
   being skipped when ``CI=true``.
-* So is a test that runs the STM32F405 image (fixture ``stm32f405_image``) where there is none.
+* So is a test that runs the default board's image (fixture ``board_image``) where there is none.
 * A log record whose arguments do not fit its text fails the test that caused it.
 """
 
@@ -19,12 +19,14 @@ import pytest
 
 from boards import build as images
 from boards.errors import BoardError
+from boards.folder import default_name
 from hil.tools import TOOLS
 
 MISSING = " is not installed: "
 IMAGE_TOOLS = ("arm-none-eabi-gcc", "gcc", "make")
-IMAGE_VARIABLE = "TIANFU_STM32F405_ELF"
-NO_IMAGE = "no image of stm32f405: "
+IMAGE_VARIABLE = f"TIANFU_{default_name().upper()}_ELF"
+BOARD = default_name()
+NO_IMAGE = f"no image of {BOARD}: "
 
 # A slow machine is not a failure; the time limit of each test is pytest-timeout's.
 hypothesis.settings.register_profile("tianfu", deadline=None, print_blob=True)
@@ -91,8 +93,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         )
     if no_image:
         terminalreporter.line(
-            f"{no_image} tests were skipped, there is no image of stm32f405. "
-            f"To see why: tianfu-node build stm32f405",
+            f"{no_image} tests were skipped, there is no image of {BOARD}. "
+            f"To see why: tianfu-node build {BOARD}",
             red=True,
         )
 
@@ -106,7 +108,7 @@ def mosquitto_path() -> Path:
 
 
 @pytest.fixture(scope="session")
-def stm32f405_image() -> Path:
+def board_image() -> Path:
     """Return the board's image: named by TIANFU_STM32F405_ELF, else built (cached)."""
     if named := os.environ.get(IMAGE_VARIABLE):
         path = Path(named).resolve()
@@ -115,7 +117,7 @@ def stm32f405_image() -> Path:
         return path
     need_tools(IMAGE_TOOLS)
     try:
-        return images.build("stm32f405").elf
+        return images.build(BOARD).elf
     except BoardError as error:
         not_tested(f"{NO_IMAGE}{error}")
 

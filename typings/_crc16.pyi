@@ -1,2 +1,2 @@
-# In C in the images of boards that have it (boards/stm32f405/modcrc16.c): protocols/wire/crc.py.
+# In C in the images of boards that have it (modcrc16.c): protocols/wire/crc.py.
 def crc16(data: bytes | bytearray | memoryview, length: int = -1, crc: int = 0xFFFF) -> int: ...

@@ -28,7 +28,7 @@ def build(
 ) -> None:
     """Build a board's image and hold it against the budget of its board.toml.
 
-    Example: tianfu-node build stm32f405
+    Example: tianfu-node build BOARD --verify
 
     The MicroPython tree is the one MICROPYTHON_SRC names, or Debian's source package, fetched
     once through apt. Needs gcc-arm-none-eabi, libnewlib-arm-none-eabi, gcc and make. Exit status

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from boards.errors import BoardError
+from boards.folder import default_name
 from boards.provision import provision as make
 from boards.provision import setting, write_new
 
@@ -27,7 +28,10 @@ def provision(
         list[str] | None,
         typer.Option("--set", metavar="NAME=N", help="A setting of docs/registers.md, raw value."),
     ] = None,
-    board: Annotated[str, typer.Option(help="A board of `tianfu-node boards`.")] = "stm32f405",
+    board: Annotated[
+        str | None,
+        typer.Option(help="A board of `tianfu-node boards`; without it the default board."),
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Make the record store of a new board: its role, its address, its key.
@@ -38,6 +42,7 @@ def provision(
     holds the secret. Exit status 0: made, 1: not.
     """
     try:
+        board = board or default_name()
         values = dict(map(setting, settings or []))
         if unit is not None:
             values["unit_id"] = unit

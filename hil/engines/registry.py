@@ -140,28 +140,20 @@ def probe_renode() -> Probe:
     )
 
 
-def board_of(engine: str) -> str:
-    """Return the board that an engine runs by itself: one of its own name, or the first that names
-    the engine in its board.toml.
-    """
-    able = [name for name in boards.names() if engine in boards.load(name).emulation.engines]
-    return engine if engine in able else able[0]
-
-
 KINDS: Final[Mapping[str, EngineKind]] = {
     kind.name: kind
     for kind in (
         EngineKind(
             "qemu",
             "QEMU netduinoplus2",
-            board_of("qemu"),
+            boards.of_engine("qemu").board.name,
             "hil.engines.qemu:QemuEngine",
             probe_qemu,
         ),
         EngineKind(
             "renode",
             "Renode stm32f4",
-            board_of("renode"),
+            boards.of_engine("renode").board.name,
             "hil.engines.renode:RenodeEngine",
             probe_renode,
             seeded=True,
@@ -169,7 +161,7 @@ KINDS: Final[Mapping[str, EngineKind]] = {
         EngineKind(
             "unix",
             "MicroPython on this host",
-            board_of("unix"),
+            boards.of_engine("unix").board.name,
             "hil.engines.unix:UnixEngine",
             probe_unix,
         ),

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
 
+from boards import spec as boards
 from hil.engines.abilities import KeepsWrites, capabilities_of
 from hil.engines.base import NodeSpec
 from hil.engines.board import STOP_LIMIT_S, EmulatedBoard
@@ -25,6 +26,8 @@ from hil.files import write_private
 from hil.wires.pty import Pty
 
 NAME: Final = "unix"
+#: The node's program, from the directory of the packages.
+ENTRY: Final = boards.of_engine(NAME).board.entry
 #: Of the node's heap. The code is compiled on the heap here and a word is 64 bit: this stands for
 #: a quarter of it on a board whose firmware is in flash.
 HEAP_BYTES: Final = 512 * 1024
@@ -57,11 +60,9 @@ def find_micropython() -> Path:
 
 def firmware_root() -> Path:
     """Return the directory of boards, firmware and protocols. EngineError without main.py."""
-    import boards
-
-    root = Path(boards.__path__[0]).parent
-    if not (root / "boards/unix/main.py").is_file():
-        raise EngineError(f"expected the node's program at {root}/boards/unix/main.py")
+    root = boards.FOLDER.parent
+    if not (root / ENTRY).is_file():
+        raise EngineError(f"expected the node's program at {root / ENTRY}")
     return root
 
 
@@ -128,7 +129,7 @@ class UnixNode(EmulatedBoard[Pty], KeepsWrites):
             str(find_micropython()),
             "-X",
             f"heapsize={HEAP_BYTES}",
-            str(root / "boards/unix/main.py"),
+            str(root / ENTRY),
             str(self._write_spec()),
         )
         self.console.begin("power on")

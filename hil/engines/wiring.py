@@ -1,14 +1,13 @@
-"""What is wired where on the STM32F405 board: read from the tables its image is built from."""
+"""What is wired where on the board that emulators run: read from the tables of its image."""
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from typing import Final
 
 from msgspec import Struct, convert
 
-from boards.spec import FOLDER
+from boards.folder import default_name, store_area, tables
 
 
 class _Uart(Struct, frozen=True):
@@ -27,23 +26,8 @@ class _Board(Struct, frozen=True):
     adc: dict[str, _Channel]
 
 
-class _Area(Struct, frozen=True):
-    base: int
-    size: int
-
-
-class _Chip(Struct, frozen=True):
-    """What a bench needs of peripherals.toml."""
-
-    memory: dict[str, _Area]
-
-
-def _read(name: str) -> Mapping[str, object]:
-    return tomllib.loads((FOLDER / "stm32f405" / name).read_text(encoding="utf-8"))
-
-
-_BOARD: Final = convert(_read("board.toml"), _Board)
-_STORE: Final = convert(_read("peripherals.toml"), _Chip).memory["store"]
+_NAME: Final = default_name()
+_BOARD: Final = convert(tables(_NAME), _Board)
 
 ROLES: Final = tuple(_BOARD.uart["first"].parts)
 CONSOLE: Final = _BOARD.uart["console"].port
@@ -61,5 +45,4 @@ SPARE: Final[Mapping[str, str]] = {
 }
 ADC_CHANNELS: Final[Mapping[str, int]] = {name: entry.channel for name, entry in _BOARD.adc.items()}
 #: The record store's sectors.
-STORE_ADDRESS: Final = _STORE.base
-STORE_BYTES: Final = _STORE.size
+STORE_ADDRESS, STORE_BYTES = store_area(_NAME)

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from boards.folder import FOLDER, default_name
 from boards.recordstore import SECTOR_BYTES, SECTORS, WORD
 from hil.errors import NoCompilerError
 from hil.tools import TOOLS
 
-SOURCE = Path(__file__).resolve().parents[2] / "boards" / "stm32f405" / "record_store.c"
+SOURCE = FOLDER / default_name() / "record_store.c"
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-fPIC", "-shared")
 

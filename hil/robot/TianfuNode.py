@@ -21,6 +21,7 @@ for folder in (ROOT, ROOT / "protocols" / "host"):  # renode-test has a Python o
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
+from boards.folder import default_name, store_area  # noqa: E402
 from boards.records import commission_of, store_of  # noqa: E402 - after the path it is found by
 from hil.engines.images import image_of  # noqa: E402
 from hil.errors import ImageError  # noqa: E402
@@ -28,8 +29,9 @@ from hil.renode import commands  # noqa: E402
 
 #: Modbus addresses; the unique id ends in the address.
 UNITS: Final = {"air": 1, "water": 2, "camera": 3}
+BOARD: Final = default_name()
 #: Of the record store's sectors.
-STORE_ADDRESS: Final = 0x080C_0000
+STORE_ADDRESS: Final = store_area(BOARD)[0]
 _BUILD_S: Final = 1200
 
 
@@ -66,21 +68,21 @@ def find_image() -> str:
     program = str(ours) if ours.is_file() else shutil.which("tianfu-node")
     if program is None:
         try:
-            return str(image_of("stm32f405"))
+            return str(image_of(BOARD))
         except ImageError as error:
             raise AssertionError(
                 f"no image: expected TIANFU_ELF=firmware.elf, or tianfu-node in {ours.parent} "
                 f"(`make install` in {ROOT}) or PATH, or what a build needs in this Python: {error}"
             ) from error
     done = subprocess.run(
-        [program, "build", "stm32f405", "--json"],
+        [program, "build", BOARD, "--json"],
         capture_output=True,
         text=True,
         timeout=_BUILD_S,
         check=False,
     )
     if done.returncode != 0:
-        raise AssertionError(f"{program} build stm32f405: {done.stderr.strip()}")
+        raise AssertionError(f"{program} build {BOARD}: {done.stderr.strip()}")
     return str(json.loads(done.stdout)["elf"])
 
 

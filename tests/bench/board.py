@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from boards.elf import read_symbols
+from boards.folder import default_name
 from hil.engines.deadline import Deadline
 from hil.engines.images import image_of
 from hil.engines.qemu import QemuEngine
@@ -51,7 +52,7 @@ def missing(image: Path | None) -> str | None:
     try:
         find_qemu()
         if image is None:
-            image_of("stm32f405")
+            image_of(default_name())
     except (EngineError, ImageError) as error:
         return str(error).splitlines()[0]
     return None
@@ -59,7 +60,7 @@ def missing(image: Path | None) -> str | None:
 
 def board_figures(image: Path | None) -> list[Figure]:
     """Measure everything once on ``image`` (None: the one built from this tree)."""
-    elf = image or image_of("stm32f405")
+    elf = image or image_of(default_name())
     return [
         *asyncio.run(_start_figures(elf)),
         *asyncio.run(_turnaround_figures(elf)),

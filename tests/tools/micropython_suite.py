@@ -22,6 +22,7 @@ from pathlib import Path
 
 from boards.build import build
 from boards.errors import BoardError
+from boards.folder import default_name
 from boards.source import micropython_tree
 from boards.toolchain import find_tool
 from tests.paths import ROOT
@@ -131,7 +132,7 @@ def run_shard(tests: Path, elf: Path, files: list[str], results: Path) -> Outcom
 def main() -> int:
     """Run the suite; 1 if a test failed or the list is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--board", default="stm32f405")
+    parser.add_argument("--board", default=default_name())
     # Twice the cores: half of the time an emulator waits for the next byte of its console.
     parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1))
     parser.add_argument("--results", type=Path, help="keep outputs of failed tests here")

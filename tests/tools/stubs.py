@@ -1,7 +1,8 @@
 """Check the types of what a stock board runs against the stubs of its MicroPython port.
 
-``python -m tests.tools.stubs``: for every board.toml with a key ``stubs``, the firmware, the wire
-protocols and the board's own files are checked by mypy --strict. The stubs of different ports
+``python -m tests.tools.stubs``: for every board.toml with a key ``stubs``, the firmware and the
+wire protocols are checked by mypy --strict, with the board's ``board.py`` and ``main.py`` where it
+has them. The stubs of different ports
 cannot live in one environment, so each package is installed into a folder of its own.
 """
 
@@ -13,6 +14,7 @@ from boards import spec as specs
 from boards.cache import ROOT, cache_root
 
 OURS = ("firmware", "protocols/wire")
+OWN = ("board.py", "main.py")
 # What the stubs leave open (Any) is not a mistake of ours.
 OPTIONS = ["--strict", "--strict-bytes", "--no-warn-return-any", "--explicit-package-bases"]
 
@@ -36,11 +38,11 @@ def problems(output: str, board: str) -> list[str]:
 def check(board: str, package: str) -> list[str]:
     """Return what mypy finds; one line per problem."""
     stubs = install(package)
-    pins = f"boards/{board}/pins.py"
+    own = [f"boards/{board}/{name}" for name in OWN if (ROOT / "boards" / board / name).is_file()]
     options = ["--config-file=", *OPTIONS, "--no-site-packages"]
     options += ["--custom-typeshed-dir", str(stubs), "--cache-dir", str(stubs / ".mypy_cache")]
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", *options, *OURS, pins],
+        [sys.executable, "-m", "mypy", *options, *OURS, *own],
         cwd=ROOT,
         env={"MYPYPATH": f"{stubs}:{ROOT}:{ROOT}/typings", "PATH": "/usr/bin:/bin"},
         capture_output=True,

@@ -18,8 +18,10 @@ from typing import Any, Self, TypeVar
 
 import pytest
 
+from boards import spec as specs
 from tests.paths import ROOT
 
+BOARD = specs.of_engine("unix")  # the board that is a process
 UID = bytes(range(1, 13))
 KEY = bytes(range(32))
 LIMIT_S = 20.0
@@ -98,7 +100,7 @@ class NodeProcess:
         path.write_text(json.dumps(self.spec))
         self._tail = b""
         self.process = subprocess.Popen(
-            [interpreter(), "-X", "heapsize=262144", "boards/unix/main.py", str(path)],
+            [interpreter(), "-X", "heapsize=262144", BOARD.board.entry, str(path)],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

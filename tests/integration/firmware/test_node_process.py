@@ -7,7 +7,6 @@ import os
 import random
 import select
 import time
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +14,12 @@ import pytest
 from pymodbus.client import ModbusSerialClient
 from pymodbus.pdu.mei_message import ReadDeviceInformationResponse
 
+from boards.folder import tables
 from protocols.wire import registers
 from protocols.wire.crc import crc16
 from protocols.wire.sample import Sample, decode
 from tests.integration.firmware.node_process import (
+    BOARD,
     KEY,
     LIMIT_S,
     UID,
@@ -27,7 +28,6 @@ from tests.integration.firmware.node_process import (
     raw_fd,
     until,
 )
-from tests.paths import ROOT
 
 LOOKS = 5
 ASK_AGAIN_S = 1.0
@@ -112,7 +112,7 @@ def test_a_node_without_parts_says_so_in_sealed_frames(
     boot = node.start()
     assert boot["role"] == role
     assert boot["boot_epoch"] == 1
-    budget = tomllib.loads((ROOT / "boards/unix/board.toml").read_text())["memory"]
+    budget = tables(BOARD.board.name)["memory"]
     assert 0 < boot["mem_alloc"] <= budget["heap_after_start"][role]
 
     def sample() -> Sample | None:

@@ -42,7 +42,7 @@ def engine(request: pytest.FixtureRequest) -> Engine:
         find_qemu()  # new enough?
     except EngineError as error:
         not_tested(str(error))
-    image: Path = request.getfixturevalue("stm32f405_image")
+    image: Path = request.getfixturevalue("board_image")
     return QemuEngine(image)
 
 

@@ -6,12 +6,13 @@ import tomllib
 
 import pytest
 
+from boards.folder import default_name
 from hil.engines.wiring import ADC_CHANNELS, CONSOLE, PORTS, STORE_ADDRESS, STORE_BYTES
 from hil.errors import PlatformFileError
 from hil.renode import commands, platform_file, stock
 from tests.paths import ROOT
 
-BOARD = ROOT / "boards/stm32f405"
+BOARD = ROOT / "boards" / default_name()
 
 
 def test_new_names_are_new_and_overridden_names_exist() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from boards.elf import read_symbols
+from boards.folder import default_name
 from boards.provision import provision
 from boards.recordstore import compose
 from gateway_agent.keys import generate_node_key
@@ -137,9 +138,9 @@ class Emulator:
 
 
 @pytest.fixture
-def node(stm32f405_image: Path, tmp_path: Path) -> Iterator[Emulator]:
+def node(board_image: Path, tmp_path: Path) -> Iterator[Emulator]:
     """Return the image in the raw REPL."""
-    with contextlib.closing(Emulator(stm32f405_image, tmp_path)) as emulator:
+    with contextlib.closing(Emulator(board_image, tmp_path)) as emulator:
         emulator.until(b">>> ")
         emulator.raw()
         yield emulator
@@ -172,7 +173,7 @@ def with_less_heap(elf: Path, out: Path, size: int) -> Path:
 
 
 def test_boots_and_knows_where_it_is(node: Emulator) -> None:
-    assert node.value("__import__('sys').platform") == "stm32f405"
+    assert node.value("__import__('sys').platform") == default_name()
     assert node.value("__import__('machine').freq()") == 168_000_000
     # A cold start, no fault, an id that QEMU does not have, and 88 KiB of heap.
     assert (
@@ -350,9 +351,9 @@ def test_failure_of_the_application_is_recorded(node: Emulator) -> None:
     ],
 )
 def test_restart_takes_at_most_2_s_of_the_boards_time(
-    stm32f405_image: Path, tmp_path: Path, code: str, kind: str, before_s: float
+    board_image: Path, tmp_path: Path, code: str, kind: str, before_s: float
 ) -> None:
-    with contextlib.closing(Emulator(stm32f405_image, tmp_path, ICOUNT)) as node:
+    with contextlib.closing(Emulator(board_image, tmp_path, ICOUNT)) as node:
         node.until(b">>> ")
         node.raw()
         start = node.board_s()
@@ -363,10 +364,10 @@ def test_restart_takes_at_most_2_s_of_the_boards_time(
         assert GRACE_S <= took <= RESTART_LIMIT_S
 
 
-def test_repl_feeds_the_watchdog_but_not_for_ever(stm32f405_image: Path, tmp_path: Path) -> None:
+def test_repl_feeds_the_watchdog_but_not_for_ever(board_image: Path, tmp_path: Path) -> None:
     """With sleep=off a core that waits for an interrupt has it at once: minutes take seconds."""
     fast = ("-icount", "shift=3,sleep=off")
-    with contextlib.closing(Emulator(stm32f405_image, tmp_path, fast)) as node:
+    with contextlib.closing(Emulator(board_image, tmp_path, fast)) as node:
         node.until(b">>> ")
         node.raw()
         last_byte = int(
@@ -379,8 +380,8 @@ def test_repl_feeds_the_watchdog_but_not_for_ever(stm32f405_image: Path, tmp_pat
         assert 600_000 <= uptime - last_byte <= 602_000
 
 
-def test_board_without_a_role_says_so_and_has_a_repl(stm32f405_image: Path, tmp_path: Path) -> None:
-    with contextlib.closing(Emulator(stm32f405_image, tmp_path)) as node:
+def test_board_without_a_role_says_so_and_has_a_repl(board_image: Path, tmp_path: Path) -> None:
+    with contextlib.closing(Emulator(board_image, tmp_path)) as node:
         assert node.report() == {"error": "no record 'board' in flash: provision this board"}
         node.until(b">>> ")
         node.raw()
@@ -392,12 +393,12 @@ def test_board_without_a_role_says_so_and_has_a_repl(stm32f405_image: Path, tmp_
         assert node.report()["role"] == "air"
 
 
-def test_board_runs_what_it_was_provisioned_as(stm32f405_image: Path, tmp_path: Path) -> None:
+def test_board_runs_what_it_was_provisioned_as(board_image: Path, tmp_path: Path) -> None:
     generate_node_key(tmp_path / "key.json", 7)
-    made = provision("stm32f405", "water", tmp_path / "key.json", {"unit_id": 9})
+    made = provision(default_name(), "water", tmp_path / "key.json", {"unit_id": 9})
     (tmp_path / "store.bin").write_bytes(made.store)
     flash = f"loader,file={tmp_path / 'store.bin'},addr={made.address:#x},force-raw=on"
-    with contextlib.closing(Emulator(stm32f405_image, tmp_path, ("-device", flash))) as node:
+    with contextlib.closing(Emulator(board_image, tmp_path, ("-device", flash))) as node:
         report = node.report()
         assert report["role"] == "water"
         # Without a usable key the next line would be a warning.
@@ -405,21 +406,19 @@ def test_board_runs_what_it_was_provisioned_as(stm32f405_image: Path, tmp_path: 
         assert b"warning" not in node.until(b">>> ")
 
 
-def test_board_with_a_wrong_record_says_what_is_wrong(
-    stm32f405_image: Path, tmp_path: Path
-) -> None:
+def test_board_with_a_wrong_record_says_what_is_wrong(board_image: Path, tmp_path: Path) -> None:
     flash = provisioned(tmp_path, b'{"role": "fire"}')
-    with contextlib.closing(Emulator(stm32f405_image, tmp_path, flash)) as node:
+    with contextlib.closing(Emulator(board_image, tmp_path, flash)) as node:
         expected = "record 'board' in flash: role: expected one of air, water, camera, got 'fire'"
         assert node.report() == {"error": expected}
         node.until(b">>> ")
 
 
 def test_memory_error_ends_the_application_and_is_recorded(
-    stm32f405_image: Path, tmp_path: Path
+    board_image: Path, tmp_path: Path
 ) -> None:
     """A whole node in a heap that is too small for it: it fails at every boot, and reports it."""
-    elf = with_less_heap(stm32f405_image, tmp_path / "small.elf", 32 * 1024)
+    elf = with_less_heap(board_image, tmp_path / "small.elf", 32 * 1024)
     flash = provisioned(tmp_path, b'{"role": "camera"}')
     with contextlib.closing(Emulator(elf, tmp_path, flash)) as node:
         for _ in range(2):
@@ -428,12 +427,10 @@ def test_memory_error_ends_the_application_and_is_recorded(
             assert (report["last_fault"], report["text"]) == ("memory", "MemoryError")
 
 
-def test_exception_that_ends_the_application_is_recorded(
-    stm32f405_image: Path, tmp_path: Path
-) -> None:
+def test_exception_that_ends_the_application_is_recorded(board_image: Path, tmp_path: Path) -> None:
     # An image with a defect: a format that does not fit its argument.
     good, bad = b"record '%s' in %s: %s", b"record '%s' in %s: %d"
-    image = stm32f405_image.read_bytes()
+    image = board_image.read_bytes()
     assert image.count(good) == 1
     elf = tmp_path / "defect.elf"
     elf.write_bytes(image.replace(good, bad))

@@ -1,4 +1,4 @@
-"""What repeats the tables of the STM32F405 board says what stands there.
+"""What repeats the tables of the image board agrees with them.
 
 ``board.toml`` and ``peripherals.toml`` are the source: the image's C header and the bench's wiring
 (``hil/engines/wiring.py``) are made from them. The rest is compared here; Renode's overlay in
@@ -9,7 +9,7 @@ import ast
 import re
 import tomllib
 
-from boards.provision import store_address
+from boards.folder import default_name, store_area
 from boards.recordstore import IMAGE_BYTES, SECTOR_BYTES, SECTORS
 from hil.engines import qemu_command, wiring
 from hil.renode import commands
@@ -17,7 +17,8 @@ from hil.robot.TianfuNode import STORE_ADDRESS
 from protocols.wire.registers import MAPS
 from tests.paths import ROOT
 
-FOLDER = ROOT / "boards" / "stm32f405"
+NAME = default_name()
+FOLDER = ROOT / "boards" / NAME
 BOARD = tomllib.loads((FOLDER / "board.toml").read_text("utf-8"))
 CHIP = tomllib.loads((FOLDER / "peripherals.toml").read_text("utf-8"))
 
@@ -61,7 +62,7 @@ def test_store_is_where_everybody_looks_for_it() -> None:
     assert (first, len(store["sectors"]), SECTOR_BYTES) == (store["base"], SECTORS, 0x20000)
     assert memory["flash"]["base"] == commands.FLASH_BASE
     assert (store["base"], store["size"]) == (wiring.STORE_ADDRESS, wiring.STORE_BYTES)
-    assert store["base"] == STORE_ADDRESS == store_address("stm32f405")
+    assert store["base"] == STORE_ADDRESS == store_area(NAME)[0]
     suite = (ROOT / "hil/robot/node.resource").read_text("utf-8")
     assert f"sysbus.{wiring.CONSOLE} " in suite
     module = (FOLDER / "modflashstore.c").read_text("utf-8")
