@@ -29,7 +29,7 @@ def demo(
         typer.Option("--keep", help="Keep keys, databases and logs in this (new) folder."),
     ] = None,
 ) -> None:
-    """The whole way of a reading on this machine: nodes, line, gateway, broker, collector.
+    """Show the whole way of a reading on this machine: nodes, line, gateway, broker, collector.
 
     Example: tianfu-gateway demo --duration 20 --json
 

@@ -121,7 +121,7 @@ async def watch(
 
 
 def _check_host(outcomes: PollOutcomes, count: int) -> None:
-    """HostTooSlow if so many answers were late that the run shows nothing about the nodes."""
+    """Raise HostTooSlow if the run shows nothing about the nodes: too many answers were late."""
     if outcomes.late > count * LATE_SHARE:
         raise HostTooSlow(f"too many answers were late: {outcomes.describe()}")
     if outcomes.unexplained and outcomes.late:
