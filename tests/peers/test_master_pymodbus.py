@@ -88,11 +88,11 @@ def framed(data: bytes) -> list[int] | None:
     ("data", "registers"),
     [
         (answer(1, 1, 2), [1, 2]),
-        (answer(9, 7) + answer(1, 1, 2), None),  # ours is swallowed with the stranger's
+        (answer(9, 7) + answer(1, 1, 2), None),  # ours is swallowed with the other one
         (b"\xff\xff" + answer(1, 1, 2), None),  # two bytes of noise cost the answer
         (answer(1, 1, 2)[:-1] + b"\x00" + answer(1, 1, 2), None),
     ],
-    ids=["whole", "stranger", "noise", "damaged"],
+    ids=["whole", "foreign", "noise", "damaged"],
 )
 def test_pymodbus_framer(data: bytes, registers: list[int] | None) -> None:
     assert framed(data) == registers

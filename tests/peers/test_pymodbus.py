@@ -58,7 +58,7 @@ def ask(line: Line, request: ModbusPDU) -> ModbusPDU:
 
 
 def expect(response: ModbusPDU, address: int, count: int) -> bool:
-    """True if the range is there; else checks that the answer says so."""
+    """Return whether the range is there; if not, check that the answer is an exception."""
     if address + count <= WORDS:
         assert not response.isError(), response
         return True

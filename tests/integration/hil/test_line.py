@@ -1,4 +1,4 @@
-"""The RS-485 line: who hears what, and each fault exactly as often as it was armed."""
+"""The RS-485 line: which endpoint receives what, and each fault as often as it was armed."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def passed(line: Rs485Line, count: int) -> bool:
 async def disturbed(
     fault: Fault, answers: int = 3, seed: int = 7, first: int = len(ANSWER)
 ) -> tuple[list[bytes], Rs485Line]:
-    """What the gateway hears of ``answers`` equal answers, one by one, under one fault.
+    """Return what the gateway receives of ``answers`` equal answers, one by one, under one fault.
 
     ``first`` is what the fault makes of the first answer's length, lost bytes included.
     """

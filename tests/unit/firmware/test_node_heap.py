@@ -1,4 +1,4 @@
-"""Polls through the server task leave the heap as it was. Only MicroPython can tell."""
+"""Polls through the server task leave the heap as it was. Only MicroPython measures it."""
 
 import asyncio
 

@@ -194,7 +194,7 @@ def test_a_babbling_line_is_progress_and_costs_no_memory() -> None:
             bench.line.inbox.append(b"\x55" * 200)
             await bench.board.run(1)
         assert bench.beats > 90
-        for _ in range(700):  # longer than the clock's ticks can tell apart
+        for _ in range(700):  # longer than the clock's ticks can be compared over
             bench.line.inbox.append(b"\x55" * 200)
             bench.board.jump(1000)
             await bench.board.run(1)

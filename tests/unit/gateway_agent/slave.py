@@ -1,4 +1,4 @@
-"""A Modbus slave for tests that does exactly what it is told: late, foreign, noisy, cut, dead.
+"""A Modbus slave for tests that misbehaves to order: late, foreign, noisy, cut, dead.
 
 It sits on the other end of a pty (RTU) or of TCP connections, in the test's own event loop. What
 it computes (CRC, frames) it computes on its own, not with the code under test.
@@ -62,7 +62,7 @@ def registers(request: bytes) -> tuple[int, int, int, int]:
 
 
 class PtySlave:
-    """Answers what ``handler`` says; every request seen is kept in ``requests``.
+    """Sends what ``handler`` returns; every request is kept in ``requests``.
 
     ``path`` is a link, so that the port can vanish and come back under the same name.
     """

@@ -39,7 +39,7 @@ def identification(unit: int, objects: dict[int, bytes], more: int | None = None
 
 def line(request: bytes) -> list[Reply]:
     """1: a node, in two parts. 2: knows no 2B. 3: silent on 2B. 4: another maker. 5: damaged.
-    6: an identification whose lengths do not fit. Others: nobody.
+    6: an identification whose lengths do not fit. Others: no answer.
     """
     unit, function = request[0], request[1]
     identify = function == 0x2B

@@ -105,11 +105,11 @@ def obedient(request: bytes) -> list[Reply]:
         [(0.0, b"\x01\x04\x14" + GOOD)],  # noise that looks like the answer's own beginning
         [(0.0, b"\x55\x03\x40" + GOOD)],  # noise that looks like a long frame of another unit
         [(0.0, b"\x01\x84" + GOOD)],
-        [(0.0, answer(2, 7, 8) + GOOD)],  # a stranger's frame, then ours, in one piece
+        [(0.0, answer(2, 7, 8) + GOOD)],  # a frame of another unit, then ours, in one piece
         [(0.0, TEN.adu + GOOD)],  # an adapter that echoes
         [(0.0, GOOD[:-1] + bytes((GOOD[-1] ^ 1,)) + GOOD)],  # damaged, then whole
     ],
-    ids=["whole", "bytes", "noise", "header", "length", "refusal", "stranger", "echo", "damaged"],
+    ids=["whole", "bytes", "noise", "header", "length", "refusal", "foreign", "echo", "damaged"],
 )
 async def test_the_answer_is_found(tmp_path: Path, replies: list[Reply]) -> None:
     async def run(master: Master, slave: PtySlave) -> None:
@@ -229,7 +229,7 @@ async def test_a_late_answer_does_not_disturb_another_unit(tmp_path: Path) -> No
     assert counters.poll_errors == {"bus_timeout": 1}
 
 
-async def test_a_gateway_that_stood_still_does_not_blame_the_device(tmp_path: Path) -> None:
+async def test_time_in_which_the_gateway_stood_still_does_not_count(tmp_path: Path) -> None:
     """The whole process stops for two timeouts while the device is answering."""
 
     def handler(request: bytes) -> list[Reply]:
@@ -337,15 +337,15 @@ async def test_tcp_answers_may_come_cut(cut: int) -> None:
     assert counters.polls == 3
 
 
-async def test_tcp_late_and_foreign_answers_are_told_by_their_ids() -> None:
+async def test_tcp_late_and_foreign_answers_are_known_by_their_ids() -> None:
     def handler(request: bytes) -> list[Reply]:
         (tid,) = struct.unpack(">H", request[:2])
         if tid == 1:
             return []
         late = mbap(1, 1, b"\x04\x14" + bytes(20))
-        stranger = mbap(tid, 9, PDU)
+        foreign = mbap(tid, 9, PDU)
         short = mbap(tid, 1, b"\x04\x02\x00\x00")
-        return [(0, late + stranger + short + mbap(tid, 1, PDU))]
+        return [(0, late + foreign + short + mbap(tid, 1, PDU))]
 
     async def run(master: Master, slave: TcpSlave) -> None:
         with pytest.raises(BusError) as caught:

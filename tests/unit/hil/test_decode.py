@@ -55,8 +55,8 @@ def recorded(*faults: Fault) -> Trace:
 def test_requests_and_answers_in_words() -> None:
     found = decode.exchanges(recorded().bursts)
     assert len(found) == 3
-    told = [[f.describe() for f in (e.request, *e.answers) if f is not None] for e in found]
-    assert told == [
+    words = [[f.describe() for f in (e.request, *e.answers) if f is not None] for e in found]
+    assert words == [
         ["unit 1 read input registers 16..17", "unit 1 read input registers = 100 65535"],
         [
             "unit 1 read input registers 16..17",
@@ -72,13 +72,13 @@ def test_requests_and_answers_in_words() -> None:
     assert (first.gap_us, first.kind, first.values) == (2000.0, FrameKind.ANSWER, (100, 65535))
 
 
-def test_json_and_text_say_the_same() -> None:
+def test_json_and_text_agree() -> None:
     trace = recorded(Fault(FaultKind.FLIP, "air"))
-    told = json.loads(decode.to_json(trace.bursts))
-    assert told[0]["request"]["count"] == 2
-    assert told[0]["answers"][0]["crc_ok"] is False
-    assert told[0]["answers"][0]["faults"][0].startswith("flip at byte")
-    assert told[1]["answers"][0]["exception"] == "illegal data address"
+    exchanges = json.loads(decode.to_json(trace.bursts))
+    assert exchanges[0]["request"]["count"] == 2
+    assert exchanges[0]["answers"][0]["crc_ok"] is False
+    assert exchanges[0]["answers"][0]["faults"][0].startswith("flip at byte")
+    assert exchanges[1]["answers"][0]["exception"] == "illegal data address"
     lines = decode.text(trace.bursts).splitlines()
     assert len(lines) == 6
     assert "[flip at byte" in lines[1]

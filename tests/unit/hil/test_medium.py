@@ -21,7 +21,7 @@ BYTE = 1_041_667
 
 
 class Bench:
-    """A medium, the time, and what everybody has heard with the moment he heard it."""
+    """A medium, the time, and what each endpoint has received, with the times."""
 
     def __init__(
         self, *names: str, byte_ns: int = 0, grain_ns: int = 0, seed: int = 1, limit: int = 100
@@ -39,7 +39,7 @@ class Bench:
         self.chunks.append((self.now, name, len(data)))
         return len(data)
 
-    def say(self, name: str, data: bytes, at: int | None = None) -> None:
+    def send(self, name: str, data: bytes, at: int | None = None) -> None:
         if at is not None:
             self.run(at)
         self.medium.write(name, data, self.now)
@@ -54,7 +54,7 @@ class Bench:
 
 def test_bytes_come_one_by_one_and_the_total_is_exact() -> None:
     bench = Bench("gateway", "air", byte_ns=BYTE)
-    bench.say("gateway", REQUEST)
+    bench.send("gateway", REQUEST)
     bench.run()
     assert [chunk[0] for chunk in bench.chunks] == [BYTE * n for n in range(1, 9)]
     assert bench.heard["air"] == REQUEST
@@ -70,14 +70,14 @@ def test_bytes_come_one_by_one_and_the_total_is_exact() -> None:
 )
 def test_grain_bounds_the_number_of_chunks_not_the_total(grain_ns: int, moments: list[int]) -> None:
     bench = Bench("gateway", "air", byte_ns=BYTE, grain_ns=grain_ns)
-    bench.say("gateway", REQUEST)
+    bench.send("gateway", REQUEST)
     bench.run()
     assert [chunk[0] for chunk in bench.chunks] == [BYTE * n for n in moments]
 
 
 def test_late_caller_gets_everything_that_has_passed_at_once() -> None:
     bench = Bench("gateway", "air", byte_ns=BYTE)
-    bench.say("gateway", REQUEST)
+    bench.send("gateway", REQUEST)
     bench.now = 20 * BYTE
     bench.medium.advance(bench.now)
     assert bench.chunks == [(20 * BYTE, "air", 8)]
@@ -85,8 +85,8 @@ def test_late_caller_gets_everything_that_has_passed_at_once() -> None:
 
 def test_pieces_of_one_answer_follow_each_other_and_are_one_burst() -> None:
     bench = Bench("gateway", "air", byte_ns=BYTE)
-    bench.say("air", ANSWER[:3])
-    bench.say("air", ANSWER[3:], at=BYTE)
+    bench.send("air", ANSWER[:3])
+    bench.send("air", ANSWER[3:], at=BYTE)
     bench.run()
     assert bench.now == 7 * BYTE
     assert [burst.heard for burst in bench.trace.bursts] == [ANSWER]
@@ -95,13 +95,13 @@ def test_pieces_of_one_answer_follow_each_other_and_are_one_burst() -> None:
 # Collisions
 
 
-def test_two_who_talk_at_once_are_heard_as_the_and_of_both_by_the_third() -> None:
+def test_a_third_endpoint_receives_the_and_of_two_that_send_at_once() -> None:
     bench = Bench("gateway", "air", "water", byte_ns=BYTE)
-    bench.say("air", b"\xf0\x55")
-    bench.say("water", b"\x3c\x0f")
+    bench.send("air", b"\xf0\x55")
+    bench.send("water", b"\x3c\x0f")
     bench.run()
     assert bench.heard["gateway"] == b"\x30\x05"
-    # Both drove all the time: neither could hear.
+    # Both drove all the time: neither could receive.
     assert bench.heard["air"] == bench.heard["water"] == b""
     assert bench.trace.collisions == 1
     assert [burst.collided for burst in bench.trace.bursts] == [True, True]
@@ -110,8 +110,8 @@ def test_two_who_talk_at_once_are_heard_as_the_and_of_both_by_the_third() -> Non
 
 def test_bytes_before_and_after_an_overlap_are_whole() -> None:
     bench = Bench("gateway", "air", byte_ns=BYTE)
-    bench.say("gateway", bytes(range(16)))
-    bench.say("air", b"\xaa", at=BYTE * 9 // 2)
+    bench.send("gateway", bytes(range(16)))
+    bench.send("air", b"\xaa", at=BYTE * 9 // 2)
     bench.run()
     heard = bench.heard["air"]
     assert heard.startswith(bytes(range(4)))
@@ -121,19 +121,19 @@ def test_bytes_before_and_after_an_overlap_are_whole() -> None:
 
 def test_nothing_collides_where_bytes_follow_each_other_or_take_no_time() -> None:
     bench = Bench("gateway", "air", byte_ns=BYTE)
-    bench.say("gateway", REQUEST)
-    bench.say("air", ANSWER, at=8 * BYTE)
+    bench.send("gateway", REQUEST)
+    bench.send("air", ANSWER, at=8 * BYTE)
     bench.run()
     assert bench.trace.collisions == 0
     unpaced = Bench("gateway", "air")
-    unpaced.say("gateway", REQUEST)
-    unpaced.say("air", ANSWER)
+    unpaced.send("gateway", REQUEST)
+    unpaced.send("air", ANSWER)
     assert unpaced.heard == {"gateway": ANSWER, "air": REQUEST}
     assert unpaced.trace.collisions == 0
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_any_storm_of_talkers_ends_and_every_byte_is_in_the_trace(seed: int) -> None:
+def test_any_storm_of_senders_ends_and_every_byte_is_in_the_trace(seed: int) -> None:
     names = ("gateway", "air", "water", "camera")
     rng = random.Random(seed)
     bench = Bench(*names, byte_ns=BYTE, grain_ns=3 * BYTE, seed=seed, limit=1000)
@@ -147,12 +147,12 @@ def test_any_storm_of_talkers_ends_and_every_byte_is_in_the_trace(seed: int) -> 
         name = rng.choice(names)
         data = rng.randbytes(rng.randrange(1, 20))
         sent[name] += data
-        bench.say(name, data)
+        bench.send(name, data)
     bench.run()
     bench.medium.close()
     for name in names:
-        said = b"".join(burst.sent for burst in bench.trace.bursts if burst.origin == name)
-        assert len(said) == len(sent[name]), f"seed {seed}, {name}"
+        logged = b"".join(burst.sent for burst in bench.trace.bursts if burst.origin == name)
+        assert len(logged) == len(sent[name]), f"seed {seed}, {name}"
     applied = sum(fault.applied for fault in bench.medium.faults.armed)
     assert sum(bench.trace.faults.values()) >= applied > 0, f"seed {seed}"
 
@@ -178,22 +178,22 @@ def test_a_break_is_one_zero_without_a_stop_bit_and_a_spike_is_nothing() -> None
     assert uart.receive([(100, 107)], 0) == []
 
 
-def test_swapped_talker_is_garbage_and_swapped_listener_hears_garbage() -> None:
+def test_a_swapped_sender_and_a_swapped_receiver_make_garbage() -> None:
     bench = Bench("gateway", "air", "water", byte_ns=BYTE)
     fault = Fault(FaultKind.SWAP, "air")
     bench.medium.arm(fault, 0)
-    bench.say("gateway", REQUEST)
+    bench.send("gateway", REQUEST)
     bench.run()
     assert bench.heard["water"] == REQUEST
     assert bench.heard["air"] not in (b"", REQUEST)
-    bench.say("air", ANSWER)
+    bench.send("air", ANSWER)
     bench.run()
     assert bench.heard["gateway"] not in (b"", ANSWER)
     assert bench.trace.faults[FaultKind.SWAP, "air"] == 1
     assert bench.medium.framing_errors > 0
     bench.medium.disarm(fault)
     before = bench.heard["gateway"]
-    bench.say("air", ANSWER)
+    bench.send("air", ANSWER)
     bench.run()
     assert bench.heard["gateway"] == before + ANSWER
 
@@ -202,25 +202,25 @@ def test_swapped_talker_is_garbage_and_swapped_listener_hears_garbage() -> None:
 
 
 @pytest.mark.parametrize(("level", "edge"), [(0, b"\0"), (1, b"")])
-def test_a_stuck_driver_is_a_break_or_silence_and_nobody_is_heard(level: int, edge: bytes) -> None:
+def test_a_stuck_driver_is_a_break_or_silence(level: int, edge: bytes) -> None:
     bench = Bench("gateway", "air", "water")
     bench.medium.arm(Fault(FaultKind.STUCK, "water", level=level, lasts_s=0.1), 0)
-    bench.say("gateway", REQUEST)
-    bench.say("air", ANSWER, at=50 * MS)
+    bench.send("gateway", REQUEST)
+    bench.send("air", ANSWER, at=50 * MS)
     assert bench.heard == {"gateway": edge, "air": edge, "water": b""}
-    bench.say("gateway", REQUEST, at=101 * MS)
+    bench.send("gateway", REQUEST, at=101 * MS)
     assert bench.heard["air"] == edge + REQUEST
     assert bench.trace.faults == {(FaultKind.STUCK, "water"): 2}
 
 
 def test_unplugged_in_the_middle_of_an_answer_and_back() -> None:
     bench = Bench("gateway", "air", byte_ns=BYTE)
-    bench.say("air", ANSWER)
+    bench.send("air", ANSWER)
     bench.run(3 * BYTE)
     bench.medium.arm(Fault(FaultKind.UNPLUG, "air", lasts_s=0.02), bench.now)
     bench.run()
     assert bench.heard["gateway"] == ANSWER[:3]
-    bench.say("gateway", REQUEST, at=100 * MS)
+    bench.send("gateway", REQUEST, at=100 * MS)
     bench.run()
     assert bench.heard["air"] == REQUEST
     burst = bench.trace.bursts[0]
@@ -232,7 +232,7 @@ def test_a_state_may_begin_after_some_bursts() -> None:
     bench = Bench("gateway", "air")
     bench.medium.arm(Fault(FaultKind.UNPLUG, "air", after=2), 0)
     for number in range(4):
-        bench.say("air", ANSWER, at=number * 100 * MS)
+        bench.send("air", ANSWER, at=number * 100 * MS)
     bench.run()
     assert bench.heard["gateway"] == ANSWER * 2
 
@@ -244,7 +244,7 @@ def test_split_is_longer_than_t15_and_shorter_than_t35() -> None:
     for byte_ns, t15, t35 in ((BYTE, 1.5 * BYTE, 3.5 * BYTE), (86_806, 750_000, 1_750_000)):
         bench = Bench("gateway", "air", byte_ns=byte_ns)
         bench.medium.arm(Fault(FaultKind.SPLIT), 0)
-        bench.say("air", ANSWER)
+        bench.send("air", ANSWER)
         bench.run()
         assert bench.heard["gateway"] == ANSWER
         times = [bench.trace.bursts[0].byte_time(i) for i in range(len(ANSWER))]
@@ -258,7 +258,7 @@ def test_split_is_longer_than_t15_and_shorter_than_t35() -> None:
 def test_split_takes_its_time_on_an_unpaced_line_too() -> None:
     bench = Bench("gateway", "air")
     bench.medium.arm(Fault(FaultKind.SPLIT, delay_s=0.01), 0)
-    bench.say("air", ANSWER)
+    bench.send("air", ANSWER)
     bench.run()
     assert [chunk[0] for chunk in bench.chunks] == [3 * MS, 13 * MS]
 
@@ -269,7 +269,7 @@ def test_faults_in_a_row_each_get_their_turn() -> None:
     cut = Fault(FaultKind.CUT, size=4, after=1)
     bench.medium.arm(cut, 0)
     for number in range(3):
-        bench.say("air", ANSWER, at=number * 100 * MS)
+        bench.send("air", ANSWER, at=number * 100 * MS)
     bench.run()
     assert bench.heard["gateway"] == ANSWER + ANSWER[:4] + ANSWER
     assert cut.applied == 1
@@ -283,7 +283,7 @@ def test_every_byte_fault_is_counted_and_written_down(kind: FaultKind, seed: int
     bench.medium.arm(fault, 0)
     frame = bytes(range(40))
     for number in range(500):
-        bench.say("air", frame, at=number * 10 * MS)
+        bench.send("air", frame, at=number * 10 * MS)
     assert 120 < fault.applied < 280, f"seed {seed}"
     assert bench.trace.faults == {(kind, "air"): fault.applied}
     heard = bench.heard["gateway"]
@@ -300,8 +300,8 @@ def test_times_bounds_bytes_too_and_the_other_direction_is_left_alone() -> None:
     bench = Bench("gateway", "air")
     fault = Fault(FaultKind.BYTE_DROP, "air", times=3)
     bench.medium.arm(fault, 0)
-    bench.say("gateway", REQUEST)
-    bench.say("air", ANSWER)
+    bench.send("gateway", REQUEST)
+    bench.send("air", ANSWER)
     assert bench.heard == {"gateway": ANSWER[3:], "air": REQUEST}
 
 
@@ -315,7 +315,7 @@ def test_one_seed_is_one_run() -> None:
         for fault in Plan.parse(plan.to_toml()).faults:
             bench.medium.arm(fault, 0)
         for number in range(20):
-            bench.say(("gateway", "air")[number % 2], ANSWER, at=number * 100 * MS)
+            bench.send(("gateway", "air")[number % 2], ANSWER, at=number * 100 * MS)
         bench.run()
         return bench.heard
 

@@ -84,7 +84,7 @@ _steps = st.builds(
 
 @settings(max_examples=300)
 @given(st.lists(_steps, min_size=1, max_size=12), st.binary(min_size=240, max_size=240))
-def test_everybody_answers_his_own_requests_and_nothing_else(
+def test_each_server_answers_its_own_requests_and_nothing_else(
     steps: list[Step], registers: bytes
 ) -> None:
     registers = registers.replace(b"\xff\xff", b"\xff\xfe")
@@ -103,7 +103,7 @@ def test_everybody_answers_his_own_requests_and_nothing_else(
         answer = b""
         for unit, node in nodes.items():
             if unit == step.unit:
-                # It reads all that was said while it slept, the request last, and must answer.
+                # It reads all that was sent while it slept, the request last, and must answer.
                 length = node.read(step.sizes, now_us)
                 assert length > NEED_DATA
                 answer = bytes(node.server.tx[:length])

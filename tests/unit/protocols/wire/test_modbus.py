@@ -200,7 +200,7 @@ def test_every_function_is_answered_or_refused() -> None:
             assert answer == with_crc(bytes([1, function | 0x80, 1])), function
 
 
-def test_what_the_bank_says_is_passed_on() -> None:
+def test_the_code_that_the_bank_returns_is_passed_on() -> None:
     requests = [
         b"\x01\x03\x00\x00\x00\x01",
         b"\x01\x04\x00\x00\x00\x01",
@@ -370,7 +370,7 @@ def test_identification_fills_the_longest_frame() -> None:
         assert number == 3 or len(answer) == 256
 
 
-def test_conformity_says_what_there_is() -> None:
+def test_conformity_shows_which_objects_there_are() -> None:
     for extra, conformity in (
         ({}, 0x81),
         ({3: b"url"}, 0x82),
@@ -421,14 +421,14 @@ def test_lengths_that_cannot_be_are_our_error() -> None:
     assert line.server.poll(10_000_000) == NEED_DATA
 
 
-def test_only_as_much_as_said_is_taken() -> None:
+def test_only_length_bytes_are_taken() -> None:
     line = Line(_bank())
     request = with_crc(b"\x01\x04\x00\x08\x00\x01")
     line.server.feed(request + b"old bytes of the buffer", len(request), line.now_us)
     assert line.end() == with_crc(b"\x01\x04\x02\x00\x0a")
 
 
-def test_a_frame_says_its_length() -> None:
+def test_the_length_of_a_frame_is_read_from_it() -> None:
     # Requests and answers of every case: the right one of the two functions gives its length.
     for case in _CASES:
         if case["answer"] is None:
@@ -436,7 +436,7 @@ def test_a_frame_says_its_length() -> None:
         request = bytearray(bytes.fromhex(case["request"]))
         answer = bytearray(bytes.fromhex(case["answer"]))
         known = answer_length(answer, len(answer))
-        # Only FC 08 00 may be of any length, which nothing in the frame tells.
+        # Only FC 08 00 may be of any length, and nothing in the frame gives it.
         assert known == len(answer) or request[1:4] == b"\x08\x00\x00", case["name"]
         if answer[1] < 0x80:
             length = request_length(request, len(request))
@@ -456,7 +456,7 @@ def test_lengths_of_other_functions_are_unknown() -> None:
     assert request_length(frame, len(frame)) == answer_length(frame, len(frame)) == 0
 
 
-def test_results_are_told_apart() -> None:
+def test_results_and_codes_differ() -> None:
     assert (NEED_DATA, SILENT) == (0, -1)
     assert (ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE) == (1, 2, 3)
     assert (DEVICE_FAILURE, BUSY, NAK) == (4, 6, 7)

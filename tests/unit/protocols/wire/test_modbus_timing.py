@@ -120,7 +120,7 @@ def test_a_request_nobody_polled_for_gets_no_answer() -> None:
         assert line.server.counters.server_message == 4
 
 
-def test_frames_that_make_room_are_told_at_once() -> None:
+def test_frames_that_make_room_are_reported_at_once() -> None:
     server = _server(strict=False)
     others = with_crc(b"\x02\x04\x00\x00\x00\x01") + with_crc(b"\x02\x04\x02\x00\x00")
     server.feed(others * 20, len(others) * 20, 0)
@@ -130,7 +130,7 @@ def test_frames_that_make_room_are_told_at_once() -> None:
     assert server.counters.bus_message == 40
 
 
-def test_silence_is_told_before_the_answer() -> None:
+def test_silence_is_reported_before_the_answer() -> None:
     server = _server()
     server.feed(b"\x01\x02", 2, 0)
     server.feed(_READ, len(_READ), 100_000)
