@@ -105,7 +105,7 @@ class NodeTracker:
         if header is None or mark is None:
             return []
         try:
-            header, events = decode_events(frame)
+            _, events = decode_events(frame, header)
         except PeerError as error:
             self._reject("bad_frame", f"event frame rejected: {error}", stamp.resp_ms)
             return []
@@ -147,10 +147,11 @@ class NodeTracker:
 
     def _opened(self, frame: bytes, now_ms: int) -> Sample | None:
         """Return the sample in a frame of this node; None if it cannot be taken (noted)."""
-        if self._authentic(frame, now_ms) is None:
+        header = self._authentic(frame, now_ms)
+        if header is None:
             return None
         try:
-            sample = decode(frame)
+            sample = decode(frame, header)
         except PeerError as error:
             self._reject("bad_frame", f"frame with a good tag rejected: {error}", now_ms)
             return None

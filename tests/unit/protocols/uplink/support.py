@@ -93,3 +93,8 @@ def batch_of(
         compress=compress,
         maps=sum(record.maps for record in records),
     )
+
+
+def written_short(value: float) -> bool:
+    """Return whether cbor2 writes a float shortest: it misses halves from 32768 to 65504."""
+    return not (32768 <= abs(value) <= 65504 and value % 32 == 0)

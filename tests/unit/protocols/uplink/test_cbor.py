@@ -11,12 +11,9 @@ from hypothesis import strategies as st
 from protocols.uplink import cbor
 from protocols.wire.errors import BAD_ORDER, BAD_VALUE, TOO_LONG, PeerError
 
+from .support import written_short
+
 KEYS = st.one_of(st.integers(-300, 300), st.text(max_size=30))
-
-
-def written_short(value: float) -> bool:
-    """Return whether cbor2 writes a float shortest: it misses halves from 32768 to 65504."""
-    return not (32768 <= abs(value) <= 65504 and value % 32 == 0)
 
 
 LEAVES = st.one_of(
@@ -123,10 +120,24 @@ def test_integers_beyond_64_bits(value: int) -> None:
 
 
 @given(
-    st.one_of(*(st.floats(allow_nan=False, allow_infinity=False, width=w) for w in (16, 32, 64)))
+    st.one_of(
+        *(
+            st.floats(allow_nan=False, allow_infinity=False, width=width).filter(written_short)
+            for width in (16, 32, 64)
+        )
+    )
 )
 def test_floats(value: float) -> None:
     assert cbor.encode_float(value) == cbor2.dumps(value, canonical=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "encoded"),
+    [(32768.0, "f97800"), (65504.0, "f97bff"), (-32768.0, "f9f800"), (65536.0, "fa47800000")],
+)
+def test_floats_at_the_upper_end_of_halves(value: float, encoded: str) -> None:
+    assert cbor.encode_float(value).hex() == encoded
+    assert cbor.read(bytes.fromhex(encoded)) == (value, len(encoded) // 2)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from protocols.uplink import PROFILE, ProfileTemplate, Record, Stamp, decode_record
 from protocols.wire.errors import BAD_VALUE, TOO_LONG, LocalError, PeerError
 
+from .support import written_short
+
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9:./_-]{0,40}", fullmatch=True).filter(
     lambda name: name not in ("status", "event", "gap") and not name.endswith("/q")
 )
@@ -25,7 +27,7 @@ INTEGERS = st.one_of(
 QUALITIES = st.sampled_from(
     ["warm-up", "timeout", "checksum", "out-of-range", "not-fitted", "no-sample", "fault"]
 )
-VALUES = st.one_of(st.none(), INTEGERS, st.floats(), QUALITIES)
+VALUES = st.one_of(st.none(), INTEGERS, st.floats().filter(written_short), QUALITIES)
 MILLISECONDS = st.one_of(
     st.integers(0, 2**20),
     st.integers(0, 2**47),
