@@ -1,0 +1,101 @@
+"""``tianfu-node``: what each command prints, and its exit status where there is no such board."""
+
+import importlib.metadata
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from boards import build as images
+from boards import spec as specs
+from boards.cli import app
+
+RUNNER = CliRunner()
+IMAGE = images.Image(
+    elf=Path("/out/firmware.elf"),
+    bin=Path("/out/firmware.bin"),
+    map=Path("/out/firmware.map"),
+    digest="ab" * 32,
+    version="1.25.0",
+    flash_bytes=300 * 1024,
+    ram_bytes=20 * 1024,
+    heap_bytes=90 * 1024,
+)
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    """Return the exit status and all output."""
+    result = RUNNER.invoke(app, arguments)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
+
+
+def test_boards_are_listed_with_chip_and_firmware() -> None:
+    status, text = run("boards")
+    assert status == 0
+    rows = {line.split()[0]: line for line in text.splitlines() if line.strip()}
+    assert set(specs.names()) <= set(rows)
+    assert "own image" in rows["stm32f405"]
+    assert "stock rp2" in rows["rpi_pico"]
+
+
+def test_boards_as_json() -> None:
+    status, text = run("boards", "--json")
+    assert status == 0
+    listed = {board["name"]: board for board in json.loads(text)["boards"]}
+    assert sorted(listed) == sorted(specs.names())
+    assert listed["stm32f405"]["flash_bytes"] == 1024 * 1024
+    assert listed["stm32f405"]["own_image"] is True
+    assert listed["unix"]["flash_bytes"] is None
+
+
+def test_a_board_that_is_not_there_names_those_that_are() -> None:
+    status, text = run("build", "stm32f999")
+    assert status == 1
+    assert "stm32f405" in text
+
+
+def test_version() -> None:
+    assert run("--version") == (0, importlib.metadata.version("tianfu-edge") + "\n")
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Compile nothing: what was asked for is listed, and the image is IMAGE."""
+    asked: list[str] = []
+
+    def build(board: str, report: Callable[[str], None], clean: bool = False) -> images.Image:
+        report("compiling")
+        asked.append(f"build {board} clean={clean}")
+        return IMAGE
+
+    def verify(board: str, report: Callable[[str], None]) -> images.Image:
+        asked.append(f"verify {board}")
+        return IMAGE
+
+    monkeypatch.setattr(images, "build", build)
+    monkeypatch.setattr(images, "verify", verify)
+    return asked
+
+
+def test_a_built_image_is_shown_with_its_budget(built: list[str]) -> None:
+    status, text = run("build", "stm32f405")
+    assert status == 0
+    assert built == ["build stm32f405 clean=False"]
+    assert "stm32f405: compiling" in text
+    assert "300.0" in text  # KiB of the image
+    assert f"SHA-256 {'ab' * 32}" in text
+    assert "the same bytes" not in text
+
+
+def test_a_verified_image_as_text_and_as_json(built: list[str]) -> None:
+    status, text = run("build", "stm32f405", "--clean", "--verify")
+    assert status == 0
+    assert built == ["build stm32f405 clean=True", "verify stm32f405"]
+    assert "gave the same bytes" in text
+    status, text = run("build", "stm32f405", "--json")
+    fields = json.loads(text[text.index("{") :])
+    assert (status, fields["board"], fields["elf"]) == (0, "stm32f405", "/out/firmware.elf")
+    assert fields["reproducible"] is None
