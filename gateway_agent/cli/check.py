@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import Console
@@ -43,41 +43,66 @@ def check_config(path: Path) -> Checked:
     return Checked([] if problems else plans, problems)
 
 
+class _NamedFile(NamedTuple):
+    """A file that the configuration names."""
+
+    key: str
+    path: Path | None
+    remedy: str
+    load: Callable[[Path], object] | None = None  # raises KeyFileError if it cannot be used
+
+
 def _check_files(config: GatewayConfig, path: Path, problems: list[Problem]) -> None:
     """Check what `run` will read and where it will write, without writing anything."""
-    uplink = config.uplink
-    state = config.gateway.state_dir
+    uplink, state = config.uplink, config.gateway.state_dir
     if not _can_be_written(state):
         remedy = "choose another one, or give this user the right to write there"
         wanted = "a directory that this user can make or write"
         problems.append(Problem(str(path), "gateway.state_dir", f'"{state}"', wanted, remedy))
-    files: list[tuple[str, Path | None, str]] = [
-        ("gateway.key", config.gateway.key, "make it with `tianfu-gateway keygen`"),
-        ("uplink.collector_key", uplink.collector_key, "copy it from the collector"),
-        ("uplink.password_file", uplink.password_file, "write the password into it, mode 0600"),
+    files = [
+        _NamedFile(
+            "gateway.key",
+            config.gateway.key,
+            "make it with `tianfu-gateway keygen`",
+            load_private,
+        ),
+        _NamedFile(
+            "uplink.collector_key",
+            uplink.collector_key,
+            "copy it from the collector",
+            load_public if uplink.receipt == "signed" else None,
+        ),
+        _NamedFile(
+            "uplink.password_file", uplink.password_file, "write the password into it, mode 0600"
+        ),
     ]
     if uplink.tls is not None:
+        remedy = "copy the file there"
         files += [
-            (f"uplink.tls.{name}", getattr(uplink.tls, name), "copy the file there")
-            for name in ("ca", "cert", "key")
+            _NamedFile("uplink.tls.ca", uplink.tls.ca, remedy),
+            _NamedFile("uplink.tls.cert", uplink.tls.cert, remedy),
+            _NamedFile("uplink.tls.key", uplink.tls.key, remedy),
         ]
-    keys: dict[str, Callable[[Path], object]] = {"gateway.key": load_private}
-    if uplink.receipt == "signed":
-        keys["uplink.collector_key"] = load_public
-    for key, file, remedy in files:
-        if file is None:
-            continue
-        wanted = "an existing file"
-        if file.is_file() and key in keys:
-            try:
-                keys[key](file)
-            except KeyFileError as error:
-                wanted, remedy = "a key file that can be used", str(error)
-            else:
-                continue
-        elif file.is_file():
-            continue
-        problems.append(Problem(str(path), key, f'"{file}"', wanted, remedy))
+    for file in files:
+        problem = _file_problem(file, path)
+        if problem is not None:
+            problems.append(problem)
+
+
+def _file_problem(file: _NamedFile, config: Path) -> Problem | None:
+    if file.path is None:
+        return None
+    wanted, remedy = "an existing file", file.remedy
+    if file.path.is_file():
+        if file.load is None:
+            return None
+        try:
+            file.load(file.path)
+        except KeyFileError as error:
+            wanted, remedy = "a key file that can be used", str(error)
+        else:
+            return None
+    return Problem(str(config), file.key, f'"{file.path}"', wanted, remedy)
 
 
 def _can_be_written(directory: Path) -> bool:

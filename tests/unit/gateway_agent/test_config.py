@@ -1,11 +1,13 @@
 """Configuration: the example is good, and every wrong value is named with its remedy."""
 
 import copy
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 from msgspec import to_builtins
+from msgspec.structs import fields
 
 import gateway_agent
 from gateway_agent.config import (
@@ -22,6 +24,7 @@ from gateway_agent.config import (
     load,
     parse,
 )
+from gateway_agent.config_types import TlsFiles
 
 EXAMPLE = Path(gateway_agent.__file__).with_name("example.toml")
 GATEWAY = Path("/etc/tianfu/gateway.toml")
@@ -63,6 +66,26 @@ def test_the_example_is_good() -> None:
     air, co2 = config.bus[0].device
     assert air.device_id("site-12") == "tf-0123456789abcdef01234567"
     assert co2.device_id("site-12") == "site-12.co2-hall"
+
+
+def test_the_example_shows_every_key() -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    tables = (
+        GatewayIdentity,
+        MqttUplink,
+        TlsFiles,
+        OutboxConfig,
+        SerialBus,
+        TcpBus,
+        RtuOverTcpBus,
+        NodeDevice,
+        ProfileDevice,
+    )
+    keys = {field.encode_name for table in tables for field in fields(table)} - {"tls", "device"}
+    shown = set(re.findall(r"^([a-z_0-9]+) = ", text, re.MULTILINE))
+    assert shown == keys | {"type", "kind"}
+    for table in ("[uplink.tls]", "[[bus.device]]"):
+        assert table in text
 
 
 def test_the_example_means_what_it_meant() -> None:
