@@ -56,11 +56,6 @@ class NodeAccount:
             ledger or DeviceLedger(),
         )
 
-    def complete(self) -> bool:
-        """Return True once the last sample is in the collector's database."""
-        taken = self.samples_taken
-        return not taken or taken in self.ledger.samples[self.boot_epoch]
-
     def unexplained(self) -> list[str]:
         """Return what the ledger cannot account for, in words."""
         epoch, ledger = self.boot_epoch, self.ledger
@@ -74,7 +69,7 @@ class NodeAccount:
 
 @dataclass(frozen=True, slots=True)
 class SiteAccount:
-    """The whole site, after it has settled.
+    """The whole site at one moment.
 
     ``records`` are counted by their numbers in the stream, which outlive a killed gateway.
     ``readings`` are counted by the gateway since its start: None for a site whose
@@ -116,21 +111,19 @@ class SiteAccount:
         return problems + [f"{n}: expected 0, got {count}" for n, count in counts.items() if count]
 
 
-def nodes_of(
-    sampled: Mapping[str, Mapping[str, object]], device_ids: Mapping[str, str], database: Path
-) -> dict[str, NodeAccount]:
-    """Return the account of each node in ``sampled``. sqlite3.Error if there is no database."""
-    ledgers = ledgers_of_database(database)
-    return {
-        role: NodeAccount.of(figures, ledgers.get(device_ids[role]))
-        for role, figures in sampled.items()
-    }
-
-
 def compare(
-    nodes: Mapping[str, NodeAccount], status: Status, database: Path, gateway_starts: int
+    sampled: Mapping[str, Mapping[str, object]],
+    device_ids: Mapping[str, str],
+    status: Status,
+    database: Path,
+    gateway_starts: int,
 ) -> SiteAccount:
-    """Return the account of a site that has settled. sqlite3.Error if there is no database."""
+    """Return the account of a site now. sqlite3.Error if there is no database.
+
+    ``sampled`` are the figures each node has printed when it stopped sampling, ``device_ids`` its
+    id in the records, both by the node's name.
+    """
+    ledgers = ledgers_of_database(database)
     collected = read_figures(database)
     with closing(open_readonly(database)) as connection:
         (verified,) = connection.execute("SELECT count(*) FROM records").fetchone()
@@ -141,7 +134,7 @@ def compare(
         _count(collected, "readings_verified"),
     )
     return SiteAccount(
-        nodes,
+        {n: NodeAccount.of(figures, ledgers.get(device_ids[n])) for n, figures in sampled.items()},
         Stages(outbox.last, outbox.receipted_to, verified) if outbox else Stages(0, 0, verified),
         readings if gateway_starts == 1 else None,
         status,

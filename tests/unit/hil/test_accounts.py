@@ -77,9 +77,3 @@ def test_counts_that_are_not_0() -> None:
     assert replace(GOOD, status=status(tag_failures=1)).problems() == [text]
     text = "records_refused: expected 0, got 3"
     assert replace(GOOD, collected={"records_refused": 3}).problems() == [text]
-
-
-def test_a_node_is_complete_when_its_last_sample_is_there() -> None:
-    assert node(ledger(1, 2, 3, 4)).complete()
-    assert node(DeviceLedger(), last=0).complete()
-    assert not node(ledger(1, 2, 3)).complete()

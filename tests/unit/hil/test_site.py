@@ -37,7 +37,7 @@ class Part:
         self._fails = fails
 
     def is_running(self) -> bool:
-        return False
+        return not self._fails
 
     def status(self) -> Status:
         return Status(gateway="g", running_ms=1, nodes=[], counters=Counters())
@@ -84,6 +84,23 @@ async def test_a_gateway_that_does_not_come_up_leaves_nothing_running(tmp_path: 
     with pytest.raises(ProcessError, match="the gateway ended"):
         await site(tmp_path, journal, gateway_fails=True).__aenter__()
     assert journal[-2:] == ["stop gateway", "stop collector"]
+
+
+@pytest.mark.parametrize(("gateway_fails", "compared"), [(False, 3), (True, 1)])
+async def test_a_site_settles_when_nothing_is_missing_or_nothing_more_can_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gateway_fails: bool, compared: int
+) -> None:
+    problems = [["1 record waits"], ["1 record waits"], []]
+    accounts = iter([SimpleNamespace(problems=lambda found=found: found) for found in problems])
+    seen: list[object] = []
+
+    def compare(*_: object) -> object:
+        seen.append(account := next(accounts))
+        return account
+
+    monkeypatch.setattr("hil.site.site.compare", compare)
+    assert await site(tmp_path, Journal(), gateway_fails=gateway_fails).settle() is seen[-1]
+    assert len(seen) == compared
 
 
 def test_a_gateway_has_no_status_before_its_start(tmp_path: Path) -> None:
