@@ -64,12 +64,12 @@ class MosquittoBroker:
         """Start on the port it had before, or on a free one. ProcessError."""
         self._directory.mkdir(parents=True, exist_ok=True)
         fixed = self.port
-        for _ in range(1 if fixed else _PORT_TRIES):
+        for _ in range(_PORT_TRIES):
             self.port = fixed or _free_port()
             self._spawn()
             if self._ready():
                 return
-            # Another program may have taken a free port meanwhile: the next try takes another.
+            # Another program may have the port: a new one, or the old one for a moment.
             self.kill()
         self.port = fixed
         raise ProcessError(f"mosquitto does not start; its log:\n{self.log}")

@@ -65,7 +65,7 @@ def test_an_engine_that_cannot_be_imported_is_a_problem_not_a_crash() -> None:
     assert kind.capabilities == frozenset()
 
 
-def test_a_missing_tool_says_what_for() -> None:
+def test_a_missing_tool_shows_what_needs_it() -> None:
     check = tool_check(Tool("no-such-tool", "nothing", "make it"))
     assert check.problem == "not found; needed for nothing"
     assert check.remedy == "make it"
@@ -120,7 +120,7 @@ def test_wrong_bench_files_are_explained(text: str, problem: str) -> None:
     assert problem in str(caught.value)
 
 
-def test_a_bench_comes_up_says_how_to_connect_and_ends(tmp_path: Path) -> None:
+def test_a_bench_comes_up_shows_how_to_connect_and_ends(tmp_path: Path) -> None:
     file = tmp_path / "b.toml"
     node = '[[node]]\nname = "%s"\nrole = "water"\nunit = %d\nsettings = {sample_period_ds = %d}\n'
     file.write_text('engine = "unix"\n' + node % ("north", 7, 10) + node % ("south", 9, 50))
