@@ -22,7 +22,7 @@ UID: Final = bytes.fromhex("3a001f000d51383437363136")
 NODE: Final = "tf-" + UID.hex()
 
 # Codes of protocols/wire/errors.py, by value: they are part of the contract.
-TRUNCATED, TOO_LONG, BAD_CHECK, BAD_TAG, BAD_VALUE, UNKNOWN, BAD_ORDER = range(1, 8)
+TRUNCATED, TOO_LONG, _, BAD_TAG, BAD_VALUE, UNKNOWN, BAD_ORDER = range(1, 8)
 
 STAMP: Final[dict[str, Json]] = {
     "req_ms": 7_200_000,
