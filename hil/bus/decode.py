@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from hil.bus.fault import FaultApplied
+from hil.bus.fault import SHORTEST_FRAME, FaultApplied
 from hil.bus.trace import NOISE, Burst
 from protocols.modbus_client.names import EXCEPTION_NAMES, FUNCTION_NAMES
 from protocols.wire.crc import crc16
-from protocols.wire.modbus.adu import answer_length, request_length
+from protocols.wire.modbus.adu import MAX_FRAME, answer_length, request_length
 from protocols.wire.modbus.pdu import (
     EXCEPTION,
     READ_HOLDING,
@@ -27,7 +27,6 @@ from protocols.wire.modbus.pdu import (
     WRITE_ONE,
 )
 
-_SMALLEST: Final = 4
 _REGISTER_ANSWERS: Final = (READ_HOLDING, READ_INPUT, READ_WRITE)
 _WRITES_ONE: Final = (0x05, WRITE_ONE)  # a coil, a register
 _WRITES_MANY: Final = (0x0F, WRITE_MANY)
@@ -216,14 +215,14 @@ def _split(heard: bytes, is_request: bool) -> Iterator[tuple[bytes, bool]]:
 
     The bytes between two valid frames are one piece that is not valid.
     """
-    if len(heard) >= _SMALLEST and crc16(heard) == 0:
+    if len(heard) >= SHORTEST_FRAME and crc16(heard) == 0:
         length = _length(heard, is_request)
         if length in (0, len(heard)):
             yield heard, True
             return
     junk = start = 0
     while start < len(heard):
-        length = _length(heard[start : start + 600], is_request)
+        length = _length(heard[start : start + MAX_FRAME], is_request)
         if not length or crc16(heard[start : start + length]):
             start += 1
             continue

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Final, Self
 
-_SHORTEST_FRAME: Final = 4  # unit, function, CRC
+#: Unit, function, CRC.
+SHORTEST_FRAME: Final = 4
 
 
 class FaultKind(StrEnum):
@@ -92,7 +93,7 @@ class Fault:
             return len(burst) > self.size
         if self.kind is FaultKind.SPLIT:
             return len(burst) > 1
-        return self.kind is not FaultKind.FOREIGN or len(burst) >= _SHORTEST_FRAME
+        return self.kind is not FaultKind.FOREIGN or len(burst) >= SHORTEST_FRAME
 
     def concerns(self, origin: str) -> bool:
         """Return whether it is armed for what this endpoint sends."""

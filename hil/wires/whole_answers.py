@@ -11,11 +11,10 @@ from collections.abc import Callable
 from typing import ClassVar, Final
 
 from hil.wires.descriptor import DescriptorWire
-from protocols.wire.modbus.adu import answer_length
+from protocols.wire.modbus.adu import MAX_FRAME, answer_length
 
 #: An emulator that has a CPU makes no longer pause in an answer.
 HOLD_S: Final = 0.1
-_LONGEST_FRAME: Final = 256
 
 
 class AnswerBuffer:
@@ -35,7 +34,7 @@ class AnswerBuffer:
         begun = self._begun
         begun += data
         self._stop_hold()
-        if len(begun) >= (answer_length(begun, len(begun)) or _LONGEST_FRAME):
+        if len(begun) >= (answer_length(begun, len(begun)) or MAX_FRAME):
             self._pass_on()
         else:
             self._hold = asyncio.get_running_loop().call_later(self._hold_s, self._pass_on)
