@@ -65,7 +65,7 @@ _INDIVIDUAL = const(4)
 _FIRST_EXTENDED = const(0x80)
 _END = const(254)  # where the CRC begins in the longest frame: address and a PDU of 253 bytes
 _OBJECTS_AT = const(8)
-MAX_OBJECT = const(244)  # bytes of an identification object that fill one answer
+_MAX_OBJECT = const(244)  # bytes of an identification object that fill one answer
 
 
 class LineCounters:
@@ -111,16 +111,16 @@ class PduServer:
     """Executes requests on a bank.
 
     ``identity`` maps object ids of the device identification (0 to 255) to their values (at most
-    MAX_OBJECT bytes). Objects 0, 1 and 2 are mandatory; without any there is no FC 2B. LocalError
+    244 bytes). Objects 0, 1 and 2 are mandatory; without any there is no FC 2B. LocalError
     for an identity that breaks these rules.
     """
 
     def __init__(self, bank: "Bank", identity: "dict[int, bytes]", counters: LineCounters) -> None:
         for object_id, value in identity.items():
             if not 0 <= object_id <= 255:
-                raise LocalError(BAD_VALUE, "identification object id", -1, "0 to 255", object_id)
-            if len(value) > MAX_OBJECT:
-                raise LocalError(BAD_VALUE, "object length", object_id, MAX_OBJECT, len(value))
+                raise LocalError(BAD_VALUE, "object id", -1, "0 to 255", object_id)
+            if len(value) > _MAX_OBJECT:
+                raise LocalError(BAD_VALUE, "object length", object_id, _MAX_OBJECT, len(value))
         for object_id in (0, 1, 2):
             if identity and object_id not in identity:
                 raise LocalError(BAD_VALUE, "mandatory object", -1, object_id, "none")

@@ -95,9 +95,9 @@ class RtuServer:
         ticks_diff: "TicksDiff | None" = None,
     ) -> None:
         if not 1 <= unit_id <= 247:
-            raise LocalError(BAD_VALUE, "Modbus address", -1, "1 to 247", unit_id)
+            raise LocalError(BAD_VALUE, "unit id", -1, "1 to 247", unit_id)
         if not 300 <= baud <= 1_000_000:
-            raise LocalError(BAD_VALUE, "line speed", -1, "300 to 1000000", baud)
+            raise LocalError(BAD_VALUE, "baud", -1, "300 to 1000000", baud)
         self.unit_id = unit_id
         self.tx = bytearray(MAX_FRAME)
         self.counters = LineCounters()
