@@ -127,8 +127,13 @@ class Outbox:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._guarded(), database.transaction(self._db):
-            yield self._db
+        connection = self._db
+        try:
+            with database.transaction(connection):
+                yield connection
+        except StoreFailed:
+            self.failed = True
+            raise
 
     # --- appending -----------------------------------------------------------------------------
 

@@ -60,29 +60,25 @@ def take(groups: Iterable[Group], after: int, limits: Limits) -> Window | None:
             prev = head = fold(group.prev, [record.data for record in group.records[:skip]])
         elif group.boot_id != boot_id or group.prev != head:
             break
-        fitting = _fitting(records, room) or (0 if taken else 1)
-        taken += records[:fitting]
-        if fitting < len(records):
+        size = sum([len(record.data) for record in records])
+        if len(records) > room.records or size > room.size:
+            fitting = _fitting(records, room) or (0 if taken else 1)
+            taken += records[:fitting]
             head = fold(head, [record.data for record in records[:fitting]])
             break
+        taken += records
         head = group.head
-        room = Limits(room.records - fitting, room.size - _size(records))
-        if room.records <= 0 or room.size <= 0:
+        room = Limits(room.records - len(records), room.size - size)
+        if not room.records or not room.size:
             break
     return Window(boot_id, prev, head, tuple(taken)) if taken else None
 
 
 def _fitting(records: Sequence[Record], room: Limits) -> int:
-    """Count how many of ``records``, from the first on, have room."""
-    if len(records) <= room.records and _size(records) <= room.size:
-        return len(records)
+    """Count how many of ``records``, which do not all fit, have room."""
     size = 0
     for count, record in enumerate(records[: room.records]):
         size += len(record.data)
         if size > room.size:
             return count
-    return min(len(records), room.records)
-
-
-def _size(records: Sequence[Record]) -> int:
-    return sum(len(record.data) for record in records)
+    return room.records

@@ -196,7 +196,8 @@ class OutboxWriter:
         self._spell.end()
         self._outbox.reserve.keep()
         self.stats = self._outbox.stats()
-        self._in_loop(self.committed.set)
+        if not self.committed.is_set():  # it costs a wake-up of the loop
+            self._in_loop(self.committed.set)
         for put in puts:
             put.succeed()
         return []
