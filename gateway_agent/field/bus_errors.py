@@ -5,7 +5,7 @@ from protocols.modbus_client.names import EXCEPTION_NAMES
 
 
 class BusError(Exception):
-    """A request without a good answer. ``cause`` is a gap cause (protocols/uplink/record.py)."""
+    """A request without a good answer. ``cause`` is one of ``protocols.uplink.CAUSES``."""
 
     def __init__(self, cause: str, detail: str) -> None:
         super().__init__(f"{cause}: {detail}")

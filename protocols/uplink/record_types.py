@@ -1,4 +1,9 @@
-"""The values of a record, for its writer and its reader alike."""
+"""The values of a record, for its writer and its reader alike.
+
+A record is what one poll of one device gave (or the fact that it gave nothing), as SenML maps in
+deterministic CBOR, concatenated without an array around them: a batch's pack is an array head and
+the stored bytes of its records. The layout, byte by byte, is in ``docs/formats.md``.
+"""
 
 from dataclasses import dataclass
 from typing import Final, NamedTuple
