@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from .commission import Commission
-    from .ports import Board, Role
+    from .ports import NodeBoard, Role
 
 # How a run ends.
 RESTART = 1  # commanded by the master
@@ -58,9 +58,9 @@ _RESET_WATCHDOG = const(2)
 
 
 def assemble(
-    board: "Board",
+    board: "NodeBoard",
     commission: "Commission",
-    make_role: "Callable[[str, Board, Config, Events], Role]",
+    make_role: "Callable[[str, NodeBoard, Config, Events], Role]",
     strict: bool,
 ) -> "Node":
     """Make the node of one boot; this takes the boot epoch.
@@ -96,7 +96,7 @@ class Node:
 
     def __init__(
         self,
-        board: "Board",
+        board: "NodeBoard",
         uptime: Uptime,
         config: Config,
         epoch: BootEpoch,

@@ -8,7 +8,7 @@ from typing import Protocol
 from firmware.node.app import Node
 from firmware.node.commission import Commission
 from firmware.node.reading import Reading
-from firmware.sensors.ports import Board as PartsBoard
+from firmware.sensors.ports import PartsBoard
 
 class Line(Protocol):
     """The port of the RS-485 line."""
@@ -42,7 +42,7 @@ class Files(Protocol):
         After False a read may give either content: a board may keep the new one in RAM.
         """
 
-class Board(PartsBoard, Protocol):
+class NodeBoard(PartsBoard, Protocol):
     def unique_id(self) -> bytes:
         """The 12 bytes that the chip has from the factory."""
 
@@ -64,7 +64,7 @@ class Board(PartsBoard, Protocol):
     def medium(self) -> str:
         """What the store is on: "flash", or "volatile"; "" of a board that is a process."""
 
-class Machine(Board, Protocol):
+class Machine(NodeBoard, Protocol):
     """A board as :mod:`.run` uses it: what it was commissioned as, and how it starts anew."""
 
     def commission(self) -> Commission:

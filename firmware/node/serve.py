@@ -15,7 +15,7 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .ports import Board, Line, Rtu
+    from .ports import Line, NodeBoard, Rtu
 
 _HANGUP_MS = const(100)
 _COUNT = const(0x3FFFFFFF)  # counters wrap where they would take heap on a 32 bit board
@@ -30,7 +30,7 @@ class Server:
 
     def __init__(
         self,
-        board: "Board",
+        board: "NodeBoard",
         line: "Line",
         rtu: "Rtu",
         beat: "Callable[[], None]",

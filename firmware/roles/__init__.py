@@ -6,12 +6,12 @@ from protocols.wire.errors import UNKNOWN, LocalError
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from firmware.sensors.ports import Board, Config, Events
+    from firmware.sensors.ports import Config, Events, PartsBoard
 
     from .base import Role
 
 
-def make_role(name: str, board: "Board", config: "Config", events: "Events") -> "Role":
+def make_role(name: str, board: "PartsBoard", config: "Config", events: "Events") -> "Role":
     """The role ``air``, ``water`` or ``camera``; only its own module is loaded.
 
     LocalError(UNKNOWN) for any other name.

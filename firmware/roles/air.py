@@ -11,13 +11,13 @@ from .base import Role
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from firmware.sensors.ports import Board, Config, Events
+    from firmware.sensors.ports import Config, Events, PartsBoard
 
 
 class Air(Role):
     """Points of ``registers.AIR``; self-test bits: 0 PMS5003, 1 MH-Z19B, 2 SHT3x."""
 
-    def __init__(self, board: "Board", config: "Config", events: "Events") -> None:
+    def __init__(self, board: "PartsBoard", config: "Config", events: "Events") -> None:
         Role.__init__(self, AIR, board, config, events)
         self._passive = setting_address("pms_passive")
         self._pms = Pms5003(board, self._uart("pms5003"))

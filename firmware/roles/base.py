@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from firmware.node.ports import Picture
     from firmware.sensors.part import Part
-    from firmware.sensors.ports import Adc, Board, Config, Events, I2c, OneWire, Uart
+    from firmware.sensors.ports import Adc, Config, Events, I2c, OneWire, PartsBoard, Uart
 
 # A flickering point raises at most this many events at once, then one per refill time: the event
 # queue is short and what else happens must keep its place in it.
@@ -50,7 +50,7 @@ class Role:
     """The points of ``map`` in order; ``_fit(part, first)`` says which part gives which points."""
 
     def __init__(
-        self, map: RegisterMap, board: "Board", config: "Config", events: "Events"
+        self, map: RegisterMap, board: "PartsBoard", config: "Config", events: "Events"
     ) -> None:
         self.map = map
         self.reading = Reading(map)

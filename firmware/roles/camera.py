@@ -37,7 +37,7 @@ from .base import Role
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from firmware.sensors.ports import Board, Config, Events
+    from firmware.sensors.ports import Config, Events, PartsBoard
 
 # Two buffers of this size: a master never sees a picture that is half the next one. A 160x120
 # picture has 2 to 5 KB; one that is longer than this is out of range and never read. The two are
@@ -73,7 +73,7 @@ class Picture:
 class Camera(Role):
     """One camera; ``image`` is its last good picture."""
 
-    def __init__(self, board: "Board", config: "Config", events: "Events") -> None:
+    def __init__(self, board: "PartsBoard", config: "Config", events: "Events") -> None:
         Role.__init__(self, CAMERA, board, config, events)
         self._dark_at = setting_address("dark_percent")
         self._covered_at = setting_address("covered_percent")

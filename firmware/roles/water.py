@@ -11,13 +11,13 @@ from .base import Role
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from firmware.sensors.ports import Board, Config, Events
+    from firmware.sensors.ports import Config, Events, PartsBoard
 
 
 class Water(Role):
     """Points of ``registers.WATER``; self-test bits: 0 A02YYUW, 1 DS18B20, 2 pH, 3 turbidity."""
 
-    def __init__(self, board: "Board", config: "Config", events: "Events") -> None:
+    def __init__(self, board: "PartsBoard", config: "Config", events: "Events") -> None:
         Role.__init__(self, WATER, board, config, events)
         self._fit(A02yyuw(board, self._uart("a02yyuw")), 0)
         self._fit(Ds18b20(board, self._onewire()), 1)

@@ -20,7 +20,7 @@ from .commit_queue import CommitQueue, Sink
 from .devices import OpenNode, open_all
 from .master import Master
 from .reader import NodeReader, ProfileReader, Reader
-from .schedule import Schedule
+from .schedule import PollSchedule
 
 _STALL_MS: Final = (
     1000  # a store that makes the pollers wait for longer is named as the cause of a gap
@@ -43,14 +43,14 @@ class BusPoller:
         self._clock = clock
         self._queue = queue
         self._counters = counters
-        self._schedule: Schedule | None = None  # None before the first poll
+        self._schedule: PollSchedule | None = None  # None before the first poll
 
     async def run(self) -> None:
         """Poll until cancelled."""
         clock = self._clock
         master = Master(self.bus, self._counters)
         periods = [reader.device.period_ms for reader in self.readers]
-        self._schedule = schedule = Schedule(periods, clock.boot_ms())
+        self._schedule = schedule = PollSchedule(periods, clock.boot_ms())
         try:
             while True:
                 index, probe, wait = schedule.next(clock.boot_ms())
@@ -66,7 +66,7 @@ class BusPoller:
         finally:
             master.close()
 
-    async def _poll(self, index: int, schedule: Schedule, master: Master) -> None:
+    async def _poll(self, index: int, schedule: PollSchedule, master: Master) -> None:
         reader = self.readers[index]
         polled = await reader.poll(master)
         if polled.records or polled.mark is not None:
@@ -74,7 +74,7 @@ class BusPoller:
         skipped = schedule.polled(index, self._clock.boot_ms(), polled.silent)
         self._counters.skipped_slots += skipped
 
-    async def _probe(self, index: int, schedule: Schedule, master: Master) -> None:
+    async def _probe(self, index: int, schedule: PollSchedule, master: Master) -> None:
         reader = self.readers[index]
         start = self._clock.boot_ms()
         failure: BusError | None = None
@@ -94,7 +94,7 @@ class BusPoller:
         if records:
             self._queue.add(records, reader.device_id, None)
 
-    async def _hold(self, schedule: Schedule) -> None:
+    async def _hold(self, schedule: PollSchedule) -> None:
         """Wait for the store, which is behind; record the polls missed meanwhile as its fault."""
         start = self._clock.boot_ms()
         await self._queue.room()

@@ -28,7 +28,7 @@ class Slot:
     probe_wait: int = 0
 
 
-class Schedule:
+class PollSchedule:
     """Slots by the device's index on its bus. ``start``: ms of the first slot of every device."""
 
     def __init__(self, periods: list[int], start: int) -> None:

@@ -15,7 +15,7 @@ from gateway_agent.field.planner import (
     plan_bus,
     transaction_ms,
 )
-from gateway_agent.field.schedule import Schedule
+from gateway_agent.field.schedule import PollSchedule
 from protocols.modbus_client import Read
 from protocols.wire.modbus.pdu import READ_HOLDING, READ_INPUT
 from protocols.wire.registers import CAMERA
@@ -139,7 +139,7 @@ def test_plan_figures() -> None:
 Asked = list[tuple[int, int, bool]]  # (time, index, is it a probe)
 
 
-def run(schedule: Schedule, until: int, cost: int, silent: set[int], timeout: int) -> Asked:
+def run(schedule: PollSchedule, until: int, cost: int, silent: set[int], timeout: int) -> Asked:
     """Play a bus up to ``until``."""
     now = 0
     asked: Asked = []
@@ -160,12 +160,12 @@ def run(schedule: Schedule, until: int, cost: int, silent: set[int], timeout: in
 
 
 def test_slots_do_not_drift() -> None:
-    asked = run(Schedule([100], 0), 1000, 37, set(), 500)
+    asked = run(PollSchedule([100], 0), 1000, 37, set(), 500)
     assert [time for time, _, _ in asked] == list(range(0, 1001, 100))
 
 
 def test_skipped_slots_are_counted_and_the_grid_is_kept() -> None:
-    schedule = Schedule([100], 0)
+    schedule = PollSchedule([100], 0)
     assert schedule.polled(0, 350, silent=False) == 2  # 100 and 200 passed, 300 is the one due
     assert schedule.next(350) == (0, False, 0)
     assert schedule.polled(0, 360, silent=False) == 0
@@ -175,7 +175,7 @@ def test_skipped_slots_are_counted_and_the_grid_is_kept() -> None:
 
 def test_a_dead_slave_leaves_the_others_their_slots() -> None:
     silent = {1}
-    asked = run(Schedule([1000, 1000, 1000], 0), 400_000, 20, silent, 500)
+    asked = run(PollSchedule([1000, 1000, 1000], 0), 400_000, 20, silent, 500)
     polls = [time for time, index, probe in asked if index == 0 and not probe]
     assert len(polls) == 401
     assert max(time % 1000 for time in polls) <= 520  # never later than one probe
@@ -190,7 +190,7 @@ def test_a_dead_slave_leaves_the_others_their_slots() -> None:
 
 def test_many_dead_slaves_get_a_tenth_of_the_bus() -> None:
     silent = set(range(1, 31))
-    asked = run(Schedule([1000] * 31, 0), 600_000, 20, silent, 500)
+    asked = run(PollSchedule([1000] * 31, 0), 600_000, 20, silent, 500)
     probes = [time for time, _, probe in asked if probe and time > 120_000]
     assert len(probes) * 500 <= 0.11 * 480_000
     polls = [time for time, index, _ in asked if index == 0 and time > 120_000]
@@ -198,7 +198,7 @@ def test_many_dead_slaves_get_a_tenth_of_the_bus() -> None:
 
 
 def test_a_slave_that_returns_is_polled_at_once_on_its_old_grid() -> None:
-    schedule = Schedule([1000], 0)
+    schedule = PollSchedule([1000], 0)
     silent = {0}
     run(schedule, 9_000, 20, silent, 500)
     assert schedule.slots[0].quarantined
@@ -209,7 +209,7 @@ def test_a_slave_that_returns_is_polled_at_once_on_its_old_grid() -> None:
     assert all(time % 1000 == 0 for time, _, probe in asked if time > first)
 
 
-def run_from(schedule: Schedule, now: int, until: int) -> Asked:
+def run_from(schedule: PollSchedule, now: int, until: int) -> Asked:
     asked: Asked = []
     while now <= until:
         index, probe, wait = schedule.next(now)
@@ -226,7 +226,7 @@ def run_from(schedule: Schedule, now: int, until: int) -> Asked:
 
 
 def test_one_good_answer_ends_the_count_of_failures() -> None:
-    schedule = Schedule([1000], 0)
+    schedule = PollSchedule([1000], 0)
     for step, silent in enumerate([True, True, False, True, True]):
         schedule.polled(0, 1000 * step + 500, silent)
     assert not schedule.slots[0].quarantined

@@ -15,9 +15,6 @@ from tests.paths import ROOT
 PACKAGES = ("boards", "firmware", "gateway_agent", "hil", "protocols")
 TESTS = ROOT / "hil" / "scenarios"
 
-# Names that still mean two things; none may be added.
-KNOWN = {"Board", "Schedule"}
-
 
 def files() -> Iterator[Path]:
     """Yield every Python file and stub of the product."""
@@ -62,5 +59,4 @@ def shared() -> dict[str, list[str]]:
 
 
 def test_one_word_one_thing() -> None:
-    found = {name: paths for name, paths in shared().items() if name not in KNOWN}
-    assert found == {}, "rename one of the two by the term of its field"
+    assert shared() == {}, "rename one of the two by the term of its field"
