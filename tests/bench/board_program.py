@@ -14,7 +14,7 @@ from array import array
 from firmware.node.serve import Server
 from protocols.wire.crc import crc16
 from protocols.wire.registers import EVENT_ADDRESS
-node = main.State.node
+node = main._node._node
 rtu = node.rtu
 def request(count):
     frame = bytearray((rtu.unit_id, 4, EVENT_ADDRESS >> 8, EVENT_ADDRESS & 255, 0, count, 0, 0))
