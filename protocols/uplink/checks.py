@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, NamedTuple, TypeGuard, TypeVar
 
-from protocols.identity import IDENTIFIER_RULE, is_identifier
+from protocols.identity import IDENTIFIER_RULE, MAX_IDENTIFIER_LENGTH, is_identifier
 from protocols.wire.errors import BAD_VALUE, UNKNOWN, LocalError
 
 from .cbor import Item, kind_of
@@ -193,7 +193,7 @@ class Integers(FieldCheck[tuple[int, ...]]):
         self._element = element
         self._shortest = shortest
         self._longest = longest
-        self.rule = f"array of {_range(shortest, longest)} integers, each {element.rule}"
+        self.rule = f"array of {shortest:,} to {longest:,} integers, each {element.rule}"
 
     def pack(self, value: object, field: str) -> object:
         """See :meth:`FieldCheck.pack`."""
@@ -222,7 +222,7 @@ class Integers(FieldCheck[tuple[int, ...]]):
         return self._element.fits(min(numbers)) and self._element.fits(max(numbers))
 
 
-IDENTIFIER: Final = Text(MAX_NUMBER, IDENTIFIER_RULE, is_identifier)
+IDENTIFIER: Final = Text(MAX_IDENTIFIER_LENGTH, IDENTIFIER_RULE, is_identifier)
 
 
 def is_name(value: str) -> bool:
@@ -261,9 +261,6 @@ def _range(low: int, high: int) -> str:
 
 
 def _number(value: int) -> str:
-    """Return a limit as people write it: powers of two from 2**31 on, less one where it is so."""
-    for power in (31, 32, 48, 63, 64):
-        for text, number in ((f"2^{power}", 1 << power), (f"2^{power} - 1", (1 << power) - 1)):
-            if abs(value) == number:
-                return text if value > 0 else f"-({text})" if "-" in text else f"-{text}"
-    return f"{value:,}"
+    """Return a limit as people write it: large ones as a power of two."""
+    power = value.bit_length()
+    return f"2^{power} - 1" if power > 31 and value == (1 << power) - 1 else f"{value:,}"
