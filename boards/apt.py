@@ -43,12 +43,12 @@ class Archive:
 
     @property
     def trusted(self) -> bool:
-        """Whether the administrator switched signatures off for it."""
+        """Return whether the administrator switched signatures off for it."""
         return self.options.get("trusted", "no").lower() in ("yes", "true", "1", "force")
 
 
 def parse_deb822(text: str) -> list[Archive]:
-    """The archives of a ``.sources`` file (sources.list(5), "DEB822-STYLE FORMAT")."""
+    """Read the archives of a ``.sources`` file (sources.list(5), "DEB822-STYLE FORMAT")."""
     found: list[Archive] = []
     for stanza in re.split(r"\n(?:[ \t]*\n)+", text.replace("\r\n", "\n") + "\n"):
         fields: dict[str, str] = {}
@@ -80,7 +80,7 @@ def parse_deb822(text: str) -> list[Archive]:
 
 
 def parse_one_line(text: str) -> list[Archive]:
-    """The archives of a ``sources.list`` (sources.list(5), "ONE-LINE-STYLE FORMAT")."""
+    """Read the archives of a ``sources.list`` (sources.list(5), "ONE-LINE-STYLE FORMAT")."""
     found: list[Archive] = []
     for line in text.splitlines():
         match = _ONE_LINE.fullmatch(line.partition("#")[0].strip())
@@ -99,7 +99,7 @@ def parse_one_line(text: str) -> list[Archive]:
 
 
 def read_archives(etc: Path = ETC) -> list[Archive]:
-    """Every archive that is configured, in apt's order; files apt would ignore are ignored."""
+    """Return every configured archive in apt's order; files that apt ignores are left out."""
     found: list[Archive] = []
     parts = etc / "sources.list.d"
     for path in [etc / "sources.list", *(sorted(parts.iterdir()) if parts.is_dir() else [])]:
@@ -116,7 +116,7 @@ def read_archives(etc: Path = ETC) -> list[Archive]:
 
 
 def main_archives(archives: list[Archive], codename: str) -> list[Archive]:
-    """Those that offer whole releases of the distribution, each URI once.
+    """Return those that offer whole releases of the distribution, each URI once.
 
     An archive of security updates or of another vendor has no suite of such a name, or no
     component ``main``.
@@ -131,7 +131,7 @@ def main_archives(archives: list[Archive], codename: str) -> list[Archive]:
 
 
 def codename(os_release: Path = Path("/etc/os-release")) -> str:
-    """The installed release's code name, empty if the system does not say."""
+    """Return the installed release's code name, empty if the system has none."""
     try:
         text = os_release.read_text(encoding="utf-8")
     except OSError:
@@ -141,14 +141,14 @@ def codename(os_release: Path = Path("/etc/os-release")) -> str:
 
 
 def sources_text(archive: Archive, suite: str) -> str:
-    """A ``.sources`` file with the source packages of one suite of an archive."""
+    """Return a ``.sources`` file with the source packages of one suite of an archive."""
     lines = ["Types: deb-src", f"URIs: {archive.uri}", f"Suites: {suite}", "Components: main"]
     lines += [f"{name.title()}: {value}" for name, value in archive.options.items()]
     return "\n".join(lines) + "\n"
 
 
 def private_config(folder: Path) -> str:
-    """apt.conf(5) text that keeps everything apt reads about archives, or writes, in a folder.
+    """Return apt.conf(5) text that keeps what apt reads about archives, or writes, in a folder.
 
     The machine's own settings stay (proxy, certificates, credentials), except hooks: they act on
     the system. As root apt would drop to the user ``_apt``, who may not write into the folder.
@@ -219,7 +219,7 @@ class PrivateApt:
         self._run("apt-get", "update", "-o", "APT::Update::Error-Mode=any")
 
     def versions(self, package: str) -> list[str]:
-        """The versions of a source package in this suite."""
+        """Return the versions of a source package in this suite."""
         try:
             text = self._run("apt-cache", "showsrc", "--only-source", package)
         except AptError:
@@ -234,7 +234,7 @@ class PrivateApt:
 
 
 def suites_to_try(installed: str) -> tuple[str, ...]:
-    """The installed release first, then newer ones; Ubuntu's newest is ``devel``."""
+    """Return the installed release, then newer ones; Ubuntu's newest is ``devel``."""
     newer = ("trixie", "forky", "sid") if installed in ("", *SUITES) else ("devel",)
     return tuple(dict.fromkeys([installed, *newer])) if installed else newer
 
@@ -247,9 +247,9 @@ def find_version(
     etc: Path = ETC,
     installed: str | None = None,
 ) -> tuple[PrivateApt, str]:
-    """The first suite with a version that is ``good``, and that version.
+    """Return the first suite with a version that is ``good``, and that version.
 
-    AptError tells what was tried and what each suite had.
+    AptError lists what was tried and what each suite had.
     """
     name = codename() if installed is None else installed
     archives = main_archives(read_archives(etc), name)

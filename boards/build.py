@@ -55,11 +55,11 @@ class Image:
 
 
 def _ignore(_text: str) -> None:
-    """Progress for callers who show none."""
+    """Take progress for callers who show none."""
 
 
 def input_digest(board: specs.Spec, tree: Tree, compiler: str) -> str:
-    """One SHA-256 over everything that can change the image's bytes."""
+    """Return one SHA-256 over everything that can change the image's bytes."""
     folder = f"boards/{board.board.name}"
     return digest_of(
         {
@@ -95,7 +95,7 @@ def compile_image(board: specs.Spec, tree: Tree, work: Path, cross: Path) -> Non
 
 
 def measure(folder: Path, board: specs.Spec, version: str) -> Image:
-    """An image's sizes, from its files; BoardError if they cannot be told."""
+    """Return an image with its sizes, read from its files. BoardError if they are damaged."""
     symbols = read_symbols(folder / "firmware.elf")
     missing = [name for name in SYMBOLS if name not in symbols]
     if missing:
@@ -118,7 +118,7 @@ def measure(folder: Path, board: specs.Spec, version: str) -> Image:
 
 
 def check_budget(image: Image, memory: specs.MemoryTable, name: str) -> None:
-    """BudgetExceeded if the image is larger, or leaves less heap, than board.toml says."""
+    """Raise BudgetExceeded for an image larger, or with less heap, than board.toml allows."""
     problems: list[str] = []
     if memory.image is not None and image.flash_bytes > memory.image:
         problems.append(
@@ -144,9 +144,9 @@ def forget_old(folder: Path, kept: int = KEPT_IMAGES) -> None:
 
 
 def build(name: str, say: Say = _ignore, clean: bool = False) -> Image:
-    """The board's image, built if it is not in the cache; ``clean`` builds it in any case.
+    """Return the board's image, built if it is not in the cache; ``clean`` always builds it.
 
-    BoardError (SpecError, SourceError, ToolMissing, BuildError, BudgetExceeded) says why not.
+    BoardError (SpecError, SourceError, ToolMissing, BuildError, BudgetExceeded) if it cannot be.
     """
     board = image_board(name)
     compiler = compiler_identity()
@@ -181,7 +181,7 @@ def keep_only(folder: Path) -> None:
 
 
 def image_board(name: str) -> specs.Spec:
-    """The board's description; SpecError if it has no image of its own."""
+    """Return the board's description; SpecError if it has no image of its own."""
     board = specs.load(name)
     if not board.has_image:
         raise specs.SpecError(
@@ -212,7 +212,7 @@ def verify(name: str, say: Say = _ignore) -> Image:
 
 
 def compare(left: Path, right: Path) -> None:
-    """BuildError names the first offset at which two files differ."""
+    """Raise BuildError with the first offset at which two files differ."""
     a, b = left.read_bytes(), right.read_bytes()
     if a == b:
         return

@@ -20,7 +20,7 @@ _CHUNK: Final = 1 << 20
 
 
 def cache_root() -> Path:
-    """The folder for everything that is fetched or built."""
+    """Return the folder for everything that is fetched or built."""
     named = os.environ.get("TIANFU_CACHE")
     if named:
         return Path(named).resolve()
@@ -40,7 +40,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -49,7 +49,7 @@ def file_digest(path: Path) -> str:
 
 
 def digest_of(parts: dict[str, str]) -> str:
-    """One SHA-256 over named texts, whatever their order."""
+    """Return one SHA-256 over named texts, whatever their order."""
     digest = hashlib.sha256()
     for name in sorted(parts):
         digest.update(f"{len(name)}:{name}{len(parts[name])}:{parts[name]}".encode())
@@ -57,7 +57,7 @@ def digest_of(parts: dict[str, str]) -> str:
 
 
 def tree_digest(root: Path, folders: tuple[str, ...], suffixes: tuple[str, ...] = ()) -> str:
-    """One SHA-256 over names and contents of all files below some folders (or files) of ``root``.
+    """Return one SHA-256 over names and contents of all files below folders of ``root``.
 
     ``suffixes`` keeps the files whose names end so; empty keeps all. What tools leave behind
     (hidden folders, ``__pycache__``, ``build*``) does not count.

@@ -1,4 +1,4 @@
-"""Just enough of the ELF format to say what an image takes: the values of its symbols.
+"""Just enough of the ELF format to find what an image takes: the values of its symbols.
 
 32-bit little-endian, as every board here; field layouts are those of the System V ABI, chapter 4.
 """
@@ -20,7 +20,7 @@ def _name(table: bytes, at: int) -> str:
 
 
 def read_symbols(path: Path) -> dict[str, int]:
-    """Symbols of a linked image and their values; BoardError if the file is none."""
+    """Return the symbols of a linked image and their values; BoardError if the file is none."""
     data = path.read_bytes()
     symbols: dict[str, int] = {}
     try:

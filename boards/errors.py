@@ -1,8 +1,8 @@
-"""What can go wrong around a board, told so that the reader knows what to do next."""
+"""What can go wrong around a board, with the remedy in each message."""
 
 
 class BoardError(Exception):
-    """Something a user can mend; the text says what was expected, what came, where, the remedy."""
+    """Something a user can mend; the text has what was expected, what came, where, the remedy."""
 
 
 class ToolMissing(BoardError):

@@ -19,7 +19,7 @@ from .recordstore import DATA_MAX
 
 
 class ProvisionError(BoardError):
-    """A board cannot be provisioned so; the text says what was expected, what came, the remedy."""
+    """A board cannot be provisioned so; the text has what was expected, what came, the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +42,16 @@ class _OneFile:
         self._content = content
 
     def read(self, name: str) -> bytes:
-        """The key, whatever its file is called here."""
+        """Return the key, whatever its file is called here."""
         return self._content
 
     def write(self, name: str, data: bytes | bytearray) -> bool:
-        """Nothing is written."""
+        """Write nothing."""
         return False
 
 
 def read_key(path: Path) -> tuple[int, bytes]:
-    """A node's key file: its key id and its content. ProvisionError; the secret is never told."""
+    """Read a node's key file: key id and content. ProvisionError, which never shows the secret."""
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
@@ -66,7 +66,7 @@ def read_key(path: Path) -> tuple[int, bytes]:
             f"{path}: expected a file that its owner alone may read, got mode {mode:04o}; whoever "
             f"read it can speak for the node: make a new one, or chmod 600 {path}"
         )
-    # What is longer than a record is no key for the node, whatever it says.
+    # What is longer than a record is no key for the node, whatever it holds.
     key = NodeKey(_OneFile(path, content if len(content) <= DATA_MAX else b""))
     if key.problem:
         problem = key.problem.removeprefix(f"{path.parent}/{KEY_FILE}")
@@ -75,7 +75,7 @@ def read_key(path: Path) -> tuple[int, bytes]:
 
 
 def setting(text: str) -> tuple[str, int]:
-    """``name=value`` as a setting; whether there is one and in which range the record says."""
+    """Split ``name=value``; the node's own check finds a wrong name or value."""
     name, mark, value = text.partition("=")
     try:
         if mark:
@@ -89,7 +89,7 @@ def setting(text: str) -> tuple[str, int]:
 def provision(
     board: str, role: str, key: Path, settings: Mapping[str, int], uid: str | None = None
 ) -> Provisioned:
-    """The store of a board with this role and the key in ``key``. BoardError.
+    """Make the store of a board with this role and the key in ``key``. BoardError.
 
     ``settings`` are raw values by register name (``docs/registers.md``); ``uid`` is 24 hex digits.
     """

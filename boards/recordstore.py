@@ -33,7 +33,7 @@ RECORD_HEADER = 3 * WORD
 
 
 class RecordError(ValueError):
-    """Records or an image that are not allowed; the text says where, what was expected and got."""
+    """Records or an image are not allowed; the text has place, what was expected, what came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +53,23 @@ class Survey:
 
 
 def padded(count: int) -> int:
-    """``count`` bytes in whole words."""
+    """Return ``count`` bytes in whole words."""
     return (count + WORD - 1) // WORD * WORD
 
 
 def record_bytes(name: str, data: bytes) -> int:
-    """Bytes one record takes."""
+    """Return the bytes that one record takes."""
     return RECORD_HEADER + padded(len(name)) + padded(len(data)) + WORD
 
 
 def sector_header(sequence: int) -> bytes:
-    """The four words at the begin of a sector."""
+    """Return the four words at the begin of a sector."""
     head = struct.pack("<II", SECTOR_MAGIC, sequence)
     return head + struct.pack("<II", zlib.crc32(head), COMMIT)
 
 
 def encode(sequence: int, offset: int, name: str, data: bytes) -> bytes:
-    """One record as it stands at ``offset`` of a sector with that ``sequence``."""
+    """Return one record as it stands at ``offset`` of a sector with that ``sequence``."""
     check_record(name, data)
     raw = name.encode("ascii")
     lengths = struct.pack("<I", len(raw) | len(data) << 8)
@@ -79,7 +79,7 @@ def encode(sequence: int, offset: int, name: str, data: bytes) -> bytes:
 
 
 def check_record(name: str, data: bytes) -> None:
-    """RecordError if the store cannot hold it."""
+    """Raise RecordError if the store cannot hold it."""
     if not 1 <= len(name) <= NAME_MAX or any(not "!" <= char <= "~" for char in name):
         raise RecordError(
             f"record {name!r}: expected a name of 1 to {NAME_MAX} printable ASCII characters "
@@ -90,7 +90,7 @@ def check_record(name: str, data: bytes) -> None:
 
 
 def compose(records: Mapping[str, bytes], sector_bytes: int = SECTOR_BYTES) -> bytes:
-    """The image of a store that holds ``records`` and nothing else. RecordError if it cannot."""
+    """Return the image of a store that holds ``records`` alone. RecordError if it cannot."""
     if len(records) > NAMES_MAX:
         raise RecordError(f"expected at most {NAMES_MAX} records, got {len(records)}")
     sector = sector_header(1)
@@ -102,7 +102,7 @@ def compose(records: Mapping[str, bytes], sector_bytes: int = SECTOR_BYTES) -> b
 
 
 def contents(image: bytes) -> dict[str, bytes]:
-    """The records of an image without any damage: provisioned, or of a board never cut short.
+    """Return the records of an image without damage: provisioned, or of a board never cut short.
 
     RecordError for anything else; :func:`survey` reads what a node would read of it.
     """
@@ -114,7 +114,7 @@ def contents(image: bytes) -> dict[str, bytes]:
 
 
 def survey(image: bytes) -> Survey:
-    """What a node would read. RecordError if the image has no valid sector or a wrong size."""
+    """Read what a node would read. RecordError without a valid sector, or for a wrong size."""
     if len(image) % (SECTORS * WORD) or len(image) < SECTORS * SECTOR_HEADER:
         raise RecordError(f"expected the {IMAGE_BYTES} bytes of both sectors, got {len(image)}")
     size = len(image) // SECTORS

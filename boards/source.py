@@ -21,7 +21,7 @@ from .errors import BoardError
 PACKAGE: Final = "micropython"
 MINIMUM: Final = (1, 25)
 
-# Known to build: checked against these, whatever the archive says. Of another version apt's own
+# Known to build: checked against these, whatever the archive offers. Of another version apt's own
 # check counts, against the list that the distribution signed.
 PINNED: Final = {
     "1.25.0+ds-1": {
@@ -56,7 +56,7 @@ class Tree:
 
 
 def tree_version(path: Path) -> tuple[int, int, int]:
-    """The version in a tree's own header; SourceError if there is none."""
+    """Read the version in a tree's own header; SourceError if there is none."""
     header = path / "py" / "mpconfig.h"
     try:
         found = dict(_VERSION.findall(header.read_text(encoding="utf-8")))
@@ -69,18 +69,18 @@ def tree_version(path: Path) -> tuple[int, int, int]:
 
 
 def upstream_version(version: str) -> tuple[int, ...]:
-    """The leading numbers of a Debian version: ``1.25.0+ds-1`` is (1, 25, 0)."""
+    """Return the leading numbers of a Debian version: ``1.25.0+ds-1`` is (1, 25, 0)."""
     match = re.match(r"(?:\d+:)?(\d+(?:\.\d+)*)", version)
     return tuple(int(part) for part in match[1].split(".")) if match else ()
 
 
 def is_new_enough(version: str) -> bool:
-    """Whether a package version has what the ports here need."""
+    """Return whether a package version has what the ports here need."""
     return upstream_version(version)[:2] >= MINIMUM
 
 
 def check_files(version: str, files: list[Path], trusted: bool) -> Path:
-    """The upstream archive among what apt fetched, its hash compared with the pinned one.
+    """Return the upstream archive among what apt fetched, compared with its pinned hash.
 
     SourceError if a pinned file is missing or differs, or if nothing vouches for the files at
     all: an unknown version from an archive whose signatures were switched off (``trusted``).
@@ -139,7 +139,7 @@ def unpack(archive: Path, target: Path) -> Path:
 
 
 def named_tree(path: Path) -> Tree:
-    """The tree MICROPYTHON_SRC names, checked; it may change between two builds."""
+    """Return the tree MICROPYTHON_SRC names, checked; it may change between two builds."""
     version = tree_version(path)
     text = ".".join(map(str, version))
     if version[:2] < MINIMUM:
@@ -151,7 +151,7 @@ def named_tree(path: Path) -> Tree:
 
 
 def cached_tree(folder: Path) -> Tree | None:
-    """The newest tree that was fetched before, None if there is none."""
+    """Return the newest tree that was fetched before, None if there is none."""
     found = [path.parent for path in folder.glob("*/digest")]
     if not found:
         return None
@@ -181,7 +181,7 @@ def fetch(apt: PrivateApt, version: str, folder: Path) -> None:
 
 
 def micropython_tree(say: Say) -> Tree:
-    """The tree to build from; fetched first if need be. BoardError says why there is none."""
+    """Return the tree to build from, fetched first if need be. BoardError if there is none."""
     named = os.environ.get("MICROPYTHON_SRC")
     if named:
         return named_tree(Path(named).resolve())

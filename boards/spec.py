@@ -75,14 +75,14 @@ class EmulationTable(Struct, frozen=True):
 
     @property
     def engines(self) -> list[str]:
-        """As a list, whether one or several were named; empty if none can."""
+        """Return a list, whether one or several were named; empty if none can."""
         if isinstance(self.engine, str):
             return [self.engine] if self.engine else []
         return self.engine
 
 
 class Spec(Struct, frozen=True):
-    """A checked board.toml; ``tables`` is all it says, for what is not named here."""
+    """A checked board.toml; ``tables`` is all of it, for what is not named here."""
 
     board: BoardTable
     flash: FlashTable
@@ -93,12 +93,12 @@ class Spec(Struct, frozen=True):
 
     @property
     def has_image(self) -> bool:
-        """Whether `tianfu-node build` makes an image of its own for it."""
+        """Return whether `tianfu-node build` makes an image of its own for it."""
         return self.board.port == f"boards/{self.board.name}"
 
 
 def pins(spec: Spec) -> Iterator[tuple[str, str]]:
-    """Every pin the wiring names and where: ``("uart.line.tx", "PA2")``."""
+    """Yield every pin the wiring names and where: ``("uart.line.tx", "PA2")``."""
     for table in WIRING:
         entries = spec.tables.get(table)
         if not isinstance(entries, dict):
@@ -111,7 +111,7 @@ def pins(spec: Spec) -> Iterator[tuple[str, str]]:
 
 
 def parse(text: str, where: Path) -> Spec:
-    """A board.toml from its text; SpecError names the key, what was expected and what came."""
+    """Read a board.toml from its text; SpecError names the key, what was expected, what came."""
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -134,7 +134,7 @@ def parse(text: str, where: Path) -> Spec:
 
 
 def load(name: str, folder: Path = FOLDER) -> Spec:
-    """The board of this name; SpecError lists the names there are if it is none of them."""
+    """Return the board of this name; SpecError lists the names there are."""
     known = names(folder)
     if name not in known:
         raise SpecError(f"no board {name!r}; there are: {', '.join(known)}")

@@ -1,4 +1,4 @@
-"""The compilers: found or asked for, told apart, and run so that equal input gives equal bytes."""
+"""The compilers: found, identified, and run so that equal input gives equal bytes."""
 
 import os
 import re
@@ -25,11 +25,11 @@ _MAKE_TIMEOUT_S: Final = 900
 
 
 class BuildError(BoardError):
-    """A compiler or linker refused; the text ends with what it said."""
+    """A compiler or linker refused; the text ends with what it printed."""
 
 
 def find_tool(name: str, purpose: str, packages: str) -> str:
-    """The path of a program; ToolMissing with the command that installs it."""
+    """Return the path of a program; ToolMissing with the command that installs it."""
     found = shutil.which(name)
     if found is None:
         raise ToolMissing(name, purpose, packages)
@@ -37,7 +37,7 @@ def find_tool(name: str, purpose: str, packages: str) -> str:
 
 
 def compiler_identity() -> str:
-    """What the cross compiler and its C library are; ToolMissing if they are not there."""
+    """Return the version of the cross compiler and its C library; ToolMissing without them."""
     gcc = find_tool("arm-none-eabi-gcc", "building a board image", CROSS_PACKAGES)
     done = subprocess.run(
         [gcc, "-mcpu=cortex-m4", "-mthumb", "-print-file-name=libc.a"],
@@ -53,7 +53,7 @@ def compiler_identity() -> str:
 
 
 def first_line(command: list[str]) -> str:
-    """The first line a program prints."""
+    """Return the first line that a program prints."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     return done.stdout.partition("\n")[0]
 
@@ -84,8 +84,8 @@ def run_make(arguments: list[str], what: str, log: Path) -> None:
             raise BuildError(f"{what}: no end after {_MAKE_TIMEOUT_S} s; log: {log}") from error
     if code:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        told = [line for line in lines if re.search(r"\b[Ee]rror\b|undefined|overflowed", line)]
-        shown = "\n".join((told or lines)[:8])
+        errors = [line for line in lines if re.search(r"\b[Ee]rror\b|undefined|overflowed", line)]
+        shown = "\n".join((errors or lines)[:8])
         raise BuildError(f"{what}: make ended with {code}; log: {log}\n{shown}")
 
 
@@ -95,7 +95,7 @@ def version_arguments(tree: Tree) -> list[str]:
 
 
 def mpy_cross(tree: Tree, say: Say) -> Path:
-    """The compiler of the tree's own bytecode version, built with the host's gcc and cached."""
+    """Return the compiler of the tree's own bytecode, built with the host's gcc and cached."""
     gcc = find_tool("gcc", "building mpy-cross", HOST_PACKAGES)
     key = digest_of({"tree": tree.digest, "gcc": first_line([gcc, "--version"])})[:16]
     folder = cache_root() / "mpy-cross" / key

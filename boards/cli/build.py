@@ -61,7 +61,7 @@ def build(
 
 
 def show(image: images.Image, spec: specs.Spec) -> None:
-    """The image's sizes against the budget, and where it is."""
+    """Print the image's sizes against the budget, and where it is."""
     table = Table(title=f"{spec.board.title}, MicroPython {image.version}", title_justify="left")
     for name in ("", "bytes", "KiB", "budget", "left"):
         table.add_column(name, justify="left" if not name else "right")

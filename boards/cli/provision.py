@@ -19,7 +19,7 @@ def provision(
     ],
     out: Annotated[Path, typer.Option(help="A new file for the content of the store.")],
     unit: Annotated[
-        int | None, typer.Option(help="Modbus address, 1 to 247; 1 if nothing says another.")
+        int | None, typer.Option(help="Modbus address, 1 to 247; 1 if no setting gives another.")
     ] = None,
     uid: Annotated[
         str | None, typer.Option(help="24 hex digits; without it the chip's own counts.")
@@ -64,9 +64,9 @@ def provision(
         }
         typer.echo(json.dumps(fields))
         return
-    told = "".join(f", {name} {value}" for name, value in made.settings.items())
+    extra = "".join(f", {name} {value}" for name, value in made.settings.items())
     typer.echo(
-        f"{made.role} node {made.uid or '(the unique id of its chip)'}{told}, key id "
+        f"{made.role} node {made.uid or '(the unique id of its chip)'}{extra}, key id "
         f"{made.key_id}\n"
         f"Flash {out}, all {len(made.store)} bytes, to {made.address:#010x}; then delete it: it "
         "holds the node's secret."

@@ -1,4 +1,4 @@
-"""The STM32F405 board as the node application knows a board.
+"""The STM32F405 board as the node application uses a board.
 
 What is wired where is in board.toml, which the C code is made from; the tables here repeat what
 the Python side needs of it, and a test compares the two.
@@ -38,7 +38,7 @@ class FlashFiles:
     directory = "flash"
 
     def read(self, name: str) -> bytes | None:
-        """Content of a record; None: there is none of that name."""
+        """Return the content of a record; None: there is none of that name."""
         return port.read_record(name)
 
     def write(self, name: str, data: bytes | bytearray) -> bool:
@@ -80,11 +80,11 @@ class Stm32Board:
         self.last_fault = port.last_fault
 
     def commission(self) -> "Commission":
-        """Return what the board's record says. CommissionError."""
+        """Return the commission in the board's store. CommissionError."""
         return read(self.store())
 
     def store(self) -> FlashFiles:
-        """The records in flash."""
+        """Return the records in flash."""
         return FlashFiles()
 
     def medium(self) -> str:
@@ -105,26 +105,26 @@ class Stm32Board:
         raise RuntimeError(node.failure)
 
     def line(self, baud: int) -> UartLine:
-        """The RS-485 line."""
+        """Open the RS-485 line."""
         return UartLine(baud)
 
     def uart(self, part: str) -> "Uart":
-        """The port of a part by name; ValueError for a name that is none of PARTS."""
+        """Open the port of a part; ValueError for a name that is none of PARTS."""
         wired = PARTS.get(part)
         if wired is None:
             raise ValueError("uart: expected one of %s, got %s" % (sorted(PARTS), part))
         return port.uart(wired[0], wired[1])
 
     def i2c(self) -> "I2c":
-        """The I2C bus."""
+        """Open the I2C bus."""
         return port.i2c(I2C)
 
     def onewire(self) -> "OneWire":
-        """The 1-Wire bus."""
+        """Open the 1-Wire bus."""
         return port.OneWire(ONEWIRE)
 
     def adc(self, channel: str) -> "Adc":
-        """An analog channel; ValueError for a name that is none of CHANNELS."""
+        """Open an analog channel; ValueError for a name that is none of CHANNELS."""
         pin = CHANNELS.get(channel)
         if pin is None:
             raise ValueError("adc: expected one of %s, got %s" % (sorted(CHANNELS), channel))

@@ -1,7 +1,7 @@
 // 168 MHz from the 8 MHz crystal, or from the chip's own 16 MHz where the crystal does not start.
 //
 // Every wait for a flag is bounded. The chip comes up on the HSI, so whatever fails here leaves a
-// clock that runs; only the frequencies are then others, and clock_sysclk() says which.
+// clock that runs; only the frequencies are then others, and clock_sysclk() returns them.
 // QEMU 7.2 has no RCC: all of it reads 0 there and no flag ever comes.
 
 #include "port.h"

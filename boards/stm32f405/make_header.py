@@ -19,11 +19,11 @@ _PIN = re.compile(r"P([A-I])(1[0-5]|[0-9])")
 
 
 class HeaderError(Exception):
-    """A table does not say what the port needs; the text says which."""
+    """A table lacks what the port needs; the text names it."""
 
 
 def pin(where: str, text: object) -> int:
-    """The number the port uses for a pin: 16 times the GPIO port plus the pin."""
+    """Return the number the port uses for a pin: 16 times the GPIO port plus the pin."""
     match = _PIN.fullmatch(str(text))
     if match is None:
         raise HeaderError(f"{where}: expected a pin such as PA9, got {text!r}")
@@ -31,7 +31,7 @@ def pin(where: str, text: object) -> int:
 
 
 def look_up(where: str, entry: Entry, key: str, table: Table) -> str:
-    """The peripheral that ``entry[key]`` names."""
+    """Return the peripheral that ``entry[key]`` names."""
     name = entry.get(key)
     if not isinstance(name, str) or name not in table:
         raise HeaderError(f"{where}.{key}: expected one of {sorted(table)}, got {name!r}")
@@ -39,7 +39,7 @@ def look_up(where: str, entry: Entry, key: str, table: Table) -> str:
 
 
 def header(chip: dict[str, Table], board: dict[str, Table]) -> str:
-    """The text of the header."""
+    """Return the text of the header."""
     lines = ["// Made by make_header.py from peripherals.toml and board.toml.", "#pragma once", ""]
 
     def define(name: str, value: int) -> None:

@@ -1,4 +1,4 @@
-// Module chip: what this port tells of itself.
+// Module chip: what this port reports of itself.
 //   last_fault() -> None | (kind, text, pc, lr, cfsr, address, uptime_ms)   of the run before
 //   fail(text)      leave text as the reason and restart by watchdog, within 2 s
 //   clock() -> (source, hz)

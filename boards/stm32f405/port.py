@@ -24,22 +24,22 @@ reset = machine.reset
 
 
 def uart(number, baud):
-    """A UART; the driver-enable pin, where the board wires one, is the C driver's."""
+    """Open a UART; the C driver drives the driver-enable pin where the board wires one."""
     return machine.UART(number, baud, rxbuf=1024)
 
 
 def reader(uart):
-    """The event loop's reader on a UART: ``await readinto(buf)`` wakes when there is data."""
+    """Return the event loop's reader: ``await readinto(buf)`` wakes when there is data."""
     return asyncio.StreamReader(uart)
 
 
 def i2c(number):
-    """An I2C bus at 100 kHz."""
+    """Open an I2C bus at 100 kHz."""
     return machine.I2C(number, freq=100000)
 
 
 def adc(pin):
-    """An analog input."""
+    """Open an analog input."""
     return machine.ADC(pin)
 
 
@@ -49,7 +49,7 @@ def wdt(timeout_ms):
 
 
 def reset_cause():
-    """0 power on, 1 pin or command, 2 watchdog, as a node tells it."""
+    """Return 0 after power on, 1 after the pin or a command, 2 after the watchdog."""
     cause = machine.reset_cause()
     if cause == machine.PWRON_RESET:
         return 0
@@ -63,7 +63,7 @@ class OneWire:
         self._pin = machine.Pin(name, machine.Pin.OPEN_DRAIN, machine.Pin.PULL_UP)
 
     def reset(self):
-        """True when a part answered with a presence pulse."""
+        """Return True when a part answered with a presence pulse."""
         return _onewire.reset(self._pin)
 
     def writebyte(self, value):
@@ -78,6 +78,6 @@ class OneWire:
 
 
 def heap():
-    """Bytes in use and free after a collection."""
+    """Return the bytes in use and free after a collection."""
     gc.collect()
     return gc.mem_alloc(), gc.mem_free()

@@ -210,7 +210,7 @@ static uint32_t scan(rs_store_t *store, uint32_t end) {
             offset += bytes;
             tail = offset;
         } else {
-            offset += WORD; // a torn header says nothing reliable about where it ends
+            offset += WORD; // a torn header has no reliable length
         }
     }
     return tail;
@@ -225,7 +225,7 @@ static uint32_t bury(rs_store_t *store, uint32_t tail, uint32_t end) {
         if (word != RS_RECORD_MAGIC && word != RS_KILLED_MAGIC) {
             continue;
         }
-        // Words of ones in its data read blank: its length says how far it can have come.
+        // Words of ones in its data read blank: its length bounds how far it can have come.
         if (lengths_at(store, store->current, offset, &name_len, &data_len)
             && offset + record_bytes(name_len, data_len) + GUARD > free) {
             free = offset + record_bytes(name_len, data_len) + GUARD;

@@ -36,7 +36,7 @@
 //
 // A medium that does not take what is programmed (an emulator's ROM, a write-protected or worn
 // sector) is no error to stop for: the record is kept in RAM until the next reset, reads see it,
-// and rs_write says false.
+// and rs_write returns false.
 #ifndef RECORD_STORE_H
 #define RECORD_STORE_H
 
@@ -60,7 +60,7 @@
 #define RS_RECORD_HEADER 12u // bytes
 
 // The flash. `program` and `erase` return false if the controller reports an error; whether the
-// medium took the word is judged by reading it back, so what they return only saves time.
+// medium took the word is checked by reading it back, so what they return only saves time.
 // `sector` are the addresses at which the two sectors are read, 4-aligned.
 typedef struct {
     const uint8_t *sector[RS_SECTORS];

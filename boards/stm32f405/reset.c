@@ -1,7 +1,7 @@
 // Reset causes: a record in RAM that a reset leaves alone, beside the chip's own flags.
 //
-// The record answers why the chip was reset where RCC_CSR cannot: it does not tell a fault from a
-// hang, and the emulators do not set its flags (QEMU's reads 0, Renode's always says "power on").
+// The record answers why the chip was reset where RCC_CSR cannot: it has one flag
+// for a fault and a hang, and the emulators do not set it (QEMU's reads 0, Renode's always "power on").
 
 #include "reset.h"
 

@@ -17,7 +17,7 @@ void systick_init(void) {
     SYSTICK->CTRL = SYSTICK_CTRL_CLKSOURCE | SYSTICK_CTRL_TICKINT | SYSTICK_CTRL_ENABLE;
 }
 
-// Passes on where the interrupted code was: a watchdog that expires can then say where it hung.
+// Passes on where the interrupted code was: a watchdog that expires can then record where it hung.
 __attribute__((naked)) void systick_handler(void) {
     __asm volatile ("mrs r0, msp\n b systick_tick");
 }

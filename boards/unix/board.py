@@ -51,7 +51,7 @@ class UnixBoard:
         self._bridge: Bridge | None = None
 
     def commission(self) -> "NodeFile":
-        """Return what the file says."""
+        """Return the node's file, which is its commission."""
         return self._file
 
     def unique_id(self) -> bytes:
@@ -59,29 +59,29 @@ class UnixBoard:
         return self._file.uid or b""
 
     def store(self) -> Store:
-        """Files in the directory the node's file names."""
+        """Return the files in the directory that the node's file names."""
         return Store(self._file.store)
 
     def now_ms(self) -> int:
-        """Milliseconds since boot, as a microcontroller's ticks count."""
+        """Return milliseconds since boot, as a microcontroller's ticks count."""
         return port.ticks_diff(port.ticks_ms(), self._start)
 
     def now_us(self) -> int:
-        """Microseconds of a clock that wraps."""
+        """Return microseconds of a clock that wraps."""
         return port.ticks_us()
 
     def ticks_diff(self, a: int, b: int) -> int:
-        """a - b, right across the wrap."""
+        """Return a - b, right across the wrap."""
         return port.ticks_diff(a, b)
 
     def line(self, baud: int) -> TtyLine:
-        """The RS-485 line."""
+        """Open the RS-485 line."""
         line = TtyLine(self._file.line, baud)
         self._open.append(line)
         return line
 
     def uart(self, part: str) -> "TtyUart | NoUart":
-        """The port of a part by name; silence if nothing is wired there."""
+        """Open the port of a part; silence if nothing is wired there."""
         path = self._file.parts.get(part)
         if path is None:
             return NoUart()
@@ -100,15 +100,15 @@ class UnixBoard:
         return self._bridge
 
     def i2c(self) -> BridgeI2c:
-        """The I2C bus behind the bridge."""
+        """Return the I2C bus behind the bridge."""
         return BridgeI2c(self._wire())
 
     def onewire(self) -> BridgeOneWire:
-        """The 1-Wire bus behind the bridge."""
+        """Return the 1-Wire bus behind the bridge."""
         return BridgeOneWire(self._wire())
 
     def adc(self, channel: str) -> BridgeAdc:
-        """An analog channel behind the bridge; ValueError for a name that is none of CHANNELS."""
+        """Return an analog channel behind the bridge; ValueError for a name not in CHANNELS."""
         if channel not in CHANNELS:
             raise ValueError("adc channel: expected one of %s, got %s" % (CHANNELS, channel))
         return BridgeAdc(self._wire(), CHANNELS.index(channel))
@@ -118,22 +118,22 @@ class UnixBoard:
         return NoWatchdog()
 
     def reset_cause(self) -> int:
-        """0 power on, 1 command, 2 watchdog."""
+        """Return 0 after power on, 1 after a command, 2 after a failure."""
         return self._cause
 
     def heap(self) -> "tuple[int, int]":
-        """Bytes in use and free after a collection."""
+        """Return the bytes in use and free after a collection."""
         return port.heap()
 
     def medium(self) -> str:
-        """A directory of the host is none."""
+        """Return "": a directory of the host is no medium."""
         return ""
 
     def last_fault(self) -> None:
-        """A process that fails leaves nothing behind."""
+        """Return None: a process that fails leaves nothing behind."""
 
     def interrupted(self) -> None:
-        """Nothing has to be fed meanwhile."""
+        """Do nothing: no watchdog has to be fed meanwhile."""
 
     def restart(self, node: "Node") -> None:
         """Close every tty, as a reset would, and be ready for the next boot."""

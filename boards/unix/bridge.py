@@ -42,7 +42,7 @@ CHANNELS = ("ph", "turbidity")
 
 
 class Bridge:
-    """The wire. ``uart`` None: nothing is connected, every call says so at once (ENODEV)."""
+    """The wire. ``uart`` None: nothing is connected, every call fails at once (ENODEV)."""
 
     def __init__(self, uart: "TtyUart | None", clock: "Clock") -> None:
         self._uart = uart
@@ -53,7 +53,7 @@ class Bridge:
         self._skipped = 0
 
     def call(self, op: int, payload: bytes | bytearray | memoryview, out: bytearray | None) -> None:
-        """One operation; its answer must fill ``out`` exactly (None: no answer payload).
+        """Do one operation; its answer must fill ``out`` exactly (None: no answer payload).
 
         OSError: ENODEV nobody there, ETIMEDOUT no answer in time, EINVAL request or answer unfit.
         """
@@ -121,7 +121,7 @@ class BridgeOneWire:
         self._bridge = bridge
 
     def reset(self) -> bool:
-        """True when a part answered with a presence pulse."""
+        """Return True when a part answered with a presence pulse."""
         presence = bytearray(1)
         self._bridge.call(_OW_RESET, b"", presence)
         return presence[0] == 1
@@ -143,7 +143,7 @@ class BridgeAdc:
         self._channel = bytes((channel,))
 
     def read_u16(self) -> int:
-        """0 to 65535."""
+        """Return 0 to 65535."""
         value = bytearray(2)
         self._bridge.call(_ADC, self._channel, value)
         return value[0] << 8 | value[1]

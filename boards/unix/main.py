@@ -2,7 +2,7 @@
 
 import sys
 
-# Started by path, from anywhere: the tree this file lies in is three names up.
+# Started by path, from anywhere: the tree that holds this file is three names up.
 _parts = __file__.rsplit("/", 3)
 sys.path.insert(0, _parts[0] if len(_parts) > 3 else ("../..", "..", ".")[len(_parts) - 1])
 

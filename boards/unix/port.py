@@ -55,19 +55,19 @@ def open_tty(path, baud):
 
 
 def poller(stream, events):
-    """A poll object that watches one stream."""
+    """Return a poll object that watches one stream."""
     watch = select.poll()
     watch.register(stream, events)
     return watch
 
 
 def reader(stream):
-    """The event loop's reader on a stream: ``await readinto(buf)`` wakes when there is data."""
+    """Return the event loop's reader: ``await readinto(buf)`` wakes when there is data."""
     return asyncio.StreamReader(stream)
 
 
 def heap():
-    """Bytes in use and free, collecting until no more is found.
+    """Return the bytes in use and free, collecting until no more is found.
 
     The collector takes every word on the C stack for a pointer. The first collection runs over
     what the work before it left there, and may keep objects that nobody holds any more.
@@ -83,7 +83,7 @@ def heap():
 
 
 def collect_often(often):
-    """While modules are loaded: collect every few KB, so that what stays lies close together.
+    """Collect every few KB while modules are loaded, so that what stays is close together.
 
     Otherwise it ends up scattered between the compiler's garbage, and no large buffer fits.
     """

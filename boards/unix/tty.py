@@ -12,22 +12,22 @@ _DRAIN_READS = const(64)
 
 
 class PortError(Exception):
-    """A tty cannot be used; the text says which."""
+    """A tty cannot be used; the text names it."""
 
 
 class NoUart:
     """The port of a part that is not there: silence."""
 
     def any(self) -> int:
-        """Never anything."""
+        """Return 0: nothing ever comes."""
         return 0
 
     def readinto(self, buf: bytearray, nbytes: int) -> int | None:
-        """Never anything."""
+        """Return 0: nothing ever comes."""
         return 0
 
     def write(self, buf: bytes | bytearray | memoryview) -> int | None:
-        """Goes nowhere."""
+        """Take the bytes and send them nowhere."""
         return len(buf)
 
 
@@ -45,7 +45,7 @@ class TtyUart:
         self._scrap = bytearray(64)
 
     def any(self) -> int:
-        """1 when a read would find something (or a hang-up), else 0."""
+        """Return 1 when a read would find something (or a hang-up), else 0."""
         return 1 if self._poll.poll(0) else 0
 
     def wait(self, limit_ms: int) -> bool:
@@ -57,7 +57,7 @@ class TtyUart:
         return self.stream.readinto(buf, nbytes)
 
     def readinto_at(self, buf: bytearray, at: int, nbytes: int) -> int:
-        """The same into ``buf[at:]``; the number of bytes. ETIMEDOUT-like silence is 0."""
+        """Read into ``buf[at:]`` and return the number of bytes, 0 if there are none."""
         part = bytearray(nbytes)
         count = self.stream.readinto(part, nbytes) or 0
         for index in range(count):

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 # How a run ends.
 RESTART = 1  # commanded by the master
-FAILED = 2  # a task ended that must not; ``Node.failure`` says which and why
+FAILED = 2  # a task ended that must not; ``Node.failure`` has its name and the reason
 
 _CHECK_MS = const(100)
 _LOOK_MS = const(250)  # a changed sample period is noticed within this time
@@ -170,7 +170,7 @@ class Node:
             self.outcome = FAILED
 
     def status(self) -> int:
-        """The status word as it is now."""
+        """Return the status word as it is now."""
         bits = self._boot_status | self.config.status() | self.events.status()
         if not (self.epoch.stored and self.config.stored):
             bits |= STATUS_STORE_VOLATILE
@@ -280,7 +280,7 @@ class Node:
                 self.outcome = RESTART
             elif command == COMMAND_MEMORY:
                 used, free = self.board.heap()
-                # Text, not a dict of fields: it hardly changes the heap that it tells about.
+                # Text, not a dict of fields: it hardly changes the heap that it reports.
                 print(
                     '{"mem_alloc": %d, "mem_free": %d, "polls": %d}'
                     % (used, free, self.server.polls)

@@ -37,7 +37,7 @@ _MAX_VALUES = const(240)  # holding registers from 0x00F0 on are no settings
 
 
 def encode(values: "array[int]") -> bytearray:
-    """The content of the file."""
+    """Return the content of the file."""
     data = bytearray(_HEAD + 2 * len(values) + 4)
     data[:4] = _MAGIC
     struct.pack_into(">H", data, 4, len(values))
@@ -49,7 +49,7 @@ def encode(values: "array[int]") -> bytearray:
 
 
 def decode(data: bytes) -> "list[int] | None":
-    """The values in a file's content; None if it is damaged."""
+    """Return the values in a file's content; None if it is damaged."""
     end = len(data) - 4
     if end < _HEAD or data[:4] != _MAGIC:
         return None
@@ -91,11 +91,11 @@ class Config:
                 self.defaulted = True
 
     def value(self, address: int) -> int:
-        """Raw value of ``SETTINGS[address]``. Allocates nothing."""
+        """Return the raw value of ``SETTINGS[address]``. Allocates nothing."""
         return self._values[address]
 
     def get(self, name: str) -> int:
-        """Raw value by name; PeerError(UNKNOWN) if there is no such setting."""
+        """Return a raw value by name; PeerError(UNKNOWN) if there is no such setting."""
         return self._values[setting_address(name)]
 
     def set_many(self, address: int, values: "list[int]") -> int:
@@ -127,11 +127,11 @@ class Config:
         return self.stored
 
     def fingerprint(self) -> str:
-        """The CRC-32 of what is in force, 8 hex digits: two nodes with the same settings agree."""
+        """Return the CRC-32 of what is in force, 8 hex digits: equal settings give equal ones."""
         return binascii.hexlify(bytes(encode(self._values)[-4:])).decode()
 
     def status(self) -> int:
-        """STATUS_CONFIG_DEFAULTED and STATUS_IMAGE_EXPORT as they are now."""
+        """Return STATUS_CONFIG_DEFAULTED and STATUS_IMAGE_EXPORT as they are now."""
         bits = STATUS_CONFIG_DEFAULTED if self.defaulted else 0
         if self.get("image_export"):
             bits |= STATUS_IMAGE_EXPORT

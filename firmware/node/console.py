@@ -26,7 +26,7 @@ def say_boot(node: "Node") -> None:
     """Print what this boot is, and why it has no usable key where that is so.
 
     ``config`` is the fingerprint of the settings in force. A board that is a process has no medium
-    and tells the first three fields alone.
+    and prints the first three fields alone.
     """
     board = node.board
     used, free = board.heap()

@@ -29,13 +29,13 @@ FILES = ("epoch.0", "epoch.1")
 
 
 def encode(epoch: int) -> bytes:
-    """The content of a file."""
+    """Return the content of a file."""
     body = struct.pack(">HI", _MAGIC, epoch)
     return body + struct.pack(">I", binascii.crc32(body) & 0xFFFFFFFF)
 
 
 def decode(data: bytes | None) -> int:
-    """The epoch in a file's content; 0 if it is absent or damaged (no boot has epoch 0)."""
+    """Return the epoch in a file's content; 0 if it is absent or damaged (no boot has 0)."""
     if data is None or len(data) != _SIZE:
         return 0
     magic, epoch, check = struct.unpack(">HII", data)
@@ -70,10 +70,10 @@ class BootEpoch:
         self.persist()
 
     def reads_back(self) -> bool:
-        """False if the store took this boot's epoch and gives something else.
+        """Return False if the store took this boot's epoch and gives something else.
 
         Every boot writes the epoch anyway, so this proves the store without wearing it. A store
-        that took nothing has not lied: ``stored`` tells.
+        that took nothing is no failure of this kind: ``stored`` is False then.
         """
         data = encode(self.value)
         read = self._store.read

@@ -41,7 +41,7 @@ class Events:
             self.on_push()
 
     def slots(self) -> "list[tuple[int, int, int]]":
-        """(code, arg, t_boot_ms) of the newest events, oldest first."""
+        """Return (code, arg, t_boot_ms) of the newest events, oldest first."""
         held = min(self.count, EVENT_SLOTS)
         result = []
         for number in range(self.count - held, self.count):
@@ -50,5 +50,5 @@ class Events:
         return result
 
     def status(self) -> int:
-        """STATUS_EVENTS_LOST once the oldest event has been overwritten."""
+        """Return STATUS_EVENTS_LOST once the oldest event has been overwritten."""
         return STATUS_EVENTS_LOST if self.count > EVENT_SLOTS else 0

@@ -29,7 +29,7 @@ class Frame:
         self._key = key
 
     def shown(self) -> bytearray:
-        """The frame a master sees. Allocates nothing."""
+        """Return the frame a master sees. Allocates nothing."""
         return self.buffers[self.front]
 
     def _show(self, buf: bytearray) -> None:
@@ -49,12 +49,12 @@ class SampleFrame(Frame):
 
     @property
     def seq(self) -> int:
-        """Samples since boot."""
+        """Count the samples since boot."""
         return self._seq[self.front]
 
     @property
     def readings(self) -> int:
-        """Valid values in all samples since boot."""
+        """Count the valid values in all samples since boot."""
         return self._readings[self.front]
 
     def show_empty(self, reading: "Reading", status: int, event_seq: int) -> None:

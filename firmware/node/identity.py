@@ -1,4 +1,4 @@
-"""Who this node is: its key (who vouches for its samples) and its Modbus device identification."""
+"""The identity of a node: the key that authenticates its samples, and its device identification."""
 
 import binascii
 import json
@@ -20,7 +20,7 @@ _KEY_HEX = const(64)  # 32 bytes: as long as the hash (RFC 2104, section 3)
 
 
 class NodeKey:
-    """``mac`` is None without a usable key; ``problem`` then says what to do about it."""
+    """``mac`` is None without a usable key; ``problem`` then has the reason and the remedy."""
 
     def __init__(self, store: "Files") -> None:
         self.key_id = 0
@@ -51,7 +51,7 @@ class NodeKey:
 
 
 def identification(map: "RegisterMap", uid: bytes) -> "dict[int, bytes]":
-    """Objects of Read Device Identification (FC 2B/0E; Modbus Application Protocol 6.21)."""
+    """Return the objects of Read Device Identification (FC 2B/0E; application protocol 6.21)."""
     return {
         0x00: b"tianfu-edge",
         0x01: map.product.encode(),

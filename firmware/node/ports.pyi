@@ -17,7 +17,7 @@ class Line(Protocol):
         """Wait until something is there, read it; 0 or OSError: the line hung up."""
 
     def any(self) -> int:
-        """Not 0 when bytes wait to be read."""
+        """Return a number above 0 if bytes wait to be read, else 0."""
 
     def readinto(self, buf: bytearray, nbytes: int, /) -> int | None:
         """Read what is there, at most ``nbytes``; never waits. 0 or None: nothing there."""
@@ -34,7 +34,7 @@ class Files(Protocol):
     directory: str  # where it is, for messages
 
     def read(self, name: str, /) -> bytes | None:
-        """Content; None: there is none of that name."""
+        """Return the content; None: there is none of that name."""
 
     def write(self, name: str, data: bytes | bytearray, /) -> bool:
         """Replace; True once it is on the medium.
@@ -44,37 +44,37 @@ class Files(Protocol):
 
 class NodeBoard(PartsBoard, Protocol):
     def unique_id(self) -> bytes:
-        """The 12 bytes that the chip has from the factory."""
+        """Return the 12 bytes that the chip has from the factory."""
 
     def store(self) -> Files:
-        """The board's store; called once per boot."""
+        """Return the board's store; called once per boot."""
 
     def now_us(self) -> int:
-        """Ticks in us; they wrap, so only ``ticks_diff`` may compare them."""
+        """Return ticks in us; they wrap, so only ``ticks_diff`` may compare them."""
 
     async def sleep_ms(self, ms: int, /) -> None: ...
     def line(self, baud: int, /) -> Line: ...
     def wdt(self, timeout_ms: int, /) -> Wdt: ...
     def reset_cause(self) -> int:
-        """0 power on, 1 pin or command, 2 watchdog."""
+        """Return 0 after power on, 1 after the pin or a command, 2 after the watchdog."""
 
     def heap(self) -> tuple[int, int]:
-        """Bytes in use and free after a collection."""
+        """Return the bytes in use and free after a collection."""
 
     def medium(self) -> str:
-        """What the store is on: "flash", or "volatile"; "" of a board that is a process."""
+        """Return what the store is on: "flash", "volatile", or "" of a board that is a process."""
 
 class Machine(NodeBoard, Protocol):
     """A board as :mod:`.run` uses it: what it was commissioned as, and how it starts anew."""
 
     def commission(self) -> Commission:
-        """CommissionError."""
+        """Return what the board was commissioned as. CommissionError."""
 
     def last_fault(self) -> tuple[str, str, int, int, int, int, int] | None:
-        """What ended the run before: kind, text, pc, lr, cfsr, address, uptime in ms."""
+        """Return what ended the run before: kind, text, pc, lr, cfsr, address, uptime in ms."""
 
     def interrupted(self) -> None:
-        """Ctrl-C ended the run, and nothing feeds the watchdog until the next begins."""
+        """Get ready for a REPL: after Ctrl-C nothing feeds the watchdog until the next run."""
 
     def restart(self, node: Node) -> None:
         """Start anew because ``node`` has ended: by command, or with a failure.
@@ -104,10 +104,10 @@ class Role(Protocol):
         """Serve parts that speak unasked, for ever."""
 
     def status(self) -> int:
-        """Status bits as of the last sample."""
+        """Return status bits as of the last sample."""
 
     async def selftest(self) -> int:
-        """Mask of failed checks, 8 bits."""
+        """Return the mask of failed checks, 8 bits."""
 
 class Rtu(Protocol):
     """What :mod:`.serve` uses of ``protocols.wire.modbus.server.RtuServer``."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Reading:
-    """``raw[i]`` of ``map.points[i]`` is worth what the quality code ``quality[i]`` says."""
+    """``raw[i]`` of ``map.points[i]`` has the quality code ``quality[i]``."""
 
     def __init__(self, map: "RegisterMap") -> None:
         self.map = map

@@ -34,9 +34,9 @@ class NodeRun:
         self._sampling = True
 
     def boot(self) -> "Node | None":
-        """Make the node of this boot; None, after a line that says why, if it cannot be made."""
+        """Make the node of this boot. If it cannot be made, print the reason and return None."""
         board = self._board = self._make_board()
-        # First, so that a board that fails at every boot still tells why.
+        # First, so that a board that fails at every boot still gives the reason.
         fault = board.last_fault()
         if fault is not None:
             say_fault(fault[0], fault[1], fault[-1])

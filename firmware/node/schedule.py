@@ -20,7 +20,7 @@ class Uptime:
         self._sum = 0
 
     def ms(self) -> int:
-        """Milliseconds since this object was made."""
+        """Return the milliseconds since this object was made."""
         now = self._clock.now_ms()
         passed = self._clock.ticks_diff(now, self._last)
         if passed > 0:
@@ -38,13 +38,13 @@ class Schedule:
         self.missed = 0
 
     def set_period(self, period_ms: int, now_ms: int) -> None:
-        """A new period counts from the last slot on; what it would have missed is due at once."""
+        """Count a new period from the last slot on; what it would have missed is due at once."""
         if period_ms != self.period_ms:
             self.next_ms = max(now_ms, self.next_ms + period_ms - self.period_ms)
             self.period_ms = period_ms
 
     def due_in(self, now_ms: int) -> int:
-        """Milliseconds until the next slot; 0 when it is due."""
+        """Return the milliseconds until the next slot; 0 when it is due."""
         return max(0, self.next_ms - now_ms)
 
     def taken(self, now_ms: int) -> int:

@@ -39,7 +39,7 @@ def ram_ok(block: bytearray) -> bool:
 
 
 def core() -> int:
-    """Mask of failed checks of the node itself."""
+    """Return the mask of failed checks of the node itself."""
     failed = 0
     if not ram_ok(bytearray(_RAM_BYTES)):
         failed |= FAILED_RAM

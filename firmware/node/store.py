@@ -13,7 +13,7 @@ MAX_FILE_BYTES = 1024
 class Store:
     """Files in one directory.
 
-    Nothing here raises: a node whose store is gone goes on measuring and says so in its status.
+    Nothing here raises: a node without a store goes on measuring, and a status bit shows it.
     """
 
     def __init__(self, directory: str) -> None:
@@ -21,7 +21,7 @@ class Store:
         self.error = 0  # errno of the last failed write; 0: none failed
 
     def read(self, name: str) -> bytes | None:
-        """Content of a file; None: there is none; ``b""``: it cannot be read or is too long."""
+        """Return a file's content; None: there is none; ``b""``: unreadable or too long."""
         try:
             with open(self.directory + "/" + name, "rb") as file:
                 data = file.read(MAX_FILE_BYTES + 1)

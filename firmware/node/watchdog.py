@@ -27,11 +27,11 @@ class Progress:
         self._since = now_ms
 
     def beat(self) -> None:
-        """The activity got somewhere. Allocates nothing: the counter wraps in 30 bits."""
+        """Note that the activity got somewhere. Allocates nothing: the counter wraps in 30 bits."""
         self._beats = (self._beats + 1) & 0x3FFFFFFF
 
     def alive(self, now_ms: int, idle: bool = False) -> bool:
-        """False once the last beat is longer ago than the limit; ``idle``: nothing was to do."""
+        """Return False once the last beat is older than the limit; ``idle``: nothing was to do."""
         if idle or self._beats != self._seen:
             self._seen = self._beats
             self._since = now_ms

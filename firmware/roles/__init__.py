@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def make_role(name: str, board: "PartsBoard", config: "Config", events: "Events") -> "Role":
-    """The role ``air``, ``water`` or ``camera``; only its own module is loaded.
+    """Make the role ``air``, ``water`` or ``camera``; only its own module is loaded.
 
     LocalError(UNKNOWN) for any other name.
     """

@@ -9,7 +9,7 @@ from micropython import const
 
 from firmware.node.reading import Reading
 from firmware.node.schedule import Uptime
-from firmware.sensors.missing import Missing
+from firmware.sensors.absent import AbsentBus
 from protocols.wire.registers import (
     CHECKSUM,
     EVENT_SENSOR,
@@ -42,12 +42,12 @@ _FAULTS = (TIMEOUT, CHECKSUM, RANGE, FAULT)
 
 
 def is_fault(code: int) -> bool:
-    """True for the qualities that say something is wrong (not: warming up, absent by design)."""
+    """Return True for the qualities of a fault (not: warming up, absent by design)."""
     return code in _FAULTS
 
 
 class Role:
-    """The points of ``map`` in order; ``_fit(part, first)`` says which part gives which points."""
+    """The points of ``map`` in order; ``_fit(part, first)`` puts a part in front of its points."""
 
     def __init__(
         self, map: RegisterMap, board: "PartsBoard", config: "Config", events: "Events"
@@ -108,7 +108,7 @@ class Role:
         await self._side_by_side([self._serve(part) for part, _ in self._parts])
 
     def status(self) -> int:
-        """STATUS_WARMUP and STATUS_SENSOR_FAULT as of the last sample."""
+        """Return STATUS_WARMUP and STATUS_SENSOR_FAULT as of the last sample."""
         return self._status
 
     async def selftest(self) -> int:
@@ -131,36 +131,36 @@ class Role:
         self._parts.append((part, first))
 
     def _uart(self, part: str) -> "Uart":
-        """The part's UART, or one that fails: a board without it still has its other parts."""
+        """Open the part's UART, or one that fails: a board without it still has its other parts."""
         try:
             return self._board.uart(part)
-        except Exception:  # noqa: BLE001 - whatever a board says about a port it does not have
-            return Missing()
+        except Exception:  # noqa: BLE001 - whatever a board raises for a port it does not have
+            return AbsentBus()
 
     def _i2c(self) -> "I2c":
         try:
             return self._board.i2c()
         except Exception:  # noqa: BLE001 - as above
-            return Missing()
+            return AbsentBus()
 
     def _onewire(self) -> "OneWire":
         try:
             return self._board.onewire()
         except Exception:  # noqa: BLE001 - as above
-            return Missing()
+            return AbsentBus()
 
     def _adc(self, channel: str) -> "Adc":
         try:
             return self._board.adc(channel)
         except Exception:  # noqa: BLE001 - as above
-            return Missing()
+            return AbsentBus()
 
     def fitted(self, first: int, count: int = 1) -> bool:
-        """True if any of ``count`` points from ``first`` on is configured as fitted."""
+        """Return True if any of ``count`` points from ``first`` on is configured as fitted."""
         return bool(self._config.value(self._fitted) & ((1 << count) - 1) << first)
 
     def limit_s(self) -> int:
-        """The configured upper bound on warm-up times in s."""
+        """Return the configured upper bound on warm-up times in s."""
         return self._config.value(self._limit)
 
     def _refill(self, now: int) -> None:
@@ -185,7 +185,7 @@ class Role:
     async def _serve(self, part: "Part") -> None:
         try:
             await part.run()
-        except Exception:  # noqa: BLE001 - without the service the part's readings say what is wrong
+        except Exception:  # noqa: BLE001 - without its service the part's readings are faults
             part.all(FAULT)
 
     async def _side_by_side(self, work: "list[Coroutine[object, object, None]]") -> None:

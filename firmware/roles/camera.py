@@ -120,12 +120,12 @@ class Camera(Role):
             try:
                 self._camera.pump()
             except OSError:
-                pass  # the next picture says what is wrong
+                pass  # the next picture gets the quality of this failure
             self._motion()
             await sleep_ms(_RUN_POLL_MS)
 
     def status(self) -> int:
-        """The base's bits, STATUS_MOTION while something moves, STATUS_TAMPER while tampered."""
+        """Return the base's bits, STATUS_MOTION while something moves, STATUS_TAMPER."""
         bits = Role.status(self)
         if self._moving:
             bits |= STATUS_MOTION
@@ -134,7 +134,7 @@ class Camera(Role):
         return bits
 
     async def selftest(self) -> int:
-        """Bit 0: the camera does not answer. At most 1.2 s; a camera that boots is well."""
+        """Return bit 0 if the camera does not answer; one that boots is well. At most 1.2 s."""
         if not self.fitted(0, len(self.map.points)):
             return 0
         try:

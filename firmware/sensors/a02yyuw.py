@@ -47,6 +47,6 @@ class A02yyuw(StreamPart):
         StreamPart.__init__(self, 1, Link(clock, uart, self._parser), Warmup(clock, 0), _MAX_AGE_MS)
 
     async def read(self, limit_s: int) -> None:
-        """Deadline 1 s, or none while ``run`` serves the line."""
+        """Take the newest frame. Deadline 1 s, or none while ``run`` serves the line."""
         self.codes[0] = await self.newest(limit_s)
         self.values[0] = self._parser.mm

@@ -3,7 +3,7 @@
 value = v1 + (raw - r1) * (v2 - v1) / (r2 - r1), rounded to nearest. The two points are what a
 technician measured in two reference liquids, so amplifier and probe tolerances cancel; DFRobot's
 pH (SEN0161) and turbidity (SEN0189) boards are meant to be calibrated so. A reading at either end
-of the converter's range says that the true value is beyond it: no measurement.
+of the converter's range means that the true value is beyond it: no measurement.
 """
 
 from micropython import const
@@ -22,7 +22,7 @@ _HIGH_END = const(0xFFF0)
 
 
 def two_point(raw: int, raw_1: int, value_1: int, raw_2: int, value_2: int) -> int:
-    """The calibrated value; ``raw_1`` and ``raw_2`` must differ (see :func:`calibrated_code`).
+    """Return the calibrated value; ``raw_1`` and ``raw_2`` must differ (:func:`calibrated_code`).
 
     Halves are rounded up. With 16 bit readings and 16 bit values the product needs 32 bit, which a
     32 bit board takes from the heap for a moment.
@@ -36,7 +36,7 @@ def two_point(raw: int, raw_1: int, value_1: int, raw_2: int, value_2: int) -> i
 
 
 def calibrated_code(raw: int, raw_1: int, value_1: int, raw_2: int, value_2: int) -> int:
-    """OK; FAULT: the points say nothing (equal raw or equal values); RANGE: saturated."""
+    """Return OK; FAULT: no line goes through the two points; RANGE: saturated."""
     if raw_1 == raw_2 or value_1 == value_2:
         return FAULT
     if raw <= _LOW_END or raw >= _HIGH_END:
@@ -45,7 +45,7 @@ def calibrated_code(raw: int, raw_1: int, value_1: int, raw_2: int, value_2: int
 
 
 def middle(a: int, b: int, c: int) -> int:
-    """Median of three: one spike is no reading."""
+    """Return the median of three: one spike is no reading."""
     return max(min(a, b), min(max(a, b), c))
 
 
@@ -60,10 +60,10 @@ class Analog(Part):
         self._adc = adc
         self._config = config
         self._first = first_setting
-        self.raw = 0  # the converter's reading, for who calibrates
+        self.raw = 0  # the converter's reading, which a calibration needs
 
     async def read(self, limit_s: int) -> None:
-        """No deadline of its own: a converter answers at once."""
+        """Take one reading. It has no deadline of its own: a converter answers at once."""
         try:
             self.raw = middle(self._adc.read_u16(), self._adc.read_u16(), self._adc.read_u16())
         except OSError:

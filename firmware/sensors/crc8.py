@@ -10,7 +10,7 @@ Section numbers are from memory, not checked against the PDFs; the values are te
 
 
 def sensirion(data: bytes | bytearray | memoryview, start: int, length: int) -> int:
-    """CRC over ``data[start:start + length]``. Allocates nothing."""
+    """Return the CRC over ``data[start:start + length]``. Allocates nothing."""
     crc = 0xFF
     for index in range(start, start + length):
         crc ^= data[index]
@@ -20,7 +20,7 @@ def sensirion(data: bytes | bytearray | memoryview, start: int, length: int) -> 
 
 
 def dallas(data: bytes | bytearray | memoryview, length: int) -> int:
-    """CRC over ``data[:length]``. Allocates nothing."""
+    """Return the CRC over ``data[:length]``. Allocates nothing."""
     crc = 0
     for index in range(length):
         crc ^= data[index]

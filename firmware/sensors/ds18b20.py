@@ -35,7 +35,7 @@ _POLL_MS = const(50)
 
 
 def rom_code(rom: bytes | bytearray | memoryview) -> int:
-    """Quality of an 8 byte ROM: OK, CHECKSUM, or FAULT (sound, but of another family)."""
+    """Return the quality of an 8 byte ROM: OK, CHECKSUM, or FAULT (of another family)."""
     # All zero has a sound CRC: it is what a wire shorted to ground reads as.
     if rom[0] == 0 or dallas(rom, 8):
         return CHECKSUM
@@ -43,13 +43,13 @@ def rom_code(rom: bytes | bytearray | memoryview) -> int:
 
 
 def scratchpad_code(pad: bytes | bytearray | memoryview) -> int:
-    """Quality of a 9 byte scratchpad: OK or CHECKSUM."""
-    # The fixed bits of the configuration register tell it from a shorted wire's zeros.
+    """Return the quality of a 9 byte scratchpad: OK or CHECKSUM."""
+    # The fixed bits of the configuration register exclude the zeros of a shorted wire.
     return CHECKSUM if dallas(pad, 9) or pad[4] & 0x9F != 0x1F else OK
 
 
 def sixteenths(pad: bytes | bytearray | memoryview) -> int:
-    """Temperature of a sound scratchpad in 1/16 degC; bits below its resolution are 0."""
+    """Return the temperature of a sound scratchpad in 1/16 degC; unused bits are 0."""
     raw = (pad[1] << 8) | pad[0]
     if raw & 0x8000:
         raw -= 0x10000
@@ -58,7 +58,7 @@ def sixteenths(pad: bytes | bytearray | memoryview) -> int:
 
 
 def centi_celsius(raw: int) -> int:
-    """0.01 degC of 1/16 degC, halves rounded up."""
+    """Convert 1/16 degC to 0.01 degC, halves rounded up."""
     return (25 * raw + 2) // 4
 
 
@@ -76,7 +76,7 @@ class Ds18b20(Part):
         self._refused = False
 
     async def read(self, limit_s: int) -> None:
-        """Deadline 0.8 s and the wire's own."""
+        """Take one reading. Deadline 0.8 s and the wire's own."""
         code = await self._measure()
         if code != OK:
             self._known = False

@@ -111,7 +111,7 @@ class JpegLuma:
     # --- header -------------------------------------------------------------------------------
 
     def _segment(self) -> int:
-        """One marker segment (T.81, B.1.1). 0 to go on."""
+        """Read one marker segment (T.81, B.1.1). 0 to go on."""
         data = self._data
         at = self.offset
         end = self._end
@@ -218,7 +218,7 @@ class JpegLuma:
         return 0
 
     def _frame(self, at: int, stop: int) -> int:
-        """The frame header (B.2.2)."""
+        """Read the frame header (B.2.2)."""
         data = self._data
         if self._components or stop - at < 9:
             return -BAD_VALUE
@@ -252,7 +252,7 @@ class JpegLuma:
         return 0
 
     def _start(self, at: int, stop: int) -> int:
-        """The scan header (B.2.3): from here on comes coded data."""
+        """Read the scan header (B.2.3): from here on comes coded data."""
         data = self._data
         count = self._components
         if count == 0 or self._quant[self._tq[0]] == 0 or stop - at < 1:
@@ -285,7 +285,7 @@ class JpegLuma:
     # --- coded data ---------------------------------------------------------------------------
 
     def _clear(self) -> None:
-        """The state at the start of the scan and of each restart interval (F.2.1.3.1)."""
+        """Set the state at the start of the scan and of each restart interval (F.2.1.3.1)."""
         self._bits = 0
         self._held = 0
         self._borrowed = 0
@@ -315,7 +315,7 @@ class JpegLuma:
         self.offset = at
 
     def _symbol(self, table: int) -> int:
-        """The next Huffman symbol, -1 if there is no such code. Leaves at least 16 bits held."""
+        """Read the next Huffman symbol, -1 if no code fits. Leaves at least 16 bits held."""
         if self._held < 16:
             self._fill()
         window = self._bits >> (self._held - 16) & 0xFFFF
@@ -368,7 +368,7 @@ class JpegLuma:
         return -BAD_VALUE if index > _BLOCK_LIMIT else 0
 
     def _unit(self) -> int:
-        """One unit of the scan: every component's blocks. 0 to go on, DONE in ``_result``."""
+        """Decode one unit of the scan, all components' blocks. 0 to go on, DONE in ``_result``."""
         if self._interval and self._restart_in == 0:
             code = self._restart()
             if code < 0:
@@ -432,7 +432,7 @@ class JpegLuma:
 
 
 def _root(number: int) -> int:
-    """Integer square root (MicroPython has no ``math.isqrt``)."""
+    """Return the integer square root (MicroPython has no ``math.isqrt``)."""
     root = number
     other = (root + 1) // 2
     while other < root:

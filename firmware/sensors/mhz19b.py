@@ -32,7 +32,7 @@ CMD_ZERO = 0x87
 
 
 def command(code: int, data: int = 0) -> bytes:
-    """One of the manual's 9 byte commands with its check."""
+    """Return one of the manual's 9 byte commands with its check."""
     return bytes((0xFF, 0x01, code, data, 0, 0, 0, 0, -(0x01 + code + data) & 0xFF))
 
 
@@ -78,7 +78,7 @@ class Mhz19b(Part):
         self._command = command(CMD_READ)
 
     async def read(self, limit_s: int) -> None:
-        """Deadline 0.3 s."""
+        """Ask for one reading. Deadline 0.3 s."""
         code = await self._link.ask(self._command, _ANSWER_MS)
         if code == OK:
             self._warmup.heard()

@@ -38,7 +38,7 @@ CMD_SLEEP = 0xE4
 
 
 def command(code: int, data: int) -> bytes:
-    """One of the manual's 7 byte commands; ``data``: 0 passive or sleep, 1 active or wake-up."""
+    """Return one of the manual's 7 byte commands; ``data``: 0 passive or sleep, 1 active."""
     total = 0x42 + 0x4D + code + data
     return bytes((0x42, 0x4D, code, 0, data, total >> 8, total & 0xFF))
 
@@ -92,7 +92,7 @@ class Pms5003(StreamPart):
         self._mode = -1  # the mode last commanded
 
     async def read(self, limit_s: int) -> None:
-        """Deadline: 0.4 s passive; active 3 s, or none while ``run`` serves the line."""
+        """Take one reading. Deadline 0.4 s passive; active 3 s, or none while ``run`` serves."""
         mode = 0 if self.passive else 1
         if mode != self._mode:
             self._link.uart.write(command(CMD_MODE, mode))
@@ -105,7 +105,7 @@ class Pms5003(StreamPart):
                 code = self._warmup.code(limit_s)
             else:
                 self._warmup.silent()
-                self._mode = -1  # a part that restarted is in active mode: say it again
+                self._mode = -1  # a part that restarted is in active mode: send the command again
         else:
             code = await self.newest(limit_s)
         if code == OK and self._parser.error:

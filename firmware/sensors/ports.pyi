@@ -7,7 +7,7 @@ from typing import Protocol
 
 class Uart(Protocol):
     def any(self) -> int:
-        """Bytes that can be read now."""
+        """Return the bytes that can be read now."""
 
     def readinto(self, buf: bytearray, nbytes: int, /) -> int | None:
         """Read what is there, at most ``nbytes``; never waits. 0 or None: nothing there."""
@@ -17,14 +17,14 @@ class Uart(Protocol):
 
 class I2c(Protocol):
     def writeto(self, addr: int, buf: bytes | bytearray, /) -> int | None:
-        """OSError(ENODEV) when nobody acknowledges, OSError(ETIMEDOUT) when the bus is stuck."""
+        """Write; OSError(ENODEV) if nothing acknowledges, OSError(ETIMEDOUT) on a stuck bus."""
 
     def readfrom_into(self, addr: int, buf: bytearray, /) -> None:
         """Fill ``buf``; errors as for :meth:`writeto`."""
 
 class OneWire(Protocol):
     def reset(self) -> bool:
-        """True when a part answered with a presence pulse."""
+        """Return True when a part answered with a presence pulse."""
 
     def writebyte(self, value: int, /) -> None:
         """Send one byte."""
@@ -34,14 +34,14 @@ class OneWire(Protocol):
 
 class Adc(Protocol):
     def read_u16(self) -> int:
-        """0 to 65535, whatever the converter's own width."""
+        """Return 0 to 65535, whatever the converter's own width."""
 
 class Clock(Protocol):
     def now_ms(self) -> int:
-        """Ticks in ms; they wrap, so only :meth:`ticks_diff` may compare them."""
+        """Return ticks in ms; they wrap, so only :meth:`ticks_diff` may compare them."""
 
     def ticks_diff(self, a: int, b: int, /) -> int:
-        """a - b, right across the wrap."""
+        """Return a - b, right across the wrap."""
 
 class PartsBoard(Clock, Protocol):
     def uart(self, part: str, /) -> Uart: ...
@@ -51,7 +51,7 @@ class PartsBoard(Clock, Protocol):
 
 class Config(Protocol):
     def value(self, address: int, /) -> int:
-        """Raw value of ``SETTINGS[address]``."""
+        """Return the raw value of ``SETTINGS[address]``."""
 
 class Events(Protocol):
     def push(self, code: int, arg: int, t_boot_ms: int, /) -> None: ...

@@ -28,17 +28,17 @@ _ETIMEDOUT = const(110)
 
 
 def centi_celsius(raw: int) -> int:
-    """0.01 degC, rounded to nearest; 17500 / 65535 is shortened to stay below 2**30."""
+    """Convert to 0.01 degC, rounded; 17500 / 65535 is shortened to stay below 2**30."""
     return (3500 * raw + 6553) // 13107 - 4500
 
 
 def centi_percent(raw: int) -> int:
-    """0.01 %RH, 0 to 10000, rounded to nearest."""
+    """Convert to 0.01 %RH, 0 to 10000, rounded to nearest."""
     return (2000 * raw + 6553) // 13107
 
 
 def word(answer: bytes | bytearray | memoryview, index: int) -> int:
-    """Word ``index`` (0 temperature, 1 humidity) of a 6 byte answer; -1 if its CRC is wrong."""
+    """Return word 0 (temperature) or 1 (humidity) of a 6 byte answer; -1 for a wrong CRC."""
     at = 3 * index
     if sensirion(answer, at, 2) != answer[at + 2]:
         return -1
@@ -57,7 +57,7 @@ class Sht3x(Part):
         self._command = b"\x24\x00"
 
     async def read(self, limit_s: int) -> None:
-        """Deadline 60 ms after the measurement time of 16 ms."""
+        """Take one reading. Deadline 60 ms after the measurement time of 16 ms."""
         try:
             self._i2c.writeto(self._address, self._command)
         except OSError:

@@ -67,7 +67,7 @@ class Parser:
         return length
 
     def poll(self) -> int:
-        """The next outcome; call again until NEED_DATA."""
+        """Return the next outcome; call again until NEED_DATA."""
         while self._head < self._tail:
             held = self._tail - self._head
             size = self._size(self._head, held)
@@ -93,7 +93,7 @@ class Parser:
         self._tail = 0
 
     def _size(self, at: int, held: int) -> int:
-        """Length of the frame that begins at ``at``; 0: more bytes needed; -1: none begins here."""
+        """Return the length of the frame at ``at``; 0: more bytes needed; -1: none begins here."""
         raise NotImplementedError
 
     def _take(self, at: int, size: int) -> int:
@@ -200,7 +200,7 @@ class StreamPart(Part):
             self._served = False
 
     async def newest(self, limit_s: int) -> int:
-        """Quality of the newest frame, waiting for one if nobody serves the line."""
+        """Return the quality of the newest frame, waiting for one if no task serves the line."""
         clock = self._link.clock
         start = clock.now_ms()
         self._pump()

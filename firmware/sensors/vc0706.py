@@ -11,7 +11,7 @@ reference notes (not checked against the PDFs):
   multiples of 8 (LS-Y201 section 4.4). A piece comes as answer, data, the same answer again.
   A JPEG begins with FF D8 and ends with FF D9.
 * Resolution: 31 05 04 01 00 19 size; 22: 160x120, 11: 320x240, 00: 640x480 (SC03MPD).
-* Motion: 37 01 01 on, 37 01 00 off; the camera then says 76 sn 39 00 00 unasked (SC03MPD 10; other
+* Motion: 37 01 01 on, 37 01 00 off; the camera then sends 76 sn 39 00 00 unasked (SC03MPD 10; other
   descriptions leave out the last byte, both are taken). The manual advises to switch it off while
   a picture is read, because its message would stand inside the data.
 """
@@ -74,7 +74,7 @@ class ReplyParser(Parser):
         self._trailer = False
 
     def expect(self, command: int) -> None:
-        """From here on take the answer to ``command``; -1: none, only motion messages."""
+        """Take the answer to ``command`` from here on; -1: none, only motion messages."""
         self._command = command
         self._want = 0
         self._left = 0
@@ -91,7 +91,7 @@ class ReplyParser(Parser):
         self._want = count
 
     def poll(self) -> int:
-        """As Parser.poll; picture data is moved on the way."""
+        """Do as Parser.poll does; picture data is moved on the way."""
         while self._move():
             event = Parser.poll(self)
             if event != OTHER or self._left == 0:
@@ -174,17 +174,17 @@ class Vc0706:
 
     @property
     def motion(self) -> int:
-        """Motion messages so far (wraps at 2**30)."""
+        """Count the motion messages so far (wraps at 2**30)."""
         return self._parser.motion
 
     def pump(self) -> None:
-        """Read what the camera says unasked; harmless while a command runs on the same line."""
+        """Read what the camera sends unasked; harmless while a command runs on the same line."""
         self._link.pump()
 
     async def start(self, limit_s: int) -> int:
         """Reset, boot, version, resolution, motion on: OK, WARMUP, TIMEOUT or FAULT.
 
-        Call again while it says WARMUP; at most 1.2 s each time.
+        Call again while it returns WARMUP; at most 1.2 s each time.
         """
         if self._ready:
             return OK

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from boards.folder import FOLDER, default_name
 from protocols.identity import UID_RULE, parse_uid
 
 HERE: Final = Path(__file__).parent
-OVERLAY: Final = HERE / "node.repl"
+OVERLAY: Final = FOLDER / default_name() / "renode.repl"
 SHT3X_MODEL: Final = HERE / "models/Sht3xModel.cs"
 WATCH_MODEL: Final = HERE / "models/NodeWatch.cs"
 

@@ -36,7 +36,7 @@ _BUILD_S: Final = 1200
 
 
 def modbus_crc(data: bytes) -> bytes:
-    """CRC-16 of Modbus RTU, low byte first (Modbus over serial line 1.02, section 6.2.2)."""
+    """Return the CRC-16 of Modbus RTU, low byte first (serial line 1.02, section 6.2.2)."""
     crc = 0xFFFF
     for byte in data:
         crc ^= byte
@@ -46,19 +46,19 @@ def modbus_crc(data: bytes) -> bytes:
 
 
 def unique_id(role: str) -> str:
-    """24 hex digits."""
+    """Return 24 hex digits."""
     return f"7f{UNITS[role]:022x}"
 
 
 def provisioned(role: str) -> bytes:
-    """What the store's sectors of a new node hold: quick samples, an address of its own."""
+    """Return what the store's sectors of a new node hold: quick samples, its own address."""
     settings = {"unit_id": UNITS[role], "sample_period_ds": 10, "warmup_limit_s": 2}
     return store_of(commission_of(role, settings, unique_id(role)), None)
 
 
 @cache
 def find_image() -> str:
-    """The image's ELF file: TIANFU_ELF, or what `tianfu-node build` has or makes."""
+    """Return the image's ELF file: TIANFU_ELF, or what `tianfu-node build` has or makes."""
     named = os.environ.get("TIANFU_ELF")
     if named:
         if not Path(named).is_file():
@@ -97,11 +97,11 @@ class TianfuNode:
     ROBOT_LIBRARY_SCOPE = "GLOBAL"
 
     def image(self) -> str:
-        """The path of the image; built if it has to be."""
+        """Return the path of the image, built if it has to be."""
         return find_image()
 
     def commands_for_node(self, name: str, role: str) -> list[str]:
-        """What the Monitor is told to make a provisioned node, ready to start."""
+        """Return the Monitor's commands that make a provisioned node, ready to start."""
         flash = Path(_folder().name) / f"{role}.bin"
         if not flash.is_file():
             flash.write_bytes(provisioned(role))
@@ -116,7 +116,7 @@ class TianfuNode:
         ]
 
     def read_request(self, unit: str, function: str, address: str, count: str) -> list[str]:
-        """A read request as a list of bytes, each a number that Renode takes."""
+        """Return a read request as a list of bytes, each a number that Renode takes."""
         body = bytes((int(unit), int(function))) + int(address, 0).to_bytes(2, "big")
         body += int(count).to_bytes(2, "big")
         return [f"0x{byte:02X}" for byte in body + modbus_crc(body)]

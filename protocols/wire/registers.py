@@ -158,7 +158,7 @@ class RegisterMap:
 
 
 # Units are SenML's (RFC 8428 section 12.1 and the secondary units of RFC 8798); a point without
-# a registered unit has none and says its unit in its name.
+# a registered unit has none; its name carries the unit.
 AIR = RegisterMap(
     0x0101,
     1,
@@ -211,7 +211,7 @@ EVENT_WORDS = HEADER_WORDS + EVENT_SLOTS * EVENT_SLOT_WORDS + TRAILER_WORDS
 
 
 def map_of(map_id: int, version: int) -> RegisterMap:
-    """The map of a sample frame; PeerError(UNKNOWN) for an id or version that is not ours."""
+    """Return the map of a sample frame; PeerError(UNKNOWN) for another id or version."""
     for candidate in MAPS:
         if candidate.map_id == map_id:
             if candidate.version != version:
@@ -221,7 +221,7 @@ def map_of(map_id: int, version: int) -> RegisterMap:
 
 
 def map_of_role(role: str) -> RegisterMap:
-    """The map of ``air``, ``water`` or ``camera``; PeerError(UNKNOWN) for anything else."""
+    """Return the map of ``air``, ``water`` or ``camera``; PeerError(UNKNOWN) otherwise."""
     for candidate in MAPS:
         if candidate.role == role:
             return candidate
@@ -271,7 +271,7 @@ COMMAND_MEMORY = 0x4D45  # "ME": print the heap's figures on the console; change
 
 
 def setting_address(name: str) -> int:
-    """Address of a setting by name; PeerError(UNKNOWN) if there is none."""
+    """Return the address of a setting by name; PeerError(UNKNOWN) if there is none."""
     for address in range(len(SETTINGS)):
         if SETTINGS[address].name == name:
             return address

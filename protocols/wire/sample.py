@@ -1,4 +1,4 @@
-"""The sample frame and the event frame: what a node measured, with proof of who says so.
+"""The sample frame and the event frame: what a node measured, authenticated by the node's key.
 
 Layout in bytes, big endian (sizes in registers are in :mod:`.registers`)::
 
@@ -137,7 +137,7 @@ def pack_values(
 
 
 def _nibble_at(index: int) -> int:
-    """The byte that holds the quality of point ``index``, in its low half if that is even."""
+    """Return the byte with the quality of point ``index``, in its low half if that is even."""
     return _HEADER + 2 * (index // 4) + 1 - (index % 4) // 2
 
 
@@ -160,7 +160,7 @@ def seal(buf: bytearray, key_id: int, mac: "HmacSha256 | None", uid: bytes) -> N
 
 
 def verify(frame: bytes | bytearray | memoryview, mac: HmacSha256, uid: bytes) -> None:
-    """PeerError(BAD_TAG) unless the frame's tag is the one of this key and this unique id.
+    """Raise PeerError(BAD_TAG) unless the tag is the one of this key and this unique id.
 
     PeerError(TRUNCATED) if the frame is shorter than an envelope.
     """
@@ -173,7 +173,7 @@ def verify(frame: bytes | bytearray | memoryview, mac: HmacSha256, uid: bytes) -
 
 
 def read_header(frame: bytes | bytearray | memoryview) -> Header:
-    """Header and key id of any frame; PeerError(TRUNCATED) if it is shorter than an envelope."""
+    """Read header and key id of any frame; PeerError(TRUNCATED) if it is too short."""
     if len(frame) < _ENVELOPE:
         raise PeerError(TRUNCATED, "frame", len(frame), _ENVELOPE, len(frame))
     map_id, map_version, boot_epoch, seq, t_boot_ms, status, event_seq = struct.unpack_from(

@@ -1,11 +1,11 @@
 """A bus that the board could not open fails as an absent device does, whatever is asked of it."""
 
-from firmware.sensors.missing import Missing
+from firmware.sensors.absent import AbsentBus
 from tests.dual import raises
 
 
 def test_every_operation_of_every_bus_fails_or_gives_nothing() -> None:
-    bus = Missing()
+    bus = AbsentBus()
     assert bus.any() == 0
     assert not bus.reset()
     buf = bytearray(2)

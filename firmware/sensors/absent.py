@@ -5,37 +5,37 @@ from micropython import const
 _ENODEV = const(19)
 
 
-class Missing:
+class AbsentBus:
     """Every operation of every bus in :mod:`.ports` fails as an absent device does."""
 
     def any(self) -> int:
-        """Nothing ever comes."""
+        """Return 0: nothing ever comes."""
         return 0
 
     def readinto(self, buf: bytearray, nbytes: int = 0) -> int:
-        """OSError(ENODEV)."""
+        """Raise OSError(ENODEV)."""
         raise OSError(_ENODEV)
 
     def write(self, buf: bytes | bytearray) -> int:
-        """OSError(ENODEV)."""
+        """Raise OSError(ENODEV)."""
         raise OSError(_ENODEV)
 
     def writeto(self, addr: int, buf: bytes | bytearray) -> int:
-        """OSError(ENODEV)."""
+        """Raise OSError(ENODEV)."""
         raise OSError(_ENODEV)
 
     def readfrom_into(self, addr: int, buf: bytearray) -> None:
-        """OSError(ENODEV)."""
+        """Raise OSError(ENODEV)."""
         raise OSError(_ENODEV)
 
     def reset(self) -> bool:
-        """No presence pulse."""
+        """Return False: no presence pulse."""
         return False
 
     def writebyte(self, value: int) -> None:
-        """OSError(ENODEV)."""
+        """Raise OSError(ENODEV)."""
         raise OSError(_ENODEV)
 
     def read_u16(self) -> int:
-        """OSError(ENODEV)."""
+        """Raise OSError(ENODEV)."""
         raise OSError(_ENODEV)
