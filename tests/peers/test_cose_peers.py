@@ -1,8 +1,8 @@
 """COSE with implementations of others, both ways: cwt and pycose.
 
-cwt knows alg -19 (RFC 9864) and takes our messages as they are. pycose 1.1 knows Ed25519 as -8
+cwt has alg -19 (RFC 9864) and takes our messages as they are. pycose 1.1 has Ed25519 as -8
 only; to read our messages it gets -19 registered as a subclass of its own EdDSA, for the duration
-of a test. What pycose writes says -8 and is read by us unchanged.
+of a test. What pycose writes has -8, and we read it unchanged.
 """
 
 from collections.abc import Iterator

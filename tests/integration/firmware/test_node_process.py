@@ -77,9 +77,9 @@ def memory(node: NodeProcess, master: ModbusSerialClient) -> tuple[int, int]:
         read(master)
         answer = master.write_register(registers.COMMAND_ADDRESS, registers.COMMAND_MEMORY)
         assert not answer.isError(), answer
-        told = node.line_with("mem_alloc")
-        held.append(told["mem_alloc"])
-        polls = told["polls"]
+        report = node.line_with("mem_alloc")
+        held.append(report["mem_alloc"])
+        polls = report["polls"]
     return min(held), polls
 
 
@@ -209,11 +209,11 @@ def test_sigint_ends_sampling_then_serving(node: NodeProcess, master: ModbusSeri
     node.start()
     until(lambda: read(master)[1].header.seq >= 3, "three samples")
     node.signal()
-    told = node.line_with("sampled_frames")
-    assert told["boot_epoch"] == 1
-    assert told["sampled_readings"] == 0  # no part is connected
+    report = node.line_with("sampled_frames")
+    assert report["boot_epoch"] == 1
+    assert report["sampled_readings"] == 0  # no part is connected
     first, sample = read(master)
-    assert sample.header.seq == told["sampled_frames"] >= 3
+    assert sample.header.seq == report["sampled_frames"] >= 3
     deadline = time.monotonic() + 0.6  # three periods
     while time.monotonic() < deadline:
         assert read(master)[0] == first
@@ -235,10 +235,10 @@ def test_sigint_in_the_middle_of_anything(
             if select.select([fd], [], [], chance.uniform(0.001, 0.004))[0]:
                 os.read(fd, 4096)
         node.signal()
-        told = node.line_with("sampled_frames")
+        report = node.line_with("sampled_frames")
         catch_up(fd)
         os.close(fd)
-        assert read(master)[1].header.seq == told["sampled_frames"]
+        assert read(master)[1].header.seq == report["sampled_frames"]
         node.signal()
         assert node.ended() == 0
 

@@ -1,4 +1,4 @@
-"""Every board folder is what it says, and a wrong one is told with its key."""
+"""Every board folder is what its board.toml claims; a wrong one is named with its key."""
 
 import json
 import subprocess
@@ -63,7 +63,7 @@ def test_board_folder(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         (GOOD.replace('"uf2"', '"magic"'), "flash.method"),
         (GOOD.replace('mcu = "m"', ""), "mcu"),
@@ -76,10 +76,10 @@ def test_board_folder(name: str) -> None:
         ("x = ", "board.toml"),
     ],
 )
-def test_wrong_board_is_told(text: str, told: str, tmp_path: Path) -> None:
+def test_wrong_board_is_reported(text: str, reported: str, tmp_path: Path) -> None:
     with pytest.raises(specs.SpecError) as caught:
         specs.parse(text, tmp_path / "b" / "board.toml")
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
 
 
 def test_unknown_board_lists_those_there_are() -> None:

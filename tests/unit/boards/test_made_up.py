@@ -1,4 +1,4 @@
-"""A board that nobody has heard of: a folder dropped beside the others is all that it takes.
+"""A new board: a folder dropped beside the others is all that it takes.
 
 The tree is a copy of what a node and its tools need; a made-up board is the copy of a folder of
 ours under another name. And no code outside a board's folder names a board.
@@ -160,4 +160,4 @@ def test_no_code_outside_its_folder_names_a_board() -> None:
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
         if named.search(line)
     ]
-    assert not found, "take the board by what its board.toml says:\n" + "\n".join(found)
+    assert not found, "take the board by a property of its board.toml:\n" + "\n".join(found)

@@ -1,4 +1,4 @@
-"""What MicroPython's test runner prints is understood, and a list that no longer fits is told."""
+"""What MicroPython's test runner prints is parsed, and a list that no longer fits is reported."""
 
 from pathlib import Path
 

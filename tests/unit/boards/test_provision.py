@@ -41,7 +41,7 @@ def test_the_store_holds_who_the_board_is_and_its_key(key: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("board", "role", "settings", "uid", "told"),
+    ("board", "role", "settings", "uid", "reported"),
     [
         (BOARD, "fire", {}, None, "role: expected one of air, water, camera, got 'fire'"),
         (BOARD, "air", {"unit_id": 248}, None, "settings.unit_id: expected 1 to 247"),
@@ -52,15 +52,15 @@ def test_the_store_holds_who_the_board_is_and_its_key(key: Path) -> None:
     ],
 )
 def test_what_the_node_would_refuse_is_refused(
-    key: Path, board: str, role: str, settings: dict[str, int], uid: str | None, told: str
+    key: Path, board: str, role: str, settings: dict[str, int], uid: str | None, reported: str
 ) -> None:
     with pytest.raises(BoardError) as caught:
         provision.provision(board, role, key, settings, uid)
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("content", "mode", "told"),
+    ("content", "mode", "reported"),
     [
         (None, 0o600, "keygen node"),
         (b'{"key_id": 1, "key": "5a"}', 0o600, "is no node key"),
@@ -71,7 +71,7 @@ def test_what_the_node_would_refuse_is_refused(
     ],
 )
 def test_a_key_that_is_none_or_open_to_others_is_refused(
-    tmp_path: Path, content: bytes | None, mode: int, told: str
+    tmp_path: Path, content: bytes | None, mode: int, reported: str
 ) -> None:
     path = tmp_path / "node.json"
     if content is not None:
@@ -79,7 +79,7 @@ def test_a_key_that_is_none_or_open_to_others_is_refused(
         path.chmod(mode)
     with pytest.raises(ProvisionError) as caught:
         provision.read_key(path)
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
     assert str(path) in str(caught.value)
     assert "5a" not in str(caught.value)
 
@@ -96,9 +96,9 @@ def test_command_writes_a_private_file_once(key: Path, tmp_path: Path) -> None:
     words += ["--set", "sample_period_ds=100", "--uid", UID]
     done = CliRunner().invoke(app, [*words, "--json"])
     assert done.exit_code == 0, done.output
-    said = json.loads(done.stdout)
-    assert said["settings"] == {"sample_period_ds": 100, "unit_id": 3}
-    assert (said["key_id"], said["address"], said["bytes"]) == (7, 0x080C0000, IMAGE_BYTES)
+    printed = json.loads(done.stdout)
+    assert printed["settings"] == {"sample_period_ds": 100, "unit_id": 3}
+    assert (printed["key_id"], printed["address"], printed["bytes"]) == (7, 0x080C0000, IMAGE_BYTES)
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     secret = json.loads(key.read_bytes())["key"]
     assert secret not in done.output
@@ -111,7 +111,7 @@ def test_command_writes_a_private_file_once(key: Path, tmp_path: Path) -> None:
     assert out.read_bytes() == written
 
     out.unlink()
-    told = CliRunner().invoke(app, words)
-    assert told.exit_code == 0
-    assert "0x080c0000" in told.stdout
-    assert secret not in told.output
+    reported = CliRunner().invoke(app, words)
+    assert reported.exit_code == 0
+    assert "0x080c0000" in reported.stdout
+    assert secret not in reported.output

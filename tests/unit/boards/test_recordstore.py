@@ -1,4 +1,4 @@
-"""The record store: C and Python agree, writes last, a medium that takes nothing is told."""
+"""The record store: C and Python agree, writes last, a medium that takes nothing is reported."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_caps(library: CDLL) -> None:
     for name, data in (("", b""), ("x" * 16, b""), ("a b", b""), ("a", bytes(1025))):
         assert not store.write(name, data)
         assert store.read(name) is None
-    assert store.writable(), "a wrong name says nothing about the medium"
+    assert store.writable(), "a wrong name is no fault of the medium"
     for index in range(16):
         assert store.write(f"{index:x}" * 15, bytes(1024))
     assert not store.write("one-more", b"")

@@ -12,7 +12,7 @@ HEADER = "#define MICROPY_VERSION_{} {}\n"
 
 
 def make_tree(folder: Path, version: tuple[int, int, int]) -> Path:
-    """A folder that says which version it is, like MicroPython's."""
+    """A folder that names its version, like MicroPython's."""
     (folder / "py").mkdir(parents=True)
     text = "".join(
         HEADER.format(*p) for p in zip(("MAJOR", "MINOR", "MICRO"), version, strict=True)

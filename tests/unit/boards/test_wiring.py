@@ -24,23 +24,23 @@ CHIP = tomllib.loads((FOLDER / "peripherals.toml").read_text("utf-8"))
 
 
 def test_board_py_repeats_board_toml() -> None:
-    said: dict[str, object] = {}
+    tables: dict[str, object] = {}
     for node in ast.parse((FOLDER / "board.py").read_text("utf-8")).body:
         if isinstance(node, ast.Assign) and not isinstance(node.value, ast.Call):
             assert isinstance(node.targets[0], ast.Name)
-            said[node.targets[0].id] = ast.literal_eval(node.value)
+            tables[node.targets[0].id] = ast.literal_eval(node.value)
     uarts = BOARD["uart"]
-    assert said["LINE"] == int(uarts["line"]["port"][-1])
-    parts = said["PARTS"]
+    assert tables["LINE"] == int(uarts["line"]["port"][-1])
+    parts = tables["PARTS"]
     assert isinstance(parts, dict)
     assert {name: number for name, (number, _baud) in parts.items()} == {
         part: int(entry["port"][-1])
         for entry in uarts.values()
         for part in entry.get("parts", {}).values()
     }
-    assert said["CHANNELS"] == {name: entry["pin"] for name, entry in BOARD["adc"].items()}
-    assert said["ONEWIRE"] == BOARD["onewire"]["bus"]["pin"]
-    assert f"i2c{said['I2C']}" == BOARD["i2c"]["bus"]["port"]
+    assert tables["CHANNELS"] == {name: entry["pin"] for name, entry in BOARD["adc"].items()}
+    assert tables["ONEWIRE"] == BOARD["onewire"]["bus"]["pin"]
+    assert f"i2c{tables['I2C']}" == BOARD["i2c"]["bus"]["port"]
 
 
 def test_bench_knows_every_role_and_the_chips_uarts() -> None:

@@ -44,7 +44,7 @@ def heap_locked(call: "Callable[[], None]") -> None:
 
 
 def heap() -> int:
-    """Bytes in use, collecting until no more is found; 0 on CPython, which does not tell.
+    """Bytes in use, collecting until no more is found; 0 on CPython, which does not count it.
 
     The collector takes every word on the C stack for a pointer. The first collection after some
     work runs over what that work left there, and may keep objects that nobody holds any more.

@@ -112,8 +112,8 @@ def test_a_writer_that_fails_shows_nothing() -> None:
 def test_events_in_order_and_the_oldest_go() -> None:
     events = Events()
     frame = EventFrame(4, UID, node_key())
-    told: list[int] = []
-    events.on_push = lambda: told.append(events.count)
+    counts: list[int] = []
+    events.on_push = lambda: counts.append(events.count)
     frame.show(events, 0, 0)
     assert decode_events(frame.shown())[1] == ()
     for number in range(1, 41):
@@ -128,7 +128,7 @@ def test_events_in_order_and_the_oldest_go() -> None:
         assert [event.number for event in held] == list(range(first, number + 1))
         assert [event.arg for event in held] == list(range(first, number + 1))
         assert [event.t_boot_ms for event in held] == [1000 * n for n in range(first, number + 1)]
-    assert told == list(range(1, 41))
+    assert counts == list(range(1, 41))
 
 
 def test_an_event_that_does_not_fit_is_our_bug() -> None:

@@ -37,7 +37,7 @@ def test_a_new_period_counts_from_the_last_slot() -> None:
     assert schedule.due_in(500) == 1500
     schedule.set_period(10000, 600)
     assert schedule.due_in(600) == 9400
-    schedule.set_period(1000, 8000)  # seven slots of the new grid lie in the past: none is missed
+    schedule.set_period(1000, 8000)  # seven slots of the new grid are in the past: none is missed
     assert schedule.due_in(8000) == 0
     assert schedule.taken(8001) == 0
     assert schedule.due_in(8001) == 999

@@ -121,7 +121,7 @@ def test_a_flickering_part_cannot_flood_the_event_queue() -> None:
         bench.sht.answer = SHT
         bench.sample()
     assert len(bench.events.pushed) == 4
-    # The last state is told when there is an allowance again.
+    # The last state is reported when there is an allowance again.
     bench.sht.answer = None
     bench.sample()
     assert len(bench.events.pushed) == 4

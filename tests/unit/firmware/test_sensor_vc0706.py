@@ -1,4 +1,4 @@
-"""VC0706: the reply parser and the driver against a camera that speaks the protocol in memory."""
+"""VC0706: the reply parser and the driver against a camera of the protocol, in memory."""
 
 import asyncio
 

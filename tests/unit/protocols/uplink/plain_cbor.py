@@ -1,4 +1,4 @@
-"""A second, naive CBOR encoder, so that expected bytes owe nothing to the code under test.
+"""A second, naive CBOR encoder, so that expected bytes do not come from the code under test.
 
 RFC 8949 section 4.2.1: shortest heads, map keys sorted by their encoding. Floats are always written
 as doubles (give only values that fit no shorter form), or as given in a ``Raw``.

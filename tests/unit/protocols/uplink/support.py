@@ -40,7 +40,7 @@ def stamp_of(fields: dict[str, Any]) -> Stamp:
 
 
 def one_key(key: Ed25519PublicKey = PUBLIC) -> "Lookup":
-    """A lookup that knows one key, whatever is asked."""
+    """Return one key, whatever is asked for."""
     return Lookup(key)
 
 

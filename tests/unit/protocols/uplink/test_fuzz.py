@@ -71,7 +71,7 @@ def mutated(draw: st.DrawFn, originals: list[bytes]) -> bytes:
 
 
 def attempt(call: Callable[[], object]) -> object | None:
-    """The result, or None for a PeerError whose text can be told; anything else passes through."""
+    """Return the result, or None for a PeerError with a text; anything else passes through."""
     try:
         result = call()
     except PeerError as error:

@@ -173,7 +173,7 @@ def test_values_that_do_not_fit_are_our_error() -> None:
             raw = [0] * len(AIR.points)
             raw[index] = value
             raises(AssertionError, pack_values, AIR, buf, bytes(7), raw)
-        # A value beside a quality that says it is none has to be 0 by then.
+        # A value beside a quality other than OK has to be 0 by then.
         quality = bytearray(7)
         quality[index] = 2
         raw = [0] * len(AIR.points)
