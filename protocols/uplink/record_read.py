@@ -113,13 +113,15 @@ def _read_head(head: dict[int | str, cbor.Item]) -> _Head:
     base_time = head.get(senml.BASE_TIME)
     stamp = STAMP.unpack([*extension[1 : 1 + STAMP_ITEMS], base_time], "stamp", 0)
     device_id = _read_device(head.get(senml.BASE_NAME), kind)
-    labels: set[int | str] = {senml.NAME, senml.BASE_NAME, EXTENSION, head_value(kind)}
+    value_label = head_value(kind)
+    labels: set[int | str] = {senml.NAME, senml.BASE_NAME, EXTENSION, value_label}
     if base_time is not None:
         labels.add(senml.BASE_TIME)
     _check_labels(head, labels, "head", 0)
-    if head[senml.NAME] != head_name(kind):
-        raise wrong("n of the head", 0, head_name(kind), repr(head[senml.NAME])[:80])
-    value = head[head_value(kind)]
+    name = head_name(kind)
+    if head[senml.NAME] != name:
+        raise wrong("n of the head", 0, name, repr(head[senml.NAME])[:80])
+    value = head[value_label]
     tail = extension[1 + STAMP_ITEMS :]
     if kind == GAP:
         gap = GAP_FIELDS.unpack([value, *tail], "gap", 0)
