@@ -7,7 +7,7 @@ import pkgutil
 from collections import Counter
 
 import hil
-from hil.errors import HilError
+from hil.errors import HilError, ImageError, ReplError, Unsupported
 
 
 def errors() -> set[type[BaseException]]:
@@ -33,3 +33,11 @@ def test_every_error_has_the_one_root() -> None:
 def test_every_error_has_a_name_of_its_own() -> None:
     names = Counter(error.__name__ for error in errors())
     assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_errors_carry_what_the_reader_needs() -> None:
+    refused = Unsupported("unix", "repl", "the console takes no input")
+    assert str(refused) == "engine unix has no repl: the console takes no input"
+    assert (refused.engine, refused.capability) == ("unix", "repl")
+    assert ReplError("it raised", "Traceback").traceback == "Traceback"
+    assert ImageError("no image", "build one").remedy == "build one"
