@@ -80,6 +80,17 @@ def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
     return connection
 
 
+def settle(connection: sqlite3.Connection) -> None:
+    """Move the whole log into the main file, durably; the main file alone holds everything then.
+
+    StoreFull: no room for that. Closing moves the log too, but reports no failure to do so.
+    """
+    with explained():
+        busy, pages, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy or pages:
+        raise StoreFailed(f"expected a log of 0 pages after a checkpoint, got {pages} ({busy=})")
+
+
 def close(connection: sqlite3.Connection) -> None:
     """Close; an error is logged only, as nothing depends on it."""
     try:

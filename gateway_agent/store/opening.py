@@ -4,16 +4,14 @@ import logging
 import sqlite3
 from typing import Final
 
-from protocols.uplink import fold
-
-from . import database, group_table, head_file
+from . import database, head_file
 from .errors import StoreDamaged
-from .group import Group
 from .head_file import ChainHead
+from .loading import load
 from .rebuild import Rebuild, finish
 from .salvage import quarantine
 from .settings import StoreContext
-from .state import BASE, Base, OutboxState, anchors_of, marks_of, new_stream
+from .state import BASE, OutboxState, new_stream
 
 log = logging.getLogger(__name__)
 
@@ -83,34 +81,6 @@ def _begin(connection: sqlite3.Connection) -> OutboxState:
     with database.transaction(connection):
         database.put_state(connection, BASE, base.pack())
     return OutboxState(base, base.to, base.head)
-
-
-def load(connection: sqlite3.Connection) -> OutboxState:
-    """Read the database; StoreDamaged if anything in it is not what was written."""
-    with database.explained():
-        state, bad = database.read_state(connection)
-    if BASE not in state or bad:
-        raise StoreDamaged(f"state: {', '.join(bad) or 'the receipted position is gone'}")
-    base = Base.unpack(state[BASE])
-    last, head = base.to, base.head
-    expected: int | None = None
-    with database.explained():
-        for group in group_table.all_groups(connection):
-            if expected is None:
-                _check_first(group, base)
-            elif group.first != expected or group.prev != head:
-                raise StoreDamaged(f"group {group.first} does not follow record {expected - 1}")
-            expected = group.last + 1
-            last, head = group.last, group.head
-    return OutboxState(base, last, head, marks_of(state), anchors_of(state))
-
-
-def _check_first(group: Group, base: Base) -> None:
-    skipped = base.to + 1 - group.first
-    if not 0 <= skipped < len(group.records):
-        raise StoreDamaged(f"group {group.first} does not follow receipted record {base.to}")
-    if fold(group.prev, [record.data for record in group.records[:skipped]]) != base.head:
-        raise StoreDamaged(f"group {group.first} does not continue the receipted chain")
 
 
 def compare(state: OutboxState, seen: ChainHead | None) -> None:

@@ -27,6 +27,7 @@ from . import database, group_table, opening, pruning
 from .errors import StoreDamaged, StoreFailed, StoreFull
 from .group import row_of, split
 from .head_file import HeadFile
+from .loading import load
 from .lock import Lock
 from .mark import Mark
 from .pruning import Pruned
@@ -292,5 +293,5 @@ class Outbox:
                 self._connection = work.run(self._connection, seen)
             except OSError as error:
                 raise StoreFailed(f"{context.settings.directory}: {error}") from error
-            self._state = opening.load(self._connection)
+            self._state = load(self._connection)
             self._head_file.write(self._state.chain_head)

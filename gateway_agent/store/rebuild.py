@@ -1,21 +1,24 @@
 """Copy what is good in an outbox into a new file: a new stream with a GAP record of the cause.
 
-The old file is only read. The new one is written whole beside it, made durable, and takes its name
-in the last step. A process that ends anywhere in between leaves the old file or both, never
-neither.
+The old file is only read. The new one is written whole beside it, made durable, read again and
+proved, and takes the old one's name in the last step. A process that ends anywhere in between
+leaves the old file or both, never neither.
 """
 
 import logging
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from protocols.uplink import MAX_DETAIL_LENGTH, MAX_GAP_NUMBER, Gap, Record
 
 from . import database, group_table
+from .errors import StoreDamaged, StoreFailed
 from .group import row_of
 from .head_file import ChainHead, sync_directory
+from .loading import load
 from .salvage import KeptRange, MissingRange, good_records, quarantine
 from .settings import StoreContext
 from .state import BASE, Base, new_stream, own_gap
@@ -39,6 +42,11 @@ class _NewChain:
     def __init__(self, connection: sqlite3.Connection, base: Base) -> None:
         self._connection = connection
         self._last, self._head = base.to, base.head
+
+    @property
+    def end(self) -> tuple[int, bytes]:
+        """Return the number of the last record and the head after it."""
+        return self._last, self._head
 
     def add(self, boot_id: bytes, records: Sequence[Record]) -> None:
         row = row_of(self._last + 1, boot_id, self._head, records)
@@ -91,19 +99,55 @@ class Rebuild:
     def _copy(self, source: sqlite3.Connection | None, seen: ChainHead | None) -> None:
         state = {} if source is None else _readable_state(source)
         old = _old_chain(state, seen)
-        for name in files_of(self._new):
-            name.unlink(missing_ok=True)
+        self._remove_new()
+        try:
+            end = self._write_new(source, old, state, seen)
+            self._prove(end)
+        except BaseException:
+            self._remove_new()  # the old file may need its room to go on
+            raise
+
+    def _write_new(
+        self,
+        source: sqlite3.Connection | None,
+        old: _OldChain,
+        state: dict[str, bytes],
+        seen: ChainHead | None,
+    ) -> tuple[int, bytes]:
         connection = database.connect(self._new, self._context.settings.max_bytes)
         try:
             base = new_stream(max(old.stream, seen.stream if seen is not None else 0))
             with database.transaction(connection):
-                for name_, value in state.items():
-                    if name_ != BASE:
-                        database.put_state(connection, name_, value)
+                for name, value in state.items():
+                    if name != BASE:
+                        database.put_state(connection, name, value)
                 database.put_state(connection, BASE, base.pack())
-            self._write(_NewChain(connection, base), old.stream, self._pieces(source, old))
+            chain = _NewChain(connection, base)
+            self._write(chain, old.stream, self._pieces(source, old))
+            database.settle(connection)
         finally:
             connection.close()
+        return chain.end
+
+    def _prove(self, end: tuple[int, bytes]) -> None:
+        """Read the new file as a start would: only the main file takes the old one's name."""
+        for beside in files_of(self._new)[1:]:
+            beside.unlink(missing_ok=True)
+        try:
+            with closing(
+                database.connect(self._new, self._context.settings.max_bytes)
+            ) as connection:
+                state = load(connection)
+        except StoreDamaged as damage:
+            raise StoreFailed(f"{self._new}: the copy is damaged: {damage}") from damage
+        if (state.last, state.head) != end:
+            raise StoreFailed(
+                f"{self._new}: expected the copy to end at record {end[0]}, it ends at {state.last}"
+            )
+
+    def _remove_new(self) -> None:
+        for file in files_of(self._new):
+            file.unlink(missing_ok=True)
 
     def _pieces(
         self, source: sqlite3.Connection | None, old: _OldChain
