@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from .cache import Progress
 from .errors import BoardError, ToolMissing
 
 ETC: Final = Path("/etc/apt")
@@ -243,7 +244,7 @@ def find_version(
     folder: Path,
     package: str,
     good: Callable[[str], bool],
-    say: Callable[[str], None],
+    progress: Progress,
     etc: Path = ETC,
     installed: str | None = None,
 ) -> tuple[PrivateApt, str]:
@@ -262,7 +263,7 @@ def find_version(
     tried: list[str] = []
     for suite in suites_to_try(name):
         for archive in archives:
-            say(f"looking for {package} in {suite}")
+            progress(f"looking for {package} in {suite}")
             apt = PrivateApt(folder, archive, suite)
             try:
                 apt.update()

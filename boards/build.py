@@ -7,13 +7,12 @@ changed since it was built.
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from . import spec as specs
-from .cache import ROOT, cache_root, digest_of, file_digest, locked, tree_digest
+from .cache import ROOT, Progress, cache_root, digest_of, file_digest, locked, tree_digest
 from .elf import read_symbols
 from .errors import BudgetExceeded
 from .source import Tree, micropython_tree
@@ -26,8 +25,6 @@ from .toolchain import (
     run_make,
     version_arguments,
 )
-
-Say = Callable[[str], None]
 
 FILES: Final = ("firmware.elf", "firmware.bin", "firmware.map")
 # What a linker script here defines: RAM is stack, static data and then the heap.
@@ -143,22 +140,22 @@ def forget_old(folder: Path, kept: int = KEPT_IMAGES) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def build(name: str, say: Say = _ignore, clean: bool = False) -> Image:
+def build(name: str, progress: Progress = _ignore, clean: bool = False) -> Image:
     """Return the board's image, built if it is not in the cache; ``clean`` always builds it.
 
     BoardError (SpecError, SourceError, ToolMissing, BuildError, BudgetExceeded) if it cannot be.
     """
     board = image_board(name)
     compiler = compiler_identity()
-    tree = micropython_tree(say)
+    tree = micropython_tree(progress)
     key = input_digest(board, tree, compiler)[:16]
     folder = cache_root() / "images" / name / key
     with locked(folder):
         if clean:
             shutil.rmtree(folder, ignore_errors=True)
         if not (folder / "whole").is_file():
-            cross = mpy_cross(tree, say)
-            say(f"building {name} with MicroPython {tree.version}")
+            cross = mpy_cross(tree, progress)
+            progress(f"building {name} with MicroPython {tree.version}")
             shutil.rmtree(folder, ignore_errors=True)
             compile_image(board, tree, folder, cross)
             keep_only(folder)
@@ -193,17 +190,17 @@ def image_board(name: str) -> specs.Spec:
     return board
 
 
-def verify(name: str, say: Say = _ignore) -> Image:
+def verify(name: str, progress: Progress = _ignore) -> Image:
     """Build once more, in a folder of another name, and compare every byte with the cached image.
 
     BuildError names the first file and offset that differ. Returns the cached image.
     """
-    image = build(name, say)
+    image = build(name, progress)
     board = image_board(name)
-    tree = micropython_tree(say)
-    cross = mpy_cross(tree, say)
+    tree = micropython_tree(progress)
+    cross = mpy_cross(tree, progress)
     with tempfile.TemporaryDirectory(dir=cache_root() / "images") as scratch:
-        say(f"building {name} again, in another folder")
+        progress(f"building {name} again, in another folder")
         work = Path(scratch) / "a-longer-name" / "and-a-folder"
         compile_image(board, tree, work, cross)
         for file, built in (("firmware.bin", image.bin), ("firmware.elf", image.elf)):

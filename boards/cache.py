@@ -8,13 +8,16 @@ made again: deleting it costs time, nothing else.
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 """The folder that holds the packages: a checkout, or site-packages."""
+
+Progress: TypeAlias = Callable[[str], None]
+"""Gets a line for people when a step that takes long begins."""
 
 _CHUNK: Final = 1 << 20
 

@@ -9,13 +9,12 @@ import os
 import re
 import shutil
 import tarfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from .apt import PrivateApt, find_version
-from .cache import cache_root, file_digest, locked, tree_digest
+from .cache import Progress, cache_root, file_digest, locked, tree_digest
 from .errors import BoardError
 
 PACKAGE: Final = "micropython"
@@ -38,8 +37,6 @@ PINNED: Final = {
 BUILT_FROM: Final = ("drivers", "extmod", "lib", "mpy-cross", "py", "shared", "tools")
 _VERSION: Final = re.compile(r"^#define MICROPY_VERSION_(MAJOR|MINOR|MICRO) (\d+)", re.MULTILINE)
 _MAX_UNPACKED: Final = 500_000_000  # bytes; 1.25.0 has 41 million
-
-Say = Callable[[str], None]
 
 
 class SourceError(BoardError):
@@ -180,7 +177,7 @@ def fetch(apt: PrivateApt, version: str, folder: Path) -> None:
     shutil.rmtree(work, ignore_errors=True)
 
 
-def micropython_tree(say: Say) -> Tree:
+def micropython_tree(progress: Progress) -> Tree:
     """Return the tree to build from, fetched first if need be. BoardError if there is none."""
     named = os.environ.get("MICROPYTHON_SRC")
     if named:
@@ -190,8 +187,8 @@ def micropython_tree(say: Say) -> Tree:
     with locked(folder / "tree"):
         tree = cached_tree(folder)
         if tree is None:
-            apt, version = find_version(folder / "apt", PACKAGE, is_new_enough, say)
-            say(f"fetching {PACKAGE} {version} from {apt.suite}")
+            apt, version = find_version(folder / "apt", PACKAGE, is_new_enough, progress)
+            progress(f"fetching {PACKAGE} {version} from {apt.suite}")
             fetch(apt, version, folder)
             shutil.rmtree(folder / "apt", ignore_errors=True)  # the lists; 20 MB
             tree = cached_tree(folder)

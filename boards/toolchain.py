@@ -6,15 +6,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from .cache import cache_root, digest_of, file_digest, locked
+from .cache import Progress, cache_root, digest_of, file_digest, locked
 from .errors import BoardError, ToolMissing
 from .source import Tree
-
-Say = Callable[[str], None]
 
 CROSS_PACKAGES: Final = "gcc-arm-none-eabi libnewlib-arm-none-eabi"
 HOST_PACKAGES: Final = "gcc libc6-dev make"
@@ -94,7 +91,7 @@ def version_arguments(tree: Tree) -> list[str]:
     return [f"MICROPY_GIT_TAG=v{tree.version}", "MICROPY_GIT_HASH=source-package"]
 
 
-def mpy_cross(tree: Tree, say: Say) -> Path:
+def mpy_cross(tree: Tree, progress: Progress) -> Path:
     """Return the compiler of the tree's own bytecode, built with the host's gcc and cached."""
     gcc = find_tool("gcc", "building mpy-cross", HOST_PACKAGES)
     key = digest_of({"tree": tree.digest, "gcc": first_line([gcc, "--version"])})[:16]
@@ -102,7 +99,7 @@ def mpy_cross(tree: Tree, say: Say) -> Path:
     program = folder / "mpy-cross"
     with locked(folder):
         if not program.is_file():
-            say(f"building mpy-cross {tree.version}")
+            progress(f"building mpy-cross {tree.version}")
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder) as work:
                 arguments = ["-C", str(tree.path / "mpy-cross"), f"BUILD={work}"]

@@ -39,14 +39,14 @@ def build(
         spec = specs.load(board)
         with console.status(f"{board}: looking at what has changed") as status:
 
-            def say(text: str) -> None:
+            def progress(text: str) -> None:
                 status.update(f"{board}: {text}")
                 if not console.is_terminal:
                     console.print(f"{board}: {text}", highlight=False)
 
-            image = images.build(board, say, clean)
+            image = images.build(board, progress, clean)
             if verify:
-                image = images.verify(board, say)
+                image = images.verify(board, progress)
     except BoardError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error

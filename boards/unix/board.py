@@ -9,7 +9,7 @@ is a new boot within the same process.
 from micropython import const
 
 from firmware.node.commission import CommissionError
-from firmware.node.console import say_figures
+from firmware.node.console import write_figures
 from firmware.node.run import NodeRun
 from firmware.node.store import Store
 
@@ -139,7 +139,7 @@ class UnixBoard:
         """Close every tty, as a reset would, and be ready for the next boot."""
         if node.failure:
             port.pause_ms(_PAUSE_MS)
-        say_figures("ended", node)
+        write_figures("ended", node)
         for uart in self._open:
             uart.close()
         self._open = []

@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from .app import Node
 
 
-def say(fields: "dict[str, object]") -> None:
+def write_line(fields: "dict[str, object]") -> None:
     """Print one line of JSON."""
     print(json.dumps(fields))
 
 
-def say_fault(kind: str, text: str, uptime_ms: int) -> None:
+def write_fault(kind: str, text: str, uptime_ms: int) -> None:
     """Print what ended the run before this one."""
-    say({"last_fault": kind, "text": text, "uptime_ms": uptime_ms})
+    write_line({"last_fault": kind, "text": text, "uptime_ms": uptime_ms})
 
 
-def say_boot(node: "Node") -> None:
+def write_boot_line(node: "Node") -> None:
     """Print what this boot is, and why it has no usable key where that is so.
 
     ``config`` is the fingerprint of the settings in force. A board that is a process has no medium
@@ -32,7 +32,7 @@ def say_boot(node: "Node") -> None:
     used, free = board.heap()
     medium = board.medium()
     if medium:
-        say(
+        write_line(
             {
                 "boot_epoch": node.epoch.value,
                 "role": node.sample_frame.map.role,
@@ -44,7 +44,7 @@ def say_boot(node: "Node") -> None:
             }
         )
     else:
-        say(
+        write_line(
             {
                 "boot_epoch": node.epoch.value,
                 "role": node.sample_frame.map.role,
@@ -52,13 +52,13 @@ def say_boot(node: "Node") -> None:
             }
         )
     if node.key.problem:
-        say({"warning": node.key.problem})
+        write_line({"warning": node.key.problem})
 
 
-def say_figures(word: str, node: "Node") -> None:
+def write_figures(word: str, node: "Node") -> None:
     """Print what this boot has sampled; ``word`` is "sampled" or "ended"."""
     frame = node.sample_frame
-    say(
+    write_line(
         {
             word + "_frames": frame.seq,
             word + "_readings": frame.readings,

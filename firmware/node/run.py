@@ -13,7 +13,7 @@ from firmware.roles import make_role
 
 from .app import assemble
 from .commission import CommissionError
-from .console import say, say_boot, say_fault, say_figures
+from .console import write_boot_line, write_fault, write_figures, write_line
 from .watchdog import TIMEOUT_MS
 
 TYPE_CHECKING = const(False)
@@ -39,11 +39,11 @@ class NodeRun:
         # First, so that a board that fails at every boot still gives the reason.
         fault = board.last_fault()
         if fault is not None:
-            say_fault(fault[0], fault[1], fault[-1])
+            write_fault(fault[0], fault[1], fault[-1])
         try:
             commission = board.commission()
         except CommissionError as error:
-            say({"error": str(error)})
+            write_line({"error": str(error)})
             return None
         self._node = node = assemble(board, commission, make_role, False)
         if not self._sampling:
@@ -63,7 +63,7 @@ class NodeRun:
             return
         self._sampling = False
         node.stop_sampling()
-        say_figures("sampled", node)
+        write_figures("sampled", node)
         self._attend(fresh)
 
     def _attend(self, fresh: bool) -> None:
@@ -75,7 +75,7 @@ class NodeRun:
             board.wdt(TIMEOUT_MS)
             try:
                 if fresh:
-                    say_boot(node)
+                    write_boot_line(node)
                 asyncio.run(node.run())
             except KeyboardInterrupt:
                 # It may have hit any task in the middle of its work, so all are made anew. What
@@ -84,7 +84,7 @@ class NodeRun:
                 board.interrupted()
                 return
             if node.failure:
-                say({"failure": node.failure})
+                write_line({"failure": node.failure})
             board.restart(node)
             # Only a board that is a process gets here.
             asyncio.new_event_loop()

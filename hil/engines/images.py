@@ -18,7 +18,7 @@ class _Image(Protocol):
 
 
 class _Build(Protocol):
-    def __call__(self, name: str, say: Callable[[str], None]) -> _Image: ...
+    def __call__(self, name: str, progress: Callable[[str], None]) -> _Image: ...
 
 
 def _show_nothing(_text: str) -> None:
