@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,21 @@ PAGE_BYTES: Final = 4096
 _STATE: Final = (
     "CREATE TABLE state (name TEXT PRIMARY KEY, value BLOB NOT NULL, seal BLOB NOT NULL)"
     " WITHOUT ROWID"
+)
+_TABLES: Final = [("groups", 2, group_table.SCHEMA), ("state", 3, _STATE)]  # with their root pages
+_NO_DAMAGE: Final = frozenset(
+    {
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_AUTH,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_NOLFS,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_MISUSE,
+    }
 )
 
 
@@ -45,6 +61,26 @@ def explained() -> Iterator[None]:
 
 
 @contextmanager
+def proving() -> Iterator[None]:
+    """Raise SQLite's errors while a file is opened and proved: what is no fault of the medium,
+    of its room or of another process can only be the file's content, which is StoreDamaged.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        reason = explain(error)
+        code = getattr(error, "sqlite_errorcode", 0)
+        # connect() has opened the file for writing. So a plain SQLITE_READONLY, without a finer
+        # code, is what the file's header says of itself.
+        content = code == sqlite3.SQLITE_READONLY or code & 0xFF not in _NO_DAMAGE
+        if type(reason) is StoreFailed and content:
+            reason = StoreDamaged(str(reason))
+        raise reason from error
+    except UnicodeDecodeError as error:
+        raise StoreDamaged(f"SQLite: a message with damaged text: {error.object!r}") from error
+
+
+@contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """Make the block one commit: durable when it is left, rolled back if SQLite fails in it."""
     try:
@@ -65,15 +101,18 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
     """Open or create the file and read back every setting that durability depends on.
 
-    The connection belongs to one thread at a time. StoreFailed if WAL or FULL is not in force.
+    The connection belongs to one thread at a time. StoreFailed if WAL or FULL is not in force;
+    StoreDamaged if the first page is not what was written, so that nothing can be read by it.
     """
-    path.touch(mode=0o600)  # SQLite would make it readable by others, and its log takes its mode
+    # SQLite would make the file readable by others, and its log takes the file's mode.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     # The file is not shared with other processes. So SQLite maps no shared memory beside it, which
     # a full disk could take away (SIGBUS).
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
     try:
-        with explained():
+        with proving():
             _configure(connection, path, max_bytes)
+            _check_first_page(connection, path)
     except BaseException:
         connection.close()
         raise
@@ -124,6 +163,26 @@ def _configure(connection: sqlite3.Connection, path: Path, max_bytes: int) -> No
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     elif version != SCHEMA_VERSION:
         raise StoreDamaged(f"{path}: expected schema version {SCHEMA_VERSION}, got {version}")
+
+
+def _check_first_page(connection: sqlite3.Connection, path: Path) -> None:
+    """Check what SQLite believes of the first page unseen; StoreDamaged if it is not ours."""
+    connection.execute("BEGIN")  # a damaged header can forbid writing
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("ROLLBACK")
+    tables = connection.execute("SELECT name, rootpage, sql FROM sqlite_schema").fetchall()
+    if tables != _TABLES:
+        raise StoreDamaged(f"{path}: expected the tables {_TABLES}, got {tables}")
+    # Of this table SQLite also checks the list of free pages; it reads no other table.
+    (fault,) = connection.execute("PRAGMA integrity_check(sqlite_schema)").fetchone()
+    (vacuum,) = connection.execute("PRAGMA auto_vacuum").fetchone()
+    if fault != "ok" or vacuum:
+        raise StoreDamaged(f"{path}: expected a whole first page, got {fault!r} ({vacuum=})")
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    log_file = path.with_name(f"{path.name}-wal")
+    logged = log_file.exists() and log_file.stat().st_size
+    if not logged and path.stat().st_size > pages * PAGE_BYTES:
+        raise StoreDamaged(f"{path}: expected {pages} pages, got {path.stat().st_size} bytes")
 
 
 def limit_size(connection: sqlite3.Connection, max_bytes: int) -> None:

@@ -12,14 +12,14 @@ from .state import BASE, Base, OutboxState, anchors_of, marks_of
 
 def load(connection: sqlite3.Connection) -> OutboxState:
     """Read the database; StoreDamaged if anything in it is not what was written."""
-    with database.explained():
+    with database.proving():
         state, bad = database.read_state(connection)
     if BASE not in state or bad:
         raise StoreDamaged(f"state: {', '.join(bad) or 'the receipted position is gone'}")
     base = Base.unpack(state[BASE])
     last, head = base.to, base.head
     expected: int | None = None
-    with database.explained():
+    with database.proving():
         for group in group_table.all_groups(connection):
             if expected is None:
                 _check_first(group, base)

@@ -68,7 +68,7 @@ def _read_head_file(context: StoreContext) -> ChainHead | None:
 
 def _is_empty(connection: sqlite3.Connection) -> bool:
     """Check whether nothing was ever written, as after a process that ended while it began."""
-    with database.explained():
+    with database.proving():
         (rows,) = connection.execute(
             "SELECT (SELECT count(*) FROM state) + (SELECT count(*) FROM groups)"
         ).fetchone()

@@ -14,8 +14,9 @@ from typing import Final, NamedTuple
 
 from protocols.uplink import MAX_DETAIL_LENGTH, MAX_GAP_NUMBER, Gap, Record
 
-from . import database, group_table
+from . import database, first_page, group_table
 from .errors import StoreDamaged, StoreFailed
+from .first_page import files_of
 from .group import row_of
 from .head_file import ChainHead, sync_directory
 from .loading import load
@@ -80,14 +81,8 @@ class Rebuild:
         if self._damaged:
             self._context.counters.store_damaged += 1
         if source is None and self._path.exists():
-            # Its settings could not be made; what is in it may still be readable.
-            unchecked = sqlite3.connect(
-                self._path, isolation_level=None, check_same_thread=False, timeout=0
-            )
-            try:
-                self._copy(unchecked, seen)
-            finally:
-                database.close(unchecked)
+            with first_page.readable(self._path, self._context.settings.max_bytes) as readable:
+                self._copy(readable, seen)
         else:
             self._copy(source, seen)
         if source is not None:
@@ -207,11 +202,6 @@ def finish(path: Path) -> None:
         _retire(path, "interrupted")
         ready.replace(path)
         sync_directory(path.parent)
-
-
-def files_of(path: Path) -> list[Path]:
-    """List the database file and what SQLite puts beside it."""
-    return [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
 
 
 def _readable_state(source: sqlite3.Connection) -> dict[str, bytes]:

@@ -1,9 +1,10 @@
-"""Run by test_outbox_rebuild.py inside a file system of 6 MiB: ``... DIRECTORY refused|damaged``.
+"""Run by test_outbox_rebuild.py inside a file system of 6 MiB: ``... DIRECTORY WHY``.
 
-Begins a new stream (after a refused receipt), or repairs a damaged group, at every amount of free
-space in steps of 4 KiB, from none to more than enough. Prints one line for each: free bytes, how
-that ended, how many records the next start found when there was room again, and whether they are
-exactly those that must be there.
+Begins a new stream after a refused receipt (WHY is ``refused``), or repairs a damaged group
+(``group``), or that with a damaged first page (``first_page``), at every amount of free space in
+steps of 4 KiB, from none to more than enough. Prints one line for each: free bytes, how that
+ended, how many records the next start found when there was room again, and whether they are exactly
+those that must be there.
 """
 
 import logging
@@ -39,8 +40,9 @@ def rebuild(state: Path, damaged: bool) -> str:
     return "done"
 
 
-def main(root: Path, damaged: bool) -> None:
+def main(root: Path, why: str) -> None:
     """Rebuild at each amount of free space."""
+    damaged = why != "refused"
     logging.disable(logging.CRITICAL)
     source, state, ballast = root / "source", root / "state", root / "ballast"
     with closing(open_box(source)) as box:
@@ -52,9 +54,11 @@ def main(root: Path, damaged: bool) -> None:
     if damaged:
         content = bytearray(database.read_bytes())
         content[content.index(records(1 + GROUP, 1)[0].data)] ^= 1
+        if why == "first_page":
+            content[0] ^= 1
         database.write_bytes(content)
         del expected[GROUP : 2 * GROUP]
-    for free in range(0, 4 * database.stat().st_size, STEP):
+    for free in range(0, 6 * database.stat().st_size, STEP):
         shutil.copytree(source, state)
         take_all_but(ballast, free)
         ended = rebuild(state, damaged)
@@ -66,4 +70,4 @@ def main(root: Path, damaged: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2] == "damaged")
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -8,7 +8,7 @@ import pytest
 from .mounts import run_mounted
 
 
-@pytest.mark.parametrize("why", ["refused", "damaged"])
+@pytest.mark.parametrize("why", ["refused", "group", "first_page"])
 def test_a_rebuild_at_any_amount_of_free_space_keeps_every_record(tmp_path: Path, why: str) -> None:
     """A real file system is full to the last 4 KiB at every place where the rebuild writes."""
     child = Path(__file__).with_name("full_disk_rebuild_child.py")
