@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,12 @@ from hil.testing.report.results import FinishedTest, Results, read_results
 from hil.tools import Tool
 
 RUNNER = CliRunner()
+
+
+def test_version_is_a_version() -> None:
+    done = RUNNER.invoke(app, ["--version"])
+    assert done.exit_code == 0
+    assert re.fullmatch(r"\d+\.\d+\S*\n", done.output)
 
 
 def test_boards_shows_every_engine_as_table_and_json() -> None:
@@ -63,6 +71,35 @@ def test_an_engine_that_cannot_be_imported_is_a_problem_not_a_crash() -> None:
     kind = EngineKind("none", "none", "unix", "hil.engines.none:None", lambda: Probe(None))
     assert "hil.engines.none" in diagnose(kind).problem
     assert kind.capabilities == frozenset()
+
+
+def test_a_program_that_ends_at_once_is_a_problem_not_a_crash(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    program = Path("/bin/false")
+    monkeypatch.setattr("hil.engines.unix.find_micropython", lambda: program)
+    diagnosis = diagnose(replace(KINDS["unix"], probe=lambda: Probe(program, "1.25")))
+    assert not diagnosis.works
+    assert diagnosis.checks[0].found == "/bin/false 1.25"
+    assert diagnosis.problem.startswith("start: ")
+    assert "ended" in diagnosis.problem
+
+
+def test_an_engine_whose_image_cannot_be_built_is_not_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kind = replace(KINDS["qemu"], probe=lambda: Probe(Path("/qemu"), "7.2"))
+    absent = Tool("no-such-compiler", "building the image", "install it")
+    monkeypatch.setattr(doctor_module, "BUILD_TOOLS", (absent,))
+    diagnosis = diagnose(kind)
+    assert [check.name for check in diagnosis.checks] == ["program", "no-such-compiler"]
+    assert diagnosis.problem == "no-such-compiler: not found; needed for building the image"
+    # The tools are thought to be there, but nothing is in PATH.
+    monkeypatch.setattr(doctor_module, "BUILD_TOOLS", ())
+    monkeypatch.setenv("PATH", "")
+    diagnosis = diagnose(kind)
+    assert diagnosis.problem.startswith(f"image: image of {kind.board} cannot be built: ")
+    assert diagnosis.checks[-1].remedy == f"tianfu-node build {kind.board}"
 
 
 def test_a_missing_tool_shows_what_needs_it() -> None:
@@ -130,6 +167,24 @@ def test_a_bench_comes_up_shows_how_to_connect_and_ends(tmp_path: Path) -> None:
     assert "node south: role water, address 9" in done.output
     assert "mbpoll -m rtu -b 9600 -P none -a 7 " in done.output
     assert done.output.endswith("bench ended\n")
+
+
+def test_a_bench_shows_its_faults(tmp_path: Path) -> None:
+    file = tmp_path / "b.toml"
+    fault = '[[fault]]\nkind = "byte-flip"\nrate = 0.5\n'
+    file.write_text(f'engine = "unix"\nroles = ["air"]\n{fault}[parts.air]\npms5003 = "silent"\n')
+    done = RUNNER.invoke(app, ["bench", str(file), "--seconds", "0.1"])
+    assert done.exit_code == 0, done.output
+    assert "part    pms5003: silent\n" in done.output
+
+
+def test_a_fault_of_a_part_that_the_node_has_not(tmp_path: Path) -> None:
+    file = tmp_path / "b.toml"
+    file.write_text('engine = "unix"\nroles = ["air"]\n[parts.air]\nvc0706 = "silent"\n')
+    done = RUNNER.invoke(app, ["bench", str(file)])
+    assert done.exit_code == 1
+    assert "did not come up: parts.air: expected one of pms5003, mhz19b" in done.output
+    assert "got 'vc0706'" in done.output
 
 
 def test_a_bench_that_is_not_there_names_the_remedy(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Building: budget, cache, missing tools, comparison. The compilers stand in as small scripts."""
 
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from boards import toolchain
 from boards.cache import digest_of, tree_digest
 from boards.elf import read_symbols
 from boards.errors import BoardError, BudgetExceeded, ToolMissing
+from boards.source import Tree
 
 
 def image(flash: int, heap: int) -> images.Image:
@@ -53,6 +55,48 @@ def test_what_make_says_is_in_the_error(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text("all:\n\t@echo 'a.c:3: error: no such thing'; exit 1\n")
     with pytest.raises(toolchain.BuildError, match="no such thing"):
         toolchain.run_make(["-C", str(tmp_path)], "building b", tmp_path / "make.log")
+
+
+def test_a_make_that_does_not_end_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = tmp_path / "make"
+    make.write_text("#!/bin/sh\necho begun\nexec sleep 60\n", "utf-8")
+    make.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(toolchain, "_MAKE_TIMEOUT_S", 0.2)
+    with pytest.raises(toolchain.BuildError, match=r"building b: no end after 0\.2 s; log: /.*log"):
+        toolchain.run_make([], "building b", tmp_path / "make.log")
+    assert (tmp_path / "make.log").read_text("utf-8") == "begun\n"
+
+
+@pytest.mark.tool("make")
+def test_mpy_cross_is_built_once_for_each_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gcc = tmp_path / "bin/gcc"
+    gcc.parent.mkdir()
+    (tmp_path / "tree/mpy-cross").mkdir(parents=True)
+    makefile = tmp_path / "tree/mpy-cross/Makefile"
+    makefile.write_text("all:\n\t@echo $(MICROPY_GIT_TAG) $(PYTHON) >$(BUILD)/mpy-cross\n")
+    monkeypatch.setenv("PATH", f"{gcc.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("TIANFU_CACHE", str(tmp_path / "cache"))
+    tree = Tree(tmp_path / "tree", "1.25.0", "5" * 64)
+    steps: list[str] = []
+
+    def built(version: str) -> Path:
+        gcc.write_text(f"#!/bin/sh\necho gcc {version}\n", "utf-8")
+        gcc.chmod(0o755)
+        return toolchain.mpy_cross(tree, steps.append)
+
+    first = built("12")
+    assert first.read_text("utf-8") == f"v1.25.0 {sys.executable}\n"
+    assert built("12") == first
+    assert steps == ["building mpy-cross 1.25.0"]
+    makefile.write_text("all:\n\t@echo half >$(BUILD)/mpy-cross; exit 1\n")
+    with pytest.raises(toolchain.BuildError, match="building mpy-cross: make ended with 2"):
+        built("13")
+    assert [path for path in first.parents[1].rglob("mpy-cross") if path.is_file()] == [first]
 
 
 def test_compare_names_the_offset(tmp_path: Path) -> None:
