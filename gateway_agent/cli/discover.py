@@ -109,9 +109,7 @@ def discover(
         try:
             found = asyncio.run(_scan_all(buses, first, last, nodes_only, counters, progress))
         except BusDownError as error:
-            typer.echo(
-                f"{error.detail}; is the path right, and is no agent running on it?", err=True
-            )
+            typer.echo(error.detail, err=True)
             raise typer.Exit(1) from error
     blocks = [
         config_block(bus, [item for item in found if item.baudrate == bus.baudrate])

@@ -1,7 +1,40 @@
-"""Why a request on a bus has no good answer."""
+"""Why a request on a bus has no good answer, and what a technician can do about it."""
 
+import errno
+import socket
+import termios
+from typing import Final
+
+from gateway_agent.config import Bus, SerialBus
+from gateway_agent.store.errors import StoreFailed
 from protocols.modbus_client import Request
 from protocols.modbus_client.names import EXCEPTION_NAMES
+
+# A bus cannot go on after these: they end the agent, whichever bus they come up on.
+FATAL: Final = (MemoryError, StoreFailed)
+
+_ADAPTER: Final = "check that the adapter is plugged in and has power"
+_OTHER_PROGRAM: Final = "another program uses the port: stop it"
+_NETWORK: Final = "check the power of the device, its cable and its address"
+_ADVICE: Final = {
+    errno.ENOENT: f"{_ADAPTER}, and the name of the port",
+    errno.ENODEV: _ADAPTER,
+    errno.ENXIO: _ADAPTER,
+    errno.EIO: _ADAPTER,
+    errno.EACCES: "let the user of the gateway use the port (on Debian: group dialout)",
+    errno.EPERM: "let the user of the gateway use the port (on Debian: group dialout)",
+    errno.EAGAIN: _OTHER_PROGRAM,
+    errno.EBUSY: _OTHER_PROGRAM,
+    errno.EINVAL: "check that the port supports the baudrate, parity and stopbits of this bus",
+    errno.ENOTTY: "check the name of the port: this is no serial port",
+    errno.EMFILE: "too many files are open: raise the limit of the service (LimitNOFILE)",
+    errno.ENFILE: "too many files are open on this machine: find the program that opens them",
+    errno.ECONNREFUSED: "check the port number, and that no other client holds the connection",
+    errno.EHOSTUNREACH: _NETWORK,
+    errno.ENETUNREACH: "check the network settings of the gateway",
+    errno.ETIMEDOUT: _NETWORK,
+}
+_REPORT: Final = "this is a fault of the gateway's software or a library: report it with the log"
 
 
 class BusError(Exception):
@@ -14,7 +47,7 @@ class BusError(Exception):
 
 
 class BusDownError(BusError):
-    """The port cannot be opened or the connection is gone; nothing was sent."""
+    """The port cannot be opened or used: this shows nothing about the devices on the bus."""
 
 
 class RefusedError(BusError):
@@ -29,3 +62,40 @@ class RefusedError(BusError):
             what += f" (registers {request.read.address} + {request.read.words})"
         super().__init__("exception", what)
         self.code = code
+
+
+def is_expected(error: BaseException) -> bool:
+    """Return whether ports and networks raise such an error; any other is a fault of software."""
+    return isinstance(error, OSError | termios.error | UnicodeError)
+
+
+def explain(bus: Bus, failed: str, error: BaseException) -> str:
+    """Return one line for a technician: the port, what failed and why, and what to check."""
+    # A timeout and some errors of libraries have no text; the path stands in some texts only.
+    reason = str(error) or type(error).__name__
+    if isinstance(error, termios.error):
+        reason = ", ".join(str(part) for part in error.args[1:]) or reason
+    if not is_expected(error):
+        reason = f"{type(error).__name__}: {error}"
+    return f"{bus.where} {failed}: {reason}; {_advice(bus, error)}"
+
+
+def _advice(bus: Bus, error: BaseException) -> str:
+    if not is_expected(error):
+        return _REPORT
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return "check the host name, and that the gateway can look names up"
+    fallback = _ADAPTER if isinstance(bus, SerialBus) else _NETWORK
+    return _ADVICE.get(_number(error), fallback)
+
+
+def _number(error: BaseException | None) -> int:
+    """Return the errno of an error or of the one that it replaces; 0 if none has one."""
+    while error is not None:
+        # termios.error is no OSError and has the number as its first argument.
+        number = error.args[0] if isinstance(error, termios.error) and error.args else None
+        number = error.errno if isinstance(error, OSError) else number
+        if isinstance(number, int):
+            return number
+        error = error.__cause__ or error.__context__
+    return 0

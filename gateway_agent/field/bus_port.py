@@ -2,21 +2,95 @@
 
 Serial ports are opened with pymodbus' transport: pyserial under asyncio, exclusive, raw, input
 flushed (docs/decisions/0004-modbus-master.md).
+
+Whatever opening, using or closing a port raises becomes a BusDownError here, in
+:meth:`BusPort.failed`: libraries and drivers raise more than they document (``termios.error``,
+which is no OSError, TypeError in pyserial when a port is closed under it), and none of it may cost
+more than its own connection.
 """
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import Callable
 from typing import Final
 
-from pymodbus.transport.serialtransport import create_serial_connection
+from pymodbus.transport.serialtransport import SerialTransport
 
 from gateway_agent.config import Bus, SerialBus
 from gateway_agent.counters import Counters
 
-from .bus_errors import BusDownError
+from .bus_errors import FATAL, BusDownError, explain, is_expected
+
+log = logging.getLogger(__name__)
 
 CONNECT_S: Final = 5.0
 RECONNECT_S: Final = (0.5, 30.0)  # first wait and longest wait between attempts
+
+
+class _SerialLine(SerialTransport):
+    """A serial port whose faults end the connection.
+
+    pymodbus lets all but SerialException go to the event loop, which logs it, leaves the port
+    registered and calls again at once, for ever.
+    """
+
+    def __init__(self, bus: SerialBus, link: asyncio.Protocol) -> None:
+        self.sync_serial = None
+        try:
+            super().__init__(
+                asyncio.get_running_loop(),
+                link,
+                bus.port,
+                baudrate=bus.baudrate,
+                bytesize=8,
+                parity=bus.parity,
+                stopbits=bus.stopbits,
+                timeout=0,
+            )
+            self.setup()
+        except BaseException:
+            self._release()
+            raise
+
+    def intern_read_ready(self) -> None:
+        """Read what has come; called by the event loop."""
+        self._guard(super().intern_read_ready)
+
+    def intern_write_ready(self) -> None:
+        """Write what waits; called by the event loop."""
+        self._guard(super().intern_write_ready)
+
+    def close(self, exc: Exception | None = None) -> None:
+        """Close the port. It is closed also if this raises."""
+        try:
+            super().close(exc)
+        finally:
+            self._release()
+
+    def _guard(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - the link gets it
+            self._release()
+            self.intern_protocol.connection_lost(error)
+
+    def _release(self) -> None:
+        """Let go of the port, whatever state it is in."""
+        port, self.sync_serial = self.sync_serial, None
+        if port is None:
+            return
+        self.intern_write_buffer = []
+        number = getattr(port, "fd", None)
+        if number is not None:
+            for remove in (self.async_loop.remove_reader, self.async_loop.remove_writer):
+                with contextlib.suppress(Exception):
+                    remove(number)
+        with contextlib.suppress(Exception):
+            port.close()
+        # Linux frees the number also if close fails. The finalizer of a port that counts as open
+        # would close it once more, and it may be another file's by then.
+        port.is_open = False
 
 
 class BusPort:
@@ -28,41 +102,48 @@ class BusPort:
         self._retry_at = 0.0
         self._retry_wait = RECONNECT_S[0]
         self._why_closed = ""
+        self._logged = ""
 
     async def open(self, link: asyncio.Protocol) -> asyncio.Transport:
-        """Connect ``link``. BusDownError if that fails, or failed too short a time ago."""
+        """Connect ``link``. BusDownError if that fails, or the last failure is too short ago."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._retry_at:
             raise BusDownError("bus_timeout", self._why_closed)
         try:
             async with asyncio.timeout(CONNECT_S):
-                transport = await self._connect(lambda: link)
-        except (OSError, ValueError, TimeoutError) as error:
-            self._retry_at = loop.time() + self._retry_wait
-            self._retry_wait = min(self._retry_wait * 2, RECONNECT_S[1])
-            self._counters.poll_errors["bus_down"] += 1
-            # The path stands in the text of some errors only, and a timeout has no text at all.
-            reason = str(error) or f"no connection within {CONNECT_S:.0f} s"
-            self._why_closed = f"{self._bus.where} cannot be opened: {reason}"
-            raise BusDownError("bus_timeout", self._why_closed) from error
-        self._retry_wait = RECONNECT_S[0]
-        return transport
+                return await self._connect(link)
+        except FATAL:
+            raise
+        except TimeoutError as error:
+            late = error if str(error) else TimeoutError(f"no connection within {CONNECT_S:.0f} s")
+            raise self.failed("cannot be opened", late) from error
+        except Exception as error:
+            raise self.failed("cannot be opened", error) from error
 
-    async def _connect(self, link: Callable[[], asyncio.Protocol]) -> asyncio.Transport:
+    def failed(self, what: str, error: Exception) -> BusDownError:
+        """Count and log what was raised; return it as the error of this bus.
+
+        The next attempt to open the bus waits, longer each time until :meth:`works`.
+        """
+        self._counters.poll_errors["bus_down"] += 1
+        self._retry_at = asyncio.get_running_loop().time() + self._retry_wait
+        self._retry_wait = min(self._retry_wait * 2, RECONNECT_S[1])
+        self._why_closed = explain(self._bus, what, error)
+        if self._why_closed != self._logged:
+            self._logged = self._why_closed
+            trace = None if is_expected(error) else error
+            log.error("bus %s: %s", self._bus.name, self._why_closed, exc_info=trace)
+        return BusDownError("bus_timeout", self._why_closed)
+
+    def works(self) -> None:
+        """Note a good answer: the next fault is a new one."""
+        self._retry_wait = RECONNECT_S[0]
+        self._logged = ""
+
+    async def _connect(self, link: asyncio.Protocol) -> asyncio.Transport:
         bus = self._bus
-        loop = asyncio.get_running_loop()
         if isinstance(bus, SerialBus):
-            transport, _ = await create_serial_connection(
-                loop,
-                link,
-                bus.port,
-                baudrate=bus.baudrate,
-                bytesize=8,
-                parity=bus.parity,
-                stopbits=bus.stopbits,
-                timeout=0,
-            )
-            await asyncio.sleep(0)  # it registers with the loop in a callback of its own
-            return transport
-        connected, _ = await loop.create_connection(link, bus.host, bus.port)
+            return _SerialLine(bus, link)
+        loop = asyncio.get_running_loop()
+        connected, _ = await loop.create_connection(lambda: link, bus.host, bus.port)
         return connected

@@ -31,7 +31,7 @@ from protocols.modbus_client import (
 from protocols.wire.errors import PeerError
 from protocols.wire.modbus.pdu import EXCEPTION
 
-from .bus_errors import BusError, RefusedError
+from .bus_errors import FATAL, BusDownError, BusError, RefusedError
 from .bus_port import BusPort
 from .late_answers import LateAnswers
 from .planner import answer_ms, request_ms
@@ -44,13 +44,16 @@ _VARIABLE_CHARS: Final = 128  # registers' worth of time for an answer of unknow
 
 
 class _Link(asyncio.Protocol):
-    """Hands bytes and the end of the connection to the master."""
+    """Hands bytes and the end of the connection to the master; raises nothing to the loop."""
 
     def __init__(self, master: "Master") -> None:
         self.master = master
 
     def data_received(self, data: bytes) -> None:
-        self.master.received(self, data)
+        try:
+            self.master.received(self, data)
+        except Exception as error:  # noqa: BLE001 - the master gets it
+            self.master.lost(self, error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.master.lost(self, exc)
@@ -138,7 +141,13 @@ class Master:
             self._timer = None
         if self._timer is None:
             self._timer = loop.call_at(self._deadline, self._tick)
-        transport.write(self._client.send(request))
+        try:
+            transport.write(self._client.send(request))
+        except FATAL:
+            raise
+        except Exception as error:
+            self._answer = None
+            raise self._fault("cannot be written to", error) from error
         self.counters.polls += 1
         try:
             pdu = await answer
@@ -147,6 +156,7 @@ class Master:
             self._give_up(request)
             raise
         self._silent_requests = 0
+        self._port.works()
         if self._late:
             self._late.settle(request.shape.unit)
         if pdu[0] & EXCEPTION:
@@ -185,15 +195,25 @@ class Master:
                 answer.set_result(pdu)
 
     def lost(self, link: _Link, error: Exception | None) -> None:
-        """Note that the connection ended by itself."""
-        if link is self._link:
+        """Note that the connection ended by itself, or what its transport or the link raised."""
+        if link is not self._link:
+            return
+        if error is None or isinstance(error, ConnectionError):
             self._drop()
             self._fail("bus_timeout", f"{self.bus.where} was lost: {error or 'closed by peer'}")
+        else:
+            self._break("was lost", error)
 
     # --- inside -------------------------------------------------------------------------------
 
     def _tick(self) -> None:
         """Look at the deadline. One timer serves all requests: it is moved, not made anew."""
+        try:
+            self._look()
+        except Exception as error:  # noqa: BLE001 - the request under way gets it
+            self._break("cannot be used", error)
+
+    def _look(self) -> None:
         self._timer = None
         if self._answer is None:
             return
@@ -235,11 +255,30 @@ class Master:
 
     def _fail(self, cause: str, detail: str) -> None:
         """End the request under way without an answer, if there is one."""
-        answer = self._answer
-        self._answer = None
-        if answer is not None and not answer.done():
+        if self._end(BusError(cause, detail)):
             self.counters.poll_errors[cause] += 1
-            answer.set_exception(BusError(cause, detail))
+
+    def _end(self, error: Exception) -> bool:
+        """End the request under way with an error; return whether there was one."""
+        answer, self._answer = self._answer, None
+        if answer is None or answer.done():
+            return False
+        answer.set_exception(error)
+        return True
+
+    def _break(self, what: str, error: Exception) -> None:
+        """Close the connection after an exception in a callback; the request under way gets it."""
+        if not isinstance(error, FATAL):
+            if self._answer is not None and self._request is not None:
+                self._give_up(self._request)
+            self._end(self._fault(what, error))
+        elif not self._end(error):
+            raise error
+
+    def _fault(self, what: str, error: Exception) -> BusDownError:
+        """Close the connection after an exception that is no BusError; return it as one."""
+        self._drop()
+        return self._port.failed(what, error)
 
     def _give_up(self, request: Request) -> None:
         self._dirty = True
@@ -292,7 +331,12 @@ class Master:
         """Let go of the connection; the next request opens it again."""
         transport, self._transport, self._link = self._transport, None, None
         if transport is not None:
-            transport.abort()
+            try:
+                transport.abort()
+            except FATAL:
+                raise
+            except Exception as error:  # noqa: BLE001 - it is closed all the same
+                self._port.failed("cannot be closed", error)
 
     def close(self) -> None:
         """Close the bus. A request under way fails."""

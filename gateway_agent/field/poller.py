@@ -6,6 +6,7 @@ error of the sink does.
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from typing import Final
 
@@ -15,12 +16,14 @@ from gateway_agent.counters import Counters
 from gateway_agent.status import DeviceState, DeviceStatus
 from gateway_agent.store.mark import Mark
 
-from .bus_errors import BusError
+from .bus_errors import FATAL, BusDownError, BusError, explain
 from .commit_queue import CommitQueue, Sink
 from .devices import OpenNode, open_all
 from .master import Master
-from .reader import NodeReader, ProfileReader, Reader
+from .reader import NodeReader, Polled, ProfileReader, Reader
 from .schedule import PollSchedule
+
+log = logging.getLogger(__name__)
 
 _STALL_MS: Final = (
     1000  # a store that makes the pollers wait for longer is named as the cause of a gap
@@ -44,6 +47,7 @@ class BusPoller:
         self._queue = queue
         self._counters = counters
         self._schedule: PollSchedule | None = None  # None before the first poll
+        self._faults: dict[int, str] = {}  # of our own, by device
 
     async def run(self) -> None:
         """Poll until cancelled."""
@@ -68,7 +72,16 @@ class BusPoller:
 
     async def _poll(self, index: int, schedule: PollSchedule, master: Master) -> None:
         reader = self.readers[index]
-        polled = await reader.poll(master)
+        try:
+            polled = await reader.poll(master)
+        except FATAL:
+            raise
+        except Exception as error:  # noqa: BLE001 - a fault of ours costs this poll only
+            failure = self._fault(index, master, error)
+            reader.errors += 1
+            polled = Polled(reader.missed(failure.cause, failure.detail, 1))
+        else:
+            self._faults.pop(index, None)
         if polled.records or polled.mark is not None:
             self._queue.add(polled.records, reader.device_id, polled.mark)
         skipped = schedule.polled(index, self._clock.boot_ms(), polled.silent)
@@ -82,12 +95,29 @@ class BusPoller:
             await master.probe(reader.device.unit, reader.probe_read)
         except BusError as error:
             failure = error
+        except FATAL:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            failure = self._fault(index, master, error)
         now = self._clock.boot_ms()
         passed = schedule.probed(index, now, now - start, failure is not None)
         if failure is not None:
             self._note(reader, failure.cause, failure.detail, max(1, passed))
         elif passed:
             self._note(reader, "bus_timeout", "no answer until a probe was answered", passed)
+
+    def _fault(self, index: int, master: Master, error: Exception) -> BusError:
+        """Close the connection after an exception that nothing foresaw, which master may be in.
+
+        It is logged once for each device, until that is read again or the fault is another.
+        """
+        master.close()
+        self._counters.poll_errors["internal"] += 1
+        detail = explain(self.bus, f"was not read for {self.readers[index].device.name}", error)
+        if self._faults.get(index) != detail:
+            self._faults[index] = detail
+            log.error("bus %s: %s", self.bus.name, detail, exc_info=error)
+        return BusDownError("bus_timeout", detail)
 
     def _note(self, reader: Reader, cause: str, detail: str, slots: int) -> None:
         records = reader.missed(cause, detail, slots)

@@ -413,7 +413,7 @@ async def test_the_port_goes_and_comes_back(tmp_path: Path) -> None:
     assert (gap.cause, gap.first, gap.last) == ("bus_timeout", 2, 8)
     # Which of the two comes last before the return depends on when it returns.
     detail = bench.sink.gaps(OTHER)[0].detail
-    assert "cannot be opened" in detail or "is down" in detail
+    assert "cannot be opened" in detail or "was lost" in detail
 
 
 async def test_what_was_polled_before_the_end_is_committed_once(tmp_path: Path) -> None:
