@@ -10,8 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from protocols.uplink import CLOCK_NAMES, KIND_NAMES, BatchHeader, Decoded
+from protocols.uplink import CLOCK_NAMES, KIND_NAMES, BatchHeader
 
+from .new_record import NewRecord, is_of_medium, shown
 from .schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
 
 
@@ -28,18 +29,6 @@ class Position(NamedTuple):
     head: bytes
 
 
-class NewRecord(NamedTuple):
-    """One record to store: decoded with its verdict, or refused with the reason."""
-
-    seq: int
-    data: bytes
-    decoded: Decoded | None
-    auth: str
-    boot_epoch: int | None
-    sample_seq: int | None
-    reason: str
-
-
 def open_readonly(path: Path, timeout_s: float = 5.0) -> sqlite3.Connection:
     """Open a collector's database to read it; close it afterwards.
 
@@ -52,7 +41,7 @@ def open_readonly(path: Path, timeout_s: float = 5.0) -> sqlite3.Connection:
 class Database:
     """One connection, used from one thread at a time.
 
-    sqlite3.Error means: nothing of it was committed.
+    An exception means: nothing of it was committed; :func:`.new_record.is_of_medium` sorts them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -193,6 +182,27 @@ class Database:
             raise
         self._points = points
         return Position(stream_id, header.last, header.head)
+
+    def unstorable(self, header: BatchHeader, new: Iterable[NewRecord]) -> dict[int, str]:
+        """Return which of ``new`` cannot be stored, and why, by trying each; stores nothing."""
+        reasons: dict[int, str] = {}
+        points = dict(self._points)
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            stream_id = self._stream(header)
+            for item in new:
+                self._db.execute("SAVEPOINT record")
+                try:
+                    self._records(stream_id, header, [item], points)
+                except Exception as error:
+                    if is_of_medium(error):
+                        raise
+                    reasons[item.seq] = item.too_wide() or shown(error)
+                self._db.execute("ROLLBACK TO record")
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+        return reasons
 
     def _stream(self, header: BatchHeader) -> int:
         (stream_id,) = self._db.execute(

@@ -3,17 +3,17 @@
 A batch is accepted only if its signature, its chain and its place in the stream are right; its
 receipt is made after the commit. A batch that comes again has no second effect and gets the
 current receipt again. One that comes too early gets it too, so the gateway finds out where to go
-on. Every other batch is refused, counted and kept in a bounded quarantine.
+on. Every other batch is refused, counted and kept in a bounded quarantine; so is one on which our
+own code fails, whatever the exception is. Only a failure of the database or its medium is raised.
 
-A record that is wrong although the gateway signed it (it cannot be read, or its node's tag does
-not verify) never becomes data: it is kept in the table ``refused`` with the reason, and the other
-records of the batch are committed.
+A record that is wrong although the gateway signed it (it cannot be read, its node's tag does not
+verify, or the database cannot hold it) never becomes data: it is kept in the table ``refused`` with
+the reason, and the other records of the batch are committed.
 """
 
-import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -24,7 +24,6 @@ from protocols.uplink import (
     EVENTS,
     GAP,
     GENESIS,
-    MAX_BATCH_BYTES,
     SAMPLE,
     Batch,
     BatchHeader,
@@ -41,7 +40,9 @@ from protocols.wire.errors import BAD_TAG, UNKNOWN, PeerError
 from protocols.wire.hmac import HmacSha256
 from protocols.wire.sample import Header, read_header
 
-from .database import Database, NewRecord
+from .database import Database
+from .new_record import NewRecord, is_of_medium, shown
+from .quarantine import Quarantine
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +55,10 @@ BAD_SIGNATURE: Final = "bad_signatures"
 UNKNOWN_KEY: Final = "unknown_keys"
 MALFORMED: Final = "malformed"
 WRONG_TOPIC: Final = "wrong_topics"
+FAILED: Final = "batches_failed"  # our own code failed on it
 VERDICTS: Final = (
     ACCEPTED, DUPLICATE, EARLY, FORK, BAD_SIGNATURE, UNKNOWN_KEY, MALFORMED, WRONG_TOPIC,
+    FAILED,
 )  # fmt: skip
 
 # Counters that are not verdicts.
@@ -66,8 +69,7 @@ TAG_FAILURES: Final = "node_tag_failures"
 REFUSED: Final = "records_refused"
 REPEATED: Final = "records_repeated"  # came before in another stream of the gateway: no effect
 
-QUARANTINE_FILES: Final = 100
-QUARANTINE_BYTES: Final = MAX_BATCH_BYTES + 1  # of each: enough to show that it was too long
+BAD_PROOF: Final = "bad"  # ``auth`` of a record that is refused because of its node's tag
 # A gateway that has sent an unknown stream without its beginning this often does not have the
 # beginning any more: its records were receipted by a database that is lost.
 OFFERS: Final = 3
@@ -104,16 +106,25 @@ class BatchReceiver:
         self._gateways = gateways
         self._nodes = nodes
         self._node_uids = {uid for uid, _ in nodes}
-        self._quarantine = quarantine
+        self._quarantine = Quarantine(quarantine)
         self._now_ms = now_ms
         self._offers: dict[tuple[str, int], tuple[int, int]] = {}
 
     def receive(self, data: bytes, gateway: str | None = None) -> BatchOutcome:
         """Process one message that came on the topic of ``gateway`` (None: any).
 
-        sqlite3.Error: the database refused the commit; nothing was stored, no receipt exists, the
-        message must be sent again.
+        An exception means that the database or its medium failed, see ``is_of_medium``:
+        nothing was stored, no receipt exists, the message must be sent again.
         """
+        try:
+            return self._process(data, gateway)
+        except Exception as error:
+            if is_of_medium(error):
+                raise
+            log.exception("a batch on the topic of %s failed", gateway)
+            return self._refuse(data, FAILED, shown(error))
+
+    def _process(self, data: bytes, gateway: str | None) -> BatchOutcome:
         try:
             batch = open_batch(data, self._key_of)
         except FormatError as error:
@@ -194,45 +205,50 @@ class BatchReceiver:
 
     def _commit(self, batch: Batch, to: int, absent: int) -> BatchOutcome:
         header = batch.header
-        counts = dict.fromkeys(
-            (ACCEPTED, READINGS, RECORDS, GAPS, TAG_FAILURES, REFUSED, REPEATED), 0
-        )
-        counts[ACCEPTED] = 1
-        counts[GAPS] = 1 if absent else 0
-        new = []
-        repeated = self._database.repeated(header, batch.records)
-        for seq in range(to + 1, header.last + 1):
-            if seq - header.first in repeated:
-                counts[REPEATED] += 1
-                continue
-            item = self._check_record(seq, batch.records[seq - header.first], counts)
+        indices = range(to + 1 - header.first, len(batch.records))
+        repeated = self._database.repeated(header, batch.records).intersection(indices)
+        new = [
+            self._check_record(header.first + index, batch.records[index])
+            for index in indices
+            if index not in repeated
+        ]
+        try:
+            self._database.commit(header, new, _counts(new, len(repeated), absent), absent)
+        except Exception as error:
+            if is_of_medium(error):
+                raise
+            # One record is enough for that; the others must not wait for it.
+            reasons = self._database.unstorable(header, new)
+            if not reasons:
+                raise
+            new = [item.refuse(reasons[item.seq]) if item.seq in reasons else item for item in new]
+            self._database.commit(header, new, _counts(new, len(repeated), absent), absent)
+        for item in new:
             if item.decoded is None:
-                counts[REFUSED] += 1
-                log.error("%s: stream %d: record %d refused: %s", *_name(header), seq, item.reason)
-            else:
-                counts[RECORDS] += 1
-                counts[READINGS] += len(item.decoded.values)
-                counts[GAPS] += item.decoded.kind == GAP
-            new.append(item)
-        self._database.commit(header, new, counts, absent)
+                where = *_name(header), item.seq
+                log.error("%s: stream %d: record %d refused: %s", *where, item.reason)
         self._offers.pop((header.gateway, header.stream), None)
         receipt = self._receipt(header.gateway, header.stream, header.last, header.head)
         detail = f"records {to + 1} to {header.last} of stream {header.stream}"
         return BatchOutcome(ACCEPTED, detail, header.gateway, header.stream, receipt)
 
-    def _check_record(self, seq: int, data: bytes, counts: dict[str, int]) -> NewRecord:
+    def _check_record(self, seq: int, data: bytes) -> NewRecord:
+        record = None
         try:
             record = decode_record(data)
-        except PeerError as error:
-            return NewRecord(seq, data, None, "", None, None, str(error))
-        if record.kind not in (SAMPLE, EVENTS):
-            return NewRecord(seq, data, record, "none", None, None, "")
-        try:
+            if record.kind not in (SAMPLE, EVENTS):
+                return NewRecord(seq, data, record, "none", None, None, "")
             auth, header = self._authenticate(record)
-        except PeerError as error:
-            counts[TAG_FAILURES] += 1
-            return NewRecord(seq, data, None, "", None, None, f"{record.device_id}: {error}")
-        return NewRecord(seq, data, record, auth, header.boot_epoch, header.seq, "")
+            return NewRecord(seq, data, record, auth, header.boot_epoch, header.seq, "")
+        except Exception as error:
+            if is_of_medium(error):
+                raise
+            reason = shown(error)
+            if record is None:
+                return NewRecord(seq, data, None, "", None, None, reason)
+            reason = f"{record.device_id}: {reason}"
+            auth = BAD_PROOF if isinstance(error, PeerError) else ""
+            return NewRecord(seq, data, None, auth, None, None, reason)
 
     def _authenticate(self, record: Decoded) -> tuple[str, Header]:
         """Return who proved the values, and the header of the record's frame. PeerError.
@@ -252,22 +268,21 @@ class BatchReceiver:
     def _refuse(self, data: bytes, verdict: str, detail: str) -> BatchOutcome:
         log.warning("batch refused (%s): %s", verdict, detail)
         self._database.count(verdict)
-        self._keep(data, verdict)
+        self._quarantine.keep(data, verdict, detail)
         return BatchOutcome(verdict, detail)
 
-    def _keep(self, data: bytes, verdict: str) -> None:
-        """Keep a refused message for people to look at; the oldest ones are deleted."""
-        try:
-            self._quarantine.mkdir(mode=0o700, parents=True, exist_ok=True)
-            files = sorted(self._quarantine.iterdir(), key=lambda file: file.stat().st_mtime_ns)
-            for file in files[: max(0, len(files) - QUARANTINE_FILES + 1)]:
-                file.unlink()
-            name = hashlib.sha256(data).hexdigest()[:16]
-            # MQTT 3.1.1 lets a message of 256 MB through: what is longer than a batch is cut.
-            file = self._quarantine / f"{verdict}-{name}.cose"
-            file.write_bytes(memoryview(data)[:QUARANTINE_BYTES])
-        except OSError as error:  # the quarantine must never stop the collector
-            log.warning("quarantine: %s", error)
+
+def _counts(new: Sequence[NewRecord], repeated: int, absent: int) -> dict[str, int]:
+    decoded = [item.decoded for item in new if item.decoded is not None]
+    return {
+        ACCEPTED: 1,
+        READINGS: sum(len(record.values) for record in decoded),
+        RECORDS: len(decoded),
+        GAPS: sum(record.kind == GAP for record in decoded) + (absent > 0),
+        TAG_FAILURES: sum(item.decoded is None and item.auth == BAD_PROOF for item in new),
+        REFUSED: len(new) - len(decoded),
+        REPEATED: repeated,
+    }
 
 
 def _name(header: BatchHeader) -> tuple[str, int]:

@@ -7,7 +7,6 @@ database is closed in that thread too, after the batch that is under way when th
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -97,7 +96,7 @@ class CollectorService:
             return
         try:
             outcome = await self._work(partial(self._receiver.receive, payload, topic.gateway))
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 # no message ends the service
             # Without a commit there is no receipt: the gateway keeps the batch and sends it again.
             log.error("batch of %s not committed, it will be sent again: %s", topic.gateway, error)
             return

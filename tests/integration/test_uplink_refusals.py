@@ -7,13 +7,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway_agent.collector.database import Database
+from gateway_agent.collector.receiver import BatchOutcome, BatchReceiver
 from gateway_agent.keys import generate_signing_key, load_private
 from gateway_agent.uplink import topics
 from gateway_agent.uplink.receipts import Effect, ReceiptReader
 from hil.site.mosquitto import MosquittoBroker
-from protocols.uplink import Receipt, sign_receipt
+from protocols.uplink import GENESIS, Anchor, Receipt, build_batch, sign_receipt
 from tests.integration.uplink_help import Site, captured, publish, until
 from tests.unit.gateway_agent.store_help import GATEWAY, records
+from tests.unit.protocols.uplink.made_parts import STAMP, point, record_head
 
 pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(120)]
 
@@ -67,6 +69,37 @@ async def test_a_flipped_byte_is_refused_and_the_flow_goes_on(
     assert verdicts.count("wrong_topics") == 1
     assert verdicts.count("malformed") == 3
     assert site.stored() == list(range(1, 11))
+
+
+async def test_a_message_that_raises_whatever_it_does_ends_no_service(
+    broker: MosquittoBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(tmp_path, broker.port)
+    receive = BatchReceiver.receive
+
+    def failing(self: BatchReceiver, data: bytes, gateway: str | None = None) -> BatchOutcome:
+        if data.startswith(b"raise"):
+            raise {b"raise 1": OverflowError, b"raise 2": MemoryError}[data]("injected")
+        return receive(self, data, gateway)
+
+    monkeypatch.setattr(BatchReceiver, "receive", failing)
+    wide = point("n", "", 2**64 - 1)
+    hostile = build_batch(
+        gateway=GATEWAY, key_epoch=0, stream=77, first=1, prev=GENESIS,
+        anchor=Anchor(bytes(16), 7_201_000, 1_765_432_101_082, 20, 3), compress=False,
+        records=[record_head(f"{GATEWAY}.probe", "status", 0, STAMP, 0, []) + wide],
+        key=load_private(site.gateway_key),
+    )  # fmt: skip
+    async with site.collector(), site.outbox() as outbox:
+        topic = topics.batch_topic(GATEWAY, 77)
+        for message in (b"raise 1", b"raise 2", hostile):
+            await publish(broker.port, topic, message)
+        async with site.uplink(outbox):
+            await outbox.put(records(1, 10), {})
+            await until(lambda: outbox.stats.depth == 0, "receipted all the same")
+    assert site.stored() == list(range(1, 11))
+    ((reason,),) = site.rows("SELECT reason FROM refused")
+    assert str(reason).startswith("v of n: ")
 
 
 async def test_a_key_the_collector_does_not_know_costs_nothing_once_it_does(

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway_agent.collector.database import Database
 from gateway_agent.collector.figures import read_figures
+from gateway_agent.collector.quarantine import QUARANTINE_BYTES, QUARANTINE_FILES
 from gateway_agent.collector.receiver import (
     ACCEPTED,
     BAD_SIGNATURE,
@@ -19,8 +20,6 @@ from gateway_agent.collector.receiver import (
     FORK,
     MALFORMED,
     OFFERS,
-    QUARANTINE_BYTES,
-    QUARANTINE_FILES,
     UNKNOWN_KEY,
     WRONG_TOPIC,
     BatchReceiver,
@@ -224,7 +223,8 @@ def test_every_flipped_byte_is_refused_and_nothing_of_it_stored(collector: Colle
     assert figures["readings_stored"] == 0
     counted = [figures[name] for name in verdicts]
     assert sum(count for count in counted if isinstance(count, int)) == len(batch)
-    assert len(list(collector.quarantine.iterdir())) == QUARANTINE_FILES
+    for kind in ("*.cose", "*.txt"):
+        assert len(list(collector.quarantine.glob(kind))) == QUARANTINE_FILES
     # The true batch is taken all the same.
     collector.take(batch, ACCEPTED)
 
@@ -342,6 +342,8 @@ def test_a_refused_commit_leaves_nothing_and_the_same_batch_is_taken_later(
     with pytest.raises(sqlite3.OperationalError, match="full"):
         collector.receiver.receive(batch, GATEWAY)
     assert collector.rows("SELECT count(*) FROM records") == [(0,)]
+    assert collector.database.counters() == {}, "a full medium is not the message's fault"
+    assert not collector.quarantine.exists()
     connection.execute(f"PRAGMA max_page_count = {pages + 1000}")
     collector.take(batch, ACCEPTED)
     assert read_figures(collector.path)["readings_stored"] == 400
@@ -364,7 +366,7 @@ def test_the_database_goes_on_where_it_was_after_a_restart(tmp_path: Path) -> No
 
 def test_a_huge_message_costs_no_more_than_a_batch_in_quarantine(collector: Collector) -> None:
     collector.take(bytes(5 * MAX_BATCH_BYTES), MALFORMED)
-    (kept,) = collector.quarantine.iterdir()
+    (kept,) = collector.quarantine.glob("*.cose")
     assert kept.stat().st_size == QUARANTINE_BYTES <= MAX_BATCH_BYTES + 1
 
 
