@@ -86,6 +86,16 @@ class FinishedRun:
         """Return the lines that pytest has printed."""
         return self.log.read_text(encoding="utf-8", errors="replace").splitlines()
 
+    def no_test(self) -> str:
+        """Return the line that a run without any test ends with."""
+        return f"no test ran (pytest ended with status {self.code}); log: {self.log}"
+
+    def about(self) -> list[str]:
+        """Return the lines at the top of the page: the summary, or why no test ran."""
+        if self.results.tests:
+            return self.summary()
+        return [self.no_test(), *self.output()[-_TAIL_LINES:]]
+
     def summary(self) -> list[str]:
         """Return the lines of pytest about the whole run: which engines ran, what has failed."""
         heads = ("engines: ", "FAILED: ", "ERROR: ")
@@ -138,7 +148,7 @@ def run(
         Path, typer.Option("--out", metavar="DIR", help="Where failing tests leave their folders.")
     ] = Path("hil-out"),
 ) -> None:
-    """Run suites on emulated boards; exit status 0 if none failed.
+    """Run suites on emulated boards; exit status 0 if a test ran and none failed.
 
     Examples:
 
@@ -182,16 +192,23 @@ def _suite(name: str) -> Path:
 def _execute(plan: RunPlan) -> FinishedRun:
     """Run pytest, show each result as it comes, and write the HTML report if it is wanted."""
     plan.out.mkdir(parents=True, exist_ok=True)
+    for old in (plan.junit, plan.html):
+        if old is not None:
+            old.unlink(missing_ok=True)  # a report of an earlier run is not one of this
     log = plan.out / "pytest.log"
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tianfu-hil-") as scratch:
         lines = Path(scratch) / "results.jsonl"
         code = _attend(plan.command(lines), lines, log)
         done = FinishedRun(code, read_results(lines), log, time.monotonic() - begun)
+    if plan.junit is not None and not done.results.tests:
+        from hil.testing.report.junit import write_no_test
+
+        write_no_test(plan.junit, done.no_test(), done.output()[-_TAIL_LINES:])
     if plan.html is not None:
         from hil.testing.report.html import write_report
 
-        write_report(plan.html, done.results, done.summary(), done.seconds)
+        write_report(plan.html, done.results, done.about(), done.seconds, code)
         _drop_passed(done.results)
     return done
 
@@ -254,14 +271,16 @@ def _show_reports(plan: RunPlan, done: FinishedRun) -> None:
     for line in done.summary():
         typer.echo(line)
     for name, path in (("JUnit XML", plan.junit), ("report", plan.html)):
-        if path is not None:
+        if path is not None and path.is_file():
             typer.echo(f"{name}: {path}")
+        elif path is not None:
+            typer.echo(f"{name}: not written (pytest ended with status {done.code})", err=True)
 
 
 def _conclude(done: FinishedRun) -> int:
     """Print how many tests ended how; return the command's exit status."""
     if not done.results.tests:
-        typer.echo(f"no test ran (pytest ended with status {done.code}); log: {done.log}", err=True)
+        typer.secho(done.no_test(), fg="red", err=True)
         typer.echo("\n".join(done.output()[-_TAIL_LINES:]), err=True)
         return 2 if done.code == _PYTEST_USAGE else 1
     counts = Counter(result.outcome for result in done.results.tests)

@@ -41,13 +41,15 @@ pre { background: var(--soft); border-radius: .4rem; padding: .7rem; overflow: a
 """
 
 
-def write_report(path: Path, results: Results, summary: Sequence[str], seconds: float) -> None:
-    """Write the page; ``summary`` are lines about the whole run, shown at its top."""
+def write_report(
+    path: Path, results: Results, summary: Sequence[str], seconds: float, code: int = 0
+) -> None:
+    """Write the page; ``summary`` are lines about the whole run, ``code`` is its exit status."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page(results, summary, seconds), encoding="utf-8")
+    path.write_text(page(results, summary, seconds, code), encoding="utf-8")
 
 
-def page(results: Results, summary: Sequence[str], seconds: float) -> str:
+def page(results: Results, summary: Sequence[str], seconds: float, code: int = 0) -> str:
     """Return the page as text."""
     tests = sorted(results.tests, key=lambda r: (r.outcome not in _BAD, r.id))
     counts = Counter(result.outcome for result in tests)
@@ -55,22 +57,35 @@ def page(results: Results, summary: Sequence[str], seconds: float) -> str:
         f'<div><b class="{escape(outcome)}">{count}</b>{escape(outcome)}</div>'
         for outcome, count in counts.most_common()
     )
+    headline, colour = _headline(results, code)
     when = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
     lines = "".join(f"<div>{escape(line)}</div>" for line in summary)
     body = "".join(_test(result) for result in tests)
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
-        f"<title>Emulated boards: {escape(_headline(counts))}</title><style>{_STYLE}</style>"
-        f"<h1>Emulated boards: {escape(_headline(counts))}</h1>"
+        f"<title>Emulated boards: {headline}</title><style>{_STYLE}</style>"
+        f'<h1 class="{colour}">Emulated boards: {headline}</h1>'
         f'<div class="dim">{when}, {seconds:.0f} s, commit {escape(git_commit())}</div>{lines}'
         f'<div class="sums">{sums}</div><h2>Tests</h2>{body}</html>\n'
     )
 
 
-def _headline(counts: Counter[str]) -> str:
-    bad = counts["failed"] + counts["error"]
-    return f"{bad} failed" if bad else "no failure"
+def _headline(results: Results, code: int) -> tuple[str, str]:
+    """Return the result of the run in words, and the class that colours it."""
+    counts = Counter(result.outcome for result in results.tests)
+    ran, bad = counts.total(), sum(counts[outcome] for outcome in _BAD)
+    if not ran:
+        return "no test ran", "failed"
+    if bad:
+        return f"{bad} failed", "failed"
+    if ran < results.total:
+        return f"only {ran} of {results.total} tests ran", "failed"
+    if code:
+        return f"pytest ended with status {code}", "failed"
+    if ran == counts["skipped"]:
+        return "every test was skipped", "skipped"
+    return "no failure", "passed"
 
 
 def _test(result: FinishedTest) -> str:

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 from typer.testing import CliRunner
@@ -230,6 +231,43 @@ def test_run_shows_tests_and_writes_both_reports(tmp_path: Path) -> None:
     assert not [p for p in out.iterdir() if "test_runs" in p.name]
 
 
+@pytest.mark.parametrize("text", ["", "import no_such_module\n"])
+def test_a_run_without_a_test_is_red_everywhere(tmp_path: Path, text: str) -> None:
+    suite, html, junit = (tmp_path / name for name in ("test_none.py", "r.html", "j.xml"))
+    suite.write_text(text)
+    junit.write_text("<testsuites/>")  # of an earlier run
+    words = ["--engine", "unix", "--out", str(tmp_path / "out")]
+    done = RUNNER.invoke(
+        app, ["run", str(suite), *words, "--html", str(html), "--junit", str(junit)]
+    )
+    assert done.exit_code == 1, done.output
+    assert "no test ran" in done.output
+    assert '<h1 class="failed">Emulated boards: no test ran</h1>' in html.read_text()
+    (wrong,) = ET.parse(junit).getroot().iter("error")  # noqa: S314 - our own file
+    assert wrong.attrib["message"].startswith("no test ran")
+
+
+def test_a_run_that_is_killed_is_red_and_names_no_file_it_did_not_write(tmp_path: Path) -> None:
+    """pytest ends between two tests: it writes no JUnit file, and an old one does not stand in."""
+    suite, html, junit = (tmp_path / name for name in ("test_killed.py", "r.html", "j.xml"))
+    suite.write_text(
+        "import os, signal, pytest\n"
+        "@pytest.mark.parametrize('number', range(2))\n"
+        "def test_ends(number, done=[]):\n"
+        "    done.append(number)\n"
+        "    if len(done) == 2: os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    junit.write_text("<testsuites/>")
+    words = ["--engine", "unix", "--out", str(tmp_path / "out")]
+    done = RUNNER.invoke(
+        app, ["run", str(suite), *words, "--html", str(html), "--junit", str(junit)]
+    )
+    assert done.exit_code == 1, done.output
+    assert f"JUnit XML: {junit}" not in done.output
+    assert "JUnit XML: not written" in done.output
+    assert '<h1 class="failed">Emulated boards: only 1 of 2 tests ran</h1>' in html.read_text()
+
+
 def test_a_suite_that_does_not_exist_names_those_that_do() -> None:
     done = RUNNER.invoke(app, ["run", "boat"])
     assert done.exit_code == 2
@@ -249,3 +287,8 @@ def test_the_page_of_a_run_without_failures() -> None:
     text = page(Results(1, [result]), ["engines: unix ran 1"], 3.0)
     assert "no failure" in text
     assert "boot: first answer [unix]" in text
+    lacking = page(Results(1, [result]), ["FAILED: CI=true, and engine qemu did not run"], 3.0, 1)
+    assert "Emulated boards: pytest ended with status 1</h1>" in lacking
+    skipped = page(Results(1, [replace(result, outcome="skipped")]), [], 3.0)
+    assert "every test was skipped" in skipped
+    assert "no failure" not in skipped
