@@ -2,8 +2,10 @@
 
 value = v1 + (raw - r1) * (v2 - v1) / (r2 - r1), rounded to nearest. The two points are what a
 technician measured in two reference liquids, so amplifier and probe tolerances cancel; DFRobot's
-pH (SEN0161) and turbidity (SEN0189) boards are meant to be calibrated so. A reading at either end
-of the converter's range means that the true value is beyond it: no measurement.
+pH (SEN0161-V2) and turbidity (SEN0189) boards are meant to be calibrated so. ``raw`` is
+MicroPython's read_u16: 0 to 65535 over the reference voltage, whatever the converter's bits; the
+default points stand with ``SETTINGS`` in protocols/wire/registers.py. A reading at either end of
+the converter's range means that the true value is beyond it: no measurement.
 """
 
 from micropython import const

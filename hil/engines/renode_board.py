@@ -20,7 +20,14 @@ from hil.engines.abilities import (
 from hil.engines.base import NodeSpec
 from hil.engines.board import ImageBoard
 from hil.engines.deadline import Clock
-from hil.engines.wiring import ADC_CHANNELS, CONSOLE, PORTS, STORE_ADDRESS, STORE_BYTES
+from hil.engines.wiring import (
+    ADC_CHANNELS,
+    ADC_CODES,
+    CONSOLE,
+    PORTS,
+    STORE_ADDRESS,
+    STORE_BYTES,
+)
 from hil.errors import RenodeError, Unsupported
 from hil.renode import commands
 from hil.renode.emulation import RenodeEmulation
@@ -54,7 +61,7 @@ class RenodeBoard(ImageBoard[PtyWire], KeepsWrites, HasWatchdog, HasResetCause, 
         self._made = False
         self._on = False
         self._base_s = 0.0
-        self._samples = {0: _MID_SCALE, **dict.fromkeys(ADC_CHANNELS.values(), _MID_SCALE)}
+        self._samples = {0: _MID_SCALE, **ADC_CODES}
         self._line = PtyLine()
         for port in PORTS[spec.role]:
             self._wires[port] = self._line if port == "line" else PtyWire()

@@ -8,6 +8,8 @@ from typing import Final
 from msgspec import Struct, convert
 
 from boards.folder import default_name, store_area, tables
+from hil.sim.analog import PROBES, AnalogInput
+from hil.sim.part import Water
 
 
 class _Uart(Struct, frozen=True):
@@ -15,7 +17,7 @@ class _Uart(Struct, frozen=True):
     parts: dict[str, str] = {}  # by role
 
 
-class _Channel(Struct, frozen=True):
+class _Channel(AnalogInput, frozen=True):
     channel: int
 
 
@@ -44,5 +46,10 @@ SPARE: Final[Mapping[str, str]] = {
     name: uart.port for name, uart in _BOARD.uart.items() if name.startswith("spare")
 }
 ADC_CHANNELS: Final[Mapping[str, int]] = {name: entry.channel for name, entry in _BOARD.adc.items()}
+_CLEAR: Final = Water(distance=1953, temperature=12.5, ph=7.0, turbidity=0.0)
+#: The 12 bit codes of clear water, by channel.
+ADC_CODES: Final[Mapping[int, int]] = {
+    entry.channel: entry.code(PROBES[name](_CLEAR)) for name, entry in _BOARD.adc.items()
+}
 #: The record store's sectors.
 STORE_ADDRESS, STORE_BYTES = store_area(_NAME)

@@ -19,34 +19,13 @@ Status: 0 done, 1 not acknowledged, 2 bad request.
 
 from __future__ import annotations
 
+from hil.sim.analog import Adc
 from hil.sim.ds18b20 import Ds18b20
-from hil.sim.part import NotAcknowledged, Part, PartFault, Source, clamp
+from hil.sim.part import NotAcknowledged, Part, Source
 from hil.sim.sht3x import Sht3x
 from hil.wires.wire import Wire
 
 _DONE, _ABSENT, _BAD = 0, 1, 2
-
-
-class Adc:
-    """The two analog probes, as raw readings at the default calibration of the water role.
-
-    pH: 2048 at 7.00 and 1540 at 4.00; turbidity: 3400 at 0 NTU and 2000 at 1000 NTU.
-    """
-
-    def __init__(self, source: Source) -> None:
-        self.fault = PartFault.NONE
-        self._source = source
-
-    def read(self, channel: int) -> int:
-        """Return the raw reading, 0 to 65535. NotAcknowledged for a channel that is not there."""
-        if self.fault is PartFault.SILENT or channel not in (0, 1):
-            raise NotAcknowledged
-        if self.fault is PartFault.SATURATED:
-            return 65535
-        water = self._source.water()
-        if channel == 0:
-            return clamp(2048 + (water.ph - 7.0) * 508 / 3, 0, 65535)
-        return clamp(3400 - water.turbidity * 1.4, 0, 65535)
 
 
 class BridgedParts(Part):

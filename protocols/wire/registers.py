@@ -242,7 +242,14 @@ class Setting:
         return self.low <= raw <= self.high
 
 
-# The index in this tuple is the holding register's address.
+# The index in this tuple is the holding register's address. The raw readings of the default
+# calibration are MicroPython's read_u16, 65535 at a reference of 3300 mV:
+# * pH: a glass electrode gives 59.16 mV per pH at 25 degC (Nernst) around 0 mV at pH 7; DFRobot
+#   SEN0161-V2 puts out 1500 mV plus three times that, so pH 7 is 1500 mV, pH 4 2032.44 mV.
+# * turbidity: DFRobot SEN0189's curve, NTU = -1120.4 V^2 + 5742.3 V - 4352.9, has 0 NTU at 4.2002 V
+#   and 1000 NTU at 3.9003 V; two thirds of that reach the pin (10 and 20 kOhm). Point 1 lies one
+#   step of a 12 bit converter (16) higher, so that clear water is not below 0 by rounding. Between
+#   the points the curve is at most 25 NTU off this line.
 SETTINGS = (
     Setting("unit_id", 1, 1, 247),
     Setting("baud_div_100", 96, 12, 1152),
@@ -251,13 +258,13 @@ SETTINGS = (
     Setting("fitted", 0xFFFF, 0, 0xFFFF),
     Setting("image_export", 0, 0, 1),
     Setting("pms_passive", 0, 0, 1),
-    Setting("ph_raw_1", 2048, 0, 65535),
+    Setting("ph_raw_1", 29789, 0, 65535),
     Setting("ph_value_1", 700, 0, 1400),
-    Setting("ph_raw_2", 1540, 0, 65535),
+    Setting("ph_raw_2", 40362, 0, 65535),
     Setting("ph_value_2", 400, 0, 1400),
-    Setting("ntu_raw_1", 3400, 0, 65535),
+    Setting("ntu_raw_1", 55625, 0, 65535),
     Setting("ntu_value_1", 0, 0, 40000),
-    Setting("ntu_raw_2", 2000, 0, 65535),
+    Setting("ntu_raw_2", 51637, 0, 65535),
     Setting("ntu_value_2", 10000, 0, 40000),
     Setting("motion_hold_ds", 100, 1, 36000),
     Setting("dark_percent", 8, 0, 100),

@@ -53,6 +53,13 @@ def test_bench_knows_every_role_and_the_chips_uarts() -> None:
     assert BOARD["uart"]["console"]["port"] == wiring.CONSOLE
 
 
+def test_converter_shows_clear_water_until_a_test_says_otherwise() -> None:
+    """1500 mV, and two thirds of 4200.2 mV, as 12 bits over 3300 mV."""
+    assert BOARD["adc"]["ph"]["reference_mv"] == 3300
+    channels = wiring.ADC_CHANNELS
+    assert {channels["ph"]: 1861, channels["turbidity"]: 3475} == wiring.ADC_CODES
+
+
 def test_store_is_where_everybody_looks_for_it() -> None:
     memory = CHIP["memory"]
     store = memory["store"]

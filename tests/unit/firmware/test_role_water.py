@@ -26,8 +26,8 @@ class Bench:
     def __init__(self, step: int = 5, **changed: int) -> None:
         self.a02 = Uart()
         self.wire = OneWire(ROM, [PAD])
-        self.ph = Adc([1794])
-        self.ntu = Adc([3383])
+        self.ph = Adc([35076])  # 1766.22 mV: 5.50 pH
+        self.ntu = Adc([55577])  # 48 below the point of 0 NTU, of 3988 for 1000
         self.board = Board(
             step, a02yyuw=self.a02, onewire=self.wire, ph=self.ph, turbidity=self.ntu
         )
@@ -42,7 +42,7 @@ class Bench:
 def test_all_parts_well() -> None:
     bench = Bench()
     bench.a02.rx = A02
-    assert bench.sample() == ([OK] * 4, [1953, 1250, 550, 121])
+    assert bench.sample() == ([OK] * 4, [1953, 1250, 550, 120])
     assert bench.role.status() == 0
 
 
@@ -51,7 +51,7 @@ def test_each_part_fails_alone() -> None:
     bench.a02.rx = b"\xff\x00\x1d\x1c"  # 29 mm: inside the blind zone
     bench.wire.pads = [POWER_ON]
     bench.ph.readings = [0]
-    bench.config.set("ntu_raw_2", 3400)  # both calibration points at one reading
+    bench.config.set("ntu_raw_2", 55625)  # both calibration points at one reading
     quality, raw = bench.sample()
     assert quality == [RANGE, NO_SAMPLE, RANGE, FAULT]
     assert raw == [0] * 4
@@ -61,8 +61,8 @@ def test_each_part_fails_alone() -> None:
 def test_a_calibrated_value_beyond_its_scale_is_out_of_range() -> None:
     bench = Bench()
     bench.a02.rx = A02
-    bench.ph.readings = [9000]  # 48 pH on that line
-    bench.ntu.readings = [3500]  # below 0 NTU
+    bench.ph.readings = [60000]  # 3021 mV: beyond 0 pH
+    bench.ntu.readings = [55700]  # below 0 NTU
     assert bench.sample()[0] == [OK, OK, RANGE, RANGE]
 
 

@@ -134,14 +134,24 @@ def test_ds18b20_below_zero_and_unplugged() -> None:
     assert part.read(2) == b"\xff\xff"
 
 
-async def test_adc_at_the_calibration_points() -> None:
+async def test_adc_is_the_voltage_at_the_pin() -> None:
+    """3300 mV are 65535; of the turbidity sensor's voltage two thirds reach the pin."""
     source = Steady(water=Water(1000, 10, 4.0, 1000.0))
     bridge = BridgedParts(source)
+
+    async def pin_mv(channel: bytes) -> float:
+        answer = await node.ask(b"A\x01" + channel, 4)
+        assert answer[:2] == b"\x00\x02"
+        return int.from_bytes(answer[2:], "big") * 3300 / 65535
+
     with wired(bridge) as node:
-        assert await node.ask(b"A\x01\x00", 4) == b"\x00\x02" + (1540).to_bytes(2, "big")
-        assert await node.ask(b"A\x01\x01", 4) == b"\x00\x02" + (2000).to_bytes(2, "big")
+        assert await pin_mv(b"\x00") == pytest.approx(2032.44, abs=0.05)
+        assert await pin_mv(b"\x01") == pytest.approx(3900.3 * 2 / 3, abs=0.1)
         source.water_now = Water(1000, 10, 7.0, 0.0)
-        assert (await node.ask(b"A\x01\x00", 4))[2:] == (2048).to_bytes(2, "big")
-        assert (await node.ask(b"A\x01\x01", 4))[2:] == (3400).to_bytes(2, "big")
+        assert await pin_mv(b"\x00") == pytest.approx(1500, abs=0.05)
+        assert await pin_mv(b"\x01") == pytest.approx(4200.2 * 2 / 3, abs=0.1)
+        source.water_now = Water(1000, 10, 10.0, 1e6)
+        assert await pin_mv(b"\x00") == pytest.approx(967.56, abs=0.05)
+        assert await pin_mv(b"\x01") == pytest.approx(2562.6 * 2 / 3, abs=0.1), "the curve's top"
         bridge.adc.fault = PartFault.SATURATED
         assert (await node.ask(b"A\x01\x00", 4))[2:] == b"\xff\xff"
