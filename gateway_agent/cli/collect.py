@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-import signal
 import sqlite3
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from gateway_agent.cli.signals import stop_on_signal
 from gateway_agent.collector.config import CollectorConfig, load
 from gateway_agent.collector.service import run_collector
 
@@ -24,7 +24,7 @@ def collect(
 
     Example: tianfu-gateway collect --config collector.toml
 
-    Prints one line when it is ready. Stops on SIGTERM or SIGINT.
+    Prints one line when it is ready. Stops on SIGTERM or SIGINT; ignores SIGHUP.
     """
     loaded = load(config)
     try:
@@ -40,8 +40,6 @@ def collect(
 
 async def _serve(config: CollectorConfig) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop_on_signal(stop.set)
     where = config.broker.where
     await run_collector(config, stop, lambda: typer.echo(f"collecting from {where}"))

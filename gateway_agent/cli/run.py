@@ -3,13 +3,13 @@
 import asyncio
 import errno
 import logging
-import signal
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from gateway_agent.agent import GatewayAgent
+from gateway_agent.cli.signals import stop_on_signal
 from gateway_agent.clock import SystemClock
 from gateway_agent.config import GatewayConfig, load
 from gateway_agent.counters import Counters
@@ -47,6 +47,8 @@ def run(
 ) -> None:
     """Poll, record and deliver until SIGTERM or SIGINT; then stop cleanly within 10 s.
 
+    SIGHUP is logged and ignored.
+
     Example: tianfu-gateway run --config /etc/tianfu/gateway.toml
 
     Exit status 74: the medium failed. What was acknowledged is on it; start the command again (a
@@ -72,9 +74,7 @@ def _remedy(error: StoreFailed, directory: Path) -> str:
 
 async def _serve(config: GatewayConfig) -> None:
     agent = GatewayAgent(config, SystemClock(), Counters())
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, agent.request_stop)
+    stop_on_signal(agent.request_stop)
     log.info("gateway %s, state in %s", config.gateway.id, config.gateway.state_dir)
     await agent.run()
     log.info("stopped")

@@ -1,13 +1,16 @@
 """The real processes: agent and collector killed, stopped, starved, started again."""
 
 import asyncio
+import fcntl
 import json
+import os
 import resource
 import signal
 import sqlite3
 import stat
 import struct
 import sys
+import termios
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -197,6 +200,59 @@ async def test_agent_and_collector_killed_again_and_again(
         assert box.stats().depth == 0, "a clean stop delivers what it has"
         assert box.stats().last == last
         box.close()
+
+
+async def test_a_hangup_stops_neither_agent_nor_collector(
+    broker: MosquittoBroker, tmp_path: Path
+) -> None:
+    async with (
+        site_with(broker, tmp_path) as site,
+        site.process("collect", "--config", site.collector_toml) as collector,
+        site.process("run", "--config", site.gateway_toml) as agent,
+    ):
+        await until(lambda: len(site.values()) > 5, "readings arrive")
+        for process in (collector, agent):
+            process.send_signal(signal.SIGHUP)
+        before = site.counter.value
+        await until(lambda: before + 30 in site.values(), "readings arrive after the signals")
+        assert "SIGHUP is ignored" in await stop(agent)
+        assert "SIGHUP is ignored" in await stop(collector)
+
+
+async def test_a_closed_terminal_stops_neither_agent_nor_collector(
+    broker: MosquittoBroker, tmp_path: Path
+) -> None:
+    """The kernel sends SIGHUP, and every line that is written from then on fails with EIO."""
+    async with site_with(broker, tmp_path) as site:
+        terminals, processes = [], []
+        try:
+            for words in (("collect", site.collector_toml), ("run", site.gateway_toml)):
+                ours, theirs = os.openpty()
+                terminals.append(ours)
+                command = [*COMMAND, "-v", words[0], "--config", str(words[1])]
+                processes.append(
+                    await asyncio.create_subprocess_exec(
+                        *command, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs,
+                        start_new_session=True,
+                        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+                    )
+                )  # fmt: skip
+                os.close(theirs)
+            await until(lambda: len(site.values()) > 5, "readings arrive")
+            while terminals:
+                os.close(terminals.pop())
+            before = site.counter.value
+            await until(lambda: before + 30 in site.values(), "readings arrive without terminals")
+            for process in reversed(processes):
+                process.send_signal(signal.SIGTERM)
+                assert await asyncio.wait_for(process.wait(), 20) == 0
+        finally:
+            for process in processes:
+                if process.returncode is None:
+                    process.kill()
+                await process.wait()
+            for terminal in terminals:
+                os.close(terminal)
 
 
 async def test_a_stop_without_a_broker_is_clean_and_keeps_everything(
