@@ -30,6 +30,7 @@ from .table_types import (
     without_indexes,
 )
 
+_BYTE_ORDER_MARK: Final = "\ufeff"  # editors on Windows begin a file of UTF-8 with it
 MAX_FILE_BYTES: Final = 1 << 20  # a gateway of 300 devices writes about 60 kB of configuration
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -81,7 +82,7 @@ def read_toml(path: Path) -> dict[str, object]:
     if len(data) > MAX_FILE_BYTES:
         raise fail("a larger file", f"at most {MAX_FILE_BYTES} bytes", "split it or remove text")
     try:
-        return tomllib.loads(data.decode("utf-8"))
+        return tomllib.loads(data.decode("utf-8").removeprefix(_BYTE_ORDER_MARK))
     except UnicodeDecodeError as error:
         raise fail(f"byte 0x{data[error.start]:02x} at offset {error.start}", "UTF-8 text",
                    "save the file as UTF-8") from error  # fmt: skip

@@ -70,7 +70,7 @@ class BenchFile:
 def read_bench(path: Path) -> BenchFile:
     """Read and check a file. BenchFileError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise BenchFileError(
             f"{path}: {error.strerror}: `tianfu-hil bench --example > {path}` makes one"

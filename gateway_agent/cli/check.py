@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from gateway_agent.cli.output import table_console
 from gateway_agent.config import GatewayConfig, load
 from gateway_agent.field.devices import open_all
 from gateway_agent.field.planner import BusPlan, plan_bus
@@ -190,7 +190,7 @@ def check(
         }
         typer.echo(json.dumps(result))
     else:
-        console = Console()
+        console = table_console()
         for plan in checked.plans:
             console.print(_table(plan))
             for warning in plan.warnings:

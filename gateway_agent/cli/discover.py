@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from gateway_agent.cli.output import table_console
 from gateway_agent.config import Bus, RtuOverTcpBus, SerialBus, TcpBus
 from gateway_agent.counters import Counters
 from gateway_agent.field.bus_errors import BusDownError
@@ -155,7 +156,7 @@ def _show(found: list[Found], blocks: list[str], counters: Counters) -> None:
             f"{item.detail}{': ' if about else ''}{about}",
         )
     if found:
-        Console().print(table)
+        table_console().print(table)
     else:
         typer.echo("no device answered; check wiring, power, speed and parity", err=True)
     if counters.late_replies:

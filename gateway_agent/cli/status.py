@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from gateway_agent.cli.output import table_console
 from gateway_agent.config import load
 from gateway_agent.status import PointValue, Status, to_json
 from gateway_agent.status_socket import StatusError, read_status
@@ -37,9 +38,9 @@ def status(
                 return
             time.sleep(WATCH_S)
     if not watch:
-        Console().print(render(read_status(directory)))
+        table_console().print(render(read_status(directory)))
         return
-    with Live(render(read_status(directory)), console=Console(), auto_refresh=False) as live:
+    with Live(render(read_status(directory)), console=table_console(), auto_refresh=False) as live:
         try:
             while True:
                 time.sleep(WATCH_S)

@@ -77,7 +77,7 @@ def make_client(
     """
     password = None
     if broker.password_file is not None:
-        password = broker.password_file.read_text(encoding="utf-8").strip()
+        password = broker.password_file.read_text(encoding="utf-8-sig").strip()
     context = None
     if broker.tls is not None:
         context = ssl.create_default_context(cafile=broker.tls.ca)

@@ -3,6 +3,9 @@
 import asyncio
 import contextlib
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +20,8 @@ from gateway_agent.counters import Counters
 from gateway_agent.field.bus_errors import BusDownError
 from gateway_agent.field.discovery import DAMAGED, DEVICE, NODE, SILENT, Found, config_block, scan
 from gateway_agent.keys import generate_signing_key
+from gateway_agent.uplink.connection import make_client
+from tests.paths import ROOT
 
 from .frames_of_nodes import UID
 from .slave import PtySlave, Reply, answer, frame, refusal
@@ -256,6 +261,43 @@ def test_check_prints_the_plan(tmp_path: Path) -> None:
     assert "bus roof: rtu on /dev/x, 9600 8N1" in result.stdout
     assert "warning:" in result.stdout
     assert "4: 0 + 28" in result.stdout
+
+
+async def test_files_that_an_editor_on_windows_has_written(tmp_path: Path) -> None:
+    """Notepad begins UTF-8 with a byte order mark: configuration, profile and password file."""
+    mark = b"\xef\xbb\xbf"
+    text = GOOD.replace("senseair-s8", "own.toml")
+    text = text.replace('host = "h"', 'host = "h"\nusername = "u"\npassword_file = "pass"')
+    path = write_config(tmp_path, text)
+    path.write_bytes(mark + path.read_bytes())
+    shipped = ROOT / "gateway_agent/field/profiles/senseair-s8.toml"
+    own = shipped.read_text(encoding="utf-8").replace('"senseair-s8"', '"own"')
+    (tmp_path / "own.toml").write_bytes(mark + own.encode())
+    (tmp_path / "pass").write_bytes(mark + b"secret\r\n")
+    result = CliRunner().invoke(app, ["check", "--config", str(path)])
+    assert result.exit_code == 0, result.output
+    client = make_client(config.load(path).uplink, "g", 1000, lambda _: None)
+    assert client._client._password == b"secret"
+
+
+def test_tables_are_not_cut_in_a_pipe(tmp_path: Path) -> None:
+    """Neither by the 80 columns that a pipe seems to have, nor where colours are forced."""
+    port, name = "/dev/serial/by-id/usb-" + "0123456789" * 9, "air-" + "x" * 50
+    path = write_config(
+        tmp_path, GOOD.replace("/dev/x", port).replace('"air"\nunit', f'"{name}"\nunit')
+    )
+    code = "from gateway_agent.cli import app; app()"
+    for colours in ({}, {"FORCE_COLOR": "1"}):
+        done = subprocess.run(
+            [sys.executable, "-c", code, "check", "--config", str(path)],
+            cwd=ROOT, env={**os.environ, "COLUMNS": "80", **colours},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        (row,) = [line for line in done.stdout.splitlines() if name in line]
+        assert "node air" in row
+        assert "4: 0 + 28" in row
+        assert "2500 ms" in row
+        assert f"bus roof: rtu on {port}, 9600 8N1" in done.stdout
 
 
 def test_check_lists_every_problem_of_every_file(tmp_path: Path) -> None:

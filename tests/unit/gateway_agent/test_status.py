@@ -4,9 +4,11 @@ import asyncio
 import os
 import socket
 import stat
+import sys
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -27,6 +29,7 @@ from gateway_agent.status_socket import (
     read_status,
     serve_status,
 )
+from tests.paths import ROOT
 
 NODE = DeviceStatus(
     id="tf-00",
@@ -153,6 +156,27 @@ def test_the_table_shows_what_the_status_holds() -> None:
     ):  # fmt: skip
         assert part in text, part
     assert "repeats" not in text
+
+
+async def test_the_status_is_not_cut_in_a_pipe(tmp_path: Path) -> None:
+    problem = "/dev/serial/by-id/usb-" + "0123456789" * 9 + " cannot be opened"
+    status = msgspec.structs.replace(FULL, nodes=[msgspec.structs.replace(NODE, problem=problem)])
+    (tmp_path / "gateway.toml").write_text(
+        '[gateway]\nid = "gw-1"\nstate_dir = "."\nkey = "k"\n'
+        '[uplink]\nhost = "h"\nreceipt = "puback"\n'
+        '[[bus]]\nname = "b"\ntype = "tcp"\nhost = "h"\nport = 502\n'
+        '[[bus.device]]\nname = "d"\nunit = 1\nkind = "profile"\nprofile = "senseair-s8"\n'
+    )
+    code = "from gateway_agent.cli import app; app()"
+    async with serve_status(tmp_path, lambda: status):
+        asked = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", code, "status", "--config", str(tmp_path / "gateway.toml"),
+            cwd=ROOT, env={**os.environ, "COLUMNS": "80"}, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, _ = await asked.communicate()
+    (row,) = [line for line in out.decode().splitlines() if "air-1" in line]
+    assert "pm2_5 35 ug/m3, temperature 21.35 Cel, co2 - ppm" in row
+    assert problem in row
 
 
 def test_the_table_of_an_agent_that_waits_for_room() -> None:

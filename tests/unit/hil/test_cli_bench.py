@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from hil.benchfile import EXAMPLE
+from hil.benchfile import EXAMPLE, read_bench
 from hil.cli import app
 from hil.engines import registry
 from hil.engines.registry import Probe
@@ -59,3 +59,10 @@ def test_a_bench_that_does_not_come_up(file: str, monkeypatch: pytest.MonkeyPatc
     status, text = run(file, "--engine", "unix")
     assert status == 1
     assert "the bench did not come up: the interpreter does not start" in text
+
+
+def test_a_file_that_an_editor_on_windows_has_written(tmp_path: Path) -> None:
+    """Notepad begins UTF-8 with a byte order mark."""
+    path = tmp_path / "bench.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + EXAMPLE.encode())
+    assert [place.name for place in read_bench(path).places] == ["hall", "basin"]

@@ -1,6 +1,7 @@
 """What is installed is what is in the repository, and it works outside of it."""
 
 import fnmatch
+import re
 import subprocess
 import sys
 import tomllib
@@ -120,3 +121,15 @@ def test_constraints_agree_with_the_pins() -> None:
 def test_version_is_in_the_changelog() -> None:
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f"## [{PROJECT['project']['version']}]" in changes
+
+
+def test_git_ignores_secrets_where_the_readme_makes_them(tmp_path: Path) -> None:
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    secrets = re.findall(r"--out (\S+)", page)
+    assert len(secrets) >= 4
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    (tmp_path / ".gitignore").write_bytes((ROOT / ".gitignore").read_bytes())
+    done = subprocess.run(
+        ["git", "check-ignore", *secrets], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == secrets
