@@ -16,6 +16,7 @@ from typing import Final, NoReturn, TypeVar
 import aiomqtt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from gateway_agent.cancellation import raise_if_cancelled
 from gateway_agent.keys import load_node_key, load_private, load_public
 from gateway_agent.uplink import topics
 from gateway_agent.uplink.connection import Backoff, Client, make_client
@@ -65,6 +66,7 @@ class CollectorService:
                     await self._session()
                 except (aiomqtt.MqttError, OSError, ValueError) as error:
                     log.warning("broker %s: %s", broker.where, error)
+                raise_if_cancelled()
                 self.connected.clear()
                 await self._backoff.wait()
         finally:
@@ -79,8 +81,10 @@ class CollectorService:
             self._backoff.reset()
             for outcome in await self._work(self._receiver.receipts):
                 await _answer(client, outcome)
+            raise_if_cancelled()
             async for message in client.messages:
                 await self._receive(client, message)
+                raise_if_cancelled()
 
     def _work(self, job: Callable[[], T]) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._worker, job)

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
+from gateway_agent.cancellation import raise_if_cancelled
 from gateway_agent.store.mark import Mark
 from protocols.uplink import Record
 
@@ -65,6 +66,7 @@ class CommitQueue:
     async def run(self) -> None:
         """Commit for ever; an error of the sink ends it."""
         while True:
+            raise_if_cancelled()
             await self._some.wait()
             if self._linger_s and not self.full:
                 await asyncio.sleep(self._linger_s)

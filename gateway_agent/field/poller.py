@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
+from gateway_agent.cancellation import raise_if_cancelled
 from gateway_agent.clock import GatewayClock
 from gateway_agent.config import Bus, GatewayConfig
 from gateway_agent.counters import Counters
@@ -57,6 +58,7 @@ class BusPoller:
         self._schedule = schedule = PollSchedule(periods, clock.boot_ms())
         try:
             while True:
+                raise_if_cancelled()
                 index, probe, wait = schedule.next(clock.boot_ms())
                 if wait:
                     await asyncio.sleep(wait / 1000)

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, NoReturn
 import aiomqtt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from gateway_agent.cancellation import raise_if_cancelled
 from gateway_agent.config import MqttUplink
 from gateway_agent.counters import Counters
 from gateway_agent.store.errors import StoreFull
@@ -85,6 +86,7 @@ class Uplink:
             except* (aiomqtt.MqttError, OSError, ValueError) as errors:
                 self.problem = self._too_long or _first(errors)
                 log.warning("uplink to %s: %s", self._config.where, self.problem)
+            raise_if_cancelled()
             self._too_long = ""
             if self.connected:
                 self.connected = False
@@ -104,6 +106,7 @@ class Uplink:
         async with client:
             if self._receipts is not None:
                 await client.subscribe(topics.all_receipts(self._gateway), qos=1)
+            raise_if_cancelled()
             self.connected, self.problem = True, ""
             self._counters.connects += 1
             async with asyncio.TaskGroup() as group:
@@ -120,6 +123,7 @@ class Uplink:
         flight, outbox = self._flight, self._outbox
         flight.rewind(outbox.stats, self._now())
         while True:
+            raise_if_cancelled()
             outbox.committed.clear()
             flight.follow(outbox.stats, self._now())
             wait_s = flight.wait_s(outbox.stats, self._now(), self._draining)
@@ -173,6 +177,7 @@ class Uplink:
 
     async def _receive(self, client: Client) -> None:
         async for message in client.messages:
+            raise_if_cancelled()
             payload = message.payload
             if self._receipts is None or not payload:
                 continue  # an empty retained message is one that was cleared
