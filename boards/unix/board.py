@@ -12,6 +12,7 @@ from firmware.node.commission import CommissionError
 from firmware.node.console import write_figures
 from firmware.node.run import NodeRun
 from firmware.node.store import Store
+from firmware.roles import make_role
 
 from . import port
 from .bridge import CHANNELS, Bridge, BridgeAdc, BridgeI2c, BridgeOneWire
@@ -157,7 +158,7 @@ def main(arguments: "list[str]") -> int:
         __import__("firmware.roles." + file.role)  # while the heap is still collected often
         port.collect_often(False)
         board = UnixBoard(file)
-        node = NodeRun(lambda: board)
+        node = NodeRun(lambda: board, make_role)
         node.run()
         node.serve()
     except KeyboardInterrupt:

@@ -9,8 +9,6 @@ import asyncio
 
 from micropython import const
 
-from firmware.roles import make_role
-
 from .app import assemble
 from .commission import CommissionError
 from .console import write_boot_line, write_fault, write_figures, write_line
@@ -21,14 +19,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .app import Node
-    from .ports import Machine
+    from .config import Config
+    from .events import Events
+    from .ports import Machine, NodeBoard, Role
 
 
 class NodeRun:
-    """Run one interpreter's node, boot after boot; ``make_board`` makes the board of each boot."""
+    """Run one interpreter's node, boot after boot.
 
-    def __init__(self, make_board: "Callable[[], Machine]") -> None:
+    ``make_board`` makes the board of each boot, ``make_role`` its role (:func:`.app.assemble`).
+    """
+
+    def __init__(
+        self,
+        make_board: "Callable[[], Machine]",
+        make_role: "Callable[[str, NodeBoard, Config, Events], Role]",
+    ) -> None:
         self._make_board = make_board
+        self._make_role = make_role
         self._node: Node | None = None
         self._board: Machine | None = None
         self._sampling = True
@@ -45,7 +53,7 @@ class NodeRun:
         except CommissionError as error:
             write_line({"error": str(error)})
             return None
-        self._node = node = assemble(board, commission, make_role, False)
+        self._node = node = assemble(board, commission, self._make_role, False)
         if not self._sampling:
             node.stop_sampling()
         return node
