@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import os
 import signal
+import sys
 from collections.abc import Callable
 from typing import Final
 
@@ -19,4 +21,17 @@ def stop_on_signal(stop: Callable[[], object]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    loop.add_signal_handler(signal.SIGHUP, log.warning, _HANGUP)
+    loop.add_signal_handler(signal.SIGHUP, _hang_up)
+
+
+def _hang_up() -> None:
+    log.warning(_HANGUP)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            # The terminal is gone. What stays in the stream's buffer would make Python end with
+            # the status of a failure, however clean the stop is.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, NoReturn
 import aiomqtt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from gateway_agent.cancellation import raise_if_cancelled
+from gateway_agent.cancellation import raise_if_cancelled, until_first_ends
 from gateway_agent.config import MqttUplink
 from gateway_agent.counters import Counters
 from gateway_agent.store.errors import StoreFull
@@ -83,8 +83,8 @@ class Uplink:
         while True:
             try:
                 await self._session()
-            except* (aiomqtt.MqttError, OSError, ValueError) as errors:
-                self.problem = self._too_long or _first(errors)
+            except (aiomqtt.MqttError, OSError, ValueError) as error:
+                self.problem = self._too_long or _text(error)
                 log.warning("uplink to %s: %s", self._config.where, self.problem)
             raise_if_cancelled()
             self._too_long = ""
@@ -109,9 +109,7 @@ class Uplink:
             raise_if_cancelled()
             self.connected, self.problem = True, ""
             self._counters.connects += 1
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._receive(client))
-                group.create_task(self._send(client))
+            await until_first_ends(self._receive(client), self._send(client))
 
     def _note_too_long(self, reason: str) -> None:
         self._counters.packets_refused += 1
@@ -192,11 +190,8 @@ class Uplink:
             self._outbox.committed.set()  # room in flight, or another stream: look again
 
 
-def _first(errors: BaseExceptionGroup[BaseException]) -> str:
-    """Return the text of the first error that is not a group, with a remedy where it has none."""
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+def _text(error: Exception) -> str:
+    """Return the text of an error, with a remedy where it has none."""
     text = str(error) or type(error).__name__
     if text == "Operation timed out":  # aiomqtt's words; a refused certificate looks the same
         text = (

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Self
@@ -92,6 +93,28 @@ async def ends(work: Coroutine[object, object, object], library: LossyLibrary) -
     assert task.cancelled()
 
 
+@asynccontextmanager
+async def uplink(folder: Path) -> AsyncIterator[mqtt.Uplink]:
+    """An uplink with ten records to send, which waits no time between two attempts."""
+    for name in ("own.pem", "collector.pem"):
+        generate_signing_key(folder / name)
+    collector = public_path(folder / "collector.pem")
+    config = MqttUplink(
+        host="127.0.0.1", collector_key=collector, batch_interval_ms=20, retry_ms=1000
+    )
+    keys = mqtt.UplinkKeys(load_private(folder / "own.pem"), load_public(collector))
+    context = StoreContext(StoreSettings(folder / "state", GATEWAY), StillClock(), Counters())
+    outbox = OutboxWriter(Outbox.open(context))
+    outbox.start()
+    await outbox.put(records(1, 10), {})
+    try:
+        yield mqtt.Uplink(
+            config, GATEWAY, keys, outbox, Counters(), sleep=lambda _: asyncio.sleep(0)
+        )
+    finally:
+        await outbox.close()
+
+
 ERRORS = [None, aiomqtt.MqttError("the network is down")]
 
 
@@ -100,23 +123,31 @@ ERRORS = [None, aiomqtt.MqttError("the network is down")]
 async def test_the_uplink_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, error: Exception | None
 ) -> None:
-    for name in ("own.pem", "collector.pem"):
-        generate_signing_key(tmp_path / name)
-    collector = public_path(tmp_path / "collector.pem")
-    config = MqttUplink(
-        host="127.0.0.1", collector_key=collector, batch_interval_ms=20, retry_ms=1000
-    )
-    keys = mqtt.UplinkKeys(load_private(tmp_path / "own.pem"), load_public(collector))
-    context = StoreContext(StoreSettings(tmp_path / "state", GATEWAY), StillClock(), Counters())
-    outbox = OutboxWriter(Outbox.open(context))
-    outbox.start()
     client = LossyClient(place, error)
     monkeypatch.setattr(mqtt, "make_client", lambda *_: client)
-    await outbox.put(records(1, 10), {})
-    try:
-        await ends(mqtt.Uplink(config, GATEWAY, keys, outbox, Counters()).run(), client)
-    finally:
-        await outbox.close()
+    async with uplink(tmp_path) as sending:
+        await ends(sending.run(), client)
+
+
+class LostConnection(LossyClient):
+    """A client whose connection is lost at once, as the library reports it."""
+
+    @property
+    async def messages(self) -> AsyncIterator[SimpleNamespace]:
+        await asyncio.sleep(0)
+        yield SimpleNamespace(topic="unknown", payload=b"")
+        raise aiomqtt.MqttError("the connection was lost")
+
+
+async def test_the_uplink_goes_on_after_a_lost_connection_and_still_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = LossyClient("messages", None)
+    clients: list[LossyClient] = [LostConnection("", None), LostConnection("", None), last]
+    monkeypatch.setattr(mqtt, "make_client", lambda *_: clients.pop(0))
+    async with uplink(tmp_path) as sending:
+        await ends(sending.run(), last)
+    assert not clients
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=["lost", "replaced"])
