@@ -1,8 +1,8 @@
 """The board that is a process: ttys for its ports, a directory for its flash.
 
 Its console prints the lines of :mod:`firmware.node.console`, and when a boot ends by itself the
-figures of that boot as ``ended_frames, ended_readings``. The first SIGINT ends sampling but not
-serving, the second the process. A restart (commanded, or because nothing made progress any more)
+figures of that boot as ``ended_frames, ended_readings``. The first Ctrl-C on its input ends sampling
+but not serving, the second the process. A restart (commanded, or because nothing made progress any more)
 is a new boot within the same process.
 """
 
@@ -29,15 +29,31 @@ POWER_ON = 0
 COMMANDED = 1
 WATCHDOG = 2
 
+_CTRL_C = const(3)
 _PART_BAUD = const(9600)  # of every serial part; the VC0706's 38400 means nothing on a pty
 _PAUSE_MS = const(1000)  # before a boot that follows a failure: a broken node must not spin
 
 
-class NoWatchdog:
-    """A process has no watchdog of its own: the node ends by itself when it is overdue."""
+class ConsoleInput:
+    """Look for Ctrl-C on the process's input each time the node feeds its watchdog.
+
+    A process has no watchdog of its own: the node ends by itself when it is overdue. SIGINT ends a
+    run as well, but MicroPython raises out of the signal's handler, and one that comes in the middle
+    of a garbage collection leaves the heap locked for good.
+    """
+
+    def __init__(self) -> None:
+        self._input = port.console_input()
+        self._poll = None if self._input is None else port.poller(self._input, port.POLLIN)
+        self._byte = bytearray(1)
 
     def feed(self) -> None:
-        """Do nothing."""
+        """Raise KeyboardInterrupt after a Ctrl-C. Nobody types after the end of the file."""
+        while self._input is not None and self._poll is not None and self._poll.poll(0):
+            if self._input.readinto(self._byte, 1) != 1:
+                self._input = None
+            elif self._byte[0] == _CTRL_C:
+                raise KeyboardInterrupt
 
 
 class UnixBoard:
@@ -50,6 +66,7 @@ class UnixBoard:
         self._start = port.ticks_ms()
         self.sleep_ms = port.sleep_ms  # as it is: a wrapper would take heap at every call
         self._bridge: Bridge | None = None
+        self._input = ConsoleInput()
 
     def commission(self) -> "NodeFile":
         """Return the node's file, which is its commission."""
@@ -114,9 +131,9 @@ class UnixBoard:
             raise ValueError("adc channel: expected one of %s, got %s" % (CHANNELS, channel))
         return BridgeAdc(self._wire(), CHANNELS.index(channel))
 
-    def wdt(self, timeout_ms: int) -> NoWatchdog:
+    def wdt(self, timeout_ms: int) -> ConsoleInput:
         """Return what takes feeds."""
-        return NoWatchdog()
+        return self._input
 
     def reset_cause(self) -> int:
         """Return 0 after power on, 1 after a command, 2 after a failure."""

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import select
+import sys
 import termios
 import time
 
@@ -52,6 +53,18 @@ def open_tty(path, baud):
     mode[_CC][_VTIME] = 0
     termios.tcsetattr(fd, termios.TCSANOW, mode)
     return stream
+
+
+def console_input():
+    """Return the process's standard input, as bytes; None if it is a terminal.
+
+    A terminal turns Ctrl-C into SIGINT itself, and stops a process in the background that reads it.
+    """
+    try:
+        termios.tcgetattr(0)
+    except OSError:
+        return sys.stdin.buffer
+    return None
 
 
 def poller(stream, events):

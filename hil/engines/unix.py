@@ -11,7 +11,6 @@ import asyncio
 import json
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -135,7 +134,7 @@ class UnixNode(EmulatedBoard[Pty], KeepsWrites):
         self.console.begin("power on")
         self._process = await asyncio.create_subprocess_exec(
             *command,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env={**os.environ, "MICROPYPATH": f"{root}:.frozen"},
@@ -151,20 +150,25 @@ class UnixNode(EmulatedBoard[Pty], KeepsWrites):
         self.console.end(f"ended with exit status {await process.wait()}")
 
     async def _interrupt_sampling(self, limit_s: float) -> None:
-        os.kill(self.pid, signal.SIGINT)
+        self._type_ctrl_c()
+
+    def _type_ctrl_c(self) -> None:
+        if self._process is None or self._process.stdin is None or not self.is_running():
+            raise self.console.error("is not running")
+        self._process.stdin.write(b"\x03")
 
     async def stop(self, limit_s: float = STOP_LIMIT_S) -> None:
         """End a node that samples no more. EngineError if its exit status is not 0."""
         process = self._process
         if process is None or process.returncode is not None:
             return
-        process.send_signal(signal.SIGINT)
+        self._type_ctrl_c()
         try:
             await asyncio.wait_for(process.wait(), limit_s)
         except TimeoutError:
             await self.kill()
             raise self.console.error(
-                f"did not end within {limit_s:g} s of the second SIGINT"
+                f"did not end within {limit_s:g} s of the second Ctrl-C"
             ) from None
         await self._end_console()
         if process.returncode != 0:

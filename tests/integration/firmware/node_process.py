@@ -5,7 +5,6 @@ import os
 import pty
 import select
 import shutil
-import signal
 import subprocess
 import sys
 import termios
@@ -102,7 +101,7 @@ class NodeProcess:
         self.process = subprocess.Popen(
             [interpreter(), "-X", "heapsize=262144", BOARD.board.entry, str(path)],
             cwd=ROOT,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
@@ -140,9 +139,11 @@ class NodeProcess:
                     return fields
         raise AssertionError(f"the console ended before a line with {key}:\n" + "\n".join(seen))
 
-    def signal(self, number: int = signal.SIGINT) -> None:
+    def type_ctrl_c(self) -> None:
         assert self.process is not None
-        self.process.send_signal(number)
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"\x03")
+        self.process.stdin.flush()
 
     def kill(self) -> None:
         """As a power cut."""
@@ -153,9 +154,11 @@ class NodeProcess:
     def ended(self, limit_s: float = LIMIT_S) -> int:
         """Wait for the process's end; its exit status."""
         assert self.process is not None
+        assert self.process.stdin is not None
         assert self.process.stdout is not None
         status = self.process.wait(limit_s)
         self.process.stdout.close()
+        self.process.stdin.close()
         self.process = None
         return status
 

@@ -205,10 +205,10 @@ def test_the_epoch_rises_through_power_cuts_at_any_moment(
     assert read(master)[1].header.boot_epoch == shown
 
 
-def test_sigint_ends_sampling_then_serving(node: NodeProcess, master: ModbusSerialClient) -> None:
+def test_ctrl_c_ends_sampling_then_serving(node: NodeProcess, master: ModbusSerialClient) -> None:
     node.start()
     until(lambda: read(master)[1].header.seq >= 3, "three samples")
-    node.signal()
+    node.type_ctrl_c()
     report = node.line_with("sampled_frames")
     assert report["boot_epoch"] == 1
     assert report["sampled_readings"] == 0  # no part is connected
@@ -217,14 +217,14 @@ def test_sigint_ends_sampling_then_serving(node: NodeProcess, master: ModbusSeri
     deadline = time.monotonic() + 0.6  # three periods
     while time.monotonic() < deadline:
         assert read(master)[0] == first
-    node.signal()
+    node.type_ctrl_c()
     assert node.ended() == 0
 
 
-def test_sigint_in_the_middle_of_anything(
+def test_ctrl_c_in_the_middle_of_anything(
     node: NodeProcess, cable: Cable, master: ModbusSerialClient
 ) -> None:
-    """The signal may hit any task at any instruction: the node must still serve whole frames."""
+    """Whatever the node does when Ctrl-C comes, it must still serve whole frames."""
     chance = random.Random(5)
     for _ in range(8):
         node.start()
@@ -234,12 +234,12 @@ def test_sigint_in_the_middle_of_anything(
             os.write(fd, bytes.fromhex("01040000000131ca"))
             if select.select([fd], [], [], chance.uniform(0.001, 0.004))[0]:
                 os.read(fd, 4096)
-        node.signal()
+        node.type_ctrl_c()
         report = node.line_with("sampled_frames")
         catch_up(fd)
         os.close(fd)
         assert read(master)[1].header.seq == report["sampled_frames"]
-        node.signal()
+        node.type_ctrl_c()
         assert node.ended() == 0
 
 

@@ -9,7 +9,6 @@ import os
 import pty
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tty
@@ -126,21 +125,26 @@ def test_it_runs(tree: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [str(interpreter), "-X", "heapsize=262144", str(main), str(tmp_path / "node.json")],
         cwd=tmp_path,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+    assert process.stdin is not None
     assert process.stdout is not None
     try:
         assert json.loads(process.stdout.readline())["role"] == "water"
         assert "warning" in json.loads(process.stdout.readline())
-        process.send_signal(signal.SIGINT)
+        process.stdin.write("\x03")
+        process.stdin.flush()
         assert "sampled_frames" in json.loads(process.stdout.readline())
-        process.send_signal(signal.SIGINT)
+        process.stdin.write("\x03")
+        process.stdin.close()
         assert process.wait(LIMIT_S) == 0
     finally:
         process.kill()
         process.wait()
+        process.stdin.close()
         process.stdout.close()
         os.close(master)
         os.close(slave)
