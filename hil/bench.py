@@ -148,13 +148,13 @@ class Bench:
             self.pms = Pms5003(source, seed=seed + 1, wire=board.wire("pms5003"))
             self.mhz = Mhz19b(source, seed=seed + 2, wire=board.wire("mhz19b"))
             parts = {"pms5003": self.pms, "mhz19b": self.mhz}
-            if (wire := _bridge(board)) is not None:
-                self.air_bridge = parts["bridge"] = BridgedParts(source, seed=seed + 3, wire=wire)
+            if isinstance(board, Bridged):
+                self.air_bridge = parts["bridge"] = _bridged(board, source, seed + 3)
         elif role == "water":
             self.level = A02yyuw(source, seed=seed + 4, wire=board.wire("a02yyuw"))
             parts = {"a02yyuw": self.level}
-            if (wire := _bridge(board)) is not None:
-                self.water_bridge = parts["bridge"] = BridgedParts(source, seed=seed + 5, wire=wire)
+            if isinstance(board, Bridged):
+                self.water_bridge = parts["bridge"] = _bridged(board, source, seed + 5)
         else:
             self.camera = Vc0706(source, seed=seed + 6, wire=board.wire("vc0706"))
             parts = {"vc0706": self.camera}
@@ -170,5 +170,5 @@ class Bench:
         await self.nodes[name].power_cycle()
 
 
-def _bridge(board: Board) -> Wire | None:
-    return board.bridge() if isinstance(board, Bridged) else None
+def _bridged(board: Bridged, source: Source, seed: int) -> BridgedParts:
+    return BridgedParts(source, board.analog_inputs(), seed=seed, wire=board.bridge())

@@ -1,9 +1,9 @@
 """The board that is a process: ttys for its ports, a directory for its flash.
 
 Its console prints the lines of :mod:`firmware.node.console`, and when a boot ends by itself the
-figures of that boot as ``ended_frames, ended_readings``. The first Ctrl-C on its input ends sampling
-but not serving, the second the process. A restart (commanded, or because nothing made progress any more)
-is a new boot within the same process.
+figures of that boot as ``ended_frames, ended_readings``. The first Ctrl-C on its input ends
+sampling but not serving, the second the process. A restart (commanded, or because nothing made
+progress any more) is a new boot within the same process.
 """
 
 from micropython import const
@@ -38,8 +38,8 @@ class ConsoleInput:
     """Look for Ctrl-C on the process's input each time the node feeds its watchdog.
 
     A process has no watchdog of its own: the node ends by itself when it is overdue. SIGINT ends a
-    run as well, but MicroPython raises out of the signal's handler, and one that comes in the middle
-    of a garbage collection leaves the heap locked for good.
+    run as well, but MicroPython raises out of the signal's handler: one that comes in the middle of
+    a garbage collection leaves the heap locked for good.
     """
 
     def __init__(self) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hil.engines.console import Console
     from hil.engines.deadline import Clock
     from hil.engines.repl import Repl
+    from hil.sim.analog import BridgedInput
     from hil.wires.wire import Wire
 
 
@@ -181,6 +182,9 @@ class Bridged(Protocol):
 
     def bridge(self) -> Wire:
         """Return that wire. LookupError for a role without such parts."""
+
+    def analog_inputs(self) -> Mapping[str, BridgedInput]:
+        """Return what is wired to its converter, by probe."""
 
 
 @runtime_checkable

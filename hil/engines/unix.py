@@ -16,17 +16,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
 
+from msgspec import convert
+
 from boards import spec as boards
 from hil.engines.abilities import KeepsWrites, capabilities_of
 from hil.engines.base import NodeSpec
 from hil.engines.board import STOP_LIMIT_S, EmulatedBoard
 from hil.errors import EngineError
 from hil.files import write_private
+from hil.sim.analog import BridgedInput
 from hil.wires.pty import Pty
 
 NAME: Final = "unix"
+BOARD: Final = boards.of_engine(NAME)
 #: The node's program, from the directory of the packages.
-ENTRY: Final = boards.of_engine(NAME).board.entry
+ENTRY: Final = BOARD.board.entry
 #: Of the node's heap. The code is compiled on the heap here and a word is 64 bit: this stands for
 #: a quarter of it on a board whose firmware is in flash.
 HEAP_BYTES: Final = 512 * 1024
@@ -95,6 +99,10 @@ class UnixNode(EmulatedBoard[Pty], KeepsWrites):
     def bridge(self) -> Pty:
         """Return the wire of I2C, 1-Wire and ADC. LookupError for a role without such parts."""
         return self.wire("bridge")
+
+    def analog_inputs(self) -> Mapping[str, BridgedInput]:
+        """Return what is wired to its converter, by probe: the table ``adc`` of its board.toml."""
+        return convert(BOARD.tables["adc"], dict[str, BridgedInput])
 
     @property
     def pid(self) -> int:

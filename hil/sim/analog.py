@@ -13,9 +13,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from msgspec import Struct, convert
+from msgspec import Struct
 
-from boards.folder import tables
 from hil.sim.part import NotAcknowledged, PartFault, Source, Water, clamp
 
 _PH_4_MV: Final = 177.48
@@ -56,18 +55,19 @@ class AnalogInput(Struct, frozen=True):
         return min(int(self.share(probe_mv) * 4096), 4095)
 
 
-class _Bridged(AnalogInput, frozen=True):
+class BridgedInput(AnalogInput, frozen=True):
+    """An entry of a board whose converter is behind the bridge."""
+
     bridge_channel: int
 
 
 class Adc:
     """The converter behind the bridge, as MicroPython's read_u16 has it, with the two probes."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, inputs: Mapping[str, BridgedInput]) -> None:
         self.fault = PartFault.NONE
         self._source = source
-        entries = convert(tables("unix")["adc"], dict[str, _Bridged])
-        self._inputs = {e.bridge_channel: (PROBES[name], e) for name, e in entries.items()}
+        self._inputs = {e.bridge_channel: (PROBES[name], e) for name, e in inputs.items()}
 
     def read(self, channel: int) -> int:
         """Return the raw reading, 0 to 65535. NotAcknowledged for a channel that is not there."""

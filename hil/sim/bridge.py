@@ -19,7 +19,9 @@ Status: 0 done, 1 not acknowledged, 2 bad request.
 
 from __future__ import annotations
 
-from hil.sim.analog import Adc
+from collections.abc import Mapping
+
+from hil.sim.analog import Adc, BridgedInput
 from hil.sim.ds18b20 import Ds18b20
 from hil.sim.part import NotAcknowledged, Part, Source
 from hil.sim.sht3x import Sht3x
@@ -29,13 +31,23 @@ _DONE, _ABSENT, _BAD = 0, 1, 2
 
 
 class BridgedParts(Part):
-    """One SHT3x, one DS18B20 and the ADC on one wire; each has its own ``fault``."""
+    """One SHT3x, one DS18B20 and the ADC on one wire; each has its own ``fault``.
 
-    def __init__(self, source: Source, *, seed: int = 0, wire: Wire | None = None) -> None:
+    ``inputs`` is what the board has at its converter: the table ``adc`` of its board.toml.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        inputs: Mapping[str, BridgedInput],
+        *,
+        seed: int = 0,
+        wire: Wire | None = None,
+    ) -> None:
         super().__init__(source, seed=seed, wire=wire)
         self.sht3x = Sht3x(source)
         self.ds18b20 = Ds18b20(source)
-        self.adc = Adc(source)
+        self.adc = Adc(source, inputs)
         self._buffer = b""
 
     def received(self, data: bytes) -> None:

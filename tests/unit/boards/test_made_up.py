@@ -152,7 +152,10 @@ def test_it_runs(tree: Path, tmp_path: Path) -> None:
 
 def test_no_code_outside_its_folder_names_a_board() -> None:
     names = set(specs.names()) - OTHER_MEANINGS
-    paths = "|".join(rf"boards[./]{name}\b" for name in OTHER_MEANINGS)
+    paths = "|".join(
+        rf"""boards[./]{name}\b|\b(?:tables|load|store_area)\(\s*["']{name}["']"""
+        for name in OTHER_MEANINGS
+    )
     named = re.compile(rf"\b({'|'.join(names)})\b|{paths}")
     folders = [ROOT / "boards" / name for name in specs.names()]
     found = [

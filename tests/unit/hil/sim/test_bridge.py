@@ -7,12 +7,18 @@ from dataclasses import replace
 
 import pytest
 
+from hil.sim.analog import BridgedInput
 from hil.sim.bridge import BridgedParts
 from hil.sim.ds18b20 import Ds18b20, crc8_maxim
 from hil.sim.part import NotAcknowledged, PartFault, Steady, Water
 from hil.sim.sht3x import Sht3x, crc8
 
 from .wired import LIMIT_S, wired
+
+INPUTS = {
+    "ph": BridgedInput(reference_mv=3300, divider_ohm=(0, 10000), bridge_channel=0),
+    "turbidity": BridgedInput(reference_mv=3300, divider_ohm=(10000, 20000), bridge_channel=1),
+}
 
 
 def test_crc_vectors() -> None:
@@ -22,7 +28,7 @@ def test_crc_vectors() -> None:
 
 
 async def test_bridge_measures_with_the_sht3x() -> None:
-    with wired(BridgedParts(Steady())) as node:
+    with wired(BridgedParts(Steady(), INPUTS)) as node:
         assert await node.ask(b"W\x03\x44\x24\x00", 2) == b"\x00\x00"
         async with asyncio.timeout(LIMIT_S):
             while (head := await node.ask(b"R\x02\x44\x06", 2)) == b"\x01\x00":
@@ -63,7 +69,7 @@ def test_sht3x_wrong_crc() -> None:
 
 
 async def test_bridge_answers_absent_and_bad_request() -> None:
-    with wired(BridgedParts(Steady())) as node:
+    with wired(BridgedParts(Steady(), INPUTS)) as node:
         assert await node.ask(b"W\x03\x45\x24\x00", 2) == b"\x01\x00"
         assert await node.ask(b"A\x01\x07", 2) == b"\x01\x00"
         assert await node.ask(b"?\x00", 2) == b"\x02\x00"
@@ -72,7 +78,7 @@ async def test_bridge_answers_absent_and_bad_request() -> None:
 
 
 async def test_bridge_one_wire_rom_conversion_and_scratchpad() -> None:
-    bridge = BridgedParts(Steady(water=Water(1000, 12.5, 7.0, 0.0)))
+    bridge = BridgedParts(Steady(water=Water(1000, 12.5, 7.0, 0.0)), INPUTS)
     bridge.ds18b20 = Ds18b20(bridge.source, convert_s=0.05)
     with wired(bridge) as node:
         assert await node.ask(b"O\x00", 3) == b"\x00\x01\x01"
@@ -137,7 +143,7 @@ def test_ds18b20_below_zero_and_unplugged() -> None:
 async def test_adc_is_the_voltage_at_the_pin() -> None:
     """3300 mV are 65535; of the turbidity sensor's voltage two thirds reach the pin."""
     source = Steady(water=Water(1000, 10, 4.0, 1000.0))
-    bridge = BridgedParts(source)
+    bridge = BridgedParts(source, INPUTS)
 
     async def pin_mv(channel: bytes) -> float:
         answer = await node.ask(b"A\x01" + channel, 4)
