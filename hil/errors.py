@@ -57,6 +57,12 @@ class RenodeError(EngineError):
     """Renode is missing, has ended, or gave no answer; the text names which and where."""
 
 
+class RenodeEnded(RenodeError):
+    """A Renode that was up has ended by itself; the text quotes the end of its log. The next test
+    starts another one.
+    """
+
+
 class CommandError(RenodeError):
     """Renode refused a keyword or a command; ``reason`` is Renode's own text."""
 

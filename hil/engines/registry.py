@@ -24,6 +24,7 @@ from hil.tools import TOOLS
 
 if TYPE_CHECKING:
     from hil.engines.base import Engine
+    from hil.renode.pool import RenodePool
 
 _VERSION_S: Final = 20.0
 
@@ -48,6 +49,7 @@ class EngineKind:
     location: str  # module:class
     probe: Callable[[], Probe]
     seeded: bool = False  # its emulation draws random numbers of its own
+    pooled: bool = False  # its emulator outlives an engine
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -73,12 +75,18 @@ class EngineKind:
         module, _, name = self.location.partition(":")
         return cast("type[Engine]", getattr(importlib.import_module(module), name))
 
-    def make(self, image: Path | None, seed: int) -> Engine:
-        """Make an engine that runs ``image`` (an ELF file; None for one that runs the source)."""
+    def make(self, image: Path | None, seed: int, pool: RenodePool | None = None) -> Engine:
+        """Make an engine that runs ``image`` (an ELF file; None for one that runs the source).
+
+        Where emulators outlive an engine, this one uses one of ``pool``.
+        """
         made: Callable[..., Engine] = self.load()
         if image is None:
             return made()
-        return made(image, seed=seed) if self.seeded else made(image)
+        extra: dict[str, object] = {"seed": seed} if self.seeded else {}
+        if self.pooled:
+            extra["pool"] = pool
+        return made(image, **extra)
 
 
 def _first_line(command: list[str]) -> str:
@@ -157,6 +165,7 @@ KINDS: Final[Mapping[str, EngineKind]] = {
             "hil.engines.renode:RenodeEngine",
             probe_renode,
             seeded=True,
+            pooled=True,
         ),
         EngineKind(
             "unix",

@@ -8,7 +8,6 @@ clock means. A board that is off is a machine whose core stands still; its flash
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -18,10 +17,15 @@ from hil.engines.renode_board import NAME, RenodeBoard, machine_name
 from hil.errors import EngineError
 from hil.renode import commands
 from hil.renode.emulation import RenodeEmulation
+from hil.renode.pool import RenodePool
+from hil.renode.server import RenodeServer
 
 
 class RenodeEngine:
-    """``image`` is the ELF file of the board; see :class:`hil.renode.emulation.RenodeEmulation`."""
+    """``image`` is the ELF file of the board; the rest is as :class:`RenodeEmulation` has it.
+
+    With ``pool`` Renode is taken from there and given back; without, it is started and ended.
+    """
 
     name = NAME
     capabilities = capabilities_of(RenodeBoard)
@@ -33,11 +37,13 @@ class RenodeEngine:
         seed: int = 0,
         quantum_s: float = commands.QUANTUM_S,
         ahead: bool = False,
+        pool: RenodePool | None = None,
     ) -> None:
         self._image = image
         self._seed = seed
         self._quantum_s = quantum_s
         self._ahead = ahead
+        self._pool = pool
         self._emulation: RenodeEmulation | None = None
         self._boards: list[RenodeBoard] = []
 
@@ -49,31 +55,50 @@ class RenodeEngine:
         return self._emulation
 
     def logs(self) -> Mapping[str, Callable[[], str]]:
-        """Return what reads what Renode printed, and what it was sent."""
-        names = {"renode.log": "renode.log", "renode-commands.log": "commands.log"}
-        return {name: partial(self._log, file) for name, file in names.items()}
+        """Return what reads what Renode printed for this engine, and what it was sent."""
+        return {"renode.log": self._log, "renode-commands.log": self._commands}
 
-    def _log(self, file: str) -> str:
-        return (self.emulation.folder / file).read_text(encoding="utf-8", errors="replace")
+    # Not the emulation's own methods: it is made later.
+    def _log(self) -> str:
+        return self.emulation.log_text()
+
+    def _commands(self) -> str:
+        return self.emulation.commands_text()
 
     async def __aenter__(self) -> Self:
         if not self._image.is_file():
             raise EngineError(f"{self._image}: expected the ELF file of the board's image")
+        server = RenodeServer() if self._pool is None else self._pool.take()
         self._emulation = RenodeEmulation(
-            seed=self._seed, quantum_s=self._quantum_s, ahead=self._ahead
+            server, seed=self._seed, quantum_s=self._quantum_s, ahead=self._ahead
         )
         try:
             await self._emulation.open()
         except BaseException:
-            await self._emulation.close()
+            self._emulation.close()
+            await server.stop()
+            server.forget()
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.emulation.close()
-        for board in self._boards:
-            await board.close()
-        self.emulation.forget()
+        """End or give back what is used. RenodeEnded if it has ended and nothing named that."""
+        server, kept = self.emulation.server, False
+        try:
+            if not server.reported:
+                server.check()
+            if self._pool is not None:
+                kept = await self._pool.give_back(server)
+        finally:
+            if not kept:
+                await server.stop()
+            for board in self._boards:
+                await board.close()
+            self.emulation.close()
+            if kept:
+                self.emulation.forget()
+            else:
+                server.forget()
 
     async def board(self, spec: NodeSpec, folder: Path) -> RenodeBoard:
         """Make a board in ``folder`` (made if missing; its store survives restarts)."""

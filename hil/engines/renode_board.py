@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -147,10 +146,11 @@ class RenodeBoard(ImageBoard[PtyWire], KeepsWrites, HasWatchdog, HasResetCause, 
         async with self._emulation.making:
             if not self._on:
                 return
-            # The reset in it switches the receivers and the watchdog off.
-            await self._emulation.power_off(self.machine)
-            if self._emulation.watched and await self._was_cut():
-                await self._do("sysbus.watch Restore")
+            if not self._emulation.server.lost():
+                # The reset in it switches the receivers and the watchdog off.
+                await self._emulation.power_off(self.machine)
+                if self._emulation.watched and await self._was_cut():
+                    await self._do("sysbus.watch Restore")
             self._on = False
         self._line.forget()
         self.console.end("lost its power")
@@ -265,10 +265,8 @@ class RenodeBoard(ImageBoard[PtyWire], KeepsWrites, HasWatchdog, HasResetCause, 
         self._release()
         log = self.folder / "renode.log"
         if log.is_symlink():
-            target = log.resolve()
             log.unlink()
-            with contextlib.suppress(OSError):
-                shutil.copyfile(target, log)
-                shutil.copyfile(
-                    target.with_name("commands.log"), self.folder / "renode-commands.log"
-                )
+            log.write_text(self._emulation.log_text(), encoding="utf-8")
+            (self.folder / "renode-commands.log").write_text(
+                self._emulation.commands_text(), encoding="utf-8"
+            )

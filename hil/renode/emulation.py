@@ -1,17 +1,17 @@
-"""One emulation: a Renode process with any number of machines that share its virtual time."""
+"""One emulation on a Renode: any number of machines that share its virtual time."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import shutil
 import time
 from pathlib import Path
 from typing import Final
 
 from hil.errors import CommandError, RenodeError
 from hil.renode import commands
-from hil.renode.process import RenodeProcess
 from hil.renode.rpc import Renode, parse_time
+from hil.renode.server import RenodeServer, ignore
 
 _LOOK_S: Final = 0.05
 #: Of virtual time, in one request: the server answers nothing else meanwhile.
@@ -22,7 +22,7 @@ _LINK_LIMIT_S: Final = 10.0
 
 
 class RenodeEmulation:
-    """Headless Renode with our models compiled in.
+    """What one test makes on ``server``, which has no other emulation meanwhile.
 
     ``quantum_s`` and ``ahead`` are those of :func:`hil.renode.commands.quantum` and
     :func:`hil.renode.commands.advance_immediately`. With ``ahead`` the nodes run up to ten
@@ -31,22 +31,27 @@ class RenodeEmulation:
     """
 
     def __init__(
-        self, *, seed: int = 0, quantum_s: float = commands.QUANTUM_S, ahead: bool = False
+        self,
+        server: RenodeServer,
+        *,
+        seed: int = 0,
+        quantum_s: float = commands.QUANTUM_S,
+        ahead: bool = False,
     ) -> None:
         self._seed = seed
         self._quantum_s = quantum_s
         self._ahead = ahead
-        self._process = RenodeProcess()
-        self._renode: Renode | None = None
+        self.server = server
+        #: Links, terminals and the record of commands are here.
+        self.folder = server.make_folder()
+        self._log_start = server.log_size()
         self._started = False
         self._powered: set[str] = set()
         #: Held while machines are made or switched on: boards may be started at the same time.
         self.making = asyncio.Lock()
         self._asked_at: dict[str, float] = {}
         self._times: dict[str, float] = {}
-        self._history = (self._process.folder / "commands.log").open("w", encoding="utf-8")
-        #: Renode's own text about its version.
-        self.version = ""
+        self._history = (self.folder / "commands.log").open("w", encoding="utf-8")
         #: After 1.16.1: received bytes are paced at the baud rate.
         self.newer = False
         #: What our observer (reset causes, power cuts) needs was compiled.
@@ -55,51 +60,38 @@ class RenodeEmulation:
         self.unwatched_why = ""
 
     @property
-    def folder(self) -> Path:
-        """Links, log and commands are here."""
-        return self._process.folder
-
-    @property
     def log(self) -> Path:
-        """What Renode printed."""
-        return self._process.log
+        """What Renode printed, for earlier emulations, too."""
+        return self.server.process.log
+
+    def log_text(self) -> str:
+        """Return what Renode printed since this emulation began."""
+        with self.log.open("rb") as log:
+            log.seek(self._log_start)
+            return log.read().decode("utf-8", "replace")
+
+    def commands_text(self) -> str:
+        """Return what it was sent, one line for each command."""
+        return (self.folder / "commands.log").read_text(encoding="utf-8", errors="replace")
 
     @property
     def renode(self) -> Renode:
         """The client. RenodeError before :meth:`open`."""
-        if self._renode is None:
-            raise RenodeError("Renode is not up: expected `open` before the first command")
-        return self._renode
+        return self.server.client
 
     def _note(self, text: str) -> None:
         self._history.write(text + "\n")
         self._history.flush()
 
     async def open(self) -> None:
-        """Wait until it listens, compile the models. RenodeError."""
-        process = self._process
-        while True:
-            if process.ready():
-                break
-            await asyncio.sleep(_LOOK_S)
-        self._renode = Renode(self._process.port, on_command=self._note)
-        names = await asyncio.to_thread(self._renode.keywords)
-        if "ExecuteCommand" not in names:
-            raise RenodeError(f"expected a robot server with ExecuteCommand, got {names}")
-        with contextlib.suppress(CommandError):
-            self.version = await self._renode.acommand("version")
-        await self._renode.acommand(commands.include(commands.SHT3X_MODEL))
-        try:
-            await self._renode.acommand(commands.include(commands.WATCH_MODEL))
-            self.watched = True
-        except CommandError as error:
-            self.unwatched_why = error.reason
+        """Wait until Renode is up. RenodeError."""
+        self.server.record = self._note
+        await self.server.open()
+        self.watched, self.unwatched_why = not self.server.unwatched_why, self.server.unwatched_why
 
     async def command(self, text: str, machine: str | None = None) -> str:
         """Run one Monitor command; return what it printed. RenodeError."""
-        if not self._process.is_running():
-            raise self._process.error("has ended by itself")
-        return await self.renode.acommand(text, machine)
+        return await self.server.command(text, machine)
 
     async def commands(self, texts: list[str], machine: str | None = None) -> None:
         """Run commands, one after the other."""
@@ -197,11 +189,10 @@ class RenodeEmulation:
         """
         if machine not in self._times:
             return 0.0
-        if not self._process.is_running():
-            raise self._process.error("has ended by itself")
+        self.server.check()
         fresh = time.monotonic() - self._asked_at.get(machine, 0.0) < _CLOCK_S
         if not fresh and not self.renode.busy():
-            self._note_time(machine, self.renode.command(commands.TIME, machine))
+            self._note_time(machine, self.server.command_now(commands.TIME, machine))
         return self._times[machine]
 
     async def time_s(self, machine: str) -> float:
@@ -213,15 +204,11 @@ class RenodeEmulation:
         self._times[machine] = parse_time(text)
         self._asked_at[machine] = time.monotonic()
 
-    async def close(self) -> None:
-        """End Renode; its directory goes with it."""
-        if self._renode is not None and self._process.is_running():
-            await asyncio.to_thread(self._renode.shut_down)
-            await asyncio.to_thread(self._process.stop)
-        else:
-            await asyncio.to_thread(self._process.stop, 0.0)
+    def close(self) -> None:
+        """Record no more; the server goes on."""
+        self.server.record = ignore
         self._history.close()
 
     def forget(self) -> None:
         """Remove the directory."""
-        self._process.forget()
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -84,6 +84,8 @@ class Fake:
 
     def run_keyword(self, name: str, arguments: list[str]) -> dict[str, str]:
         """Run a command, as the robot server: arguments by place or name, FAIL with a text."""
+        if name == "ResetEmulation":
+            return self._reset_emulation()
         if name != "ExecuteCommand":
             raise KeyError(f'Keyword "{name}" not found')
         try:
@@ -93,6 +95,16 @@ class Fake:
             return {"status": "PASS", "return": self._execute(command)}
         except Refused as error:
             return {"status": "FAIL", "error": f"KeywordException: {error}", "traceback": ""}
+
+    def _reset_emulation(self) -> dict[str, str]:
+        for terminal in self.terminals.values():
+            try:
+                terminal.link.unlink()
+            except FileNotFoundError:
+                return {"status": "FAIL", "error": f"error when removing symlink {terminal.link}"}
+        self.machines, self.terminals, self.current = {}, {}, None
+        self.started, self._elapsed = False, 0.0
+        return {"status": "PASS", "return": ""}
 
     def _arguments(self, arguments: list[str]) -> tuple[str, str | None]:
         order, given, named = ("command", "machine"), dict[str, str](), False
@@ -297,6 +309,9 @@ class _Server(socketserver.TCPServer, SimpleXMLRPCDispatcher):
 
 def main(arguments: list[str]) -> int:
     """Serve until the client ends it."""
+    if arguments == ["--version"]:
+        sys.stdout.write("Renode v1.16.1.0 (a stand-in)\n")
+        return 0
     expected = ["--disable-xwt", "--plain", "--robot-server-port", "0"]
     if arguments != expected:
         sys.stderr.write(f"expected {expected}, got {arguments}\n")

@@ -81,6 +81,15 @@ class RenodeProcess:
         """Return True while it lives."""
         return self._process.poll() is None
 
+    def wait(self, limit_s: float) -> bool:
+        """Return True once it has ended by itself, False if it still lives after ``limit_s``."""
+        end = time.monotonic() + limit_s
+        while self.is_running():
+            if time.monotonic() > end:
+                return False
+            time.sleep(_LOOK_S)
+        return True
+
     def tail(self) -> str:
         """Return the end of what it printed."""
         return self.log.read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL:]
@@ -91,9 +100,7 @@ class RenodeProcess:
 
     def stop(self, limit_s: float = STOP_LIMIT_S) -> None:
         """End it and everything it started; its log stays until :meth:`forget`."""
-        end = time.monotonic() + limit_s
-        while self._process.poll() is None and time.monotonic() < end:
-            time.sleep(_LOOK_S)
+        self.wait(limit_s)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

@@ -94,6 +94,10 @@ class Renode:
         """Return True while a request is under way."""
         return self._lock.locked()
 
+    def unanswered(self) -> bool:
+        """Return True once a request got no answer: no further one is sent."""
+        return bool(self._unanswered)
+
     def keywords(self) -> list[str]:
         """Return the keywords that the server has. RenodeError."""
         with self._lock:

@@ -9,7 +9,7 @@ import pytest
 from hil.errors import HostTooSlow
 from hil.testing.evidence import Evidence, folder_name
 from hil.testing.repeat import engine_of, repeat_command, seed_of
-from hil.testing.session import EVIDENCE, SESSION
+from hil.testing.session import EVIDENCE, RAISED, SESSION
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -29,6 +29,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Write the folder while everything that can be shown still stands."""
     report = yield
+    if call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception):
+        item.stash[RAISED] = True
     evidence = item.stash.get(EVIDENCE, None)
     session = item.config.stash[SESSION]
     if evidence is None or (engine_of(item) is None and report.when != "call"):

@@ -24,7 +24,8 @@ from hil.engines.abilities import HasClock
 from hil.engines.base import Board, Engine, KeepsLogs
 from hil.engines.deadline import Deadline
 from hil.engines.registry import KINDS, EngineKind
-from hil.errors import EngineError
+from hil.errors import EngineError, RenodeEnded
+from hil.renode.pool import RenodePool
 from hil.sim.part import Source, Steady
 from hil.site.mosquitto import MosquittoBroker, MosquittoForSite
 from hil.site.polls import make_master as make_serial_master
@@ -32,7 +33,7 @@ from hil.site.stack import FullStack, make_full_stack
 from hil.testing.bench_evidence import show_bench
 from hil.testing.evidence import Evidence, digest, versions
 from hil.testing.repeat import derived_seed, plain_id, seed_of
-from hil.testing.session import EVIDENCE, SESSION, Session
+from hil.testing.session import EVIDENCE, RAISED, SESSION, Session
 from hil.tools import TOOLS
 
 
@@ -109,10 +110,20 @@ def image(
     return path
 
 
+@pytest.fixture(scope="session")
+def renode_pool() -> Iterator[RenodePool]:
+    """Keep one Renode for all tests of this process that follow each other without a failure."""
+    pool = RenodePool()
+    yield pool
+    pool.close()
+
+
 @pytest.fixture
-def engine(kind: EngineKind, image: Path | None, seed: int, evidence: Evidence) -> Engine:
+def engine(
+    kind: EngineKind, image: Path | None, seed: int, evidence: Evidence, renode_pool: RenodePool
+) -> Engine:
     """Make a fresh engine, not entered yet: a bench does that."""
-    made = kind.make(image, seed)
+    made = kind.make(image, seed, renode_pool)
     if isinstance(made, KeepsLogs):
         for name, read in made.logs().items():
             evidence.add(name, read)
@@ -134,6 +145,7 @@ async def make_bench(
     evidence: Evidence,
     hil_folder: Path,
     hil_session: Session,
+    renode_pool: RenodePool,
     request: pytest.FixtureRequest,
 ) -> AsyncIterator[MakeBench]:
     """Make a bench, once in a test: ``bench = await make_bench(("air",))``."""
@@ -177,11 +189,15 @@ async def make_bench(
             hil_session.failures.check(what)
             try:
                 await bench.power_on()
+            except RenodeEnded:
+                raise  # the next test has another one
             except EngineError as error:
                 hil_session.failures.remember(what, request.node.nodeid, error)
                 raise
 
         yield make
+        if request.node.stash.get(RAISED, False):
+            renode_pool.doubt()
 
 
 @pytest_asyncio.fixture

@@ -56,3 +56,5 @@ class Session:
 
 SESSION: Final = pytest.StashKey[Session]()
 EVIDENCE: Final = pytest.StashKey[Evidence]()
+#: A phase of the test raised something that is no skip.
+RAISED: Final = pytest.StashKey[bool]()

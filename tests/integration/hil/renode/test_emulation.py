@@ -15,6 +15,7 @@ from hil.engines.base import NodeSpec
 from hil.engines.renode import RenodeEngine
 from hil.errors import RenodeError
 from hil.renode.emulation import RenodeEmulation
+from hil.renode.server import RenodeServer
 from tests.paths import ROOT
 
 SPEC = NodeSpec("air", "air", "7f" + "0" * 21 + "1", key="11" * 32)
@@ -62,14 +63,15 @@ async def kill(folder: Path) -> None:
 
 @pytest.mark.usefixtures("stand_in")
 async def test_nothing_is_asked_of_a_renode_that_is_not_up() -> None:
-    emulation = RenodeEmulation()
+    server = RenodeServer()
+    emulation = RenodeEmulation(server)
     try:
         with pytest.raises(RenodeError, match="expected `open` before the first command"):
             await emulation.command("version")
         assert emulation.now_s("n_air") == 0.0
     finally:
-        await emulation.close()
-        emulation.forget()
+        emulation.close()
+        server.kill()
     assert not emulation.folder.exists()
 
 
@@ -88,7 +90,7 @@ async def test_a_renode_that_ended_is_quoted_not_asked(image: Path, tmp_path: Pa
         board = await engine.board(SPEC, tmp_path / "air")
         await board.power()
         emulation = engine.emulation
-        await kill(emulation.folder)
+        await kill(emulation.server.process.folder)
         with pytest.raises(RenodeError, match=r"renode has ended by itself; the end of /.*log"):
             await emulation.command("version")
         with pytest.raises(RenodeError, match="has ended by itself"):
@@ -97,7 +99,7 @@ async def test_a_renode_that_ended_is_quoted_not_asked(image: Path, tmp_path: Pa
 
 async def test_a_server_with_other_keywords(stand_in: Callable[[str], None], image: Path) -> None:
     stand_in("Fake.get_keyword_names = lambda self: ['StartEmulation']")
-    with pytest.raises(RenodeError, match=r"ExecuteCommand, got \['StartEmulation'\]"):
+    with pytest.raises(RenodeError, match=r"ResetEmulation, got \['StartEmulation'\]"):
         async with asyncio.timeout(LIMIT_S), RenodeEngine(image):
             pass
 

@@ -1,0 +1,184 @@
+"""One Renode for all tests of a worker: who starts one, who must not be given a used one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from hil.engines.base import NodeSpec
+from hil.engines.renode import RenodeEngine
+from hil.errors import CommandError, RenodeEnded
+from hil.renode.pool import RenodePool
+from tests.paths import ROOT
+
+pytest_plugins = ["pytester"]
+pytestmark = pytest.mark.timeout(120)
+
+SPEC = NodeSpec("air", "air", "7f" + "0" * 21 + "1", key="11" * 32)
+LIMIT_S = 20
+
+
+@pytest.fixture
+def starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make the stand-in the Renode of this test; return the file that has a line for each start."""
+    wrapper, starts = tmp_path / "renode", tmp_path / "starts"
+    starts.touch()
+    wrapper.write_text(
+        f"#!{sys.executable}\nimport os, sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        "from hil.renode.fake import main\n"
+        "if '--version' not in sys.argv:\n"
+        f"    open({str(starts)!r}, 'a').write(f'{{os.getpid()}}\\n')\n"
+        "    print('started', flush=True)\n"
+        "sys.exit(main(sys.argv[1:]))\n",
+        encoding="utf-8",
+    )
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("RENODE", str(wrapper))
+    return starts
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    elf = tmp_path / "firmware.elf"
+    elf.write_bytes(b"\x7fELF")
+    return elf
+
+
+def pids(starts: Path) -> list[int]:
+    return [int(line) for line in starts.read_text().split()]
+
+
+async def test_the_next_engine_has_the_same_renode_cleared(
+    starts: Path, image: Path, tmp_path: Path
+) -> None:
+    pool, logs = RenodePool(), []
+    async with asyncio.timeout(LIMIT_S):
+        for number in range(2):
+            async with RenodeEngine(image, pool=pool) as engine:
+                board = await engine.board(SPEC, tmp_path / str(number))
+                assert (await board.start())["boot_epoch"] == 1
+                await engine.emulation.command("logLevel 3 sysbus.flash_controller")
+                logs.append(engine.logs()["renode.log"]())
+    pool.close()
+    (pid,) = pids(starts)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    # Each has its own part of what Renode printed and was sent.
+    assert logs == ["started\n", ""]
+    first, second = (
+        (tmp_path / str(number) / "renode-commands.log").read_text() for number in range(2)
+    )
+    assert "NodeWatch.cs" in first
+    assert "NodeWatch.cs" not in second
+    assert [text.count("mach create") for text in (first, second)] == [1, 1]
+
+
+async def test_a_renode_in_doubt_is_not_lent_again(
+    starts: Path, image: Path, tmp_path: Path
+) -> None:
+    pool = RenodePool()
+    async with asyncio.timeout(LIMIT_S):
+        async with RenodeEngine(image, pool=pool):
+            pool.doubt()
+        async with RenodeEngine(image, pool=pool):
+            pass
+        async with RenodeEngine(image, pool=pool):
+            pass
+    pool.close()
+    assert len(pids(starts)) == 2
+
+
+async def test_a_renode_that_ended_is_named_once_and_replaced(
+    starts: Path, image: Path, tmp_path: Path
+) -> None:
+    pool = RenodePool()
+    async with asyncio.timeout(LIMIT_S):
+
+        async def nothing_is_asked_after_its_end() -> None:
+            async with RenodeEngine(image, pool=pool) as engine:
+                await (await engine.board(SPEC, tmp_path / "1")).start()
+                await end(pids(starts)[-1])
+
+        with pytest.raises(RenodeEnded, match=r"has ended by itself; the end of .*\nstarted"):
+            await nothing_is_asked_after_its_end()
+        # Something was asked: that error named it, and no other does.
+        async with RenodeEngine(image, pool=pool) as engine:
+            board = await engine.board(SPEC, tmp_path / "2")
+            await board.start()
+            await end(pids(starts)[-1])
+            with pytest.raises(RenodeEnded, match="has ended by itself"):
+                await board.pause()
+            await board.kill()
+        async with RenodeEngine(image, pool=pool) as engine:
+            await (await engine.board(SPEC, tmp_path / "3")).start()
+        # It may end while nobody uses it, too.
+        await end(pids(starts)[-1])
+        async with RenodeEngine(image, pool=pool) as engine:
+            await (await engine.board(SPEC, tmp_path / "4")).start()
+    pool.close()
+    assert len(pids(starts)) == 4
+
+
+async def end(pid: int) -> None:
+    """End a stand-in, and wait until it is gone."""
+    process, gone = os.pidfd_open(pid), asyncio.Event()
+    asyncio.get_running_loop().add_reader(process, gone.set)
+    os.kill(pid, signal.SIGKILL)
+    await gone.wait()
+    asyncio.get_running_loop().remove_reader(process)
+    os.close(process)
+
+
+async def test_a_renode_that_cannot_be_cleared_is_ended(
+    starts: Path, image: Path, tmp_path: Path
+) -> None:
+    pool = RenodePool()
+    async with asyncio.timeout(LIMIT_S):
+
+        async def what_it_removes_is_gone() -> None:
+            async with RenodeEngine(image, pool=pool) as engine:
+                await (await engine.board(SPEC, tmp_path / "1")).start()
+                (engine.emulation.folder / "n_air_console").unlink()
+
+        with pytest.raises(CommandError, match="removing symlink"):
+            await what_it_removes_is_gone()
+        async with RenodeEngine(image, pool=pool) as engine:
+            await (await engine.board(SPEC, tmp_path / "2")).start()
+    pool.close()
+    assert len(pids(starts)) == 2
+
+
+SUITE = """
+import pytest
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("number", range(5))
+async def test_node(number, node_bench):
+    assert node_bench.nodes["air"].boot["boot_epoch"] == 1
+    assert number != 1
+"""
+
+
+@pytest.mark.parametrize(("workers", "expected"), [(0, {2}), (2, {2, 3})])
+def test_a_run_starts_one_for_each_worker_and_after_each_failure(
+    workers: int, expected: set[int], pytester: pytest.Pytester, starts: Path, image: Path
+) -> None:
+    pytester.makeini(
+        "[pytest]\nasyncio_mode = strict\nasyncio_default_fixture_loop_scope = function\n"
+    )
+    pytester.makepyfile(SUITE)
+    result = pytester.runpytest_subprocess(
+        *("-p", "hil.plugin", "-p", "no:randomly", "-p", "no:cacheprovider", "-n", str(workers)),
+        *("--engine=renode", f"--image={image}"),
+    )
+    result.assert_outcomes(passed=4, failed=1)
+    # None follows a failure that is the last of its worker.
+    assert len(pids(starts)) in expected
+    for pid in pids(starts):
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
