@@ -123,6 +123,7 @@ class RenodeEmulation:
         self.newer = await self.attempt(commands.NEWER, name)
         if len(self._times) == 0:
             await self.attempt(commands.seed(self._seed))
+        await self.command(commands.SERIAL)
         await self.command(commands.quantum(self._quantum_s))
         await self.command(commands.advance_immediately(self._ahead))
         self._times[name] = 0.0

@@ -30,6 +30,7 @@ GRAMMAR: Final = (
     (r'emulation CreateUartPtyTerminal "(\w+)" "(/[^"]+)" true', "pty"),
     (r"connector Connect (sysbus\.\w+) (\w+)", "connect"),
     (r'emulation SetGlobalQuantum "\d+(?:\.\d+)?"', "nothing"),
+    (r"emulation SetGlobalSerialExecution true", "nothing"),
     (r"emulation SetGlobalAdvanceImmediately (?:true|false)", "nothing"),
     (r"emulation SetSeed \d+", "nothing"),
     (r'emulation RunFor "(\d+\.\d+)"', "run_for"),

@@ -13,9 +13,12 @@ import threading
 import xml.parsers.expat
 import xmlrpc.client
 from collections.abc import Callable, Sequence
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from hil.errors import CommandError, RenodeError
+
+if TYPE_CHECKING:
+    from _typeshed import SizedBuffer
 
 #: For one request. A long `RunFor` is cut into pieces, so nothing takes longer.
 REQUEST_LIMIT_S: Final = 120.0
@@ -29,6 +32,12 @@ Value = str | int | float | bool | None | Sequence[str] | dict[str, object]
 
 
 class _Transport(xmlrpc.client.Transport):
+    """A connection for each request.
+
+    The server closes one that was idle for 15 s, and if a request comes in at that moment all of
+    Renode ends (1.16.1). A connection that is closed after its answer is never idle.
+    """
+
     def __init__(self, timeout_s: float) -> None:
         super().__init__()
         self._timeout_s = timeout_s
@@ -37,6 +46,19 @@ class _Transport(xmlrpc.client.Transport):
         connection = super().make_connection(host)
         connection.timeout = self._timeout_s
         return connection
+
+    def request(
+        self,
+        host: xmlrpc.client._HostType,
+        handler: str,
+        request_body: SizedBuffer,
+        verbose: bool = False,
+    ) -> tuple[xmlrpc.client._Marshallable, ...]:
+        # Not sent again on a new connection, as the base class does: it may have been done.
+        try:
+            return self.single_request(host, handler, request_body, verbose)
+        finally:
+            self.close()
 
 
 def command_argument(text: str) -> str:
