@@ -72,6 +72,7 @@ STATUS: Final[Mapping[str, str]] = {
     "motion": "motion now",
     "tamper": "tampering now",
     "image-export": "the image switch is on: images may leave the node",
+    "write-refused": "since the start a write came without the right tag and counter",
 }
 """What each status bit means, by name."""
 
@@ -89,7 +90,7 @@ QUALITY: Final[Mapping[str, str]] = {
 
 EVENT_ARGUMENTS: Final[Mapping[str, str]] = {
     "boot": "reset cause: 0 power on, 1 pin or software, 2 watchdog",
-    "config-changed": "address of the first holding register written",
+    "config-changed": "address of a register that changed; the next two events have its values",
     "image-export": "1 switched on, 0 switched off",
     "motion": "1 begins, 0 ends",
     "tamper-dark": "1 begins, 0 ends",
@@ -98,5 +99,8 @@ EVENT_ARGUMENTS: Final[Mapping[str, str]] = {
     "sensor": "point index * 256 + its new quality",
     "alarm": "point index * 256 + 1 begins, 0 ends",
     "selftest-failed": "bit mask of the failed checks",
+    "config-old": "value of that register before",
+    "config-new": "value of that register now",
+    "write-refused": "writes refused since the start (low half); at most one event a minute",
 }
 """What the argument of each event is, by the event's name."""

@@ -17,6 +17,8 @@ from protocols.wire.registers import (
     COMMAND_RESTART,
     EVENT_BOOT,
     EVENT_CONFIG,
+    EVENT_CONFIG_NEW,
+    EVENT_CONFIG_OLD,
     EVENT_IMAGE_EXPORT,
     EVENT_SELFTEST,
     FAULT,
@@ -39,6 +41,7 @@ from .identity import NodeKey, identification
 from .schedule import Schedule, Uptime
 from .serve import Server
 from .watchdog import TIMEOUT_MS, Watchdog
+from .write_guard import WriteGuard
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -78,9 +81,11 @@ def assemble(
     parts = make_role(commission.role, board, config, events)
     sample_frame = SampleFrame(map, epoch.value, uid, key)
     event_frame = EventFrame(epoch.value, uid, key)
-    bank = Bank(sample_frame, event_frame, config, parts)
+    unit = config.get("unit_id")
+    guard = WriteGuard(unit, uid, key, epoch)
+    bank = Bank(sample_frame, event_frame, config, parts, guard)
     rtu = RtuServer(
-        config.get("unit_id"),
+        unit,
         bank,
         identification(map, uid),
         100 * config.get("baud_div_100"),
@@ -151,6 +156,7 @@ class Node:
                 self.watchdog.check(now, not self._sampling, not self.line.any())
                 if self.watchdog.overdue(now):
                     self.fail("watchdog: sampling or serving made no progress")
+                self.bank.guard.report(self.events, now)
                 if now - tried >= _PERSIST_MS:
                     tried = now
                     self._persist()
@@ -172,6 +178,7 @@ class Node:
     def status(self) -> int:
         """Return the status word as it is now."""
         bits = self._boot_status | self.config.status() | self.events.status()
+        bits |= self.bank.guard.status()
         if not (self.epoch.stored and self.config.stored):
             bits |= STATUS_STORE_VOLATILE
         if self.key.mac is None:
@@ -254,17 +261,17 @@ class Node:
 
     def _on_change(self, address: int, before: "list[int]") -> None:
         now = self.uptime.ms()
-        others = 0
+        push = self.events.push
         for index in range(len(before)):
             new = self.config.value(address + index)
             if new == before[index]:
                 continue
             if address + index == self._export:
-                self.events.push(EVENT_IMAGE_EXPORT, new, now)
+                push(EVENT_IMAGE_EXPORT, new, now)
             else:
-                others += 1
-        if others:
-            self.events.push(EVENT_CONFIG, address, now)
+                push(EVENT_CONFIG, address + index, now)
+                push(EVENT_CONFIG_OLD, before[index], now)
+                push(EVENT_CONFIG_NEW, new, now)
 
     def _persist(self) -> None:
         if not self.epoch.stored:

@@ -7,12 +7,14 @@ it sees one frame.
 
 from micropython import const
 
-from protocols.wire.modbus.pdu import ILLEGAL_ADDRESS, ILLEGAL_VALUE
+from protocols.wire.modbus.pdu import ILLEGAL_ADDRESS, ILLEGAL_FUNCTION, ILLEGAL_VALUE, NAK
 from protocols.wire.registers import (
     COMMAND_ADDRESS,
     COMMAND_MEMORY,
     COMMAND_RESTART,
+    COMMISSIONED_ADDRESS,
     CONFIG_ADDRESS,
+    CONTROL_WORDS,
     EVENT_ADDRESS,
     EVENT_WORDS,
     IMAGE_INFO_ADDRESS,
@@ -21,19 +23,23 @@ from protocols.wire.registers import (
     IMAGE_WINDOW_ADDRESS,
     IMAGE_WINDOW_BYTES,
     IMAGE_WINDOW_WORDS,
+    RAW_ADDRESS,
     SAMPLE_ADDRESS,
     SETTINGS,
+    SIGNED_ADDRESS,
     setting_address,
 )
+from protocols.wire.signed_write import MAX_WORDS, MIN_WORDS
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from .config import Config
     from .frames import EventFrame, SampleFrame
     from .ports import Picture, Role
+    from .write_guard import WriteGuard
 
 _MAX_PAGE = const(273)  # of 65536 bytes, the longest image of the map
-_EXCEPTIONS = (0, ILLEGAL_ADDRESS, ILLEGAL_VALUE)  # by what Config.set_many returns
+_EXCEPTIONS = (0, ILLEGAL_ADDRESS, ILLEGAL_VALUE)  # by what Config.check returns
 
 
 class Bank:
@@ -44,12 +50,18 @@ class Bank:
     """
 
     def __init__(
-        self, sample: "SampleFrame", events: "EventFrame", config: "Config", role: "Role"
+        self,
+        sample: "SampleFrame",
+        events: "EventFrame",
+        config: "Config",
+        role: "Role",
+        guard: "WriteGuard",
     ) -> None:
         self.sample = sample
         self.events = events
         self.config = config
         self.role = role
+        self.guard = guard
         self.command = 0
         self.page = 0
         self._sample_words = sample.map.words
@@ -65,6 +77,14 @@ class Bank:
             return _copy(self.sample.shown(), 2 * (address - SAMPLE_ADDRESS), 2 * count, out, at)
         if EVENT_ADDRESS <= address and end <= EVENT_ADDRESS + EVENT_WORDS:
             return _copy(self.events.shown(), 2 * (address - EVENT_ADDRESS), 2 * count, out, at)
+        points = self.sample.map.points
+        if RAW_ADDRESS <= address and end <= RAW_ADDRESS + len(points):
+            for index in range(address - RAW_ADDRESS, end - RAW_ADDRESS):
+                value = self.role.raw[index]
+                out[at] = value >> 8
+                out[at + 1] = value & 0xFF
+                at += 2
+            return 0
         image = self.role.image
         if image is not None and self.config.value(self._export):
             if IMAGE_INFO_ADDRESS <= address and end <= IMAGE_INFO_ADDRESS + IMAGE_INFO_WORDS:
@@ -84,40 +104,73 @@ class Bank:
         if count < 1:
             return ILLEGAL_ADDRESS
         settings = CONFIG_ADDRESS <= address and end <= CONFIG_ADDRESS + len(SETTINGS)
-        if not settings and not (COMMAND_ADDRESS <= address and end <= IMAGE_PAGE_ADDRESS + 1):
+        if not settings and not (
+            COMMAND_ADDRESS <= address and end <= COMMAND_ADDRESS + CONTROL_WORDS
+        ):
             return ILLEGAL_ADDRESS
         for register in range(address, end):
             if settings:
                 value = self.config.value(register - CONFIG_ADDRESS)
-            else:
+            elif register < COMMISSIONED_ADDRESS:
                 value = self.page if register == IMAGE_PAGE_ADDRESS else 0
+            else:
+                shown = self.guard.shown
+                index = 2 * (register - COMMISSIONED_ADDRESS)
+                value = shown[index] << 8 | shown[index + 1]
             out[at] = value >> 8
             out[at + 1] = value & 0xFF
             at += 2
         return 0
 
     def write_holding(self, address: int, count: int, data: bytearray, at: int) -> int:
-        """Write ``count`` holding registers from ``data[at:]``, all or none; 0 or an exception."""
+        """Write ``count`` holding registers from ``data[at:]``, all or none; 0 or an exception.
+
+        Exception 01, where nothing else is wrong (its text has "in the wrong state"): this node
+        takes such a write only signed, or only plain. 07: the tag or the counter of a signed write
+        is wrong. What changes nothing that lasts, image page and COMMAND_MEMORY, needs no tag.
+        """
+        guard = self.guard
+        if address != SIGNED_ADDRESS:
+            return self._write(address, count, data, at, not guard.commissioned)
+        if not guard.commissioned:
+            return ILLEGAL_FUNCTION
+        if not MIN_WORDS <= count <= MAX_WORDS:
+            return ILLEGAL_VALUE
+        if not guard.accepts(data, at, at + 2 * count):
+            return NAK
+        at += 8
+        address = data[at] << 8 | data[at + 1]
+        return self._write(address, count - MIN_WORDS + 1, data, at + 2, True)
+
+    def _write(self, address: int, count: int, data: bytearray, at: int, allowed: bool) -> int:
         if count < 1:
-            return ILLEGAL_ADDRESS
-        if address == COMMAND_ADDRESS and count == 1:
-            value = data[at] << 8 | data[at + 1]
-            if value != COMMAND_RESTART and value != COMMAND_MEMORY:
-                return ILLEGAL_VALUE
-            self.command = value
-            return 0
-        if address == IMAGE_PAGE_ADDRESS and count == 1:
-            value = data[at] << 8 | data[at + 1]
-            if value > _MAX_PAGE:
-                return ILLEGAL_VALUE
-            self.page = value
-            return 0
-        if address < CONFIG_ADDRESS or address + count > CONFIG_ADDRESS + len(SETTINGS):
             return ILLEGAL_ADDRESS
         values = []
         for index in range(count):
             values.append(data[at + 2 * index] << 8 | data[at + 2 * index + 1])
-        return _EXCEPTIONS[self.config.set_many(address - CONFIG_ADDRESS, values)]
+        value = values[0]
+        command = address == COMMAND_ADDRESS and count == 1
+        if address == IMAGE_PAGE_ADDRESS and count == 1:
+            if value > _MAX_PAGE:
+                return ILLEGAL_VALUE
+            self.page = value
+            return 0
+        if command:
+            if value != COMMAND_RESTART and value != COMMAND_MEMORY:
+                return ILLEGAL_VALUE
+            allowed = allowed or value == COMMAND_MEMORY
+        else:
+            wrong = self.config.check(address - CONFIG_ADDRESS, values)
+            if wrong:
+                return _EXCEPTIONS[wrong]
+        if not allowed:
+            self.guard.refuse()
+            return ILLEGAL_FUNCTION
+        if command:
+            self.command = value
+        else:
+            self.config.set_many(address - CONFIG_ADDRESS, values)
+        return 0
 
     def _fill_info(self, image: "Picture") -> None:
         # image_number u32, length u32, SHA-256, first byte of the window u32

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FILE = "config"
 
-# What Config.set_many returns.
+# What Config.check and Config.set_many return.
 SET = 0
 NO_SETTING = 1  # an address that is no setting's
 OUT_OF_RANGE = 2  # a value outside its setting's range
@@ -98,6 +98,15 @@ class Config:
         """Return a raw value by name; PeerError(UNKNOWN) if there is no such setting."""
         return self._values[setting_address(name)]
 
+    def check(self, address: int, values: "list[int]") -> int:
+        """Return what :meth:`set_many` would, and set nothing."""
+        if address < 0 or not values or address + len(values) > len(SETTINGS):
+            return NO_SETTING
+        for index in range(len(values)):
+            if not SETTINGS[address + index].allows(values[index]):
+                return OUT_OF_RANGE
+        return SET
+
     def set_many(self, address: int, values: "list[int]") -> int:
         """Set the settings from ``address`` on: all of them or none.
 
@@ -105,11 +114,9 @@ class Config:
         store cannot be written (``stored`` is False then): switching images off must not depend
         on a medium.
         """
-        if address < 0 or not values or address + len(values) > len(SETTINGS):
-            return NO_SETTING
-        for index in range(len(values)):
-            if not SETTINGS[address + index].allows(values[index]):
-                return OUT_OF_RANGE
+        wrong = self.check(address, values)
+        if wrong:
+            return wrong
         before = [self._values[address + index] for index in range(len(values))]
         for index in range(len(values)):
             self._values[address + index] = values[index]

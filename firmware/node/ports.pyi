@@ -3,6 +3,7 @@
 Read by type checkers only: on a node these are whatever the board hands in.
 """
 
+from array import array
 from typing import Protocol
 
 from firmware.node.app import Node
@@ -92,6 +93,7 @@ class Picture(Protocol):
 
 class Role(Protocol):
     reading: Reading
+    raw: array[int]  # what the part of each point gave at the last sample, see Part.raw
     image: Picture | None  # None: this role takes no pictures
 
     async def sample(self) -> None:

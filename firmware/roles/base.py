@@ -4,6 +4,7 @@ A role never raises into the node: whatever a part or its driver does ends as a 
 """
 
 import asyncio
+from array import array
 
 from micropython import const
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 _BURST = const(4)
 _REFILL_MS = const(30_000)
 _FAULTS = (TIMEOUT, CHECKSUM, RANGE, FAULT)
+_NO_WORD = (TIMEOUT, CHECKSUM, NOT_FITTED, NO_SAMPLE)  # the part gave nothing, or nothing whole
 
 
 def is_fault(code: int) -> bool:
@@ -54,6 +56,7 @@ class Role:
     ) -> None:
         self.map = map
         self.reading = Reading(map)
+        self.raw = array("H", bytes(2 * len(map.points)))  # registers from RAW_ADDRESS on
         self.image: Picture | None = None  # of a role that takes pictures
         self._board = board
         self._config = config
@@ -81,8 +84,10 @@ class Role:
         await self._side_by_side([self._read(part, first) for part, first in self._parts])
         for part, first in self._parts:
             for index in range(len(part.codes)):
-                self.reading.quality[first + index] = part.codes[index]
+                code = part.codes[index]
+                self.reading.quality[first + index] = code
                 self.reading.raw[first + index] = part.values[index]
+                self.raw[first + index] = 0 if code in _NO_WORD else part.raw(index) & 0xFFFF
 
     def graded(self) -> None:
         """Draw status and events from the reading, which has been graded."""

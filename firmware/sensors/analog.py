@@ -62,12 +62,12 @@ class Analog(Part):
         self._adc = adc
         self._config = config
         self._first = first_setting
-        self.raw = 0  # the converter's reading, which a calibration needs
+        self._raw = 0
 
     async def read(self, limit_s: int) -> None:
         """Take one reading. It has no deadline of its own: a converter answers at once."""
         try:
-            self.raw = middle(self._adc.read_u16(), self._adc.read_u16(), self._adc.read_u16())
+            self._raw = middle(self._adc.read_u16(), self._adc.read_u16(), self._adc.read_u16())
         except OSError:
             self.codes[0] = TIMEOUT
             return
@@ -76,7 +76,11 @@ class Analog(Part):
         value_1 = self._config.value(at + 1)
         raw_2 = self._config.value(at + 2)
         value_2 = self._config.value(at + 3)
-        code = calibrated_code(self.raw, raw_1, value_1, raw_2, value_2)
+        code = calibrated_code(self._raw, raw_1, value_1, raw_2, value_2)
         self.codes[0] = code
         if code == OK:
-            self.values[0] = two_point(self.raw, raw_1, value_1, raw_2, value_2)
+            self.values[0] = two_point(self._raw, raw_1, value_1, raw_2, value_2)
+
+    def raw(self, index: int) -> int:
+        """Return the converter's reading, 65535 at the reference."""
+        return self._raw

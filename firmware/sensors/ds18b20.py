@@ -91,6 +91,10 @@ class Ds18b20(Part):
         self.codes[0] = OK
         self.values[0] = centi_celsius(raw)
 
+    def raw(self, index: int) -> int:
+        """Return the temperature in 1/16 degC, as a two's complement."""
+        return sixteenths(self._pad)
+
     async def _measure(self) -> int:
         wire = self._wire
         try:

@@ -39,6 +39,10 @@ class Part:
         """
         raise NotImplementedError
 
+    def raw(self, index: int) -> int:
+        """Return the part's own word behind ``values[index]``, for who calibrates it."""
+        return self.values[index]
+
     async def run(self) -> None:
         """Keep the newest frame of a part that speaks unasked, for ever."""
 

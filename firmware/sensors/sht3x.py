@@ -84,3 +84,7 @@ class Sht3x(Part):
             self.codes[index] = CHECKSUM if raw < 0 else OK
             if raw >= 0:
                 self.values[index] = centi_percent(raw) if index else centi_celsius(raw)
+
+    def raw(self, index: int) -> int:
+        """Return the part's word, 65535 at full scale."""
+        return word(self._answer, index)

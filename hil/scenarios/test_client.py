@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,15 @@ from pymodbus.client import ModbusSerialClient
 from pymodbus.framer import FramerRTU
 
 from hil.bench import Bench
-from protocols.wire.registers import SETTINGS, map_of_role, setting_address
+from hil.site.polls import Target
+from protocols.modbus_client import WriteCounter, signed_write_request
+from protocols.wire.registers import (
+    SETTINGS,
+    SIGNED_ADDRESS,
+    WRITE_COUNTER_ADDRESS,
+    map_of_role,
+    setting_address,
+)
 
 pytestmark = pytest.mark.asyncio
 _LIMIT_S: Final = 20.0
@@ -21,11 +30,18 @@ PERIOD: Final = setting_address("sample_period_ds")
 
 
 async def run_mbpoll(mbpoll: Path, port: str, *words: str) -> tuple[int, str]:
-    """Run mbpoll; return its exit status and its whole output."""
+    """Run mbpoll with options and one value to write, or ""; return status and whole output."""
+    return await run_mbpoll_words(mbpoll, port, words[:-1], words[-1:] if words[-1] else ())
+
+
+async def run_mbpoll_words(
+    mbpoll: Path, port: str, options: Sequence[str], words: Sequence[str]
+) -> tuple[int, str]:
+    """Run mbpoll with values to write; return its exit status and its whole output."""
     process = await asyncio.create_subprocess_exec(
-        *(str(mbpoll), "-m", "rtu", "-b", "9600", "-P", "none", "-0", "-1", "-o", "2", *words[:-1]),
+        *(str(mbpoll), "-m", "rtu", "-b", "9600", "-P", "none", "-0", "-1", "-o", "2", *options),
         port,
-        *([words[-1]] if words[-1] else []),
+        *words,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -56,10 +72,30 @@ async def test_mbpoll_reads_input_registers(node_bench: Bench, mbpoll: Path) -> 
     assert got[0] == map_of_role("air").map_id
 
 
+def signed_words(bench: Bench, counter: Sequence[int], register: int, *values: int) -> list[int]:
+    """Return the registers of a signed write, for a client that sends them with FC 10.
+
+    ``counter`` are the four registers that the node shows.
+    """
+    target = Target.of(bench.nodes["air"].spec)
+    assert target.mac is not None
+    turn = WriteCounter(counter[0] << 16 | counter[1], counter[2] << 16 | counter[3])
+    request = signed_write_request(1, register, values, target.mac, target.uid, turn)
+    block = request.pdu[6:]
+    return [block[at] << 8 | block[at + 1] for at in range(0, len(block), 2)]
+
+
 async def test_mbpoll_reads_and_writes_holding_registers(node_bench: Bench, mbpoll: Path) -> None:
     port, at = node_bench.port, str(PERIOD)
-    code, output = await run_mbpoll(mbpoll, port, "-a", "1", "-t", "4", "-r", at, "25")
+    counter = ("-r", str(WRITE_COUNTER_ADDRESS), "-c", "4")
+    code, output = await run_mbpoll(mbpoll, port, "-a", "1", "-t", "4", *counter, "")
     assert code == 0, output
+    words = [str(word) for word in signed_words(node_bench, values(output), PERIOD, 25)]
+    signed = ("-a", "1", "-t", "4", "-r", str(SIGNED_ADDRESS))
+    code, output = await run_mbpoll_words(mbpoll, port, signed, words)
+    assert code == 0, output
+    code, output = await run_mbpoll_words(mbpoll, port, signed, words)
+    assert code, "the same write once more"
     code, output = await run_mbpoll(mbpoll, port, "-a", "1", "-t", "4", "-r", at, "-c", "1", "")
     assert code == 0, output
     assert values(output) == [25]
@@ -90,21 +126,29 @@ async def test_mbpoll_gets_no_answer_from_an_absent_address(
     assert "timed out" in output
 
 
-def functions(port: str) -> None:
+def functions(bench: Bench) -> None:
     """Use every function of the node by pymodbus; in a thread, as it blocks."""
-    client = ModbusSerialClient(port, baudrate=9600, timeout=2, retries=0)
+    client = ModbusSerialClient(bench.port, baudrate=9600, timeout=2, retries=0)
     assert client.connect()
     try:
         words = map_of_role("air").words
         assert len(client.read_input_registers(0, count=words).registers) == words
         defaults = client.read_holding_registers(0, count=len(SETTINGS))
         assert len(defaults.registers) == len(SETTINGS)
-        assert not client.write_register(PERIOD, 33).isError()
-        assert client.read_holding_registers(PERIOD, count=1).registers == [33]
-        assert not client.write_registers(PERIOD, [44, 5]).isError()
-        assert client.read_holding_registers(PERIOD, count=2).registers == [44, 5]
+        for plain in (client.write_register(PERIOD, 33), client.write_registers(PERIOD, [44, 5])):
+            assert plain.exception_code == 1, "without the key"
+        for register, wanted in ((PERIOD, [33]), (PERIOD, [44, 5])):
+            counter = client.read_holding_registers(WRITE_COUNTER_ADDRESS, count=4).registers
+            words_to_write = signed_words(bench, counter, register, *wanted)
+            assert not client.write_registers(SIGNED_ADDRESS, words_to_write).isError()
+            found = client.read_holding_registers(register, count=len(wanted))
+            assert found.registers == wanted
+        counter = client.read_holding_registers(WRITE_COUNTER_ADDRESS, count=4).registers
         both = client.readwrite_registers(
-            read_address=PERIOD, read_count=1, write_address=PERIOD, values=[55]
+            read_address=PERIOD,
+            read_count=1,
+            write_address=SIGNED_ADDRESS,
+            values=signed_words(bench, counter, PERIOD, 55),
         )
         assert both.registers == [55]
         identity: dict[int, bytes] = {}
@@ -133,7 +177,7 @@ def functions(port: str) -> None:
 
 
 async def test_pymodbus_uses_every_function(node_bench: Bench) -> None:
-    await asyncio.to_thread(functions, node_bench.port)
+    await asyncio.to_thread(functions, node_bench)
 
 
 def identify(port: str) -> dict[int, bytes]:

@@ -17,6 +17,11 @@ from protocols.modbus_client.request import (
     read_request,
 )
 from protocols.modbus_client.rtu import RtuClient
+from protocols.modbus_client.signed_write import (
+    WriteCounter,
+    signed_write_request,
+    write_request,
+)
 
 __all__ = [
     "LATE",
@@ -29,7 +34,10 @@ __all__ = [
     "Request",
     "RtuClient",
     "Unexpected",
+    "WriteCounter",
     "decode_identification",
     "identify_request",
     "read_request",
+    "signed_write_request",
+    "write_request",
 ]

@@ -6,7 +6,7 @@ The transaction id of the MBAP header says which request an answer belongs to.
 from typing import Final
 
 from protocols.modbus_client.client import Unexpected
-from protocols.modbus_client.request import LATE, VARIABLE, AnswerShape, Request
+from protocols.modbus_client.request import FIXED, LATE, VARIABLE, AnswerShape, Request
 from protocols.wire.errors import BAD_VALUE, PeerError
 from protocols.wire.modbus.pdu import EXCEPTION
 
@@ -81,6 +81,8 @@ class MbapClient:
         if data[at + _FUNCTION] == function:
             if data_bytes == VARIABLE:
                 return True
+            if data_bytes == FIXED:
+                return data[at + _UNIT : at + 6 + length] == request.header
             return length == data_bytes + 3 and data[at + 8] == data_bytes
         return data[at + _FUNCTION] == function | EXCEPTION and length == 3
 

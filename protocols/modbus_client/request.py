@@ -22,8 +22,10 @@ from protocols.wire.modbus.pdu import (
 #: Values of ``AnswerShape.data_bytes`` that are no number of bytes.
 VARIABLE: Final = -1  # the length of the answer stands in the answer
 LATE: Final = -2  # the answer has the transaction id of an earlier request
+FIXED: Final = -3  # the answer repeats function, address and quantity of the request (a write)
 
 _REGISTERS: Final = 65536
+_REPEATED: Final = 6  # unit, function, address, quantity
 
 
 class Read(NamedTuple):
@@ -64,8 +66,11 @@ class Request:
         unit, function, data_bytes = self.shape
         frame = bytes((unit,)) + self.pdu
         object.__setattr__(self, "adu", frame + crc16(frame).to_bytes(2, "little"))
-        third = READ_DEVICE_ID if data_bytes == VARIABLE else data_bytes
-        object.__setattr__(self, "header", bytes((unit, function, third)))
+        header = frame[:_REPEATED]
+        if data_bytes != FIXED:
+            third = READ_DEVICE_ID if data_bytes == VARIABLE else data_bytes
+            header = bytes((unit, function, third))
+        object.__setattr__(self, "header", header)
         object.__setattr__(self, "refusal", bytes((unit, function | EXCEPTION)))
 
 

@@ -9,8 +9,11 @@ A node shows four blocks (all words big endian, as Modbus has them):
   in the same envelope (header, slots, key id, tag).
 * **image**, input registers from ``IMAGE_INFO_ADDRESS`` and ``IMAGE_WINDOW_ADDRESS`` (FC 04): the
   camera's last JPEG, only while the image switch is on.
+* **raw readings**, input registers from ``RAW_ADDRESS`` (FC 04), one for each point of the role:
+  what the part itself gave at the last sample, which a calibration needs.
 * **configuration**, holding registers from ``CONFIG_ADDRESS`` (FC 03, 06, 10, 17), ``SETTINGS`` one
-  register each, then the command register and the image page.
+  register each, then the control registers. A node with a key takes settings and commands only as
+  a signed write (:mod:`.signed_write`) to ``SIGNED_ADDRESS``.
 
 ``docs/registers.md`` is generated from this module.
 """
@@ -27,9 +30,15 @@ SAMPLE_ADDRESS = 0x0000
 EVENT_ADDRESS = 0x0100
 IMAGE_INFO_ADDRESS = 0x0200
 IMAGE_WINDOW_ADDRESS = 0x0240
+RAW_ADDRESS = 0x0300
 CONFIG_ADDRESS = 0x0000
 COMMAND_ADDRESS = 0x00F0  # takes commands; reads as 0
 IMAGE_PAGE_ADDRESS = 0x00F1  # which part of the image the window shows; lost at a restart
+COMMISSIONED_ADDRESS = 0x00F2  # 1: the node has a key and takes signed writes only
+WRITE_COUNTER_ADDRESS = 0x00F3  # of the next signed write: boot epoch (2), number (2)
+WRITES_REFUSED_ADDRESS = 0x00F7  # writes without the right tag and counter, since boot
+CONTROL_WORDS = 8  # from COMMAND_ADDRESS on
+SIGNED_ADDRESS = 0x0100  # takes signed writes; cannot be read
 
 # The last image, while image_export is 1 (exception 02 otherwise).
 IMAGE_INFO_WORDS = 22  # image_number (2), length (2), SHA-256 (16), window base (2)
@@ -54,6 +63,7 @@ STATUS_EVENTS_LOST = 0x0080  # more than EVENT_SLOTS events since boot: the olde
 STATUS_MOTION = 0x0100
 STATUS_TAMPER = 0x0200
 STATUS_IMAGE_EXPORT = 0x0400  # the image switch is on: images may leave the node
+STATUS_WRITE_REFUSED = 0x0800  # since boot a write came without the right tag and counter
 
 STATUS_NAMES = (
     "config-defaulted",
@@ -67,6 +77,7 @@ STATUS_NAMES = (
     "motion",
     "tamper",
     "image-export",
+    "write-refused",
 )
 
 # Quality of one point: a nibble each, four to a register, first point in the lowest nibble.
@@ -92,7 +103,7 @@ QUALITY_NAMES = (
 
 # Events (code of a slot). ``arg`` is explained beside each.
 EVENT_BOOT = 1  # arg: reset cause
-EVENT_CONFIG = 2  # arg: address of the first holding register written
+EVENT_CONFIG = 2  # arg: address of the holding register changed; CONFIG_OLD and _NEW follow
 EVENT_IMAGE_EXPORT = 3  # arg: 1 switched on, 0 off
 EVENT_MOTION = 4  # arg: 1 begins, 0 ends
 EVENT_TAMPER_DARK = 5  # arg: 1 begins, 0 ends
@@ -101,6 +112,9 @@ EVENT_TAMPER_FROZEN = 7
 EVENT_SENSOR = 8  # arg: point index << 8 | quality
 EVENT_ALARM = 9  # arg: point index << 8 | 1 begins, 0 ends
 EVENT_SELFTEST = 10  # arg: bit mask of failed checks
+EVENT_CONFIG_OLD = 11  # arg: the value before the change
+EVENT_CONFIG_NEW = 12  # arg: the value after it
+EVENT_WRITE_REFUSED = 13  # arg: writes refused since boot; at most one event a minute
 
 EVENT_NAMES = {
     EVENT_BOOT: "boot",
@@ -113,6 +127,9 @@ EVENT_NAMES = {
     EVENT_SENSOR: "sensor",
     EVENT_ALARM: "alarm",
     EVENT_SELFTEST: "selftest-failed",
+    EVENT_CONFIG_OLD: "config-old",
+    EVENT_CONFIG_NEW: "config-new",
+    EVENT_WRITE_REFUSED: "write-refused",
 }
 
 EVENT_SLOTS = 16

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from protocols import registers_doc
-from protocols.wire import registers, sample
+from protocols.wire import registers, sample, signed_write
 from protocols.wire.registers import MAPS, Point, RegisterMap
 from tests.paths import ROOT
 
@@ -160,7 +160,9 @@ def _settings() -> Iterator[str]:
     yield ""
     yield (
         "Holding registers (FC 03, 06, 10, 17), kept over restarts. A value outside its range is "
-        "refused with exception 03 and nothing of the request is written. Every change is an event."
+        "refused with exception 03 and nothing of the request is written. Every change is an event "
+        "with the value before and after it. A node that has a key takes only signed writes, see "
+        "below."
     )
     yield ""
     rows: list[tuple[object, ...]] = [
@@ -183,6 +185,83 @@ def _settings() -> Iterator[str]:
     yield ""
 
 
+def _signed() -> Iterator[str]:
+    first, signed = registers.WRITE_COUNTER_ADDRESS, registers.SIGNED_ADDRESS
+    yield "## Signed writes"
+    yield ""
+    yield (
+        "Holding registers to be read (FC 03). A plain write of a setting or of the restart command"
+        " to a node that has a key is refused with exception 01 and counted; the image page and the"
+        f" command 0x{registers.COMMAND_MEMORY:04X} change nothing that lasts and need no tag."
+    )
+    yield ""
+    rows: tuple[tuple[str, str, str, str], ...] = (
+        (
+            f"0x{registers.COMMISSIONED_ADDRESS:04X}",
+            "commissioned",
+            "u16",
+            "1: the node has a key and takes signed writes only; 0: plain writes only",
+        ),
+        (f"0x{first:04X}", "boot_epoch", "u32", "counter of the next signed write, first half"),
+        (
+            f"0x{first + 2:04X}",
+            "number",
+            "u32",
+            "second half: from 0 (a random number while the store is volatile), +1 each write",
+        ),
+        (
+            f"0x{registers.WRITES_REFUSED_ADDRESS:04X}",
+            "writes_refused",
+            "u16",
+            "writes without the right tag and counter since the start, at most 65535",
+        ),
+    )
+    yield from _table(("register", "field", "type", "what"), rows)
+    yield (
+        f"A signed write is one request (FC 10) to 0x{signed:04X} with "
+        f"{signed_write.MIN_WORDS} to {signed_write.MAX_WORDS} registers:"
+    )
+    yield ""
+    rows = (
+        ("0", "boot_epoch", "u32", f"as read from 0x{first:04X}"),
+        ("2", "number", "u32", f"as read from 0x{first + 2:04X}"),
+        ("4", "register", "u16", "the first setting to write, or the command register"),
+        ("5", "values", f"1 to {signed_write.MAX_VALUES} u16", "for it and the registers after it"),
+        ("behind them", "tag", f"{sample.TAG_BYTES} bytes", "see below"),
+    )
+    yield from _table(("offset", "field", "type", "what"), rows)
+    yield (
+        f"The tag is HMAC-SHA256 with the node's key over the words 0x{signed_write.WRITE_ID:04X}, "
+        f"0x{signed_write.WRITE_VERSION:04X} and the Modbus address, all bytes of the block before "
+        f"the tag, and the node's 12 byte unique id, cut to {sample.TAG_BYTES} bytes. A wrong tag "
+        "or counter is refused with exception 07 and counted; exceptions 02 and 03 mean what they "
+        "mean to a plain write, and the counter is used up. After an answer that was lost, read "
+        "the counter: it has moved if the write was taken. `protocols/vectors/signed_write.json` "
+        "has whole requests; `tianfu-node set` sends them."
+    )
+    yield ""
+
+
+def _raw() -> Iterator[str]:
+    yield "## Raw readings"
+    yield ""
+    yield (
+        f"Input registers (FC 04) from 0x{registers.RAW_ADDRESS:04X}, one for each point of the "
+        "role in the order of its table: what the part itself gave at the last sample, also where "
+        "the value is out of range. It is the part's own number for the point, and 0 where the "
+        "part gave none and for all points of a camera. They carry no tag: for calibration, not "
+        "for records."
+    )
+    yield ""
+    rows = (
+        ("pH, turbidity", "reading of the converter, 65535 at its reference voltage"),
+        ("SHT3x", "the part's word, 65535 at full scale"),
+        ("DS18B20", "temperature in 1/16 Cel, i16"),
+        ("others", "the value itself, as the part sends it"),
+    )
+    yield from _table(("part", "raw reading"), rows)
+
+
 def render() -> str:
     """Return the whole page, Markdown."""
     lines = [
@@ -196,7 +275,7 @@ def render() -> str:
     lines += _envelope()
     for map in MAPS:
         lines += _role(map)
-    for part in (_events(), _image(), _settings()):
+    for part in (_events(), _image(), _raw(), _settings(), _signed()):
         lines += part
     return "\n".join(lines).rstrip() + "\n"
 

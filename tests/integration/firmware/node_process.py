@@ -1,5 +1,7 @@
 """A real node process on a pty, and a cable from there to a second pty for the master."""
 
+import hashlib
+import hmac
 import json
 import os
 import pty
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import pytest
+from pymodbus.client import ModbusSerialClient
 
 from boards import spec as specs
 from tests.paths import ROOT
@@ -182,3 +185,16 @@ def raw_fd(path: str) -> int:
     fd = os.open(path, os.O_RDWR | os.O_NOCTTY)
     tty.setraw(fd, termios.TCSANOW)
     return fd
+
+
+def write_signed(master: ModbusSerialClient, register: int, *values: int, unit: int = 1) -> None:
+    """Write registers as docs/registers.md says, with Python's own HMAC and FC 10 of a master."""
+    counter = master.read_holding_registers(0x00F3, count=4, device_id=unit)
+    assert not counter.isError(), counter
+    words = [*counter.registers, register, *values]
+    signed = b"".join(word.to_bytes(2, "big") for word in words)
+    message = b"\x01\xfe\x00\x01" + unit.to_bytes(2, "big") + signed + UID
+    tag = hmac.new(KEY, message, hashlib.sha256).digest()[:16]
+    words += [int.from_bytes(tag[at : at + 2], "big") for at in range(0, 16, 2)]
+    answer = master.write_registers(0x0100, words, device_id=unit)
+    assert not answer.isError(), answer

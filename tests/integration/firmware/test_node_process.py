@@ -27,6 +27,7 @@ from tests.integration.firmware.node_process import (
     NodeProcess,
     raw_fd,
     until,
+    write_signed,
 )
 
 LOOKS = 5
@@ -150,8 +151,8 @@ def test_identification(node: NodeProcess, master: ModbusSerialClient) -> None:
 def test_restart_command_is_a_new_boot(node: NodeProcess, master: ModbusSerialClient) -> None:
     node.start()
     until(lambda: read(master)[1].header.seq >= 2, "two samples")
-    answer = master.write_register(registers.COMMAND_ADDRESS, registers.COMMAND_RESTART)
-    assert not answer.isError(), "the answer comes before the restart"
+    # Its answer comes before the restart.
+    write_signed(master, registers.COMMAND_ADDRESS, registers.COMMAND_RESTART)
     ended = node.line_with("ended_frames")
     assert ended["ended_frames"] >= 2
     assert node.line_with("role")["boot_epoch"] == 2
@@ -163,7 +164,7 @@ def test_restart_command_is_a_new_boot(node: NodeProcess, master: ModbusSerialCl
 
 def test_settings_survive_a_power_cut(node: NodeProcess, master: ModbusSerialClient) -> None:
     node.start()
-    assert not master.write_registers(2, [33, 44]).isError()
+    write_signed(master, 2, 33, 44)
     node.kill()
     node.start()
     assert master.read_holding_registers(2, count=2).registers == [33, 44]
@@ -175,13 +176,48 @@ def test_settings_survive_a_power_cut(node: NodeProcess, master: ModbusSerialCli
     assert read(master)[1].header.status & registers.STATUS_CONFIG_DEFAULTED
 
 
+def test_whoever_is_on_the_line_without_the_key_writes_nothing(
+    node: NodeProcess, master: ModbusSerialClient
+) -> None:
+    node.spec["role"] = "water"
+    node.start()
+    assert master.read_holding_registers(0x00F2, count=1).registers == [1], "commissioned"
+    before = master.read_holding_registers(0, count=19).registers
+    attacks = {0: [247], 2: [36000], 4: [4], 5: [1], 7: [1, 1400, 65535, 1399], 16: [0, 0]}
+    attacks[registers.COMMAND_ADDRESS] = [registers.COMMAND_RESTART]
+    for register, values in attacks.items():
+        answer = master.write_registers(register, values)
+        assert answer.isError(), register
+        assert answer.exception_code == 1
+        assert master.write_register(register, values[0]).isError(), register
+        forged = [0, 1, 0, 0, register, *values, *range(8)]
+        answer = master.write_registers(0x0100, forged)
+        assert answer.isError(), register
+        assert answer.exception_code == 7
+    assert master.read_holding_registers(0, count=19).registers == before
+    assert master.read_holding_registers(0x00F3, count=5).registers == [0, 1, 0, 0, 21]
+    sample = until(
+        lambda: (
+            found
+            if (found := read(master, "water")[1]).header.status & registers.STATUS_WRITE_REFUSED
+            else None
+        ),
+        "the refusals are in the status of a sealed sample",
+    )
+    assert sample is not None
+    assert sample.header.boot_epoch == 1, "nobody restarted the node"
+    # Who has the key still writes, and a recording of it is of no use, not even after a restart.
+    write_signed(master, 2, 3)
+    assert master.read_holding_registers(2, count=1).registers == [3]
+
+
 def test_address_and_speed_change_with_the_restart(
     node: NodeProcess, master: ModbusSerialClient
 ) -> None:
     node.start()
-    assert not master.write_register(0, 17).isError()
+    write_signed(master, 0, 17)
     assert master.read_holding_registers(0, count=1).registers == [17], "still the old address"
-    assert not master.write_register(0x00F0, registers.COMMAND_RESTART).isError()
+    write_signed(master, 0x00F0, registers.COMMAND_RESTART)
     node.line_with("role")
     assert master.read_holding_registers(0, count=1, device_id=17).registers == [17]
 

@@ -2,16 +2,19 @@
 
 import asyncio
 import os
+from array import array
 
 from firmware.node.app import assemble
 from firmware.node.bank import Bank
 from firmware.node.commission import Commission
 from firmware.node.config import Config
+from firmware.node.epoch import BootEpoch
 from firmware.node.events import Events
 from firmware.node.frames import EventFrame, SampleFrame
 from firmware.node.identity import NodeKey
 from firmware.node.reading import Reading
 from firmware.node.store import Store
+from firmware.node.write_guard import WriteGuard
 from protocols.wire.crc import crc16
 from protocols.wire.registers import map_of_role
 
@@ -237,6 +240,7 @@ class StubRole:
         self.board = board
         self.map = map_of_role(name)
         self.reading = Reading(self.map)
+        self.raw = array("H", bytes(2 * len(self.map.points)))
         self.image: Picture | None = None
         self.values = [100] * len(self.map.points)
         self.codes = bytearray(len(self.map.points))
@@ -289,8 +293,8 @@ class ImageRole(StubRole):
         self.image = Image()
 
 
-def make_bank(name: str = "air") -> Bank:
-    """A bank of a role with nothing sampled yet."""
+def make_bank(name: str = "air", commissioned: bool = False) -> Bank:
+    """A bank of a role with nothing sampled yet; its unit id is 1, this boot's epoch 1."""
     store = MemoryStore()
     store.files["node.key"] = KEY
     key = NodeKey(store)
@@ -301,7 +305,9 @@ def make_bank(name: str = "air") -> Bank:
     sample.show_empty(role.reading, 0, 0)
     event_frame = EventFrame(1, UID, key)
     event_frame.show(Events(), 0, 0)
-    return Bank(sample, event_frame, Config(store, {}), role)
+    guard_key = key if commissioned else NodeKey(MemoryStore())
+    guard = WriteGuard(1, UID, guard_key, BootEpoch(store))
+    return Bank(sample, event_frame, Config(store, {}), role, guard)
 
 
 def make_node(board: Board, role: str, settings: "dict[str, int]") -> "tuple[Node, StubRole]":

@@ -61,6 +61,14 @@ class Bench:
         await self.board.run(10)
         return line.outbox[0][1:-2] if line.outbox else b""
 
+    async def write(self, register: int, value: int) -> None:
+        """Write one register as who has the key does."""
+        counter = (await self.ask(b"\x03\x00\xf3\x00\x04"))[2:]
+        block = counter + bytes((0, register)) + value.to_bytes(2, "big")
+        block += MAC.digest(b"\x01\xfe\x00\x01\x00\x01" + block, UID)[:16]
+        answer = await self.ask(b"\x10\x01\x00\x00\x0e\x1c" + block)
+        assert answer == b"\x10\x01\x00\x00\x0e", answer
+
     async def sample(self) -> "Sample":
         answer = await self.ask(b"\x04\x00\x00\x00" + bytes((self.role.map.words,)))
         assert answer[0] == 4, answer
@@ -122,11 +130,15 @@ def test_a_changed_period_is_in_force_within_moments() -> None:
     async def scene() -> None:
         await bench.board.run(1500)
         assert len(bench.role.taken) == 1
-        assert await bench.ask(b"\x06\x00\x02\x00\x05") == b"\x06\x00\x02\x00\x05"
+        await bench.write(2, 5)
         await bench.board.run(2100)
         assert len(bench.role.taken) in (5, 6)
         assert bench.node.schedule.missed == 0
-        assert (registers.EVENT_CONFIG, 2) in await bench.events()
+        assert (await bench.events())[-3:] == [
+            (registers.EVENT_CONFIG, 2),
+            (registers.EVENT_CONFIG_OLD, 36000),
+            (registers.EVENT_CONFIG_NEW, 5),
+        ]
 
     bench.run(scene)
     bench.done()
@@ -180,7 +192,7 @@ def test_the_epoch_rises_over_boots_and_settings_stay() -> None:
             assert await bench.ask(b"\x03\x00\x0f\x00\x01") == (
                 b"\x03\x02\x00\x64" if epoch == 1 else b"\x03\x02\x00\x2a"  # noqa: B023
             )
-            assert await bench.ask(b"\x06\x00\x0f\x00\x2a") == b"\x06\x00\x0f\x00\x2a"
+            await bench.write(15, 42)
 
         bench.run(scene)
     bench.done()
@@ -191,10 +203,27 @@ def test_restart_is_answered_first() -> None:
     bench.boot()
 
     async def scene() -> None:
-        assert await bench.ask(b"\x06\x00\xf0\x5a\x5a") == b"\x06\x00\xf0\x5a\x5a"
+        await bench.write(0xF0, 0x5A5A)
         await bench.board.run(200)
 
     assert bench.run(scene) == RESTART
+    bench.done()
+
+
+def test_a_write_without_the_key_changes_nothing_and_is_on_record() -> None:
+    bench = Bench()
+    bench.boot()
+
+    async def scene() -> None:
+        await bench.board.run(30)
+        assert await bench.ask(b"\x06\x00\xf0\x5a\x5a") == b"\x86\x01"
+        assert await bench.ask(b"\x06\x00\x02\x00\x05") == b"\x86\x01"
+        await bench.board.run(1500)
+        assert len(bench.role.taken) == 2
+        assert (await bench.sample()).header.status & registers.STATUS_WRITE_REFUSED
+        assert (registers.EVENT_WRITE_REFUSED, 2) in await bench.events()
+
+    assert bench.run(scene) == 0
     bench.done()
 
 
@@ -206,12 +235,12 @@ def test_the_image_switch_is_an_event_each_way() -> None:
     async def scene() -> None:
         await bench.board.run(30)
         assert await bench.ask(b"\x04\x02\x00\x00\x16") == b"\x84\x02"
-        assert (await bench.ask(b"\x06\x00\x05\x00\x01"))[0] == 6
+        await bench.write(5, 1)
         assert (await bench.ask(b"\x04\x02\x00\x00\x16"))[0] == 4
         assert (await bench.events())[-1] == (registers.EVENT_IMAGE_EXPORT, 1)
         await bench.board.run(1000)
         assert (await bench.sample()).header.status & registers.STATUS_IMAGE_EXPORT
-        assert (await bench.ask(b"\x06\x00\x05\x00\x00"))[0] == 6
+        await bench.write(5, 0)
         assert await bench.ask(b"\x04\x02\x00\x00\x16") == b"\x84\x02"
         assert (await bench.events())[-1] == (registers.EVENT_IMAGE_EXPORT, 0)
 

@@ -10,6 +10,7 @@ from protocols.wire.registers import (
     IMAGE_INFO_ADDRESS,
     IMAGE_PAGE_ADDRESS,
     IMAGE_WINDOW_ADDRESS,
+    RAW_ADDRESS,
     SETTINGS,
     setting_address,
 )
@@ -78,6 +79,17 @@ def test_settings() -> None:
     assert write(bank, len(SETTINGS) - 1, 5, 5) == 2
     assert write(bank, 0x00A0, 1) == 2
     assert write(bank, 0xFFFF, 1) == 2
+
+
+def test_raw_readings() -> None:
+    bank = make_bank("water")
+    for index in range(4):
+        bank.role.raw[index] = 0x1100 * index + 7
+    assert read(bank, RAW_ADDRESS, 4) == b"\x00\x07\x11\x07\x22\x07\x33\x07"
+    assert read(bank, RAW_ADDRESS + 2, 1) == b"\x22\x07"
+    assert read(bank, RAW_ADDRESS, 5) == 2
+    assert read(bank, RAW_ADDRESS - 1, 1) == 2
+    assert write(bank, RAW_ADDRESS, 1) == 2
 
 
 def test_commands() -> None:

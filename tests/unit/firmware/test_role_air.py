@@ -47,6 +47,7 @@ def test_all_parts_well() -> None:
     bench = Bench()
     bench.pms.rx = PMS
     assert bench.sample() == ([OK] * 7, [12, 18, 20, 2100, 608, 2500, 4000])
+    assert list(bench.role.raw) == [12, 18, 20, 2100, 608, 0x6666, 0x6666]
     assert bench.role.status() == 0
     assert bench.events.pushed == []
 

@@ -44,6 +44,8 @@ def test_all_parts_well() -> None:
     bench.a02.rx = A02
     assert bench.sample() == ([OK] * 4, [1953, 1250, 550, 120])
     assert bench.role.status() == 0
+    # 12.5 degC is 200 sixteenths.
+    assert list(bench.role.raw) == [1953, 200, 35076, 55577]
 
 
 def test_each_part_fails_alone() -> None:
@@ -56,6 +58,8 @@ def test_each_part_fails_alone() -> None:
     assert quality == [RANGE, NO_SAMPLE, RANGE, FAULT]
     assert raw == [0] * 4
     assert bench.role.status() == STATUS_SENSOR_FAULT
+    # Who calibrates needs the reading just where there is no value.
+    assert list(bench.role.raw) == [29, 0, 0, 55577]
 
 
 def test_a_calibrated_value_beyond_its_scale_is_out_of_range() -> None:
@@ -64,6 +68,7 @@ def test_a_calibrated_value_beyond_its_scale_is_out_of_range() -> None:
     bench.ph.readings = [60000]  # 3021 mV: beyond 0 pH
     bench.ntu.readings = [55700]  # below 0 NTU
     assert bench.sample()[0] == [OK, OK, RANGE, RANGE]
+    assert list(bench.role.raw)[2:] == [60000, 55700]
 
 
 def test_everything_dead() -> None:
@@ -73,6 +78,7 @@ def test_everything_dead() -> None:
     bench.ntu.readings = []
     bench.board.at += 3_000
     assert bench.sample() == ([TIMEOUT] * 4, [0] * 4)
+    assert list(bench.role.raw) == [0] * 4
     assert asyncio.run(bench.role.selftest()) == 0b1111
 
 

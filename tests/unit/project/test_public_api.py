@@ -95,9 +95,12 @@ PUBLIC: Final = {
         "Request",
         "RtuClient",
         "Unexpected",
+        "WriteCounter",
         "decode_identification",
         "identify_request",
         "read_request",
+        "signed_write_request",
+        "write_request",
     ],
     "gateway_agent": [
         "ConfigError",
