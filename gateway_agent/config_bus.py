@@ -97,6 +97,7 @@ class _RtuBus(_Bus, frozen=True, kw_only=True):
     """A serial line with RTU frames, here or behind a serial server."""
 
     units: ClassVar = range(1, 248)
+    has_ids: ClassVar = False
 
     @property
     def line(self) -> str:
@@ -151,6 +152,7 @@ class TcpBus(_Bus, frozen=True, kw_only=True, tag="tcp"):
 
     type: ClassVar = "tcp"
     units: ClassVar = range(256)
+    has_ids: ClassVar = True  # an answer has the transaction id of its request
     line: ClassVar = ""
     char_ms: ClassVar = 0.0
     silence_ms: ClassVar = 0.0

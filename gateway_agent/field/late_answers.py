@@ -2,15 +2,18 @@
 
 A unit that did not answer in time may answer later, in the middle of the next request. Its answer
 looks like any other of the same shape. So what is still pending is kept here: an answer of a
-pending shape is late, and nothing of that shape may be asked for again before it is settled.
+pending shape is late, and nothing of that shape may be asked for again before it is settled, or
+before so much time has passed that it will not come any more. The latter always ends, so a unit
+that answers one shape only is read again too.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
-from protocols.modbus_client import VARIABLE, AnswerShape
+from protocols.modbus_client import VARIABLE, AnswerShape, Request
 from protocols.wire.modbus.pdu import EXCEPTION
 
-LATEST_S: Final = 60.0  # an answer later than this is not waited for any more
+LATEST_S: Final = 30.0  # an answer later than this is not waited for any more
 
 
 class LateAnswers:
@@ -42,10 +45,13 @@ class LateAnswers:
             del pending[old]
         return shape in pending
 
-    def least_likely(self, shapes: list[AnswerShape]) -> AnswerShape:
-        """Return the first shape that is not pending, else the one pending for longest."""
-        pending = self._pending.get(shapes[0].unit, {})
-        return min(shapes, key=lambda shape: pending.get(shape, 0.0))
+    def least_likely(self, requests: Sequence[Request], now: float) -> Request:
+        """Return the first request whose answer is not pending, else that pending for longest."""
+        for request in requests:
+            if not self.is_pending(request.shape, now):
+                return request
+        pending = self._pending[requests[0].shape.unit]
+        return min(requests, key=lambda request: pending[request.shape])
 
     def take(self, shape: AnswerShape) -> bool:
         """Return whether a frame of this shape is a pending answer; if so, it has come."""

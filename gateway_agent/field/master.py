@@ -5,13 +5,14 @@ taken for the answer to the next one, silently. So:
 
 * after a request without a good answer the line must be silent before the next is sent;
 * a unit whose answer is still pending (:mod:`.late_answers`) is first asked for something whose
-  answer has another length than any pending one. Units answer in order, so with that answer
+  answer has another shape than any pending one. Units answer in order, so with that answer
   everything pending has come or never will.
 
 Whatever is no answer is counted by what it is: late, of another unit, damaged, noise.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from gateway_agent.config import Bus, SerialBus, TcpBus
@@ -21,7 +22,6 @@ from protocols.modbus_client import (
     AnswerShape,
     MbapClient,
     ModbusClient,
-    Read,
     Request,
     RtuClient,
     Unexpected,
@@ -34,13 +34,20 @@ from protocols.wire.modbus.pdu import EXCEPTION
 from .bus_errors import FATAL, BusDownError, BusError, RefusedError
 from .bus_port import BusPort
 from .late_answers import LateAnswers
-from .planner import answer_ms, request_ms
+from .planner import answer_ms, probe_reads, request_ms
 
 SILENT_REQUESTS: Final = 3  # on TCP: this many in a row without one byte, and the peer is gone
 DRAIN_S: Final = 2.0  # a line that never falls silent is used all the same after this time
 STALL_S: Final = 0.005  # a timer this late was held up by the process or the machine
-PROBE_WORDS: Final = 8  # probes ask for 1 to this many registers, so their answers differ
 _VARIABLE_CHARS: Final = 128  # registers' worth of time for an answer of unknown length
+
+
+def probes_for(request: Request) -> tuple[Request, ...]:
+    """Return probes of a unit about which nothing is known but this request."""
+    assert request.read is not None
+    unit = request.shape.unit
+    own = (request.read,)
+    return tuple(read_request(unit, read) for read in probe_reads(own, ()))
 
 
 class _Link(asyncio.Protocol):
@@ -85,32 +92,33 @@ class Master:
         self._fixed_s = (request_ms(bus) + bus.timeout_ms + 2 * bus.silence_ms) / 1000
         self._silence_s = bus.silence_ms / 1000
 
-    async def read(self, request: Request) -> bytes:
+    async def read(self, request: Request, probes: Sequence[Request] = ()) -> bytes:
         """Return the register bytes of one read. BusError if there is no good answer.
 
-        If an answer of the same shape is pending, the unit is probed first.
+        If an answer of the same shape is pending, the unit is probed first: see :meth:`probe`.
         """
-        if self._late and self._late.is_pending(request.shape, self._loop.time()):
-            assert request.read is not None
-            await self.probe(request.shape.unit, request.read)
+        if self._late and self._is_line and self._late.is_pending(request.shape, self._loop.time()):
+            await self.probe(probes or probes_for(request))
         return (await self._ask(request))[2:]
 
-    async def probe(self, unit: int, read: Read) -> None:
-        """Ask for a few registers from where ``read`` begins; return if the unit answers at all.
+    async def probe(self, probes: Sequence[Request]) -> None:
+        """Ask one unit for something that it may answer; return if it answers at all.
 
-        An exception is an answer. BusError if there is none.
+        Of ``probes`` that one is sent whose answer is the least likely to be pending. An exception
+        is an answer. BusError if there is none.
         """
-        shape = self._late.least_likely(
-            [
-                AnswerShape(unit, read.function, 2 * words)
-                for words in range(1, PROBE_WORDS + 1)
-                if words != read.words
-            ]
-        )
+        request = self._late.least_likely(probes, self._loop.time())
         try:
-            await self._ask(read_request(unit, read._replace(words=shape.data_bytes // 2)))
+            await self._ask(request)
         except RefusedError:
             return
+        except BusDownError:
+            raise
+        except BusError:
+            if not self._is_line:
+                # Ids tell answers apart; it is kept so that the next probe is another one.
+                self._late.add(request.shape, self._loop.time())
+            raise
 
     async def identify(self, unit: int, access: int, object_id: int) -> bytes:
         """Return the PDU of the answer to an identification request. BusError: there is none."""
@@ -246,7 +254,7 @@ class Master:
         else:
             cause = "bus_timeout"
             detail = f"unit {unit}: no answer within {self.bus.timeout_ms} ms"
-        self._give_up(request)
+        self._give_up(request, came=bool(damaged))
         self._silent_requests = 0 if self._answered else self._silent_requests + 1
         if not isinstance(self.bus, SerialBus) and self._silent_requests >= SILENT_REQUESTS:
             # A half-open connection is silent for ever; a new one shows which it is.
@@ -280,9 +288,10 @@ class Master:
         self._drop()
         return self._port.failed(what, error)
 
-    def _give_up(self, request: Request) -> None:
+    def _give_up(self, request: Request, came: bool = False) -> None:
+        """End a request without its answer. ``came``: the answer came, but damaged."""
         self._dirty = True
-        if self._is_line:
+        if self._is_line and not came:
             self._late.add(request.shape, self._loop.time())
 
     def _count(self, unexpected: Unexpected) -> None:

@@ -20,6 +20,8 @@ from protocols.wire.registers import (
 
 _REQUEST_CHARS: Final = 8  # address, function, start, count, CRC
 _ANSWER_CHARS: Final = 5  # address, function, byte count, CRC; and two per register
+_REGISTERS: Final = 65536
+PROBE_READS: Final = 8  # lengths that a device is asked for which answers none of its own reads
 _BUSY: Final = 0.8  # above this share of the bus a single retry or probe makes a slot late
 # A node measures this often unless it is configured otherwise.
 _SAMPLE_MS: Final = SETTINGS[setting_address("sample_period_ds")].default * 100
@@ -58,6 +60,26 @@ def coalesce(spans: Iterable[Span], gap_words: int, max_words: int = MAX_READ) -
 def node_reads(map: RegisterMap) -> tuple[Read, ...]:
     """Return the read of a node's sample frame: one request, so that it is always one sample."""
     return (Read(READ_INPUT, SAMPLE_ADDRESS, map.words),)
+
+
+def probe_reads(reads: Sequence[Read], spans: Iterable[Span]) -> tuple[Read, ...]:
+    """Return what a device may be asked for to see whether it is there, the best first.
+
+    A device may answer nothing but its own reads, or only what fits its values, so these come
+    first; then come whole values of the first kind, and then any number of registers. No two
+    answers look alike. That is why there are so many: while the answer to one may still be under
+    way, another is asked for.
+    """
+    own = sorted(reads, key=lambda read: read.words)
+    single = [Read(*span) for span in sorted(spans, key=lambda span: span.words)]
+    function, address, width = single[0] if single else own[0]._replace(words=1)
+    lengths = dict.fromkeys([*range(width, width * PROBE_READS + 1, width), *range(1, PROBE_READS)])
+    more = [Read(function, address, words) for words in lengths]
+    alike: dict[tuple[int, int], Read] = {}
+    for read in (*own, *single, *more):
+        if read.words <= MAX_READ and read.address + read.words <= _REGISTERS:
+            alike.setdefault((read.function, read.words), read)
+    return tuple(alike.values())
 
 
 def answer_ms(bus: Bus, words: int) -> float:

@@ -94,7 +94,7 @@ class BusPoller:
         start = self._clock.boot_ms()
         failure: BusError | None = None
         try:
-            await master.probe(reader.device.unit, reader.probe_read)
+            await master.probe(reader.probes)
         except BusError as error:
             failure = error
         except FATAL:

@@ -105,12 +105,15 @@ class Profile(Struct, frozen=True, kw_only=True):
     profile: ProfileHead
     point: tuple[PointSpec, ...]
 
-    def reads(self, gap_words: int) -> tuple[Read, ...]:
-        """Return the requests that cover all points."""
-        spans = [
+    def spans(self) -> list[Span]:
+        """Return the registers of each point."""
+        return [
             Span(FUNCTIONS[point.table], point.register, WORDS[point.type]) for point in self.point
         ]
-        return coalesce(spans, gap_words, self.profile.max_words)
+
+    def reads(self, gap_words: int) -> tuple[Read, ...]:
+        """Return the requests that cover all points."""
+        return coalesce(self.spans(), gap_words, self.profile.max_words)
 
 
 def shipped() -> list[str]:

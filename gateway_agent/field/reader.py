@@ -1,5 +1,6 @@
 """Reads one device on a bus: asks the master, turns the answers into records, keeps the values."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -18,6 +19,7 @@ from .devices import OpenNode, OpenProfile
 from .master import Master
 from .node import NodeTracker
 from .outage import Outage, gap
+from .planner import Span, probe_reads
 from .profile import REPORTS_FAULT, ProfileDecoder, Value
 
 _GIVE_UP: Final = 2  # blocks of one poll without an answer: the rest would be the same
@@ -37,7 +39,7 @@ class Reader(Protocol):
 
     device: Device
     device_id: str
-    probe_read: Read
+    probes: tuple[Request, ...]  # see Master.probe
     polls: int  # since the start
     errors: int  # reads that failed, since the start
 
@@ -74,14 +76,25 @@ def is_silence(error: BusError) -> bool:
     return not isinstance(error, RefusedError | BusDownError)
 
 
-async def read_again(master: Master, request: Request) -> bytes:
+async def read_again(master: Master, request: Request, probes: tuple[Request, ...]) -> bytes:
     """Read, and read once more at once if the answer is damaged, because noise is short."""
     try:
-        return await master.read(request)
+        return await master.read(request, probes)
     except BusError as error:
         if error.cause != "crc":
             raise
-    return await master.read(request)
+    return await master.read(request, probes)
+
+
+def probes_of(
+    bus: Bus, unit: int, reads: Sequence[Read], spans: Iterable[Span]
+) -> tuple[Request, ...]:
+    """Return the probes of a device (:meth:`.master.Master.probe`).
+
+    Where a transaction id tells answers apart, its own reads are enough.
+    """
+    own = tuple(reads) if bus.has_ids else probe_reads(reads, spans)
+    return tuple(read_request(unit, read) for read in own)
 
 
 class NodeReader:
@@ -103,8 +116,9 @@ class NodeReader:
         self.tracker = NodeTracker(device_id, uid, opened.key, opened.map, mark, counters)
         self._bus = bus
         self._clock = clock
-        (self.probe_read,) = opened.reads(bus.gap_words)
-        self._sample = read_request(device.unit, self.probe_read)
+        (sample,) = reads = opened.reads(bus.gap_words)
+        self._sample = read_request(device.unit, sample)
+        self.probes = probes_of(bus, device.unit, reads, ())
         self._events = read_request(device.unit, Read(READ_INPUT, EVENT_ADDRESS, EVENT_WORDS))
         self.polls = 0
         self.errors = 0
@@ -116,7 +130,7 @@ class NodeReader:
         before = tracker.mark
         req_ms = self._clock.boot_ms()
         try:
-            frame = await read_again(master, self._sample)
+            frame = await read_again(master, self._sample, self.probes)
         except BusError as error:
             self.errors += 1
             return Polled(self.missed(error.cause, error.detail, 1), None, is_silence(error))
@@ -127,7 +141,7 @@ class NodeReader:
         elif tracker.events_due:
             req_ms = self._clock.boot_ms()
             try:
-                frame = await read_again(master, self._events)
+                frame = await read_again(master, self._events, self.probes)
             except BusError as error:
                 # The sample is good and stays; the events are asked for again at the next poll.
                 self.errors += 1
@@ -190,8 +204,9 @@ class ProfileReader:
         self._counters = counters
         self.auth = "none"
         self._decoder = ProfileDecoder(opened.profile, device_id, bus)
-        self.probe_read = self._decoder.reads[0]
-        self._requests = [read_request(device.unit, read) for read in self._decoder.reads]
+        reads = self._decoder.reads
+        self._requests = [read_request(device.unit, read) for read in reads]
+        self.probes = probes_of(bus, device.unit, reads, opened.profile.spans())
         self._values: tuple[Value, ...] = ()
         self.last_ms: int | None = None
         self.problem = ""
@@ -209,7 +224,7 @@ class ProfileReader:
             answer: bytes | str | None = None
             if silences < _GIVE_UP:
                 try:
-                    answer = await read_again(master, request)
+                    answer = await read_again(master, request, self.probes)
                 except RefusedError as error:
                     # The device answers with a refusal: no silence, and not recorded as one.
                     self.errors += 1

@@ -1,7 +1,7 @@
 """Which answers may still come, and which frame is one of them."""
 
 from gateway_agent.field.late_answers import LATEST_S, LateAnswers
-from protocols.modbus_client import VARIABLE, AnswerShape
+from protocols.modbus_client import VARIABLE, AnswerShape, Read, read_request
 
 TEN = AnswerShape(1, 4, 20)
 TWO = AnswerShape(1, 4, 4)
@@ -46,10 +46,13 @@ def test_an_exception_or_an_answer_of_variable_length_may_be_any_of_its_function
     assert late.take(AnswerShape(1, 0x2B, VARIABLE))
 
 
-def test_the_shape_to_probe_with() -> None:
+def test_what_to_probe_with() -> None:
     late = LateAnswers()
-    assert late.least_likely([TWO, TEN]) == TWO
+    two, ten = (read_request(1, Read(4, 0, words)) for words in (2, 10))
+    assert late.least_likely([two, ten], 1.0) is two
     late.add(TWO, 5.0)
-    assert late.least_likely([TWO, TEN]) == TEN
+    assert late.least_likely([two, ten], 5.0) is ten
     late.add(TEN, 4.0)
-    assert late.least_likely([TWO, TEN]) == TEN
+    assert late.least_likely([two, ten], 5.0) is ten
+    assert late.least_likely([two, ten], 4.5 + LATEST_S) is ten
+    assert late.least_likely([two, ten], 6.0 + LATEST_S) is two
