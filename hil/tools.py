@@ -62,6 +62,8 @@ TOOLS: Final[Mapping[str, Tool]] = {
         _debian("gcc", "compiling for this machine", "gcc", "libc6-dev"),
         _debian("make", "building the image", "make"),
         _debian("mbpoll", "the client suite", "mbpoll"),
+        _debian("mcs", "compiling the models of Renode", "mono-mcs"),
+        _debian("mono", "running a model of Renode without it", "mono-runtime"),
         _debian("mosquitto", "the full stack", "mosquitto", variable="MOSQUITTO"),
         Tool("mpremote", "the console suite", f"{sys.executable} -m pip install mpremote"),
         _debian("qemu-system-arm", "the engine qemu", "qemu-system-arm", variable="QEMU"),

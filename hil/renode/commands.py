@@ -18,6 +18,7 @@ HERE: Final = Path(__file__).parent
 OVERLAY: Final = FOLDER / default_name() / "renode.repl"
 SHT3X_MODEL: Final = HERE / "models/Sht3xModel.cs"
 WATCH_MODEL: Final = HERE / "models/NodeWatch.cs"
+LINE_MODEL: Final = HERE / "models/LinePort.cs"
 
 FLASH_BASE: Final = 0x0800_0000
 UID_ADDRESS: Final = 0x1FFF_7A10

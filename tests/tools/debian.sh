@@ -35,6 +35,8 @@ missing() {
     has make || echo make
     has qemu-system-arm || echo qemu-system-arm
     has mbpoll || echo mbpoll
+    has mcs || echo mono-mcs
+    has mono || echo mono-runtime
     has tshark || echo tshark
 }
 
