@@ -2,7 +2,8 @@
 
 A commit costs a sync of the medium, so records of all buses are committed together: while one
 commit runs, the next fills. When it is full the pollers wait, so a slow or full store costs slots
-on the bus (counted) and never memory.
+on the bus (counted) and never memory. What waits is one commit later, which must fit an outbox that
+has been emptied: it is a small part of what the outbox may hold.
 """
 
 import asyncio
@@ -13,7 +14,13 @@ from gateway_agent.cancellation import raise_if_cancelled
 from gateway_agent.store.mark import Mark
 from protocols.uplink import Record
 
-MAX_WAITING: Final = 10_000  # records; 1 to 2 MB at 10 values each
+MAX_WAITING: Final = 2 << 20  # bytes; 10,000 to 20,000 records of 10 values
+OUTBOX_PART: Final = 8  # of the outbox's limit, the part that may wait
+
+
+def waiting_bytes(outbox_bytes: int) -> int:
+    """Return how many bytes may wait for an outbox that is limited to ``outbox_bytes``."""
+    return min(MAX_WAITING, outbox_bytes // OUTBOX_PART)
 
 
 class Sink(Protocol):
@@ -26,13 +33,15 @@ class Sink(Protocol):
 class CommitQueue:
     """Collect from the pollers and feed the sink, from :meth:`run` or :meth:`flush`.
 
-    ``linger_ms`` is how long the first record of a commit waits for others.
+    ``linger_ms`` is how long the first record of a commit waits for others, ``max_bytes`` the size
+    of waiting records from which pollers wait.
     """
 
-    def __init__(self, sink: Sink, linger_ms: int, max_waiting: int = MAX_WAITING) -> None:
+    def __init__(self, sink: Sink, linger_ms: int, max_bytes: int = MAX_WAITING) -> None:
         self._sink = sink
         self._linger_s = linger_ms / 1000
-        self._max = max_waiting
+        self._max_bytes = max_bytes
+        self._bytes = 0
         self._records: list[Record] = []
         self._marks: dict[str, Mark] = {}
         self._some = asyncio.Event()
@@ -56,7 +65,8 @@ class CommitQueue:
         if mark is not None:
             self._marks[device_id] = mark
         self._some.set()
-        if len(self._records) >= self._max:
+        self._bytes += sum(len(record.data) for record in records)
+        if self._bytes >= self._max_bytes:
             self._room.clear()
 
     async def room(self) -> None:
@@ -83,6 +93,7 @@ class CommitQueue:
             return
         records, self._records = self._records, []
         marks, self._marks = self._marks, {}
+        self._bytes = 0
         self._some.clear()
         self._room.set()
         self._commit = asyncio.ensure_future(self._sink.put(records, marks))

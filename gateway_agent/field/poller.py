@@ -18,7 +18,7 @@ from gateway_agent.status import DeviceState, DeviceStatus
 from gateway_agent.store.mark import Mark
 
 from .bus_errors import FATAL, BusDownError, BusError, explain
-from .commit_queue import CommitQueue, Sink
+from .commit_queue import CommitQueue, Sink, waiting_bytes
 from .devices import OpenNode, open_all
 from .master import Master
 from .reader import NodeReader, Polled, ProfileReader, Reader
@@ -182,7 +182,9 @@ class Field:
         marks: Mapping[str, Mark],
         counters: Counters,
     ) -> None:
-        self.queue = CommitQueue(sink, config.outbox.commit_ms)
+        self.queue = CommitQueue(
+            sink, config.outbox.commit_ms, waiting_bytes(config.outbox.max_bytes)
+        )
         self._pollers: list[BusPoller] = []
         for bus, devices in zip(config.bus, open_all(config.bus), strict=True):
             readers: list[Reader] = []

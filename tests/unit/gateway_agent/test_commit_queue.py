@@ -124,7 +124,7 @@ async def test_an_error_of_a_commit_left_behind_is_raised_by_the_flush() -> None
 
 async def test_a_cancelled_wait_for_room_changes_nothing() -> None:
     sink = GatedSink()
-    queue = CommitQueue(sink, linger_ms=0, max_waiting=2)
+    queue = CommitQueue(sink, linger_ms=0, max_bytes=len(ONE.data) + len(TWO.data))
     queue.add([ONE, TWO], "d", None)
     assert queue.full
     waits = asyncio.create_task(queue.room())

@@ -451,7 +451,7 @@ async def test_a_full_store_holds_the_pollers_and_is_named(
 
     async def test(bench: Bench) -> None:
         await until(lambda: bench.sink.seqs() == [1])
-        monkeypatch.setattr(bench.field.queue, "_max", 3)
+        monkeypatch.setattr(bench.field.queue, "_max_bytes", 1000)
         bench.sink.gate.clear()
         await until(lambda: bench.field.queue.full)
         polls = bench.counters.polls
