@@ -147,6 +147,7 @@ class GatewayAgent:
             counters=deepcopy(self._counters),
             outbox=None if self._outbox is None else _outbox_status(self._outbox),
             uplink=None if self._uplink is None else self._uplink_status(self._uplink),
+            alarms=[] if self._uplink is None else self._uplink.alarms,
             waiting_for=self._waiting_for if self._outbox is None else "",
         )
 

@@ -42,7 +42,8 @@ class Counters:
     pubacks: int = 0  # the broker's acknowledgements: transport, never a receipt
     receipts: int = 0  # valid receipts that covered something new
     receipts_repeated: int = 0  # valid, but nothing new in them
-    receipts_stale: int = 0  # valid, but of a stream this outbox no longer has
+    receipts_stale: int = 0  # valid, but of a stream this outbox no longer has, or an old one
+    receipts_behind: int = 0  # valid and new, and yet below what was receipted before
     receipts_rejected: int = 0  # wrong signature, form or gateway
     receipts_forked: int = 0  # valid, but with a head that is not ours, or ahead of us
     records_delivered: int = 0  # pruned because a receipt (or, if so configured, a PUBACK) covers

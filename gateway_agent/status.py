@@ -74,6 +74,7 @@ class Status(Struct, frozen=True, kw_only=True, omit_defaults=True):
     counters: Counters  # since the start of the process
     outbox: OutboxStatus | None = None  # None: it is not open yet
     uplink: UplinkStatus | None = None  # None: it is not started yet
+    alarms: list[str] = []  # what an operator must learn of, since the start of the process
     waiting_for: str = ""  # why the outbox cannot be opened; empty if it can or is
 
 

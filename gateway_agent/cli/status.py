@@ -28,18 +28,21 @@ def status(
 
     Example: tianfu-gateway status --config gateway.toml --watch
 
-    Exit status 1: no agent answers.
+    Exit status 1: no agent answers, or there is an alarm, which stands until the agent is
+    started again.
     """
     directory = load(config).gateway.state_dir
     if json_output:
         while True:
-            typer.echo(to_json(read_status(directory)))
+            found = read_status(directory)
+            typer.echo(to_json(found))
             if not watch:
-                return
+                raise typer.Exit(1 if found.alarms else 0)
             time.sleep(WATCH_S)
     if not watch:
-        table_console().print(render(read_status(directory)))
-        return
+        found = read_status(directory)
+        table_console().print(render(found))
+        raise typer.Exit(1 if found.alarms else 0)
     with Live(render(read_status(directory)), console=table_console(), auto_refresh=False) as live:
         try:
             while True:
@@ -110,6 +113,7 @@ def _lines(status: Status) -> list[Text]:
         )
         if outbox.full:
             lines.append(Text(f"no space, new records wait: {outbox.full}", style="red"))
+    lines += [Text(f"ALARM: {alarm}", style="red") for alarm in status.alarms]
     if status.waiting_for:
         lines.append(Text(f"outbox not open: {status.waiting_for}", style="red"))
     if uplink is not None:

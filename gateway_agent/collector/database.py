@@ -150,23 +150,13 @@ class Database:
         return dict(self._db.execute("SELECT name, value FROM counters").fetchall())
 
     def commit(
-        self, header: BatchHeader, new: Iterable[NewRecord], counts: dict[str, int], absent: int = 0
+        self, header: BatchHeader, new: Iterable[NewRecord], counts: dict[str, int]
     ) -> Position:
-        """Store a batch's new records and move its stream to ``header.last``, in one commit.
-
-        ``absent``: records 1 to this one are missing here for good; that becomes a gap of the
-        gateway with sequence number 0.
-        """
+        """Store a batch's new records and move its stream to ``header.last``, in one commit."""
         self._db.execute("BEGIN IMMEDIATE")
         points = dict(self._points)
         try:
             stream_id = self._stream(header)
-            if absent:
-                detail = "receipted by a database that is no more"
-                self._db.execute(
-                    "INSERT INTO gaps VALUES (?, 0, ?, 'db_truncated', NULL, 1, ?, ?)",
-                    (stream_id, header.gateway, absent, detail),
-                )
             self._records(stream_id, header, new, points)
             self._db.execute(
                 "INSERT INTO batches VALUES (?, ?, ?, ?, ?)",

@@ -3,8 +3,11 @@
 A batch is accepted only if its signature, its chain and its place in the stream are right; its
 receipt is made after the commit. A batch that comes again has no second effect and gets the
 current receipt again. One that comes too early gets it too, so the gateway finds out where to go
-on. Every other batch is refused, counted and kept in a bounded quarantine; so is one on which our
-own code fails, whatever the exception is. Only a failure of the database or its medium is raised.
+on, and so does one that contradicts what is here. If the gateway cannot go on from there (its disk,
+or this database, went back), it begins a new stream and names what is missing: a gap here is always
+one that a gateway has signed. Every other batch is refused, counted and kept in a bounded
+quarantine; so is one on which our own code fails, whatever the exception is. Only a failure of the
+database or its medium is raised.
 
 A record that is wrong although the gateway signed it (it cannot be read, its node's tag does not
 verify, or the database cannot hold it) never becomes data: it is kept in the table ``refused`` with
@@ -70,9 +73,6 @@ REFUSED: Final = "records_refused"
 REPEATED: Final = "records_repeated"  # came before in another stream of the gateway: no effect
 
 BAD_PROOF: Final = "bad"  # ``auth`` of a record that is refused because of its node's tag
-# A gateway that has sent an unknown stream without its beginning this often does not have the
-# beginning any more: its records were receipted by a database that is lost.
-OFFERS: Final = 3
 
 
 class BatchOutcome(NamedTuple):
@@ -108,7 +108,6 @@ class BatchReceiver:
         self._node_uids = {uid for uid, _ in nodes}
         self._quarantine = Quarantine(quarantine)
         self._now_ms = now_ms
-        self._offers: dict[tuple[str, int], tuple[int, int]] = {}
 
     def receive(self, data: bytes, gateway: str | None = None) -> BatchOutcome:
         """Process one message that came on the topic of ``gateway`` (None: any).
@@ -154,13 +153,6 @@ class BatchReceiver:
             0,
             GENESIS,
         )
-        absent = 0
-        if stream_id is None and header.first > 1:
-            if not self._is_beginning_lost(header):
-                return self._again(EARLY, header, to, head)
-            log.error("%s: stream %d begins at record %d here", *_name(header), header.first)
-            to, head = header.first - 1, header.prev
-            absent = to
         if header.first > to + 1:
             return self._again(EARLY, header, to, head)
         if stream_id is not None and self._forks(stream_id, batch, to, head):
@@ -168,20 +160,12 @@ class BatchReceiver:
                 f"{header.gateway} signed two histories of stream {header.stream}, records"
                 f" {header.first} to {header.last}: cloned or restored disk?"
             )
-            log.error("%s", detail)
-            return self._refuse(data, FORK, detail)
+            receipt = self._receipt(header.gateway, header.stream, to, head)
+            outcome = self._refuse(data, FORK, detail)
+            return outcome._replace(gateway=header.gateway, stream=header.stream, receipt=receipt)
         if header.last <= to:
             return self._again(DUPLICATE, header, to, head)
-        return self._commit(batch, to, absent)
-
-    def _is_beginning_lost(self, header: BatchHeader) -> bool:
-        stream = (header.gateway, header.stream)
-        first, count = self._offers.get(stream, (header.first, 0))
-        if header.first > first:
-            return False
-        count = count + 1 if header.first == first else 1
-        self._offers[stream] = (header.first, count)
-        return count >= OFFERS
+        return self._commit(batch, to)
 
     def _forks(self, stream_id: int, batch: Batch, to: int, head: bytes) -> bool:
         """Return whether the batch contradicts what is committed, as far as the two overlap."""
@@ -203,7 +187,7 @@ class BatchReceiver:
 
     # --- its records ----------------------------------------------------------------------------
 
-    def _commit(self, batch: Batch, to: int, absent: int) -> BatchOutcome:
+    def _commit(self, batch: Batch, to: int) -> BatchOutcome:
         header = batch.header
         indices = range(to + 1 - header.first, len(batch.records))
         repeated = self._database.repeated(header, batch.records).intersection(indices)
@@ -213,7 +197,7 @@ class BatchReceiver:
             if index not in repeated
         ]
         try:
-            self._database.commit(header, new, _counts(new, len(repeated), absent), absent)
+            self._database.commit(header, new, _counts(new, len(repeated)))
         except Exception as error:
             if is_of_medium(error):
                 raise
@@ -222,12 +206,11 @@ class BatchReceiver:
             if not reasons:
                 raise
             new = [item.refuse(reasons[item.seq]) if item.seq in reasons else item for item in new]
-            self._database.commit(header, new, _counts(new, len(repeated), absent), absent)
+            self._database.commit(header, new, _counts(new, len(repeated)))
         for item in new:
             if item.decoded is None:
                 where = *_name(header), item.seq
                 log.error("%s: stream %d: record %d refused: %s", *where, item.reason)
-        self._offers.pop((header.gateway, header.stream), None)
         receipt = self._receipt(header.gateway, header.stream, header.last, header.head)
         detail = f"records {to + 1} to {header.last} of stream {header.stream}"
         return BatchOutcome(ACCEPTED, detail, header.gateway, header.stream, receipt)
@@ -272,13 +255,13 @@ class BatchReceiver:
         return BatchOutcome(verdict, detail)
 
 
-def _counts(new: Sequence[NewRecord], repeated: int, absent: int) -> dict[str, int]:
+def _counts(new: Sequence[NewRecord], repeated: int) -> dict[str, int]:
     decoded = [item.decoded for item in new if item.decoded is not None]
     return {
         ACCEPTED: 1,
         READINGS: sum(len(record.values) for record in decoded),
         RECORDS: len(decoded),
-        GAPS: sum(record.kind == GAP for record in decoded) + (absent > 0),
+        GAPS: sum(record.kind == GAP for record in decoded),
         TAG_FAILURES: sum(item.decoded is None and item.auth == BAD_PROOF for item in new),
         REFUSED: len(new) - len(decoded),
         REPEATED: repeated,

@@ -33,6 +33,7 @@ from .mark import Mark
 from .pruning import Pruned
 from .rebuild import Rebuild
 from .reserve import Reserve
+from .salvage import MissingRange
 from .settings import StoreContext
 from .state import Base, OutboxState, anchor_now, anchor_row, mark_row, newer_anchor
 from .window import Limits, Slice, take
@@ -280,14 +281,15 @@ class Outbox:
 
     # --- a new stream --------------------------------------------------------------------------
 
-    def rebuild(self, cause: str, why: str) -> None:
+    def rebuild(self, cause: str, why: str, lost: MissingRange | None = None) -> None:
         """Carry all good records over into a new stream whose GAP record has ``cause`` and ``why``.
 
         For damage found while running (quarantines the file) and for a refused receipt (does not).
+        ``lost``: records that were receipted and that the collector has no more; named as a gap.
         StoreFull if there is no room for the copy; nothing has changed then.
         """
         context, seen = self.context, self._state.chain_head
-        work = Rebuild(context, cause, why, damaged=cause == "outbox_damaged")
+        work = Rebuild(context, cause, why, cause == "outbox_damaged", lost)
         with self._guarded():
             try:
                 self._connection = work.run(self._connection, seen)

@@ -9,6 +9,7 @@ import logging
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from itertools import chain as chained
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -59,16 +60,25 @@ class _NewChain:
 class Rebuild:
     """One rebuild of an outbox for the reason ``cause`` (a gap cause) and ``why``.
 
-    ``damaged`` sends the old files into quarantine; otherwise they are removed.
+    ``damaged`` sends the old files into quarantine; otherwise they are removed. ``lost``: records
+    that are gone although a receipt covered them; they get a GAP record too.
     """
 
-    def __init__(self, context: StoreContext, cause: str, why: str, damaged: bool) -> None:
+    def __init__(
+        self,
+        context: StoreContext,
+        cause: str,
+        why: str,
+        damaged: bool,
+        lost: MissingRange | None = None,
+    ) -> None:
         self._context = context
         self._damaged = damaged
         self._path = context.settings.database_path
         self._new = self._path.with_suffix(".new")
         self._cause = cause
         self._why = why
+        self._lost = () if lost is None else (lost,)
 
     def run(self, source: sqlite3.Connection | None, seen: ChainHead | None) -> sqlite3.Connection:
         """Copy and swap; return the connection to the new file. ``source`` is closed by then.
@@ -118,7 +128,7 @@ class Rebuild:
                         database.put_state(connection, name, value)
                 database.put_state(connection, BASE, base.pack())
             chain = _NewChain(connection, base)
-            self._write(chain, old.stream, self._pieces(source, old))
+            self._write(chain, old.stream, chained(self._lost, self._pieces(source, old)))
             database.settle(connection)
         finally:
             connection.close()

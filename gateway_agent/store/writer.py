@@ -26,6 +26,7 @@ from .mark import Mark
 from .outbox import Outbox
 from .pruning import Pruned
 from .requests import CallRequest, PutRequest, RequestQueue, Round, StoreRequest
+from .salvage import MissingRange
 from .settings import HEAD_LAG_MS
 from .window import Slice
 
@@ -92,9 +93,9 @@ class OutboxWriter:
             lambda: self._repaired(lambda: self._outbox.release(stream, to, head))
         )
 
-    async def new_stream(self, cause: str, why: str) -> None:
+    async def new_stream(self, cause: str, why: str, lost: MissingRange | None = None) -> None:
         """Begin a new stream as :meth:`Outbox.rebuild`."""
-        await self._call(lambda: self._outbox.rebuild(cause, why))
+        await self._call(lambda: self._outbox.rebuild(cause, why, lost))
 
     async def close(self) -> None:
         """Commit what was put, if there is space, then close the outbox. Raises no StoreError.

@@ -78,6 +78,11 @@ class Uplink:
         self._draining = False
         self._too_long = ""  # why this connection was closed by us, if it was
 
+    @property
+    def alarms(self) -> list[str]:
+        """Return what receipts have shown that an operator must learn of."""
+        return [] if self._receipts is None else self._receipts.alarms
+
     async def run(self) -> NoReturn:
         """Connect, send, receive; over and over."""
         while True:
@@ -179,7 +184,7 @@ class Uplink:
             payload = message.payload
             if self._receipts is None or not payload:
                 continue  # an empty retained message is one that was cleared
-            effect = await self._receipts.take(str(message.topic), payload)
+            effect = await self._receipts.take(str(message.topic), payload, not message.retain)
             if effect is Effect.NOTHING:
                 continue
             if effect is Effect.PRUNED:

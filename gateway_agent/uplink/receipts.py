@@ -1,19 +1,34 @@
-"""Verify the messages on receipt topics and apply them to the outbox."""
+"""Verify the messages on receipt topics and apply them to the outbox.
+
+A receipt below what was receipted before is an old one, or the collector's database went back (it
+was restored from a backup, or lost the end of its log). An old one is retained by the broker, or
+was signed before a receipt that was seen since. ANSWERS live ones that were not prove a loss, or
+UNTIMED_ANSWERS where the collector's clock was set back, so that its times prove nothing. The
+records in between left the outbox and are not in the database: a new stream names them as a gap and
+carries over everything that still waits. A receipt whose head is not ours, or that is ahead of us,
+shows another history and opens a new stream as well.
+"""
 
 import enum
 import logging
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gateway_agent.counters import Counters
 from gateway_agent.store.errors import ReceiptRefused, StoreFull
+from gateway_agent.store.salvage import MissingRange
 from gateway_agent.store.writer import OutboxWriter
-from protocols.uplink import MAX_RECEIPT_BYTES, open_receipt
+from protocols.uplink import MAX_RECEIPT_BYTES, Receipt, open_receipt
 from protocols.wire.errors import TOO_LONG, PeerError
 
 from . import topics
 
 log = logging.getLogger(__name__)
+
+ANSWERS: Final = 2  # receipts below ours, each signed later than all before, prove a loss
+UNTIMED_ANSWERS: Final = 20  # so do these, each signed later than the one before
+MAX_ALARMS: Final = 20  # kept for `status`; the log has all of them
 
 
 class Effect(enum.Enum):
@@ -25,7 +40,10 @@ class Effect(enum.Enum):
 
 
 class ReceiptReader:
-    """Verify the collector's receipts for ``gateway`` and apply them to ``outbox``."""
+    """Verify the collector's receipts for ``gateway`` and apply them to ``outbox``.
+
+    ``alarms``: what was found that an operator must learn of, since the start of the process.
+    """
 
     def __init__(
         self, gateway: str, key: Ed25519PublicKey, outbox: OutboxWriter, counters: Counters
@@ -34,11 +52,17 @@ class ReceiptReader:
         self._key = key
         self._outbox = outbox
         self._counters = counters
+        self.alarms: list[str] = []
+        self._newest_ms = 0  # when the newest receipt that fits was signed
+        self._lower_ms: list[int] = []  # when receipts in a row that are below ours were signed
 
-    async def take(self, topic: str, payload: bytes) -> Effect:
-        """Apply one message. A receipt that is wrong, or finds no space, is logged: NOTHING."""
+    async def take(self, topic: str, payload: bytes, live: bool) -> Effect:
+        """Apply one message. A receipt that is wrong, or finds no space, is logged: NOTHING.
+
+        ``live``: it was published while we listened, so it is not one that the broker retained.
+        """
         try:
-            return await self._take(topic, payload)
+            return await self._take(topic, payload, live)
         except PeerError as error:
             self._counters.receipts_rejected += 1
             log.warning("receipt rejected: %s", error)
@@ -46,7 +70,7 @@ class ReceiptReader:
             log.warning("a receipt cannot be applied for want of space: %s", error)
         return Effect.NOTHING
 
-    async def _take(self, topic: str, payload: bytes) -> Effect:
+    async def _take(self, topic: str, payload: bytes, live: bool) -> Effect:
         if len(payload) > MAX_RECEIPT_BYTES:
             limit = f"at most {MAX_RECEIPT_BYTES} bytes"
             raise PeerError(TOO_LONG, "receipt", MAX_RECEIPT_BYTES, limit, len(payload))
@@ -56,17 +80,51 @@ class ReceiptReader:
             self._counters.receipts_rejected += 1
             log.warning("receipt for %s on %s rejected", receipt.gateway, topic)
             return Effect.NOTHING
-        if receipt.stream != self._outbox.stats.stream:
+        stats = self._outbox.stats
+        if receipt.stream != stats.stream:
             self._counters.receipts_stale += 1
             return Effect.NOTHING
+        if receipt.contiguous_to < stats.receipted_to:
+            return await self._below(receipt, stats.receipted_to, live)
         try:
             pruned = await self._outbox.apply_receipt(receipt)
         except ReceiptRefused as error:
             self._counters.receipts_forked += 1
-            await self._outbox.new_stream("db_truncated", str(error))
+            await self._begin_stream(str(error))
             return Effect.NEW_STREAM
+        self._lower_ms.clear()
+        self._newest_ms = max(self._newest_ms, receipt.server_ms)
         if not pruned.records:
             self._counters.receipts_repeated += 1
             return Effect.NOTHING
         self._counters.receipts += 1
         return Effect.PRUNED
+
+    async def _below(self, receipt: Receipt, here: int, live: bool) -> Effect:
+        """Handle a receipt below record ``here``, up to which everything was receipted before."""
+        if not live or receipt.server_ms <= max(self._lower_ms, default=0):
+            self._counters.receipts_stale += 1
+            return Effect.NOTHING
+        self._counters.receipts_behind += 1
+        to = receipt.contiguous_to
+        if not self._lower_ms:
+            where = to, receipt.stream, here
+            log.error("the collector has records to %d of stream %d, it had receipted %d", *where)
+        self._lower_ms.append(receipt.server_ms)
+        is_timed = self._lower_ms[0] > self._newest_ms
+        if len(self._lower_ms) < (ANSWERS if is_timed else UNTIMED_ANSWERS):
+            return Effect.NOTHING
+        why = f"receipted; then the collector's database went back to record {to}"
+        await self._begin_stream(why, MissingRange(to + 1, here, why))
+        return Effect.NEW_STREAM
+
+    async def _begin_stream(self, why: str, lost: MissingRange | None = None) -> None:
+        alarm = f"stream {self._outbox.stats.stream}: {why}"
+        if lost is not None:
+            alarm += f"; records {lost.first} to {lost.last} are missing there"
+        if alarm not in self.alarms:
+            self.alarms = [*self.alarms, alarm][-MAX_ALARMS:]
+        log.error("%s", alarm)
+        await self._outbox.new_stream("db_truncated", why, lost)
+        self._lower_ms.clear()
+        self._newest_ms = 0

@@ -167,7 +167,7 @@ async def test_receipts_that_are_not_the_collectors_prune_nothing(
         # From a broker that delivers what was not subscribed to:
         reader = ReceiptReader(GATEWAY, own.public_key(), outbox, site.counters)
         topic_of_other = topics.receipt_topic("gw-2", piece.stream)
-        assert await reader.take(topic_of_other, sign_receipt(other, own)) is Effect.NOTHING
+        assert await reader.take(topic_of_other, sign_receipt(other, own), True) is Effect.NOTHING
         assert site.counters.receipts_rejected == 6
         assert outbox.stats.depth == 10
         stale = Receipt(GATEWAY, piece.stream + 1, 10, piece.head, 1)

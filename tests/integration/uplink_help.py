@@ -43,10 +43,10 @@ async def captured(port: int, count: int) -> list[bytes]:
         return found
 
 
-async def publish(port: int, topic: str, payload: bytes) -> None:
+async def publish(port: int, topic: str, payload: bytes, retain: bool = False) -> None:
     """Publish one message as any client could."""
     async with aiomqtt.Client("127.0.0.1", port) as client:
-        await client.publish(topic, payload, qos=1)
+        await client.publish(topic, payload, qos=1, retain=retain)
 
 
 class QuickTime:

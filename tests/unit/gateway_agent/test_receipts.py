@@ -11,8 +11,9 @@ from gateway_agent.counters import Counters
 from gateway_agent.store.errors import StoreFull
 from gateway_agent.store.outbox import Outbox
 from gateway_agent.store.writer import OutboxWriter
-from gateway_agent.uplink.receipts import Effect, ReceiptReader
+from gateway_agent.uplink.receipts import UNTIMED_ANSWERS, Effect, ReceiptReader
 from gateway_agent.uplink.topics import receipt_topic
+from protocols.uplink import decode_record
 from protocols.uplink.receipt import Receipt, sign_receipt
 
 from .store_help import GATEWAY, StillClock, chain, open_box, records
@@ -34,9 +35,15 @@ class Gateway:
         head = chain(bytes(32), [record.data for record in SOME[:to]])
         return Receipt(GATEWAY, stream or self.outbox.stats.stream, to, head, 1)
 
-    async def take(self, receipt: Receipt, key: Ed25519PrivateKey = KEY) -> Effect:
+    @property
+    def alarms(self) -> list[str]:
+        return self.reader.alarms
+
+    async def take(
+        self, receipt: Receipt, key: Ed25519PrivateKey = KEY, live: bool = True
+    ) -> Effect:
         topic = receipt_topic(receipt.gateway, receipt.stream)
-        return await self.reader.take(topic, sign_receipt(receipt, key))
+        return await self.reader.take(topic, sign_receipt(receipt, key), live)
 
 
 @pytest.fixture
@@ -66,9 +73,9 @@ async def test_receipts_that_are_not_the_collectors_are_rejected(gateway: Gatewa
     effects = [
         await gateway.take(good, Ed25519PrivateKey.generate()),
         await gateway.take(replace(good, gateway="gw-2")),
-        await gateway.reader.take(topic, b"nonsense"),
-        await gateway.reader.take(topic, bytes(513)),
-        await gateway.reader.take(receipt_topic(GATEWAY, 7), sign_receipt(good, KEY)),
+        await gateway.reader.take(topic, b"nonsense", True),
+        await gateway.reader.take(topic, bytes(513), True),
+        await gateway.reader.take(receipt_topic(GATEWAY, 7), sign_receipt(good, KEY), True),
     ]
     assert effects == [Effect.NOTHING] * 5
     assert gateway.counters.receipts_rejected == 5
@@ -97,3 +104,86 @@ async def test_a_receipt_that_finds_no_space_is_applied_when_it_comes_again(
         assert await gateway.take(gateway.receipt(3)) is Effect.NOTHING
     assert gateway.outbox.stats.depth == 5
     assert await gateway.take(gateway.receipt(3)) is Effect.PRUNED
+
+
+async def gaps_of(gateway: Gateway) -> list[tuple[str, int | None, int | None]]:
+    piece = await gateway.outbox.slice(0, 100, 1 << 20)
+    assert piece is not None
+    decoded = [decode_record(record.data) for record in piece.records]
+    return [(item.gap.cause, item.gap.first, item.gap.last) for item in decoded if item.gap]
+
+
+async def test_a_collector_that_went_back_costs_a_gap_of_exactly_what_it_lost(
+    gateway: Gateway,
+) -> None:
+    stream = gateway.outbox.stats.stream
+    await gateway.take(replace(gateway.receipt(4), server_ms=100))
+    back = gateway.receipt(1)
+    assert await gateway.take(replace(back, server_ms=200)) is Effect.NOTHING
+    assert gateway.alarms == []
+    assert await gateway.take(replace(back, server_ms=201)) is Effect.NEW_STREAM
+    assert gateway.outbox.stats.stream != stream
+    assert await gaps_of(gateway) == [("db_truncated", 2, 4)]
+    assert gateway.outbox.stats.depth == 2, "the record that waited, and the gap"
+    assert gateway.counters.receipts_behind == 2
+    (alarm,) = gateway.alarms
+    assert f"stream {stream}" in alarm
+    assert "records 2 to 4 are missing" in alarm
+
+
+async def test_a_collector_that_lost_everything_costs_a_gap_of_everything(
+    gateway: Gateway,
+) -> None:
+    await gateway.take(replace(gateway.receipt(5), server_ms=100))
+    lost = replace(gateway.receipt(0), head=bytes(32))
+    await gateway.take(replace(lost, server_ms=200))
+    assert await gateway.take(replace(lost, server_ms=300)) is Effect.NEW_STREAM
+    assert await gaps_of(gateway) == [("db_truncated", 1, 5)]
+
+
+@pytest.mark.parametrize("case", ["retained", "signed before", "the same again"])
+async def test_old_receipts_prove_no_loss(gateway: Gateway, case: str) -> None:
+    """A broker may have kept them, or play them again."""
+    await gateway.take(replace(gateway.receipt(4), server_ms=100))
+    for number in range(UNTIMED_ANSWERS + 5):
+        when = {"retained": 200 + number, "signed before": 50 + number % 10}.get(case, 200)
+        old = replace(gateway.receipt(1), server_ms=when)
+        assert await gateway.take(old, live=case != "retained") is Effect.NOTHING
+    assert gateway.alarms == []
+    assert await gaps_of(gateway) == []
+
+
+async def test_a_receipt_that_fits_ends_the_suspicion(gateway: Gateway) -> None:
+    """Two collectors with one key, one of them behind, are no loss."""
+    await gateway.take(replace(gateway.receipt(4), server_ms=100))
+    for when in range(200, 300, 2):
+        assert await gateway.take(replace(gateway.receipt(1), server_ms=when)) is Effect.NOTHING
+        assert await gateway.take(replace(gateway.receipt(4), server_ms=when)) is Effect.NOTHING
+    assert await gaps_of(gateway) == []
+
+
+async def test_a_collector_with_its_clock_set_back_too_is_found_later(gateway: Gateway) -> None:
+    await gateway.take(replace(gateway.receipt(4), server_ms=1_000_000))
+    effects = [
+        await gateway.take(replace(gateway.receipt(1), server_ms=500 + number))
+        for number in range(UNTIMED_ANSWERS)
+    ]
+    assert effects == [Effect.NOTHING] * (UNTIMED_ANSWERS - 1) + [Effect.NEW_STREAM]
+    assert await gaps_of(gateway) == [("db_truncated", 2, 4)]
+
+
+async def test_a_loss_that_finds_no_space_is_named_when_there_is_some(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StoreFull("no room")
+
+    await gateway.take(replace(gateway.receipt(4), server_ms=100))
+    await gateway.take(replace(gateway.receipt(1), server_ms=200))
+    with monkeypatch.context() as patch:
+        patch.setattr(Outbox, "rebuild", full)
+        assert await gateway.take(replace(gateway.receipt(1), server_ms=300)) is Effect.NOTHING
+    assert len(gateway.alarms) == 1
+    assert await gateway.take(replace(gateway.receipt(1), server_ms=400)) is Effect.NEW_STREAM
+    assert await gaps_of(gateway) == [("db_truncated", 2, 4)]
+    assert len(gateway.alarms) == 1

@@ -61,6 +61,13 @@ FULL = Status(
     ),
     uplink=UplinkStatus(broker="b:1", connected=False, problem="refused", receipt="puback"),
 )
+CONFIG = (
+    '[gateway]\nid = "gw-1"\nstate_dir = "."\nkey = "k"\n'
+    '[uplink]\nhost = "h"\nreceipt = "puback"\n'
+    '[[bus]]\nname = "b"\ntype = "tcp"\nhost = "h"\nport = 502\n'
+    '[[bus.device]]\nname = "d"\nunit = 1\nkind = "profile"\nprofile = "senseair-s8"\n'
+)
+CLI = "from gateway_agent.cli import app; app()"
 WAITING = Status(
     gateway="gw-1", running_ms=1, nodes=[], counters=Counters(), waiting_for="disk full"
 )
@@ -158,19 +165,32 @@ def test_the_table_shows_what_the_status_holds() -> None:
     assert "repeats" not in text
 
 
+@pytest.mark.parametrize("words", [[], ["--json"]])
+async def test_an_alarm_is_shown_and_the_exit_status_is_one(
+    tmp_path: Path, words: list[str]
+) -> None:
+    (tmp_path / "gateway.toml").write_text(CONFIG)
+    command = "status", "--config", str(tmp_path / "gateway.toml"), *words
+    for status, expected in (
+        (FULL, 0),
+        (msgspec.structs.replace(FULL, alarms=["the collector went back"]), 1),
+    ):
+        async with serve_status(tmp_path, lambda found=status: found):  # type: ignore[misc] # bound now
+            asked = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", CLI, *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+            )
+            out, _ = await asked.communicate()
+        assert asked.returncode == expected
+        assert (b"the collector went back" in out) == bool(expected)
+
+
 async def test_the_status_is_not_cut_in_a_pipe(tmp_path: Path) -> None:
     problem = "/dev/serial/by-id/usb-" + "0123456789" * 9 + " cannot be opened"
     status = msgspec.structs.replace(FULL, nodes=[msgspec.structs.replace(NODE, problem=problem)])
-    (tmp_path / "gateway.toml").write_text(
-        '[gateway]\nid = "gw-1"\nstate_dir = "."\nkey = "k"\n'
-        '[uplink]\nhost = "h"\nreceipt = "puback"\n'
-        '[[bus]]\nname = "b"\ntype = "tcp"\nhost = "h"\nport = 502\n'
-        '[[bus.device]]\nname = "d"\nunit = 1\nkind = "profile"\nprofile = "senseair-s8"\n'
-    )
-    code = "from gateway_agent.cli import app; app()"
+    (tmp_path / "gateway.toml").write_text(CONFIG)
     async with serve_status(tmp_path, lambda: status):
         asked = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", code, "status", "--config", str(tmp_path / "gateway.toml"),
+            sys.executable, "-c", CLI, "status", "--config", str(tmp_path / "gateway.toml"),
             cwd=ROOT, env={**os.environ, "COLUMNS": "80"}, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         out, _ = await asked.communicate()

@@ -89,6 +89,7 @@ STARTING = (
     '"store_damaged": 0, "records_salvaged": 0, "streams_opened": 0, "connects": 0, '
     '"disconnects": 0, "packets_refused": 0, "batches_sent": 0, "batches_resent": 0, '
     '"pubacks": 0, "receipts": 0, "receipts_repeated": 0, "receipts_stale": 0, '
+    '"receipts_behind": 0, '
     '"receipts_rejected": 0, "receipts_forked": 0, "records_delivered": 0, '
     '"readings_delivered": 0}}'
 )
@@ -100,6 +101,7 @@ WAITING = (
     '"store_damaged": 0, "records_salvaged": 0, "streams_opened": 0, "connects": 0, '
     '"disconnects": 0, "packets_refused": 0, "batches_sent": 0, "batches_resent": 0, '
     '"pubacks": 0, "receipts": 0, "receipts_repeated": 0, "receipts_stale": 0, '
+    '"receipts_behind": 0, '
     '"receipts_rejected": 0, "receipts_forked": 0, "records_delivered": 0, '
     '"readings_delivered": 0}, "waiting_for": "a repair needs room"}'
 )
@@ -125,6 +127,7 @@ FULL = (
     '"store_damaged": 0, "records_salvaged": 0, "streams_opened": 0, "connects": 0, '
     '"disconnects": 0, "packets_refused": 0, "batches_sent": 0, "batches_resent": 0, '
     '"pubacks": 0, "receipts": 0, "receipts_repeated": 0, "receipts_stale": 0, '
+    '"receipts_behind": 0, '
     '"receipts_rejected": 0, "receipts_forked": 0, "records_delivered": 0, '
     '"readings_delivered": 0}, "outbox": {"stream": 0, "last": 2, "receipted_to": 0, '
     '"depth": 2, "file_bytes": 12288, "max_bytes": 1073741824, "full": ""}, "uplink": '

@@ -1,0 +1,105 @@
+"""A collector whose database goes back: delivery goes on, and exactly what is gone is a gap."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway_agent.store.writer import OutboxWriter
+from gateway_agent.uplink import topics
+from gateway_agent.uplink.mqtt import Uplink
+from hil.site.mosquitto import MosquittoBroker
+from tests.integration.uplink_help import Site, publish, until
+from tests.unit.gateway_agent.store_help import GATEWAY, records
+
+pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(120)]
+
+
+def images(site: Site) -> dict[str, bytes]:
+    """The files of the database, as a backup would have them."""
+    return {path.name: path.read_bytes() for path in site.root.glob("collector.db*")}
+
+
+def restore(site: Site, files: dict[str, bytes]) -> None:
+    for path in [*site.root.glob("collector.*"), *site.root.glob("collector.db*")]:
+        if path.suffix not in (".pem", ".pub"):
+            path.unlink(missing_ok=True)
+    for name, data in files.items():
+        (site.root / name).write_bytes(data)
+
+
+@pytest.mark.parametrize("kind", ["backup", "nothing", "flipped log"])
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_delivery_goes_on_and_what_is_gone_is_named(
+    broker: MosquittoBroker, tmp_path: Path, kind: str, restarted: bool
+) -> None:
+    site = Site(tmp_path, broker.port)
+    async with site.outbox() as outbox, site.uplink(outbox, retry_ms=200) as uplink:
+        stream = outbox.stats.stream
+        async with site.collector():
+            await outbox.put(records(1, 20), {})
+            await until(lambda: outbox.stats.depth == 0, "receipted")
+        backup = images(site)
+        async with site.collector() as service:
+            await outbox.put(records(21, 30), {})
+            await until(lambda: outbox.stats.depth == 0, "receipted")
+            torn = images(site)  # as SIGKILL would leave them
+            assert service.connected.is_set()
+        if kind == "flipped log":
+            data = bytearray(torn["collector.db-wal"])
+            data[-4096 * 3] ^= 1
+            restore(site, torn | {"collector.db-wal": bytes(data)})
+        else:
+            restore(site, backup if kind == "backup" else {})
+        if not restarted:
+            await _goes_on(site, outbox, uplink, stream)
+    if restarted:
+        async with site.outbox() as outbox, site.uplink(outbox, retry_ms=200) as uplink:
+            await _goes_on(site, outbox, uplink, stream)
+    ((first, last),) = site.rows("SELECT first, last FROM gaps WHERE cause = 'db_truncated'")
+    assert isinstance(first, int)
+    assert last == 50
+    begins = {"backup": (21,), "nothing": (1,), "flipped log": range(2, 51)}
+    assert first in begins[kind]
+    gone = range(first, 51)
+    assert site.stored() == [number for number in range(1, 71) if number not in gone]
+
+
+async def _goes_on(site: Site, outbox: OutboxWriter, uplink: Uplink, stream: int) -> None:
+    async with site.collector():
+        await outbox.put(records(51, 20), {})
+        await until(
+            lambda: outbox.stats.stream != stream and outbox.stats.depth == 0,
+            "everything receipted in a new stream",
+        )
+    (alarm,) = uplink.alarms
+    assert "went back" in alarm
+    assert "to 50 are missing" in alarm
+
+
+async def test_a_fork_is_answered_even_if_no_receipt_is_retained(
+    broker: MosquittoBroker, tmp_path: Path
+) -> None:
+    """A gateway with a restored disk at the same length finds out without retained receipts."""
+    site = Site(tmp_path, broker.port)
+    async with site.outbox() as outbox:
+        await outbox.put(records(1, 5), {})
+        stream = outbox.stats.stream
+    state = tmp_path / "state"
+    image = {path.name: path.read_bytes() for path in state.iterdir() if path.is_file()}
+    async with site.collector():
+        async with site.outbox() as outbox, site.uplink(outbox):
+            await outbox.put(records(6, 5), {})
+            await until(lambda: outbox.stats.depth == 0, "receipted")
+        for path in state.iterdir():
+            path.unlink()
+        for name, data in image.items():
+            (state / name).write_bytes(data)
+        await publish(broker.port, topics.receipt_topic(GATEWAY, stream), b"", retain=True)
+        async with site.outbox() as outbox, site.uplink(outbox, retry_ms=200) as uplink:
+            await outbox.put(records(11, 9), {})
+            await until(
+                lambda: outbox.stats.stream != stream and outbox.stats.depth == 0,
+                "everything receipted in a new stream",
+            )
+            assert len(uplink.alarms) == 1
+    assert site.stored() == list(range(1, 20))
