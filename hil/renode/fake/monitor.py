@@ -1,62 +1,23 @@
-"""A stand-in for Renode that refuses what Renode would refuse: for tests of what we send it.
-
-    python -m hil.renode.fake --disable-xwt --plain --robot-server-port 0
-
-It knows the grammar of each Monitor command the bench uses and nothing else; it keeps what the
-commands make (machines, names, terminals, memory) and fails where a name is not there. It emulates
-no processor: a started machine prints a boot line and answers a line at its prompt; what comes on
-another UART it sends back.
-"""
+"""The Monitor of the stand-in: each command of the grammar, and what it makes or refuses."""
 
 from __future__ import annotations
 
-import os
 import re
-import socketserver
-import sys
 import threading
-import time
-import tty
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
-from xmlrpc.server import SimpleXMLRPCDispatcher, SimpleXMLRPCRequestHandler
 
 from hil.errors import HilError
+from hil.renode.fake.clock import FakeClock
+from hil.renode.fake.machine import CONSOLE, FLASH_BYTES, UARTS, Machine, PtyTerminal
 from hil.renode.grammar import GRAMMAR
 
 _NAMED: Final = re.compile(r"^([a-zA-Z0-9_]+)=(.+)")
-_FLASH_BYTES: Final = 0x200000
-_CONSOLE: Final = "sysbus.usart1"
-_UARTS: Final = frozenset(f"sysbus.{n}" for n in ("usart1", "usart2", "usart3", "usart6"))
 
 
 class Refused(HilError):
     """What Renode would answer with FAIL."""
-
-
-@dataclass(slots=True)
-class Terminal:
-    """A pseudo terminal; ``near`` is our end."""
-
-    near: int
-    far: int
-    link: Path
-
-
-@dataclass(slots=True)
-class Machine:
-    """What commands made of one machine."""
-
-    name: str
-    flash: bytearray = field(default_factory=lambda: bytearray(_FLASH_BYTES))
-    macro: str = ""
-    loaded: bool = False
-    halted: bool = False
-    booted: bool = False
-    epoch: int = 0
-    names: set[str] = field(default_factory=set)
-    consoles: list[Terminal] = field(default_factory=list)
 
 
 class Fake:
@@ -64,23 +25,16 @@ class Fake:
 
     def __init__(self) -> None:
         self.machines: dict[str, Machine] = {}
-        self.terminals: dict[str, Terminal] = {}
+        self.terminals: dict[str, PtyTerminal] = {}
         self.models: set[str] = set()
         self.current: Machine | None = None
-        self.started = False
-        self._since = 0.0
-        self._elapsed = 0.0
+        self.clock = FakeClock(lambda: tuple(self.machines.values()))
 
     # --- keywords -----------------------------------------------------------------------------
 
     def get_keyword_names(self) -> list[str]:
         """Return the names, as the robot server does."""
         return ["ExecuteCommand", "StartEmulation", "ResetEmulation", "StopRemoteServer"]
-
-    def stop_remote_server(self) -> bool:
-        """End the process, after the answer."""
-        threading.Timer(0.05, os._exit, (0,)).start()
-        return True
 
     def run_keyword(self, name: str, arguments: list[str]) -> dict[str, str]:
         """Run a command, as the robot server: arguments by place or name, FAIL with a text."""
@@ -99,11 +53,11 @@ class Fake:
     def _reset_emulation(self) -> dict[str, str]:
         for terminal in self.terminals.values():
             try:
-                terminal.link.unlink()
-            except FileNotFoundError:
-                return {"status": "FAIL", "error": f"error when removing symlink {terminal.link}"}
+                terminal.remove()
+            except FileNotFoundError as error:
+                return {"status": "FAIL", "error": f"error when removing symlink: {error}"}
         self.machines, self.terminals, self.current = {}, {}, None
-        self.started, self._elapsed = False, 0.0
+        self.clock = FakeClock(lambda: tuple(self.machines.values()))
         return {"status": "PASS", "return": ""}
 
     def _arguments(self, arguments: list[str]) -> tuple[str, str | None]:
@@ -181,7 +135,7 @@ class Fake:
 
     def _do_elf(self, path: str) -> None:
         machine = self._machine()
-        if self.started and machine.booted:
+        if self.clock.started and machine.booted:
             raise Refused("Cannot load ELF on an unpaused machine")
         self._file(path)
         machine.loaded = True
@@ -190,7 +144,7 @@ class Fake:
         Path(path.replace("\\ ", " ")).write_bytes(self._machine().flash)
 
     def _do_erase(self) -> None:
-        self._machine().flash[:] = b"\xff" * _FLASH_BYTES
+        self._machine().flash[:] = b"\xff" * FLASH_BYTES
 
     def _do_macro(self, body: str) -> None:
         self._machine().macro = body
@@ -203,86 +157,102 @@ class Fake:
     def _do_pty(self, name: str, link: str) -> None:
         if name in self.terminals:
             raise Refused(f"{name}: already taken")
-        near, far = os.openpty()
-        tty.setraw(far)
-        Path(link).symlink_to(os.ttyname(far))
-        self.terminals[name] = Terminal(near, far, Path(link))
+        self.terminals[name] = PtyTerminal(Path(link))
 
     def _do_connect(self, uart: str, name: str) -> None:
         self._known(uart)
-        if uart not in _UARTS or name not in self.terminals:
+        if uart not in UARTS or name not in self.terminals:
             raise Refused(f"Could not connect {uart} to {name}")
         terminal, machine = self.terminals[name], self._machine()
-        if uart == _CONSOLE:
+        hear: Callable[[bytes], None] = terminal.send
+        if uart == CONSOLE:
             machine.consoles.append(terminal)
-        serve = threading.Thread(target=self._serve, args=(machine, uart, terminal), daemon=True)
-        serve.start()
+            hear = machine.hear
 
-    def _serve(self, machine: Machine, uart: str, terminal: Terminal) -> None:
-        while True:
-            data = os.read(terminal.near, 4096)
-            if machine.halted or not self.started:
-                continue
-            if uart != _CONSOLE:
-                os.write(terminal.near, data)
-            elif b"\x03" in data:
-                os.write(terminal.near, b"\r\n>>> ")
-            elif b"serve()" in data:
-                figures = b'{"sampled_frames": 1, "sampled_readings": 7, "boot_epoch": %d}\r\n'
-                os.write(terminal.near, data + b"\n" + figures % machine.epoch)
+        def heard(data: bytes) -> None:
+            if machine.running and machine.booted and self.clock.started:
+                hear(data)
+
+        terminal.listen(heard)
+
+    # --- time and power -----------------------------------------------------------------------
+
+    def _do_serial(self) -> None:
+        self.clock.now_s()
+        self.clock.serial = True
+
+    def _do_ahead(self, word: str) -> None:
+        self.clock.now_s()
+        self.clock.immediate = word == "true"
+
+    def _do_quantum(self, seconds: str) -> None:
+        self.clock.now_s()
+        self.clock.quantum_s = float(seconds)
 
     def _boot(self, machine: Machine) -> None:
-        if machine.halted or not self.started or not machine.loaded:
+        """Let the node run its program, once its core no longer sleeps."""
+        if machine.booted or machine.halted or not self.clock.started or not machine.loaded:
             return
-        machine.booted = True
-        machine.epoch += 1
-        for terminal in machine.consoles:
-            line = b'{"boot_epoch": %d, "role": "air", "mem_alloc": 20000}\r\n'
-            os.write(terminal.near, line % machine.epoch)
+        lead_s = self.clock.lead_s()
+        if lead_s > 0:
+            timer = threading.Timer(lead_s, self._boot, (machine,))
+            timer.daemon = True
+            timer.start()
+            return
+        machine.boot()
 
     def _do_reset(self) -> None:
         machine = self._machine()
-        # As after 1.16.1, which keeps a halted core halted.
-        machine.booted = machine.loaded = machine.halted = False
+        machine.reset(self.clock.now_s())
         self._do_run_macro()
         self._boot(machine)
 
     def _do_halted(self, word: str) -> None:
         machine = self._machine()
-        if word == "false" and self.started:
+        if word == "false" and self.clock.started:
             # Renode does not refuse it, but in 1.16.1 the core may run before it has a program.
             raise Refused("expected a paused emulation")
+        self.clock.now_s()
         machine.halted = word == "true"
 
     def _do_start(self) -> str:
-        if not self.started:
-            self.started, self._since = True, time.monotonic()
+        if not self.clock.started:
             for machine in self.machines.values():
-                if not machine.booted:
-                    self._boot(machine)
+                machine.paused = False
+            self.clock.start(True)
+            for machine in self.machines.values():
+                self._boot(machine)
         return "Starting emulation..."
 
     def _do_pause(self) -> None:
-        self._elapsed, self.started = self._now(), False
-
-    def _now(self) -> float:
-        return self._elapsed + (time.monotonic() - self._since if self.started else 0.0)
+        self.clock.start(False)
 
     def _do_run_for(self, seconds: str) -> None:
-        if self.started:
+        if self.clock.started:
             raise Refused("This action is not available when emulation is already started")
-        self._elapsed += float(seconds)
+        self.clock.run_for(float(seconds))
 
     def _do_time(self) -> str:
         self._machine()
-        minutes, seconds = divmod(self._now(), 60)
+        minutes, seconds = divmod(self.clock.now_s(), 60)
         return f"[Domain = d, TimeElapsed = 00:{int(minutes):02}:{seconds:012.9f}]"
 
-    def _do_property(self, name: str, _property: str, *_value: str) -> str:
+    # --- parts and observer -------------------------------------------------------------------
+
+    def _do_watch(self, word: str, value: str | None = None) -> str:
+        self._known("sysbus.watch")
+        machine = self._machine()
+        if value is not None:
+            setattr(machine, {"CutAt": "cut_at", "Operations": "operations"}[word], int(value))
+            return ""
+        if word == "Restore":
+            machine.cut, machine.cut_at = False, 0
+        answers = {"Cut": str(machine.cut), "Operations": f"0x{machine.operations:08X}"}
+        return answers.get(word, "")
+
+    def _do_property(self, name: str, prop: str, *_value: str) -> str:
         self._known(name)
-        if name == "sysbus.watch":
-            return "False" if _property == "Cut" else "0x00000000"
-        if _property == "I2CReadCount":
+        if prop == "I2CReadCount":
             raise Refused("i2c1 does not provide a field, method or property I2CReadCount")
         return ""
 
@@ -291,38 +261,3 @@ class Fake:
 
     def _do_version(self) -> str:
         return "Renode v1.16.1.0 (a stand-in)"
-
-
-class _Handler(SimpleXMLRPCRequestHandler):
-    rpc_paths = ("/",)
-
-
-class _Server(socketserver.TCPServer, SimpleXMLRPCDispatcher):
-    allow_reuse_address = True
-    logRequests = False  # noqa: N815 - the handler's name for it
-
-    def __init__(self, fake: Fake) -> None:
-        SimpleXMLRPCDispatcher.__init__(self, allow_none=True)
-        self.register_instance(fake)
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-
-def main(arguments: list[str]) -> int:
-    """Serve until the client ends it."""
-    if arguments == ["--version"]:
-        sys.stdout.write("Renode v1.16.1.0 (a stand-in)\n")
-        return 0
-    expected = ["--disable-xwt", "--plain", "--robot-server-port", "0"]
-    if arguments != expected:
-        sys.stderr.write(f"expected {expected}, got {arguments}\n")
-        return 2
-    folder = Path(os.environ["TMPDIR"]) / f"renode-{os.getpid()}"
-    folder.mkdir()
-    with _Server(Fake()) as server:
-        (folder / "robot_port").write_text(str(server.server_address[1]), encoding="utf-8")
-        server.serve_forever()
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

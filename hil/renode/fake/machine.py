@@ -1,0 +1,113 @@
+"""One machine of the stand-in: what commands made of it, and the little that its node does."""
+
+from __future__ import annotations
+
+import os
+import threading
+import tty
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+FLASH_BYTES: Final = 0x200000
+CONSOLE: Final = "sysbus.usart1"
+UARTS: Final = frozenset(f"sysbus.{n}" for n in ("usart1", "usart2", "usart3", "usart6"))
+#: Operations of a boot on its flash: an epoch is two records.
+BOOT_OPERATIONS: Final = 2
+
+
+class PtyTerminal:
+    """A pseudo terminal with a link to it.
+
+    What is written to it comes to ``heard`` byte by byte: a thread of Renode hands over one, and
+    the next with the next synchronization, maybe after the silence that ends a frame.
+    """
+
+    def __init__(self, link: Path) -> None:
+        self._near, far = os.openpty()
+        tty.setraw(far)
+        link.symlink_to(os.ttyname(far))
+        self._link = link
+
+    def listen(self, heard: Callable[[bytes], None]) -> None:
+        """Give each byte to ``heard`` from now on."""
+        threading.Thread(target=self._read, args=(heard,), daemon=True).start()
+
+    def _read(self, heard: Callable[[bytes], None]) -> None:
+        while data := os.read(self._near, 4096):
+            for byte in data:
+                heard(bytes((byte,)))
+
+    def remove(self) -> None:
+        """Remove the link. FileNotFoundError if somebody else has, which Renode does not take."""
+        self._link.unlink()
+
+    def send(self, data: bytes) -> None:
+        """Show what the node sent."""
+        os.write(self._near, data)
+
+
+@dataclass(slots=True, eq=False)
+class Machine:
+    """What commands made of one machine."""
+
+    name: str
+    flash: bytearray = field(default_factory=lambda: bytearray(FLASH_BYTES))
+    macro: str = ""
+    loaded: bool = False
+    halted: bool = False
+    booted: bool = False
+    epoch: int = 0
+    names: set[str] = field(default_factory=set)
+    consoles: list[PtyTerminal] = field(default_factory=list)
+    # For the clock.
+    paused: bool = False
+    own_s: float = 0.0
+    # Of the observer.
+    reset_at_s: float = 0.0
+    operations: int = 0
+    cut_at: int = 0
+    cut: bool = False
+    _line: bytearray = field(default_factory=bytearray)
+
+    @property
+    def running(self) -> bool:
+        """True while its core executes."""
+        return not self.halted
+
+    def reset(self, now_s: float) -> None:
+        """Take the state after a reset, with which 1.16.1 keeps a halted core halted."""
+        self.booted = self.loaded = False
+        self.reset_at_s, self.own_s = now_s, 0.0
+
+    def boot(self) -> None:
+        """Write the next epoch to flash and print the boot line, unless the power goes before."""
+        self.booted = True
+        for _ in range(BOOT_OPERATIONS):
+            self.operations += 1
+            if self.operations == self.cut_at and not self.cut:
+                # As NodeWatch.cs does it: the machine stands, and with it time.
+                self.paused = self.cut = True
+                return
+        self.epoch += 1
+        self.print(b'{"boot_epoch": %d, "role": "air", "mem_alloc": 20000}\r\n' % self.epoch)
+
+    def print(self, text: bytes) -> None:
+        """Send to the console."""
+        for terminal in self.consoles:
+            terminal.send(text)
+
+    def hear(self, data: bytes) -> None:
+        """Take what was typed at the console: Ctrl-C, or a line."""
+        self._line += data
+        if b"\x03" in self._line:
+            self._line.clear()
+            self.print(b"\r\n>>> ")
+        elif self._line.endswith(b"\r"):
+            line = bytes(self._line)
+            self._line.clear()
+            self.print(line + b"\n")
+            if b"serve()" in line:
+                figures = b'{"sampled_frames": 1, "sampled_readings": 7, "boot_epoch": %d}\r\n'
+                self.print(figures % self.epoch)

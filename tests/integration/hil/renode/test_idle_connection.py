@@ -1,0 +1,76 @@
+"""A connection to Renode that is idle ends Renode: the bench has none, whatever it waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import sys
+from pathlib import Path
+
+import pytest
+
+from hil.engines.base import NodeSpec
+from hil.engines.renode import RenodeEngine
+from hil.errors import RenodeEnded, RenodeError
+from hil.renode import rpc
+from tests.paths import ROOT
+
+SPEC = NodeSpec("air", "air", "7f" + "0" * 21 + "1", key="11" * 32)
+#: The stand-in closes a connection after this long, and the moment in which a request ends it
+#: lasts as long as the test.
+IDLE_S = 0.05
+
+
+@pytest.fixture
+def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An image, and a stand-in with little patience."""
+    wrapper = tmp_path / "renode"
+    wrapper.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        "from hil.renode.fake import server\n"
+        f"server.IDLE_S, server.MOMENT_S = {IDLE_S}, 60\n"
+        "sys.exit(server.main(sys.argv[1:]))\n",
+        encoding="utf-8",
+    )
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("RENODE", str(wrapper))
+    elf = tmp_path / "firmware.elf"
+    elf.write_bytes(b"\x7fELF")
+    return elf
+
+
+async def wait_between_requests(image: Path, folder: Path) -> None:
+    async with asyncio.timeout(30), RenodeEngine(image) as engine:
+        board = await engine.board(SPEC, folder)
+        await board.start()
+        for _ in range(3):
+            await asyncio.sleep(4 * IDLE_S)  # the time without a request is what is tested
+            await board.flash_operations()
+
+
+async def test_the_bench_leaves_no_connection_idle(image: Path, tmp_path: Path) -> None:
+    await wait_between_requests(image, tmp_path / "air")
+
+
+async def test_one_connection_for_all_requests_ends_renode(
+    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keep(transport: rpc._Transport) -> None:
+        """Leave the connection open, as the base class does after an answer."""
+
+    monkeypatch.setattr(rpc._Transport, "close", keep)
+    with pytest.raises(RenodeEnded, match="invalid Control characters"):
+        await wait_between_requests(image, tmp_path / "air")
+
+
+async def test_a_command_is_sent_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+
+    def lose(transport: rpc._Transport, *_: object) -> None:
+        sent.append("request")
+        raise http.client.RemoteDisconnected("it was done, and the answer was lost")
+
+    monkeypatch.setattr(rpc._Transport, "single_request", lose)
+    with pytest.raises(RenodeError, match="the answer was lost"):
+        await rpc.Renode(1).acommand("start")
+    assert sent == ["request"]
