@@ -29,6 +29,7 @@ from gateway_agent.config import (
     MqttUplink,
     OutboxConfig,
     ProfileDevice,
+    RtuOverTcpBus,
     SerialBus,
     TcpBus,
 )
@@ -238,17 +239,19 @@ async def test_a_serial_port_may_raise_anything(
         await net.close()
 
 
+@pytest.mark.parametrize("kind", [TcpBus, RtuOverTcpBus])
 @pytest.mark.parametrize("where", ["open", "write", "read", "close"])
 async def test_a_tcp_connection_may_raise_anything(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     where: str,
+    kind: type[TcpBus | RtuOverTcpBus],
 ) -> None:
     injector = Injector()
     loop = asyncio.get_running_loop()
     real = loop.create_connection
     open_now: list[asyncio.Transport] = []
-    ill = await TcpSlave(on_net).start()
+    ill = await TcpSlave(on_net if kind is TcpBus else on_line).start()
     net, well = await _well()
 
     async def connect(factory: Any, host: str, port: int) -> Any:
@@ -268,11 +271,13 @@ async def test_a_tcp_connection_may_raise_anything(
 
     monkeypatch.setattr(loop, "create_connection", connect)
     loop.set_exception_handler(lambda *_: None)  # it logs what a transport's callback raised
-    bus = TcpBus(
+    bus = kind(
         name="net",
         host="127.0.0.1",
         port=ill.port,
         timeout_ms=100,
+        baudrate=115200,
+        quiet_ms=10,
         device=(device("ill"),),
     )
     site = Site(tmp_path, bus, well)
