@@ -8,7 +8,7 @@ from typing import Final
 from gateway_agent.config import Bus, SerialBus
 from gateway_agent.store.errors import StoreFailed
 from protocols.modbus_client import Request
-from protocols.modbus_client.names import EXCEPTION_NAMES
+from protocols.modbus_client.names import EXCEPTION_NAMES, NO_PATH, NO_TARGET
 
 # A bus cannot go on after these: they end the agent, whichever bus they come up on.
 FATAL: Final = (MemoryError, StoreFailed)
@@ -51,7 +51,10 @@ class BusDownError(BusError):
 
 
 class RefusedError(BusError):
-    """The unit answered with an exception code (Modbus Application Protocol V1.1b3, 7)."""
+    """The unit answered with an exception code (Modbus Application Protocol V1.1b3, 7).
+
+    A gateway box answers with 0A or 0B for a device behind it that it cannot reach: ``is_silence``.
+    """
 
     def __init__(self, code: int, request: Request) -> None:
         unit, function, _ = request.shape
@@ -60,8 +63,9 @@ class RefusedError(BusError):
             what += f", {EXCEPTION_NAMES[code]}"
         if request.read is not None:
             what += f" (registers {request.read.address} + {request.read.words})"
-        super().__init__("exception", what)
         self.code = code
+        self.is_silence = code in (NO_PATH, NO_TARGET)
+        super().__init__("bus_timeout" if self.is_silence else "exception", what)
 
 
 def is_expected(error: BaseException) -> bool:

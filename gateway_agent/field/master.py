@@ -105,16 +105,16 @@ class Master:
         """Ask one unit for something that it may answer; return if it answers at all.
 
         Of ``probes`` that one is sent whose answer is the least likely to be pending. An exception
-        is an answer. BusError if there is none.
+        is an answer, unless a gateway box gives it for a silent device. BusError: there is none.
         """
         request = self._late.least_likely(probes, self._loop.time())
         try:
             await self._ask(request)
-        except RefusedError:
-            return
         except BusDownError:
             raise
-        except BusError:
+        except BusError as error:
+            if isinstance(error, RefusedError) and not error.is_silence:
+                return
             if not self._is_line:
                 # Ids tell answers apart; it is kept so that the next probe is another one.
                 self._late.add(request.shape, self._loop.time())

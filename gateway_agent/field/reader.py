@@ -73,7 +73,9 @@ def stamp(clock: GatewayClock, req_ms: int) -> Stamp:
 
 def is_silence(error: BusError) -> bool:
     """Return whether the device did not answer; a port that is down does not show that."""
-    return not isinstance(error, RefusedError | BusDownError)
+    if isinstance(error, RefusedError):
+        return error.is_silence
+    return not isinstance(error, BusDownError)
 
 
 async def read_again(master: Master, request: Request, probes: tuple[Request, ...]) -> bytes:
@@ -225,15 +227,17 @@ class ProfileReader:
             if silences < _GIVE_UP:
                 try:
                     answer = await read_again(master, request, self.probes)
-                except RefusedError as error:
-                    # The device answers with a refusal: no silence, and not recorded as one.
-                    self.errors += 1
-                    failure = error
-                    answer = REPORTS_FAULT
                 except BusError as error:
                     self.errors += 1
                     failure = error
-                    silences += 1
+                    if not isinstance(error, RefusedError):
+                        silences += 1
+                    elif error.is_silence:
+                        # A gateway box has waited for the device already, in the bus's time.
+                        silences = _GIVE_UP
+                    else:
+                        # The device answers with a refusal: not recorded as silence.
+                        answer = REPORTS_FAULT
             answers.append(answer)
         if failure is not None:
             self.problem = failure.detail

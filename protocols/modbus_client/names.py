@@ -41,15 +41,20 @@ FUNCTION_NAMES: Final[Mapping[int, str]] = {
     ENCAPSULATED: "read device identification",
 }
 
+# Exception codes that no node of ours answers with.
+ACKNOWLEDGE: Final = 0x05
+NO_PATH: Final = 0x0A
+NO_TARGET: Final = 0x0B
+
 EXCEPTION_NAMES: Final[Mapping[int, str]] = {
     ILLEGAL_FUNCTION: "illegal function",
     ILLEGAL_ADDRESS: "illegal data address",
     ILLEGAL_VALUE: "illegal data value",
     DEVICE_FAILURE: "server device failure",
-    5: "acknowledge",
+    ACKNOWLEDGE: "acknowledge",
     BUSY: "server device busy",
     NAK: "negative acknowledge",
     8: "memory parity error",
-    10: "gateway path unavailable",
-    11: "gateway target failed to respond",
+    NO_PATH: "gateway path unavailable",
+    NO_TARGET: "gateway target failed to respond",
 }
