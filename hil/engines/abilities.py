@@ -97,6 +97,14 @@ class HasClock(Protocol):
 
 
 @runtime_checkable
+class CountsInstructions(Protocol):
+    """A board whose emulator counts what its core does: where the host's time goes."""
+
+    async def executed_instructions(self) -> int:
+        """Return how many instructions its core has executed since the board was made."""
+
+
+@runtime_checkable
 class Pausable(Protocol):
     """A board whose time can be stopped."""
 

@@ -72,3 +72,11 @@ class KeepsLogs(Protocol):
 
     def logs(self) -> Mapping[str, Callable[[], str]]:
         """Return what reads each log as it is now, by file name."""
+
+
+@runtime_checkable
+class KeepsTime(Protocol):
+    """An engine whose boards share a virtual time."""
+
+    def virtual_s(self) -> float:
+        """Return the virtual seconds since its first board was made."""

@@ -65,6 +65,10 @@ class RenodeEngine:
     def _commands(self) -> str:
         return self.emulation.commands_text()
 
+    def virtual_s(self) -> float:
+        """Return the virtual seconds since the first board was made."""
+        return self.emulation.elapsed_s()
+
     async def __aenter__(self) -> Self:
         if not self._image.is_file():
             raise EngineError(f"{self._image}: expected the ELF file of the board's image")

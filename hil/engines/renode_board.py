@@ -169,6 +169,10 @@ class RenodeBoard(ImageBoard[PtyWire], KeepsWrites, HasWatchdog, HasResetCause, 
         """From paused: let ``seconds`` of the boards' time pass, then pause."""
         await self._emulation.run_for(seconds)
 
+    async def executed_instructions(self) -> int:
+        """Return how many instructions its core has executed since the board was made."""
+        return parse_number(await self._do(commands.INSTRUCTIONS))
+
     # --- flash --------------------------------------------------------------------------------
 
     async def read_flash(self) -> bytes:

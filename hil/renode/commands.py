@@ -175,6 +175,8 @@ RESET: Final = "machine Reset"
 START: Final = "start"
 PAUSE: Final = "pause"
 TIME: Final = "machine ElapsedVirtualTime"
+#: Since the machine was made (read).
+INSTRUCTIONS: Final = "cpu ExecutedInstructions"
 FORGET_RAM: Final = "sysbus.sram ZeroAll"
 #: Every write of PG would be logged.
 QUIET: Final = "logLevel 3 sysbus.flash_controller"

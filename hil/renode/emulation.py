@@ -49,8 +49,11 @@ class RenodeEmulation:
         self._powered: set[str] = set()
         #: Held while machines are made or switched on: boards may be started at the same time.
         self.making = asyncio.Lock()
-        self._asked_at: dict[str, float] = {}
-        self._times: dict[str, float] = {}
+        #: Virtual time of the first machine when it was last known, and when that was.
+        self._time_s = 0.0
+        self._known_at = 0.0
+        #: What others have more: each begins at 0 when it is made.
+        self._offsets: dict[str, float] = {}
         self._history = (self.folder / "commands.log").open("w", encoding="utf-8")
         #: After 1.16.1: received bytes are paced at the baud rate.
         self.newer = False
@@ -121,12 +124,14 @@ class RenodeEmulation:
             except CommandError as error:
                 self.watched, self.unwatched_why = False, error.reason
         self.newer = await self.attempt(commands.NEWER, name)
-        if len(self._times) == 0:
+        if not self._offsets:
             await self.attempt(commands.seed(self._seed))
         await self.command(commands.SERIAL)
         await self.command(commands.quantum(self._quantum_s))
         await self.command(commands.advance_immediately(self._ahead))
-        self._times[name] = 0.0
+        # The time stands, so both answers are of the same moment.
+        first = next(iter(self._offsets), name)
+        self._offsets[name] = await self._ask_s(name) - await self._ask_s(first)
 
     async def terminal(self, machine: str, uart: str, terminal: str) -> Path:
         """Put a UART on a pseudo terminal; return its link, which is there."""
@@ -188,22 +193,38 @@ class RenodeEmulation:
 
         RenodeError: a wait for a Renode that is gone must not end as one for a slow host.
         """
-        if machine not in self._times:
+        if machine not in self._offsets:
+            return 0.0
+        return self.elapsed_s() + self._offsets[machine]
+
+    def elapsed_s(self) -> float:
+        """Return the virtual time since the first machine was made, as :meth:`now_s` does."""
+        if not self._offsets:
             return 0.0
         self.server.check()
-        fresh = time.monotonic() - self._asked_at.get(machine, 0.0) < _CLOCK_S
+        fresh = time.monotonic() - self._known_at < _CLOCK_S
         if not fresh and not self.renode.busy():
-            self._note_time(machine, self.server.command_now(commands.TIME, machine))
-        return self._times[machine]
+            # One question for all machines: each costs Renode some milliseconds.
+            first = next(iter(self._offsets))
+            self._note_time(parse_time(self.server.command_now(commands.TIME, first)))
+        return self._time_s
+
+    def heard_time(self, machine: str, seconds: float) -> None:
+        """Take the virtual time of a machine from whoever has it: nothing is asked meanwhile."""
+        self._note_time(seconds - self._offsets[machine])
 
     async def time_s(self, machine: str) -> float:
         """Ask for the virtual time of a machine now."""
-        self._note_time(machine, await self.command(commands.TIME, machine))
-        return self._times[machine]
+        seconds = await self._ask_s(machine)
+        self.heard_time(machine, seconds)
+        return seconds
 
-    def _note_time(self, machine: str, text: str) -> None:
-        self._times[machine] = parse_time(text)
-        self._asked_at[machine] = time.monotonic()
+    async def _ask_s(self, machine: str) -> float:
+        return parse_time(await self.command(commands.TIME, machine))
+
+    def _note_time(self, seconds: float) -> None:
+        self._time_s = max(self._time_s, seconds)
+        self._known_at = time.monotonic()
 
     def close(self) -> None:
         """Record no more; the server goes on."""

@@ -38,6 +38,7 @@ GRAMMAR: Final = (
     (r"pause", "pause"),
     (r"machine Reset", "reset"),
     (r"machine ElapsedVirtualTime", "time"),
+    (r"cpu ExecutedInstructions", "instructions"),
     (r"cpu IsHalted (true|false)", "halted"),
     (r"logLevel 3 sysbus\.flash_controller", "nothing"),
     (r'sysbus SetHookAfterPeripheralRead sysbus\.rcc "[^"]*"', "nothing"),

@@ -18,10 +18,10 @@ import pytest
 import pytest_asyncio
 
 from gateway_agent.field.master import Master
-from hil.bench import FAST, ROLES, Bench
+from hil.bench import FAST, ROLES, Bench, Place
 from hil.bus.line import Rs485Line
 from hil.engines.abilities import HasClock
-from hil.engines.base import Board, Engine, KeepsLogs
+from hil.engines.base import Board, Engine, KeepsLogs, KeepsTime
 from hil.engines.deadline import Deadline
 from hil.engines.registry import KINDS, EngineKind
 from hil.errors import EngineError, RenodeEnded
@@ -34,6 +34,7 @@ from hil.testing.bench_evidence import show_bench
 from hil.testing.evidence import Evidence, digest, versions
 from hil.testing.repeat import derived_seed, plain_id, seed_of
 from hil.testing.session import EVIDENCE, RAISED, SESSION, Session
+from hil.testing.speed import SPEED, Speed
 from hil.tools import TOOLS
 
 
@@ -44,6 +45,7 @@ class MakeBench(Protocol):
         self,
         roles: Sequence[str] = ...,
         *,
+        places: Sequence[Place] | None = ...,
         source: Source | None = ...,
         settings: Mapping[str, int] = ...,
         baud: int | None = ...,
@@ -154,6 +156,7 @@ async def make_bench(
         async def make(
             roles: Sequence[str] = ROLES,
             *,
+            places: Sequence[Place] | None = None,
             source: Source | None = None,
             settings: Mapping[str, int] = FAST,
             baud: int | None = None,
@@ -166,6 +169,7 @@ async def make_bench(
                 source or Steady(),
                 engine=engine,
                 roles=roles,
+                places=places,
                 settings=settings,
                 seed=seed,
                 baud=baud,
@@ -179,6 +183,8 @@ async def make_bench(
             show_bench(evidence, bench)
             if power:
                 await power_on(bench)
+            if isinstance(engine, KeepsTime):
+                request.node.stash[SPEED] = Speed(engine.virtual_s)
             return bench
 
         async def power_on(bench: Bench) -> None:
@@ -198,6 +204,8 @@ async def make_bench(
         yield make
         if request.node.stash.get(RAISED, False):
             renode_pool.doubt()
+        elif (speed := request.node.stash.get(SPEED, None)) is not None:
+            request.node.user_properties += speed.properties()
 
 
 @pytest_asyncio.fixture

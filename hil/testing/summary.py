@@ -6,6 +6,7 @@ import pytest
 
 from hil.engines.registry import KINDS
 from hil.testing.session import SESSION, Session
+from hil.testing.speed import speed_line
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -48,6 +49,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print that line, and the engines without which this run does not count."""
     session = terminalreporter.config.stash[SESSION]
     terminalreporter.line(summary_line(session))
+    reports = [r for some in terminalreporter.stats.values() for r in some]
+    ends = [r for r in reports if getattr(r, "when", "") == "teardown"]
+    if line := speed_line(dict(report.user_properties) for report in ends):
+        terminalreporter.line(line)
     for name in session.missing_in_ci():
         remedy = KINDS[name].probe().remedy
         text = f"FAILED: CI=true, and engine {name} did not run: {session.absent[name]}: {remedy}"

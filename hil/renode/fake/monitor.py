@@ -237,6 +237,10 @@ class Fake:
         minutes, seconds = divmod(self.clock.now_s(), 60)
         return f"[Domain = d, TimeElapsed = 00:{int(minutes):02}:{seconds:012.9f}]"
 
+    def _do_instructions(self) -> str:
+        self._machine()
+        return f"0x{int(self.clock.now_s() * 1e6):016X}"
+
     # --- parts and observer -------------------------------------------------------------------
 
     def _do_watch(self, word: str, value: str | None = None) -> str:

@@ -134,3 +134,27 @@ async def test_a_terminal_that_renode_does_not_make(
         board = await engine.board(SPEC, tmp_path / "air")
         with pytest.raises(RenodeError, match=r"to make /.*/n_air_console within 0\.05 s"):
             await board.power()
+
+
+@pytest.mark.usefixtures("stand_in")
+async def test_one_question_for_the_time_of_all_machines(image: Path, tmp_path: Path) -> None:
+    async with asyncio.timeout(LIMIT_S), RenodeEngine(image) as engine:
+        first = await engine.board(SPEC, tmp_path / "air")
+        second = await engine.board(NodeSpec("two", "air", "7f" + "0" * 22), tmp_path / "two")
+        await asyncio.gather(first.start(), second.start())
+        before = engine.emulation.commands_text()
+        loop, begun, looks = asyncio.get_running_loop(), first.now_s(), 0
+        end = loop.time() + 0.5
+        while loop.time() < end:
+            second.now_s()
+            first.now_s()
+            looks += 1
+            await asyncio.sleep(0)
+        assert first.now_s() - begun == pytest.approx(0.5, abs=0.1)
+        asked = engine.emulation.commands_text().removeprefix(before).splitlines()
+        assert set(asked) == {"n_air: machine ElapsedVirtualTime"}
+        assert len(asked) <= 11 < looks
+        # Whoever hears the time from elsewhere makes the question needless.
+        engine.emulation.heard_time(second.machine, 1000.0)
+        assert second.now_s() == pytest.approx(1000.0, abs=1.0)
+        assert len(engine.emulation.commands_text().removeprefix(before).splitlines()) == len(asked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -158,7 +159,10 @@ import pytest
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("number", range(5))
-async def test_node(number, node_bench):
+async def test_node(number, node_bench, deadline):
+    limit = deadline(0.6, node_bench.nodes["air"])
+    while not limit.over():
+        await limit.look()
     assert node_bench.nodes["air"].boot["boot_epoch"] == 1
     assert number != 1
 """
@@ -174,9 +178,14 @@ def test_a_run_starts_one_for_each_worker_and_after_each_failure(
     pytester.makepyfile(SUITE)
     result = pytester.runpytest_subprocess(
         *("-p", "hil.plugin", "-p", "no:randomly", "-p", "no:cacheprovider", "-n", str(workers)),
-        *("--engine=renode", f"--image={image}"),
+        *("--engine=renode", f"--image={image}", "--hil-results=results"),
     )
     result.assert_outcomes(passed=4, failed=1)
+    result.stdout.re_match_lines([r"virtual time: \d+ s in \d+ s of the host, \d\.\d\d s a second"])
+    results = [json.loads(line) for line in (pytester.path / "results").read_text().splitlines()]
+    # The stand-in's time is the host's.
+    speeds = [test["virtual_speed"] for test in results if test.get("outcome") == "passed"]
+    assert speeds == pytest.approx([1.0] * 4, abs=0.2)
     # None follows a failure that is the last of its worker.
     assert len(pids(starts)) in expected
     for pid in pids(starts):

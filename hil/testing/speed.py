@@ -1,0 +1,54 @@
+"""How fast the time of emulated boards passes: seconds of virtual time for one of the host.
+
+Each test on an engine with a virtual time has it among its results, a run has it in its last lines.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+import pytest
+
+_VIRTUAL: Final = "virtual_s"
+_HOST: Final = "virtual_host_s"
+_SPEED: Final = "virtual_speed"
+#: Less shows the grain of the clocks.
+_LEAST_S: Final = 0.5
+
+
+class Speed:
+    """Counts both times from now on; ``clock`` returns the virtual one in seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._virtual_start = clock()
+        self._host_start = time.monotonic()
+
+    def properties(self) -> list[tuple[str, float]]:
+        """Return both times and their ratio, as properties of a test; none if it was short."""
+        host_s = time.monotonic() - self._host_start
+        if host_s < _LEAST_S:
+            return []
+        virtual_s = self._clock() - self._virtual_start
+        ratio = round(virtual_s / host_s, 3)
+        return [(_VIRTUAL, round(virtual_s, 3)), (_HOST, round(host_s, 3)), (_SPEED, ratio)]
+
+
+def speed_line(tests: Iterable[Mapping[str, object]]) -> str:
+    """Return a line about the tests of a run, by their properties; empty if none has a speed."""
+    virtual_s, host_s = 0.0, 0.0
+    for properties in tests:
+        virtual, host = properties.get(_VIRTUAL), properties.get(_HOST)
+        if isinstance(virtual, float) and isinstance(host, float):
+            virtual_s, host_s = virtual_s + virtual, host_s + host
+    if not host_s:
+        return ""
+    return (
+        f"virtual time: {virtual_s:.0f} s in {host_s:.0f} s of the host, "
+        f"{virtual_s / host_s:.2f} s a second"
+    )
+
+
+SPEED: Final = pytest.StashKey[Speed]()
