@@ -20,7 +20,7 @@ from gateway_agent.counters import Counters
 from gateway_agent.store.errors import StoreFull
 from gateway_agent.store.window import Slice
 from gateway_agent.store.writer import OutboxWriter
-from protocols.uplink import build_batch
+from protocols.uplink import build_batch, printable
 
 from . import topics
 from .connection import ANSWER_S, Backoff, Client, make_client
@@ -203,4 +203,4 @@ def _text(error: Exception) -> str:
             f"no answer within {ANSWER_S:g} s: is a broker there, and does it want TLS, or a"
             " certificate of ours?"
         )
-    return text
+    return printable(text)

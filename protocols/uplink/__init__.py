@@ -18,7 +18,7 @@ from .batch_header import Anchor, BatchHeader
 from .chain import GENESIS, HEAD_BYTES, fold, link
 from .checks import MAX_NUMBER
 from .cose import KeyLookup, key_id
-from .errors import FormatError
+from .errors import FormatError, printable
 from .fast_points import ProfileTemplate
 from .inspect import Finding, Inspection
 from .proof import NodeKeyLookup, check_proof
@@ -101,6 +101,7 @@ __all__ = [
     "link",
     "open_batch",
     "open_receipt",
+    "printable",
     "sample_record",
     "sign_receipt",
 ]

@@ -1,12 +1,31 @@
 """The error of the uplink's readers: a PeerError that names the field it is about.
 
 The root of the tree is in :mod:`protocols.wire.errors`, which runs on MicroPython too and has no
-room for this.
+room for this. :func:`printable` is how text that somebody else wrote gets into a message.
 """
 
+import unicodedata
 from typing import Self
 
 from protocols.wire.errors import PeerError
+
+_ESCAPED = frozenset(("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"))
+
+
+def printable(text: str) -> str:
+    """Return ``text`` on one line that a terminal and a log show as it is, whoever wrote it.
+
+    Control, format, surrogate and private characters and line separators (Unicode general category
+    C*, Zl, Zp) are written as Python's escapes; a backslash stays.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) in _ESCAPED
+        else character
+        for character in text
+    )
 
 
 class FormatError(PeerError):
@@ -28,6 +47,9 @@ class FormatError(PeerError):
     ) -> None:
         super().__init__(code, message or field, offset, expected, got)
         self.field = field
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
     def moved(self, by: int) -> Self:
         """Return the same error about an input in which everything stands ``by`` bytes later."""

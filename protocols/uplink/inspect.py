@@ -24,6 +24,7 @@ from .batch import (
 from .batch_header import COMPRESSION_NONE, BatchHeader
 from .cbor import encode_int
 from .cose import KeyLookup, Sign1
+from .errors import printable
 from .proof import NodeKeyLookup, check_proof
 from .record_read import decode_record
 from .record_types import EVENTS, GAP, SAMPLE, Decoded, Gap
@@ -73,7 +74,7 @@ class Finding:
         text = f"{', '.join(place)}: {self.message}" if place else self.message
         if self.expected is not None or self.got is not None:
             text += f": expected {self.expected}, got {self.got}"
-        return text
+        return printable(text)
 
 
 class Inspection:

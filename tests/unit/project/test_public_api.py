@@ -81,6 +81,7 @@ PUBLIC: Final = {
         "link",
         "open_batch",
         "open_receipt",
+        "printable",
         "sample_record",
         "sign_receipt",
     ],
