@@ -74,6 +74,11 @@ def read_key(path: Path) -> tuple[int, bytes]:
     return key.key_id, content
 
 
+def node_key(path: Path) -> NodeKey:
+    """Read a node's key file for signing. ProvisionError as of :func:`read_key`."""
+    return NodeKey(_OneFile(path, read_key(path)[1]))
+
+
 def setting(text: str) -> tuple[str, int]:
     """Split ``name=value``; the node's own check finds a wrong name or value."""
     name, mark, value = text.partition("=")

@@ -1,4 +1,4 @@
-"""``tianfu-node``: the command line for technicians who build and flash sensor boards.
+"""``tianfu-node``: the command line for technicians who build, provision and calibrate nodes.
 
 Exit status everywhere: 0 good, 1 failed, 2 wrong usage.
 """
@@ -10,6 +10,7 @@ import typer
 
 from .boards import boards
 from .build import build
+from .line import calibrate, set_settings, show
 from .provision import provision
 
 app = typer.Typer(
@@ -23,6 +24,9 @@ app = typer.Typer(
 app.command()(build)
 app.command()(provision)
 app.command()(boards)
+app.command()(show)
+app.command("set")(set_settings)
+app.command()(calibrate)
 
 
 def _version(wanted: bool) -> None:
@@ -40,4 +44,4 @@ def main(
         ),
     ] = False,
 ) -> None:
-    """Build, provision and list the boards that nodes are made of."""
+    """Build and provision the boards that nodes are made of; show, set and calibrate a node."""

@@ -1,0 +1,278 @@
+"""One node on a serial line, as a technician's tool asks it: identity, registers, signed writes.
+
+A gateway's agent owns its lines, so it must not run on the port meanwhile.
+"""
+
+import struct
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+import serial
+
+from firmware.node.identity import NodeKey
+from protocols.modbus_client import (
+    Read,
+    Request,
+    RtuClient,
+    WriteCounter,
+    decode_identification,
+    identify_request,
+    read_request,
+    signed_write_request,
+    write_request,
+)
+from protocols.modbus_client.names import EXCEPTION_NAMES
+from protocols.wire.errors import PeerError
+from protocols.wire.modbus.pdu import (
+    EXCEPTION,
+    ILLEGAL_ADDRESS,
+    ILLEGAL_VALUE,
+    NAK,
+    READ_HOLDING,
+    READ_INPUT,
+)
+from protocols.wire.modbus.timing import t35_us
+from protocols.wire.registers import (
+    COMMISSIONED_ADDRESS,
+    MAPS,
+    RAW_ADDRESS,
+    SAMPLE_ADDRESS,
+    SETTINGS,
+    RegisterMap,
+    map_of_role,
+)
+from protocols.wire.sample import Sample, decode, read_header, verify
+from protocols.wire.uid import parse_uid
+
+from .errors import BoardError
+
+_TRIES: Final = 3
+_ANSWER_S: Final = 1.0
+_EXTENDED: Final = 3  # access code of FC 2B/0E: all objects
+_OBJECTS: Final = (0x00, 0x80)
+_VENDOR: Final = b"tianfu-edge"
+
+
+class NodeLineError(BoardError):
+    """A node cannot be reached or refuses; the text has the remedy."""
+
+
+class NodeSilence(NodeLineError):
+    """No answer came."""
+
+
+class NodeRefusal(NodeLineError):
+    """The node answered with an exception; ``code`` is its number."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class NodeIdentity:
+    """What a node is, by its own account: nothing of it is authenticated."""
+
+    uid: bytes
+    map: RegisterMap
+    product: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteState:
+    """Whether a node takes signed writes only, the counter of the next, and how many it refused."""
+
+    commissioned: bool
+    counter: WriteCounter
+    refused: int
+
+
+class NodeLine:
+    """The line to one node; use it in a ``with`` block. NodeLineError from every method."""
+
+    def __init__(self, port: str, unit: int, baud: int) -> None:
+        self.port = port
+        self.unit = unit
+        self._silence_s = t35_us(baud) / 1e6
+        try:
+            self._serial = serial.serial_for_url(
+                port, baudrate=baud, timeout=0.02, write_timeout=_ANSWER_S
+            )
+        except (OSError, ValueError) as error:  # SerialException is an OSError
+            raise NodeLineError(
+                f"{port}: expected a serial port that can be opened, got: {error}; is the path "
+                "right, may you use it (group dialout), and has no agent opened it?"
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._serial.close()
+
+    # --- what a node shows --------------------------------------------------------------------
+
+    def identity(self) -> NodeIdentity:
+        """Ask who the node is."""
+        objects: dict[int, bytes] = {}
+        for first in _OBJECTS:
+            answer = self._ask(identify_request(self.unit, _EXTENDED, first))
+            try:
+                objects |= decode_identification(answer).objects
+            except PeerError as error:
+                raise NodeLineError(f"{self._where()}: {error}") from error
+        uid = parse_uid(objects.get(0x80, b"").decode("latin-1"))
+        role = objects.get(0x05, b"").decode("latin-1")
+        if objects.get(0) != _VENDOR or uid is None or role not in [map.role for map in MAPS]:
+            raise NodeLineError(
+                f"{self._where()}: expected a node of ours, got a device that identifies itself as "
+                f"{objects.get(0, b'')!r} {objects.get(1, b'')!r}"
+            )
+        return NodeIdentity(uid, map_of_role(role), objects.get(1, b"").decode("latin-1"))
+
+    def write_state(self) -> WriteState:
+        """Read whether the node wants signed writes, and the counter."""
+        try:
+            data = self._read(READ_HOLDING, COMMISSIONED_ADDRESS, 6)
+        except NodeRefusal as error:
+            if error.code != ILLEGAL_ADDRESS:
+                raise
+            # Firmware from before signed writes.
+            return WriteState(False, WriteCounter(0, 0), 0)
+        commissioned, epoch, number, refused = struct.unpack(">HIIH", data)
+        return WriteState(bool(commissioned), WriteCounter(epoch, number), refused)
+
+    def settings(self) -> list[int]:
+        """Read the raw values of all settings, by address."""
+        data = self._read(READ_HOLDING, 0, len(SETTINGS))
+        return list(struct.unpack(f">{len(SETTINGS)}H", data))
+
+    def raw(self, map: RegisterMap) -> list[int]:
+        """Read what the part of each point gave at the last sample."""
+        count = len(map.points)
+        return list(struct.unpack(f">{count}H", self._read(READ_INPUT, RAW_ADDRESS, count)))
+
+    def sample(self, map: RegisterMap) -> tuple[bytes, Sample]:
+        """Read the sample frame; return it as it came and decoded, its tag not checked."""
+        frame = self._read(READ_INPUT, SAMPLE_ADDRESS, map.words)
+        try:
+            return frame, decode(frame)
+        except PeerError as error:
+            raise NodeLineError(f"{self._where()}: sample frame: {error}") from error
+
+    # --- what changes a node -------------------------------------------------------------------
+
+    def check_key(self, key: NodeKey, identity: NodeIdentity) -> None:
+        """Prove that the node has this key: a wrong one is named before anything is sent."""
+        assert key.mac is not None
+        frame = self._read(READ_INPUT, SAMPLE_ADDRESS, identity.map.words)
+        header = read_header(frame)
+        if header.key_id == 0:
+            raise NodeLineError(
+                f"{self._where()}: expected a node with key {key.key_id}, got one without a key "
+                f"(unique id {identity.uid.hex()}): provision it"
+            )
+        if header.key_id != key.key_id:
+            raise NodeLineError(
+                f"{self._where()}: expected a node with key {key.key_id}, as the key file says, "
+                f"got one that signs with key {header.key_id} (unique id {identity.uid.hex()})"
+            )
+        try:
+            verify(frame, key.mac, identity.uid)
+        except PeerError as error:
+            raise NodeLineError(
+                f"{self._where()}: expected samples signed with the key of the key file, got "
+                f"another tag under the same key id {key.key_id}; the node with unique id "
+                f"{identity.uid.hex()} has another key: name the file made for it"
+            ) from error
+
+    def write(
+        self,
+        register: int,
+        values: Sequence[int],
+        key: NodeKey | None,
+        uid: bytes,
+    ) -> None:
+        """Write registers, signed if the node has a key; a signed write happens once at most."""
+        state = self.write_state()
+        request = write_request(self.unit, register, values)
+        if state.commissioned:
+            if key is None or key.mac is None:
+                raise NodeLineError(
+                    f"{self._where()}: expected the node's key, for it takes signed writes only: "
+                    "name it with --key FILE"
+                )
+            request = signed_write_request(self.unit, register, values, key.mac, uid, state.counter)
+        silence: NodeSilence | None = None
+        for _ in range(_TRIES):
+            try:
+                self._ask_once(request)
+            except NodeSilence as error:
+                silence = error  # the write may have been taken: its counter shows that
+            except NodeRefusal as error:
+                # The counter says whether it was the first try that was taken, unheard.
+                if silence is None or error.code != NAK:
+                    raise
+            else:
+                return
+            if state.commissioned and self.write_state().counter != state.counter:
+                return
+        assert silence is not None
+        raise silence
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _where(self) -> str:
+        return f"{self.port}, address {self.unit}"
+
+    def _read(self, function: int, address: int, words: int) -> bytes:
+        return self._ask(read_request(self.unit, Read(function, address, words)))[2:]
+
+    def _ask(self, request: Request) -> bytes:
+        for _ in range(_TRIES - 1):
+            try:
+                return self._ask_once(request)
+            except NodeSilence:
+                pass
+        return self._ask_once(request)
+
+    def _ask_once(self, request: Request) -> bytes:
+        client = RtuClient()
+        try:
+            time.sleep(self._silence_s)
+            self._serial.reset_input_buffer()
+            self._serial.write(client.send(request))
+            deadline = time.monotonic() + _ANSWER_S
+            answer = None
+            while answer is None and time.monotonic() < deadline:
+                answer = client.feed(self._serial.read(max(1, self._serial.in_waiting)))
+        except OSError as error:
+            raise NodeLineError(f"{self.port}: the port failed: {error}") from error
+        if answer is None:
+            noise = client.finish().noise_bytes
+            came = f"{noise} bytes that are no answer" if noise else "nothing"
+            raise NodeSilence(
+                f"{self._where()}: expected an answer within {_ANSWER_S:.0f} s, got {came}; check "
+                "address, speed, wiring and power"
+            )
+        if answer[0] & EXCEPTION:
+            raise NodeRefusal(answer[1], f"{self._where()}: {_refusal(answer[1])}")
+        return answer
+
+
+def _refusal(code: int) -> str:
+    name = EXCEPTION_NAMES.get(code, "unknown")
+    why = {
+        NAK: ": the tag or the counter of the write is wrong; nothing was changed",
+        ILLEGAL_ADDRESS: ": the node has no such register",
+        ILLEGAL_VALUE: ": outside the register's range (docs/registers.md); nothing was changed",
+    }.get(code, "")
+    return f"the node refused with exception {code:02X} ({name}){why}"
