@@ -17,12 +17,13 @@ from .counters import Counters
 DeviceState: TypeAlias = Literal["new", "ok", "failing", "quarantined"]
 
 
-class PointValue(Struct, frozen=True):
+class PointValue(Struct, frozen=True, omit_defaults=True):
     """The newest value of one point of a device."""
 
     name: str  # of the point, as in the records
     unit: str  # SenML unit (RFC 8428, RFC 8798); empty: a plain number
-    value: float | None  # in that unit; None: the device gave no valid value
+    value: float | None  # in that unit; None: the device gave no valid number
+    text: str = ""  # what a code stands for, or the text that the point holds
 
 
 class DeviceStatus(Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from gateway_agent.config import Bus, Device, NodeDevice
-from protocols.modbus_client import Read
+from protocols.modbus_client import BIT_FUNCTIONS, Read
 from protocols.wire.modbus.pdu import MAX_READ, READ_INPUT
 from protocols.wire.registers import (
     SAMPLE_ADDRESS,
@@ -74,15 +74,16 @@ def probe_reads(reads: Sequence[Read], spans: Iterable[Span]) -> tuple[Read, ...
     single = [Read(*span) for span in sorted(spans, key=lambda span: span.words)]
     function, address, width = single[0] if single else own[0]._replace(words=1)
     lengths = dict.fromkeys([*range(width, width * PROBE_READS + 1, width), *range(1, PROBE_READS)])
-    more = [Read(function, address, words) for words in lengths]
+    unit = 8 if function in BIT_FUNCTIONS else 1  # a byte of coils
+    more = [Read(function, address, unit * words) for words in lengths]
     alike: dict[tuple[int, int], Read] = {}
     for read in (*own, *single, *more):
-        if read.words <= MAX_READ and read.address + read.words <= _REGISTERS:
-            alike.setdefault((read.function, read.words), read)
+        if read.data_bytes <= 2 * MAX_READ and read.address + read.words <= _REGISTERS:
+            alike.setdefault((read.function, read.data_bytes), read)
     return tuple(alike.values())
 
 
-def answer_ms(bus: Bus, words: int) -> float:
+def answer_ms(bus: Bus, words: float) -> float:
     """Return the time that an answer with ``words`` registers is on the line."""
     return (_ANSWER_CHARS + 2 * words) * bus.char_ms
 
@@ -92,7 +93,7 @@ def request_ms(bus: Bus) -> float:
     return _REQUEST_CHARS * bus.char_ms + bus.silence_ms
 
 
-def transaction_ms(bus: Bus, words: int) -> float:
+def transaction_ms(bus: Bus, words: float) -> float:
     """Return the time that one read keeps the bus.
 
     It is made of request, turnaround, answer, and the silence after each of the two frames.
@@ -136,7 +137,9 @@ class BusPlan:
 def plan_bus(bus: Bus, reads: Sequence[tuple[Read, ...]]) -> BusPlan:
     """Return the plan of a bus; ``reads[i]`` belongs to ``bus.device[i]``."""
     plans = tuple(
-        DevicePlan(device, own, sum(transaction_ms(bus, read.words) for read in own))
+        DevicePlan(
+            device, own, sum(transaction_ms(bus, (read.data_bytes + 1) // 2) for read in own)
+        )
         for device, own in zip(bus.device, reads, strict=True)
     )
     plan = BusPlan(bus, plans, ())

@@ -20,7 +20,7 @@ from .master import Master
 from .node import NodeTracker
 from .outage import Outage, gap
 from .planner import Span, probe_reads
-from .profile import REPORTS_FAULT, ProfileDecoder, Value
+from .profile import REPORTS_FAULT, ProfileDecoder, Value, point_value, scaled
 
 _GIVE_UP: Final = 2  # blocks of one poll without an answer: the rest would be the same
 
@@ -179,7 +179,7 @@ class NodeReader:
         if sample is None:
             return []
         return [
-            PointValue(point.name, point.unit, _scaled(raw, point.exp10) if quality == OK else None)
+            PointValue(point.name, point.unit, scaled(raw, point.exp10) if quality == OK else None)
             for point, quality, raw in zip(
                 sample.map.points, sample.quality, sample.raw, strict=True
             )
@@ -278,18 +278,6 @@ class ProfileReader:
     def values(self) -> list[PointValue]:
         """See :class:`Reader`."""
         return [
-            PointValue(point.name, point.unit, _shown(value, point.exp10))
-            for point, value in zip(self._decoder.profile.point, self._values, strict=False)
+            point_value(point, value)
+            for point, value in zip(self._decoder.points, self._values, strict=False)
         ]
-
-
-def _shown(value: Value, exp10: int) -> float | None:
-    """Return a value for display; None for the name of a quality."""
-    if isinstance(value, int):
-        return _scaled(value, exp10)
-    return None if isinstance(value, str) else value
-
-
-def _scaled(raw: int, exp10: int) -> float:
-    """Return the value for display; a record keeps the integer and its exponent."""
-    return float(raw * 10**exp10) if exp10 >= 0 else raw / float(10**-exp10)

@@ -8,7 +8,11 @@ from protocols.modbus_client.client import ModbusClient, Unexpected
 from protocols.modbus_client.identification import Identification, decode_identification
 from protocols.modbus_client.mbap import MbapClient
 from protocols.modbus_client.request import (
+    BIT_FUNCTIONS,
     LATE,
+    MAX_READ_BITS,
+    READ_COILS,
+    READ_DISCRETE,
     VARIABLE,
     AnswerShape,
     Read,
@@ -24,7 +28,11 @@ from protocols.modbus_client.signed_write import (
 )
 
 __all__ = [
+    "BIT_FUNCTIONS",
     "LATE",
+    "MAX_READ_BITS",
+    "READ_COILS",
+    "READ_DISCRETE",
     "VARIABLE",
     "AnswerShape",
     "Identification",

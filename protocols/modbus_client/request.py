@@ -1,7 +1,7 @@
 """Requests of a Modbus client, encoded, and what tells their answers from others.
 
-Modbus Application Protocol V1.1b3, sections 6.3, 6.4 and 6.21; RTU frames after Modbus over Serial
-Line V1.02, section 2.5.1.
+Modbus Application Protocol V1.1b3, sections 6.1 to 6.4 and 6.21; RTU frames after Modbus over
+Serial Line V1.02, section 2.5.1.
 """
 
 import struct
@@ -24,6 +24,12 @@ VARIABLE: Final = -1  # the length of the answer stands in the answer
 LATE: Final = -2  # the answer has the transaction id of an earlier request
 FIXED: Final = -3  # the answer repeats function, address and quantity of the request (a write)
 
+# Functions that read bits; no node serves them.
+READ_COILS: Final = 0x01
+READ_DISCRETE: Final = 0x02
+BIT_FUNCTIONS: Final = (READ_COILS, READ_DISCRETE)
+MAX_READ_BITS: Final = 2000  # coils in one answer (section 6.1)
+
 _REGISTERS: Final = 65536
 _REPEATED: Final = 6  # unit, function, address, quantity
 
@@ -31,12 +37,23 @@ _REPEATED: Final = 6  # unit, function, address, quantity
 class Read(NamedTuple):
     """What one read request asks for: ``words`` registers from ``address`` on.
 
-    ``function`` is READ_HOLDING or READ_INPUT.
+    ``function`` is READ_HOLDING or READ_INPUT; with READ_COILS and READ_DISCRETE ``words`` counts
+    bits.
     """
 
     function: int
     address: int
     words: int
+
+    @property
+    def data_bytes(self) -> int:
+        """Return how many bytes of data the answer has."""
+        return (self.words + 7) // 8 if self.function in BIT_FUNCTIONS else 2 * self.words
+
+    def sized(self, data_bytes: int) -> "Read":
+        """Return the read from the same address whose answer has ``data_bytes`` bytes of data."""
+        bits = self.function in BIT_FUNCTIONS
+        return self._replace(words=8 * data_bytes if bits else data_bytes // 2)
 
 
 class AnswerShape(NamedTuple):
@@ -75,20 +92,21 @@ class Request:
 
 
 def read_request(unit: int, read: Read) -> Request:
-    """Return the request for registers of ``unit``.
+    """Return the request for registers, coils or discrete inputs of ``unit``.
 
-    LocalError for a function that reads no registers, for less than 1 or more than 125 registers,
-    and for registers beyond 65,535.
+    LocalError for a function that reads none of them, for less than 1 or more than 125 registers
+    (2,000 coils), and for addresses beyond 65,535.
     """
     function, address, words = read
-    if function not in (READ_HOLDING, READ_INPUT):
-        raise LocalError(BAD_VALUE, "function of a read", -1, "3 or 4", function)
-    if not 1 <= words <= MAX_READ:
-        raise LocalError(BAD_VALUE, "registers of a read", -1, f"1 to {MAX_READ}", words)
+    if function not in (READ_HOLDING, READ_INPUT, *BIT_FUNCTIONS):
+        raise LocalError(BAD_VALUE, "function of a read", -1, "1 to 4", function)
+    most = MAX_READ_BITS if function in BIT_FUNCTIONS else MAX_READ
+    if not 1 <= words <= most:
+        raise LocalError(BAD_VALUE, "registers of a read", -1, f"1 to {most}", words)
     if not 0 <= address <= _REGISTERS - words:
         expected = f"0 to {_REGISTERS - words} for {words} registers"
         raise LocalError(BAD_VALUE, "address of a read", -1, expected, address)
-    shape = AnswerShape(unit, function, 2 * words)
+    shape = AnswerShape(unit, function, read.data_bytes)
     return Request(shape, struct.pack(">BHH", function, address, words), read)
 
 

@@ -17,7 +17,7 @@ import functools
 import math
 import struct
 from collections.abc import Sequence
-from typing import Final, cast
+from typing import Final, TypeAlias, cast
 
 from protocols.wire.errors import BAD_VALUE, TOO_LONG, LocalError
 from protocols.wire.registers import FAULT, OK, QUALITY_NAMES, TIMEOUT
@@ -31,10 +31,13 @@ from .record_types import (
     MAX_RECORD_BYTES,
     PROFILE,
     QUALITY_SUFFIX,
+    DecimalFraction,
     Record,
     Stamp,
     Value,
 )
+
+RawReading: TypeAlias = int | float | DecimalFraction | str | None
 
 # CBOR's initial bytes, each to be added to a length below 24.
 _TEXT: Final = 0x60
@@ -111,14 +114,14 @@ class ProfileTemplate:
             limit = f"at most {MAX_RECORD_BYTES} bytes"
             raise LocalError(TOO_LONG, f"record of {self._count} points", -1, limit, longest)
 
-    def record(self, raw: Sequence[int | float | str | None], stamp: Stamp) -> Record:
+    def record(self, raw: Sequence[RawReading], stamp: Stamp) -> Record:
         """Return the record of one poll; ``raw`` holds its values in the order of the points.
 
-        An int is scaled by its point's exponent; a float is the value itself; a str is the name of
-        a quality (QUALITY_NAMES without "ok"), the reason why there is no value. None is short for
-        "timeout", a float that is not finite for "fault".
-        LocalError(BAD_VALUE): a wrong number of values, an integer beyond 64 bits, a text that is
-        no such quality, or the stamp.
+        An int is scaled by its point's exponent, a DecimalFraction by its own; a float is the value
+        itself; a str is the name of a quality (QUALITY_NAMES without "ok"), the reason why there
+        is no value. None is short for "timeout", a float that is not finite for "fault".
+        LocalError(BAD_VALUE): a wrong number of values, an integer beyond 64 bits, an exponent
+        beyond 9, a text that is no such quality, or the stamp.
         """
         if len(raw) != self._count:
             raise LocalError(BAD_VALUE, "values", -1, self._count, len(raw))
@@ -137,7 +140,7 @@ class ProfileTemplate:
             failed = self._fill(parts, raw)
         return Record(b"".join(parts), self._count - failed, PROFILE, self._count + 1)
 
-    def _fill(self, parts: list[bytes], raw: Sequence[int | float | str | None]) -> int:
+    def _fill(self, parts: list[bytes], raw: Sequence[RawReading]) -> int:
         """Put any mix of values into ``parts``; return how many of them are failures."""
         table = self._table
         failed = 0
@@ -161,6 +164,9 @@ class ProfileTemplate:
                 parts[at] = self._failures[index]
                 parts[at + 1] = quality
                 failed += 1
+            elif isinstance(value, tuple):
+                parts[at] = self._floats[index]
+                parts[at + 1] = _fraction(value, index)
             elif math.isfinite(value):
                 parts[at] = self._floats[index]
                 parts[at + 1] = cbor.encode_float(value)
@@ -186,6 +192,16 @@ class ProfileTemplate:
         if stamp.wall_ms is None:
             return self._head_timeless + tail
         return self._head_timed + _base_time(stamp.wall_ms / 1000) + _EXTENSION + tail
+
+
+def _fraction(value: DecimalFraction, index: int) -> bytes:
+    """Return a number with its own exponent as the general encoder writes it."""
+    raw, exp10 = value
+    EXPONENT.pack(exp10, f"exponent of value {index}")
+    if not -(1 << 64) <= raw < 1 << 64:
+        raise LocalError(BAD_VALUE, f"value {index}", -1, "an integer of 64 bits", raw)
+    head = _FRACTION + cbor.encode_int(exp10) if exp10 else b""
+    return head + cbor.encode_int(raw)
 
 
 def _base_time(seconds: float) -> bytes:

@@ -105,6 +105,13 @@ class Record(NamedTuple):
     maps: int
 
 
+class DecimalFraction(NamedTuple):
+    """A number with a power of ten of its own: ``raw * 10**exp10``, exp10 from -9 to 9."""
+
+    raw: int
+    exp10: int
+
+
 class Value(NamedTuple):
     """One reading. ``unit`` is "" where SenML has none registered."""
 

@@ -270,7 +270,7 @@ async def test_files_that_an_editor_on_windows_has_written(tmp_path: Path) -> No
     text = text.replace('host = "h"', 'host = "h"\nusername = "u"\npassword_file = "pass"')
     path = write_config(tmp_path, text)
     path.write_bytes(mark + path.read_bytes())
-    shipped = ROOT / "gateway_agent/field/profiles/senseair-s8.toml"
+    shipped = ROOT / "gateway_agent/field/profile/shipped/senseair-s8.toml"
     own = shipped.read_text(encoding="utf-8").replace('"senseair-s8"', '"own"')
     (tmp_path / "own.toml").write_bytes(mark + own.encode())
     (tmp_path / "pass").write_bytes(mark + b"secret\r\n")

@@ -144,10 +144,10 @@ def test_plain_registers_take_the_short_way_with_the_same_result(tmp_path: Path)
     ("content", "parts"),
     [
         (HEAD, ["point", "array of tables"]),
-        ("point = []\n" + HEAD, ["point", "1 to 500 points"]),
+        ("point = []\n" + HEAD, ["point", "array of tables"]),
         (point(name="x", register=0, type="u16"), ["profile", "a table"]),
         (HEAD + point(name="x", register="0", type="u16"), ["point[0].register", '"0"']),
-        (HEAD + point(name="x", register=0, type="u64"), ["point[0].type", '"f32"']),
+        (HEAD + point(name="x", register=0, type="u65"), ["point[0].type", '"f32"']),
         (HEAD + point(name="a b", register=0, type="u16"), ["point[0].name", "SenML name"]),
         (HEAD + point(name="status", register=0, type="u16"), ["point", "status"]),
         (HEAD + point(name="x", register=65535, type="u32"), ["point[0].register", "65535"]),

@@ -98,7 +98,7 @@ def test_request_vectors() -> None:
     [
         (Read(4, 0, 126), "registers of a read: expected 1 to 125, got 126"),
         (Read(4, 0, 0), "registers of a read: expected 1 to 125, got 0"),
-        (Read(6, 0, 1), "function of a read: expected 3 or 4, got 6"),
+        (Read(6, 0, 1), "function of a read: expected 1 to 4, got 6"),
         (Read(3, 65_530, 7), "address of a read: expected 0 to 65529 for 7 registers, got 65530"),
         (Read(3, -1, 1), "address of a read: expected 0 to 65535"),
     ],
@@ -131,14 +131,14 @@ def test_an_exception_and_an_identification_are_answers() -> None:
 def test_what_came_besides_the_answer_is_sorted() -> None:
     client = RtuClient()
     client.send(TEN)
-    coils = frame(b"\x09\x01\x01\x05")  # a function that no request of ours has
+    coils = frame(b"\x09\x01\x01\x05")  # of another unit
     damaged = GOOD[:-1] + bytes((GOOD[-1] ^ 1,))
     assert client.feed(answer(2, 7) + coils + refusal(3, 4, 6) + b"\xff" + TEN.adu) is None
     assert client.feed(damaged) is None
     unexpected = client.finish()
     assert unexpected.foreign == [
         AnswerShape(2, 4, 2),
-        AnswerShape(9, 1, VARIABLE),
+        AnswerShape(9, 1, 1),
         AnswerShape(3, 0x84, VARIABLE),
     ]
     assert unexpected.damaged == 1

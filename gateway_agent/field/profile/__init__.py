@@ -1,0 +1,24 @@
+"""Describes third-party devices by TOML files: what each register means, and how to read it.
+
+A profile is data, never code. Nothing proves the values of such devices (``auth`` none).
+"""
+
+from .decode import ProfileDecoder
+from .load import find_profile, load_profile, shipped
+from .model import Profile
+from .points import OUT_OF_RANGE, REPORTS_FAULT, ProfilePoint, Value
+from .show import point_value, scaled
+
+__all__ = [
+    "OUT_OF_RANGE",
+    "REPORTS_FAULT",
+    "Profile",
+    "ProfileDecoder",
+    "ProfilePoint",
+    "Value",
+    "find_profile",
+    "load_profile",
+    "point_value",
+    "scaled",
+    "shipped",
+]

@@ -1,0 +1,69 @@
+"""A profile that has been read and checked: its points, and the requests that cover them."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway_agent.field.planner import Span, coalesce
+from protocols.modbus_client import BIT_FUNCTIONS, MAX_READ_BITS, Read
+
+from .language import GroupSpec, ProfileHead
+from .points import Cell, ProfilePoint
+
+_WORD_BITS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One profile with everything it inherits."""
+
+    profile: ProfileHead
+    points: tuple[ProfilePoint, ...]
+    group: tuple[GroupSpec, ...] = ()
+    files: tuple[Path, ...] = field(default=(), compare=False)  # that it was read from
+
+    def points_of(self, groups: Collection[str] | None = None) -> tuple[ProfilePoint, ...]:
+        """Return the points of some groups ("" for those without one), or all."""
+        if groups is None:
+            return self.points
+        return tuple(point for point in self.points if point.spec.group in groups)
+
+    def spans(self) -> list[Span]:
+        """Return the registers of each value, and of what scales or judges it."""
+        cells = (cell for point in self.points for cell in point.cells)
+        return [Span(cell.function, cell.address, cell.words) for cell in cells]
+
+    def periods(self, period_ms: int) -> dict[str, int]:
+        """Return the period of each group in use; ``period_ms`` is the device's own."""
+        own = {"": period_ms} | {group.name: group.period_ms for group in self.group}
+        used = {point.spec.group for point in self.points}
+        return {name: period for name, period in own.items() if name in used}
+
+    def reads(self, gap_words: int, groups: Collection[str] | None = None) -> tuple[Read, ...]:
+        """Return the requests that cover the points. Groups never share a request.
+
+        ``gap_words`` of the bus counts where the profile has none.
+        """
+        found: list[Read] = []
+        gap = gap_words if self.profile.gap_words is None else self.profile.gap_words
+        for name in self.periods(0):
+            if groups is None or name in groups:
+                found += self._reads(self.points_of((name,)), gap)
+        return tuple(found)
+
+    def _reads(self, points: Iterable[ProfilePoint], gap: int) -> list[Read]:
+        cells = {cell for point in points for cell in point.cells}
+        most = self.profile.max_words
+        joined = list(coalesce(_spans(cells, bits=False), gap, most))
+        most_bits = min(_WORD_BITS * most, MAX_READ_BITS)
+        joined += coalesce(_spans(cells, bits=True), _WORD_BITS * gap, most_bits)
+        alone = {Read(cell.function, cell.address, cell.words) for cell in cells if cell.alone}
+        return joined + sorted(alone.difference(joined))
+
+
+def _spans(cells: Iterable[Cell], bits: bool) -> list[Span]:
+    return [
+        Span(cell.function, cell.address, cell.words)
+        for cell in cells
+        if not cell.alone and (cell.function in BIT_FUNCTIONS) == bits
+    ]
