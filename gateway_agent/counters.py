@@ -36,7 +36,7 @@ class Counters:
     # uplink
     connects: int = 0
     disconnects: int = 0
-    packets_refused: int = 0  # longer than anything we ask for: not read, connection closed
+    packets_refused: int = 0  # of a broker that would fill our memory: connection closed
     batches_sent: int = 0  # first publication
     batches_resent: int = 0  # published again because no receipt came
     pubacks: int = 0  # the broker's acknowledgements: transport, never a receipt

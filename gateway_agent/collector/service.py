@@ -54,7 +54,7 @@ class CollectorService:
         self._on_outcome = on_outcome
         self._backoff = Backoff()
         self.connected = asyncio.Event()
-        self.packets_refused = 0  # longer than any batch: not read, connection closed
+        self.packets_refused = 0  # of a broker that would fill our memory: connection closed
         self._identifier = f"tianfu-collector-{key_id(_public(key)).hex()}"
 
     async def run(self) -> NoReturn:

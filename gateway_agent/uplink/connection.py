@@ -4,7 +4,7 @@ import asyncio
 import random
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, NoReturn
 
 import aiomqtt
 from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
@@ -19,6 +19,10 @@ KEEPALIVE_S: Final = 30
 # A broker that does not answer for this long counts as gone, even if its socket is open.
 ANSWER_S: Final = 5.0
 MAX_QUEUED: Final = 64  # incoming messages kept while one is worked on; more are dropped
+MAX_UNSENT: Final = 1024  # packets of ours that the broker does not read; then it is cut off
+# The fixed header of a PUBLISH: type in the high half, QoS in bits 1 and 2 (MQTT 3.1.1, 3.3.1).
+_PUBLISH: Final = 0x30
+_QOS_2: Final = 0x04
 BACKOFF_S: Final = (0.5, 60.0)  # first and longest wait between attempts
 
 
@@ -46,29 +50,48 @@ class Client(aiomqtt.Client):
         if self.refused:
             raise aiomqtt.MqttError(f"the broker refused {topic}: {self.refused}")
 
-    def limit(self, max_packet: int, on_too_long: Callable[[str], None]) -> None:
-        """Close the connection when a packet longer than ``max_packet`` bytes is announced.
+    async def listen(self, topic: str) -> None:
+        """Subscribe with QoS 1. MqttError if the broker refuses (SUBACK 0x80 and above)."""
+        (answer,) = await self.subscribe(topic, qos=1)
+        code = answer if isinstance(answer, int) else answer.value
+        if code >= 0x80:
+            raise aiomqtt.MqttError(
+                f"the broker refused the subscription to {topic} ({answer}): allow this client to"
+                " read that topic (mosquitto: acl_file)"
+            )
 
-        paho asks for all the rest of a packet, up to 256 MB, as soon as it has read its length.
-        There, before a byte of the rest is read, it is stopped; ``on_too_long`` gets the reason.
+    def limit(self, max_packet: int, on_refused: Callable[[str], None]) -> None:
+        """Close the connection, before more is read, when the broker would fill our memory.
+
+        paho asks for all the rest of a packet, up to 256 MB, as soon as it has read its length; it
+        keeps every message of QoS 2 until the broker releases it, and every answer of ours until
+        the broker reads it. ``on_refused`` gets the reason.
         """
         receive = self._client._sock_recv
 
+        def refuse(reason: str) -> NoReturn:
+            on_refused(reason)
+            raise ConnectionError(reason)  # paho closes the connection
+
         def bounded(bufsize: int) -> bytes:
             if bufsize > max_packet:
-                reason = (
+                refuse(
                     f"the broker sent a packet of {bufsize} bytes, expected at most {max_packet}:"
                     " give it a limit (mosquitto: max_packet_size) and see who may publish to us"
                 )
-                on_too_long(reason)
-                raise ConnectionError(reason)  # paho closes the connection
-            return receive(bufsize)
+            if len(self._client._out_packet) > MAX_UNSENT:
+                refuse(f"the broker sends, but does not read {MAX_UNSENT} packets that we sent")
+            at_start = self._client._in_packet["command"] == 0
+            data = receive(bufsize)
+            if at_start and data and data[0] & 0xF0 == _PUBLISH and data[0] & _QOS_2:
+                refuse("the broker sent a message of QoS 2, expected at most 1 as subscribed")
+            return data
 
         self._client._sock_recv = bounded  # type: ignore[method-assign] # it has no hook for this
 
 
 def make_client(
-    broker: MqttConnection, identifier: str, max_packet: int, on_too_long: Callable[[str], None]
+    broker: MqttConnection, identifier: str, max_packet: int, on_refused: Callable[[str], None]
 ) -> Client:
     """Make a client that is not yet connected. OSError or ValueError: a TLS or password file.
 
@@ -105,7 +128,7 @@ def make_client(
         max_queued_incoming_messages=MAX_QUEUED,
         tls_context=context,
     )
-    client.limit(max_packet, on_too_long)
+    client.limit(max_packet, on_refused)
     return client
 
 

@@ -76,7 +76,7 @@ class Uplink:
         )
         self._flight = Flight(pace, self._now())
         self._draining = False
-        self._too_long = ""  # why this connection was closed by us, if it was
+        self._refusal = ""  # why this connection was closed by us, if it was
 
     @property
     def alarms(self) -> list[str]:
@@ -89,10 +89,10 @@ class Uplink:
             try:
                 await self._session()
             except (aiomqtt.MqttError, OSError, ValueError) as error:
-                self.problem = self._too_long or _text(error)
+                self.problem = self._refusal or _text(error)
                 log.warning("uplink to %s: %s", self._config.where, self.problem)
             raise_if_cancelled()
-            self._too_long = ""
+            self._refusal = ""
             if self.connected:
                 self.connected = False
                 self._counters.disconnects += 1
@@ -107,18 +107,18 @@ class Uplink:
 
     async def _session(self) -> None:
         name = f"tianfu-{self._gateway}"
-        client = make_client(self._config, name, MAX_PACKET, self._note_too_long)
+        client = make_client(self._config, name, MAX_PACKET, self._note_refusal)
         async with client:
             if self._receipts is not None:
-                await client.subscribe(topics.all_receipts(self._gateway), qos=1)
+                await client.listen(topics.all_receipts(self._gateway))
             raise_if_cancelled()
             self.connected, self.problem = True, ""
             self._counters.connects += 1
             await until_first_ends(self._receive(client), self._send(client))
 
-    def _note_too_long(self, reason: str) -> None:
+    def _note_refusal(self, reason: str) -> None:
         self._counters.packets_refused += 1
-        self._too_long = reason
+        self._refusal = reason
 
     # --- sending -------------------------------------------------------------------------------
 

@@ -1,12 +1,16 @@
 """A broker that sends more than was asked for: nothing of it may be kept."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, ClassVar, cast
 
 import pytest
 
+from gateway_agent.config import MqttUplink
+from gateway_agent.uplink.connection import make_client
 from tests.integration.uplink_help import Site, until
 
 ANNOUNCED = 200_000_000
@@ -14,9 +18,12 @@ ENOUGH = 16 << 20  # far above what the buffers of two sockets hold
 
 
 class Flood:
-    """Speaks just enough MQTT to have a subscriber, then sends it one endless PUBLISH."""
+    """Speaks just enough MQTT to have a subscriber, then sends it what it does not want."""
+
+    granted: ClassVar = {"3.1.1": b"\x01", "5": b"\x01"}  # the reason code of its SUBACK
 
     def __init__(self, version: str) -> None:
+        self.version = version
         self.properties = b"\x00" if version == "5" else b""  # an empty table
         self.sent = 0
         self.cut_off = 0  # connections the client has closed on us
@@ -26,16 +33,32 @@ class Flood:
             await self._packet(reader)  # CONNECT
             writer.write(self._answer(0x20, b"\x00\x00" + self.properties))
             subscribe = await self._packet(reader)
-            writer.write(self._answer(0x90, subscribe[:2] + self.properties + b"\x01"))
-            writer.write(b"\x30" + length(ANNOUNCED))
-            while self.sent < ENOUGH:
-                writer.write(bytes(65536))
+            writer.write(
+                self._answer(0x90, subscribe[:2] + self.properties + self.granted[self.version])
+            )
+            for data in self.packets():
+                writer.write(data)
                 await writer.drain()
-                self.sent += 65536
+                self.sent += len(data)
+                if self.sent >= ENOUGH:
+                    break
         except (ConnectionError, asyncio.IncompleteReadError):
             self.cut_off += 1
         finally:
             writer.transport.abort()
+
+    def packets(self) -> Iterator[bytes]:
+        """One endless PUBLISH."""
+        yield b"\x30" + length(ANNOUNCED)
+        while True:
+            yield bytes(65536)
+
+    def publish(self, qos: int, number: int, payload: bytes) -> bytes:
+        """A whole PUBLISH (MQTT 3.1.1, 3.3)."""
+        topic = b"tianfu/gw-1/receipt/1"
+        body = len(topic).to_bytes(2, "big") + topic + (number % 65535 + 1).to_bytes(2, "big")
+        body += self.properties + payload
+        return bytes((0x30 | qos << 1,)) + length(len(body)) + body
 
     async def _packet(self, reader: asyncio.StreamReader) -> bytes:
         """The body of a short packet."""
@@ -56,10 +79,27 @@ def length(value: int) -> bytes:
     return bytes(found) + bytes((value,))
 
 
+class Refusing(Flood):
+    """Lets nobody read a topic (MQTT 3.1.1, 3.9.3; MQTT 5, 3.9.3: not authorized)."""
+
+    granted: ClassVar = {"3.1.1": b"\x80", "5": b"\x87"}
+
+    def packets(self) -> Iterator[bytes]:
+        return iter(())
+
+
+class NeverReleased(Flood):
+    """Messages of QoS 2, each of which a client has to keep until it is released."""
+
+    def packets(self) -> Iterator[bytes]:
+        for number in itertools.count():
+            yield self.publish(2, number, bytes(8192))
+
+
 @asynccontextmanager
-async def flooding(version: str) -> AsyncIterator[tuple[Flood, int]]:
+async def flooding(version: str, kind: type[Flood] = Flood) -> AsyncIterator[tuple[Flood, int]]:
     """The flood and its port."""
-    flood = Flood(version)
+    flood = kind(version)
     server = await asyncio.start_server(flood.serve, "127.0.0.1", 0)
     async with server:
         yield flood, server.sockets[0].getsockname()[1]
@@ -84,3 +124,51 @@ async def test_a_packet_no_batch_can_be_is_not_read(tmp_path: Path) -> None:
             await until(lambda: flood.cut_off or flood.sent >= ENOUGH, "an end of it")
             assert flood.sent < ENOUGH
             assert service.packets_refused >= 1
+
+
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+async def test_a_message_of_a_quality_nobody_asked_for_is_not_kept(
+    tmp_path: Path, version: str
+) -> None:
+    async with flooding(version, NeverReleased) as (flood, port):
+        site = Site(tmp_path, port)
+        async with site.outbox() as outbox, site.uplink(outbox, version=version) as uplink:
+            await until(lambda: flood.cut_off or flood.sent >= ENOUGH, "an end of it")
+            assert flood.sent < ENOUGH
+            await until(lambda: "QoS 2" in uplink.problem, "the reason")
+            assert site.counters.packets_refused >= 1
+
+
+async def test_a_batch_of_a_quality_nobody_asked_for_is_not_kept(tmp_path: Path) -> None:
+    async with flooding("3.1.1", NeverReleased) as (flood, port):
+        site = Site(tmp_path, port)
+        async with site.collector(version="3.1.1") as service:
+            await until(lambda: flood.cut_off or flood.sent >= ENOUGH, "an end of it")
+            assert flood.sent < ENOUGH
+            assert service.packets_refused >= 1
+
+
+async def test_answers_that_a_broker_does_not_read_are_not_kept() -> None:
+    """The kernel takes a million of them before paho keeps the first, so they are put there."""
+    reasons: list[str] = []
+    client = make_client(MqttUplink(host="127.0.0.1", port=1), "gw-1", 16384, reasons.append)
+    paho = client._client
+    packet = {"command": 0x40, "mid": 1, "qos": 0, "pos": 0, "to_process": 4, "packet": bytes(4)}
+    paho._out_packet.extend(cast("Any", packet) for _ in range(1025))
+    with pytest.raises(ConnectionError, match="does not read"):
+        paho._sock_recv(1)
+    assert len(reasons) == 1
+
+
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+async def test_a_refused_subscription_is_a_connection_that_is_down(
+    tmp_path: Path, version: str
+) -> None:
+    """Without it no receipt can come: records would wait for ever behind a green status."""
+    async with flooding(version, Refusing) as (_, port):
+        site = Site(tmp_path, port)
+        async with site.outbox() as outbox, site.uplink(outbox, version=version) as uplink:
+            await until(lambda: "refused the subscription" in uplink.problem, "the reason")
+            assert "tianfu/gw-1/receipt/" in uplink.problem
+            assert not uplink.connected
+            assert site.counters.connects == 0
