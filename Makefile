@@ -1,5 +1,6 @@
 # make demo    the whole way of a reading, on emulated nodes (ARGS="--duration 60" and so on)
 # make test    every check there is; one alone: .venv-tools/bin/tox run -e unit
+# make hil-renode  all there is for Renode; RENODE=/path/to/renode names it (docs/renode.md)
 # make bench   speed and memory, as docs/benchmarks.md has them
 # make install the commands for yourself, in .venv
 # make format  let ruff correct what it can
@@ -16,7 +17,7 @@ READY = $(TOOLS)/tox-$(TOX_VERSION)
 ARGS ?=
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test bench install format clean programs python
+.PHONY: help demo test hil-renode bench install format clean programs python
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -28,6 +29,9 @@ demo: $(READY)
 
 test: $(READY) programs
 	$(TOX) run
+
+hil-renode: $(READY) programs
+	@$(TOX) run --quiet -e hil-renode -- $(ARGS)
 
 bench: $(READY) programs
 	@$(TOX) run --quiet -e bench -- $(ARGS)

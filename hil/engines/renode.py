@@ -85,13 +85,15 @@ class RenodeEngine:
             raise
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, failed: type[BaseException] | None, *_: object) -> None:
         """End or give back what is used. RenodeEnded if it has ended and nothing named that."""
         server, kept = self.emulation.server, False
         try:
             if not server.reported:
                 server.check()
             if self._pool is not None:
+                if failed is not None:
+                    self._pool.doubt()
                 kept = await self._pool.give_back(server)
         finally:
             if not kept:

@@ -6,13 +6,14 @@ Each test on an engine with a virtual time has it among its results, a run has i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import pytest
 
-_VIRTUAL: Final = "virtual_s"
-_HOST: Final = "virtual_host_s"
+#: Names of the properties of a test.
+VIRTUAL: Final = "virtual_s"
+HOST: Final = "virtual_host_s"
 _SPEED: Final = "virtual_speed"
 #: Less shows the grain of the clocks.
 _LEAST_S: Final = 0.5
@@ -33,16 +34,13 @@ class Speed:
             return []
         virtual_s = self._clock() - self._virtual_start
         ratio = round(virtual_s / host_s, 3)
-        return [(_VIRTUAL, round(virtual_s, 3)), (_HOST, round(host_s, 3)), (_SPEED, ratio)]
+        return [(VIRTUAL, round(virtual_s, 3)), (HOST, round(host_s, 3)), (_SPEED, ratio)]
 
 
-def speed_line(tests: Iterable[Mapping[str, object]]) -> str:
-    """Return a line about the tests of a run, by their properties; empty if none has a speed."""
-    virtual_s, host_s = 0.0, 0.0
-    for properties in tests:
-        virtual, host = properties.get(_VIRTUAL), properties.get(_HOST)
-        if isinstance(virtual, float) and isinstance(host, float):
-            virtual_s, host_s = virtual_s + virtual, host_s + host
+def speed_line(times: Iterable[tuple[float, float]]) -> str:
+    """Return a line about tests by their virtual and host seconds; empty if none has any."""
+    pairs = list(times)
+    virtual_s, host_s = sum(pair[0] for pair in pairs), sum(pair[1] for pair in pairs)
     if not host_s:
         return ""
     return (

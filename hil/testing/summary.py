@@ -6,7 +6,7 @@ import pytest
 
 from hil.engines.registry import KINDS
 from hil.testing.session import SESSION, Session
-from hil.testing.speed import speed_line
+from hil.testing.speed import HOST, VIRTUAL, speed_line
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -49,9 +49,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print that line, and the engines without which this run does not count."""
     session = terminalreporter.config.stash[SESSION]
     terminalreporter.line(summary_line(session))
-    reports = [r for some in terminalreporter.stats.values() for r in some]
-    ends = [r for r in reports if getattr(r, "when", "") == "teardown"]
-    if line := speed_line(dict(report.user_properties) for report in ends):
+    ends = [
+        dict(report.user_properties)
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", "") == "teardown"
+    ]
+    if line := speed_line((end.get(VIRTUAL, 0.0), end.get(HOST, 0.0)) for end in ends):
         terminalreporter.line(line)
     for name in session.missing_in_ci():
         remedy = KINDS[name].probe().remedy

@@ -6,10 +6,16 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hil.testing.speed import HOST, VIRTUAL
+
 
 @dataclass(frozen=True, slots=True)
 class FinishedTest:
-    """One test. ``seconds`` include set-up and tear-down; ``folder`` None: it left nothing."""
+    """One test. ``seconds`` include set-up and tear-down; ``folder`` None: it left nothing.
+
+    ``virtual_s`` of the boards' time passed in ``virtual_host_s`` of the host's; 0 where the boards
+    have no time of their own.
+    """
 
     id: str
     outcome: str
@@ -20,6 +26,8 @@ class FinishedTest:
     repeat: str
     text: str = ""
     folder: Path | None = None
+    virtual_s: float = 0.0
+    virtual_host_s: float = 0.0
 
     @property
     def title(self) -> str:
@@ -61,6 +69,8 @@ def read_results(path: Path) -> Results:
                 repeat=str(fields.get("repeat", "")),
                 text=str(fields.get("text", "")),
                 folder=Path(folder) if folder else None,
+                virtual_s=float(fields.get(VIRTUAL, 0)),
+                virtual_host_s=float(fields.get(HOST, 0)),
             )
         )
     return results

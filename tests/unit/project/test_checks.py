@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.paths import ROOT
 
 #: Environments of tox that are no checks: what they do has a command of make.
-MADE_BY_MAKE = {"bench", "demo", "format"}
+MADE_BY_MAKE = {"bench", "demo", "format", "hil-renode"}
 
 
 def tox() -> configparser.ConfigParser:

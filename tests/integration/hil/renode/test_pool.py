@@ -83,15 +83,24 @@ async def test_a_renode_in_doubt_is_not_lent_again(
     starts: Path, image: Path, tmp_path: Path
 ) -> None:
     pool = RenodePool()
+
+    async def fails() -> None:
+        async with RenodeEngine(image, pool=pool):
+            raise AssertionError("in the body of the engine")
+
     async with asyncio.timeout(LIMIT_S):
         async with RenodeEngine(image, pool=pool):
             pool.doubt()
         async with RenodeEngine(image, pool=pool):
             pass
+        assert len(pids(starts)) == 2
+        with pytest.raises(AssertionError, match="in the body"):
+            await fails()
+        assert len(pids(starts)) == 2
         async with RenodeEngine(image, pool=pool):
             pass
     pool.close()
-    assert len(pids(starts)) == 2
+    assert len(pids(starts)) == 3
 
 
 async def test_a_renode_that_ended_is_named_once_and_replaced(
