@@ -28,6 +28,11 @@ from .config_types import (
     milliseconds,
 )
 
+Timeout: TypeAlias = Annotated[int, milliseconds(10, 60_000, 500)]
+Pause: TypeAlias = Annotated[int, milliseconds(0, 60_000, 100)]
+# When a connection is closed by us: for devices that allow one poll, or one request, on each.
+CloseAfter: TypeAlias = Literal["never", "poll", "request"]
+
 
 class _Device(Struct, frozen=True, kw_only=True, tag_field="kind"):
     """What every kind of ``[[bus.device]]`` has."""
@@ -35,6 +40,9 @@ class _Device(Struct, frozen=True, kw_only=True, tag_field="kind"):
     name: Name
     unit: UnitId
     period_ms: Period = 5000
+    timeout_ms: Timeout | None = None  # None: that of its bus
+    # What it needs between its answer and the next request; other devices are asked meanwhile.
+    request_gap_ms: Pause = 0
 
 
 class NodeDevice(_Device, frozen=True, kw_only=True, tag="node"):
@@ -83,11 +91,13 @@ class _Bus(Struct, frozen=True, kw_only=True, tag_field="type"):
     stopbits: Literal[1, 2] = 1
     # From the end of the request to the first byte of the answer; the time of the answer itself
     # comes on top.
-    timeout_ms: Annotated[int, milliseconds(10, 60_000, 500)] = 500
+    timeout_ms: Timeout = 500
     # What a device is expected to need before it answers, for the predicted cycle.
     turnaround_ms: Annotated[int, milliseconds(0, 10_000, 20)] = 20
     # After this silence a disturbed line counts as empty again.
     quiet_ms: Annotated[int, milliseconds(1, 10_000, 50)] = 50
+    # From the end of an answer, of any device, to the next request.
+    request_gap_ms: Pause = 0
     # Registers between two wanted ones that are read along to save a request.
     gap_words: Annotated[int, count(0, MAX_READ - 2, 8)] = 8
     device: tuple[Device, ...]
@@ -124,6 +134,8 @@ class SerialBus(_RtuBus, frozen=True, kw_only=True, tag="rtu"):
     """A serial port of this machine."""
 
     type: ClassVar = "rtu"
+    connect_delay_ms: ClassVar = 0
+    close_after: ClassVar[CloseAfter] = "never"
 
     port: SerialPort
 
@@ -140,6 +152,8 @@ class RtuOverTcpBus(_RtuBus, frozen=True, kw_only=True, tag="rtu-over-tcp"):
 
     host: Host
     port: ModbusPort
+    connect_delay_ms: Pause = 0  # from the connection to its first request
+    close_after: CloseAfter = "never"
 
     @property
     def where(self) -> str:
@@ -159,6 +173,8 @@ class TcpBus(_Bus, frozen=True, kw_only=True, tag="tcp"):
 
     host: Host
     port: ModbusPort
+    connect_delay_ms: Pause = 0  # from the connection to its first request
+    close_after: CloseAfter = "never"
 
     @property
     def where(self) -> str:

@@ -15,6 +15,7 @@ class Counters:
     # field: the buses
     polls: int = 0  # requests put on a line, probes included
     poll_errors: Counter[str] = field(default_factory=Counter)  # by cause
+    asked_again: int = 0  # requests that met a closed connection, sent once more on a new one
     node_tag_failures: int = 0  # frames whose tag does not match the node's key
     replayed: int = 0  # frames older than the node's mark: rejected
     repeats: int = 0  # the frame already taken, read again: not recorded

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -40,7 +40,23 @@ def check_config(path: Path) -> Checked:
             plans.append(plan_bus(bus, [device.reads(bus.gap_words) for device in devices]))
     except ConfigError as error:
         problems += error.problems
-    return Checked([] if problems else plans, problems)
+    return Checked([] if problems else _with_shared_devices(plans), problems)
+
+
+def _with_shared_devices(plans: list[BusPlan]) -> list[BusPlan]:
+    """Return the plans with a warning at each bus that shares its TCP device with one before."""
+    first: dict[str, str] = {}
+    result: list[BusPlan] = []
+    for plan in plans:
+        other = first.setdefault(plan.bus.where, plan.bus.name)
+        if other != plan.bus.name:
+            warning = (
+                f"bus {other} connects to {plan.bus.where} too: many devices allow one connection "
+                "only; put all their devices below one [[bus]]"
+            )
+            plan = replace(plan, warnings=(*plan.warnings, warning))
+        result.append(plan)
+    return result
 
 
 class _NamedFile(NamedTuple):

@@ -46,6 +46,10 @@ class BusError(Exception):
         self.detail = detail
 
 
+class ClosedEarlyError(BusError):
+    """The peer closed the connection before a byte of the answer came: it can be asked again."""
+
+
 class BusDownError(BusError):
     """The port cannot be opened or used: this shows nothing about the devices on the bus."""
 

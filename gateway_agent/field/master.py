@@ -12,10 +12,10 @@ Whatever is no answer is counted by what it is: late, of another unit, damaged, 
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
 
-from gateway_agent.config import Bus, SerialBus, TcpBus
+from gateway_agent.config import Bus, Device, SerialBus, TcpBus
 from gateway_agent.counters import Counters
 from protocols.modbus_client import (
     LATE,
@@ -31,7 +31,7 @@ from protocols.modbus_client import (
 from protocols.wire.errors import PeerError
 from protocols.wire.modbus.pdu import EXCEPTION
 
-from .bus_errors import FATAL, BusDownError, BusError, RefusedError
+from .bus_errors import FATAL, BusDownError, BusError, ClosedEarlyError, RefusedError
 from .bus_port import BusPort
 from .late_answers import LateAnswers
 from .planner import answer_ms, probe_reads, request_ms
@@ -39,6 +39,7 @@ from .planner import answer_ms, probe_reads, request_ms
 SILENT_REQUESTS: Final = 3  # on TCP: this many in a row without one byte, and the peer is gone
 DRAIN_S: Final = 2.0  # a line that never falls silent is used all the same after this time
 STALL_S: Final = 0.005  # a timer this late was held up by the process or the machine
+_ANY: Final = -1  # no unit: the key of the whole bus
 _VARIABLE_CHARS: Final = 128  # registers' worth of time for an answer of unknown length
 
 
@@ -66,6 +67,36 @@ class _Link(asyncio.Protocol):
         self.master.lost(self, exc)
 
 
+class _Pace(NamedTuple):
+    """How long one unit may take, and which pause it needs."""
+
+    timeout_ms: int
+    fixed_s: float  # from the request's first byte to the time-out of an answer without data
+    gap_s: float  # from the end of its last request to the next one
+
+    @classmethod
+    def of(cls, bus: Bus, timeouts_ms: Iterable[int], gaps_ms: Iterable[int]) -> "_Pace":
+        """Return the pace of a unit; of several devices with one unit the slowest counts."""
+        timeout_ms = max(timeouts_ms)
+        fixed_ms = request_ms(bus) + timeout_ms + 2 * bus.silence_ms
+        gap_ms = max((bus.request_gap_ms, *gaps_ms))
+        return cls(timeout_ms, fixed_ms / 1000, gap_ms / 1000)
+
+
+def _paces(bus: Bus) -> dict[int, _Pace]:
+    units: dict[int, list[Device]] = {}
+    for device in bus.device:
+        units.setdefault(device.unit, []).append(device)
+    return {
+        unit: _Pace.of(
+            bus,
+            (device.timeout_ms or bus.timeout_ms for device in devices),
+            (device.request_gap_ms for device in devices),
+        )
+        for unit, devices in units.items()
+    }
+
+
 class Master:
     """The only writer on its bus. Use from one task; ``close`` may be called from any."""
 
@@ -89,17 +120,27 @@ class Master:
         self._dirty = False  # the line must be silent before the next request
         self._late = LateAnswers()
         self._silent_requests = 0
-        self._fixed_s = (request_ms(bus) + bus.timeout_ms + 2 * bus.silence_ms) / 1000
+        self._again = False  # the request under way met a closed connection before
+        self._pace = _Pace.of(bus, (bus.timeout_ms,), ())  # of units that the bus does not name
+        self._paces = _paces(bus)
+        self._timeout_ms = bus.timeout_ms  # of the request under way
+        self._gap_s = bus.request_gap_ms / 1000
+        self._is_spaced = any(pace.gap_s for pace in (self._pace, *self._paces.values()))
+        self._ended: dict[int, float] = {}  # by unit: loop time at which its last request ended
         self._silence_s = bus.silence_ms / 1000
+        self._closes = bus.close_after == "request"
 
     async def read(self, request: Request, probes: Sequence[Request] = ()) -> bytes:
         """Return the register bytes of one read. BusError if there is no good answer.
 
         If an answer of the same shape is pending, the unit is probed first: see :meth:`probe`.
         """
-        if self._late and self._is_line and self._late.is_pending(request.shape, self._loop.time()):
+        if self._late and self._is_pending(request):
             await self.probe(probes or probes_for(request))
-        return (await self._ask(request))[2:]
+        try:
+            return (await self._ask(request))[2:]
+        except ClosedEarlyError:
+            return (await self._ask_again(request, probes))[2:]
 
     async def probe(self, probes: Sequence[Request]) -> None:
         """Ask one unit for something that it may answer; return if it answers at all.
@@ -109,7 +150,10 @@ class Master:
         """
         request = self._late.least_likely(probes, self._loop.time())
         try:
-            await self._ask(request)
+            try:
+                await self._ask(request)
+            except ClosedEarlyError:
+                await self._ask_again(self._late.least_likely(probes, self._loop.time()), probes)
         except BusDownError:
             raise
         except BusError as error:
@@ -122,18 +166,44 @@ class Master:
 
     async def identify(self, unit: int, access: int, object_id: int) -> bytes:
         """Return the PDU of the answer to an identification request. BusError: there is none."""
-        return await self._ask(identify_request(unit, access, object_id))
+        request = identify_request(unit, access, object_id)
+        try:
+            return await self._ask(request)
+        except ClosedEarlyError:
+            return await self._ask_again(request, ())
+
+    def polled(self) -> None:
+        """Note that the poll of a device is over: some want a connection for each."""
+        if self.bus.close_after == "poll":
+            self._drop(politely=True)
+
+    def _is_pending(self, request: Request) -> bool:
+        return self._is_line and self._late.is_pending(request.shape, self._loop.time())
+
+    async def _ask_again(self, request: Request, probes: Sequence[Request]) -> bytes:
+        """Ask once more, on a new connection, what met a closed one."""
+        self._again = True
+        self.counters.asked_again += 1
+        try:
+            # A serial server may hand the answer that is under way to the new connection.
+            if self._is_pending(request) and request.read is not None:
+                await self.probe(probes or probes_for(request))
+            return await self._ask(request)
+        finally:
+            self._again = False
 
     async def _ask(self, request: Request) -> bytes:
         """Send one request and return the PDU of its answer."""
         loop = self._loop
+        unit = request.shape.unit
+        pace = self._paces.get(unit, self._pace)
         transport = self._transport
         if transport is None:
             transport = await self._connect()
-        if self._is_line:
-            await self._fall_silent()
-            if self._transport is None:  # lost meanwhile
-                transport = await self._connect()
+        if self._is_line or self._is_spaced:
+            await self._keep_distance(unit, pace)
+            if self._transport is not transport:  # lost meanwhile
+                transport = self._transport or await self._connect()
         answer: asyncio.Future[bytes] = loop.create_future()
         self._answer = answer
         self._request = request
@@ -143,7 +213,8 @@ class Master:
         data_bytes = request.shape.data_bytes
         words = data_bytes // 2 if data_bytes > 0 else _VARIABLE_CHARS
         self._last_byte = now = loop.time()
-        self._deadline = now + self._fixed_s + answer_ms(self.bus, words) / 1000
+        self._timeout_ms = pace.timeout_ms
+        self._deadline = now + pace.fixed_s + answer_ms(self.bus, words) / 1000
         if self._timer is not None and self._timer.when() > self._deadline:
             self._timer.cancel()
             self._timer = None
@@ -163,6 +234,11 @@ class Master:
             self._answer = None
             self._give_up(request)
             raise
+        finally:
+            if self._is_spaced:
+                self._ended[unit] = self._ended[_ANY] = loop.time()
+            if self._closes:
+                self._drop(politely=True)
         self._silent_requests = 0
         self._port.works()
         if self._late:
@@ -207,8 +283,14 @@ class Master:
         if link is not self._link:
             return
         if error is None or isinstance(error, ConnectionError):
+            is_net = not isinstance(self.bus, SerialBus)
+            is_early = is_net and not (self._answered or self._again)
+            if is_net and self._answer is not None and self._request is not None:
+                self._give_up(self._request)
             self._drop()
-            self._fail("bus_timeout", f"{self.bus.where} was lost: {error or 'closed by peer'}")
+            detail = f"{self.bus.where} was lost: {error or 'closed by peer'}"
+            if not (is_early and self._end(ClosedEarlyError("bus_timeout", detail))):
+                self._fail("bus_timeout", detail)
         else:
             self._break("was lost", error)
 
@@ -230,7 +312,7 @@ class Master:
         if late > STALL_S:
             # This process stood still, and the answer may lie in the port's buffer unread: a
             # device is not blamed for that.
-            self._deadline = now + min(late, self.bus.timeout_ms / 1000)
+            self._deadline = now + min(late, self._timeout_ms / 1000)
         if now < self._deadline:
             self._timer = self._loop.call_at(self._deadline, self._tick)
             return
@@ -253,7 +335,7 @@ class Master:
             cause, detail = "crc", f"unit {unit}: {self._noise_bytes} bytes that are no frame"
         else:
             cause = "bus_timeout"
-            detail = f"unit {unit}: no answer within {self.bus.timeout_ms} ms"
+            detail = f"unit {unit}: no answer within {self._timeout_ms} ms"
         self._give_up(request, came=bool(damaged))
         self._silent_requests = 0 if self._answered else self._silent_requests + 1
         if not isinstance(self.bus, SerialBus) and self._silent_requests >= SILENT_REQUESTS:
@@ -307,6 +389,17 @@ class Master:
         unexpected.noise_bytes = 0
         unexpected.foreign.clear()
 
+    async def _keep_distance(self, unit: int, pace: _Pace) -> None:
+        """Wait until the unit, its bus and the line are ready for a request."""
+        if self._is_spaced:
+            last = self._ended.get(unit, -pace.gap_s) + pace.gap_s
+            last = max(last, self._ended.get(_ANY, -self._gap_s) + self._gap_s)
+            wait = last - self._loop.time()
+            if wait > 0:
+                await asyncio.sleep(wait)
+        if self._is_line:
+            await self._fall_silent()
+
     async def _fall_silent(self) -> None:
         """Wait for t3.5 since the last byte, or for real silence on a disturbed line."""
         loop = self._loop
@@ -333,15 +426,28 @@ class Master:
         self._transport = transport
         self._silent_requests = 0
         self._client = RtuClient() if self._is_line else MbapClient()
+        delay_ms = self.bus.connect_delay_ms
+        if delay_ms:
+            await asyncio.sleep(delay_ms / 1000)
+            if self._transport is not transport:
+                detail = f"{self.bus.where} closed the connection within {delay_ms} ms"
+                self.counters.poll_errors["bus_timeout"] += 1
+                raise BusError("bus_timeout", detail)
         self._last_byte = self._loop.time()
         return transport
 
-    def _drop(self) -> None:
-        """Let go of the connection; the next request opens it again."""
+    def _drop(self, politely: bool = False) -> None:
+        """Let go of the connection; the next request opens it again.
+
+        ``politely``: it works, and the peer is to see a proper end of it.
+        """
         transport, self._transport, self._link = self._transport, None, None
         if transport is not None:
             try:
-                transport.abort()
+                if politely:
+                    transport.close()
+                else:
+                    transport.abort()
             except FATAL:
                 raise
             except Exception as error:  # noqa: BLE001 - it is closed all the same

@@ -101,6 +101,16 @@ def transaction_ms(bus: Bus, words: float) -> float:
     return request_ms(bus) + bus.turnaround_ms + answer_ms(bus, words) + bus.silence_ms
 
 
+def poll_ms(bus: Bus, device: Device, reads: Sequence[Read]) -> float:
+    """Return the time that one poll keeps the bus, with the pauses that device and bus need."""
+    gaps_ms = len(reads) * bus.request_gap_ms
+    # Other devices are asked during the last pause of this one.
+    gaps_ms += max(0, len(reads) - 1) * max(0, device.request_gap_ms - bus.request_gap_ms)
+    connections = {"never": 0, "poll": 1, "request": len(reads)}[bus.close_after]
+    own_ms = sum(transaction_ms(bus, (read.data_bytes + 1) // 2) for read in reads)
+    return own_ms + gaps_ms + connections * bus.connect_delay_ms
+
+
 @dataclass(frozen=True, slots=True)
 class DevicePlan:
     """What one device costs: its reads, and the ms they take in one poll."""
@@ -137,9 +147,7 @@ class BusPlan:
 def plan_bus(bus: Bus, reads: Sequence[tuple[Read, ...]]) -> BusPlan:
     """Return the plan of a bus; ``reads[i]`` belongs to ``bus.device[i]``."""
     plans = tuple(
-        DevicePlan(
-            device, own, sum(transaction_ms(bus, (read.data_bytes + 1) // 2) for read in own)
-        )
+        DevicePlan(device, own, poll_ms(bus, device, own))
         for device, own in zip(bus.device, reads, strict=True)
     )
     plan = BusPlan(bus, plans, ())
@@ -167,14 +175,15 @@ def _warnings(plan: BusPlan) -> Iterable[str]:
             f"one round of all devices takes {plan.cycle_ms:.0f} ms, longer than period_ms = "
             f"{period} of {shortest.device.name}: its polls may come late by the difference"
         )
-    if bus.timeout_ms > period:
+    timeouts = [item.device.timeout_ms or bus.timeout_ms for item in plan.devices]
+    if max(timeouts) > period:
         yield (
-            f"a device that falls silent holds the bus for timeout_ms = {bus.timeout_ms}, longer "
+            f"a device that falls silent holds the bus for timeout_ms = {max(timeouts)}, longer "
             f"than period_ms = {period} of {shortest.device.name}"
         )
-    if bus.timeout_ms <= bus.turnaround_ms:
+    if min(timeouts) <= bus.turnaround_ms:
         yield (
-            f"timeout_ms = {bus.timeout_ms} is not above turnaround_ms = {bus.turnaround_ms}: "
+            f"timeout_ms = {min(timeouts)} is not above turnaround_ms = {bus.turnaround_ms}: "
             "answers will count as late"
         )
     for item in plan.devices:

@@ -84,6 +84,7 @@ class BusPoller:
             polled = Polled(reader.missed(failure.cause, failure.detail, 1))
         else:
             self._faults.pop(index, None)
+            master.polled()
         if polled.records or polled.mark is not None:
             self._queue.add(polled.records, reader.device_id, polled.mark)
         skipped = schedule.polled(index, self._clock.boot_ms(), polled.silent)

@@ -83,7 +83,8 @@ def make(folder: Path, port: int) -> tuple[GatewayAgent, StillClock]:
 # Taken from the output of the agent of version 0.1, before the status had types.
 STARTING = (
     '{"gateway": "gw-1", "running_ms": 250, "nodes": [], "counters": {"polls": 0, '
-    '"poll_errors": {}, "node_tag_failures": 0, "replayed": 0, "repeats": 0, "late_replies": '
+    '"poll_errors": {}, "asked_again": 0, "node_tag_failures": 0, '
+    '"replayed": 0, "repeats": 0, "late_replies": '
     '0, "foreign_answers": 0, "noise_bytes": 0, "skipped_slots": 0, "gaps": {}, '
     '"records_recorded": 0, "readings_recorded": 0, "commits": 0, "store_full": 0, '
     '"store_damaged": 0, "records_salvaged": 0, "streams_opened": 0, "connects": 0, '
@@ -95,7 +96,8 @@ STARTING = (
 )
 WAITING = (
     '{"gateway": "gw-1", "running_ms": 250, "nodes": [], "counters": {"polls": 0, '
-    '"poll_errors": {}, "node_tag_failures": 0, "replayed": 0, "repeats": 0, "late_replies": '
+    '"poll_errors": {}, "asked_again": 0, "node_tag_failures": 0, '
+    '"replayed": 0, "repeats": 0, "late_replies": '
     '0, "foreign_answers": 0, "noise_bytes": 0, "skipped_slots": 0, "gaps": {}, '
     '"records_recorded": 0, "readings_recorded": 0, "commits": 0, "store_full": 0, '
     '"store_damaged": 0, "records_salvaged": 0, "streams_opened": 0, "connects": 0, '
@@ -121,7 +123,7 @@ FULL = (
     '"profile", "role": "senseair-s8", "auth": "none", "state": "failing", "values": [], '
     '"age_ms": null, "polls": 1, "errors": 1, "skipped": 0, "problem": "unit 3: no answer '
     'within 200 ms"}], "counters": {"polls": 3, "poll_errors": {"bus_timeout": 1}, '
-    '"node_tag_failures": 0, "replayed": 0, "repeats": 0, "late_replies": 0, '
+    '"asked_again": 0, "node_tag_failures": 0, "replayed": 0, "repeats": 0, "late_replies": 0, '
     '"foreign_answers": 0, "noise_bytes": 0, "skipped_slots": 0, "gaps": {}, '
     '"records_recorded": 2, "readings_recorded": 8, "commits": 1, "store_full": 0, '
     '"store_damaged": 0, "records_salvaged": 0, "streams_opened": 0, "connects": 0, '
