@@ -24,6 +24,7 @@ class PointValue(Struct, frozen=True, omit_defaults=True):
     unit: str  # SenML unit (RFC 8428, RFC 8798); empty: a plain number
     value: float | None  # in that unit; None: the device gave no valid number
     text: str = ""  # what a code stands for, or the text that the point holds
+    quality: str = ""  # why there is no value, as in the records; empty if there is one
 
 
 class DeviceStatus(Struct, frozen=True, kw_only=True):

@@ -81,11 +81,14 @@ def _devices(status: Status) -> Table:
     return table
 
 
+def _value(item: PointValue) -> str:
+    if item.quality or (item.value is None and item.text):
+        return item.quality or item.text
+    return f"{'-' if item.value is None else f'{item.value:g}'} {item.unit}"
+
+
 def _values(values: list[PointValue]) -> str:
-    shown = [
-        f"{item.name} {'-' if item.value is None else f'{item.value:g}'} {item.unit}".rstrip()
-        for item in values[:MAX_VALUES]
-    ]
+    shown = [f"{item.name} {_value(item)}".rstrip() for item in values[:MAX_VALUES]]
     if len(values) > MAX_VALUES:
         shown.append(f"and {len(values) - MAX_VALUES} more")
     return ", ".join(shown)

@@ -12,8 +12,22 @@ from gateway_agent.store.mark import Mark
 from protocols.uplink import Record, Stamp, event_record, gap_record, sample_record
 from protocols.wire.errors import PeerError
 from protocols.wire.hmac import HmacSha256
-from protocols.wire.registers import EVENT_SLOTS, NO_SAMPLE, NOT_FITTED, RegisterMap
-from protocols.wire.sample import Header, Sample, decode, decode_events, read_header, verify
+from protocols.wire.registers import (
+    EVENT_SLOTS,
+    MAPS,
+    NO_SAMPLE,
+    NOT_FITTED,
+    RegisterMap,
+)
+from protocols.wire.sample import (
+    Event,
+    Header,
+    Sample,
+    decode,
+    decode_events,
+    read_header,
+    verify,
+)
 
 from .boot_clock import BootClock
 from .outage import Outage, gap
@@ -40,6 +54,8 @@ class NodeTracker:
         self.problem = ""
         self.outage = Outage()
         self.events_due = False
+        self._new_events: tuple[Event, ...] = ()
+        self.found = ""  # what the node answers when it is asked who it is
         self._uid = uid
         self._key_id = key.key_id
         self._mac = HmacSha256(key.key)
@@ -132,8 +148,14 @@ class NodeTracker:
                 self.device_id, header, events, frame, stamp, after=mark.event_seq, node_ms=node_ms
             )
         )
+        self._new_events = tuple(event for event in events if event.number > mark.event_seq)
         self.mark = mark._replace(event_seq=header.seq)
         return records
+
+    def take_events(self) -> tuple[Event, ...]:
+        """Return the events that were recorded since the last call."""
+        events, self._new_events = self._new_events, ()
+        return events
 
     # --- inside -------------------------------------------------------------------------------
 
@@ -147,17 +169,13 @@ class NodeTracker:
 
     def _opened(self, frame: bytes, now_ms: int) -> Sample | None:
         """Return the sample in a frame of this node; None if it cannot be taken (noted)."""
-        header = self._authentic(frame, now_ms)
+        header = self._authentic(frame, now_ms, is_sample=True)
         if header is None:
             return None
         try:
             sample = decode(frame, header)
         except PeerError as error:
             self._reject("bad_frame", f"frame with a good tag rejected: {error}", now_ms)
-            return None
-        if sample.map is not self._map:
-            text = f"role: expected {self._map.role}, the node is {sample.map.role}"
-            self._reject("bad_frame", text, now_ms)
             return None
         return sample
 
@@ -189,25 +207,57 @@ class NodeTracker:
         cause, text = self._why()
         return self._gaps(cause, header, (mark.sample_seq + 1) % WRAP, text, stamp)
 
-    def _authentic(self, frame: bytes, now_ms: int) -> Header | None:
-        """Return the header of a frame that this node sent; None for any other frame (noted)."""
+    def _authentic(self, frame: bytes, now_ms: int, is_sample: bool = False) -> Header | None:
+        """Return the header of a frame that this node sent; None for any other frame (noted).
+
+        The map of a sample is compared first: in one of another map key id and tag stand elsewhere.
+        """
         try:
             header = read_header(frame)
         except PeerError as error:
             self._reject("bad_frame", str(error), now_ms)
             return None
+        text = self.wrong_map(header.map_id, header.map_version) if is_sample else ""
+        if text:
+            self._reject("bad_frame", text, now_ms)
+            return None
         if header.key_id != self._key_id:
             # A later verification finds the key by this number, so it must be right.
             text = f"the node signs with key {header.key_id}, the key file holds {self._key_id}"
+            if header.key_id == 0:
+                text = f"the node has no key, the key file holds key {self._key_id}: provision it"
             self._forged("key_unknown", text, now_ms)
             return None
         try:
             verify(frame, self._mac, self._uid)
         except PeerError:
             text = f"tag does not match key {header.key_id} and uid {self._uid.hex()}"
-            self._forged("bad_tag", text, now_ms)
+            self._forged("bad_tag", f"{text}; {self.found}" if self.found else text, now_ms)
             return None
         return header
+
+    def wrong_map(self, map_id: int, version: int) -> str:
+        """Return what is wrong with the map that a node shows; empty if it is the expected one."""
+        if map_id != self._map.map_id:
+            shown = f"shows map id 0x{map_id:04x}, none of ours"
+            shown = next((f"is {map.role}" for map in MAPS if map.map_id == map_id), shown)
+            return f"role: expected {self._map.role}, the node {shown}"
+        if version != self._map.version:
+            return (
+                f"register map: expected version {self._map.version}, the node has version"
+                f" {version}: its firmware and this gateway are of different releases"
+            )
+        return ""
+
+    def identified(self, uid: bytes | None) -> None:
+        """Note what a node whose tag is wrong answers to the question for its unique id."""
+        if uid is None:
+            self.found = "it does not answer the question for its unique id"
+        elif uid == self._uid:
+            self.found = "it has this unique id, so its key is another than that of the key file"
+        else:
+            self.found = f"it answers with unique id {uid.hex()}: is it another node?"
+        self.problem = f"{self.problem}; {self.found}"
 
     def _forged(self, cause: str, detail: str, now_ms: int) -> None:
         self._counters.node_tag_failures += 1
@@ -229,6 +279,7 @@ class NodeTracker:
     def _good(self, sample: Sample, stamp: Stamp) -> None:
         self.auth = "ok"
         self.problem = ""
+        self.found = ""
         self.last = sample
         self.last_ms = stamp.resp_ms
         self.outage.over()

@@ -9,19 +9,24 @@ from gateway_agent.config import Bus, Device
 from gateway_agent.counters import Counters
 from gateway_agent.status import PointValue
 from gateway_agent.store.mark import Mark
-from protocols.modbus_client import Read, Request, read_request
+from protocols.identity import parse_uid
+from protocols.modbus_client import Read, Request, decode_identification, read_request
 from protocols.uplink import Record, Stamp, gap_record
-from protocols.wire.modbus.pdu import READ_INPUT
-from protocols.wire.registers import EVENT_ADDRESS, EVENT_WORDS, OK
+from protocols.wire.errors import PeerError
+from protocols.wire.modbus.pdu import ILLEGAL_ADDRESS, READ_INPUT
+from protocols.wire.registers import EVENT_ADDRESS, EVENT_WORDS, OK, QUALITY_NAMES, SAMPLE_ADDRESS
 
 from .bus_errors import BusDownError, BusError, RefusedError
 from .devices import OpenNode, OpenProfile
 from .master import Master
 from .node import NodeTracker
+from .node_log import NodeLog
 from .outage import Outage, gap
 from .planner import Span, probe_reads
 from .profile import REPORTS_FAULT, ProfileDecoder, Value, point_value, scaled
 
+_ONE_OBJECT: Final = 4  # access code of the device identification (6.21)
+_UID_OBJECT: Final = 0x80
 _GIVE_UP: Final = 2  # blocks of one poll without an answer: the rest would be the same
 
 
@@ -122,6 +127,9 @@ class NodeReader:
         self._sample = read_request(device.unit, sample)
         self.probes = probes_of(bus, device.unit, reads, ())
         self._events = read_request(device.unit, Read(READ_INPUT, EVENT_ADDRESS, EVENT_WORDS))
+        self._map_read = read_request(device.unit, Read(READ_INPUT, SAMPLE_ADDRESS, 2))
+        self._other = ""  # what the node is instead, since its frame was refused
+        self._log = NodeLog(f"{device.name} ({device_id})")
         self.polls = 0
         self.errors = 0
 
@@ -135,10 +143,14 @@ class NodeReader:
             frame = await read_again(master, self._sample, self.probes)
         except BusError as error:
             self.errors += 1
-            return Polled(self.missed(error.cause, error.detail, 1), None, is_silence(error))
+            detail = await self._other_map(master, error) or error.detail
+            return Polled(self.missed(error.cause, detail, 1), None, is_silence(error))
+        self._other = ""
         records = tracker.sample(frame, stamp(self._clock, req_ms))
         if tracker.problem:
             self.errors += 1
+            if tracker.auth == "bad" and not tracker.found:
+                await self._ask_uid(master)
             records += tracker.notice(stamp(self._clock, req_ms))
         elif tracker.events_due:
             req_ms = self._clock.boot_ms()
@@ -150,7 +162,33 @@ class NodeReader:
                 tracker.problem = error.detail
             else:
                 records += tracker.events(frame, stamp(self._clock, req_ms))
+                self._log.events(tracker.take_events())
+        if tracker.last is not None and not tracker.problem:
+            self._log.sample(tracker.last, tracker.last_ms)
         return Polled(records, tracker.mark if tracker.mark != before else None)
+
+    async def _other_map(self, master: Master, error: BusError) -> str:
+        """Return what is wrong if a node refuses its frame because its map is a shorter one."""
+        if not isinstance(error, RefusedError) or error.code != ILLEGAL_ADDRESS:
+            return ""
+        if not self._other:
+            try:
+                head = await master.read(self._map_read, self.probes)
+            except BusError:
+                return ""
+            map_id, version = head[0] << 8 | head[1], head[2] << 8 | head[3]
+            self._other = self.tracker.wrong_map(map_id, version)
+        return self._other
+
+    async def _ask_uid(self, master: Master) -> None:
+        """Ask a node with a wrong tag for its unique id, once per outage, to name what is wrong."""
+        uid = None
+        try:
+            answer = await master.identify(self.device.unit, _ONE_OBJECT, _UID_OBJECT)
+            uid = decode_identification(answer).objects.get(_UID_OBJECT, b"")
+        except (BusError, PeerError):
+            pass
+        self.tracker.identified(None if uid is None else parse_uid(uid.decode("latin-1")))
 
     def missed(self, cause: str, detail: str, slots: int) -> list[Record]:
         """See :class:`Reader`."""
@@ -179,7 +217,9 @@ class NodeReader:
         if sample is None:
             return []
         return [
-            PointValue(point.name, point.unit, scaled(raw, point.exp10) if quality == OK else None)
+            PointValue(point.name, point.unit, scaled(raw, point.exp10))
+            if quality == OK
+            else PointValue(point.name, point.unit, None, quality=QUALITY_NAMES[quality])
             for point, quality, raw in zip(
                 sample.map.points, sample.quality, sample.raw, strict=True
             )

@@ -18,7 +18,8 @@ def point_value(point: ProfilePoint, value: Value) -> PointValue:
         number = scaled(value, point.exp10)
     elif isinstance(value, float):
         number = value
-    return PointValue(point.spec.name, point.spec.unit, number, meaning(point, value))
+    quality = value if isinstance(value, str) and not isinstance(value, DeviceText) else ""
+    return PointValue(point.spec.name, point.spec.unit, number, meaning(point, value), quality)
 
 
 def meaning(point: ProfilePoint, value: Value) -> str:
