@@ -161,7 +161,7 @@ def problem_of(tool: str, words: list[str]) -> str:
 def make_problem(words: list[str]) -> str:
     """Return what is wrong with a shown ``make`` command; empty if nothing is."""
     targets = re.findall(
-        r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+        r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
     )
     wrong = [word for word in words if "=" not in word and word not in targets]
     return f"no target {wrong}" if wrong else ""
