@@ -15,7 +15,7 @@ from .clock import GatewayClock
 from .config import GatewayConfig
 from .counters import Counters
 from .field.poller import Field
-from .keys import load_private, load_public
+from .keys import check_secret, load_private, load_public
 from .status import OutboxStatus, Status, UplinkStatus
 from .status_socket import serve_status
 from .store.errors import StoreFailed, StoreFull
@@ -38,13 +38,15 @@ class GatewayAgent:
     """Runs one gateway. Call ``run`` once."""
 
     def __init__(self, config: GatewayConfig, clock: GatewayClock, counters: Counters) -> None:
-        """KeyFileError if a signing key cannot be used."""
+        """KeyFileError if a signing key cannot be used, or everybody may read a secret."""
         self._config = config
         self._clock = clock
         self._counters = counters
         self._key = load_private(config.gateway.key)
         receipt_key = config.uplink.receipt_key
         self._collector_key = None if receipt_key is None else load_public(receipt_key)
+        for file in config.uplink.secret_files:
+            check_secret(file)
         self._stop = asyncio.Event()
         self._started_ms = clock.boot_ms()
         self._outbox: OutboxWriter | None = None

@@ -151,6 +151,12 @@ class MqttConnection(Struct, frozen=True, kw_only=True):
     password_file: File | None = None
 
     @property
+    def secret_files(self) -> list[Path]:
+        """Return the files named here that not everybody may read."""
+        found = [self.password_file, None if self.tls is None else self.tls.key]
+        return [path for path in found if path is not None]
+
+    @property
     def where(self) -> str:
         """Return the broker as a person writes it."""
         return f"{self.host}:{self.port}"

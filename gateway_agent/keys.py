@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from protocols.uplink import key_id
 
+from .directories import make_directory, sync_directory
 from .tables import Problem
 
 NODE_KEY_BYTES: Final = 32
@@ -135,6 +136,14 @@ def load_node_key(path: Path) -> SharedKey:
     return SharedKey(number, key)
 
 
+def check_secret(path: Path) -> None:
+    """Refuse a file that everybody may read, such as a password or a TLS key. KeyFileError.
+
+    Its group may: Debian gives TLS keys to programs that way.
+    """
+    _check_mode(path, 0o007)
+
+
 def fingerprint(key: Ed25519PublicKey) -> str:
     """Return the key id that stands in batches and receipts, in hex."""
     return key_id(key).hex()
@@ -156,7 +165,7 @@ def _unreadable(path: Path, error: OSError) -> KeyFileError:
 def _create(path: Path, data: bytes, mode: int) -> None:
     """Write a new file that has ``mode`` from the instant it exists; durable when this returns."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(path.parent)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(path, flags, mode)
     except FileExistsError:
@@ -168,11 +177,7 @@ def _create(path: Path, data: bytes, mode: int) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync_directory(path.parent)
     except OSError as error:
         path.unlink(missing_ok=True)  # half a key is of no use
         raise KeyFileError(f"{path}: cannot be written: {error.strerror}") from error
@@ -190,13 +195,17 @@ def _read(path: Path) -> bytes:
 
 
 def _read_secret(path: Path) -> bytes:
+    _check_mode(path, 0o077)
+    return _read(path)
+
+
+def _check_mode(path: Path, refused: int) -> None:
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError as error:
         raise _unreadable(path, error) from error
-    if mode & 0o077:
+    if mode & refused:
         raise KeyFileError(
             f"{path}: expected a file only its owner can read, got mode {mode:04o}; run"
-            f" `chmod 600 {path}`, and make a new key if others have had access"
+            f" `chmod 600 {path}`, and make a new one if others have had access"
         )
-    return _read(path)

@@ -10,6 +10,7 @@ usage or an unusable configuration or key file.
 
 import importlib
 import importlib.metadata
+import os
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
@@ -137,6 +138,8 @@ def main(
     from gateway_agent.cli.log_lines import LineFormatter
 
     levels = (logging.WARNING, logging.INFO, logging.DEBUG)
+    # Whatever the caller's umask: nobody else may write what a command makes.
+    os.umask(os.umask(0o077) | 0o022)
     handler = logging.StreamHandler()
     handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=levels[min(verbose, 2)], handlers=[handler])

@@ -14,7 +14,7 @@ from gateway_agent.cli.output import table_console
 from gateway_agent.config import GatewayConfig, load
 from gateway_agent.field.devices import open_all
 from gateway_agent.field.planner import BusPlan, plan_bus
-from gateway_agent.keys import KeyFileError, load_private, load_public
+from gateway_agent.keys import KeyFileError, check_secret, load_private, load_public
 from gateway_agent.tables import ConfigError, Problem
 
 
@@ -89,7 +89,10 @@ def _check_files(config: GatewayConfig, path: Path, problems: list[Problem]) -> 
             load_public if uplink.receipt == "signed" else None,
         ),
         _NamedFile(
-            "uplink.password_file", uplink.password_file, "write the password into it, mode 0600"
+            "uplink.password_file",
+            uplink.password_file,
+            "write the password into it, mode 0600",
+            check_secret,
         ),
     ]
     if uplink.tls is not None:
@@ -97,7 +100,7 @@ def _check_files(config: GatewayConfig, path: Path, problems: list[Problem]) -> 
         files += [
             _NamedFile("uplink.tls.ca", uplink.tls.ca, remedy),
             _NamedFile("uplink.tls.cert", uplink.tls.cert, remedy),
-            _NamedFile("uplink.tls.key", uplink.tls.key, remedy),
+            _NamedFile("uplink.tls.key", uplink.tls.key, remedy, check_secret),
         ]
     for file in files:
         problem = _file_problem(file, path)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from gateway_agent.directories import make_directory
 from protocols.uplink import CLOCK_NAMES, KIND_NAMES, BatchHeader
 
 from .new_record import NewRecord, is_of_medium, shown
@@ -45,7 +46,7 @@ class Database:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(path.parent, 0o755)
         if not path.exists():
             # SQLite would make it readable by others; its log gets its mode. The operator may let
             # others read it: a mode that was given to the file stays.

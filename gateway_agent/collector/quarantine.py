@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 from typing import Final
 
+from gateway_agent.directories import make_directory
 from protocols.uplink import MAX_BATCH_BYTES
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ class Quarantine:
     def keep(self, data: bytes, verdict: str, reason: str) -> None:
         """Keep a message and why it was refused; the oldest ones are deleted."""
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_directory(self._directory)
             kept = sorted(self._directory.glob("*.cose"), key=lambda file: file.stat().st_mtime_ns)
             for file in kept[: max(0, len(kept) - QUARANTINE_FILES + 1)]:
                 file.with_suffix(".txt").unlink(missing_ok=True)

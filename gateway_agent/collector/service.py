@@ -17,7 +17,7 @@ import aiomqtt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from gateway_agent.cancellation import raise_if_cancelled
-from gateway_agent.keys import load_node_key, load_private, load_public
+from gateway_agent.keys import check_secret, load_node_key, load_private, load_public
 from gateway_agent.uplink import topics
 from gateway_agent.uplink.connection import Backoff, Client, make_client
 from protocols.uplink import MAX_BATCH_BYTES, key_id
@@ -45,6 +45,8 @@ class CollectorService:
         key = load_private(config.collector.key)
         gateways = {gateway.id: _public_keys(gateway.keys) for gateway in config.gateway}
         nodes = _node_keys(config)
+        for file in config.broker.secret_files:
+            check_secret(file)
         self._config = config
         self._database = Database(config.collector.database)
         self._receiver = BatchReceiver(

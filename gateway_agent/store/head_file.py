@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from gateway_agent.clock import GatewayClock
+from gateway_agent.directories import sync_directory
 
 from .errors import StoreDamaged, StoreFailed
 
@@ -98,15 +99,6 @@ def read(path: Path) -> ChainHead | None:
     if check != _check(body) or len(found.head) != 32:
         raise StoreDamaged(f"{path}: expected check {_check(body)}, got {check}")
     return found
-
-
-def sync_directory(directory: Path) -> None:
-    """Make renames and new names in ``directory`` durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _check(body: str) -> str:

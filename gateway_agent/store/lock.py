@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Final, Self
 
+from gateway_agent.directories import make_directory
+
 from .errors import StoreBusy, StoreFailed
 
 LOCK_NAME: Final = "outbox.lock"
@@ -19,7 +21,7 @@ class Lock:
     def __init__(self, directory: Path) -> None:
         """Make the directory if there is none. StoreBusy if another process has it; StoreFailed."""
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_directory(directory)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             self._descriptor: int | None = os.open(directory / LOCK_NAME, flags, 0o600)
         except OSError as error:

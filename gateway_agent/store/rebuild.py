@@ -13,13 +13,14 @@ from itertools import chain as chained
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from gateway_agent.directories import sync_directory
 from protocols.uplink import MAX_DETAIL_LENGTH, MAX_GAP_NUMBER, Gap, Record
 
 from . import database, first_page, group_table
 from .errors import StoreDamaged, StoreFailed
 from .first_page import files_of
 from .group import row_of
-from .head_file import ChainHead, sync_directory
+from .head_file import ChainHead
 from .loading import load
 from .salvage import KeptRange, MissingRange, good_records, quarantine
 from .settings import StoreContext

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from gateway_agent.directories import make_directory, sync_directory
 from protocols.uplink import Record
 
 from . import group_table
 from .errors import StoreDamaged
-from .head_file import sync_directory
 
 MAX_QUARANTINED: Final = 3  # sets of damaged files that are kept for an inspection
 
@@ -66,10 +66,10 @@ def good_records(
 def quarantine(directory: Path, files: list[Path], label: str) -> Path:
     """Move ``files`` (those that exist) into a new folder; only the newest few are kept."""
     place = directory / "quarantine"
-    place.mkdir(mode=0o700, exist_ok=True)
+    make_directory(place)
     sets = sorted((path for path in place.iterdir() if _number(path)), key=_number)
     target = place / f"{_number(sets[-1]) + 1 if sets else 1}-{label}"
-    target.mkdir(mode=0o700)
+    make_directory(target)
     for file in files:
         if file.exists():
             file.replace(target / file.name)
