@@ -68,7 +68,9 @@ class Authority:
     ) -> None:
         pem = serialization.Encoding.PEM
         (self._directory / f"{name}.pem").write_bytes(certificate.public_bytes(pem))
-        (self._directory / f"{name}.key").write_bytes(
+        secret = self._directory / f"{name}.key"
+        secret.touch(0o600)
+        secret.write_bytes(
             key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         )
 
