@@ -80,7 +80,7 @@ class Status(Struct, frozen=True, kw_only=True, omit_defaults=True):
     waiting_for: str = ""  # why the outbox cannot be opened; empty if it can or is
 
 
-def to_json(status: Status) -> str:
+def to_json(status: Struct) -> str:
     """Return ``status`` as one line of JSON."""
     return json.dumps(msgspec.to_builtins(status))
 

@@ -1,7 +1,7 @@
-"""The agent's status on a unix domain socket: one JSON object per connection, nothing is read.
+"""The status of agent or collector on a unix domain socket: one JSON object per connection.
 
-The socket stands in the state directory and has mode 0600 from its first instant: who may read the
-state directory may read the status. ``tianfu-gateway status`` is the client.
+Nothing is read from a client. The socket has mode 0600 from its first instant: who may read the
+agent's state directory may read its status. ``tianfu-gateway status`` is the client.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from .status import Status, from_json, to_json
 
@@ -30,14 +31,16 @@ class StatusError(Exception):
 
 
 @asynccontextmanager
-async def serve_status(directory: Path, snapshot: Callable[[], Status]) -> AsyncIterator[None]:
-    """Answer connections with ``snapshot()`` while the block runs.
+async def serve_status(
+    directory: Path, snapshot: Callable[[], Struct], name: str = SOCKET_NAME
+) -> AsyncIterator[None]:
+    """Answer connections with ``snapshot()`` while the block runs; ``name`` is the socket's.
 
     Call it only while holding the lock of ``directory``: then a socket that is already there is
     left over from an earlier process. If no socket can be made (the medium is full, for instance),
     the block runs without one: no measurement depends on it.
     """
-    path = directory / SOCKET_NAME
+    path = directory / name
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -82,23 +85,7 @@ async def _listen(
 def read_status(directory: Path) -> Status:
     """Ask the agent whose state directory this is. StatusError if there is no usable answer."""
     path = directory / SOCKET_NAME
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.settimeout(TIMEOUT_S)
-        try:
-            with _short(path) as name:
-                client.connect(name)
-            data = _read_all(client)
-        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
-            raise StatusError(
-                f"{path}: no agent answers there: is `tianfu-gateway run` running with this"
-                " configuration?"
-            ) from error
-        except PermissionError as error:
-            raise StatusError(
-                f"{path}: not permitted: run this command as the user the agent runs as"
-            ) from error
-        except OSError as error:
-            raise StatusError(f"{path}: {error}") from error
+    data = ask(path, "agent", "run")
     try:
         return from_json(data)
     except msgspec.DecodeError as error:
@@ -106,6 +93,30 @@ def read_status(directory: Path) -> Status:
             f"{path}: expected the status as one JSON object, got {data[:40]!r}: {error}; is the"
             " running agent of the same version as this command?"
         ) from error
+
+
+def ask(path: Path, who: str, command: str) -> bytes:
+    """Return what is served on the socket at ``path``. StatusError if nothing answers.
+
+    ``who`` should answer there; ``command`` of ``tianfu-gateway`` starts it.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(TIMEOUT_S)
+        try:
+            with _short(path) as name:
+                client.connect(name)
+            return _read_all(client)
+        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
+            raise StatusError(
+                f"{path}: no {who} answers there: is `tianfu-gateway {command}` running with this"
+                " configuration?"
+            ) from error
+        except PermissionError as error:
+            raise StatusError(
+                f"{path}: not permitted: run this command as the user the {who} runs as"
+            ) from error
+        except OSError as error:
+            raise StatusError(f"{path}: {error}") from error
 
 
 def _read_all(client: socket.socket) -> bytes:

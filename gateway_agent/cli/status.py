@@ -1,8 +1,9 @@
-"""``tianfu-gateway status``: print what the running agent reports about itself."""
+"""``tianfu-gateway status``: print what the running agent, or collector, reports about itself."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import typer
 from rich.console import Group
@@ -11,44 +12,62 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway_agent.cli.output import table_console
+from gateway_agent.collector.config import load as load_collector
+from gateway_agent.collector.status import CollectorStatus, read_collector_status
 from gateway_agent.config import load
 from gateway_agent.status import PointValue, Status, to_json
 from gateway_agent.status_socket import StatusError, read_status
+from gateway_agent.tables import read_toml
+
+S = TypeVar("S", Status, CollectorStatus)
 
 WATCH_S: Final = 1.0
 MAX_VALUES: Final = 8  # of one device in the table; --json has them all
 
 
 def status(
-    config: Annotated[Path, typer.Option("--config", "-c", help="The agent's configuration file.")],
+    config: Annotated[
+        Path,
+        typer.Option("--config", "-c", help="Configuration of agent or collector."),
+    ],
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Renew it every second.")] = False,
 ) -> None:
-    """Show devices, outbox, uplink and counters of the running agent.
+    """Show devices, outbox, uplink and counters of the running agent; streams of the collector.
 
     Example: tianfu-gateway status --config gateway.toml --watch
 
-    Exit status 1: no agent answers, or there is an alarm, which stands until the agent is
+    Exit status 1: nothing answers, or there is an alarm, which stands until agent or collector is
     started again.
     """
-    directory = load(config).gateway.state_dir
+    if "collector" in read_toml(config):
+        database = load_collector(config).collector.database
+        _show(lambda: read_collector_status(database), render_collector, json_output, watch)
+    else:
+        directory = load(config).gateway.state_dir
+        _show(lambda: read_status(directory), render, json_output, watch)
+
+
+def _show(
+    read: Callable[[], S], render: Callable[[S], Group], json_output: bool, watch: bool
+) -> None:
     if json_output:
         while True:
-            found = read_status(directory)
+            found = read()
             typer.echo(to_json(found))
             if not watch:
                 raise typer.Exit(1 if found.alarms else 0)
             time.sleep(WATCH_S)
     if not watch:
-        found = read_status(directory)
+        found = read()
         table_console().print(render(found))
         raise typer.Exit(1 if found.alarms else 0)
-    with Live(render(read_status(directory)), console=table_console(), auto_refresh=False) as live:
+    with Live(render(read()), console=table_console(), auto_refresh=False) as live:
         try:
             while True:
                 time.sleep(WATCH_S)
                 try:
-                    shown = render(read_status(directory))
+                    shown = render(read())
                 except StatusError as error:
                     shown = Group(Text(str(error), style="red"))
                 live.update(shown, refresh=True)
@@ -59,6 +78,22 @@ def status(
 def render(status: Status) -> Group:
     """Return the status as a table of devices and lines below it."""
     return Group(_devices(status), *_lines(status))
+
+
+def render_collector(status: CollectorStatus) -> Group:
+    """Return the collector's status as a table of streams and lines below it."""
+    table = Table(title=f"collector {status.database}", title_justify="left", expand=False)
+    table.add_column("gateway")
+    for name in ("stream", "stored to"):
+        table.add_column(name, justify="right")
+    for stream in status.streams:
+        table.add_row(Text(stream.gateway), str(stream.stream), str(stream.contiguous_to))
+    state = "connected" if status.connected else f"down: {status.problem}"
+    lines = [Text(f"broker: {status.broker} {state}", style="" if status.connected else "yellow")]
+    lines += [Text(f"waiting: {text}", style="yellow") for text in status.waiting]
+    lines += [Text(f"ALARM: {alarm}", style="red") for alarm in status.alarms]
+    messages = ", ".join(f"{name} {count}" for name, count in status.messages.items())
+    return Group(table, *lines, Text(f"messages: {messages or 'none'}"))
 
 
 def _devices(status: Status) -> Table:

@@ -1,25 +1,29 @@
 """The collector's SQLite database: what was verified, once, and how far each stream has come.
 
-Its tables are in :mod:`.schema`.
+Its tables are in :mod:`.schema`, the rows of a batch in :mod:`.rows`, the stored batches in
+:mod:`.batch_log`.
 """
 
-import hashlib
+import logging
 import sqlite3
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from gateway_agent.clock import GatewayClock, SystemClock
 from gateway_agent.directories import make_directory
-from protocols.uplink import CLOCK_NAMES, KIND_NAMES, BatchHeader
+from gateway_agent.store.errors import StoreError
+from gateway_agent.store.lock import Lock
+from protocols.uplink import CLOCK_NAMES, BatchHeader
 
+from . import migration
+from .batch_log import WENT_BACK, BatchLog
 from .new_record import NewRecord, is_of_medium, shown
+from .rows import PointName, digest_of, rows_of, seal
 from .schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
 
-
-def digest_of(gateway: str, boot_id: bytes, data: bytes) -> bytes:
-    """Return 16 bytes that identify a record, whatever stream it comes in."""
-    return hashlib.sha256(gateway.encode() + b"|" + boot_id + data).digest()[:16]
+log = logging.getLogger(__name__)
 
 
 class Position(NamedTuple):
@@ -40,13 +44,29 @@ def open_readonly(path: Path, timeout_s: float = 5.0) -> sqlite3.Connection:
 
 
 class Database:
-    """One connection, used from one thread at a time.
+    """One connection, used from one thread at a time; one process has the file.
 
     An exception means: nothing of it was committed; :func:`.new_record.is_of_medium` sorts them.
+    ``alarms``: what was found at the start that an operator must learn of.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: GatewayClock | None = None) -> None:
+        """Open, or begin, the database. StoreBusy: another process has it; sqlite3.Error."""
         make_directory(path.parent, 0o755)
+        self._lock = Lock(
+            path.parent,
+            f"{path.name}.lock",
+            f"where another collector has {path.name}: stop that one, or name another database",
+        )
+        self.alarms: list[str] = []
+        try:
+            self._connect(path)
+            self._begin(path, clock or SystemClock())
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _connect(self, path: Path) -> None:
         if not path.exists():
             # SQLite would make it readable by others; its log gets its mode. The operator may let
             # others read it: a mode that was given to the file stays.
@@ -58,12 +78,25 @@ class Database:
         except BaseException:
             self._db.close()
             raise
-        self._points: dict[tuple[str, str, str], int] = {
-            (device, name, unit): number
-            for number, device, name, unit in self._db.execute(
-                "SELECT id, device, name, unit FROM points"
-            )
-        }
+
+    def _begin(self, path: Path, clock: GatewayClock) -> None:
+        try:
+            self._log = BatchLog(self._db, path, clock)
+            problem = self._log.went_back()
+            if problem:
+                self.alarms.append(f"{path}: {problem}")
+                log.error("%s: %s; the gateways name what is missing as a gap", path, problem)
+                self.count(WENT_BACK)
+            self._log.write_head_file()
+            self._points: dict[PointName, int] = {
+                (device, name, unit): number
+                for number, device, name, unit in self._db.execute(
+                    "SELECT id, device, name, unit FROM points"
+                )
+            }
+        except BaseException:
+            self._db.close()
+            raise
 
     def _open(self, path: Path) -> None:
         (mode,) = self._db.execute("PRAGMA journal_mode = WAL").fetchone()
@@ -78,19 +111,49 @@ class Database:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if (application, version) == (0, 0):
             # One transaction: a process that is killed leaves an empty file, not half a schema.
-            self._db.executescript(
-                f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA application_id = {APPLICATION_ID};"
-                f" PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-            )
+            with self._transaction():
+                for statement in SCHEMA.split(";"):
+                    self._db.execute(statement)
+                migration.begin(self._db)
+                self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        elif (application, version) == (APPLICATION_ID, 1):
+            with self._transaction():
+                migration.from_version_1(self._db)
+                self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         elif (application, version) != (APPLICATION_ID, SCHEMA_VERSION):
             raise sqlite3.DatabaseError(
                 f"{path}: expected a collector database of version {SCHEMA_VERSION}, got"
                 f" application id {application:#x} version {version}; name another file"
             )
 
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Make the block one commit; an exception in it takes everything back."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
     def close(self) -> None:
-        """Release the file."""
-        self._db.close()
+        """Bring the head file up to date and release the files."""
+        try:
+            self.settle()
+        finally:
+            self._db.close()
+            self._lock.release()
+
+    def settle(self) -> None:
+        """Bring the head file up to date, if a commit is newer; call it some time after one."""
+        try:
+            if self._log.is_behind:
+                self._log.write_head_file()
+        except StoreError as error:
+            log.error("the head file cannot be written: %s", error)
 
     def position(self, gateway: str, stream: int) -> Position | None:
         """Return how far this stream has come, None if nothing of it was ever committed."""
@@ -140,38 +203,31 @@ class Database:
 
     def count(self, name: str, value: int = 1) -> None:
         """Add to a counter, durably."""
-        self._db.execute(
-            "INSERT INTO counters VALUES (?, ?)"
-            " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-            (name, value),
-        )
+        before = self._db.execute("SELECT value FROM counters WHERE name = ?", (name,)).fetchone()
+        total = value + (before[0] if before else 0)
+        self._db.execute("REPLACE INTO counters VALUES (?, ?, ?)", (name, total, seal(name, total)))
 
     def counters(self) -> dict[str, int]:
         """Return all counters by name."""
         return dict(self._db.execute("SELECT name, value FROM counters").fetchall())
 
     def commit(
-        self, header: BatchHeader, new: Iterable[NewRecord], counts: dict[str, int]
+        self, data: bytes, header: BatchHeader, new: Iterable[NewRecord], counts: dict[str, int]
     ) -> Position:
-        """Store a batch's new records and move its stream to ``header.last``, in one commit."""
-        self._db.execute("BEGIN IMMEDIATE")
+        """Store a batch's new records and move its stream to ``header.last``, in one commit.
+
+        ``data``: the batch as it was received.
+        """
         points = dict(self._points)
-        try:
+        with self._transaction():
             stream_id = self._stream(header)
             self._records(stream_id, header, new, points)
-            self._db.execute(
-                "INSERT INTO batches VALUES (?, ?, ?, ?, ?)",
-                (stream_id, header.first, header.last, header.head, header.anchor.boot_id),
-            )
+            head = self._log.add(stream_id, header, data)
             self._repair_times(header)
             for name, value in counts.items():
                 self.count(name, value)
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
         self._points = points
+        self._log.follow(head)
         return Position(stream_id, header.last, header.head)
 
     def unstorable(self, header: BatchHeader, new: Iterable[NewRecord]) -> dict[int, str]:
@@ -209,54 +265,30 @@ class Database:
         stream_id: int,
         header: BatchHeader,
         new: Iterable[NewRecord],
-        points: dict[tuple[str, str, str], int],
+        points: dict[PointName, int],
     ) -> None:
-        boot_id = header.anchor.boot_id
-        records, readings, failures, events, gaps, refused = [], [], [], [], [], []
-        for item in new:
-            record = item.decoded
-            if record is None:
-                refused.append((stream_id, item.seq, item.data, item.reason))
-                continue
-            at = (stream_id, item.seq)
-            stamp = record.stamp
-            records.append(
-                (
-                    *at, record.device_id, KIND_NAMES[record.kind], stamp.wall_ms, stamp.unc_ms,
-                    CLOCK_NAMES[stamp.clock_state], item.auth, record.status, item.boot_epoch,
-                    item.sample_seq, boot_id, stamp.resp_ms,
-                    digest_of(header.gateway, boot_id, item.data),
-                )
-            )  # fmt: skip
-            for name, unit, value in record.values:
-                point = points.get((record.device_id, name, unit))
-                if point is None:
-                    point = self._point(points, record.device_id, name, unit)
-                readings.append((*at, point, value))
-            failures += [(*at, name, quality) for name, quality in record.failures]
-            events += [(*at, e.number, e.name, e.arg, e.offset_ms) for e in record.events]
-            if record.gap is not None:
-                gap = record.gap
-                gaps.append(
-                    (*at, record.device_id, gap.cause, gap.boot_epoch, gap.first, gap.last,
-                     gap.detail)
-                )  # fmt: skip
+        rows = rows_of(stream_id, header, new)
+        readings = []
+        for stream, seq, name, value in rows.readings:
+            point = points.get(name)
+            if point is None:
+                point = self._point(points, name)
+            readings.append((stream, seq, point, value))
         many = self._db.executemany
-        many("INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", records)
+        devices = {(row[2], header.gateway) for row in rows.records}
+        many("INSERT OR IGNORE INTO devices VALUES (?,?)", devices)
+        many("INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", rows.records)
         many("INSERT INTO readings VALUES (?,?,?,?)", readings)
-        many("INSERT INTO failures VALUES (?,?,?,?)", failures)
-        many("INSERT INTO events VALUES (?,?,?,?,?,?)", events)
-        many("INSERT INTO gaps VALUES (?,?,?,?,?,?,?,?)", gaps)
-        many("INSERT INTO refused VALUES (?,?,?,?)", refused)
+        many("INSERT INTO failures VALUES (?,?,?,?)", rows.failures)
+        many("INSERT INTO events VALUES (?,?,?,?,?,?)", rows.events)
+        many("INSERT INTO gaps VALUES (?,?,?,?,?,?,?,?)", rows.gaps)
+        many("INSERT INTO refused VALUES (?,?,?,?,?)", rows.refused)
 
-    def _point(
-        self, points: dict[tuple[str, str, str], int], device: str, name: str, unit: str
-    ) -> int:
+    def _point(self, points: dict[PointName, int], name: PointName) -> int:
         (number,) = self._db.execute(
-            "INSERT INTO points (device, name, unit) VALUES (?, ?, ?) RETURNING id",
-            (device, name, unit),
+            "INSERT INTO points (device, name, unit) VALUES (?, ?, ?) RETURNING id", name
         ).fetchone()
-        points[device, name, unit] = int(number)
+        points[name] = int(number)
         return int(number)
 
     def _repair_times(self, header: BatchHeader) -> None:
@@ -266,11 +298,13 @@ class Database:
             return
         self._db.execute(
             "UPDATE records SET time_ms = resp_ms + ?, unc_ms = ?, clock = ?"
-            " WHERE boot_id = ? AND time_ms IS NULL",
+            " WHERE boot_id = ? AND time_ms IS NULL"
+            " AND stream_id IN (SELECT id FROM streams WHERE gateway = ?)",
             (
                 anchor.wall_ms - anchor.mono_ms,
                 anchor.unc_ms,
                 CLOCK_NAMES[anchor.clock_state],
                 anchor.boot_id,
+                header.gateway,
             ),
         )

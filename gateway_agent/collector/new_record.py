@@ -3,6 +3,7 @@
 import sqlite3
 from typing import NamedTuple
 
+from gateway_agent.store.errors import StoreError
 from protocols.uplink import MAX_NUMBER, Decoded
 from protocols.wire.errors import PeerError
 
@@ -17,6 +18,7 @@ class NewRecord(NamedTuple):
     boot_epoch: int | None
     sample_seq: int | None
     reason: str
+    key_id: int | None = None
 
     def refuse(self, reason: str) -> "NewRecord":
         """Return the same record, refused."""
@@ -36,7 +38,7 @@ def is_of_medium(error: Exception) -> bool:
     if isinstance(error, sqlite3.Error):
         ours = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError)
         return not isinstance(error, ours)
-    return isinstance(error, (OSError, MemoryError))
+    return isinstance(error, (OSError, MemoryError, StoreError))
 
 
 def shown(error: Exception) -> str:

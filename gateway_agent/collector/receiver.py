@@ -72,6 +72,8 @@ TAG_FAILURES: Final = "node_tag_failures"
 REFUSED: Final = "records_refused"
 REPEATED: Final = "records_repeated"  # came before in another stream of the gateway: no effect
 
+EARLY_ALARM: Final = 10  # batches in a row that do not follow: the gateway is stuck
+MAX_ALARMS: Final = 20  # kept for `status`; the log has all of them
 BAD_PROOF: Final = "bad"  # ``auth`` of a record that is refused because of its node's tag
 
 
@@ -83,6 +85,7 @@ class BatchOutcome(NamedTuple):
     gateway: str = ""
     stream: int = 0
     receipt: bytes | None = None
+    to: int = 0  # last record of ``stream`` that is committed, of a batch that was accepted
 
 
 class BatchReceiver:
@@ -107,6 +110,8 @@ class BatchReceiver:
         self._nodes = nodes
         self._node_uids = {uid for uid, _ in nodes}
         self._quarantine = Quarantine(quarantine)
+        self._reported: list[str] = []
+        self._waiting: dict[str, tuple[int, str]] = {}  # by gateway: how often, and what
         self._now_ms = now_ms
 
     def receive(self, data: bytes, gateway: str | None = None) -> BatchOutcome:
@@ -134,6 +139,17 @@ class BatchReceiver:
             return self._refuse(data, WRONG_TOPIC, detail)
         return self._place(data, batch)
 
+    @property
+    def waiting(self) -> list[str]:
+        """Return whose newest batch does not follow what is here, and where it would."""
+        return [text for _, text in list(self._waiting.values())]
+
+    @property
+    def alarms(self) -> list[str]:
+        """Return what an operator must learn of: losses, and gateways that wait for too long."""
+        stuck = [text for count, text in list(self._waiting.values()) if count >= EARLY_ALARM]
+        return self._reported + stuck
+
     def receipts(self) -> list[BatchOutcome]:
         """Return the current receipt of every stream, for gateways that have just connected."""
         return [
@@ -154,7 +170,9 @@ class BatchReceiver:
             GENESIS,
         )
         if header.first > to + 1:
+            self._wait(header, to)
             return self._again(EARLY, header, to, head)
+        self._waiting.pop(header.gateway, None)
         if stream_id is not None and self._forks(stream_id, batch, to, head):
             detail = (
                 f"{header.gateway} signed two histories of stream {header.stream}, records"
@@ -165,7 +183,21 @@ class BatchReceiver:
             return outcome._replace(gateway=header.gateway, stream=header.stream, receipt=receipt)
         if header.last <= to:
             return self._again(DUPLICATE, header, to, head)
-        return self._commit(batch, to)
+        return self._commit(data, batch, to)
+
+    def _wait(self, header: BatchHeader, to: int) -> None:
+        before, _ = self._waiting.get(header.gateway, (0, ""))
+        text = (
+            f"{header.gateway}: sends record {header.first} of stream {header.stream}, here it ends"
+            f" at {to}: the records between are on their way, or this database went back"
+        )
+        self._waiting[header.gateway] = before + 1, text
+        if before == 0:
+            log.warning("%s", text)
+
+    def _alarm(self, text: str) -> None:
+        log.error("%s", text)
+        self._reported = [*self._reported, text][-MAX_ALARMS:]
 
     def _forks(self, stream_id: int, batch: Batch, to: int, head: bytes) -> bool:
         """Return whether the batch contradicts what is committed, as far as the two overlap."""
@@ -187,7 +219,7 @@ class BatchReceiver:
 
     # --- its records ----------------------------------------------------------------------------
 
-    def _commit(self, batch: Batch, to: int) -> BatchOutcome:
+    def _commit(self, data: bytes, batch: Batch, to: int) -> BatchOutcome:
         header = batch.header
         indices = range(to + 1 - header.first, len(batch.records))
         repeated = self._database.repeated(header, batch.records).intersection(indices)
@@ -197,7 +229,7 @@ class BatchReceiver:
             if index not in repeated
         ]
         try:
-            self._database.commit(header, new, _counts(new, len(repeated)))
+            self._database.commit(data, header, new, _counts(new, len(repeated)))
         except Exception as error:
             if is_of_medium(error):
                 raise
@@ -206,14 +238,16 @@ class BatchReceiver:
             if not reasons:
                 raise
             new = [item.refuse(reasons[item.seq]) if item.seq in reasons else item for item in new]
-            self._database.commit(header, new, _counts(new, len(repeated)))
+            self._database.commit(data, header, new, _counts(new, len(repeated)))
         for item in new:
             if item.decoded is None:
                 where = *_name(header), item.seq
                 log.error("%s: stream %d: record %d refused: %s", *where, item.reason)
+            elif item.decoded.gap is not None and item.decoded.gap.cause == "db_truncated":
+                self._alarm(f"{header.gateway}: records are lost: {item.decoded.gap.detail}")
         receipt = self._receipt(header.gateway, header.stream, header.last, header.head)
         detail = f"records {to + 1} to {header.last} of stream {header.stream}"
-        return BatchOutcome(ACCEPTED, detail, header.gateway, header.stream, receipt)
+        return BatchOutcome(ACCEPTED, detail, header.gateway, header.stream, receipt, header.last)
 
     def _check_record(self, seq: int, data: bytes) -> NewRecord:
         record = None
@@ -222,7 +256,9 @@ class BatchReceiver:
             if record.kind not in (SAMPLE, EVENTS):
                 return NewRecord(seq, data, record, "none", None, None, "")
             auth, header = self._authenticate(record)
-            return NewRecord(seq, data, record, auth, header.boot_epoch, header.seq, "")
+            return NewRecord(
+                seq, data, record, auth, header.boot_epoch, header.seq, "", header.key_id
+            )
         except Exception as error:
             if is_of_medium(error):
                 raise

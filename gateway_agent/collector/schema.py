@@ -2,8 +2,9 @@
 
 ::
 
+    database  one row: the random id of this file
     streams   gateway, stream -> contiguous_to, head          the content of a receipt
-    batches   stream_id, first, last, head, anchor of the boot
+    batches   number -> stream_id, first, last, head, boot_id, anchor, chain, data   the evidence
     records   stream_id, seq -> device, kind, time, clock, auth, boot_epoch, sample_seq, status
     readings  stream_id, seq, point_id -> value               (stream_id, seq) is one record
     points    device, name, unit                              the names behind point_id
@@ -11,31 +12,49 @@
     events    stream_id, seq, number -> name, arg, time_ms
     gaps      stream_id, seq -> device, cause, boot_epoch, first, last, detail
     refused   stream_id, seq -> data, reason                  signed by the gateway, and yet wrong
+    devices   device -> gateway                               who may bring its records
     counters  name -> value                                   see :mod:`.receiver`
+
+``batches.data`` are the signed bytes as they were received, so everything above can be proved from
+them again (:mod:`.audit`). ``chain`` is SHA-256 over the chain before and ``data``, across all
+streams in the order of ``number``; a file beside the database repeats its end (:mod:`.batch_log`).
+``anchor_ms`` is what has to be added to the boot time of that boot to get wall time. A batch that
+was taken before batches were kept has empty ``data``.
 
 Times are Unix milliseconds, NULL while they are unknown: a record made before the gateway's clock
 was set gets its time as soon as a batch of the same boot brings an anchor. The view
-``measurements`` joins readings, points and records for people. The primary keys make a second
-effect of the same record impossible, whatever the code does.
+``measurements`` joins readings, points and records for people. The keys make a second effect of the
+same record, or of the same frame of a node, impossible, whatever the code does.
 """
 
 from typing import Final
 
 APPLICATION_ID: Final = 0x5446_434F  # "TFCO"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
-SCHEMA: Final = """
+BATCHES: Final = """
+CREATE TABLE batches (
+    number INTEGER PRIMARY KEY, stream_id INTEGER NOT NULL REFERENCES streams,
+    first INTEGER NOT NULL, last INTEGER NOT NULL, head BLOB NOT NULL, boot_id BLOB NOT NULL,
+    anchor_ms INTEGER, anchor_unc_ms INTEGER NOT NULL, anchor_clock TEXT NOT NULL,
+    chain BLOB NOT NULL, data BLOB NOT NULL, UNIQUE (stream_id, last));
+"""
+# What version 2 has that version 1 had not.
+ADDED: Final = """
+CREATE TABLE database (id INTEGER NOT NULL);
+CREATE TABLE devices (device TEXT PRIMARY KEY, gateway TEXT NOT NULL) WITHOUT ROWID;
+CREATE UNIQUE INDEX records_of_frames ON records (device, kind, key_id, boot_epoch, sample_seq)
+    WHERE sample_seq IS NOT NULL;
+"""
+_TABLES: Final = """
 CREATE TABLE streams (
     id INTEGER PRIMARY KEY, gateway TEXT NOT NULL, stream INTEGER NOT NULL,
     contiguous_to INTEGER NOT NULL, head BLOB NOT NULL, UNIQUE (gateway, stream));
-CREATE TABLE batches (
-    stream_id INTEGER NOT NULL REFERENCES streams, first INTEGER NOT NULL, last INTEGER NOT NULL,
-    head BLOB NOT NULL, boot_id BLOB NOT NULL, PRIMARY KEY (stream_id, last)) WITHOUT ROWID;
 CREATE TABLE records (
     stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, device TEXT NOT NULL, kind TEXT NOT NULL,
     time_ms INTEGER, unc_ms INTEGER NOT NULL, clock TEXT NOT NULL, auth TEXT NOT NULL,
     status INTEGER NOT NULL, boot_epoch INTEGER, sample_seq INTEGER,
-    boot_id BLOB NOT NULL, resp_ms INTEGER NOT NULL, digest BLOB NOT NULL,
+    boot_id BLOB NOT NULL, resp_ms INTEGER NOT NULL, digest BLOB NOT NULL, key_id INTEGER,
     PRIMARY KEY (stream_id, seq)) WITHOUT ROWID;
 CREATE INDEX records_of_device ON records (device, time_ms);
 CREATE INDEX records_by_content ON records (digest);
@@ -59,8 +78,8 @@ CREATE TABLE gaps (
     PRIMARY KEY (stream_id, seq)) WITHOUT ROWID;
 CREATE TABLE refused (
     stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, data BLOB NOT NULL, reason TEXT NOT NULL,
-    PRIMARY KEY (stream_id, seq)) WITHOUT ROWID;
-CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+    seal BLOB, PRIMARY KEY (stream_id, seq)) WITHOUT ROWID;
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL, seal BLOB) WITHOUT ROWID;
 CREATE VIEW measurements AS
     SELECT streams.gateway, records.device, points.name, readings.value, points.unit,
            datetime(records.time_ms / 1000.0, 'unixepoch') AS time_utc, records.time_ms,
@@ -68,3 +87,4 @@ CREATE VIEW measurements AS
     FROM readings JOIN points ON points.id = readings.point_id
     JOIN records USING (stream_id, seq) JOIN streams ON streams.id = stream_id;
 """
+SCHEMA: Final = _TABLES + BATCHES + ADDED

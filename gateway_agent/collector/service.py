@@ -7,6 +7,7 @@ database is closed in that thread too, after the batch that is under way when th
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,7 +18,10 @@ import aiomqtt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from gateway_agent.cancellation import raise_if_cancelled
+from gateway_agent.clock import SystemClock
 from gateway_agent.keys import check_secret, load_node_key, load_private, load_public
+from gateway_agent.status_socket import serve_status
+from gateway_agent.store.settings import HEAD_LAG_MS
 from gateway_agent.uplink import topics
 from gateway_agent.uplink.connection import Backoff, Client, make_client
 from protocols.uplink import MAX_BATCH_BYTES, key_id
@@ -25,7 +29,8 @@ from protocols.wire.hmac import HmacSha256
 
 from .config import CollectorConfig
 from .database import Database
-from .receiver import BatchOutcome, BatchReceiver
+from .receiver import ACCEPTED, BatchOutcome, BatchReceiver
+from .status import CollectorStatus, StreamStatus, socket_path
 
 T = TypeVar("T")
 
@@ -48,11 +53,17 @@ class CollectorService:
         for file in config.broker.secret_files:
             check_secret(file)
         self._config = config
-        self._database = Database(config.collector.database)
+        self._clock = SystemClock()
+        self._started_ms = self._clock.boot_ms()
+        self._database = Database(config.collector.database, self._clock)
         self._receiver = BatchReceiver(
             self._database, key, gateways, nodes, directory / "quarantine"
         )
         self._worker = ThreadPoolExecutor(1, "collector")
+        self._problem = "not connected yet"  # why no batch can arrive; empty if one can
+        self._messages: Counter[str] = Counter()
+        self._streams = {row[:2]: row[2] for row in self._database.positions()}
+        self._settling: asyncio.TimerHandle | None = None
         self._on_outcome = on_outcome
         self._backoff = Backoff()
         self.connected = asyncio.Event()
@@ -61,24 +72,45 @@ class CollectorService:
 
     async def run(self) -> NoReturn:
         """Connect, receive batches and answer them, until cancelled."""
-        broker = self._config.broker
+        socket = socket_path(self._config.collector.database)
         try:
-            while True:
-                try:
-                    await self._session()
-                except (aiomqtt.MqttError, OSError, ValueError) as error:
-                    log.warning("broker %s: %s", broker.where, error)
-                raise_if_cancelled()
-                self.connected.clear()
-                await self._backoff.wait()
+            async with serve_status(socket.parent, self.snapshot, socket.name):
+                while True:
+                    await self._attempt()
+                    raise_if_cancelled()
+                    self.connected.clear()
+                    await self._backoff.wait()
         finally:
+            if self._settling is not None:
+                self._settling.cancel()
             self._worker.submit(self._database.close)
             self._worker.shutdown()
+
+    async def _attempt(self) -> None:
+        try:
+            await self._session()
+        except (aiomqtt.MqttError, OSError, ValueError) as error:
+            self._problem = str(error) or type(error).__name__
+            log.warning("broker %s: %s", self._config.broker.where, self._problem)
+
+    def snapshot(self) -> CollectorStatus:
+        """Return everything that ``status`` shows, as it is now."""
+        return CollectorStatus(
+            database=str(self._config.collector.database),
+            running_ms=self._clock.boot_ms() - self._started_ms,
+            broker=self._config.broker.where,
+            connected=self.connected.is_set(),
+            problem="" if self.connected.is_set() else self._problem,
+            streams=[StreamStatus(*stream, to) for stream, to in sorted(self._streams.items())],
+            messages=dict(self._messages),
+            waiting=self._receiver.waiting,
+            alarms=self._database.alarms + self._receiver.alarms,
+        )
 
     async def _session(self) -> None:
         broker = self._config.broker
         async with make_client(broker, self._identifier, MAX_PACKET, self._refuse) as client:
-            await client.subscribe(topics.ALL_BATCHES, qos=1)
+            await client.listen(topics.ALL_BATCHES)
             self.connected.set()
             self._backoff.reset()
             for outcome in await self._work(self._receiver.receipts):
@@ -107,9 +139,21 @@ class CollectorService:
             log.error("batch of %s not committed, it will be sent again: %s", topic.gateway, error)
             return
         log.info("%s: %s: %s", topic.gateway, outcome.verdict, outcome.detail)
+        self._note(outcome)
         await _answer(client, outcome)
         if self._on_outcome is not None:
             self._on_outcome(outcome)
+
+    def _note(self, outcome: BatchOutcome) -> None:
+        self._messages[outcome.verdict] += 1
+        if outcome.verdict == ACCEPTED:
+            self._streams[outcome.gateway, outcome.stream] = outcome.to
+        if self._settling is None:
+            self._settling = asyncio.get_running_loop().call_later(HEAD_LAG_MS / 1000, self._settle)
+
+    def _settle(self) -> None:
+        self._settling = None
+        self._worker.submit(self._database.settle)
 
 
 async def _answer(client: Client, outcome: BatchOutcome) -> None:

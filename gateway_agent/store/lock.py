@@ -10,6 +10,7 @@ from gateway_agent.directories import make_directory
 from .errors import StoreBusy, StoreFailed
 
 LOCK_NAME: Final = "outbox.lock"
+_BUSY: Final = "in use by another agent: stop that one, or give this one its own state_dir"
 
 
 class Lock:
@@ -18,12 +19,15 @@ class Lock:
     While it is held, any other file in the directory is left over from an earlier process.
     """
 
-    def __init__(self, directory: Path) -> None:
-        """Make the directory if there is none. StoreBusy if another process has it; StoreFailed."""
+    def __init__(self, directory: Path, name: str = LOCK_NAME, busy: str = _BUSY) -> None:
+        """Make the directory if there is none. StoreBusy if another process has it; StoreFailed.
+
+        ``name``: of the file that is locked. ``busy``: who has it, and what to do.
+        """
         try:
             make_directory(directory)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            self._descriptor: int | None = os.open(directory / LOCK_NAME, flags, 0o600)
+            self._descriptor: int | None = os.open(directory / name, flags, 0o600)
         except OSError as error:
             raise StoreFailed(f"{directory}: {error}") from error
         try:
@@ -32,10 +36,7 @@ class Lock:
             self.release()
             if not isinstance(error, BlockingIOError):
                 raise StoreFailed(f"{directory}: {error}") from error
-            raise StoreBusy(
-                f"{directory} is in use by another agent: stop that one, or give this one its own"
-                " state_dir"
-            ) from None
+            raise StoreBusy(f"{directory} is {busy}") from None
 
     def release(self) -> None:
         """Release the lock for others."""

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateway_agent.collector import database as database_module
 from gateway_agent.collector import receiver as receiver_module
-from gateway_agent.collector.database import Database, digest_of
+from gateway_agent.collector import rows as rows_module
+from gateway_agent.collector.database import Database
 from gateway_agent.collector.receiver import ACCEPTED, FAILED, MALFORMED, BatchReceiver
+from gateway_agent.collector.rows import digest_of
 from gateway_agent.store.errors import ReceiptRefused
 from protocols.uplink import FormatError, open_receipt
 from tests.unit.gateway_agent.store_help import StillClock, open_box, records
@@ -275,7 +276,7 @@ def test_an_exception_while_one_record_is_stored_takes_that_record_only(
             raise RuntimeError("injected")
         return digest_of(gateway, boot_id, data)
 
-    monkeypatch.setattr(database_module, "digest_of", failing)
+    monkeypatch.setattr(rows_module, "digest_of", failing)
     data = batch(pieces, HEADER | {"last": 3}, ANCHOR)
     assert collector.receiver.receive(data, GATEWAY).verdict == ACCEPTED
     assert collector.rows("SELECT seq, value FROM readings ORDER BY seq") == [(1, 0), (3, 2)]
@@ -318,7 +319,7 @@ def test_a_failure_of_the_medium_is_not_the_messages_fault(
         def failing(*_: object) -> None:
             raise error
 
-        patch.setattr(database_module, "digest_of", failing)
+        patch.setattr(rows_module, "digest_of", failing)
         with pytest.raises(type(error)):
             collector.receiver.receive(data, GATEWAY)
     assert collector.database.counters() == {}

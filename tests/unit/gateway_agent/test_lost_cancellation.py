@@ -67,6 +67,9 @@ class LossyClient(LossyLibrary):
         assert qos == 1
         await self.at("subscribe")
 
+    async def listen(self, topic: str) -> None:
+        await self.subscribe(topic, qos=1)
+
     async def send(self, _topic: str, _payload: bytes, retain: bool = False) -> None:
         assert not retain
         await self.at("send")

@@ -1,0 +1,48 @@
+"""Bring a database of an older release to the tables of this one, in one transaction."""
+
+import sqlite3
+
+from protocols.uplink import CLOCK_NAMES, CLOCK_NONE, GENESIS, link
+
+from .batch_log import new_id
+from .rows import seal
+from .schema import ADDED, BATCHES
+
+
+def begin(connection: sqlite3.Connection) -> None:
+    """Give a new database its id."""
+    connection.execute("INSERT INTO database VALUES (?)", (new_id(),))
+
+
+def from_version_1(connection: sqlite3.Connection) -> None:
+    """Add the evidence, which version 1 did not keep; what is there stays as it is.
+
+    The batches that it has taken have no ``data``, so an audit cannot prove their records. Inside
+    the caller's transaction.
+    """
+    execute = connection.execute
+    execute("ALTER TABLE batches RENAME TO batches_1")
+    execute(BATCHES)
+    chain = GENESIS
+    old = execute("SELECT stream_id, first, last, head, boot_id FROM batches_1 ORDER BY 1, 3")
+    for number, row in enumerate(old.fetchall(), 1):
+        chain = link(chain, b"")
+        values = (number, *row, None, 0, CLOCK_NAMES[CLOCK_NONE], chain, b"")
+        execute("INSERT INTO batches VALUES (?,?,?,?,?,?,?,?,?,?,?)", values)
+    execute("DROP TABLE batches_1")
+    # Which key a node's frame was sealed with was not stored: NULL, which fits every key.
+    execute("ALTER TABLE records ADD COLUMN key_id INTEGER")
+    execute("ALTER TABLE refused ADD COLUMN seal BLOB")
+    execute("ALTER TABLE counters ADD COLUMN seal BLOB")
+    for statement in ADDED.split(";"):
+        execute(statement)
+    execute(
+        "INSERT INTO devices SELECT device, gateway FROM (SELECT device, gateway, min(stream_id)"
+        " FROM records JOIN streams ON streams.id = stream_id GROUP BY device)"
+    )
+    for row in execute("SELECT stream_id, seq, data, reason FROM refused").fetchall():
+        mended = (seal(*row), *row[:2])
+        execute("UPDATE refused SET seal = ? WHERE stream_id = ? AND seq = ?", mended)
+    for row in execute("SELECT name, value FROM counters").fetchall():
+        execute("UPDATE counters SET seal = ? WHERE name = ?", (seal(*row), row[0]))
+    begin(connection)

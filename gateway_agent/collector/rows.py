@@ -1,0 +1,72 @@
+"""Which rows a batch stands for: written by the commit, and proved again by the audit."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from protocols.uplink import CLOCK_NAMES, KIND_NAMES, BatchHeader
+
+from .new_record import NewRecord
+
+Row: TypeAlias = tuple[object, ...]
+PointName: TypeAlias = tuple[str, str, str]  # device, name, unit
+
+
+def digest_of(gateway: str, boot_id: bytes, data: bytes) -> bytes:
+    """Return 16 bytes that identify a record, whatever stream it comes in."""
+    return hashlib.sha256(gateway.encode() + b"|" + boot_id + data).digest()[:16]
+
+
+def seal(*fields: object) -> bytes:
+    """Return 8 bytes over a row that no batch proves, so that a flipped bit in it is found."""
+    return hashlib.sha256(repr(fields).encode()).digest()[:8]
+
+
+def refused_row(stream_id: int, seq: int, data: bytes, reason: str) -> Row:
+    """Return the row of a record that is kept although it is wrong."""
+    return (stream_id, seq, data, reason, seal(stream_id, seq, data, reason))
+
+
+@dataclass(slots=True)
+class BatchRows:
+    """Rows by table; in ``readings`` the names of the point stand in the place of its id."""
+
+    records: list[Row] = field(default_factory=list)
+    readings: list[tuple[int, int, PointName, int | float]] = field(default_factory=list)
+    failures: list[Row] = field(default_factory=list)
+    events: list[Row] = field(default_factory=list)
+    gaps: list[Row] = field(default_factory=list)
+    refused: list[Row] = field(default_factory=list)
+
+
+def rows_of(stream_id: int, header: BatchHeader, new: Iterable[NewRecord]) -> BatchRows:
+    """Return what is to be stored of the records ``new`` of a batch."""
+    rows = BatchRows()
+    boot_id = header.anchor.boot_id
+    for item in new:
+        record = item.decoded
+        if record is None:
+            rows.refused.append(refused_row(stream_id, item.seq, item.data, item.reason))
+            continue
+        at = (stream_id, item.seq)
+        stamp = record.stamp
+        rows.records.append(
+            (
+                *at, record.device_id, KIND_NAMES[record.kind], stamp.wall_ms, stamp.unc_ms,
+                CLOCK_NAMES[stamp.clock_state], item.auth, record.status, item.boot_epoch,
+                item.sample_seq, boot_id, stamp.resp_ms,
+                digest_of(header.gateway, boot_id, item.data), item.key_id,
+            )
+        )  # fmt: skip
+        rows.readings += [
+            (*at, (record.device_id, name, unit), value) for name, unit, value in record.values
+        ]
+        rows.failures += [(*at, name, quality) for name, quality in record.failures]
+        rows.events += [(*at, e.number, e.name, e.arg, e.offset_ms) for e in record.events]
+        if record.gap is not None:
+            gap = record.gap
+            rows.gaps.append(
+                (*at, record.device_id, gap.cause, gap.boot_epoch, gap.first, gap.last, gap.detail)
+            )
+    return rows
