@@ -23,6 +23,7 @@ BUILT_IN: Final = {
     "check": "gateway_agent.cli.check:check",
     "status": "gateway_agent.cli.status:status",
     "discover": "gateway_agent.cli.discover:discover",
+    "profile": "gateway_agent.cli.profile:app",
     "verify": "gateway_agent.cli.verify:verify",
     "collect": "gateway_agent.cli.collect:collect",
     "keygen": "gateway_agent.cli.keygen:app",
