@@ -100,6 +100,10 @@ class _Bus(Struct, frozen=True, kw_only=True, tag_field="type"):
     request_gap_ms: Pause = 0
     # Registers between two wanted ones that are read along to save a request.
     gap_words: Annotated[int, count(0, MAX_READ - 2, 8)] = 8
+    # Registers of one request at most, whatever a profile allows.
+    max_words: Annotated[int, count(1, MAX_READ, MAX_READ)] = MAX_READ
+    # Every value of a third-party device with a request of its own.
+    never_join: bool = False
     device: tuple[Device, ...]
 
 

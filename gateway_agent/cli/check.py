@@ -12,8 +12,9 @@ from rich.table import Table
 
 from gateway_agent.cli.output import table_console
 from gateway_agent.config import GatewayConfig, load
+from gateway_agent.field.cuts import CutFile, describe_cuts
 from gateway_agent.field.devices import open_all
-from gateway_agent.field.planner import BusPlan, plan_bus
+from gateway_agent.field.planner import BusPlan, JoinRules, plan_bus
 from gateway_agent.keys import KeyFileError, check_secret, load_private, load_public
 from gateway_agent.tables import ConfigError, Problem
 
@@ -36,8 +37,21 @@ def check_config(path: Path) -> Checked:
     _check_files(config, path, problems)
     plans: list[BusPlan] = []
     try:
+        cuts = CutFile(config.gateway.state_dir)
         for bus, devices in zip(config.bus, open_all(config.bus), strict=True):
-            plans.append(plan_bus(bus, [device.reads(bus.gap_words) for device in devices]))
+            own = [cuts.of(item.device.device_id(config.gateway.id)) for item in devices]
+            reads = [
+                item.reads(JoinRules.of(bus, known))
+                for item, known in zip(devices, own, strict=True)
+            ]
+            plan = plan_bus(bus, reads)
+            known_cuts = (
+                f"{item.device.name} refuses one read across {describe_cuts(known)}: it is read"
+                f" apart ({cuts.path})"
+                for item, known in zip(devices, own, strict=True)
+                if known
+            )
+            plans.append(replace(plan, warnings=(*plan.warnings, *known_cuts)))
     except ConfigError as error:
         problems += error.problems
     return Checked([] if problems else _with_shared_devices(plans), problems)

@@ -12,7 +12,7 @@ from gateway_agent.keys import KeyFileError, SharedKey, key_problem, load_node_k
 from protocols.modbus_client import Read
 from protocols.wire.registers import RegisterMap, map_of_role
 
-from .planner import node_reads
+from .planner import JoinRules, node_reads
 from .profile import Profile, load_profile
 
 
@@ -24,7 +24,7 @@ class OpenNode:
     map: RegisterMap
     key: SharedKey
 
-    def reads(self, gap_words: int) -> tuple[Read, ...]:  # of every device, see below
+    def reads(self, rules: JoinRules) -> tuple[Read, ...]:  # of every device, see below
         """Return the requests of one poll."""
         return node_reads(self.map)
 
@@ -36,9 +36,9 @@ class OpenProfile:
     device: ProfileDevice
     profile: Profile
 
-    def reads(self, gap_words: int) -> tuple[Read, ...]:
+    def reads(self, rules: JoinRules) -> tuple[Read, ...]:
         """Return the requests of one poll; see :func:`gateway_agent.field.planner.coalesce`."""
-        return self.profile.reads(gap_words)
+        return self.profile.reads(rules)
 
 
 OpenDevice: TypeAlias = OpenNode | OpenProfile

@@ -6,7 +6,7 @@ Registers are coalesced into as few reads as possible. A short hole between two 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from gateway_agent.config import Bus, Device, NodeDevice
 from protocols.modbus_client import BIT_FUNCTIONS, Read
@@ -35,7 +35,30 @@ class Span(NamedTuple):
     words: int
 
 
-def coalesce(spans: Iterable[Span], gap_words: int, max_words: int = MAX_READ) -> tuple[Read, ...]:
+Cuts: TypeAlias = frozenset[tuple[int, int]]  # (function, address)
+NO_CUTS: Final[Cuts] = frozenset()
+
+
+class JoinRules(NamedTuple):
+    """What one device allows of reading several values with one request.
+
+    ``cuts`` are borders that no request may cross: the address behind each, and its function.
+    """
+
+    gap_words: int
+    max_words: int = MAX_READ
+    never_join: bool = False
+    cuts: Cuts = NO_CUTS
+
+    @classmethod
+    def of(cls, bus: Bus, cuts: Cuts = NO_CUTS) -> "JoinRules":
+        """Return the rules of a bus, with what is known about one device."""
+        return cls(bus.gap_words, bus.max_words, bus.never_join, cuts)
+
+
+def coalesce(
+    spans: Iterable[Span], gap_words: int, max_words: int = MAX_READ, cuts: Cuts = NO_CUTS
+) -> tuple[Read, ...]:
     """Return the fewest reads of at most ``max_words`` registers that cover all spans.
 
     A value is never cut in two. Holes of up to ``gap_words`` are read along, but not a hole at the
@@ -46,15 +69,35 @@ def coalesce(spans: Iterable[Span], gap_words: int, max_words: int = MAX_READ) -
         if reads:
             last = reads[-1]
             end = span.address + span.words
+            hole = span.address - (last.address + last.words)
             if (
                 last.function == span.function
-                and span.address - (last.address + last.words) <= gap_words
+                and hole <= gap_words
                 and end - last.address <= max_words
+                and (hole < 0 or (span.function, span.address) not in cuts)
             ):
                 reads[-1] = last._replace(words=max(last.words, end - last.address))
                 continue
         reads.append(Read(*span))
     return tuple(reads)
+
+
+def border_in(read: Read, spans: Iterable[Span]) -> tuple[int, int] | None:
+    """Return where to cut a read that its device refuses: a cut, or None if it is one value.
+
+    The widest hole goes first, because there may be no registers there; else the middle.
+    """
+    end = read.address + read.words
+    borders: list[tuple[int, float, int]] = []
+    covered = read.address
+    for span in sorted(spans):
+        if span.function != read.function or not read.address <= span.address < end:
+            continue
+        if span.address >= covered and span.address > read.address:
+            middle = abs(span.address - (read.address + read.words / 2))
+            borders.append((covered - span.address, middle, span.address))
+        covered = max(covered, span.address + span.words)
+    return (read.function, min(borders)[2]) if borders else None
 
 
 def node_reads(map: RegisterMap) -> tuple[Read, ...]:

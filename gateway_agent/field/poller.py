@@ -19,6 +19,7 @@ from gateway_agent.store.mark import Mark
 
 from .bus_errors import FATAL, BusDownError, BusError, explain
 from .commit_queue import CommitQueue, Sink, waiting_bytes
+from .cuts import CutFile
 from .devices import OpenNode, open_all
 from .master import Master
 from .reader import NodeReader, Polled, ProfileReader, Reader
@@ -187,6 +188,7 @@ class Field:
             sink, config.outbox.commit_ms, waiting_bytes(config.outbox.max_bytes)
         )
         self._pollers: list[BusPoller] = []
+        cuts = CutFile(config.gateway.state_dir)
         for bus, devices in zip(config.bus, open_all(config.bus), strict=True):
             readers: list[Reader] = []
             for opened in devices:
@@ -195,7 +197,7 @@ class Field:
                     mark = marks.get(name)
                     readers.append(NodeReader(bus, opened, name, mark, clock, counters))
                 else:
-                    readers.append(ProfileReader(bus, opened, name, clock, counters))
+                    readers.append(ProfileReader(bus, opened, name, clock, counters, cuts))
             self._pollers.append(BusPoller(bus, readers, clock, self.queue, counters))
 
     async def run(self) -> None:

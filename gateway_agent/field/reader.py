@@ -13,20 +13,22 @@ from protocols.identity import parse_uid
 from protocols.modbus_client import Read, Request, decode_identification, read_request
 from protocols.uplink import Record, Stamp, gap_record
 from protocols.wire.errors import PeerError
-from protocols.wire.modbus.pdu import ILLEGAL_ADDRESS, READ_INPUT
+from protocols.wire.modbus.pdu import ILLEGAL_ADDRESS, ILLEGAL_VALUE, READ_INPUT
 from protocols.wire.registers import EVENT_ADDRESS, EVENT_WORDS, OK, QUALITY_NAMES, SAMPLE_ADDRESS
 
 from .bus_errors import BusDownError, BusError, RefusedError
+from .cuts import CutFile, DeviceCuts
 from .devices import OpenNode, OpenProfile
 from .master import Master
 from .node import NodeTracker
 from .node_log import NodeLog
 from .outage import Outage, gap
-from .planner import Span, probe_reads
+from .planner import JoinRules, Span, probe_reads
 from .profile import REPORTS_FAULT, ProfileDecoder, Value, point_value, scaled
 
 _ONE_OBJECT: Final = 4  # access code of the device identification (6.21)
 _UID_OBJECT: Final = 0x80
+_REFUSED_WHOLE: Final = (ILLEGAL_ADDRESS, ILLEGAL_VALUE)  # parts of the read may be answered
 _GIVE_UP: Final = 2  # blocks of one poll without an answer: the rest would be the same
 
 
@@ -123,7 +125,7 @@ class NodeReader:
         self.tracker = NodeTracker(device_id, uid, opened.key, opened.map, mark, counters)
         self._bus = bus
         self._clock = clock
-        (sample,) = reads = opened.reads(bus.gap_words)
+        (sample,) = reads = opened.reads(JoinRules.of(bus))
         self._sample = read_request(device.unit, sample)
         self.probes = probes_of(bus, device.unit, reads, ())
         self._events = read_request(device.unit, Read(READ_INPUT, EVENT_ADDRESS, EVENT_WORDS))
@@ -236,6 +238,7 @@ class ProfileReader:
         device_id: str,
         clock: GatewayClock,
         counters: Counters,
+        cut_file: CutFile,
     ) -> None:
         device = opened.device
         self.device: Device = device
@@ -245,40 +248,52 @@ class ProfileReader:
         self._clock = clock
         self._counters = counters
         self.auth = "none"
-        self._decoder = ProfileDecoder(opened.profile, device_id, bus)
-        reads = self._decoder.reads
-        self._requests = [read_request(device.unit, read) for read in reads]
-        self.probes = probes_of(bus, device.unit, reads, opened.profile.spans())
+        self._profile = opened.profile
+        self._cuts = DeviceCuts(device_id, opened.profile.spans(), cut_file)
+        self._plan()
         self._values: tuple[Value, ...] = ()
         self.last_ms: int | None = None
         self.problem = ""
         self.polls = 0
         self.errors = 0
 
+    def _plan(self) -> None:
+        """Make the requests, and what decodes their answers."""
+        unit = self.device.unit
+        self._decoder = ProfileDecoder(
+            self._profile, self.device_id, self._bus, cuts=self._cuts.cuts
+        )
+        reads = self._decoder.reads
+        self._requests = [read_request(unit, read) for read in reads]
+        self.probes = probes_of(self._bus, unit, reads, self._profile.spans())
+
     async def poll(self, master: Master) -> Polled:
         """Read all blocks; one that fails costs its own points only."""
         self.polls += 1
         req_ms = self._clock.boot_ms()
-        answers: list[bytes | str | None] = []
-        failure: BusError | None = None
-        silences = 0
-        for request in self._requests:
-            answer: bytes | str | None = None
-            if silences < _GIVE_UP:
-                try:
-                    answer = await read_again(master, request, self.probes)
-                except BusError as error:
-                    self.errors += 1
-                    failure = error
-                    if not isinstance(error, RefusedError):
-                        silences += 1
-                    elif error.is_silence:
-                        # A gateway box has waited for the device already, in the bus's time.
-                        silences = _GIVE_UP
-                    else:
-                        # The device answers with a refusal: not recorded as silence.
-                        answer = REPORTS_FAULT
-            answers.append(answer)
+        answers, failure = await self._ask_all(master)
+        if self._cuts.on_trial:
+            return self._judged(answers, failure, req_ms)
+        return self._polled(answers, failure, req_ms)
+
+    def _judged(
+        self, answers: list[bytes | str | None], failure: BusError | None, req_ms: int
+    ) -> Polled:
+        """Return the outcome of a poll whose requests were cut, and keep the cuts that helped."""
+        answered = [
+            read
+            for read, answer in zip(self._decoder.reads, answers, strict=True)
+            if isinstance(answer, bytes)
+        ]
+        polled = self._polled(answers, failure, req_ms)
+        self._cuts.judge(answered, self._clock.boot_ms())
+        self._plan()
+        return polled
+
+    def _polled(
+        self, answers: list[bytes | str | None], failure: BusError | None, req_ms: int
+    ) -> Polled:
+        """Return the outcome of a poll."""
         if failure is not None:
             self.problem = failure.detail
             if not any(isinstance(answer, bytes) for answer in answers):
@@ -292,6 +307,47 @@ class ProfileReader:
         self.last_ms = now.resp_ms
         records.append(self._decoder.record(values, now))
         return Polled(records)
+
+    async def _ask_all(self, master: Master) -> tuple[list[bytes | str | None], BusError | None]:
+        """Return the answer to each request, and the last failure. May cut a refused request."""
+        answers: list[bytes | str | None] = []
+        done: dict[Read | None, bytes | str | None] = {}  # before the requests were cut
+        failure: BusError | None = None
+        silences = 0
+        while len(answers) < len(self._requests):
+            request = self._requests[len(answers)]
+            answer: bytes | str | None = None
+            if done and request.read in done:
+                answer = done[request.read]
+            elif silences < _GIVE_UP:
+                try:
+                    answer = await read_again(master, request, self.probes)
+                except BusError as error:
+                    if self._is_cut(request, error):
+                        done |= zip((item.read for item in self._requests), answers, strict=False)
+                        answers = []
+                        self._plan()
+                        continue
+                    self.errors += 1
+                    failure = error
+                    if not isinstance(error, RefusedError):
+                        silences += 1
+                    elif error.is_silence:
+                        # A gateway box has waited for the device already, in the bus's time.
+                        silences = _GIVE_UP
+                    else:
+                        # The device answers with a refusal: not recorded as silence.
+                        answer = REPORTS_FAULT
+            answers.append(answer)
+        return answers, failure
+
+    def _is_cut(self, request: Request, error: BusError) -> bool:
+        return (
+            isinstance(error, RefusedError)
+            and error.code in _REFUSED_WHOLE
+            and request.read is not None
+            and self._cuts.split(request.read, self._clock.boot_ms())
+        )
 
     def missed(self, cause: str, detail: str, slots: int) -> list[Record]:
         """See :class:`Reader`."""

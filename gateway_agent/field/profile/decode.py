@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import Final, NamedTuple, TypeVar
 
 from gateway_agent.config import Bus
+from gateway_agent.field.planner import NO_CUTS, Cuts, JoinRules
 from protocols.uplink import ProfileTemplate, Record, Stamp
 
 from .model import Profile
@@ -105,11 +106,16 @@ class ProfileDecoder:
     """
 
     def __init__(
-        self, profile: Profile, device_id: str, bus: Bus, groups: Collection[str] | None = None
+        self,
+        profile: Profile,
+        device_id: str,
+        bus: Bus,
+        groups: Collection[str] | None = None,
+        cuts: Cuts = NO_CUTS,
     ) -> None:
         self.profile = profile
         self.points: Final = profile.points_of(groups)
-        self.reads = profile.reads(bus.gap_words, groups)
+        self.reads = profile.reads(JoinRules.of(bus, cuts), groups)
         self._sizes = [read.data_bytes for read in self.reads]
         recorded = [point for point in self.points if not point.is_text]
         self._template = template_of(recorded, device_id)

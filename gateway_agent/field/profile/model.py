@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway_agent.field.planner import Span, coalesce
+from gateway_agent.field.planner import JoinRules, Span, coalesce
 from protocols.modbus_client import BIT_FUNCTIONS, MAX_READ_BITS, Read
 
 from .language import GroupSpec, ProfileHead
@@ -39,25 +39,35 @@ class Profile:
         used = {point.spec.group for point in self.points}
         return {name: period for name, period in own.items() if name in used}
 
-    def reads(self, gap_words: int, groups: Collection[str] | None = None) -> tuple[Read, ...]:
+    def reads(self, rules: JoinRules, groups: Collection[str] | None = None) -> tuple[Read, ...]:
         """Return the requests that cover the points. Groups never share a request.
 
-        ``gap_words`` of the bus counts where the profile has none.
+        ``rules`` are those of bus and device; the profile may narrow them, and sets ``gap_words``.
         """
         found: list[Read] = []
-        gap = gap_words if self.profile.gap_words is None else self.profile.gap_words
+        head = self.profile
+        rules = rules._replace(
+            gap_words=rules.gap_words if head.gap_words is None else head.gap_words,
+            max_words=min(rules.max_words, head.max_words),
+        )
         for name in self.periods(0):
             if groups is None or name in groups:
-                found += self._reads(self.points_of((name,)), gap)
+                found += self._reads(self.points_of((name,)), rules)
         return tuple(found)
 
-    def _reads(self, points: Iterable[ProfilePoint], gap: int) -> list[Read]:
+    def _reads(self, points: Iterable[ProfilePoint], rules: JoinRules) -> list[Read]:
+        gap, most, never_join, cuts = rules
         cells = {cell for point in points for cell in point.cells}
-        most = self.profile.max_words
-        joined = list(coalesce(_spans(cells, bits=False), gap, most))
+        alone = {
+            Read(cell.function, cell.address, cell.words)
+            for cell in cells
+            if cell.alone or never_join
+        }
+        if never_join:
+            return sorted(alone)
+        joined = list(coalesce(_spans(cells, bits=False), gap, most, cuts))
         most_bits = min(_WORD_BITS * most, MAX_READ_BITS)
-        joined += coalesce(_spans(cells, bits=True), _WORD_BITS * gap, most_bits)
-        alone = {Read(cell.function, cell.address, cell.words) for cell in cells if cell.alone}
+        joined += coalesce(_spans(cells, bits=True), _WORD_BITS * gap, most_bits, cuts)
         return joined + sorted(alone.difference(joined))
 
 

@@ -88,6 +88,12 @@ def test_the_example_shows_every_key() -> None:
         assert table in text
 
 
+# What came later, as it is where a file does not name it.
+NEWER_BUS_KEYS = {"request_gap_ms": 0, "max_words": 125, "never_join": False}
+NEWER_NET_KEYS = {"connect_delay_ms": 0, "close_after": "never"}
+NEWER_DEVICE_KEYS = {"timeout_ms": None, "request_gap_ms": 0}
+
+
 def test_the_example_means_what_it_meant() -> None:
     config = parse(example(), GATEWAY)
     assert to_builtins(config, enc_hook=str) == {
@@ -128,12 +134,14 @@ def test_the_example_means_what_it_meant() -> None:
                 "timeout_ms": 500,
                 "turnaround_ms": 20,
                 "quiet_ms": 50,
+                **NEWER_BUS_KEYS,
                 "gap_words": 8,
                 "device": (
                     {
                         "kind": "node",
                         "name": "air-1",
                         "unit": 1,
+                        **NEWER_DEVICE_KEYS,
                         "role": "air",
                         "uid": "0123456789abcdef01234567",
                         "key": "/etc/tianfu/air-1.key",
@@ -143,6 +151,8 @@ def test_the_example_means_what_it_meant() -> None:
                         "kind": "profile",
                         "name": "co2-hall",
                         "unit": 2,
+                        "timeout_ms": 1000,
+                        "request_gap_ms": 100,
                         "profile": "senseair-s8",
                         "period_ms": 4000,
                     },
@@ -152,6 +162,7 @@ def test_the_example_means_what_it_meant() -> None:
                 "type": "tcp",
                 "name": "pump-house",
                 "host": "192.168.1.20",
+                **NEWER_NET_KEYS,
                 "port": 502,
                 "baudrate": 9600,
                 "parity": "N",
@@ -159,12 +170,14 @@ def test_the_example_means_what_it_meant() -> None:
                 "timeout_ms": 500,
                 "turnaround_ms": 20,
                 "quiet_ms": 50,
+                **NEWER_BUS_KEYS,
                 "gap_words": 8,
                 "device": (
                     {
                         "kind": "profile",
                         "name": "basin",
                         "unit": 1,
+                        **NEWER_DEVICE_KEYS,
                         "profile": "xylem-odo-rtu",
                         "period_ms": 10000,
                     },

@@ -20,6 +20,7 @@ from gateway_agent.config import (
 )
 from gateway_agent.counters import Counters
 from gateway_agent.field import poller
+from gateway_agent.field.cuts import CutFile
 from gateway_agent.field.devices import OpenProfile
 from gateway_agent.field.master import Master
 from gateway_agent.field.poller import Field
@@ -260,7 +261,7 @@ async def test_each_block_of_a_device_records_why_it_has_no_values(tmp_path: Pat
     bus = config_of(tmp_path, slave.path).bus[0]
     device = ProfileDevice(name="own", unit=1, profile=str(path), period_ms=PERIOD_MS)
     opened = OpenProfile(device, load_profile(device.profile))
-    reader = ProfileReader(bus, opened, "g.own", SystemClock(), Counters())
+    reader = ProfileReader(bus, opened, "g.own", SystemClock(), Counters(), CutFile(tmp_path))
     master = Master(bus, Counters())
     try:
         (record,), values = (await reader.poll(master)).records, reader.values()

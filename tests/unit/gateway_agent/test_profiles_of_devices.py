@@ -5,6 +5,7 @@ import struct
 import pytest
 
 from gateway_agent.config import SerialBus
+from gateway_agent.field.planner import JoinRules
 from gateway_agent.field.profile import ProfileDecoder, find_profile, load_profile, shipped
 from protocols.modbus_client import Read
 from protocols.uplink import Stamp, decode_record
@@ -56,7 +57,7 @@ def test_a_profile_says_that_nobody_has_tried_it_on_a_device(name: str) -> None:
 @pytest.mark.parametrize("name", shipped())
 def test_every_value_of_a_shipped_profile_is_read_within_its_limits(name: str) -> None:
     profile = load_profile(name)
-    for item in profile.reads(8):
+    for item in profile.reads(JoinRules(8)):
         assert item.words <= profile.profile.max_words
     assert all(point.spec.what for point in profile.points)
 
