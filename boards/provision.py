@@ -9,6 +9,7 @@ from typing import Final
 
 from firmware.node.commission import CommissionError
 from firmware.node.identity import KEY_FILE, NodeKey
+from protocols.wire.node_key import parse
 from protocols.wire.registers import SETTINGS
 
 from . import spec as specs
@@ -70,7 +71,9 @@ def read_key(path: Path) -> tuple[int, bytes]:
     key = NodeKey(_OneFile(path, content if len(content) <= DATA_MAX else b""))
     if key.problem:
         problem = key.problem.removeprefix(f"{path.parent}/{KEY_FILE}")
-        raise ProvisionError(f"{path}{problem}: make one with `tianfu-gateway keygen node`")
+        raise ProvisionError(
+            f"{path}{problem}: copy it again, or make one with `tianfu-gateway keygen node`"
+        )
     return key.key_id, content
 
 
@@ -96,18 +99,27 @@ def provision(
 ) -> Provisioned:
     """Make the store of a board with this role and the key in ``key``. BoardError.
 
-    ``settings`` are raw values by register name (``docs/registers.md``); ``uid`` is 24 hex digits.
+    ``settings`` are raw values by register name (``docs/registers.md``); ``uid`` is 24 hex digits,
+    by default those that the key was made for, if the key file names them.
     """
     if not specs.load(board).has_image:
         raise ProvisionError(
             f"{board} has no record store: its MicroPython keeps files, expected a board with an "
             "image of its own (`tianfu-node boards`)"
         )
+    key_id, content = read_key(key)
+    made_for = parse(content).uid
+    if made_for is not None:
+        if uid is not None and uid.lower() != made_for.hex():
+            raise ProvisionError(
+                f"uid: expected {made_for.hex()}, which {key} was made for, got {uid}: the gateway"
+                " would refuse the node; each node has a key of its own"
+            )
+        uid = made_for.hex()
     try:
         commission = commission_of(role, settings, uid)
     except CommissionError as error:
         raise ProvisionError(str(error)) from error
-    key_id, content = read_key(key)
     store = store_of(commission, content)
     return Provisioned(role, uid, dict(settings), key_id, store_area(board)[0], store)
 

@@ -34,7 +34,7 @@ def count(low: int, high: int, example: int) -> Meta:
 Name: TypeAlias = Annotated[
     str,
     Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,62}$",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,62}\Z",
         description="1 to 63 letters, digits, '-', '_' or '.', a letter or digit first",
         examples=["site-12"],
     ),
@@ -52,7 +52,7 @@ Uid: TypeAlias = Annotated[
 Role: TypeAlias = Annotated[
     str,
     Meta(
-        pattern=f"^({'|'.join(_ROLES)})$",
+        pattern=rf"^({'|'.join(_ROLES)})\Z",
         description="one of " + ", ".join(_ROLES),
         extra={
             REMEDY: (
@@ -65,7 +65,7 @@ Role: TypeAlias = Annotated[
 ProfileName: TypeAlias = Annotated[
     str,
     Meta(
-        pattern=r"\.toml$|^[a-z0-9][a-z0-9-]*$",
+        pattern=r"\.toml\Z|^[a-z0-9][a-z0-9-]*\Z",
         description="the name of a shipped profile or the name of a .toml file",
         examples=["senseair-s8"],
         extra={FILE_SUFFIX: ".toml"},

@@ -1,11 +1,16 @@
 """Key files are made once, readable by their owner alone from the first instant, never logged.
 
 Gateway and collector: Ed25519, private key as PKCS #8 PEM, public key beside it as ``<file>.pub``
-(SubjectPublicKeyInfo PEM). Node: JSON ``{"key_id": 1, "key": "<64 hex digits>"}``, the very file
-the node has. A private file that others may read is refused: they could sign with it.
+(SubjectPublicKeyInfo PEM), each followed by a line ``key id: <hex>``. Node: JSON, the very file
+that the node has (:mod:`protocols.wire.node_key`). A private file that others may read is refused:
+they could sign with it.
+
+A file with a flipped bit is a key too, another one. So each file proves itself: a PEM file by its
+key id, a private one also by the public one beside it, a node's by its check.
 """
 
 import json
+import logging
 import os
 import secrets
 import stat
@@ -16,13 +21,24 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from protocols.uplink import key_id
+from protocols.wire.errors import BAD_TAG, PeerError
+from protocols.wire.node_key import (
+    FORM,
+    KEY_BYTES,
+    MAX_KEY_ID,
+    check_of,
+    parse,
+)
 
 from .directories import make_directory, sync_directory
 from .tables import Problem
 
-NODE_KEY_BYTES: Final = 32
+log = logging.getLogger(__name__)
+
 MAX_FILE_BYTES: Final = 4096
-MAX_KEY_ID: Final = 0xFFFF
+_KEY_ID_LINE: Final = (
+    b"\nkey id: "  # after the end of the PEM block, where readers of PEM ignore it
+)
 
 
 class KeyFileError(Exception):
@@ -64,27 +80,34 @@ def generate_signing_key(path: Path) -> Ed25519PrivateKey:
     public_pem = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    _create(path, private_pem, 0o600)
-    _create(public, public_pem, 0o644)
+    line = _KEY_ID_LINE[1:] + fingerprint(key.public_key()).encode() + b"\n"
+    _create(path, private_pem + line, 0o600)
+    _create(public, public_pem + line, 0o644)
     return key
 
 
-def generate_node_key(path: Path, key_number: int = 1) -> SharedKey:
-    """Make a node's key and its file. KeyFileError if it exists, or for a number not 1 to 65535."""
+def generate_node_key(path: Path, key_number: int = 1, uid: bytes | None = None) -> SharedKey:
+    """Make a node's key and its file, for the node with this unique id or for any.
+
+    KeyFileError if it exists, or for a number not 1 to 65535.
+    """
     if not 1 <= key_number <= MAX_KEY_ID:
         raise KeyFileError(f"key id: expected 1 to {MAX_KEY_ID}, got {key_number}")
-    key = SharedKey(key_number, secrets.token_bytes(NODE_KEY_BYTES))
-    text = json.dumps({"key_id": key.key_id, "key": key.key.hex()})
-    _create(path, text.encode() + b"\n", 0o600)
+    key = SharedKey(key_number, secrets.token_bytes(KEY_BYTES))
+    fields: dict[str, object] = {"key_id": key.key_id, "key": key.key.hex()}
+    if uid is not None:
+        fields["uid"] = uid.hex()
+    fields["check"] = check_of(key.key_id, key.key, uid)
+    _create(path, json.dumps(fields).encode() + b"\n", 0o600)
     return key
 
 
 def load_private(path: Path) -> Ed25519PrivateKey:
-    """Read a private key. KeyFileError: absent, readable by others, or no Ed25519 key."""
+    """Read a private key. KeyFileError: absent, readable by others, damaged, or no Ed25519 key."""
     data = _read_secret(path)
     try:
         key = serialization.load_pem_private_key(data, None)
-    except (ValueError, TypeError) as error:
+    except Exception as error:  # the library raises more for damaged DER than it documents
         # The library's text may quote what it read; this one does not.
         raise KeyFileError(
             f"{path}: expected an unencrypted private key in PEM form, got something else; make"
@@ -92,11 +115,26 @@ def load_private(path: Path) -> Ed25519PrivateKey:
         ) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyFileError(f"{path}: expected an Ed25519 key, got {type(key).__name__}")
+    proven = _check_key_id(path, data, key.public_key())
+    public = public_path(path)
+    if public.exists():
+        if fingerprint(load_public(public)) != fingerprint(key.public_key()):
+            raise KeyFileError(
+                f"{path}: expected the private half of {public}, got another key: one of the two"
+                " files is damaged or belongs elsewhere; restore both from where they were made"
+            )
+    elif not proven:
+        log.warning(
+            "%s: nothing shows whether this key file is undamaged: it has no key id, and there is"
+            " no %s; keep a copy of both halves",
+            path,
+            public,
+        )
     return key
 
 
 def load_public(path: Path) -> Ed25519PublicKey:
-    """Read a public key. KeyFileError: absent, or no Ed25519 public key."""
+    """Read a public key. KeyFileError: absent, damaged, or no Ed25519 public key."""
     data = _read(path)
     if b"PRIVATE KEY" in data:
         raise KeyFileError(
@@ -105,35 +143,60 @@ def load_public(path: Path) -> Ed25519PublicKey:
         )
     try:
         key = serialization.load_pem_public_key(data)
-    except ValueError as error:
+    except Exception as error:  # as above
         raise KeyFileError(
             f"{path}: expected a public key in PEM form, got something else; copy the .pub file"
             " that keygen made"
         ) from error
     if not isinstance(key, Ed25519PublicKey):
         raise KeyFileError(f"{path}: expected an Ed25519 key, got {type(key).__name__}")
+    _check_key_id(path, data, key)
     return key
 
 
-def load_node_key(path: Path) -> SharedKey:
-    """Read a node's key. KeyFileError: absent, readable by others, or another content."""
+def load_node_key(path: Path, uid: bytes | None = None) -> SharedKey:
+    """Read a node's key, that of the node with ``uid`` if one is given.
+
+    KeyFileError: absent, readable by others, damaged, made for another node, or another content.
+    """
     data = _read_secret(path)
-    wanted = '{"key_id": 1 to 65535, "key": "64 hex digits"}'
     try:
-        content = json.loads(data)
-        number, text = content["key_id"], content["key"]
-        key = bytes.fromhex(text)
-        # 0 stands in the frames of a node without a key, and in marks for "not known".
-        good = type(number) is int and 1 <= number <= MAX_KEY_ID and len(key) == NODE_KEY_BYTES
-    except (ValueError, KeyError, TypeError):
-        good = False
-    if not good:
+        file = parse(data)
+    except PeerError as error:
+        if error.code == BAD_TAG:
+            raise _damaged(path) from None
         # The file may hold most of a key, so no part of it is repeated.
         raise KeyFileError(
-            f"{path}: expected {wanted}, got something else; copy the file again, or make a new"
+            f"{path}: expected {FORM}, got something else; copy the file again, or make a new"
             " one with `tianfu-gateway keygen node --out FILE`"
+        ) from None
+    if uid is not None and file.uid is not None and file.uid != uid:
+        raise KeyFileError(
+            f"{path}: expected the key of the node with uid {uid.hex()}, got one made for uid"
+            f" {file.uid.hex()}; name the file that was made for this node"
         )
-    return SharedKey(number, key)
+    if not file.checked:
+        log.warning(
+            "%s: nothing shows whether this key file is undamaged: it has no check, as files made"
+            " by an earlier keygen",
+            path,
+        )
+    return SharedKey(file.key_id, file.key)
+
+
+def _check_key_id(path: Path, data: bytes, key: Ed25519PublicKey) -> bool:
+    """Return whether the file names its key id. KeyFileError if that of its key is another."""
+    _, mark, line = data.rpartition(_KEY_ID_LINE)
+    if mark and line.strip() != fingerprint(key).encode():
+        raise _damaged(path)
+    return bool(mark)
+
+
+def _damaged(path: Path) -> KeyFileError:
+    return KeyFileError(
+        f"{path}: expected the key that the file was made with, got another: the file is damaged;"
+        " copy it again from where it was made"
+    )
 
 
 def check_secret(path: Path) -> None:

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 # As configuration files spell a unique id. Elsewhere upper-case digits are read too.
-UID_PATTERN: Final = f"^[0-9a-f]{{{2 * UID_BYTES}}}$"
+UID_PATTERN: Final = rf"^[0-9a-f]{{{2 * UID_BYTES}}}\Z"
 UID_RULE: Final = f"{2 * UID_BYTES} hex digits"
 
 _NODE_PREFIX: Final = "tf-"

@@ -1,11 +1,12 @@
 """The identity of a node: the key that authenticates its samples, and its device identification."""
 
 import binascii
-import json
 
 from micropython import const
 
+from protocols.wire.errors import PeerError
 from protocols.wire.hmac import HmacSha256
+from protocols.wire.node_key import parse
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 KEY_FILE = "node.key"
 REVISION = b"0.1.0"
-
-_KEY_HEX = const(64)  # 32 bytes: as long as the hash (RFC 2104, section 3)
 
 
 class NodeKey:
@@ -32,22 +31,12 @@ class NodeKey:
             self.problem = where + " is missing: provision the node with a key of its own"
             return
         try:
-            fields = json.loads(content)
-            key_id = fields["key_id"]
-            text = fields["key"]
-            if not isinstance(key_id, int) or not 1 <= key_id <= 0xFFFF:
-                raise ValueError("key_id")
-            if not isinstance(text, str) or len(text) != _KEY_HEX:
-                raise ValueError("key")
-            key = binascii.unhexlify(text)
-        except (ValueError, KeyError, TypeError):
-            # What stands there may be half a key: it is not repeated on the console.
-            self.problem = (
-                where + ' is no node key: expected {"key_id": 1 to 65535, "key": "<64 hex>"}'
-            )
+            file = parse(content)
+        except PeerError as error:
+            self.problem = "%s %s" % (where, error)
             return
-        self.key_id = key_id
-        self.mac = HmacSha256(key)
+        self.key_id = file.key_id
+        self.mac = HmacSha256(file.key)
 
 
 def identification(map: "RegisterMap", uid: bytes) -> "dict[int, bytes]":

@@ -6,13 +6,13 @@ from typing import Annotated
 import typer
 
 from gateway_agent.keys import (
-    MAX_KEY_ID,
     fingerprint,
     generate_node_key,
     generate_signing_key,
     public_path,
 )
 from protocols.identity import UID_RULE, parse_uid
+from protocols.wire.node_key import MAX_KEY_ID
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -56,7 +56,8 @@ def node(
         ),
     ] = 1,
     uid: Annotated[
-        str, typer.Option(help="The node's unique id, 24 hex digits: shows what to configure.")
+        str,
+        typer.Option(help="The node's unique id, 24 hex digits; the file names it then."),
     ] = "",
 ) -> None:
     """Make a node's key; the same file goes to node, gateway and (optional) collector.
@@ -64,9 +65,10 @@ def node(
     Example: tianfu-gateway keygen node --uid 0102030405060708090a0b0c --out keys/air-01.json
     """
     uid = uid.lower()
-    if uid and parse_uid(uid) is None:
+    node_uid = parse_uid(uid) if uid else None
+    if uid and node_uid is None:
         raise typer.BadParameter(f"expected {UID_RULE}, got {uid!r}", param_hint="--uid")
-    generate_node_key(out, key_id)
+    generate_node_key(out, key_id, node_uid)
     typer.echo(f"node key {key_id}: {out} (secret)")
     if uid:
         typer.echo(f'for the gateway\'s [[bus.device]]:\nuid = "{uid}"\nkey = "{out}"')

@@ -88,7 +88,7 @@ def _node_keys(arguments: Sequence[str]) -> NodeKeyLookup | None:
                 f"expected UID=FILE with a unique id of {UID_RULE}, got {argument!r}",
                 param_hint="--node-key",
             )
-        number, secret = load_node_key(Path(name))
+        number, secret = load_node_key(Path(name), raw)
         nodes[raw, number] = HmacSha256(secret)
     return (lambda uid, number: nodes.get((uid, number))) if nodes else None
 

@@ -170,8 +170,9 @@ def _public_keys(files: tuple[Path, ...]) -> Mapping[bytes, Ed25519PublicKey]:
 def _node_keys(config: CollectorConfig) -> dict[tuple[bytes, int], HmacSha256]:
     nodes = {}
     for node in config.node:
-        number, secret = load_node_key(node.key)
-        nodes[bytes.fromhex(node.uid), number] = HmacSha256(secret)
+        uid = bytes.fromhex(node.uid)
+        number, secret = load_node_key(node.key, uid)
+        nodes[uid, number] = HmacSha256(secret)
     return nodes
 
 

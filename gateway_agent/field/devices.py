@@ -76,6 +76,7 @@ def _open(device: Device) -> OpenDevice:
     if isinstance(device, ProfileDevice):
         return OpenProfile(device, load_profile(device.profile))
     try:
-        return OpenNode(device, map_of_role(device.role), load_node_key(device.key))
+        key = load_node_key(device.key, bytes.fromhex(device.uid))
+        return OpenNode(device, map_of_role(device.role), key)
     except KeyFileError as error:
         raise ConfigError([key_problem(device.key, error)]) from error

@@ -88,7 +88,7 @@ class PointSpec(Struct, frozen=True, kw_only=True):
     name: Annotated[
         str,
         Meta(
-            pattern=r"^[A-Za-z0-9][A-Za-z0-9:._\-]{0,63}$",
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9:._\-]{0,63}\Z",
             description="a SenML name: 1 to 64 of A-Za-z0-9-:._, a letter or digit first",
             examples=["co2"],
         ),
@@ -101,7 +101,7 @@ class PointSpec(Struct, frozen=True, kw_only=True):
     unit: Annotated[
         str,
         Meta(
-            pattern=r"^[A-Za-z0-9%/]{0,16}$",
+            pattern=r"^[A-Za-z0-9%/]{0,16}\Z",
             description='a SenML unit (RFC 8428, RFC 8798) or ""',
             examples=["Cel"],
         ),
@@ -151,7 +151,7 @@ class GroupSpec(Struct, frozen=True, kw_only=True):
     name: Annotated[
         str,
         Meta(
-            pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,62}$",
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,62}\Z",
             description="letters, digits, '-', '_' or '.'",
             examples=["slow"],
         ),
@@ -165,7 +165,7 @@ class ProfileHead(Struct, frozen=True, kw_only=True):
     name: Annotated[
         str,
         Meta(
-            pattern=r"^[a-z0-9][a-z0-9\-]{0,62}$",
+            pattern=r"^[a-z0-9][a-z0-9\-]{0,62}\Z",
             description="lower-case letters, digits and '-'",
             examples=["senseair-s8"],
         ),
@@ -202,7 +202,7 @@ class ProfileHead(Struct, frozen=True, kw_only=True):
     extends: Annotated[
         str,
         Meta(
-            pattern=r"^$|\.toml$|^[a-z0-9][a-z0-9-]*$",
+            pattern=r"^\Z|\.toml\Z|^[a-z0-9][a-z0-9-]*\Z",
             description="the name of a shipped profile or the name of a .toml file",
             examples=["eastron-sdm630"],
         ),

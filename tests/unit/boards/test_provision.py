@@ -84,6 +84,27 @@ def test_a_key_that_is_none_or_open_to_others_is_refused(
     assert "5a" not in str(caught.value)
 
 
+def test_the_node_gets_the_unique_id_that_its_key_was_made_for(tmp_path: Path) -> None:
+    path = tmp_path / "node.json"
+    generate_node_key(path, uid=bytes.fromhex(UID))
+    made = provision.provision(BOARD, "air", path, {})
+    assert made.uid == UID
+    assert json.loads(contents(made.store)["board"])["uid"] == UID
+    assert provision.provision(BOARD, "air", path, {}, UID.upper()).uid == UID
+    with pytest.raises(ProvisionError, match=f"uid: expected {UID}, which .* was made for, got 01"):
+        provision.provision(BOARD, "air", path, {}, "01" * 12)
+
+
+def test_a_damaged_key_file_is_named_as_that(tmp_path: Path) -> None:
+    path = tmp_path / "node.json"
+    made = generate_node_key(path)
+    text = path.read_text()
+    other = "0" if made.key.hex()[0] != "0" else "1"
+    path.write_text(text.replace(made.key.hex(), other + made.key.hex()[1:]))
+    with pytest.raises(ProvisionError, match="is damaged: expected what it held when it was made"):
+        provision.read_key(path)
+
+
 @pytest.mark.parametrize("text", ["unit_id", "unit_id=", "unit_id=two", "=2x"])
 def test_a_setting_is_a_name_and_a_number(text: str) -> None:
     with pytest.raises(ProvisionError, match="sample_period_ds"):

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import stat
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from firmware.node.identity import KEY_FILE
 from firmware.node.identity import NodeKey as NodeSide
 from gateway_agent import keys
 from gateway_agent.keys import KeyFileError
+from protocols.wire.hmac import HmacSha256
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +79,8 @@ def test_a_node_key_is_what_node_and_gateway_read(tmp_path: Path) -> None:
     path = tmp_path / "node.json"
     made = keys.generate_node_key(path, 7)
     content = json.loads(path.read_text())
-    assert content == {"key_id": 7, "key": made.key.hex()}
+    check = zlib.crc32(f"7 {made.key.hex()} ".encode())
+    assert content == {"key_id": 7, "key": made.key.hex(), "check": f"{check:08x}"}
     assert len(made.key) == 32
     assert keys.load_node_key(path) == made
     other = keys.generate_node_key(tmp_path / "other.json")
@@ -199,6 +202,93 @@ def test_what_is_no_key_is_refused_and_not_repeated(
                 load(path)
             assert "000000" not in str(error.value)
     assert not caplog.records
+
+
+def flipped(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Every content that differs from ``data`` by one bit."""
+    for bit in range(8 * len(data)):
+        wrong = bytearray(data)
+        wrong[bit // 8] ^= 1 << bit % 8
+        yield bit, bytes(wrong)
+
+
+def test_a_node_key_with_a_flipped_bit_is_refused_or_the_same_key(tmp_path: Path) -> None:
+    path = tmp_path / "n.json"
+    made = keys.generate_node_key(path, 7, bytes(range(12)))
+    refused = damaged = 0
+    for bit, content in flipped(path.read_bytes()):
+        path.write_bytes(content)
+        node = NodeSide(OneFile(content))
+        try:
+            assert keys.load_node_key(path) == made, bit
+        except KeyFileError as error:
+            refused += 1
+            damaged += "is damaged; copy it again" in str(error)
+            assert node.mac is None, f"the node takes what the gateway refuses: {bit}"
+        else:
+            assert node.mac is not None
+            assert node.mac.digest(b"") == HmacSha256(made.key).digest(b"")
+    # Only letters of other case and the name of the check itself make no difference.
+    assert refused > 8 * 64 * 0.7
+    assert damaged > 100
+
+
+@pytest.mark.parametrize("half", ["private", "public"])
+def test_a_pem_key_with_a_flipped_bit_is_refused_or_the_same_key(tmp_path: Path, half: str) -> None:
+    private = tmp_path / "g.pem"
+    made = keys.fingerprint(keys.generate_signing_key(private).public_key())
+    public = keys.public_path(private)
+    path = private if half == "private" else public
+    whole = path.read_bytes()
+    public_whole = public.read_bytes()
+    refused = 0
+    for alone in (False, True):
+        for bit, content in flipped(whole):
+            path.write_bytes(content)
+            if alone and half == "private":
+                public.unlink(missing_ok=True)
+            try:
+                key = keys.load_private(path).public_key() if path is private else None
+                found = keys.fingerprint(key or keys.load_public(path))
+            except KeyFileError:
+                refused += 1
+            else:
+                assert found == made, (bit, alone)
+        path.write_bytes(whole)
+        public.write_bytes(public_whole)
+    assert refused > 8 * len(whole)
+
+
+def test_a_private_key_is_held_against_the_public_one_beside_it(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.pem", tmp_path / "other.pem"
+    keys.generate_signing_key(one)
+    keys.generate_signing_key(other)
+    keys.public_path(one).write_bytes(keys.public_path(other).read_bytes())
+    with pytest.raises(KeyFileError, match=r"expected the private half of .*one\.pem\.pub"):
+        keys.load_private(one)
+
+
+def test_files_of_an_earlier_keygen_are_read_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = tmp_path / "n.json"
+    made = keys.generate_node_key(node)
+    node.write_text(json.dumps({"key_id": 1, "key": made.key.hex()}))
+    assert keys.load_node_key(node) == made
+    (line,) = caplog.messages
+    assert line.startswith(f"{node}: nothing shows whether this key file is undamaged")
+    caplog.clear()
+    private = tmp_path / "g.pem"
+    keys.generate_signing_key(private)
+    for path in (private, keys.public_path(private)):
+        content, _, _ = path.read_bytes().rpartition(b"key id: ")
+        path.write_bytes(content)
+    keys.load_private(private)
+    assert not caplog.messages, "the public half proves it"
+    keys.public_path(private).unlink()
+    keys.load_private(private)
+    (line,) = caplog.messages
+    assert line.startswith(f"{private}: nothing shows")
 
 
 def test_keys_do_not_show_themselves(tmp_path: Path) -> None:
