@@ -160,6 +160,8 @@ class GatewayAgent:
             connected=uplink.connected,
             problem=uplink.problem,
             receipt=config.receipt,
+            receipt_problem=uplink.receipt_problem,
+            waiting_ms=round(1000 * uplink.waiting_s()) if config.receipt == "signed" else 0,
         )
 
 

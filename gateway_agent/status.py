@@ -65,6 +65,8 @@ class UplinkStatus(Struct, frozen=True, kw_only=True):
     connected: bool  # to the broker
     problem: str  # why it is not connected; empty if it is
     receipt: str  # what counts as delivered: "signed" receipt or the broker's "puback"
+    receipt_problem: str = ""  # why the newest receipt was rejected; empty if it was not
+    waiting_ms: int = 0  # for how long what was sent has had no new receipt; 0: all has one
 
 
 class Status(Struct, frozen=True, kw_only=True, omit_defaults=True):

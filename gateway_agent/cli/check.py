@@ -17,6 +17,7 @@ from gateway_agent.field.devices import open_all
 from gateway_agent.field.planner import BusPlan, JoinRules, plan_bus
 from gateway_agent.keys import KeyFileError, check_secret, load_private, load_public
 from gateway_agent.tables import ConfigError, Problem
+from protocols.uplink import key_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,12 @@ def _check_files(config: GatewayConfig, path: Path, problems: list[Problem]) -> 
         problem = _file_problem(file, path)
         if problem is not None:
             problems.append(problem)
+    if not problems and uplink.receipt_key is not None:
+        own = load_private(config.gateway.key).public_key()
+        if key_id(load_public(uplink.receipt_key)) == key_id(own):
+            name = f'"{uplink.collector_key}"'
+            wanted, remedy = "the collector's key, not this gateway's", "copy it from the collector"
+            problems.append(Problem(str(path), "uplink.collector_key", name, wanted, remedy))
 
 
 def _file_problem(file: _NamedFile, config: Path) -> Problem | None:

@@ -22,6 +22,7 @@ from gateway_agent.tables import read_toml
 S = TypeVar("S", Status, CollectorStatus)
 
 WATCH_S: Final = 1.0
+NO_RECEIPT_MS: Final = 30_000  # what was sent and has no receipt for so long is shown
 MAX_VALUES: Final = 8  # of one device in the table; --json has them all
 
 
@@ -158,6 +159,22 @@ def _lines(status: Status) -> list[Text]:
         state = "connected" if uplink.connected else f"down: {uplink.problem}"
         style = "" if uplink.connected else "yellow"
         lines.append(Text(f"uplink: {uplink.broker} {state}", style=style))
+        if uplink.receipt_problem:
+            lines.append(
+                Text(
+                    f"the newest receipt was rejected: {uplink.receipt_problem};"
+                    " is uplink.collector_key the key of this collector?",
+                    style="red",
+                )
+            )
+        if uplink.waiting_ms >= NO_RECEIPT_MS:
+            lines.append(
+                Text(
+                    f"no receipt for {age(uplink.waiting_ms)}: does a collector run that knows"
+                    f" {status.gateway} and its key?",
+                    style="red",
+                )
+            )
         if uplink.receipt == "puback":
             text = 'receipt = "puback": delivered means that the broker has it, not a database'
             lines.append(Text(text, style="yellow"))

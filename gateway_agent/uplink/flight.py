@@ -45,6 +45,7 @@ class Flight:
         self._sent_ever = 0  # in this stream
         self._unreceipted: deque[int] = deque()  # last sequence number of each batch in flight
         self._progress_at = now  # when a receipt, or the first batch in flight, restarted the wait
+        self._due_since = now  # the newest receipt, or the first batch sent after it
         self._retry_s = pace.retry_s
         self._next_at = 0.0  # a batch that is not full waits until then
 
@@ -57,7 +58,7 @@ class Flight:
     def follow(self, stats: Stats, now: float) -> None:
         """Take note of what receipts, commits and rebuilds have changed, and of silence."""
         if stats.stream != self.stream:
-            self.stream, self._sent_ever = stats.stream, 0
+            self.stream, self._sent_ever, self._due_since = stats.stream, 0, now
             self.rewind(stats, now)
         while self._unreceipted and self._unreceipted[0] <= stats.receipted_to:
             self._unreceipted.popleft()
@@ -80,10 +81,16 @@ class Flight:
             return 0
         return max(0.0, min(self._next_at - now, silence))
 
+    def waiting_s(self, stats: Stats, now: float) -> float:
+        """Return for how long there was no new receipt for what was sent; 0: none is due."""
+        return now - self._due_since if self._sent_ever > stats.receipted_to else 0.0
+
     def begin(self, piece: Slice, now: float) -> bool:
         """Note that ``piece`` is about to be sent; return whether it repeats an earlier one."""
         if not self._unreceipted:
             self._progress_at = now
+            if piece.first > self._sent_ever:
+                self._due_since = now
         self._next_at = now + self._pace.interval_s
         return piece.first <= self._sent_ever
 
@@ -97,7 +104,7 @@ class Flight:
     def receipted(self, now: float) -> None:
         """Note a receipt that covered something new."""
         self._retry_s = self._pace.retry_s
-        self._progress_at = now
+        self._progress_at = self._due_since = now
 
     def restarted(self, now: float) -> None:
         """Note that a new stream has begun; it gets the whole wait for its first receipt."""

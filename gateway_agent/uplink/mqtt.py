@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 KEY_EPOCH: Final = 0  # rises when a gateway's key is changed; no command for that yet
 # Leaves room in MAX_BATCH_BYTES for the header when the payload cannot be compressed.
 MAX_SLICE_BYTES: Final = 768 * 1024
+SHORT_S: Final = 5.0  # a connection that ends before may have been taken over by a rival
+RIVAL_SIGNS: Final = 3  # so many of them in a row
+RIVALRY_S: Final = (10.0, 300.0)  # first and longest wait then, so that both have their turns
 MAX_PACKET: Final = 16 * 1024  # from the broker come receipts only
 
 
@@ -65,9 +68,12 @@ class Uplink:
         self._counters = counters
         self._now = clock or asyncio.get_running_loop().time
         self._backoff = Backoff(sleep=sleep)
+        self._rivalry = Backoff(*RIVALRY_S, sleep=sleep)
+        self._connected_at = 0.0
+        self._short = 0  # connections in a row that ended soon
         self._receipts: ReceiptReader | None = None
         if keys.collector is not None:
-            self._receipts = ReceiptReader(gateway, keys.collector, outbox, counters)
+            self._receipts = ReceiptReader(gateway, keys.collector, outbox, counters, self._now)
         pace = Pace(
             config.batch_records,
             config.batch_interval_ms / 1000,
@@ -83,6 +89,15 @@ class Uplink:
         """Return what receipts have shown that an operator must learn of."""
         return [] if self._receipts is None else self._receipts.alarms
 
+    @property
+    def receipt_problem(self) -> str:
+        """Return why the newest receipt was rejected; empty if it was not."""
+        return "" if self._receipts is None else self._receipts.problem
+
+    def waiting_s(self) -> float:
+        """Return for how many seconds a receipt has been due; 0: none is."""
+        return self._flight.waiting_s(self._outbox.stats, self._now())
+
     async def run(self) -> NoReturn:
         """Connect, send, receive; over and over."""
         while True:
@@ -90,13 +105,31 @@ class Uplink:
                 await self._session()
             except (aiomqtt.MqttError, OSError, ValueError) as error:
                 self.problem = self._refusal or _text(error)
+                self._note_short()
                 log.warning("uplink to %s: %s", self._config.where, self.problem)
             raise_if_cancelled()
             self._refusal = ""
             if self.connected:
                 self.connected = False
                 self._counters.disconnects += 1
-            await self._backoff.wait()
+            await (self._backoff if self._short < RIVAL_SIGNS else self._rivalry).wait()
+
+    def _note_short(self) -> None:
+        """Count connections in a row that ended soon: a rival with our name looks like that.
+
+        MQTT 5 has a reason for it, but not every broker gives it.
+        """
+        if self.connected and self._now() - self._connected_at < SHORT_S and not self._refusal:
+            self._short += 1
+        elif self.connected:
+            self._short = 0
+            self._rivalry.reset()
+        if self._short >= RIVAL_SIGNS:
+            self.problem += (
+                f"; {self._short} connections in a row ended within {SHORT_S:g} s: expected one"
+                f" gateway with the id {self._gateway}. A copied disk makes two: give each its own"
+                " gateway.id and key"
+            )
 
     async def drain(self) -> None:
         """Send what is left without waiting for full batches; return when all is receipted."""
@@ -113,6 +146,7 @@ class Uplink:
                 await client.listen(topics.all_receipts(self._gateway))
             raise_if_cancelled()
             self.connected, self.problem = True, ""
+            self._connected_at = self._now()
             self._counters.connects += 1
             await until_first_ends(self._receive(client), self._send(client))
 

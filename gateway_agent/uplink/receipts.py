@@ -11,6 +11,7 @@ shows another history and opens a new stream as well.
 
 import enum
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 ANSWERS: Final = 2  # receipts below ours, each signed later than all before, prove a loss
 UNTIMED_ANSWERS: Final = 20  # so do these, each signed later than the one before
+REPEAT_S: Final = 60.0  # a receipt that is rejected gets a line in the log at most this often
 MAX_ALARMS: Final = 20  # kept for `status`; the log has all of them
 
 
@@ -46,13 +48,22 @@ class ReceiptReader:
     """
 
     def __init__(
-        self, gateway: str, key: Ed25519PublicKey, outbox: OutboxWriter, counters: Counters
+        self,
+        gateway: str,
+        key: Ed25519PublicKey,
+        outbox: OutboxWriter,
+        counters: Counters,
+        now: Callable[[], float],
     ) -> None:
         self._gateway = gateway
         self._key = key
         self._outbox = outbox
         self._counters = counters
         self.alarms: list[str] = []
+        self.problem = ""  # why the newest receipt was rejected; empty if it was not
+        self._now = now  # seconds
+        self._next_line = now()  # when a rejected receipt gets a line in the log again
+        self._unlogged = 0
         self._newest_ms = 0  # when the newest receipt that fits was signed
         self._lower_ms: list[int] = []  # when receipts in a row that are below ours were signed
 
@@ -64,8 +75,7 @@ class ReceiptReader:
         try:
             return await self._take(topic, payload, live)
         except PeerError as error:
-            self._counters.receipts_rejected += 1
-            log.warning("receipt rejected: %s", error)
+            self._reject(str(error))
         except StoreFull as error:
             log.warning("a receipt cannot be applied for want of space: %s", error)
         return Effect.NOTHING
@@ -77,9 +87,9 @@ class ReceiptReader:
         receipt = open_receipt(payload, self._key)
         expected = topics.receipt_topic(receipt.gateway, receipt.stream)
         if receipt.gateway != self._gateway or topic != expected:
-            self._counters.receipts_rejected += 1
-            log.warning("receipt for %s on %s rejected", receipt.gateway, topic)
+            self._reject(f"it is for {receipt.gateway}, and came on the topic {topic}")
             return Effect.NOTHING
+        self.problem = ""
         stats = self._outbox.stats
         if receipt.stream != stats.stream:
             self._counters.receipts_stale += 1
@@ -99,6 +109,20 @@ class ReceiptReader:
             return Effect.NOTHING
         self._counters.receipts += 1
         return Effect.PRUNED
+
+    def _reject(self, why: str) -> None:
+        """Count a receipt, and log it unless another one was logged within REPEAT_S."""
+        self._counters.receipts_rejected += 1
+        self.problem = why
+        if self._now() < self._next_line:
+            self._unlogged += 1
+            return
+        more = f"; {self._unlogged} more were rejected before it" if self._unlogged else ""
+        log.warning(
+            "receipt rejected: %s%s; is uplink.collector_key the key of this collector?", why, more
+        )
+        self._unlogged = 0
+        self._next_line = self._now() + REPEAT_S
 
     async def _below(self, receipt: Receipt, here: int, live: bool) -> Effect:
         """Handle a receipt below record ``here``, up to which everything was receipted before."""

@@ -1,5 +1,6 @@
 """Uplink and collector over a real mosquitto that comes and goes: nothing is lost or repeated."""
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
@@ -176,3 +177,25 @@ async def test_a_puback_that_finds_no_space_to_prune_is_made_good_by_the_next(
     assert refusals == 0
     assert site.counters.pubacks == 3
     assert site.counters.records_delivered == 25
+
+
+async def test_two_gateways_with_one_name_do_not_throw_each_other_out_for_ever(
+    broker: MosquittoBroker, tmp_path: Path
+) -> None:
+    """A copied disk: the broker keeps the newer connection of two clients with one name."""
+    first, second = Site(tmp_path / "a", broker.port), Site(tmp_path / "b", broker.port)
+    async with (
+        first.outbox() as outbox,
+        second.outbox() as other,
+        first.uplink(outbox) as uplink,
+        second.uplink(other) as rival,
+    ):
+        ends = "connections in a row ended within 5 s"
+        await until(lambda: ends in uplink.problem + rival.problem, "a reason", 60)
+        count = first.counters.connects + second.counters.connects
+        named = uplink if ends in uplink.problem else rival
+        assert "expected one gateway with the id gw-1" in named.problem
+        assert "give each its own gateway.id and key" in named.problem
+        await asyncio.sleep(4)  # who saw it waits 5 to 10 s; the other one stays
+        assert first.counters.connects + second.counters.connects <= count + 2
+        assert uplink.connected or rival.connected

@@ -1,6 +1,7 @@
 """Batches and receipts that are wrong, repeated or not committed: nothing of them has an effect."""
 
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -165,7 +166,7 @@ async def test_receipts_that_are_not_the_collectors_prune_nothing(
         await until(lambda: site.counters.receipts_rejected == 5, "all five rejected")
         assert outbox.stats.depth == 10
         # From a broker that delivers what was not subscribed to:
-        reader = ReceiptReader(GATEWAY, own.public_key(), outbox, site.counters)
+        reader = ReceiptReader(GATEWAY, own.public_key(), outbox, site.counters, time.monotonic)
         topic_of_other = topics.receipt_topic("gw-2", piece.stream)
         assert await reader.take(topic_of_other, sign_receipt(other, own), True) is Effect.NOTHING
         assert site.counters.receipts_rejected == 6

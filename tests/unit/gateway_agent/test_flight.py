@@ -116,3 +116,25 @@ def test_without_receipts_nothing_stays_in_flight() -> None:
         flight.sent(piece(first, first + 9), awaits_receipt=False)
     assert flight.sent_to == 100
     assert flight.wait_s(stats(100, receipted_to=100), 0.0, at_once=True) >= 60
+
+
+def test_a_receipt_is_due_from_the_first_batch_sent_without_one() -> None:
+    flight = flight_at(100.0, 50)
+    assert flight.waiting_s(stats(50), 130.0) == 0
+    send(flight, 1, 10, 130.0)
+    send(flight, 11, 20, 131.0)
+    assert flight.waiting_s(stats(50), 135.0) == 5
+    flight.follow(stats(50), 140.0)  # all of it is sent again
+    send(flight, 1, 10, 140.0)
+    assert flight.waiting_s(stats(50), 190.0) == 60
+    flight.rewind(stats(50), 195.0)  # in a new connection
+    send(flight, 1, 10, 195.0)
+    assert flight.waiting_s(stats(50), 200.0) == 70
+    flight.receipted(200.0)
+    flight.follow(stats(50, receipted_to=10), 200.0)
+    assert flight.waiting_s(stats(50, receipted_to=10), 203.0) == 3
+    flight.receipted(204.0)
+    flight.follow(stats(50, receipted_to=20), 204.0)
+    assert flight.waiting_s(stats(50, receipted_to=20), 300.0) == 0
+    send(flight, 21, 30, 300.0)
+    assert flight.waiting_s(stats(50, receipted_to=20), 301.0) == 1

@@ -26,9 +26,12 @@ class Gateway:
     """An outbox with five records, and what reads its receipts."""
 
     def __init__(self, directory: Path) -> None:
+        self.now = 1000.0
         self.counters = Counters()
         self.outbox = OutboxWriter(open_box(directory, StillClock(), self.counters))
-        self.reader = ReceiptReader(GATEWAY, KEY.public_key(), self.outbox, self.counters)
+        self.reader = ReceiptReader(
+            GATEWAY, KEY.public_key(), self.outbox, self.counters, lambda: self.now
+        )
 
     def receipt(self, to: int, stream: int | None = None) -> Receipt:
         """The right receipt for records 1 to ``to``."""
@@ -187,3 +190,20 @@ async def test_a_loss_that_finds_no_space_is_named_when_there_is_some(
     assert await gateway.take(replace(gateway.receipt(1), server_ms=400)) is Effect.NEW_STREAM
     assert await gaps_of(gateway) == [("db_truncated", 2, 4)]
     assert len(gateway.alarms) == 1
+
+
+async def test_a_wrong_key_is_a_line_a_minute_and_a_problem_until_a_good_receipt(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    stranger = Ed25519PrivateKey.generate()
+    for _ in range(90):  # a collector answers each batch, and batches are sent again
+        await gateway.take(gateway.receipt(3), stranger)
+        gateway.now += 1
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2
+    assert "is uplink.collector_key the key of this collector?" in lines[0]
+    assert "59 more were rejected before it" in lines[1]
+    assert gateway.counters.receipts_rejected == 90
+    assert gateway.reader.problem.startswith("kid: expected ")
+    assert await gateway.take(gateway.receipt(3)) is Effect.PRUNED
+    assert gateway.reader.problem == ""
