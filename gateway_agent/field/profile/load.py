@@ -64,8 +64,7 @@ class _Source:
             return None
         _check_shipped(name, self.reader.path, "profile.extends")
         base = _Source(found.absolute(), seen)
-        if base.reader.problems:
-            raise ConfigError(base.reader.problems)
+        base.build()  # its mistakes are reported by its own name
         return base
 
     def _inherit(self, base: "_Source") -> None:

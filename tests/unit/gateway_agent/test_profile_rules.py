@@ -1,0 +1,220 @@
+"""What a profile may not say, what it inherits, and bounds that admit what is written as them."""
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gateway_agent.config import SerialBus
+from gateway_agent.field.profile import ProfileDecoder, load_profile
+from gateway_agent.tables import ConfigError
+
+BUS = SerialBus(name="b", port="x", gap_words=8, device=())
+HEAD = '[profile]\nname = "own"\ntitle = "Own"\nsource = "manual"\n'
+POINT = '[[point]]\nname = "x"\nregister = 0\n'
+
+
+def write(folder: Path, text: str, name: str = "own.toml") -> str:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_profile(write(folder, text))
+    return [str(problem).partition(": ")[2] for problem in caught.value.problems]
+
+
+def decode(folder: Path, keys: str) -> Callable[[bytes], object]:
+    decoder = ProfileDecoder(load_profile(write(folder, HEAD + POINT + keys)), "g.d", BUS)
+    return lambda data: decoder.values([data])[0]
+
+
+@pytest.mark.parametrize(
+    ("keys", "parts"),
+    [
+        # a code that can never match
+        ('type = "u16"\ninvalid = [131071]', ["x.invalid", "131071", "never match"]),
+        ('type = "i16"\ninvalid = [65536]', ["x.invalid", "-32768 to 32767"]),
+        ('type = "i16"\ninvalid = [-32769]', ["x.invalid", "-32769"]),
+        ('type = "u16"\ninvalid = [-1]', ["x.invalid", "0 to 65535"]),
+        ('type = "u16"\ninvalid = [1.5]', ["x.invalid", "an integer"]),
+        ('type = "u16"\ninvalid = ["0x10000"]', ["x.invalid", "0xffff"]),
+        ('type = "u16"\ninvalid = ["0x8001&0x8000"]', ["x.invalid", "never match"]),
+        ('type = "u16"\ninvalid = ["none"]', ["x.invalid", '"none"', "bits such as"]),
+        ('type = "f32"\ninvalid = [1e300]', ["x.invalid", "finite"]),
+        ('type = "bcd16"\ninvalid = [10000]', ["x.invalid", "0 to 9999"]),
+        ('type = "u16"\nstatus = { register = 1, ok = [65536] }', ["x.status", "65535"]),
+        # bounds and scales
+        ('type = "u16"\nhigh = -1', ["x.high", "a value of u16 can lie within"]),
+        ('type = "u16"\nexp10 = -1\nlow = 6553.6', ["x.low", "u16"]),
+        ('type = "u16"\nscale = 0', ["x.scale", "other than 0"]),
+        ('type = "u16"\nscale = inf', ["x.scale"]),
+        ('type = "f32"\nlow = nan', ["x.low"]),
+        # keys that go with other types
+        ('type = "u16"\nhalf = "high"', ["x.half", "u8"]),
+        ('type = "u8"\norder = "BADC"', ["x.order", "8 bits"]),
+        ('type = "f32"\nbit = 3', ["x.bit", "integer"]),
+        ('type = "u16"\nbit = 16', ["x.bit", "0 to 15"]),
+        ('type = "u16"\nmask = 0x10000', ["x.mask", "0xffff"]),
+        ('type = "u16"\nmask = 1\nshift = 1', ["x.shift"]),
+        ('type = "u16"\nmask = 1\nbit = 0', ["x.bit", "without a mask"]),
+        ('type = "u16"\nshift = 1', ["x.shift", "with a mask"]),
+        ('type = "string"', ["x.words", "registers"]),
+        ('type = "u16"\nwords = 4', ["x.words", "string"]),
+        ('type = "string"\nwords = 4\nhigh = 3', ["x.high", "a number"]),
+        ('type = "u16"\ntable = "coil"', ["x.type", '"bool"']),
+        ('type = "bool"\ntable = "coil"\ninvalid = [1]', ["x.invalid", "coil"]),
+        ('type = "u16"\norder = "BADC"\nbyte_order = "big"', ["x.order", "word_order"]),
+        ('type = "datetime"\nscale = 2', ["x.scale"]),
+        ('type = "u16"\nutc_offset_min = 60', ["x.utc_offset_min", "date and time"]),
+        ('type = "u16"\nscale_register = 1\noffset = 3', ["x.offset", "scale_register"]),
+        ('type = "u16"\nvalues = { 1 = "on" }\nbits = { 0 = "on" }', ["x.bits", "values or bits"]),
+        ('type = "u16"\nvalues = { on = "on" }', ["x.values", "0 to 65535"]),
+        ('type = "u16"\nbit = 1\nvalues = { 2 = "on" }', ["x.values", "0 to 1"]),
+        ('type = "u16"\nbits = { 16 = "on" }', ["x.bits", "0 to 15"]),
+        ('type = "u16"\ngroup = "slow"', ["x.group", "[[group]]"]),
+        ('type = "u16"\nscale_register = 65536', ["x.scale_register", "65535"]),
+        ('type = "u16"\nstatus = { register = 65536 }', ["x.status.register", "65535"]),
+    ],
+)
+def test_a_key_that_cannot_be(tmp_path: Path, keys: str, parts: list[str]) -> None:
+    lines = problems(tmp_path, HEAD + POINT + keys + "\n")
+    wanted = [part.replace("x.", "point[0].", 1) for part in parts]
+    assert any(all(part in line for part in wanted) for line in lines), lines
+
+
+@pytest.mark.parametrize(
+    ("head", "register", "parts"),
+    [
+        ("", "65536", ["point[0].register", "from 0 to 65535"]),
+        ("base = 1\n", "0", ["point[0].register", "from 1 to 65536"]),
+        ("", "400001", ["point[0].register", "register = 0"]),
+        ("max_words = 1\n", '0\ntype = "f32"', ["point[0].type", "max_words = 1"]),
+    ],
+)
+def test_a_register_that_cannot_be(
+    tmp_path: Path, head: str, register: str, parts: list[str]
+) -> None:
+    type_key = "" if "type" in register else '\ntype = "u16"'
+    text = f'{HEAD}{head}[[point]]\nname = "x"\nregister = {register}{type_key}\n'
+    lines = problems(tmp_path, text)
+    assert any(all(part in line for part in parts) for line in lines), lines
+
+
+@pytest.mark.parametrize("exp10", [-1, -2, -3])
+def test_every_bound_admits_the_value_that_is_written_as_it(tmp_path: Path, exp10: int) -> None:
+    for raw in range(1, 3000, 29):
+        edge = f"{raw}e{exp10}"
+        high = decode(tmp_path, f'type = "u16"\nexp10 = {exp10}\nhigh = {edge}\n')
+        low = decode(tmp_path, f'type = "u16"\nscale = 1e{exp10}\nlow = {edge}\n')
+        own, above, below = (struct.pack(">H", raw + step) for step in (0, 1, -1))
+        assert (high(own), high(above)) == (raw, "out-of-range")
+        assert (low(own), low(below)) == (raw, "out-of-range")
+
+
+@pytest.mark.parametrize("bound", [0.1, 0.3, 1 / 3, 7.3e-5, 16777217.0, -273.15])
+def test_a_bound_of_a_float_admits_the_float_of_the_device(tmp_path: Path, bound: float) -> None:
+    value = decode(tmp_path, f'type = "f32"\nlow = {bound!r}\nhigh = {bound!r}\n')
+    own = struct.pack(">f", bound)
+    assert value(own) == struct.unpack(">f", own)[0]
+    bits = int.from_bytes(own, "big")
+    assert value((bits + 1).to_bytes(4, "big")) == value((bits - 1).to_bytes(4, "big"))
+    assert value((bits + 1).to_bytes(4, "big")) == "out-of-range"
+
+
+def test_a_negative_scale_turns_the_bounds_round(tmp_path: Path) -> None:
+    value = decode(tmp_path, 'type = "i16"\nscale = -0.1\nlow = -1\nhigh = 2\n')
+    assert [value(struct.pack(">h", raw)) for raw in (-20, -21, 10, 11)] == [
+        20, "out-of-range", -10, "out-of-range",
+    ]  # fmt: skip
+
+
+def test_a_product_beyond_63_bits_is_out_of_range(tmp_path: Path) -> None:
+    value = decode(tmp_path, 'type = "u64"\nscale = 1000\n')
+    most = (2**63 - 1) // 1000
+    assert value(struct.pack(">Q", most)) == most * 1000
+    assert value(struct.pack(">Q", most + 1)) == "out-of-range"
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        ("00010001", (1, 1)),  # 1 * 10**1
+        ("00010002", "out-of-range"),
+        ("0001ffff", "out-of-range"),
+        ("0001000b", "fault"),  # SunSpec: at most 10
+    ],
+)
+def test_bounds_with_a_scale_register(tmp_path: Path, data: str, value: object) -> None:
+    read = decode(tmp_path, 'type = "u16"\nscale_register = 1\nlow = 1\nhigh = 50\n')
+    assert read(bytes.fromhex(data)) == value
+
+
+FAMILY = """
+base = 1
+order = "CDAB"
+[[group]]
+name = "slow"
+period_ms = 60000
+[[point]]
+name = "voltage"
+unit = "V"
+register = 1
+type = "f32"
+high = 400
+[[point]]
+name = "energy"
+register = 11
+type = "f64"
+group = "slow"
+"""
+
+
+def test_a_profile_changes_adds_and_removes_points_of_another(tmp_path: Path) -> None:
+    write(tmp_path, HEAD.replace("own", "family") + FAMILY, "family.toml")
+    child = (
+        HEAD + 'extends = "family.toml"\nremove = ["energy"]\n'
+        '[[point]]\nname = "voltage"\nhigh = 800\n'
+        '[[point]]\nname = "current"\nregister = 3\ntype = "f32"\n'
+    )
+    profile = load_profile(write(tmp_path, child))
+    voltage, current = profile.points
+    assert (voltage.spec.high, voltage.spec.unit, voltage.cell.address) == (800, "V", 0)
+    assert (current.cell.address, current.cell.picks) == (2, (2, 3, 0, 1))
+    assert profile.profile.name == "own"
+    assert [path.name for path in profile.files] == ["own.toml", "family.toml"]
+
+
+@pytest.mark.parametrize(
+    ("child", "parts"),
+    [
+        ('extends = "own.toml"\n', ["profile.extends", "circle"]),
+        ('extends = "none.toml"\n', ["none.toml", "readable"]),
+        ('extends = "no-such-device"\n', ["profile.extends", "eastron-sdm630"]),
+        ('extends = "family.toml"\nremove = ["power"]\n', ["profile.remove", "voltage, energy"]),
+        (
+            'extends = "family.toml"\n[[point]]\nname = "voltage"\nhigh = "x"\n',
+            ["own.toml: point[0].high", '"x"'],
+        ),
+        (
+            'extends = "family.toml"\n' + 2 * '[[point]]\nname = "a"\nregister = 1\ntype = "u16"\n',
+            ["point[1].name", "point[0]"],
+        ),
+    ],
+)
+def test_a_mistake_in_what_is_inherited(tmp_path: Path, child: str, parts: list[str]) -> None:
+    write(tmp_path, HEAD.replace("own", "family") + FAMILY, "family.toml")
+    with pytest.raises(ConfigError) as caught:
+        load_profile(write(tmp_path, HEAD + child))
+    lines = [str(problem) for problem in caught.value.problems]
+    assert any(all(part in line for part in parts) for line in lines), lines
+
+
+def test_a_mistake_of_the_other_file_is_reported_there(tmp_path: Path) -> None:
+    family = write(tmp_path, HEAD + FAMILY.replace('"f64"', '"f65"'), "family.toml")
+    with pytest.raises(ConfigError) as caught:
+        load_profile(write(tmp_path, HEAD + 'extends = "family.toml"\n'))
+    assert any("point[1].type" in str(problem) for problem in caught.value.problems), family
