@@ -41,11 +41,11 @@ def check_config(path: Path) -> Checked:
         cuts = CutFile(config.gateway.state_dir)
         for bus, devices in zip(config.bus, open_all(config.bus), strict=True):
             own = [cuts.of(item.device.device_id(config.gateway.id)) for item in devices]
-            reads = [
-                item.reads(JoinRules.of(bus, known))
-                for item, known in zip(devices, own, strict=True)
+            ruled = [
+                (item, JoinRules.of(bus, known)) for item, known in zip(devices, own, strict=True)
             ]
-            plan = plan_bus(bus, reads)
+            reads = [item.reads(rules) for item, rules in ruled]
+            plan = plan_bus(bus, reads, [item.read_periods(rules) for item, rules in ruled])
             known_cuts = (
                 f"{item.device.name} refuses one read across {describe_cuts(known)}: it is read"
                 f" apart ({cuts.path})"

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import msgspec
+
 from gateway_agent.config import Bus, ConfigError, Device, NodeDevice, Problem, ProfileDevice
 from gateway_agent.keys import KeyFileError, SharedKey, key_problem, load_node_key
 from protocols.modbus_client import Read
@@ -28,6 +30,10 @@ class OpenNode:
         """Return the requests of one poll."""
         return node_reads(self.map)
 
+    def read_periods(self, rules: JoinRules) -> tuple[int, ...]:
+        """Return the period of each of these requests."""
+        return (self.device.period_ms,)
+
 
 @dataclass(frozen=True, slots=True)
 class OpenProfile:
@@ -39,6 +45,24 @@ class OpenProfile:
     def reads(self, rules: JoinRules) -> tuple[Read, ...]:
         """Return the requests of one poll; see :func:`gateway_agent.field.planner.coalesce`."""
         return self.profile.reads(rules)
+
+    def read_periods(self, rules: JoinRules) -> tuple[int, ...]:
+        """Return the period of each of these requests, which is that of its group of points."""
+        return tuple(
+            period
+            for name, period in self.periods.items()
+            for _ in self.profile.reads(rules, (name,))
+        )
+
+    @property
+    def periods(self) -> dict[str, int]:
+        """Return the period of each group of points; see :meth:`.profile.Profile.periods`."""
+        return self.profile.periods(self.device.period_ms)
+
+    @property
+    def polled(self) -> ProfileDevice:
+        """Return the device with the period of its polls: the shortest of its groups."""
+        return msgspec.structs.replace(self.device, period_ms=min(self.periods.values()))
 
 
 OpenDevice: TypeAlias = OpenNode | OpenProfile

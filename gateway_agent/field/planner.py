@@ -161,11 +161,7 @@ class DevicePlan:
     device: Device
     reads: tuple[Read, ...]
     poll_ms: float
-
-    @property
-    def share(self) -> float:
-        """Return the share of the bus's time, 0 to 1 and beyond."""
-        return self.poll_ms / self.device.period_ms
+    share: float  # of the bus's time, 0 to 1 and beyond
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,14 +183,33 @@ class BusPlan:
         return sum(plan.share for plan in self.devices)
 
 
-def plan_bus(bus: Bus, reads: Sequence[tuple[Read, ...]]) -> BusPlan:
-    """Return the plan of a bus; ``reads[i]`` belongs to ``bus.device[i]``."""
+def plan_bus(
+    bus: Bus,
+    reads: Sequence[tuple[Read, ...]],
+    periods: Sequence[tuple[int, ...]] | None = None,
+) -> BusPlan:
+    """Return the plan of a bus; ``reads[i]`` belongs to ``bus.device[i]``.
+
+    ``periods``: of each read, in the same form; None: those of the devices.
+    """
+    if periods is None:
+        pairs = zip(bus.device, reads, strict=True)
+        periods = [(device.period_ms,) * len(own) for device, own in pairs]
     plans = tuple(
-        DevicePlan(device, own, poll_ms(bus, device, own))
-        for device, own in zip(bus.device, reads, strict=True)
+        _device_plan(bus, *parts) for parts in zip(bus.device, reads, periods, strict=True)
     )
     plan = BusPlan(bus, plans, ())
     return BusPlan(bus, plans, tuple(_warnings(plan)))
+
+
+def _device_plan(
+    bus: Bus, device: Device, reads: tuple[Read, ...], periods: tuple[int, ...]
+) -> DevicePlan:
+    share = 0.0
+    for period in sorted(set(periods)):  # a group of points has a period of its own
+        group = [read for read, own in zip(reads, periods, strict=True) if own == period]
+        share += poll_ms(bus, device, group) / period
+    return DevicePlan(device, reads, poll_ms(bus, device, reads), share)
 
 
 def _warnings(plan: BusPlan) -> Iterable[str]:

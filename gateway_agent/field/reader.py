@@ -24,7 +24,7 @@ from .node import NodeTracker
 from .node_log import NodeLog
 from .outage import Outage, gap
 from .planner import JoinRules, Span, probe_reads
-from .profile import REPORTS_FAULT, ProfileDecoder, Value, point_value, scaled
+from .profile import REPORTS_FAULT, GroupClock, ProfileDecoder, Value, point_value, scaled
 
 _ONE_OBJECT: Final = 4  # access code of the device identification (6.21)
 _UID_OBJECT: Final = 0x80
@@ -240,8 +240,7 @@ class ProfileReader:
         counters: Counters,
         cut_file: CutFile,
     ) -> None:
-        device = opened.device
-        self.device: Device = device
+        self.device: Device = opened.polled
         self.device_id = device_id
         self.outage = Outage()
         self._bus = bus
@@ -250,8 +249,10 @@ class ProfileReader:
         self.auth = "none"
         self._profile = opened.profile
         self._cuts = DeviceCuts(device_id, opened.profile.spans(), cut_file)
+        self._groups = GroupClock(opened.periods)
+        self._due = self._groups.due(0)
         self._plan()
-        self._values: tuple[Value, ...] = ()
+        self._values: Sequence[Value] = ()
         self.last_ms: int | None = None
         self.problem = ""
         self.polls = 0
@@ -259,18 +260,29 @@ class ProfileReader:
 
     def _plan(self) -> None:
         """Make the requests, and what decodes their answers."""
-        unit = self.device.unit
-        self._decoder = ProfileDecoder(
-            self._profile, self.device_id, self._bus, cuts=self._cuts.cuts
-        )
-        reads = self._decoder.reads
-        self._requests = [read_request(unit, read) for read in reads]
-        self.probes = probes_of(self._bus, unit, reads, self._profile.spans())
+        self._decoders: dict[tuple[str, ...], ProfileDecoder] = {}
+        reads = self._profile.reads(JoinRules.of(self._bus, self._cuts.cuts))
+        self.probes = probes_of(self._bus, self.device.unit, reads, self._profile.spans())
+        self._select()
+
+    def _select(self) -> None:
+        """Take the requests of the groups that are due."""
+        decoder = self._decoders.get(self._due)
+        if decoder is None:
+            cuts = self._cuts.cuts
+            decoder = ProfileDecoder(self._profile, self.device_id, self._bus, self._due, cuts)
+            self._decoders[self._due] = decoder
+        self._decoder = decoder
+        self._requests = [read_request(self.device.unit, read) for read in decoder.reads]
 
     async def poll(self, master: Master) -> Polled:
         """Read all blocks; one that fails costs its own points only."""
         self.polls += 1
         req_ms = self._clock.boot_ms()
+        due = self._groups.due(req_ms)
+        if due != self._due:
+            self._due = due
+            self._select()
         answers, failure = await self._ask_all(master)
         if self._cuts.on_trial:
             return self._judged(answers, failure, req_ms)
@@ -303,7 +315,9 @@ class ProfileReader:
             self.problem = ""
         now = stamp(self._clock, req_ms)
         records = self._ended(now) if self.outage else []
-        self._values = values = self._decoder.values(answers)
+        values = self._decoder.values(answers)
+        self._values = self._decoder.merged(self._values, values)
+        self._groups.was_read(self._due, req_ms)
         self.last_ms = now.resp_ms
         records.append(self._decoder.record(values, now))
         return Polled(records)
@@ -375,5 +389,5 @@ class ProfileReader:
         """See :class:`Reader`."""
         return [
             point_value(point, value)
-            for point, value in zip(self._decoder.points, self._values, strict=False)
+            for point, value in zip(self._profile.points, self._values, strict=False)
         ]

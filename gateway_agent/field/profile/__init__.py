@@ -4,6 +4,7 @@ A profile is data, never code. Nothing proves the values of such devices (``auth
 """
 
 from .decode import ProfileDecoder
+from .groups import GroupClock
 from .load import find_profile, load_profile, shipped
 from .model import Profile
 from .points import OUT_OF_RANGE, REPORTS_FAULT, ProfilePoint, Value
@@ -12,6 +13,7 @@ from .show import point_value, scaled
 __all__ = [
     "OUT_OF_RANGE",
     "REPORTS_FAULT",
+    "GroupClock",
     "Profile",
     "ProfileDecoder",
     "ProfilePoint",

@@ -116,6 +116,10 @@ class ProfileDecoder:
         self.profile = profile
         self.points: Final = profile.points_of(groups)
         self.reads = profile.reads(JoinRules.of(bus, cuts), groups)
+        self._indexes: list[int] | None = None  # of the points in the profile; None: all of them
+        if len(self.points) < len(profile.points):
+            at = {point.spec.name: index for index, point in enumerate(profile.points)}
+            self._indexes = [at[point.spec.name] for point in self.points]
         self._sizes = [read.data_bytes for read in self.reads]
         recorded = [point for point in self.points if not point.is_text]
         self._template = template_of(recorded, device_id)
@@ -211,6 +215,15 @@ class ProfileDecoder:
                 answer = answers[block]
                 if not isinstance(answer, bytes):
                     values[index] = answer
+
+    def merged(self, newest: Sequence[Value], values: tuple[Value, ...]) -> Sequence[Value]:
+        """Return the newest values of all points of the profile, these being some of them."""
+        if self._indexes is None:
+            return values
+        result = list(newest) or [None] * len(self.profile.points)
+        for index, value in zip(self._indexes, values, strict=True):
+            result[index] = value
+        return result
 
     def record(self, values: tuple[Value, ...], stamp: Stamp) -> Record:
         """Return the record of one poll. Text stays here: a record holds numbers."""
