@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from hil.engines.clock_reading import ClockReading
     from hil.engines.console import Console
     from hil.engines.deadline import Clock
     from hil.engines.repl import Repl
+    from hil.errors import HilError
     from hil.sim.analog import BridgedInput
     from hil.wires.wire import Wire
 
@@ -102,6 +104,17 @@ class CountsInstructions(Protocol):
 
     async def executed_instructions(self) -> int:
         """Return how many instructions its core has executed since the board was made."""
+
+
+@runtime_checkable
+class CountsTime(Protocol):
+    """A board whose own milliseconds the bench compares with the engine's clock."""
+
+    #: What a difference is: a failure, or a host that is too slow.
+    time_error: type[HilError]
+
+    async def uptime(self) -> ClockReading | None:
+        """Return how long it has been up by both; None if that cannot be read now."""
 
 
 @runtime_checkable

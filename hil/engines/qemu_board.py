@@ -10,16 +10,20 @@ from typing import Final
 
 from hil.engines.base import NodeSpec
 from hil.engines.board import ImageBoard
+from hil.engines.clock_reading import ClockReading, symbol_address
 from hil.engines.deadline import Deadline
 from hil.engines.qemu_command import QemuCommand
 from hil.engines.qemu_process import QemuProcess
 from hil.engines.qmp import Event, Qmp
 from hil.engines.wiring import CONSOLE, PORTS, SPARE, STORE_ADDRESS, STORE_BYTES
+from hil.errors import HostTooSlow
 from hil.files import write_private
 from hil.wires.descriptor import DescriptorWire
 from hil.wires.line_wire import LineWire, silence_s
 
 START_LIMIT_S: Final = 20.0
+#: Between the moment that counts as power on (or reset) and the first millisecond of the node.
+_START_SLACK_S: Final = 0.1
 
 
 class QemuBoard(ImageBoard[DescriptorWire]):
@@ -29,6 +33,8 @@ class QemuBoard(ImageBoard[DescriptorWire]):
     """
 
     start_limit_s = START_LIMIT_S
+    # Its time is the host's, of which it gets a share: the node is not to blame.
+    time_error = HostTooSlow
 
     def __init__(self, spec: NodeSpec, folder: Path, command: QemuCommand) -> None:
         console_wire = DescriptorWire()
@@ -41,6 +47,8 @@ class QemuBoard(ImageBoard[DescriptorWire]):
         self._qemu = QemuProcess(command, folder, uarts, self.console, self._on_event)
         self._ran_s = 0.0
         self._since: float | None = None
+        self._reset_s = 0.0
+        self._milliseconds_at = symbol_address(command.image)
 
     def is_running(self) -> bool:
         """Return True while it has power."""
@@ -66,13 +74,14 @@ class QemuBoard(ImageBoard[DescriptorWire]):
         self.console.begin("power on")
         self._repl.listen()
         await self._qemu.start(store=self._store)
-        self._ran_s, self._since = 0.0, time.monotonic()
+        self._ran_s, self._since, self._reset_s = 0.0, time.monotonic(), 0.0
 
     def _on_event(self, event: Event) -> None:
         name = event["event"]
         if name == "RESET":
             data = event.get("data")
             guest = isinstance(data, Mapping) and data.get("guest") is True
+            self._reset_s = self.now_s()
             if guest:
                 self.restarts += 1
             self.console.note("the node resets itself" if guest else "reset by the bench")
@@ -140,6 +149,16 @@ class QemuBoard(ImageBoard[DescriptorWire]):
         """Return the host's time since power on without pauses: what QEMU's clock follows."""
         running = time.monotonic() - self._since if self._since is not None else 0.0
         return self._ran_s + running
+
+    async def uptime(self) -> ClockReading | None:
+        """Return how long it has been up by host and own count; None: cannot be read."""
+        if not self.is_running() or self._milliseconds_at is None:
+            return None
+        begun = self.now_s()
+        count = int.from_bytes(await self.read_memory(self._milliseconds_at, 4), "little")
+        return ClockReading(
+            begun - self._reset_s, count / 1e3, self.now_s() - begun + _START_SLACK_S
+        )
 
     # --- memory -------------------------------------------------------------------------------
 

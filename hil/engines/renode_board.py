@@ -18,6 +18,7 @@ from hil.engines.abilities import (
 )
 from hil.engines.base import NodeSpec
 from hil.engines.board import ImageBoard
+from hil.engines.clock_reading import ClockReading, symbol_address
 from hil.engines.deadline import Clock
 from hil.engines.wiring import (
     ADC_CHANNELS,
@@ -27,7 +28,7 @@ from hil.engines.wiring import (
     STORE_ADDRESS,
     STORE_BYTES,
 )
-from hil.errors import RenodeError, Unsupported
+from hil.errors import EngineError, RenodeError, Unsupported
 from hil.renode import commands
 from hil.renode.emulation import RenodeEmulation
 from hil.renode.rpc import parse_number
@@ -36,7 +37,7 @@ from hil.wires.pty_wire import PtyLine, PtyWire
 NAME: Final = "renode"
 START_LIMIT_S: Final = 30.0
 _MID_SCALE: Final = 2048
-#: Between two looks for a power cut: until it is seen virtual time runs ahead (see `power_off`).
+#: Between two looks for a power cut.
 _LOOK_S: Final = 0.01
 
 
@@ -45,10 +46,14 @@ def machine_name(spec: NodeSpec) -> str:
     return re.sub(r"[^a-z0-9]", "_", f"n_{spec.name}".lower())
 
 
+_UPTIME: Final = re.compile(r"(\d+) (\d+)")
+
+
 class RenodeBoard(ImageBoard[PtyWire], KeepsWrites, HasWatchdog, HasResetCause, HasUniqueId):
     """A node as a machine of ``emulation``. Its machine is made at the first start."""
 
     start_limit_s = START_LIMIT_S
+    time_error = EngineError
 
     def __init__(
         self, spec: NodeSpec, folder: Path, image: Path, emulation: RenodeEmulation
@@ -60,6 +65,9 @@ class RenodeBoard(ImageBoard[PtyWire], KeepsWrites, HasWatchdog, HasResetCause, 
         self._made = False
         self._on = False
         self._base_s = 0.0
+        self._milliseconds_at = symbol_address(image)
+        #: The reset that was commanded last is under way.
+        self._resetting = False
         self._samples = {0: _MID_SCALE, **ADC_CODES}
         self._line = PtyLine()
         for port in PORTS[spec.role]:
@@ -89,6 +97,8 @@ class RenodeBoard(ImageBoard[PtyWire], KeepsWrites, HasWatchdog, HasResetCause, 
     async def _make(self) -> None:
         emulation = self._emulation
         await emulation.add(self.machine, self._macro(), self._store, STORE_ADDRESS)
+        if emulation.watched and self._milliseconds_at is not None:
+            await self._do(commands.milliseconds_at(self._milliseconds_at))
         uarts = {"console": CONSOLE, **PORTS[self.spec.role]}
         for port, uart in uarts.items():
             link = await emulation.terminal(self.machine, uart, f"{self.machine}_{port}")
@@ -132,13 +142,19 @@ class RenodeBoard(ImageBoard[PtyWire], KeepsWrites, HasWatchdog, HasResetCause, 
         if not self._on:
             raise self.console.error("is off: expected a board that runs")
         self.console.begin("reset pin")
-        await self._emulation.start()
-        if self._emulation.watched:
-            await self._do("sysbus.watch ExpectPin")
-        else:
-            await self._do(commands.reset_flag_hook(watchdog=False))
-        # Nothing after it: it may end in a power cut, which stops the time.
-        await self._do(commands.RESET)
+        self._resetting = True
+        try:
+            # Renode pauses a machine to reset it, and waits for its core meanwhile. A core at a
+            # power cut would wait for that in turn, so it stands before.
+            await self._emulation.pause()
+            if self._emulation.watched:
+                await self._do("sysbus.watch ExpectPin")
+            else:
+                await self._do(commands.reset_flag_hook(watchdog=False))
+            await self._do(commands.RESET)
+            await self._emulation.start()
+        finally:
+            self._resetting = False
         return await self._wait_boot(limit_s)
 
     async def kill(self) -> None:
@@ -172,6 +188,21 @@ class RenodeBoard(ImageBoard[PtyWire], KeepsWrites, HasWatchdog, HasResetCause, 
     async def executed_instructions(self) -> int:
         """Return how many instructions its core has executed since the board was made."""
         return parse_number(await self._do(commands.INSTRUCTIONS))
+
+    async def uptime(self) -> ClockReading | None:
+        """Return how long it has been up, by Renode and by its own count; None: cannot be read."""
+        emulation = self._emulation
+        if not self._on or emulation.server.lost():
+            return None
+        await emulation.time_s(self.machine)  # fails if it has run ahead
+        if not emulation.watched or self._milliseconds_at is None:
+            return None
+        found = _UPTIME.fullmatch(await self._do(commands.UPTIME))
+        if found is None:
+            raise RenodeError(f"expected two numbers from {commands.UPTIME!r}")
+        # The node's is read a moment later, and both have a grain.
+        slack_s = 2 * emulation.quantum_s + 0.002
+        return ClockReading(int(found[1]) / 1e6, int(found[2]) / 1e3, slack_s)
 
     # --- flash --------------------------------------------------------------------------------
 
@@ -207,8 +238,8 @@ class RenodeBoard(ImageBoard[PtyWire], KeepsWrites, HasWatchdog, HasResetCause, 
     async def cut_at_flash(self, operation: int) -> None:
         """Lose the power before the node's n-th operation on its flash from now; 0: never.
 
-        1 is the next one. Programs of one word and erases of one sector count;
-        :meth:`wait_for_cut` waits for it.
+        1 is the next one. Programs of one word and erases of one sector count. Time stands, for all
+        boards, from the cut on until :meth:`wait_for_cut` has seen it, or until :meth:`kill`.
         """
         self._need_observer()
         await self._do("sysbus.watch Operations 0", f"sysbus.watch CutAt {operation}")
@@ -225,13 +256,14 @@ class RenodeBoard(ImageBoard[PtyWire], KeepsWrites, HasWatchdog, HasResetCause, 
 
     async def wait_for_cut(self, limit_s: float) -> bool:
         """Return True when the power was lost (the board is off then), False after ``limit_s``
-        virtual seconds without.
+        virtual seconds without, counted from when a reset that is under way is done.
         """
         self._need_observer()
-        start = self.now_s()
+        start = await self._emulation.time_s(self.machine)
         while True:
-            # The time first: it runs ahead from the cut on.
-            over = self.now_s() - start > limit_s
+            now = await self._emulation.time_s(self.machine)
+            start = now if self._resetting else start
+            over = now - start > limit_s
             if over:
                 # Or it would come at some operation of a later boot.
                 await self._do("sysbus.watch CutAt 0")

@@ -154,12 +154,17 @@ def unplug_sht3x() -> list[str]:
 
 
 def watch() -> list[str]:
-    """Attach our observer of reset causes and flash operations (read)."""
+    """Attach our observer of reset causes and flash operations."""
     at = f"0x{WATCH_ADDRESS:08X}"
     return [
         f'machine LoadPlatformDescriptionFromString "watch: Tianfu.NodeWatch @ sysbus {at}"',
         "sysbus.watch Attach",
     ]
+
+
+def milliseconds_at(address: int) -> str:
+    """Give the observer the place in RAM where the image counts its milliseconds (read)."""
+    return f"sysbus.watch MillisecondsAt {address}"
 
 
 def reset_flag_hook(watchdog: bool) -> str:
@@ -172,6 +177,8 @@ def reset_flag_hook(watchdog: bool) -> str:
 HALT: Final = "cpu IsHalted true"
 GO: Final = "cpu IsHalted false"
 RESET: Final = "machine Reset"
+#: Microseconds of virtual time since the last reset, milliseconds by the node's count (read).
+UPTIME: Final = "sysbus.watch Uptime"
 START: Final = "start"
 PAUSE: Final = "pause"
 TIME: Final = "machine ElapsedVirtualTime"

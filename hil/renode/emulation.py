@@ -10,6 +10,7 @@ from typing import Final
 
 from hil.errors import CommandError, RenodeError
 from hil.renode import commands
+from hil.renode.pace import HostPace
 from hil.renode.rpc import Renode, parse_time
 from hil.renode.server import RenodeServer, ignore
 
@@ -39,13 +40,14 @@ class RenodeEmulation:
         ahead: bool = False,
     ) -> None:
         self._seed = seed
-        self._quantum_s = quantum_s
+        self.quantum_s = quantum_s
         self._ahead = ahead
         self.server = server
         #: Links, terminals and the record of commands are here.
         self.folder = server.make_folder()
         self._log_start = server.log_size()
         self._started = False
+        self._pace = HostPace()
         self._powered: set[str] = set()
         #: Held while machines are made or switched on: boards may be started at the same time.
         self.making = asyncio.Lock()
@@ -127,7 +129,7 @@ class RenodeEmulation:
         if not self._offsets:
             await self.attempt(commands.seed(self._seed))
         await self.command(commands.SERIAL)
-        await self.command(commands.quantum(self._quantum_s))
+        await self.command(commands.quantum(self.quantum_s))
         await self.command(commands.advance_immediately(self._ahead))
         # The time stands, so both answers are of the same moment.
         first = next(iter(self._offsets), name)
@@ -152,6 +154,7 @@ class RenodeEmulation:
     async def start(self) -> None:
         """Let virtual time pass."""
         if not self._started:
+            self._pace.start()
             await self.command(commands.START)
             self._started = True
 
@@ -159,6 +162,7 @@ class RenodeEmulation:
         """Stop virtual time, of all machines."""
         if self._started:
             await self.command(commands.PAUSE)
+            self._pace.stop()
             self._started = False
 
     async def power_on(self, machine: str) -> None:
@@ -167,8 +171,8 @@ class RenodeEmulation:
         await self.start()
 
     async def power_off(self, machine: str) -> None:
-        """Stop the machine's core. Only a core that runs keeps virtual time at the host's pace:
-        without one it would run ahead, and the next core would sleep until the host has caught up.
+        """Stop the machine's core, and the time if no other machine has power: see
+        :class:`hil.renode.pace.HostPace`.
         """
         ran = self._started
         await self.pause()
@@ -186,12 +190,14 @@ class RenodeEmulation:
         while left > 0:
             piece = min(left, _RUN_PIECE_S)
             await self.command(commands.run_for(piece))
+            self._pace.run(piece)
             left -= piece
 
     def now_s(self, machine: str) -> float:
         """Return the virtual time of a machine; while Renode is busy, the last one it reported.
 
-        RenodeError: a wait for a Renode that is gone must not end as one for a slow host.
+        RenodeError: a wait for a Renode that is gone must not end as one for a slow host, nor one
+        in a time that has run ahead of it (:class:`hil.renode.pace.HostPace`).
         """
         if machine not in self._offsets:
             return 0.0
@@ -214,7 +220,7 @@ class RenodeEmulation:
         self._note_time(seconds - self._offsets[machine])
 
     async def time_s(self, machine: str) -> float:
-        """Ask for the virtual time of a machine now."""
+        """Ask for the virtual time of a machine now. RenodeError if it has run ahead."""
         seconds = await self._ask_s(machine)
         self.heard_time(machine, seconds)
         return seconds
@@ -223,6 +229,8 @@ class RenodeEmulation:
         return parse_time(await self.command(commands.TIME, machine))
 
     def _note_time(self, seconds: float) -> None:
+        if not self._ahead:
+            self._pace.check(seconds)
         self._time_s = max(self._time_s, seconds)
         self._known_at = time.monotonic()
 

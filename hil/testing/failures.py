@@ -50,6 +50,16 @@ def pytest_runtest_makereport(
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Skip a test whose host is too slow: the board has not failed."""
+    return (yield from _skipping())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """Do so, too, where it shows at the end: what the test found stays beside it."""
+    return (yield from _skipping())
+
+
+def _skipping() -> Generator[None, None, None]:
     try:
         return (yield)
     except HostTooSlow as error:

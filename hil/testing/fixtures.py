@@ -31,6 +31,7 @@ from hil.site.mosquitto import MosquittoBroker, MosquittoForSite
 from hil.site.polls import make_master as make_serial_master
 from hil.site.stack import FullStack, make_full_stack
 from hil.testing.bench_evidence import show_bench
+from hil.testing.clocks import check_clocks
 from hil.testing.evidence import Evidence, digest, versions
 from hil.testing.repeat import derived_seed, plain_id, seed_of
 from hil.testing.session import EVIDENCE, RAISED, SESSION, Session
@@ -150,7 +151,11 @@ async def make_bench(
     renode_pool: RenodePool,
     request: pytest.FixtureRequest,
 ) -> AsyncIterator[MakeBench]:
-    """Make a bench, once in a test: ``bench = await make_bench(("air",))``."""
+    """Make a bench, once in a test: ``bench = await make_bench(("air",))``.
+
+    At its end the nodes' clocks are compared with that of the engine.
+    """
+    nodes: dict[str, Board] = {}
     async with AsyncExitStack() as stack:
 
         async def make(
@@ -181,6 +186,7 @@ async def make_bench(
                 hil_session.failures.remember(what, request.node.nodeid, error)
                 raise
             show_bench(evidence, bench)
+            nodes.update(bench.nodes)
             if power:
                 await power_on(bench)
             if isinstance(engine, KeepsTime):
@@ -206,6 +212,11 @@ async def make_bench(
             renode_pool.doubt()
         elif (speed := request.node.stash.get(SPEED, None)) is not None:
             request.node.user_properties += speed.properties()
+        try:
+            await check_clocks(nodes)
+        except EngineError:
+            renode_pool.doubt()
+            raise
 
 
 @pytest_asyncio.fixture

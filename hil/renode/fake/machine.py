@@ -66,6 +66,7 @@ class Machine:
     own_s: float = 0.0
     # Of the observer.
     reset_at_s: float = 0.0
+    milliseconds_at: int = 0
     operations: int = 0
     cut_at: int = 0
     cut: bool = False

@@ -13,6 +13,12 @@ from hil.renode.fake.clock import FakeClock
 from hil.renode.fake.machine import CONSOLE, FLASH_BYTES, UARTS, Machine, PtyTerminal
 from hil.renode.grammar import GRAMMAR
 
+#: Numbers of the observer that the bench sets, and where they are.
+_SETTABLE: Final = {
+    "CutAt": "cut_at",
+    "MillisecondsAt": "milliseconds_at",
+    "Operations": "operations",
+}
 _NAMED: Final = re.compile(r"^([a-zA-Z0-9_]+)=(.+)")
 
 
@@ -245,14 +251,21 @@ class Fake:
 
     def _do_watch(self, word: str, value: str | None = None) -> str:
         self._known("sysbus.watch")
-        machine = self._machine()
+        machine, now_s = self._machine(), self.clock.now_s()
         if value is not None:
-            setattr(machine, {"CutAt": "cut_at", "Operations": "operations"}[word], int(value))
-            return ""
-        if word == "Restore":
+            setattr(machine, _SETTABLE[word], int(value))
+        elif word == "Attach":
+            machine.reset_at_s = now_s
+        elif word == "Restore":
             machine.cut, machine.cut_at = False, 0
-        answers = {"Cut": str(machine.cut), "Operations": f"0x{machine.operations:08X}"}
-        return answers.get(word, "")
+        elif word == "Cut":
+            return str(machine.cut)
+        elif word == "Operations":
+            return f"0x{machine.operations:08X}"
+        elif word == "Uptime":
+            microseconds = (now_s - machine.reset_at_s) * 1e6
+            return f"{microseconds:.0f} {machine.own_s * 1e3:.0f}"
+        return ""
 
     def _do_property(self, name: str, prop: str, *_value: str) -> str:
         self._known(name)

@@ -1,12 +1,12 @@
-// What Renode's stm32f4 does not model and the bench needs: the cause of a reset in RCC_CSR, and a
-// power cut at the n-th operation of the node on its own flash.
+// What Renode's stm32f4 does not model and the bench needs: the cause of a reset in RCC_CSR, a power
+// cut at the n-th operation of the node on its own flash, and how long the node has been up by its
+// own count.
 //
 // It is a register block of its own that watches others: `machine LoadPlatformDescriptionFromString
 // "watch: Tianfu.NodeWatch @ sysbus 0x50070000"`, then `sysbus.watch Attach`.
 using System;
 using Antmicro.Renode.Core;
 using Antmicro.Renode.Peripherals.Bus;
-using Antmicro.Renode.Peripherals.CPU;
 using Antmicro.Renode.Peripherals.Memory;
 
 namespace Antmicro.Renode.Peripherals.Tianfu
@@ -24,7 +24,8 @@ namespace Antmicro.Renode.Peripherals.Tianfu
         public void Attach()
         {
             flash = (MappedMemory)machine["sysbus.flash"];
-            cpu = (ICPU)machine["sysbus.cpu"];
+            ram = (MappedMemory)machine["sysbus.sram"];
+            resetAt = Now();
             var bus = machine.SystemBus;
             var rcc = (IBusPeripheral)machine["sysbus.rcc"];
             bus.SetHookAfterPeripheralRead<uint>(rcc, AfterRccRead);
@@ -52,6 +53,20 @@ namespace Antmicro.Renode.Peripherals.Tianfu
         {
             flags |= next;
             next = Watchdog;
+            resetAt = Now();
+        }
+
+        // Where in RAM the image counts its milliseconds.
+        public int MillisecondsAt { get; set; }
+
+        // Microseconds of virtual time since the last reset, and milliseconds that the node counted.
+        // One text, so that both are of the same quantum whatever the host does in between.
+        public string Uptime
+        {
+            get
+            {
+                return string.Format("{0} {1}", Now() - resetAt, ram.ReadDoubleWord(MillisecondsAt - RamBase));
+            }
         }
 
         // Programs and erases that the node began since the counter was set.
@@ -125,20 +140,30 @@ namespace Antmicro.Renode.Peripherals.Tianfu
             if(Operations == CutAt && !Cut)
             {
                 image = flash.ReadBytes(StoreOffset, StoreBytes);
-                // Said last: who sees it will halt the core, too, and would wait for this very hook.
-                cpu.IsHalted = true;
+                // All of the machine, as Renode's own testers do it from the core's thread. Time waits
+                // for a machine that is paused. It does not wait for a core that is halted: minutes
+                // would pass until the bench sees the cut, and the next core would sleep as long.
+                machine.Pause();
+                // Last: who sees it resets the machine, and must not wait for this very hook.
                 Cut = true;
             }
             return value;
         }
 
+        private long Now()
+        {
+            return (long)machine.ElapsedVirtualTime.TimeElapsed.TotalMicroseconds;
+        }
+
         private readonly IMachine machine;
         private MappedMemory flash;
-        private ICPU cpu;
+        private MappedMemory ram;
+        private long resetAt;
         private byte[] image;
         private uint flags;
         private uint next;
 
+        private const int RamBase = 0x20000000;
         // Sectors 10 and 11.
         private const long StoreOffset = 0xC0000;
         private const int StoreBytes = 0x40000;
