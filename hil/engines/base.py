@@ -80,3 +80,11 @@ class KeepsTime(Protocol):
 
     def virtual_s(self) -> float:
         """Return the virtual seconds since its first board was made."""
+
+
+@runtime_checkable
+class RunsAhead(Protocol):
+    """An engine that can let the time of its boards run ahead of the host's."""
+
+    #: Set it before entering: for a test that nothing outside has to keep up with.
+    ahead: bool

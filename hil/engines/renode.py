@@ -42,7 +42,8 @@ class RenodeEngine:
         self._image = image
         self._seed = seed
         self._quantum_s = quantum_s
-        self._ahead = ahead
+        #: Time may run ahead of the host's; set it before entering.
+        self.ahead = ahead
         self._pool = pool
         self._emulation: RenodeEmulation | None = None
         self._boards: list[RenodeBoard] = []
@@ -74,7 +75,7 @@ class RenodeEngine:
             raise EngineError(f"{self._image}: expected the ELF file of the board's image")
         server = RenodeServer() if self._pool is None else self._pool.take()
         self._emulation = RenodeEmulation(
-            server, seed=self._seed, quantum_s=self._quantum_s, ahead=self._ahead
+            server, seed=self._seed, quantum_s=self._quantum_s, ahead=self.ahead
         )
         try:
             await self._emulation.open()
