@@ -195,14 +195,20 @@ def is_stamp(stamp: Stamp) -> bool:
 
 
 def _gap_agrees(gap: Gap) -> Mismatch | None:
-    if gap.first is None or gap.last is None:
-        if gap.first is gap.last:
-            return None
-        return Mismatch("first and last, or neither", f"{gap.first}, {gap.last}", field="first")
-    if gap.last < gap.first:
-        return Mismatch(f"{gap.first} or more", gap.last, field="last")
-    return None
+    return _range_agrees("first", gap.first, "last", gap.last) or _range_agrees(
+        "from_ms", gap.from_ms, "to_ms", gap.to_ms
+    )
 
+
+def _range_agrees(begin: str, low: int | None, end: str, high: int | None) -> Mismatch | None:
+    if low is None or high is None:
+        if low is high:
+            return None
+        return Mismatch(f"{begin} and {end}, or neither", f"{low}, {high}", field=begin)
+    return Mismatch(f"{low} or more", high, field=end) if high < low else None
+
+
+_SLOT_MS: Final = Integer(-MAX_WALL_MS, MAX_WALL_MS)  # below 0: before the gateway's boot
 
 # The head's vs, then "tf" after the stamp.
 GAP_FIELDS: Final = Layout(
@@ -212,8 +218,13 @@ GAP_FIELDS: Final = Layout(
     FormatField("first", OrNull(Integer(0, MAX_GAP_NUMBER)), "number of the first missing sample"),
     FormatField("last", OrNull(Integer(0, MAX_GAP_NUMBER)), "number of the last missing sample"),
     FormatField("detail", Text(MAX_DETAIL_LENGTH), "for people"),
+    FormatField("slots", OrNull(Integer(1, MAX_WALL_MS)), "how many polls brought nothing"),
+    FormatField("from_ms", OrNull(_SLOT_MS), "when the first of them was due, as req_ms"),
+    FormatField("to_ms", OrNull(_SLOT_MS), "when the last of them was due, as req_ms"),
     agree=_gap_agrees,
 )
+# The last fields of GAP_FIELDS. A gap that is not about polls ends before them.
+SLOT_FIELDS: Final = 3
 
 KIND: Final = U16
 STATUS: Final = U16

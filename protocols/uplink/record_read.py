@@ -29,6 +29,7 @@ from .record_layout import (
     POINT_LABELS,
     POINT_NAME,
     POINT_UNIT_LABELS,
+    SLOT_FIELDS,
     STAMP,
     STAMP_ITEMS,
     STATUS,
@@ -109,7 +110,8 @@ def _read_head(head: dict[int | str, cbor.Item]) -> _Head:
     if kind not in TAIL_ITEMS:
         raise FormatError(UNKNOWN, "kind", 0, "0 to 3", kind)
     count = 1 + STAMP_ITEMS + TAIL_ITEMS[kind]
-    array(extension, f"tf of kind {kind}", 0, count, count)
+    least = count - SLOT_FIELDS if kind == GAP and len(extension) < count else count
+    array(extension, f"tf of kind {kind}", 0, least, least)
     base_time = head.get(senml.BASE_TIME)
     stamp = STAMP.unpack([*extension[1 : 1 + STAMP_ITEMS], base_time], "stamp", 0)
     device_id = _read_device(head.get(senml.BASE_NAME), kind)
@@ -124,11 +126,19 @@ def _read_head(head: dict[int | str, cbor.Item]) -> _Head:
     value = head[value_label]
     tail = extension[1 + STAMP_ITEMS :]
     if kind == GAP:
-        gap = GAP_FIELDS.unpack([value, *tail], "gap", 0)
-        return _Head(device_id, kind, stamp, 0, None, gap)
+        return _Head(device_id, kind, stamp, 0, None, _read_gap(value, tail))
     status = (NO_STATUS if kind == PROFILE else STATUS).unpack(value, "status", 0)
     frame = None if kind == PROFILE else FRAME.unpack(tail[0], "frame", 0)
     return _Head(device_id, kind, stamp, status, frame, None)
+
+
+def _read_gap(cause: cbor.Item, tail: list[cbor.Item]) -> Gap:
+    absent: list[cbor.Item] = [None] * SLOT_FIELDS
+    if tail[-SLOT_FIELDS:] == absent and len(tail) == TAIL_ITEMS[GAP]:
+        raise wrong("tf of the gap", 0, "nothing after its detail", "three times null")
+    if len(tail) < TAIL_ITEMS[GAP]:
+        tail = tail + absent
+    return GAP_FIELDS.unpack([cause, *tail], "gap", 0)
 
 
 def _read_device(base_name: cbor.Item, kind: int) -> str:

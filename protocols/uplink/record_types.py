@@ -38,6 +38,7 @@ CAUSES: Final = (
     "exception",
     "bad_frame",
     "replayed",
+    "bus_busy",
 )
 
 # RFC 8428 section 4.5.3: a time below 2**28 s means "so long before now", so an absolute one is at
@@ -83,6 +84,10 @@ class Gap:
     ``boot_epoch``, ``first`` and ``last`` are None where they cannot be known (a third-party
     device has no sequence numbers); ``cause`` is one of CAUSES; ``detail`` is for people, at most
     200 characters.
+
+    ``slots`` polls that the configured period promised brought nothing, the first of them due at
+    ``from_ms`` and the last at ``to_ms`` (ms since the gateway's boot, below 0 before it). They are
+    None where they are not known, all three in a gap that is not about polls.
     """
 
     cause: str
@@ -90,6 +95,9 @@ class Gap:
     first: int | None
     last: int | None
     detail: str
+    slots: int | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
 
 
 class Record(NamedTuple):

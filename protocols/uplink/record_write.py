@@ -13,7 +13,16 @@ from protocols.wire.sample import Event, Header, Sample
 
 from . import cbor, senml
 from .checks import IDENTIFIER
-from .record_layout import EVENT, FRAME, GAP_FIELDS, STAMP, STAMP_ITEMS, head_name, head_value
+from .record_layout import (
+    EVENT,
+    FRAME,
+    GAP_FIELDS,
+    SLOT_FIELDS,
+    STAMP,
+    STAMP_ITEMS,
+    head_name,
+    head_value,
+)
 from .record_types import (
     EVENT_NAME,
     EVENTS,
@@ -89,6 +98,8 @@ def gap_record(device_id: str, gap: Gap, stamp: Stamp) -> Record:
     detail over 200 characters, the device id or the stamp.
     """
     cause, *tail = GAP_FIELDS.pack(gap, "gap")
+    if tail[-SLOT_FIELDS:] == [None] * SLOT_FIELDS:
+        del tail[-SLOT_FIELDS:]
     return _join([_head(device_id, GAP, cause, stamp, tail)], 0, GAP)
 
 

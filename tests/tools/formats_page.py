@@ -24,7 +24,7 @@ TABLES: Final[Mapping[str, tuple[Sequence[FormatField], Sequence[str]]]] = {
     "stamp": (STAMP.fields, ("`tf` 1", "`tf` 2", "`tf` 3", "`tf` 4", "-3 bt")),
     "failure": (FAILURE.fields, ("0 n", "3 vs")),
     "event": (EVENT.fields, ("`tf` 0", "3 vs", "`tf` 1", "6 t")),
-    "gap": (GAP_FIELDS.fields, ("3 vs", "`tf` 5", "`tf` 6", "`tf` 7", "`tf` 8")),
+    "gap": (GAP_FIELDS.fields, ("3 vs", *(f"`tf` {index}" for index in range(5, 12)))),
     "batch": (BATCH_HEADER.fields, tuple(f"`tf` {index}" for index in range(10))),
     "anchor": (ANCHOR.fields, ("0", "1", "2", "3", "4")),
     "receipt": (RECEIPT.fields, ("0", "1", "2", "3", "4")),

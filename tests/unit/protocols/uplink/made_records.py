@@ -281,6 +281,13 @@ def gaps_file() -> dict[str, Json]:
         ("samples of one boot", NODE, ["bus_timeout", 3, 4712, 4720, "9 polls without an answer"]),
         ("third-party device", "gw-01.s8", ["crc", None, None, None, ""]),
         ("the gateway itself", "gw-01", ["gateway_down", None, None, None, "power lost 14:02"]),
+        ("polls", "gw-01.s8", ["bus_busy", None, None, None, "", 40, 7_140_000, 7_199_000]),
+        (
+            "polls before this boot, and samples",
+            NODE,
+            ["gateway_down", 3, 4712, 4720, "the machine was off", 20, -95_000, -500],
+        ),
+        ("polls at an unknown time", "gw-01.s8", ["crc", None, None, None, "", 1, None, None]),
     ]
     refused: list[tuple[str, list[Json], int]] = [
         ("unknown cause", ["boredom", None, None, None, ""], UNKNOWN),
@@ -289,6 +296,11 @@ def gaps_file() -> dict[str, Json]:
         ("a detail of 201 characters", ["crc", 1, 5, 6, "x" * 201], BAD_VALUE),
         ("boot epoch beyond 32 bits", ["crc", 1 << 32, 5, 6, ""], BAD_VALUE),
         ("a detail missing", ["crc", 1, 5, 6], BAD_VALUE),
+        ("no poll", ["crc", None, None, None, "", 0, 1, 1], BAD_VALUE),
+        ("slots and no times", ["crc", None, None, None, "", 1], BAD_VALUE),
+        ("from without to", ["crc", None, None, None, "", 1, 5, None], BAD_VALUE),
+        ("to before from", ["crc", None, None, None, "", 1, 5, 4], BAD_VALUE),
+        ("three fields that are null", ["crc", *[None] * 3, "", *[None] * 3], BAD_VALUE),
     ]
     return {
         "source": "this project; made by tests/unit/protocols/uplink/generate.py",
