@@ -117,15 +117,16 @@ class Database:
                 migration.begin(self._db)
                 self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        elif (application, version) == (APPLICATION_ID, 1):
-            with self._transaction():
-                migration.from_version_1(self._db)
-                self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        elif (application, version) != (APPLICATION_ID, SCHEMA_VERSION):
+        elif application != APPLICATION_ID or not 1 <= version <= SCHEMA_VERSION:
             raise sqlite3.DatabaseError(
                 f"{path}: expected a collector database of version {SCHEMA_VERSION}, got"
                 f" application id {application:#x} version {version}; name another file"
             )
+        elif version < SCHEMA_VERSION:
+            with self._transaction():
+                for step in migration.STEPS[version - 1 :]:
+                    step(self._db)
+                self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -281,7 +282,7 @@ class Database:
         many("INSERT INTO readings VALUES (?,?,?,?)", readings)
         many("INSERT INTO failures VALUES (?,?,?,?)", rows.failures)
         many("INSERT INTO events VALUES (?,?,?,?,?,?)", rows.events)
-        many("INSERT INTO gaps VALUES (?,?,?,?,?,?,?,?)", rows.gaps)
+        many("INSERT INTO gaps VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows.gaps)
         many("INSERT INTO refused VALUES (?,?,?,?,?)", rows.refused)
 
     def _point(self, points: dict[PointName, int], name: PointName) -> int:

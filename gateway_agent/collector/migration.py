@@ -1,6 +1,7 @@
 """Bring a database of an older release to the tables of this one, in one transaction."""
 
 import sqlite3
+from typing import Final
 
 from protocols.uplink import CLOCK_NAMES, CLOCK_NONE, GENESIS, link
 
@@ -46,3 +47,13 @@ def from_version_1(connection: sqlite3.Connection) -> None:
     for row in execute("SELECT name, value FROM counters").fetchall():
         execute("UPDATE counters SET seal = ? WHERE name = ?", (seal(*row), row[0]))
     begin(connection)
+
+
+def from_version_2(connection: sqlite3.Connection) -> None:
+    """Add how many polls a gap is about, and when; gaps of before have none."""
+    for name in ("slots", "from_ms", "to_ms"):
+        connection.execute(f"ALTER TABLE gaps ADD COLUMN {name} INTEGER")
+
+
+# From each version to the next, from 1 on.
+STEPS: Final = (from_version_1, from_version_2)

@@ -67,6 +67,7 @@ def rows_of(stream_id: int, header: BatchHeader, new: Iterable[NewRecord]) -> Ba
         if record.gap is not None:
             gap = record.gap
             rows.gaps.append(
-                (*at, record.device_id, gap.cause, gap.boot_epoch, gap.first, gap.last, gap.detail)
-            )
+                (*at, record.device_id, gap.cause, gap.boot_epoch, gap.first, gap.last, gap.detail,
+                 gap.slots, gap.from_ms, gap.to_ms)
+            )  # fmt: skip
     return rows

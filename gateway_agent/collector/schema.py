@@ -10,7 +10,7 @@
     points    device, name, unit                              the names behind point_id
     failures  stream_id, seq, name -> quality                 points without a reading, and why
     events    stream_id, seq, number -> name, arg, time_ms
-    gaps      stream_id, seq -> device, cause, boot_epoch, first, last, detail
+    gaps      stream_id, seq -> device, cause, boot_epoch, first, last, detail, slots, times
     refused   stream_id, seq -> data, reason                  signed by the gateway, and yet wrong
     devices   device -> gateway                               who may bring its records
     counters  name -> value                                   see :mod:`.receiver`
@@ -30,7 +30,7 @@ same record, or of the same frame of a node, impossible, whatever the code does.
 from typing import Final
 
 APPLICATION_ID: Final = 0x5446_434F  # "TFCO"
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 BATCHES: Final = """
 CREATE TABLE batches (
@@ -75,7 +75,7 @@ CREATE TABLE events (
 CREATE TABLE gaps (
     stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, device TEXT NOT NULL, cause TEXT NOT NULL,
     boot_epoch INTEGER, first INTEGER, last INTEGER, detail TEXT NOT NULL,
-    PRIMARY KEY (stream_id, seq)) WITHOUT ROWID;
+    slots INTEGER, from_ms INTEGER, to_ms INTEGER, PRIMARY KEY (stream_id, seq)) WITHOUT ROWID;
 CREATE TABLE refused (
     stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, data BLOB NOT NULL, reason TEXT NOT NULL,
     seal BLOB, PRIMARY KEY (stream_id, seq)) WITHOUT ROWID;

@@ -59,12 +59,22 @@ class CommitQueue:
         """Return whether pollers must wait for :meth:`room`."""
         return not self._room.is_set()
 
-    def add(self, records: Sequence[Record], device_id: str, mark: Mark | None) -> None:
-        """Take the records of one poll and how far the device has got with them."""
+    def add(
+        self,
+        records: Sequence[Record],
+        device_id: str,
+        mark: Mark | None,
+        is_urgent: bool = True,
+    ) -> None:
+        """Take the records of one poll and how far the device has got with them.
+
+        What is not urgent starts no commit; it goes with the next one.
+        """
         self._records += records
         if mark is not None:
             self._marks[device_id] = mark
-        self._some.set()
+        if is_urgent:
+            self._some.set()
         self._bytes += sum(len(record.data) for record in records)
         if self._bytes >= self._max_bytes:
             self._room.clear()

@@ -8,7 +8,7 @@ frame.
 
 from gateway_agent.counters import Counters
 from gateway_agent.keys import SharedKey
-from gateway_agent.store.mark import Mark
+from gateway_agent.store.mark import Mark, MissedSlots
 from protocols.uplink import Record, Stamp, event_record, gap_record, sample_record
 from protocols.wire.errors import PeerError
 from protocols.wire.hmac import HmacSha256
@@ -30,7 +30,7 @@ from protocols.wire.sample import (
 )
 
 from .boot_clock import BootClock
-from .outage import Outage, gap
+from .slot_account import SlotAccount, gap
 from .wrapping import LAST, WRAP, ahead
 
 
@@ -52,7 +52,7 @@ class NodeTracker:
         self.last: Sample | None = None
         self.last_ms = 0
         self.problem = ""
-        self.outage = Outage()
+        self.slots = SlotAccount()
         self.events_due = False
         self._new_events: tuple[Event, ...] = ()
         self.found = ""  # what the node answers when it is asked who it is
@@ -66,21 +66,21 @@ class NodeTracker:
 
     # --- failures -----------------------------------------------------------------------------
 
-    def failed(self, cause: str, detail: str, now_ms: int, slots: int = 1) -> None:
-        """Note that ``slots`` polls brought no frame that can be taken."""
+    def failed(self, cause: str, detail: str, now_ms: int) -> None:
+        """Note that the poll under way brought no frame that can be taken."""
         self.problem = detail
-        self.outage.note(cause, detail, now_ms, slots)
+        self.slots.note(cause, detail, now_ms)
 
     def notice(self, stamp: Stamp) -> list[Record]:
-        """Return the gap that reports an outage while it lasts, if it is time for one."""
-        if not self.outage.notice_due(stamp.resp_ms):
+        """Return the gaps that report an outage while it lasts, if it is time for them."""
+        if not self.slots.notice_due(stamp.resp_ms):
             return []
         epoch = self.mark.boot_epoch if self.mark else None
         after = f"after sample {self.mark.sample_seq}" if self.mark else "never read"
-        cause = self.outage.cause
-        text = f"lasting, {after}: {self.outage.describe()}"
-        self.outage.noticed(stamp.resp_ms)
-        return [self._gap(cause, epoch, None, None, text, stamp)]
+        return [
+            self._gap(missed.cause, epoch, None, None, f"lasting, {after}: {text}", stamp, missed)
+            for missed, text in self.slots.take()
+        ]
 
     # --- frames -------------------------------------------------------------------------------
 
@@ -103,12 +103,15 @@ class NodeTracker:
         if header.seq == 0 and _empty(sample):
             self._good(sample, stamp)
             return []
+        record = sample_record(self.device_id, sample, frame, stamp)
         records = self._gaps_before(header, stamp)
+        if records:
+            self.slots.name_all()
         if mark is not None and self._same_boot(mark, header):
             self.mark = mark._replace(sample_seq=header.seq, key_id=header.key_id)
         else:
             self.mark = Mark(header.boot_epoch, header.seq, 0, header.key_id)
-        records.append(sample_record(self.device_id, sample, frame, stamp))
+        records.append(record)
         self._good(sample, stamp)
         self._first_frame = False
         self.events_due = header.event_seq != self.mark.event_seq & 0xFFFF
@@ -282,37 +285,52 @@ class NodeTracker:
         self.found = ""
         self.last = sample
         self.last_ms = stamp.resp_ms
-        self.outage.over()
+        self.slots.answer()
+        self.slots.over()
         self._boot_clock.seen(sample.header, stamp.resp_ms)
 
     def _why(self) -> tuple[str, str]:
         """Return cause and description of the samples of the running boot that were not read."""
         if self._first_frame:
             return "gateway_down", "the gateway was not running"
-        if self.outage:
-            return self.outage.cause, self.outage.describe()
+        if self.slots:
+            return self.slots.cause, self.slots.describe()
         return "node_overrun", "the node measured more often than it was polled"
 
     def _reset(self, mark: Mark, text: str, header: Header, stamp: Stamp) -> list[Record]:
         """Return the gaps at a restart: the unknown end of the old boot, the start of the new."""
-        if self.outage:
-            text += f"; {self.outage.describe()}"
-        records = [self._gap("node_reset", mark.boot_epoch, None, None, text, stamp)]
+        missed = None
+        if self.slots:
+            text += f"; {self.slots.describe()}"
+            missed = self.slots.total()
+        records = [self._gap("node_reset", mark.boot_epoch, None, None, text, stamp, missed)]
         if header.seq != 1:
             cause, why = (
-                self._why() if self._first_frame or self.outage else ("node_reset", "restarted")
+                self._why() if self._first_frame or self.slots else ("node_reset", "restarted")
             )
-            records += self._gaps(cause, header, 1, f"first samples of this boot; {why}", stamp)
+            text = f"first samples of this boot; {why}"
+            records += self._gaps(cause, header, 1, text, stamp, are_slots_named=True)
         return records
 
     def _gaps(
-        self, cause: str, header: Header, first: int, detail: str, stamp: Stamp
+        self,
+        cause: str,
+        header: Header,
+        first: int,
+        detail: str,
+        stamp: Stamp,
+        are_slots_named: bool = False,
     ) -> list[Record]:
         """Return the gap from ``first`` to the sample before this one: two where numbers wrap."""
         last = (header.seq - 1) % WRAP
         spans = [(first, last)] if first <= last else [(first, LAST), (0, last)]
-        epoch = header.boot_epoch
-        return [self._gap(cause, epoch, begin, end, detail, stamp) for begin, end in spans]
+        missed = self.slots.total() if self.slots and not are_slots_named else None
+        records = []
+        for begin, end in spans:
+            gap = self._gap(cause, header.boot_epoch, begin, end, detail, stamp, missed)
+            records.append(gap)
+            missed = None
+        return records
 
     def _gap(
         self,
@@ -322,9 +340,10 @@ class NodeTracker:
         last: int | None,
         detail: str,
         stamp: Stamp,
+        missed: MissedSlots | None = None,
     ) -> Record:
         self._counters.gaps[cause] += 1
-        return gap_record(self.device_id, gap(cause, epoch, first, last, detail), stamp)
+        return gap_record(self.device_id, gap(cause, epoch, first, last, detail, missed), stamp)
 
 
 def _order(header: Header, mark: Mark) -> int:

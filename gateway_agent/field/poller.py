@@ -11,25 +11,27 @@ from collections.abc import Mapping
 from typing import Final
 
 from gateway_agent.cancellation import raise_if_cancelled
-from gateway_agent.clock import GatewayClock
+from gateway_agent.clock import GatewayClock, Wall
 from gateway_agent.config import Bus, GatewayConfig
 from gateway_agent.counters import Counters
 from gateway_agent.status import DeviceState, DeviceStatus
-from gateway_agent.store.mark import Mark
+from gateway_agent.store.mark import Mark, MissedSlots, SlotMark
+from protocols.uplink import Record, gap_record
 
 from .bus_errors import FATAL, BusDownError, BusError, explain
 from .commit_queue import CommitQueue, Sink, waiting_bytes
 from .cuts import CutFile
 from .devices import OpenNode, open_all
+from .heartbeat import STALL_MS, Heartbeat
 from .master import Master
-from .reader import NodeReader, Polled, ProfileReader, Reader
-from .schedule import PollSchedule
+from .reader import NodeReader, Polled, ProfileReader, Reader, stamp
+from .schedule import PollSchedule, Slot
+from .slot_account import counted, gap, resume
 
 log = logging.getLogger(__name__)
 
-_STALL_MS: Final = (
-    1000  # a store that makes the pollers wait for longer is named as the cause of a gap
-)
+_RETIRED: Final = "the device is no longer in the configuration"
+_NOT_READ: Final = Mark(0, 0, 0)  # of a node without a sample, and of every third-party device
 
 
 class BusPoller:
@@ -42,21 +44,31 @@ class BusPoller:
         clock: GatewayClock,
         queue: CommitQueue,
         counters: Counters,
+        heartbeat: Heartbeat,
     ) -> None:
         self.bus = bus
         self.readers = readers
         self._clock = clock
         self._queue = queue
         self._counters = counters
-        self._schedule: PollSchedule | None = None  # None before the first poll
+        self._heartbeat = heartbeat
+        self._schedule: PollSchedule | None = None  # None before :meth:`resume`
         self._faults: dict[int, str] = {}  # of our own, by device
 
-    async def run(self) -> None:
-        """Poll until cancelled."""
-        clock = self._clock
-        master = Master(self.bus, self._counters)
+    def resume(self, marks: Mapping[str, Mark]) -> None:
+        """Name what was missed since ``marks``, by device id, and put new marks into the queue."""
         periods = [reader.device.period_ms for reader in self.readers]
-        self._schedule = schedule = PollSchedule(periods, clock.boot_ms())
+        starts = [self._resume(reader, marks.get(reader.device_id)) for reader in self.readers]
+        self._schedule = PollSchedule(periods, starts)
+        for reader, slot in zip(self.readers, self._schedule.slots, strict=True):
+            self._keep(reader, slot, reader.notices(at_once=True))
+
+    async def run(self, held_ms: int = 0) -> None:
+        """Poll until cancelled. ``held_ms``: how long the store took for the marks of resume."""
+        clock, schedule = self._clock, self._schedule
+        assert schedule is not None, "resume comes first"
+        master = Master(self.bus, self._counters)
+        self._note_held(schedule, held_ms, is_start=True)
         try:
             while True:
                 raise_if_cancelled()
@@ -73,8 +85,22 @@ class BusPoller:
         finally:
             master.close()
 
+    def _resume(self, reader: Reader, mark: Mark | None) -> int:
+        """Note what was missed since ``mark``; return the first slot that can still be polled."""
+        now_ms = self._clock.boot_ms()
+        if mark is None or mark.slots is None:
+            return now_ms
+        period_ms = reader.device.period_ms
+        going_on = resume(mark.slots, self._clock.boot_id, period_ms, now_ms, self._clock.wall())
+        reader.slots.restore(going_on.missed, now_ms)
+        reader.slots.outage = going_on.outage
+        return going_on.due_ms
+
     async def _poll(self, index: int, schedule: PollSchedule, master: Master) -> None:
-        reader = self.readers[index]
+        reader, slot = self.readers[index], schedule.slots[index]
+        before = reader.mark
+        self._catch_up(reader, slot, schedule.overtaken(index, self._clock.boot_ms()), None)
+        reader.slots.begin(slot.due)
         try:
             polled = await reader.poll(master)
         except FATAL:
@@ -82,14 +108,26 @@ class BusPoller:
         except Exception as error:  # noqa: BLE001 - a fault of ours costs this poll only
             failure = self._fault(index, master, error)
             reader.errors += 1
-            polled = Polled(reader.missed(failure.cause, failure.detail, 1))
+            reader.mark = before  # what it had read is in no record
+            reader.failed(failure.cause, failure.detail)
+            polled = Polled([], failure=failure)
         else:
             self._faults.pop(index, None)
             master.polled()
-        if polled.records or polled.mark is not None:
-            self._queue.add(polled.records, reader.device_id, polled.mark)
-        skipped = schedule.polled(index, self._clock.boot_ms(), polled.silent)
-        self._counters.skipped_slots += skipped
+        records = polled.records
+        if polled.failure is None:
+            reader.slots.answer()
+            if reader.slots.is_failing:
+                records = reader.notices(at_once=True) + records
+        now_ms = self._clock.boot_ms()
+        skipped = schedule.polled(index, now_ms, polled.silent)
+        self._catch_up(reader, slot, skipped, polled.failure)
+        if reader.slots.outage is not None:
+            self._count_outage(reader)
+        if reader.slots.notice_due(now_ms):
+            records += reader.notices()
+        is_urgent = bool(records) or bool(reader.slots) or reader.mark is not before
+        self._keep(reader, slot, records, is_urgent)
 
     async def _probe(self, index: int, schedule: PollSchedule, master: Master) -> None:
         reader = self.readers[index]
@@ -105,10 +143,14 @@ class BusPoller:
             failure = self._fault(index, master, error)
         now = self._clock.boot_ms()
         passed = schedule.probed(index, now, now - start, failure is not None)
-        if failure is not None:
-            self._note(reader, failure.cause, failure.detail, max(1, passed))
-        elif passed:
-            self._note(reader, "bus_timeout", "no answer until a probe was answered", passed)
+        if failure is None:
+            failure = BusError("bus_timeout", "no answer until a probe was answered")
+        else:
+            reader.failed(failure.cause, failure.detail)
+        slot = schedule.slots[index]
+        if passed:
+            self._note_passed(reader, slot, passed, failure)
+        self._keep(reader, slot, reader.notices(), bool(passed))
 
     def _fault(self, index: int, master: Master, error: Exception) -> BusError:
         """Close the connection after an exception that nothing foresaw, which master may be in.
@@ -123,23 +165,94 @@ class BusPoller:
             log.error("bus %s: %s", self.bus.name, detail, exc_info=error)
         return BusDownError("bus_timeout", detail)
 
-    def _note(self, reader: Reader, cause: str, detail: str, slots: int) -> None:
-        records = reader.missed(cause, detail, slots)
-        if records:
-            self._queue.add(records, reader.device_id, None)
+    # --- slots -----------------------------------------------------------------------------------
+
+    def _catch_up(self, reader: Reader, slot: Slot, skipped: int, failure: BusError | None) -> None:
+        if skipped:
+            self._counters.skipped_slots += skipped
+            self._note_passed(reader, slot, skipped, failure)
+
+    def _note_passed(
+        self, reader: Reader, slot: Slot, passed: int, failure: BusError | None
+    ) -> None:
+        """Note that the last ``passed`` slots before the next one were not polled.
+
+        ``failure``: of the device itself, which the bus was busy with.
+        """
+        if failure is None:
+            failure = BusError("bus_busy", "the bus was busy when the poll fell due")
+        first = slot.due - passed * slot.period
+        spans = [(range(passed), failure.cause, failure.detail)]
+        stall = self._heartbeat.stall()
+        lost = range(0) if stall is None else stall.slots(first, slot.period, passed)
+        if stall is not None and lost:
+            text = f"the agent did not run for {(stall.to_ms - stall.from_ms) / 1000:.1f} s"
+            spans = [
+                (range(lost.start), failure.cause, failure.detail),
+                (lost, "gateway_down", text),
+                (range(lost.stop, passed), failure.cause, failure.detail),
+            ]
+        now_ms = self._clock.boot_ms()
+        for span, cause, detail in spans:
+            begin, end = first + span.start * slot.period, first + (span.stop - 1) * slot.period
+            reader.slots.skip(cause, detail, len(span), begin, end, now_ms)
+
+    def _count_outage(self, reader: Reader) -> None:
+        """Count the slots of an outage before this boot, as soon as the clock is set."""
+        outage, wall = reader.slots.outage, self._clock.wall()
+        if outage is None or wall.wall_ms is None:
+            return
+        reader.slots.outage = None
+        now_ms = self._clock.boot_ms()
+        missed = counted(outage, now_ms, wall)
+        if missed is not None:
+            reader.slots.restore([missed], now_ms)
+
+    def _keep(
+        self, reader: Reader, slot: Slot, records: list[Record], is_urgent: bool = True
+    ) -> None:
+        """Pass records on to the next commit, with a mark of what is accounted for by them."""
+        account, wall_ms = reader.slots, None
+        wall = self._clock.wall()
+        if wall.wall_ms is not None:
+            wall_ms = wall.wall_ms - self._clock.boot_ms() + slot.due
+        slots = SlotMark(
+            self._clock.boot_id,
+            slot.due,
+            slot.period,
+            wall_ms,
+            wall.unc_ms,
+            account.marked(),
+            account.outage,
+        )
+        mark = (reader.mark or _NOT_READ)._replace(slots=slots)
+        self._queue.add(records, reader.device_id, mark, is_urgent)
 
     async def _hold(self, schedule: PollSchedule) -> None:
-        """Wait for the store, which is behind; record the polls missed meanwhile as its fault."""
+        """Wait for the store, which is behind."""
         start = self._clock.boot_ms()
         await self._queue.room()
-        waited = self._clock.boot_ms() - start
-        if waited < _STALL_MS:
-            return
-        for reader, slot in zip(self.readers, schedule.slots, strict=True):
-            slots = waited // slot.period
-            if slots:
-                text = f"the store accepted no record for {waited / 1000:.1f} s"
-                self._note(reader, "outbox_full", text, slots)
+        self._note_held(schedule, self._clock.boot_ms() - start)
+
+    def _note_held(self, schedule: PollSchedule, held_ms: int, is_start: bool = False) -> None:
+        """Note the slots that passed while the pollers waited for the store."""
+        now_ms = self._clock.boot_ms()
+        failure = BusError("outbox_full", f"the store took no record for {held_ms / 1000:.1f} s")
+        if is_start and held_ms < STALL_MS:
+            failure = BusError("gateway_down", "the agent was starting")
+        for index, reader in enumerate(self.readers):
+            slot, passed = schedule.slots[index], schedule.overtaken(index, now_ms)
+            self._catch_up(reader, slot, passed, failure)
+            if passed:
+                self._keep(reader, slot, [])
+
+    def stop(self) -> None:
+        """Name what is missed and not named yet."""
+        if self._schedule is not None:
+            for reader, slot in zip(self.readers, self._schedule.slots, strict=True):
+                self._keep(reader, slot, reader.notices(at_once=True))
+
+    # --- status ----------------------------------------------------------------------------------
 
     def status(self, now_ms: int) -> list[DeviceStatus]:
         """Return the devices of this bus, in the order of the configuration."""
@@ -187,6 +300,10 @@ class Field:
         self.queue = CommitQueue(
             sink, config.outbox.commit_ms, waiting_bytes(config.outbox.max_bytes)
         )
+        self._marks = marks
+        self._clock = clock
+        self._counters = counters
+        self._heartbeat = Heartbeat(clock)
         self._pollers: list[BusPoller] = []
         cuts = CutFile(config.gateway.state_dir)
         for bus, devices in zip(config.bus, open_all(config.bus), strict=True):
@@ -198,18 +315,48 @@ class Field:
                     readers.append(NodeReader(bus, opened, name, mark, clock, counters))
                 else:
                     readers.append(ProfileReader(bus, opened, name, clock, counters, cuts))
-            self._pollers.append(BusPoller(bus, readers, clock, self.queue, counters))
+            poller = BusPoller(bus, readers, clock, self.queue, counters, self._heartbeat)
+            self._pollers.append(poller)
 
     async def run(self) -> None:
         """Poll and commit until cancelled; an error of the sink ends it."""
+        clock, start = self._clock, self._clock.boot_ms()
+        self._retire()
+        for poller in self._pollers:
+            poller.resume(self._marks)
         try:
+            # No device is asked before its mark is durable, so no death loses what it had asked.
+            await self.queue.flush()
+            held_ms = clock.boot_ms() - start
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.queue.run(), name="commits")
+                group.create_task(self._heartbeat.run(), name="heartbeat")
                 for poller in self._pollers:
-                    group.create_task(poller.run(), name=f"bus {poller.bus.name}")
+                    group.create_task(poller.run(held_ms), name=f"bus {poller.bus.name}")
         except asyncio.CancelledError:
+            for poller in self._pollers:
+                poller.stop()
             await self.queue.flush()
             raise
+
+    def _retire(self) -> None:
+        """Name what was missed of devices that are no longer in the configuration, once."""
+        polled = {reader.device_id for poller in self._pollers for reader in poller.readers}
+        now = stamp(self._clock, self._clock.boot_ms())
+        for name, mark in self._marks.items():
+            slots = mark.slots
+            if name in polled or slots is None or not slots.period_ms:
+                continue
+            wall = Wall(now.wall_ms, now.unc_ms, now.clock_state)
+            going_on = resume(slots, self._clock.boot_id, slots.period_ms, now.resp_ms, wall)
+            end = MissedSlots("operator", None, None, None)
+            records = []
+            for missed in (*going_on.missed, end):
+                self._counters.gaps[missed.cause] += 1
+                what = gap(missed.cause, None, None, None, _RETIRED, missed)
+                records.append(gap_record(name, what, now))
+            ended = SlotMark(self._clock.boot_id, now.resp_ms, 0, now.wall_ms, now.unc_ms)
+            self.queue.add(records, name, mark._replace(slots=ended))
 
     def status(self, now_ms: int) -> list[DeviceStatus]:
         """Return every device, in the order of the configuration; ages are up to ``now_ms``."""

@@ -22,9 +22,9 @@ from .devices import OpenNode, OpenProfile
 from .master import Master
 from .node import NodeTracker
 from .node_log import NodeLog
-from .outage import Outage, gap
 from .planner import JoinRules, Span, probe_reads
 from .profile import REPORTS_FAULT, GroupClock, ProfileDecoder, Value, point_value, scaled
+from .slot_account import SlotAccount, gap
 
 _ONE_OBJECT: Final = 4  # access code of the device identification (6.21)
 _UID_OBJECT: Final = 0x80
@@ -37,8 +37,8 @@ class Polled:
     """Outcome of one poll."""
 
     records: list[Record]
-    mark: Mark | None = None  # of a node, where it moved
     silent: bool = False  # the device gave no answer of any kind
+    failure: BusError | None = None  # why there is no data, where the bus shows it
 
 
 class Reader(Protocol):
@@ -49,6 +49,9 @@ class Reader(Protocol):
     probes: tuple[Request, ...]  # see Master.probe
     polls: int  # since the start
     errors: int  # reads that failed, since the start
+    slots: SlotAccount
+
+    mark: Mark | None  # how far a node was read; None before its first sample, and of no node
 
     @property
     def auth(self) -> str:
@@ -63,10 +66,16 @@ class Reader(Protocol):
         """Return CLOCK_BOOTTIME in ms of the newest good answer; None before the first."""
 
     async def poll(self, master: Master) -> Polled:
-        """Read everything once. A fault of a device or a line is no exception but a record."""
+        """Read everything once, for the slot that was begun.
 
-    def missed(self, cause: str, detail: str, slots: int) -> list[Record]:
-        """Note ``slots`` polls that did not take place or had no answer; return gaps to record."""
+        A fault of a device or a line is no exception: it is in ``slots``.
+        """
+
+    def failed(self, cause: str, detail: str) -> None:
+        """Note why the slot that was begun, or a probe, brought nothing."""
+
+    def notices(self, at_once: bool = False) -> list[Record]:
+        """Return gaps for the missed slots that must be named now; all of them if ``at_once``."""
 
     def values(self) -> list[PointValue]:
         """Return the values of the newest good answer."""
@@ -123,6 +132,7 @@ class NodeReader:
         self.device_id = device_id
         uid = bytes.fromhex(device.uid)
         self.tracker = NodeTracker(device_id, uid, opened.key, opened.map, mark, counters)
+        self.slots = self.tracker.slots
         self._bus = bus
         self._clock = clock
         (sample,) = reads = opened.reads(JoinRules.of(bus))
@@ -139,21 +149,19 @@ class NodeReader:
         """Read the sample frame, and the event frame when the sample reports new events."""
         tracker = self.tracker
         self.polls += 1
-        before = tracker.mark
         req_ms = self._clock.boot_ms()
         try:
             frame = await read_again(master, self._sample, self.probes)
         except BusError as error:
             self.errors += 1
-            detail = await self._other_map(master, error) or error.detail
-            return Polled(self.missed(error.cause, detail, 1), None, is_silence(error))
+            self.failed(error.cause, await self._other_map(master, error) or error.detail)
+            return Polled([], is_silence(error), error)
         self._other = ""
         records = tracker.sample(frame, stamp(self._clock, req_ms))
         if tracker.problem:
             self.errors += 1
             if tracker.auth == "bad" and not tracker.found:
                 await self._ask_uid(master)
-            records += tracker.notice(stamp(self._clock, req_ms))
         elif tracker.events_due:
             req_ms = self._clock.boot_ms()
             try:
@@ -167,7 +175,7 @@ class NodeReader:
                 self._log.events(tracker.take_events())
         if tracker.last is not None and not tracker.problem:
             self._log.sample(tracker.last, tracker.last_ms)
-        return Polled(records, tracker.mark if tracker.mark != before else None)
+        return Polled(records)
 
     async def _other_map(self, master: Master, error: BusError) -> str:
         """Return what is wrong if a node refuses its frame because its map is a shorter one."""
@@ -192,11 +200,22 @@ class NodeReader:
             pass
         self.tracker.identified(None if uid is None else parse_uid(uid.decode("latin-1")))
 
-    def missed(self, cause: str, detail: str, slots: int) -> list[Record]:
+    def failed(self, cause: str, detail: str) -> None:
         """See :class:`Reader`."""
-        now = stamp(self._clock, self._clock.boot_ms())
-        self.tracker.failed(cause, detail, now.resp_ms, slots)
-        return self.tracker.notice(now)
+        self.tracker.failed(cause, detail, self._clock.boot_ms())
+
+    def notices(self, at_once: bool = False) -> list[Record]:
+        """See :class:`Reader`; a later sample may show that nothing is missing."""
+        return self.tracker.notice(stamp(self._clock, self._clock.boot_ms()))
+
+    @property
+    def mark(self) -> Mark | None:
+        """See :class:`Reader`."""
+        return self.tracker.mark
+
+    @mark.setter
+    def mark(self, mark: Mark | None) -> None:
+        self.tracker.mark = mark
 
     @property
     def auth(self) -> str:
@@ -242,7 +261,8 @@ class ProfileReader:
     ) -> None:
         self.device: Device = opened.polled
         self.device_id = device_id
-        self.outage = Outage()
+        self.slots = SlotAccount()
+        self.mark: Mark | None = None
         self._bus = bus
         self._clock = clock
         self._counters = counters
@@ -309,18 +329,17 @@ class ProfileReader:
         if failure is not None:
             self.problem = failure.detail
             if not any(isinstance(answer, bytes) for answer in answers):
-                silent = is_silence(failure)
-                return Polled(self.missed(failure.cause, failure.detail, 1), None, silent)
+                self.failed(failure.cause, failure.detail)
+                return Polled([], is_silence(failure), failure)
         else:
             self.problem = ""
         now = stamp(self._clock, req_ms)
-        records = self._ended(now) if self.outage else []
         values = self._decoder.values(answers)
+        record = self._decoder.record(values, now)
         self._values = self._decoder.merged(self._values, values)
         self._groups.was_read(self._due, req_ms)
         self.last_ms = now.resp_ms
-        records.append(self._decoder.record(values, now))
-        return Polled(records)
+        return Polled([record])
 
     async def _ask_all(self, master: Master) -> tuple[list[bytes | str | None], BusError | None]:
         """Return the answer to each request, and the last failure. May cut a refused request."""
@@ -363,27 +382,24 @@ class ProfileReader:
             and self._cuts.split(request.read, self._clock.boot_ms())
         )
 
-    def missed(self, cause: str, detail: str, slots: int) -> list[Record]:
+    def failed(self, cause: str, detail: str) -> None:
         """See :class:`Reader`."""
         self.problem = detail
-        now = stamp(self._clock, self._clock.boot_ms())
-        self.outage.note(cause, detail, now.resp_ms, slots)
-        if not self.outage.notice_due(now.resp_ms):
+        self.slots.note(cause, detail, self._clock.boot_ms())
+
+    def notices(self, at_once: bool = False) -> list[Record]:
+        """See :class:`Reader`."""
+        now_ms = self._clock.boot_ms()
+        if not (at_once or self.slots.notice_due(now_ms)):
             return []
-        records = [self._gap("lasting: ", now)]
-        self.outage.noticed(now.resp_ms)
+        prefix = "lasting: " if self.slots.is_failing and not at_once else ""
+        now = stamp(self._clock, now_ms)
+        records = []
+        for missed, text in self.slots.take():
+            self._counters.gaps[missed.cause] += 1
+            what = gap(missed.cause, None, None, None, prefix + text, missed)
+            records.append(gap_record(self.device_id, what, now))
         return records
-
-    def _ended(self, now: Stamp) -> list[Record]:
-        records = [self._gap("", now)]
-        self.outage.over()
-        return records
-
-    def _gap(self, prefix: str, now: Stamp) -> Record:
-        cause = self.outage.cause
-        self._counters.gaps[cause] += 1
-        what = gap(cause, None, None, None, prefix + self.outage.describe())
-        return gap_record(self.device_id, what, now)
 
     def values(self) -> list[PointValue]:
         """See :class:`Reader`."""

@@ -1,11 +1,12 @@
 """When each device of one bus is asked. No I/O, no clock of its own; times in ms.
 
-Slots lie at whole multiples of the period after the start, so lateness never adds up. A slot that
+Slots lie at whole multiples of the period after the first, so lateness never adds up. A slot that
 passes while the bus is busy is skipped and counted. A device that stays silent leaves the
 schedule. It gets cheap probes with growing waits between them. All probes of a bus together take at
 most a tenth of its time, so the other devices keep their slots.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +21,7 @@ class Slot:
     """One device's place in the schedule."""
 
     period: int
+    first: int  # ms of the first slot
     due: int  # ms of the next slot; stays on the grid while quarantined
     failures: int = 0
     skipped: int = 0
@@ -27,13 +29,20 @@ class Slot:
     probe_at: int = 0
     probe_wait: int = 0
 
+    @property
+    def passed(self) -> int:
+        """Return how many slots are over: polled, skipped or lost to quarantine."""
+        return (self.due - self.first) // self.period
+
 
 class PollSchedule:
-    """Slots by the device's index on its bus. ``start``: ms of the first slot of every device."""
+    """Slots by the device's index on its bus. ``starts``: ms of the first slot of each device."""
 
-    def __init__(self, periods: list[int], start: int) -> None:
-        self.slots = [Slot(period, start) for period in periods]
-        self._next_probe = start
+    def __init__(self, periods: Sequence[int], starts: Sequence[int]) -> None:
+        self.slots = [
+            Slot(period, start, start) for period, start in zip(periods, starts, strict=True)
+        ]
+        self._next_probe = min(starts)
 
     def next(self, now: int) -> tuple[int, bool, int]:
         """Return (index, is it a probe, ms to wait first).
@@ -93,6 +102,16 @@ class PollSchedule:
             slot.quarantined = False
             slot.failures = 0
         return passed
+
+    def overtaken(self, index: int, now: int) -> int:
+        """Skip the slots that a later one has overtaken before they were polled; return how many.
+
+        Called before each poll, so that a reading is never taken for a slot a period ago.
+        """
+        slot = self.slots[index]
+        skipped = self._catch_up(slot, now)
+        slot.skipped += skipped
+        return skipped
 
     @staticmethod
     def _catch_up(slot: Slot, now: int) -> int:

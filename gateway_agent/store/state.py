@@ -20,7 +20,6 @@ ANCHOR_MS: Final = 60_000  # a boot's clock anchor is written with a commit at m
 
 BASE: Final = "base"
 _BASE: Final = struct.Struct("<QQ32s")
-_MARK: Final = struct.Struct("<QQQQ")
 _ANCHOR: Final = struct.Struct("<16sQqQB")  # boot id, mono, wall (-1: none), uncertainty, state
 
 
@@ -68,14 +67,13 @@ def new_stream(before: int) -> Base:
 
 def mark_row(device: str, mark: Mark) -> tuple[str, bytes]:
     """Return name and value of a mark's row."""
-    return f"mark/{device}", _MARK.pack(*mark)
+    return f"mark/{device}", mark.pack()
 
 
 def marks_of(state: Mapping[str, bytes]) -> dict[str, Mark]:
     """Return the marks among the sealed values, by device id."""
     return {
-        # Old outboxes stored no key id; the missing number reads as 0, which means "not known".
-        name.removeprefix("mark/"): Mark(*_MARK.unpack(value.ljust(_MARK.size, b"\0")))
+        name.removeprefix("mark/"): Mark.unpack(value)
         for name, value in state.items()
         if name.startswith("mark/")
     }

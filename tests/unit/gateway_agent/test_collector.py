@@ -301,6 +301,12 @@ def test_gaps_are_stored_with_their_cause(collector: Collector) -> None:
     assert (figures["gaps"], figures["gaps_by_cause"]) == (1, {"bus_timeout": 1})
 
 
+def test_gaps_are_stored_with_the_polls_they_name(collector: Collector) -> None:
+    gap = Gap("gateway_down", None, None, None, "", 20, -95_000, -500)
+    collector.take(Chain().batch([gap_record("gw-01.s8", gap, stamp(1))]), ACCEPTED)
+    assert collector.rows("SELECT slots, from_ms, to_ms FROM gaps") == [(20, -95_000, -500)]
+
+
 def test_records_without_a_clock_get_their_time_from_a_later_anchor(collector: Collector) -> None:
     chain = Chain()
     collector.take(chain.batch(readings(1, 2, clock=False), NO_CLOCK), ACCEPTED)

@@ -208,6 +208,9 @@ def test_a_database_of_version_1_goes_on(tmp_path: Path) -> None:
     assert collector.rows("SELECT device, gateway FROM devices ORDER BY device") == [
         ("gw-1.co2", "gw-1"), ("tf-0102030405060708090a0b0c", "gw-1"),
     ]  # fmt: skip
+    assert collector.rows("SELECT first, slots, from_ms, to_ms FROM gaps") == [
+        (7, None, None, None)
+    ]
     # Stream 1 goes on where it was, and what comes again is recognised.
     sent = [*readings(1, 3)]
     gap = Gap("bus_timeout", 3, 7, 9, "unit 1: no answer within 500 ms")

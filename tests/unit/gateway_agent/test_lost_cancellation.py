@@ -18,8 +18,10 @@ from gateway_agent.collector.config import CollectorConfig
 from gateway_agent.config import MqttUplink, TcpBus
 from gateway_agent.counters import Counters
 from gateway_agent.field.commit_queue import CommitQueue
+from gateway_agent.field.heartbeat import Heartbeat
 from gateway_agent.field.poller import BusPoller
 from gateway_agent.field.reader import Polled
+from gateway_agent.field.slot_account import SlotAccount
 from gateway_agent.keys import generate_signing_key, load_private, load_public, public_path
 from gateway_agent.store.mark import Mark
 from gateway_agent.store.outbox import Outbox
@@ -183,6 +185,11 @@ class LossyReader(LossyLibrary):
 
     device_id = "device"
     device = SimpleNamespace(period_ms=1)
+    mark = None
+    slots = SlotAccount()
+
+    def notices(self, at_once: bool = False) -> list[Record]:
+        return []
 
     async def poll(self, _master: object) -> Polled:
         await self.at("poll")
@@ -193,7 +200,9 @@ async def test_a_poller_ends() -> None:
     reader = LossyReader("poll", None)
     bus = TcpBus(name="b", host="127.0.0.1", port=502, device=())
     queue = CommitQueue(LossySink("put", None), linger_ms=0)
-    poller = BusPoller(bus, [reader], SystemClock(), queue, Counters())  # type: ignore[list-item] # has all that is used
+    clock = SystemClock()
+    poller = BusPoller(bus, [reader], clock, queue, Counters(), Heartbeat(clock))  # type: ignore[list-item] # has all that is used
+    poller.resume({})
     await ends(poller.run(), reader)
 
 

@@ -41,7 +41,9 @@ class Bench:
         return Stamp(self.now - 10, self.now, None, 0, 0)
 
     def take(self, frame: bytes) -> list[Decoded]:
-        return decoded(self.tracker.sample(frame, self.stamp()))
+        stamp = self.stamp()
+        self.tracker.slots.begin(stamp.req_ms)
+        return decoded(self.tracker.sample(frame, stamp))
 
     def events_due(self) -> bool:
         return self.tracker.events_due
@@ -50,6 +52,7 @@ class Bench:
         records: list[Record] = []
         for _ in range(times):
             now = self.stamp()
+            self.tracker.slots.begin(now.req_ms)
             self.tracker.failed(cause, f"unit 1: {cause}", now.resp_ms)
             records += self.tracker.notice(now)
         return decoded(records)

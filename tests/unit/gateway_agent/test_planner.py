@@ -139,6 +139,10 @@ def test_plan_figures() -> None:
 Asked = list[tuple[int, int, bool]]  # (time, index, is it a probe)
 
 
+def schedule_of(periods: list[int]) -> PollSchedule:
+    return PollSchedule(periods, [0] * len(periods))
+
+
 def run(schedule: PollSchedule, until: int, cost: int, silent: set[int], timeout: int) -> Asked:
     """Play a bus up to ``until``."""
     now = 0
@@ -160,12 +164,12 @@ def run(schedule: PollSchedule, until: int, cost: int, silent: set[int], timeout
 
 
 def test_slots_do_not_drift() -> None:
-    asked = run(PollSchedule([100], 0), 1000, 37, set(), 500)
+    asked = run(schedule_of([100]), 1000, 37, set(), 500)
     assert [time for time, _, _ in asked] == list(range(0, 1001, 100))
 
 
 def test_skipped_slots_are_counted_and_the_grid_is_kept() -> None:
-    schedule = PollSchedule([100], 0)
+    schedule = schedule_of([100])
     assert schedule.polled(0, 350, silent=False) == 2  # 100 and 200 passed, 300 is the one due
     assert schedule.next(350) == (0, False, 0)
     assert schedule.polled(0, 360, silent=False) == 0
@@ -175,7 +179,7 @@ def test_skipped_slots_are_counted_and_the_grid_is_kept() -> None:
 
 def test_a_dead_slave_leaves_the_others_their_slots() -> None:
     silent = {1}
-    asked = run(PollSchedule([1000, 1000, 1000], 0), 400_000, 20, silent, 500)
+    asked = run(schedule_of([1000, 1000, 1000]), 400_000, 20, silent, 500)
     polls = [time for time, index, probe in asked if index == 0 and not probe]
     assert len(polls) == 401
     assert max(time % 1000 for time in polls) <= 520  # never later than one probe
@@ -190,7 +194,7 @@ def test_a_dead_slave_leaves_the_others_their_slots() -> None:
 
 def test_many_dead_slaves_get_a_tenth_of_the_bus() -> None:
     silent = set(range(1, 31))
-    asked = run(PollSchedule([1000] * 31, 0), 600_000, 20, silent, 500)
+    asked = run(schedule_of([1000] * 31), 600_000, 20, silent, 500)
     probes = [time for time, _, probe in asked if probe and time > 120_000]
     assert len(probes) * 500 <= 0.11 * 480_000
     polls = [time for time, index, _ in asked if index == 0 and time > 120_000]
@@ -198,7 +202,7 @@ def test_many_dead_slaves_get_a_tenth_of_the_bus() -> None:
 
 
 def test_a_slave_that_returns_is_polled_at_once_on_its_old_grid() -> None:
-    schedule = PollSchedule([1000], 0)
+    schedule = schedule_of([1000])
     silent = {0}
     run(schedule, 9_000, 20, silent, 500)
     assert schedule.slots[0].quarantined
@@ -226,7 +230,7 @@ def run_from(schedule: PollSchedule, now: int, until: int) -> Asked:
 
 
 def test_one_good_answer_ends_the_count_of_failures() -> None:
-    schedule = PollSchedule([1000], 0)
+    schedule = schedule_of([1000])
     for step, silent in enumerate([True, True, False, True, True]):
         schedule.polled(0, 1000 * step + 500, silent)
     assert not schedule.slots[0].quarantined

@@ -1,0 +1,133 @@
+"""Every poll that the configuration promises is a stored value or named in a gap, whatever ends.
+
+Real agent, broker and collector; the oracle is the log of the device (see :mod:`.served`).
+"""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from hil.site.mosquitto import MosquittoBroker
+
+from .served import ServedSite, boot_ms, check
+from .uplink_help import until
+
+pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(180)]
+
+PERIOD_MS = 200
+
+
+@asynccontextmanager
+async def site_of(broker: MosquittoBroker, root: Path) -> AsyncIterator[ServedSite]:
+    site = ServedSite(root, broker.port)
+    await site.slave.start()
+    try:
+        yield site
+    finally:
+        await site.slave.close()
+
+
+async def passed(milliseconds: int) -> None:
+    """Wait until so much time has passed: it is what the agent misses while it is away."""
+    end = boot_ms() + milliseconds
+    await until(lambda: boot_ms() >= end, "time passes")
+
+
+async def stop(process: asyncio.subprocess.Process) -> None:
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(process.wait(), 20) == 0
+
+
+async def test_a_killed_agent_names_every_poll_it_missed(
+    broker: MosquittoBroker, tmp_path: Path
+) -> None:
+    """SIGKILL at several moments: before the first value, while one is read, between two polls."""
+    async with site_of(broker, tmp_path) as site:
+        site.configure([PERIOD_MS, PERIOD_MS])
+        async with site.process("collect", "--config", site.collector_toml):
+            for values, wait_ms, away_ms in ((0, 0, 700), (5, 0, 50), (9, 130, 2100), (9, 60, 900)):
+                async with site.process("run", "--config", site.gateway_toml) as agent:
+                    asked = len(site.device.asked)
+                    await until(lambda n=asked: len(site.device.asked) > n, "a poll")  # type: ignore[misc] # bound now
+                    await until(lambda n=values: len(site.account(1).values) >= n, "values")  # type: ignore[misc] # bound now
+                    await passed(wait_ms)
+                    agent.kill()
+                await passed(away_ms)
+            async with site.process("run", "--config", site.gateway_toml) as agent:
+                before = len(site.account(2).values)
+                await until(lambda: len(site.account(2).values) > before + 5, "values")
+                await stop(agent)
+        for unit in (1, 2):
+            account = check(site, unit, PERIOD_MS)
+            assert account.missed("gateway_down") >= (700 + 2100 + 900) // PERIOD_MS
+
+
+async def test_a_device_silent_when_the_agent_comes_back_is_named_too(
+    broker: MosquittoBroker, tmp_path: Path
+) -> None:
+    async with site_of(broker, tmp_path) as site:
+        site.configure([PERIOD_MS], timeout_ms=50)
+        async with site.process("collect", "--config", site.collector_toml):
+            async with site.process("run", "--config", site.gateway_toml):
+                await until(lambda: len(site.account(1).values) > 4, "values")
+                site.device.silent = {1}
+                await passed(450)  # some of the silence falls before the death
+            await passed(1000)
+            async with site.process("run", "--config", site.gateway_toml) as agent:
+                # It is named at once, not when the device answers or after a minute of silence.
+                await until(lambda: site.account(1).missed("gateway_down") >= 5, "the gap")
+                await passed(700)
+                site.device.silent = set()
+                before = len(site.account(1).values)
+                await until(lambda: len(site.account(1).values) > before + 3, "values")
+                await stop(agent)
+        account = check(site, 1, PERIOD_MS)
+        assert account.missed("bus_timeout") >= 3
+
+
+async def test_polls_that_a_busy_bus_left_out_are_named_in_few_records(
+    broker: MosquittoBroker, tmp_path: Path
+) -> None:
+    """The bus has time for half of what is configured."""
+    async with site_of(broker, tmp_path) as site:
+        site.configure([PERIOD_MS, PERIOD_MS])
+        site.device.delay_s = {1: 0.19, 2: 0.19}
+        async with site.process("collect", "--config", site.collector_toml):
+            for _ in range(2):
+                async with site.process("run", "--config", site.gateway_toml):
+                    before = len(site.account(1).values)
+                    await until(lambda n=before: len(site.account(1).values) > n + 8, "values")  # type: ignore[misc] # bound now
+            site.device.delay_s = {}
+            async with site.process("run", "--config", site.gateway_toml) as agent:
+                before = len(site.account(1).values)
+                await until(lambda: len(site.account(1).values) > before + 9, "values")
+                await stop(agent)
+        for unit in (1, 2):
+            account = check(site, unit, PERIOD_MS)
+            busy = [gap for gap in account.gaps if gap.cause == "bus_busy"]
+            assert sum(gap.slots or 0 for gap in busy) > 8
+            assert len(busy) <= 4  # the two deaths, the stop, and one for a slow machine
+
+
+async def test_an_agent_that_was_stopped_names_the_polls_as_its_own_fault(
+    broker: MosquittoBroker, tmp_path: Path
+) -> None:
+    async with site_of(broker, tmp_path) as site:
+        site.configure([PERIOD_MS])
+        async with (
+            site.process("collect", "--config", site.collector_toml),
+            site.process("run", "--config", site.gateway_toml) as agent,
+        ):
+            await until(lambda: len(site.account(1).values) > 4, "values")
+            agent.send_signal(signal.SIGSTOP)
+            await passed(2500)
+            agent.send_signal(signal.SIGCONT)
+            before = len(site.account(1).values)
+            await until(lambda: len(site.account(1).values) > before + 9, "values")
+            await stop(agent)
+        account = check(site, 1, PERIOD_MS)
+        assert account.missed("gateway_down") >= 10
