@@ -112,6 +112,7 @@ class TianfuNode:
             commands.include(commands.SHT3X_MODEL),
             *commands.create(name, macro, flash, STORE_ADDRESS),
             commands.plug_sht3x(),
+            commands.SERIAL,
             commands.quantum(commands.QUANTUM_S),
         ]
 
