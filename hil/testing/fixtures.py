@@ -1,7 +1,8 @@
 """The fixtures of the bench, one for each resource; see docs/hil.md for the list.
 
 Everything a test uses is its own: boards, line, ports and folders, so that tests run in any order
-and beside each other. Only an image is shared, and the first failure to bring something up.
+and beside each other. Shared are an image, the first failure to bring something up, and a Renode,
+which is cleared after each test (:mod:`hil.renode.pool`).
 """
 
 from __future__ import annotations
