@@ -25,11 +25,16 @@ NAMES_MAX = 16
 SECTOR_MAGIC = 0x31534654
 RECORD_MAGIC = 0x31524654
 KILLED_MAGIC = 0x01024244
+KILLED_SECTOR = 0x01424044
 COMMIT = 0x00000000
 
 WORD = 4
 SECTOR_HEADER = 4 * WORD
 RECORD_HEADER = 3 * WORD
+
+# Of a sector without header: records that are looked at, sequences that each is tried with.
+_RECORDS_TRIED = 8
+_SEQUENCES_TRIED = 4096
 
 
 class RecordError(ValueError):
@@ -42,7 +47,8 @@ class Survey:
 
     ``sector`` is the one in force and ``sequence`` its number; ``end`` is the offset in it behind
     the last word that is not blank. ``torn`` are the offsets in the image, each with a reason, of
-    what is neither a record nor blank: after power cuts there may be such places.
+    what is neither a record nor blank: after power cuts there may be such places. ``lost``: no
+    power cut can have left one of them, so a newer record may have been there.
     """
 
     records: Mapping[str, bytes]
@@ -50,6 +56,7 @@ class Survey:
     sequence: int
     end: int
     torn: tuple[tuple[int, str], ...]
+    lost: bool
 
 
 def padded(count: int) -> int:
@@ -118,7 +125,11 @@ def survey(image: bytes) -> Survey:
     if len(image) % (SECTORS * WORD) or len(image) < SECTORS * SECTOR_HEADER:
         raise RecordError(f"expected the {IMAGE_BYTES} bytes of both sectors, got {len(image)}")
     size = len(image) // SECTORS
-    sequences = [_sequence(image[index * size : (index + 1) * size]) for index in range(SECTORS)]
+    sectors = [image[index * size : (index + 1) * size] for index in range(SECTORS)]
+    sequences = [_sequence(sector) for sector in sectors]
+    for index, sector in enumerate(sectors):
+        if not sequences[index]:
+            sequences[index] = _rescued(sector, sequences[1 - index])
     if not any(sequences):
         raise RecordError(
             f"image offsets 0x0 and {size:#x}: expected a sector header ({SECTOR_MAGIC:#010x}, "
@@ -126,18 +137,27 @@ def survey(image: bytes) -> Survey:
             f"{image[size : size + 16].hex()}"
         )
     index = sequences.index(max(sequences))
-    sector = image[index * size : (index + 1) * size]
+    sector = sectors[index]
     used = padded(len(sector.rstrip(b"\xff")))
     records: dict[str, bytes] = {}
     torn: list[tuple[int, str]] = []
     offset, inside = SECTOR_HEADER, False
+    lost, begun, seen = False, False, 0
     while offset < used:
         why, taken = _record(sector, offset, sequences[index], records)
+        if not why:
+            lost = lost or begun  # a record that a cut left would have been killed before this one
+            begun = False
         if why and not inside:
             torn.append((index * size + offset, why))
         inside = bool(why)
+        if why and taken == WORD and offset >= seen:
+            good, reach = _explained(sector, offset, used)
+            lost = lost or not good
+            begun = begun or _word(sector, offset) == RECORD_MAGIC
+            seen = offset + reach
         offset += taken
-    return Survey(records, index, sequences[index], used, tuple(torn))
+    return Survey(records, index, sequences[index], used, tuple(torn), lost)
 
 
 def _word(sector: bytes, offset: int) -> int:
@@ -145,8 +165,55 @@ def _word(sector: bytes, offset: int) -> int:
 
 
 def _sequence(sector: bytes) -> int:
-    sequence = _word(sector, WORD)
-    return sequence if sector[:SECTOR_HEADER] == sector_header(sequence) else 0
+    """Return the sequence in the header, also if one of its bits has flipped; 0: there is none."""
+    stored = _word(sector, WORD)
+    header = int.from_bytes(sector[:SECTOR_HEADER], "little")
+    for sequence in (*(stored ^ 1 << bit for bit in range(32)), stored):
+        whole = int.from_bytes(sector_header(sequence), "little")
+        if sequence and (header ^ whole).bit_count() <= 1:
+            return sequence
+    return 0
+
+
+def _rescued(sector: bytes, least: int) -> int:
+    """Return the sequence above ``least`` under which a record of the sector is valid, or 0.
+
+    For a sector whose header was programmed and is no more.
+    """
+    if _word(sector, 3 * WORD) != COMMIT or _word(sector, 0) == KILLED_SECTOR:
+        return 0
+    places = [
+        offset
+        for offset in range(SECTOR_HEADER, len(sector), WORD)
+        if _word(sector, offset) == RECORD_MAGIC and _record_reach(sector, offset)
+    ]
+    for offset in places[:_RECORDS_TRIED]:
+        for sequence in range(least + 1, least + 1 + _SEQUENCES_TRIED):
+            if not _record(sector, offset, sequence, {})[0]:
+                return sequence
+    return 0
+
+
+def _record_reach(sector: bytes, offset: int) -> int:
+    """Return the bytes of the record at ``offset`` by its lengths; 0 if no record has those."""
+    lengths = _word(sector, offset + WORD)
+    name_len, data_len = lengths & 0xFF, lengths >> 8
+    reach = RECORD_HEADER + padded(name_len) + padded(data_len) + WORD
+    allowed = 1 <= name_len <= NAME_MAX and data_len <= DATA_MAX
+    return reach if allowed and reach <= len(sector) - offset else 0
+
+
+def _explained(sector: bytes, offset: int, used: int) -> tuple[bool, int]:
+    """Return whether a power cut can have left what is at ``offset``, and how far that goes."""
+    magic = _word(sector, offset)
+    if magic not in (RECORD_MAGIC, KILLED_MAGIC):
+        return magic & RECORD_MAGIC == RECORD_MAGIC, WORD
+    known = _record_reach(sector, offset)
+    reach = known or 2 * WORD
+    if magic == KILLED_MAGIC:
+        return True, reach
+    committed = known and _word(sector, offset + reach - WORD) == COMMIT
+    return used <= offset + reach and not committed, reach
 
 
 def _record(

@@ -37,6 +37,9 @@ class FlashFiles:
 
     directory = "flash"
 
+    def __init__(self) -> None:
+        self.lost = port.store_lost()
+
     def read(self, name: str) -> bytes | None:
         """Return the content of a record; None: there is none of that name."""
         return port.read_record(name)

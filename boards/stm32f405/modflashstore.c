@@ -3,6 +3,7 @@
 //   read(name) -> bytes | None
 //   write(name, data) -> bool    False: the medium did not take it, it is kept in RAM until reset
 //   writable() -> bool           False since a write failed
+//   lost() -> bool               damage was found where a newer record may have been
 //   stats() -> dict              sequence, used, free, records, volatile
 //
 // What it needs of the port is flash.h:
@@ -75,6 +76,11 @@ static mp_obj_t flashstore_writable(void) {
 }
 static MP_DEFINE_CONST_FUN_OBJ_0(flashstore_writable_obj, flashstore_writable);
 
+static mp_obj_t flashstore_lost(void) {
+    return mp_obj_new_bool(rs_lost(the_store()));
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(flashstore_lost_obj, flashstore_lost);
+
 static mp_obj_t flashstore_stats(void) {
     const rs_store_t *store = the_store();
     uint32_t used = store->end < SECTOR_BYTES ? store->end : SECTOR_BYTES;
@@ -93,6 +99,7 @@ static const mp_rom_map_elem_t flashstore_globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR_read), MP_ROM_PTR(&flashstore_read_obj)},
     {MP_ROM_QSTR(MP_QSTR_write), MP_ROM_PTR(&flashstore_write_obj)},
     {MP_ROM_QSTR(MP_QSTR_writable), MP_ROM_PTR(&flashstore_writable_obj)},
+    {MP_ROM_QSTR(MP_QSTR_lost), MP_ROM_PTR(&flashstore_lost_obj)},
     {MP_ROM_QSTR(MP_QSTR_stats), MP_ROM_PTR(&flashstore_stats_obj)},
 };
 static MP_DEFINE_CONST_DICT(flashstore_globals, flashstore_globals_table);

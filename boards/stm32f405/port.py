@@ -17,6 +17,7 @@ sleep_ms = asyncio.sleep_ms
 read_record = flashstore.read
 write_record = flashstore.write
 store_writable = flashstore.writable
+store_lost = flashstore.lost
 
 last_fault = chip.last_fault
 unique_id = machine.unique_id

@@ -69,21 +69,41 @@ static uint32_t used(const rs_store_t *store, int sector, uint32_t from) {
     return end;
 }
 
+static unsigned ones(uint32_t word) {
+    unsigned count = 0;
+    for (; word; word &= word - 1) {
+        count++;
+    }
+    return count;
+}
+
 // --- sectors and records ---------------------------------------------------------------------
 
 static uint32_t header_crc(uint32_t sequence) {
     return crc32_word(crc32_word(0, RS_SECTOR_MAGIC), sequence);
 }
 
-// The sector's sequence; 0: it has no valid header (sequences begin at 1).
+// The sector's sequence; 0: it has no valid header (sequences begin at 1). A header counts also if
+// one of its bits has flipped: the CRC tells which.
 static uint32_t sequence_of(const rs_store_t *store, int sector) {
-    uint32_t sequence = load(store, sector, WORD);
-    if (load(store, sector, 0) != RS_SECTOR_MAGIC
-        || load(store, sector, 2 * WORD) != header_crc(sequence)
-        || load(store, sector, 3 * WORD) != RS_COMMIT) {
-        return 0;
+    uint32_t found = load(store, sector, WORD);
+    unsigned wrong = ones(load(store, sector, 0) ^ RS_SECTOR_MAGIC)
+        + ones(load(store, sector, 3 * WORD) ^ RS_COMMIT);
+    for (unsigned bit = 0; wrong <= 1 && bit <= 32; bit++) {
+        uint32_t sequence = bit < 32 ? found ^ 1u << bit : found;
+        if (sequence && wrong + (bit < 32)
+            + ones(load(store, sector, 2 * WORD) ^ header_crc(sequence)) <= 1) {
+            return sequence;
+        }
     }
-    return sequence;
+    return 0;
+}
+
+// Whether the words before the commit word of the current sector's header are what they were.
+static bool header_whole(const rs_store_t *store) {
+    return load(store, store->current, 0) == RS_SECTOR_MAGIC
+        && load(store, store->current, WORD) == store->sequence
+        && load(store, store->current, 2 * WORD) == header_crc(store->sequence);
 }
 
 static uint32_t record_bytes(size_t name_len, size_t data_len) {
@@ -109,20 +129,21 @@ static bool lengths_at(const rs_store_t *store, int sector, uint32_t offset,
         && record_bytes(*name_len, *data_len) <= store->flash.sector_bytes - offset;
 }
 
-// Size of the valid record at `offset` of the current sector; 0: there is none.
-static uint32_t valid_at(const rs_store_t *store, uint32_t offset) {
+// Size of the record at `offset`, valid in a sector with that `sequence`; 0: there is none.
+static uint32_t valid_at(const rs_store_t *store, int sector, uint32_t sequence, uint32_t offset) {
     size_t name_len, data_len;
-    int sector = store->current;
     if (load(store, sector, offset) != RS_RECORD_MAGIC
         || !lengths_at(store, sector, offset, &name_len, &data_len)) {
         return 0;
     }
     uint32_t bytes = record_bytes(name_len, data_len);
+    if (load(store, sector, offset + bytes - WORD) != RS_COMMIT) {
+        return 0;
+    }
     const uint8_t *name = place(store, sector, offset + RS_RECORD_HEADER);
-    uint32_t crc = crc32(begun_crc(store->sequence, offset, name_len, data_len), name,
+    uint32_t crc = crc32(begun_crc(sequence, offset, name_len, data_len), name,
                          bytes - RS_RECORD_HEADER - WORD);
-    if (load(store, sector, offset + bytes - WORD) != RS_COMMIT
-        || load(store, sector, offset + 2 * WORD) != crc
+    if (load(store, sector, offset + 2 * WORD) != crc
         || !rs_allowed((const char *)name, name_len, data_len)) {
         return 0;
     }
@@ -199,19 +220,74 @@ static outcome_t emit(const rs_store_t *store, int sector, uint32_t sequence, ui
 
 // --- opening ---------------------------------------------------------------------------------
 
+// The sequence of a sector whose header was programmed and is no more: the one above `least` under
+// which one of its records is valid. 0: there is none.
+static uint32_t rescued(const rs_store_t *store, int sector, uint32_t least) {
+    if (load(store, sector, 3 * WORD) != RS_COMMIT
+        || load(store, sector, 0) == RS_KILLED_SECTOR) {
+        return 0;
+    }
+    uint32_t end = store->flash.sector_bytes;
+    unsigned tried = 0;
+    for (uint32_t offset = RS_SECTOR_HEADER; offset < end && tried < RS_RECORDS_TRIED;
+         offset += WORD) {
+        size_t name_len, data_len;
+        if (load(store, sector, offset) != RS_RECORD_MAGIC
+            || !lengths_at(store, sector, offset, &name_len, &data_len)) {
+            continue;
+        }
+        tried++;
+        for (uint32_t more = 1; more <= RS_SEQUENCES_TRIED; more++) {
+            if (valid_at(store, sector, least + more, offset)) {
+                return least + more;
+            }
+        }
+    }
+    return 0;
+}
+
+// Whether a power cut can have left what is at `offset`, where there is no valid record, in a
+// sector used up to `end`. `bytes`: how far it goes, as far as that can be known.
+static bool explained(const rs_store_t *store, uint32_t offset, uint32_t end, uint32_t *bytes) {
+    size_t name_len, data_len;
+    uint32_t word = load(store, store->current, offset);
+    *bytes = WORD;
+    if (word != RS_RECORD_MAGIC && word != RS_KILLED_MAGIC) {
+        // Blank, or a magic that was being programmed: all of its ones are there.
+        return (word & RS_RECORD_MAGIC) == RS_RECORD_MAGIC;
+    }
+    bool known = lengths_at(store, store->current, offset, &name_len, &data_len);
+    *bytes = known ? record_bytes(name_len, data_len) : 2 * WORD;
+    // A torn record is killed at the next opening, is not committed, and nothing is behind it.
+    return word == RS_KILLED_MAGIC
+        || (end <= offset + *bytes
+            && !(known && load(store, store->current, offset + *bytes - WORD) == RS_COMMIT));
+}
+
 // Take every valid record of the current sector; returns where the first that is none begins
 // behind the last valid one.
 static uint32_t scan(rs_store_t *store, uint32_t end) {
     uint32_t tail = RS_SECTOR_HEADER;
+    uint32_t seen = 0;
+    bool begun = false; // a record that is not valid and was not killed
     for (uint32_t offset = tail; offset < end;) {
-        uint32_t bytes = valid_at(store, offset);
+        uint32_t bytes = valid_at(store, store->current, store->sequence, offset);
         if (bytes) {
+            store->lost = store->lost || begun; // a cut one would have been killed before
+            begun = false;
             note(store, offset);
             offset += bytes;
             tail = offset;
-        } else {
-            offset += WORD; // a torn header has no reliable length
+            continue;
         }
+        if (offset >= seen) {
+            if (!explained(store, offset, end, &bytes)) {
+                store->lost = true;
+            }
+            begun = begun || load(store, store->current, offset) == RS_RECORD_MAGIC;
+            seen = offset + bytes;
+        }
+        offset += WORD; // a torn header has no reliable length
     }
     return tail;
 }
@@ -244,7 +320,7 @@ static void settle(rs_store_t *store, uint32_t tail, uint32_t end) {
     (void)put(store, store->current, 3 * WORD, RS_COMMIT);
     if (load(store, other, 0) == RS_SECTOR_MAGIC && !sequence_of(store, other)) {
         // A compaction was cut at its very end; its header must not become valid later.
-        (void)put(store, other, 0, 0);
+        (void)put(store, other, 0, RS_KILLED_SECTOR);
     }
     if (tail < end) {
         store->end = bury(store, tail, end);
@@ -260,21 +336,33 @@ void rs_open(rs_store_t *store, const rs_flash_t *flash) {
     memset(store, 0, sizeof *store);
     store->flash = *flash;
     store->writable = true;
-    uint32_t first = sequence_of(store, 0);
-    uint32_t second = sequence_of(store, 1);
-    store->current = first || second ? (second > first ? 1 : 0) : -1;
-    store->sequence = second > first ? second : first;
+    uint32_t sequence[RS_SECTORS] = {sequence_of(store, 0), sequence_of(store, 1)};
+    for (int sector = 0; sector < (int)RS_SECTORS; sector++) {
+        if (!sequence[sector]) {
+            sequence[sector] = rescued(store, sector, sequence[1 - sector]);
+        }
+    }
+    int newer = sequence[1] > sequence[0] ? 1 : 0;
+    store->sequence = sequence[newer];
+    store->current = store->sequence ? newer : -1;
     if (store->current < 0) {
         return;
     }
     uint32_t end = used(store, store->current, RS_SECTOR_HEADER);
     settle(store, scan(store, end), end);
+    if (store->lost || !header_whole(store)) {
+        // The next write begins the other sector, so that the damage is behind it.
+        store->end = store->flash.sector_bytes;
+    }
 }
 
 // --- writing ---------------------------------------------------------------------------------
 
-// Begin the other sector with the live records and make it the current one.
-static bool compact(rs_store_t *store) {
+// Begin the other sector with the live records and a new one, and make it the current one. The new
+// one is among them when the sector comes into force, so that nothing is between old and new; with
+// a name of no bytes there is none.
+static bool compact(rs_store_t *store, const char *name, size_t name_len,
+                    const uint8_t *data, size_t data_len) {
     int target = store->current == 0 ? 1 : 0;
     uint32_t sequence = store->sequence + 1;
     (void)store->flash.erase(store->flash.context, (unsigned)target);
@@ -282,16 +370,22 @@ static bool compact(rs_store_t *store) {
         return false;
     }
     uint32_t newest[RS_NAMES_MAX];
+    uint32_t changed = find(store, name, name_len);
+    uint32_t count = changed == NONE && name_len ? store->count + 1 : store->count;
     uint32_t end = RS_SECTOR_HEADER;
-    for (uint32_t index = 0; index < store->count; index++) {
-        size_t name_len, data_len;
-        const uint8_t *data;
-        const uint8_t *name = record_at(store, store->newest[index], &name_len, &data, &data_len);
-        if (emit(store, target, sequence, end, name, name_len, data, data_len) != TAKEN) {
+    for (uint32_t index = 0; index < count; index++) {
+        size_t len = name_len, bytes = data_len;
+        const uint8_t *text = (const uint8_t *)name, *content = data;
+        if (index < store->count && index != changed) {
+            text = record_at(store, store->newest[index], &len, &content, &bytes);
+        }
+        if (record_bytes(len, bytes) > store->flash.sector_bytes - end
+            || emit(store, target, sequence, end, text, len, content, bytes) != TAKEN) {
             return false;
         }
         newest[index] = end;
-        end += record_bytes(name_len, data_len);
+        store->last = end;
+        end += record_bytes(len, bytes);
     }
     const uint32_t header[4] = {RS_SECTOR_MAGIC, sequence, header_crc(sequence), RS_COMMIT};
     for (unsigned index = 0; index < 4; index++) {
@@ -302,6 +396,7 @@ static bool compact(rs_store_t *store) {
     store->current = target;
     store->sequence = sequence;
     store->end = end;
+    store->count = count;
     memcpy(store->newest, newest, sizeof newest);
     return true;
 }
@@ -326,7 +421,10 @@ static bool make_durable(rs_store_t *store, const char *name, size_t name_len,
     if (store->count == RS_NAMES_MAX && find(store, name, name_len) == NONE) {
         return false;
     }
-    if (store->current >= 0 && store->end <= store->flash.sector_bytes
+    if (store->current < 0 && !compact(store, name, 0, data, 0)) {
+        return false; // an empty sector first: what follows is as at any other write
+    }
+    if (store->end <= store->flash.sector_bytes
         && store->flash.sector_bytes - store->end >= record_bytes(name_len, data_len)) {
         outcome_t outcome = append(store, name, name_len, data, data_len);
         // A medium that took nothing will not take a whole sector; a bad word is left behind.
@@ -334,7 +432,7 @@ static bool make_durable(rs_store_t *store, const char *name, size_t name_len,
             return outcome == TAKEN;
         }
     }
-    return compact(store) && append(store, name, name_len, data, data_len) == TAKEN;
+    return compact(store, name, name_len, data, data_len);
 }
 
 // --- records kept in RAM ---------------------------------------------------------------------
@@ -431,6 +529,10 @@ bool rs_write(rs_store_t *store, const char *name, size_t name_len,
         keep(store, name, name_len, data, data_len);
     }
     return store->writable;
+}
+
+bool rs_lost(const rs_store_t *store) {
+    return store->lost;
 }
 
 bool rs_writable(const rs_store_t *store) {

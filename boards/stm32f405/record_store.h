@@ -27,8 +27,17 @@
 //     last whole one has its commit programmed again. So a boot never sees what the boot before
 //     it did not see.
 //   - A full sector is compacted: the other sector is erased, always (an erase that was cut short
-//     can leave a sector that reads blank and does not last), the live records are copied, and
-//     its header, last, makes it the current one. The old sector stays as it is until then.
+//     can leave a sector that reads blank and does not last), the live records are copied, the new
+//     one among them, and its header, last, makes it the current one. The old sector stays as it
+//     is until then.
+//
+// Damage. What no power cut can have left (a flipped bit, bytes that became 0) costs no more than
+// the records it is in:
+//   - A header with one flipped bit counts; one that is worse is found again by its records, whose
+//     CRCs cover the sequence.
+//   - Where a record was and is no more, an older one of its name may count in its place. rs_lost
+//     reports that, and the boot epoch then leaves a wide gap instead of being used twice.
+//   - The next write compacts, so that damage is left behind, and reported once.
 //
 // Wear. One erase per sector for every two sectors filled. A boot writes two epoch records of
 // 40 bytes, so 128 KiB last 1600 boots and 10,000 cycles (DS8626, table "Flash memory endurance")
@@ -54,7 +63,11 @@
 #define RS_SECTOR_MAGIC 0x31534654u // "TFS1"
 #define RS_RECORD_MAGIC 0x31524654u // "TFR1"
 #define RS_KILLED_MAGIC 0x01024244u // what a record's magic becomes; bits of RS_RECORD_MAGIC only
+#define RS_KILLED_SECTOR 0x01424044u // the same of a sector's magic
 #define RS_COMMIT 0x00000000u       // every bit had to be programmed to get there
+
+#define RS_RECORDS_TRIED 8u      // records of a sector without header that are looked at, and
+#define RS_SEQUENCES_TRIED 4096u // sequences that each is tried with: 13 million boots
 
 #define RS_SECTOR_HEADER 16u // bytes
 #define RS_RECORD_HEADER 12u // bytes
@@ -77,6 +90,7 @@ typedef struct {
     uint32_t end;      // offset at which the next record goes
     uint32_t last;     // offset of the newest valid record, 0: none
     bool writable;     // false since a write failed, until one succeeds
+    bool lost;         // see rs_lost
     uint32_t count;    // entries of `newest`
     uint32_t newest[RS_NAMES_MAX];           // offset of the valid record of each name
     uint32_t kept_bytes;                     // used of `kept`
@@ -100,6 +114,9 @@ bool rs_write(rs_store_t *store, const char *name, size_t name_len,
 
 // Whether name and length are within the caps.
 bool rs_allowed(const char *name, size_t name_len, size_t data_len);
+
+// Whether damage was found, at opening, where a newer record may have been than the one that counts.
+bool rs_lost(const rs_store_t *store);
 
 // False if the last write failed.
 bool rs_writable(const rs_store_t *store);

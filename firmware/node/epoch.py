@@ -7,6 +7,9 @@ a master. So
 * a cut during the first write leaves the other file as it was, and the new epoch was never shown;
 * a cut during the second leaves the new epoch in the first;
 * once a boot has shown an epoch both files hold it, and damage to either costs nothing.
+
+A store that lost content to damage may give an older epoch than the last one. The next one is then
+so much higher that it is above every epoch that can have been lost.
 """
 
 import binascii
@@ -24,6 +27,7 @@ _SIZE = const(10)
 _LAST = const(0xFFFFFFFF)
 # Both files damaged: where to go on is unknown. No node boots this often by itself.
 _UNKNOWN = const(0x40000000)
+_LEAP = const(0x100000)  # more boots than a store holds records of
 
 FILES = ("epoch.0", "epoch.1")
 
@@ -57,7 +61,8 @@ class BootEpoch:
         epochs = [decode(data) for data in contents]
         self.known = True
         if epochs[0] or epochs[1]:
-            value = max(epochs[0], epochs[1]) + 1
+            value = max(epochs[0], epochs[1])
+            value += _LEAP if getattr(store, "lost", False) else 1
         elif contents[0] is None and contents[1] is None:
             value = 1
         else:

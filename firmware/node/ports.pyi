@@ -30,7 +30,11 @@ class Wdt(Protocol):
     def feed(self) -> None: ...
 
 class Files(Protocol):
-    """What survives a power cut: small named contents, each replaced whole or not at all."""
+    """What survives a power cut: small named contents, each replaced whole or not at all.
+
+    A store that keeps older contents behind newer ones has an attribute ``lost``: True if damage
+    was found where a newer content may have been than the one that is read.
+    """
 
     directory: str  # where it is, for messages
 

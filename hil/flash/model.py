@@ -133,7 +133,7 @@ def build(folder: Path) -> ctypes.CDLL:
     library.host_store_bytes.restype = ctypes.c_size_t
     for name in ("host_end", "host_sequence", "host_count"):
         getattr(library, name).restype = ctypes.c_uint32
-    for name in ("rs_read", "rs_write", "rs_writable"):
+    for name in ("rs_read", "rs_write", "rs_writable", "rs_lost"):
         getattr(library, name).restype = ctypes.c_bool
     return library
 
@@ -193,6 +193,11 @@ class RecordStore:
     def writable(self) -> bool:
         """Return False once a write has failed."""
         return bool(self._library.rs_writable(self._store))
+
+    @property
+    def lost(self) -> bool:
+        """Whether damage was found where a newer record may have been."""
+        return bool(self._library.rs_lost(self._store))
 
     def kept_in_ram(self) -> int:
         """Return how many records only RAM holds."""
