@@ -22,7 +22,7 @@ class Case(TypedDict):
     profile: str
     point: str
     data: list[str]
-    value: float | str | None
+    value: int | float | str | None
     text: str
 
 
