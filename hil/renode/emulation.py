@@ -213,6 +213,7 @@ class RenodeEmulation:
             # One question for all machines: each costs Renode some milliseconds.
             first = next(iter(self._offsets))
             self._note_time(parse_time(self.server.command_now(commands.TIME, first)))
+        self._pace.check()
         return self._time_s
 
     def heard_time(self, machine: str, seconds: float) -> None:
@@ -223,6 +224,7 @@ class RenodeEmulation:
         """Ask for the virtual time of a machine now. RenodeError if it has run ahead."""
         seconds = await self._ask_s(machine)
         self.heard_time(machine, seconds)
+        self._pace.check()
         return seconds
 
     async def _ask_s(self, machine: str) -> float:
@@ -230,7 +232,7 @@ class RenodeEmulation:
 
     def _note_time(self, seconds: float) -> None:
         if not self._ahead:
-            self._pace.check(seconds)
+            self._pace.see(seconds)
         self._time_s = max(self._time_s, seconds)
         self._known_at = time.monotonic()
 

@@ -22,6 +22,7 @@ class HostPace:
     def __init__(self) -> None:
         self._passed_s = 0.0
         self._since: float | None = None
+        self._wrong = ""
 
     def start(self) -> None:
         """Let the host's time count; call it before virtual time passes."""
@@ -40,13 +41,18 @@ class HostPace:
         """Return the seconds that virtual time may have passed."""
         return self._passed_s + (0.0 if self._since is None else time.monotonic() - self._since)
 
-    def check(self, virtual_s: float) -> None:
-        """Raise RenodeError if ``virtual_s`` is too far ahead."""
+    def see(self, virtual_s: float) -> None:
+        """Take a virtual time that was read."""
         lead_s = virtual_s - self.host_s()
-        if lead_s > LEAD_LIMIT_S:
-            raise RenodeError(
+        if lead_s > LEAD_LIMIT_S and not self._wrong:
+            self._wrong = (
                 f"virtual time is {lead_s:.1f} s ahead of the host: expected at most "
                 f"{LEAD_LIMIT_S:g} s, {virtual_s:.1f} s have passed in {self.host_s():.1f} s. "
                 "Halt no core while time passes (pause the emulation first), or ask for it with "
                 "RenodeEngine(..., ahead=True)"
             )
+
+    def check(self) -> None:
+        """Raise RenodeError if a virtual time was too far ahead: from then on nothing is true."""
+        if self._wrong:
+            raise RenodeError(self._wrong)

@@ -248,6 +248,24 @@ def test_a_slow_host_is_a_skip(inner: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*host too slow: 10 s for 1*"])
 
 
+def test_a_host_that_was_too_slow_is_named_beside_what_the_test_found(
+    inner: pytest.Pytester,
+) -> None:
+    inner.makepyfile(
+        "import pytest\n"
+        "from hil.errors import HostTooSlow\n"
+        "@pytest.fixture\n"
+        "def late():\n"
+        "    yield\n"
+        "    raise HostTooSlow('node air counted 1 s in 9 s')\n"
+        "def test_it(engine, late): pass\n"
+    )
+    result = run(inner, "--hil-results=results.jsonl")
+    result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines(["*host too slow: node air counted 1 s in 9 s*"])
+    assert '"outcome": "passed"' in (inner.path / "results.jsonl").read_text()
+
+
 def test_the_first_failure_is_remembered() -> None:
     failures = FirstFailure()
     calls = []
