@@ -8,7 +8,8 @@ from typing import Final
 from gateway_agent.config import Bus, SerialBus
 from gateway_agent.store.errors import StoreFailed
 from protocols.modbus_client import Request
-from protocols.modbus_client.names import EXCEPTION_NAMES, NO_PATH, NO_TARGET
+from protocols.modbus_client.names import ACKNOWLEDGE, EXCEPTION_NAMES, NO_PATH, NO_TARGET
+from protocols.wire.modbus.pdu import BUSY
 
 # A bus cannot go on after these: they end the agent, whichever bus they come up on.
 FATAL: Final = (MemoryError, StoreFailed)
@@ -58,6 +59,7 @@ class RefusedError(BusError):
     """The unit answered with an exception code (Modbus Application Protocol V1.1b3, 7).
 
     A gateway box answers with 0A or 0B for a device behind it that it cannot reach: ``is_silence``.
+    A device answers with 05 or 06 if it cannot answer now, but later: ``is_busy``.
     """
 
     def __init__(self, code: int, request: Request) -> None:
@@ -69,7 +71,9 @@ class RefusedError(BusError):
             what += f" (registers {request.read.address} + {request.read.words})"
         self.code = code
         self.is_silence = code in (NO_PATH, NO_TARGET)
-        super().__init__("bus_timeout" if self.is_silence else "exception", what)
+        self.is_busy = code in (ACKNOWLEDGE, BUSY)
+        cause = "device_busy" if self.is_busy else "exception"
+        super().__init__("bus_timeout" if self.is_silence else cause, what)
 
 
 def is_expected(error: BaseException) -> bool:

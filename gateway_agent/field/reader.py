@@ -1,5 +1,6 @@
 """Reads one device on a bus: asks the master, turns the answers into records, keeps the values."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -11,7 +12,7 @@ from gateway_agent.status import PointValue
 from gateway_agent.store.mark import Mark
 from protocols.identity import parse_uid
 from protocols.modbus_client import Read, Request, decode_identification, read_request
-from protocols.uplink import Record, Stamp, gap_record
+from protocols.uplink import DEVICE_BUSY, Record, Stamp, gap_record
 from protocols.wire.errors import PeerError
 from protocols.wire.modbus.pdu import ILLEGAL_ADDRESS, ILLEGAL_VALUE, READ_INPUT
 from protocols.wire.registers import EVENT_ADDRESS, EVENT_WORDS, OK, QUALITY_NAMES, SAMPLE_ADDRESS
@@ -29,6 +30,8 @@ from .slot_account import SlotAccount, gap
 _ONE_OBJECT: Final = 4  # access code of the device identification (6.21)
 _UID_OBJECT: Final = 0x80
 _REFUSED_WHOLE: Final = (ILLEGAL_ADDRESS, ILLEGAL_VALUE)  # parts of the read may be answered
+_BUSY_MS: Final = 40  # the first pause before a busy device is asked again; each next is longer
+_PATIENCE_MS: Final = 1000  # no poll keeps its bus longer for busy devices, nor half its period
 _GIVE_UP: Final = 2  # blocks of one poll without an answer: the rest would be the same
 
 
@@ -347,6 +350,7 @@ class ProfileReader:
         done: dict[Read | None, bytes | str | None] = {}  # before the requests were cut
         failure: BusError | None = None
         silences = 0
+        patient_until = self._clock.boot_ms() + min(self.device.period_ms // 2, _PATIENCE_MS)
         while len(answers) < len(self._requests):
             request = self._requests[len(answers)]
             answer: bytes | str | None = None
@@ -354,7 +358,7 @@ class ProfileReader:
                 answer = done[request.read]
             elif silences < _GIVE_UP:
                 try:
-                    answer = await read_again(master, request, self.probes)
+                    answer = await self._ask(master, request, patient_until)
                 except BusError as error:
                     if self._is_cut(request, error):
                         done |= zip((item.read for item in self._requests), answers, strict=False)
@@ -370,9 +374,21 @@ class ProfileReader:
                         silences = _GIVE_UP
                     else:
                         # The device answers with a refusal: not recorded as silence.
-                        answer = REPORTS_FAULT
+                        answer = DEVICE_BUSY if error.is_busy else REPORTS_FAULT
             answers.append(answer)
         return answers, failure
+
+    async def _ask(self, master: Master, request: Request, until_ms: int) -> bytes:
+        """Read one block; ask again after a short pause, up to a time, while the device is busy."""
+        pause_ms = _BUSY_MS
+        while True:
+            try:
+                return await read_again(master, request, self.probes)
+            except RefusedError as error:
+                if not error.is_busy or self._clock.boot_ms() + pause_ms > until_ms:
+                    raise
+            await asyncio.sleep(pause_ms / 1000)
+            pause_ms *= 2
 
     def _is_cut(self, request: Request, error: BusError) -> bool:
         return (

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import Final, TypeAlias, cast
 
 from protocols.wire.errors import BAD_VALUE, TOO_LONG, LocalError
-from protocols.wire.registers import FAULT, OK, QUALITY_NAMES, TIMEOUT
+from protocols.wire.registers import FAULT, QUALITY_NAMES, TIMEOUT
 
 from . import cbor, senml
 from .checks import IDENTIFIER
@@ -29,6 +29,7 @@ from .record_types import (
     EXTENSION,
     MAX_EXP10,
     MAX_RECORD_BYTES,
+    POINT_QUALITIES,
     PROFILE,
     QUALITY_SUFFIX,
     DecimalFraction,
@@ -54,7 +55,7 @@ _U32_HEAD: Final = struct.Struct(">BI")
 # Longest value: tag 4, array, exponent and a 64 bit integer; 20 more for the head's numbers.
 _LONGEST_VALUE: Final = 12
 # What stands behind the prefix of a failed point.
-_QUALITIES: Final = {name: cbor.encode(name) for name in QUALITY_NAMES if name != QUALITY_NAMES[OK]}
+_QUALITIES: Final = {name: cbor.encode(name) for name in POINT_QUALITIES}
 _LONGEST_QUALITY: Final = max(map(len, _QUALITIES.values()))
 _TIMEOUT: Final = _QUALITIES[QUALITY_NAMES[TIMEOUT]]
 _FAULT: Final = _QUALITIES[QUALITY_NAMES[FAULT]]
@@ -118,7 +119,7 @@ class ProfileTemplate:
         """Return the record of one poll; ``raw`` holds its values in the order of the points.
 
         An int is scaled by its point's exponent, a DecimalFraction by its own; a float is the value
-        itself; a str is the name of a quality (QUALITY_NAMES without "ok"), the reason why there
+        itself; a str is the name of a quality (POINT_QUALITIES), the reason why there
         is no value. None is short for "timeout", a float that is not finite for "fault".
         LocalError(BAD_VALUE): a wrong number of values, an integer beyond 64 bits, an exponent
         beyond 9, a text that is no such quality, or the stamp.

@@ -10,7 +10,6 @@ from typing import Final
 from cbor2 import CBORTag
 
 from protocols.wire.errors import BAD_VALUE
-from protocols.wire.registers import QUALITY_NAMES
 
 from . import senml
 from .cbor import DECIMAL_FRACTION, Item, Tagged, kind_of
@@ -46,6 +45,7 @@ from .record_types import (
     MAX_GAP_NUMBER,
     MAX_WALL_MS,
     MIN_WALL_MS,
+    POINT_QUALITIES,
     PROFILE,
     QUALITY_SUFFIX,
     SAMPLE,
@@ -253,7 +253,7 @@ POINT_UNIT_LABELS: Final[frozenset[int | str]] = POINT_LABELS | {senml.UNIT}
 FAILURE: Final = Layout(
     Failure,
     FormatField("name", _FailedName(), "which point has no reading"),
-    FormatField("quality", Word(QUALITY_NAMES[1:], BAD_VALUE), "why"),
+    FormatField("quality", Word(POINT_QUALITIES, BAD_VALUE), "why"),
 )
 FAILURE_LABELS: Final[frozenset[int | str]] = frozenset((senml.NAME, senml.STRING))
 

@@ -8,6 +8,8 @@ the stored bytes of its records. The layout, byte by byte, is in ``docs/formats.
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from protocols.wire.registers import QUALITY_NAMES
+
 # Kinds: the first element of a record's "tf" array.
 PROFILE: Final = 0  # a third-party device read through a profile; no proof of the values
 SAMPLE: Final = 1  # a node's sample frame, with the frame as proof
@@ -39,7 +41,13 @@ CAUSES: Final = (
     "bad_frame",
     "replayed",
     "bus_busy",
+    "device_busy",
 )
+
+# Why a point has no value: what a node may say of it, and what a third-party device may.
+DEVICE_BUSY: Final = "busy"  # it refused the read for the moment (exception 05 or 06)
+NO_VALUE: Final = "no-value"  # it returned the code that stands for "no value"
+POINT_QUALITIES: Final = (*QUALITY_NAMES[1:], DEVICE_BUSY, NO_VALUE)
 
 # RFC 8428 section 4.5.3: a time below 2**28 s means "so long before now", so an absolute one is at
 # least this. The upper bound (year 10889) keeps milliseconds exact in a double of seconds.

@@ -130,7 +130,7 @@ class PointSpec(Struct, frozen=True, kw_only=True):
     # RawLimits of the scaled value; a value beyond is recorded as out-of-range.
     low: Number | None = None
     high: Number | None = None
-    # What the device sends where it has no value, before scaling; recorded as fault.
+    # What the device sends where it has no value, before scaling; recorded as no-value.
     invalid: Codes = ()
     status: StatusSpec | None = None
     # Words for codes, and names of single bits, for people; records hold the number.

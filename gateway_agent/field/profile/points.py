@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
-from protocols.uplink import DecimalFraction
+from protocols.uplink import NO_VALUE, DecimalFraction
 from protocols.wire.registers import FAULT, NOT_FITTED, QUALITY_NAMES, RANGE, WARMUP
 
 from .codes import BitPattern, Codes, bit_reader, parse_codes
@@ -259,10 +259,12 @@ class _General(NamedTuple):
     def finish(self, raw: RawValue | bytes) -> Value:
         """Return the value, or the quality that the point has instead."""
         value = self.convert(raw) if self.convert and isinstance(raw, bytes) else raw
-        if value is None or value in self.codes.values:
+        if value is None:
             return REPORTS_FAULT
+        if value in self.codes.values:
+            return NO_VALUE
         if self.codes.patterns and _matches(self.codes.patterns, self.bits(raw)):
-            return REPORTS_FAULT
+            return NO_VALUE
         if isinstance(value, (DeviceText, bytes)):
             return DeviceText(value) if isinstance(value, DeviceText) else REPORTS_FAULT
         if self.truth:
