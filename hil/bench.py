@@ -12,7 +12,7 @@ from typing import Final, Self
 
 from hil.bus import Rs485Line
 from hil.engines.abilities import Bridged
-from hil.engines.base import Board, Engine, NodeSpec
+from hil.engines.base import Board, Engine, KeepsLineTime, NodeSpec
 from hil.engines.unix import UnixEngine
 from hil.sim.a02yyuw import A02yyuw
 from hil.sim.bridge import BridgedParts
@@ -116,7 +116,11 @@ class Bench:
                 self.nodes[place.name] = await self.engine.board(spec, folder)
             wires: dict[str, Wire] = {GATEWAY: Pty(rx_limit=4095)}
             wires |= {name: board.wire("line") for name, board in self.nodes.items()}
-            self.line = Rs485Line(wires, seed=self._seed, baud=self._baud)
+            clock, baud = None, self._baud
+            if isinstance(self.engine, KeepsLineTime):
+                # In their time bytes pass at the nodes' own speed.
+                clock, baud = self.engine.line_clock(), self._baud or self.baud
+            self.line = Rs485Line(wires, seed=self._seed, baud=baud, clock=clock)
             await stack.enter_async_context(self.line)
             for index, place in enumerate(self.places):
                 earlier = sum(other.role == place.role for other in self.places[:index])

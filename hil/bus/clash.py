@@ -30,6 +30,7 @@ class Endpoint:
     burst: bytearray = field(default_factory=bytearray)
     burst_due: int = 0
     busy_until: int = 0
+    apart: bool = False  # what it sends next follows a silence
 
 
 @dataclass(slots=True, eq=False)
@@ -43,6 +44,7 @@ class Run:
     record: Burst
     done: int = 0
     clash: Clash | None = None
+    announced: bool = False
 
     @property
     def end(self) -> int:

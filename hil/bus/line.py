@@ -5,6 +5,8 @@ as with a transceiver whose receiver is off while it drives. There is no framing
 what one endpoint sends without a pause of 3 ms. Bursts are only collected while a fault of whole
 bursts is armed for their origin, so that an undisturbed line adds no delay.
 
+A line whose nodes have a virtual time goes by that time (docs/decisions/0016).
+
 ::
 
     async with Rs485Line({"gateway": Pty(4095), "air": board.wire("line")}, baud=9600) as line:
@@ -15,22 +17,22 @@ bursts is armed for their origin, so that an undisturbed line adds no delay.
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Self
 
 from hil.bus.clash import Traffic
 from hil.bus.fault import Fault, FaultKind, Plan
 from hil.bus.medium import Medium
-from hil.bus.timer import FineTimer
-from hil.bus.trace import Trace
+from hil.bus.timer import HostClock, LineClock, LineTimer
+from hil.bus.trace import NOISE, Trace
 from hil.bus.uart import BITS_PER_BYTE
+from hil.wires.line_wire import PAUSE_S, silence_s
 from hil.wires.pty import Pty
-from hil.wires.wire import Wire
+from hil.wires.wire import TimedWire, Wire
 
 #: How finely the bytes of a burst are spread in time: more often would cost CPU for nothing.
 GRAIN_S = 0.001
@@ -45,10 +47,13 @@ class Rs485Line:
     in chunks of at least ``grain_s`` seconds, and bytes that overlap collide. With ``math.inf`` the
     bytes of one write are received together, when the last one has passed: that suits a node that
     minds pauses inside a frame. None passes bytes on at once, and nothing collides. An emulator
-    whose time is not the host's needs None.
+    whose time is not the host's needs None, or wires that carry times and ``clock``: then bytes are
+    on the line at their virtual times, and what other endpoints write begins now, after the silence
+    that the nodes need.
 
-    Everything random is drawn from ``seed``. ``clock_ns`` stamps the bytes. Use as ``async with``,
-    in the loop that shall carry the bytes. LookupError for an endpoint that is not on the line.
+    Everything random is drawn from ``seed``. ``clock`` stamps the bytes (None: the host's). Use as
+    ``async with``, in the loop that shall carry the bytes. LookupError for an endpoint that is not
+    on the line.
     """
 
     def __init__(
@@ -59,7 +64,7 @@ class Rs485Line:
         baud: int | None = None,
         grain_s: float = GRAIN_S,
         trace: Trace | None = None,
-        clock_ns: Callable[[], int] = time.monotonic_ns,
+        clock: LineClock | None = None,
     ) -> None:
         if len(set(endpoints)) != len(endpoints):
             raise ValueError(f"endpoint names must differ, got {list(endpoints)}")
@@ -72,25 +77,40 @@ class Rs485Line:
         }
         self.seed = seed
         self.baud = baud
-        self.trace = trace or Trace(clock_ns=clock_ns)
+        self._clock = clock or HostClock()
+        self.trace = trace or Trace(clock_ns=self._clock.now_ns)
         self._noise_bytes = 0
-        self._clock_ns = clock_ns
+        self._written_at = dict.fromkeys(endpoints, -math.inf)
+        self._timed = _Timed({n: w for n, w in self._wires.items() if isinstance(w, TimedWire)})
+        byte_ns = round(BITS_PER_BYTE * 1e9 / baud) if baud else 0
+        if self._timed.wires:
+            if baud is None:
+                raise ValueError("baud: expected a number for wires that carry times, got None")
+            byte_ns = 1000 * round(byte_ns / 1000)  # their times are whole microseconds
+            grain_s = math.inf
+        lags = dict.fromkeys((*endpoints, NOISE), self._timed.lag_ns)
         self._medium = Medium(
             list(endpoints),
             self._deliver,
             self.trace,
             seed=seed,
-            byte_ns=round(BITS_PER_BYTE * 1e9 / baud) if baud else 0,
+            byte_ns=byte_ns,
             grain_ns=round(grain_s * 1e9) if math.isfinite(grain_s) else 1 << 62,
+            announcer=self._timed if self._timed.wires else None,
+            silence_ns=round(silence_s(baud) * 1e6) * 1000 if baud and self._timed.wires else 0,
+            lags={name: lag for name, lag in lags.items() if name not in self._timed.wires},
         )
         self._armed: list[Fault] = []
-        self._timer: FineTimer | None = None
+        self._timer: LineTimer | None = None
         self._timer_due: int | None = None
 
     async def __aenter__(self) -> Self:
-        self._timer = FineTimer(asyncio.get_running_loop(), self._pass)
+        self._timer = self._clock.timer(self._pass)
         for name, wire in self._wires.items():
-            wire.listen(partial(self._written, name))
+            if isinstance(wire, TimedWire):
+                wire.listen_timed(partial(self._sent, name))
+            else:
+                wire.listen(partial(self._written, name))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -158,7 +178,7 @@ class Rs485Line:
         A burst is changed by one fault: the first armed one that fits and is drawn. A byte is
         changed by every byte fault that is drawn. A state of an endpoint begins at once.
         """
-        now = self._clock_ns()
+        now = self._clock.now_ns()
         self._medium.advance(now)
         self._medium.arm(fault, now)
         self._armed.append(fault)
@@ -173,14 +193,14 @@ class Rs485Line:
 
     def disarm(self, fault: Fault) -> None:
         """Disarm a fault and end its state; nothing happens if it is used up."""
-        self._medium.advance(self._clock_ns())
+        self._medium.advance(self._clock.now_ns())
         self._medium.disarm(fault)
         self._wake()
 
     def silence(self, name: str, silent: bool) -> None:
         """Unplug an endpoint from the line (it receives and sends nothing), or plug it in again."""
-        self._medium.advance(self._clock_ns())
-        self._medium.endpoint(name).plugged = not silent
+        self._medium.advance(self._clock.now_ns())
+        self._medium.plug(name, not silent)
         if silent:
             self._wires[name].flush()
 
@@ -192,16 +212,26 @@ class Rs485Line:
     def noise(self, size: int) -> None:
         """Disturb the line: every endpoint receives ``size`` random bytes."""
         self._noise_bytes += size
-        self._medium.noise(size, self._clock_ns())
+        self._medium.noise(size, self._clock.now_ns())
         self._wake()
 
     # --- the way of the bytes -----------------------------------------------------------------
 
     def _written(self, name: str, data: bytes) -> None:
-        self._medium.write(name, data, self._clock_ns())
+        written_at, self._written_at[name] = self._written_at[name], time.monotonic()
+        apart = bool(self._timed.wires) and self._written_at[name] - written_at >= PAUSE_S
+        self._medium.write(name, data, self._clock.now_ns(), apart=apart)
+        self._wake()
+
+    def _sent(self, name: str, data: bytes, at_ns: int) -> None:
+        """Take what a node sent at a virtual time of its own."""
+        self._medium.write(name, data, at_ns)
         self._wake()
 
     def _deliver(self, name: str, data: bytes) -> int:
+        wire = self._timed.wires.get(name)
+        if wire is not None:  # it has them already
+            return len(data) if wire.receives() else 0
         return self._wires[name].write(data)
 
     def _wake(self) -> None:
@@ -211,9 +241,25 @@ class Rs485Line:
             return
         if self._timer_due is None or due < self._timer_due:
             self._timer_due = due
-            self._timer.start(due - self._clock_ns())
+            self._timer.start(due)
 
     def _pass(self) -> None:
         self._timer_due = None
-        self._medium.advance(self._clock_ns())
+        self._medium.advance(self._clock.now_ns())
         self._wake()
+
+
+class _Timed:
+    """The wires of a line that carry times: bytes are on their way before they have passed."""
+
+    def __init__(self, wires: Mapping[str, TimedWire]) -> None:
+        self.wires = wires
+        self.lag_ns = max((wire.lag_ns for wire in wires.values()), default=0)
+
+    def announce(self, name: str, data: bytes, times: Sequence[int]) -> None:
+        if name in self.wires:
+            self.wires[name].announce(data, times)
+
+    def retract(self, name: str, after: int) -> None:
+        if name in self.wires:
+            self.wires[name].retract(after)

@@ -7,13 +7,17 @@ take no time: they pass at once and cannot collide.
 An endpoint drives the line as soon as it sends, even while another one drives it. Endpoints whose
 own driver is off receive the wired-AND of bytes that overlap, decoded at the end of the clash as a
 UART does (:mod:`hil.bus.uart`). The bytes of a swapped endpoint take the same way.
+
+Bytes for an endpoint whose own time is virtual have to be on their way before they pass: they are
+announced when they begin, each with the time at which it will have passed, and what turns out
+otherwise is retracted (:class:`Announcer`).
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol
 
 from hil.bus import uart
 from hil.bus.armed import ArmedFaults
@@ -31,10 +35,22 @@ MAX_BURST: Final = 4096
 _UNPACED_BAUD: Final = 9600  # a line without pace takes the pauses of this speed
 
 
+class Announcer(Protocol):
+    """What carries bytes to endpoints ahead of the time at which they pass."""
+
+    def announce(self, name: str, data: bytes, times: Sequence[int]) -> None:
+        """Send an endpoint bytes that will have passed at these times, one for each."""
+
+    def retract(self, name: str, after: int) -> None:
+        """Take back what is announced to pass after that time."""
+
+
 class Medium:
     """``deliver(name, data)`` hands bytes to an endpoint and returns how many it could take.
 
-    LookupError for a name that is not on the line.
+    With ``announcer`` it is called when they have passed all the same, to count them. A write that
+    is ``apart`` begins after a silence of ``silence_ns``. ``lags`` is what is added in the trace to
+    the times of an origin. LookupError for a name that is not on the line.
     """
 
     def __init__(
@@ -46,6 +62,9 @@ class Medium:
         seed: int = 0,
         byte_ns: int = 0,
         grain_ns: int = 0,
+        announcer: Announcer | None = None,
+        silence_ns: int = 0,
+        lags: Mapping[str, int] | None = None,
     ) -> None:
         self.endpoints = {name: Endpoint(name) for name in names}
         self.trace = trace
@@ -58,7 +77,11 @@ class Medium:
         t15_ns = 1000 * t15_us(baud, uart.BITS_PER_BYTE)
         t35_ns = 1000 * t35_us(baud, uart.BITS_PER_BYTE)
         gap_ns = max(BURST_GAP_NS, t35_ns if byte_ns else 0)
-        self._recorder = BurstRecorder(trace, byte_ns, gap_ns, MAX_BURST)
+        self._recorder = BurstRecorder(trace, byte_ns, gap_ns, MAX_BURST, lags or {})
+        self._announcer = announcer
+        self._silence_ns = silence_ns
+        self._now = 0
+        self._busy_until = 0
         self._split_ns = (t15_ns + t35_ns) // 2
         self._runs: list[Run] = []
         self._later: list[tuple[int, Endpoint, Piece]] = []
@@ -75,11 +98,12 @@ class Medium:
 
     # --- what happens to it -------------------------------------------------------------------
 
-    def write(self, name: str, data: bytes, now: int) -> None:
-        """Send bytes from an endpoint."""
+    def write(self, name: str, data: bytes, now: int, *, apart: bool = False) -> None:
+        """Send bytes from an endpoint; ``apart`` from what was on the line before."""
         self.advance(now)
         origin = self.endpoints[name]
         origin.traffic.sent += len(data)
+        origin.apart |= apart
         if not origin.burst and not self.faults.hit_bursts_of(name):
             self._send(origin, Piece(data, data), now)
             return
@@ -107,6 +131,11 @@ class Medium:
         if fault.kind in STATE_KINDS and fault.applied:
             self._set(fault, on=False)
 
+    def plug(self, name: str, plugged: bool) -> None:
+        """Put an endpoint on the line, or take it off."""
+        self.endpoint(name).plugged = plugged
+        self._announce_anew(self._now)
+
     def _begin(self, fault: Fault, now: int) -> None:
         self.faults.begin(fault, now)
         self._set(fault, on=True)
@@ -114,11 +143,11 @@ class Medium:
             # The edge looks like a start bit and no stop bit comes: a break.
             stuck = self.endpoint(fault.origin or "")
             record = self._recorder.burst(stuck.name, now)
-            record.heard += b"\0"
-            record.stamps.append((len(record.heard) - 1, now))
+            self._recorder.received(record, b"\0", now)
             for listener in self.endpoints.values():
                 if listener is not stuck and listener.plugged:
                     self.framing_errors += 1
+                    self._announce(listener, b"\0", [now + self._byte_ns])
                     self._give(listener, b"\0")
 
     def _set(self, fault: Fault, *, on: bool) -> None:
@@ -131,6 +160,7 @@ class Medium:
                 self._analog = any(e.swapped for e in self.endpoints.values())
             case _:
                 endpoint.plugged = not on
+        self._announce_anew(self._now)
 
     # --- time ---------------------------------------------------------------------------------
 
@@ -142,6 +172,8 @@ class Medium:
         for run in self._runs:
             if run.clash is not None:
                 times.append(run.clash.end)
+            elif self._announcer is not None and not run.announced:
+                times.append(run.start)
             else:
                 times.append(min(run.end, run.start + (run.done + self._grain) * run.byte_ns))
         return min(times, default=None)
@@ -149,6 +181,7 @@ class Medium:
     def advance(self, now: int) -> None:
         """Let everything happen that is due by ``now``."""
         while (due := self.due()) is not None and due <= now:
+            self._now = max(self._now, due)
             for fault in self.faults.ended(due):
                 self._set(fault, on=False)
             for endpoint in self.endpoints.values():
@@ -159,9 +192,12 @@ class Medium:
                 self._send(entry[1], entry[2], entry[0])
             for run in list(self._runs):
                 if run.clash is None:
+                    if run.start <= due:
+                        self._announce_run(run)
                     self._pass(run, now)
                 elif run in self._runs and run.clash.end <= due:
                     self._decode(run.clash)
+        self._now = max(self._now, now)
 
     # --- from an endpoint to the line ---------------------------------------------------------
 
@@ -191,6 +227,9 @@ class Medium:
 
     def _send(self, origin: Endpoint, piece: Piece, now: int) -> None:
         start = max(now, origin.busy_until)
+        if origin.apart and self._busy_until:
+            start = max(start, self._busy_until + self._silence_ns)
+        origin.apart = False
         bytewise = self.faults.hit_bytes_of(origin.name)
         if bytewise and origin is not self._source:
             piece = spoil(piece, origin.name, bytewise, self.faults.random)
@@ -211,6 +250,7 @@ class Medium:
             start = run.end
             self._drive(run, now)
         origin.busy_until = start
+        self._busy_until = max(self._busy_until, start)
 
     def _drive(self, run: Run, now: int) -> None:
         if not run.data:
@@ -234,10 +274,14 @@ class Medium:
                 self.trace.collisions += 1
                 for each in clash.runs:
                     each.record.collided = True
-        if run.clash is None and run.end <= now:
+        self._runs.append(run)
+        if run.clash is not None:
+            self._announce_anew(run.start)
+            return
+        if run.start <= now:
+            self._announce_run(run)
+        if run.end <= now:
             self._pass(run, now)
-        else:
-            self._runs.append(run)
 
     # --- from the line to the endpoints -------------------------------------------------------
 
@@ -261,7 +305,7 @@ class Medium:
             else:
                 self.trace.note(run.record, (silenced,))
                 self._lose(run.origin, len(data))
-        run.record.end_ns = max(run.record.end_ns, run.reached)
+        self._recorder.ended(run.record, run.reached)
         if run.done == len(run.data) and run in self._runs:
             self._runs.remove(run)
 
@@ -275,12 +319,66 @@ class Medium:
             if endpoint is not origin:
                 endpoint.traffic.lost += max(0, size)
 
-    def _decode(self, clash: Clash) -> None:
-        """End a clash: each endpoint receives what its UART reads from the level of the line."""
-        runs = [run for run in clash.runs if self._silenced(run.origin) is None]
+    # --- ahead of time ------------------------------------------------------------------------
+
+    def _announce(self, listener: Endpoint, data: bytes, times: Sequence[int]) -> None:
+        if self._announcer is not None and listener.plugged and data:
+            self._announcer.announce(listener.name, data, times)
+
+    def _announce_run(self, run: Run, after: int = -1) -> None:
+        """Announce the bytes of a run without a clash that pass after that time, once."""
+        if self._announcer is None or run.announced:
+            return
+        run.announced = True
+        if self._silenced(run.origin) is not None:
+            return
+        first = max(run.done, (after - run.start) // run.byte_ns if run.byte_ns else 0)
+        times = [run.start + (i + 1) * run.byte_ns for i in range(first, len(run.data))]
+        for listener in self.endpoints.values():
+            if listener is not run.origin:
+                self._announce(listener, run.data[first:], times)
+
+    def _announce_anew(self, after: int) -> None:
+        """What passes after that time has changed: take it back, and announce what is true now."""
+        if self._announcer is None or not self._runs:
+            return
+        for name in self.endpoints:
+            self._announcer.retract(name, after)
+        clashes: list[Clash] = []
+        for run in self._runs:
+            if run.clash is None:
+                if run.announced:
+                    run.announced = False
+                    self._announce_run(run, after)
+            elif run.clash not in clashes:
+                clashes.append(run.clash)
+        for clash in clashes:
+            zero, scale, waves = self._waves(clash)
+            for listener in self._listeners(clash):
+                # A UART may still wait for the end of its last byte: it has it when the clash ends.
+                got = [
+                    (min(zero + round(r.tick / scale) + self._byte_ns, clash.end), r.byte)
+                    for r in listen(waves, listener)
+                ]
+                got = [(at, byte) for at, byte in got if at > after]
+                self._announce(listener, bytes(byte for _, byte in got), [at for at, _ in got])
+
+    # --- overlaps -----------------------------------------------------------------------------
+
+    def _waves(self, clash: Clash) -> tuple[int, float, list[Wave]]:
+        """Return when tick 0 of a clash is, the ticks per ns, and the levels that meet."""
         zero = min(run.reached for run in clash.runs)
         scale = uart.TICKS_PER_BYTE / self._byte_ns if self._byte_ns else 0.0
-        waves = [Wave(run, zero, scale) for run in runs]
+        runs = [run for run in clash.runs if self._silenced(run.origin) is None]
+        return zero, scale, [Wave(run, zero, scale) for run in runs]
+
+    def _listeners(self, clash: Clash) -> list[Endpoint]:
+        alone = clash.runs[0].origin if len(clash.runs) == 1 else None
+        return [listener for listener in self.endpoints.values() if listener is not alone]
+
+    def _decode(self, clash: Clash) -> None:
+        """End a clash: each endpoint receives what its UART reads from the level of the line."""
+        zero, scale, waves = self._waves(clash)
         record = clash.runs[0].record
         for received in listen(waves, None):
             at = zero + (round(received.tick / scale) if scale else 0)
@@ -288,9 +386,7 @@ class Medium:
         if len(clash.runs) > 1:
             for run in clash.runs:
                 self._lose(run.origin, len(run.data) - run.done)
-        for listener in self.endpoints.values():
-            if len(clash.runs) == 1 and clash.runs[0].origin is listener:
-                continue
+        for listener in self._listeners(clash):
             got = listen(waves, listener)
             self.framing_errors += sum(not received.framed for received in got)
             if got:
@@ -301,7 +397,7 @@ class Medium:
                 self.trace.note(
                     run.record, (FaultApplied(FaultKind.SWAP, run.origin.name, -1, detail),)
                 )
-            run.record.end_ns = max(run.record.end_ns, run.end)
+            self._recorder.ended(run.record, run.end)
             self._runs.remove(run)
 
     def close(self) -> None:

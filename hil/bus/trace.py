@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
@@ -134,19 +134,23 @@ class BurstRecorder:
     """Sorts what endpoints send into bursts of a trace.
 
     A burst ends with a silence of over ``gap_ns``, when another endpoint sends, or with ``limit``
-    bytes.
+    bytes. ``lags`` is added to the times of an origin.
     """
 
-    def __init__(self, trace: Trace, byte_ns: int, gap_ns: int, limit: int) -> None:
+    def __init__(
+        self, trace: Trace, byte_ns: int, gap_ns: int, limit: int, lags: Mapping[str, int]
+    ) -> None:
         self._trace = trace
         self._byte_ns = byte_ns
         self._gap_ns = gap_ns
         self._limit = limit
+        self._lags = lags
         self._open: dict[str, Burst] = {}
         self._last = ""  # the endpoint whose burst was opened last
 
     def burst(self, origin: str, start: int) -> Burst:
         """Return the burst that bytes of ``origin`` belong to which begin at ``start``."""
+        start += self._lags.get(origin, 0)
         burst = self._open.get(origin)
         if (
             burst is None
@@ -163,10 +167,15 @@ class BurstRecorder:
 
     def received(self, burst: Burst, data: bytes, at: int) -> None:
         """Add bytes that were received; the first one began at ``at``."""
+        at += self._lags.get(burst.origin, 0)
         known = len(burst.heard)
         if not known or at != burst.byte_time(known - 1) + burst.byte_ns:
             burst.stamps.append((known, at))
         burst.heard += data
+
+    def ended(self, burst: Burst, at: int) -> None:
+        """Note that what was sent of a burst had passed at ``at``."""
+        burst.end_ns = max(burst.end_ns, at + self._lags.get(burst.origin, 0))
 
     def close(self) -> None:
         """End all bursts."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol, Self, runtime_checkable
 
 from hil.engines.abilities import Capability, HasConsole, Power
+from hil.wires.virtual_clock import VirtualClock
 from hil.wires.wire import Wire
 
 
@@ -30,6 +31,11 @@ class NodeSpec:
     key_id: int = 1
     key: str | None = None
     baud: int = 9600
+
+    @property
+    def line_baud(self) -> int:
+        """Return the speed of its line: that of its settings, or ``baud``."""
+        return 100 * self.settings.get("baud_div_100", self.baud // 100)
 
 
 class Board(Power, HasConsole, Protocol):
@@ -88,3 +94,11 @@ class RunsAhead(Protocol):
 
     #: Set it before entering: for a test that nothing outside has to keep up with.
     ahead: bool
+
+
+@runtime_checkable
+class KeepsLineTime(Protocol):
+    """An engine whose boards have a virtual time that a line can go by."""
+
+    def line_clock(self) -> VirtualClock:
+        """Return that time, inside ``async with``."""

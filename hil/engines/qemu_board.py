@@ -180,5 +180,4 @@ class QemuBoard(ImageBoard[DescriptorWire]):
 
 
 def _line(spec: NodeSpec) -> LineWire:
-    baud = 100 * spec.settings.get("baud_div_100", spec.baud // 100)
-    return LineWire(silence_s(baud))
+    return LineWire(silence_s(spec.line_baud))

@@ -1,6 +1,6 @@
 """The board's image on Renode: one emulation, one machine for each board, one virtual time.
 
-Its time follows the host's and may lag behind, so what is outside (line, parts, gateway) works in
+Its time follows the host's and may lag behind. The line works in that time, parts and gateway in
 real time. ``pause`` and ``run_for`` act on all boards of an engine at once: that is what sharing a
 clock means. A board that is off is a machine whose core stands still; its flash keeps.
 """
@@ -19,6 +19,7 @@ from hil.renode import commands
 from hil.renode.emulation import RenodeEmulation
 from hil.renode.pool import RenodePool
 from hil.renode.server import RenodeServer
+from hil.wires.virtual_clock import VirtualClock
 
 
 class RenodeEngine:
@@ -54,6 +55,10 @@ class RenodeEngine:
         if self._emulation is None:
             raise EngineError("engine renode: expected `async with` around its use")
         return self._emulation
+
+    def line_clock(self) -> VirtualClock:
+        """Return the virtual time that the lines of its boards go by."""
+        return self.emulation.clock
 
     def logs(self) -> Mapping[str, Callable[[], str]]:
         """Return what reads what Renode printed for this engine, and what it was sent."""

@@ -24,6 +24,8 @@ from hil.engines.wiring import (
     ADC_CHANNELS,
     ADC_CODES,
     CONSOLE,
+    CONSOLE_BAUD,
+    PART_BAUDS,
     PORTS,
     STORE_ADDRESS,
     STORE_BYTES,
@@ -32,13 +34,15 @@ from hil.errors import EngineError, RenodeError, Unsupported
 from hil.renode import commands
 from hil.renode.emulation import RenodeEmulation
 from hil.renode.rpc import parse_number
-from hil.wires.pty_wire import PtyLine, PtyWire
+from hil.wires.line_wire import silence_s
+from hil.wires.renode_uart import RenodeLine, RenodeUart
 
 NAME: Final = "renode"
 START_LIMIT_S: Final = 30.0
 _MID_SCALE: Final = 2048
 #: Between two looks for a power cut.
 _LOOK_S: Final = 0.01
+_UPTIME: Final = re.compile(r"(\d+) (\d+)")
 
 
 def machine_name(spec: NodeSpec) -> str:
@@ -46,10 +50,7 @@ def machine_name(spec: NodeSpec) -> str:
     return re.sub(r"[^a-z0-9]", "_", f"n_{spec.name}".lower())
 
 
-_UPTIME: Final = re.compile(r"(\d+) (\d+)")
-
-
-class RenodeBoard(ImageBoard[PtyWire], KeepsWrites, HasWatchdog, HasResetCause, HasUniqueId):
+class RenodeBoard(ImageBoard[RenodeUart], KeepsWrites, HasWatchdog, HasResetCause, HasUniqueId):
     """A node as a machine of ``emulation``. Its machine is made at the first start."""
 
     start_limit_s = START_LIMIT_S
@@ -58,7 +59,7 @@ class RenodeBoard(ImageBoard[PtyWire], KeepsWrites, HasWatchdog, HasResetCause, 
     def __init__(
         self, spec: NodeSpec, folder: Path, image: Path, emulation: RenodeEmulation
     ) -> None:
-        self._console_wire = PtyWire(tx_limit=65536)
+        self._console_wire = RenodeUart(CONSOLE_BAUD, tx_limit=65536)
         super().__init__(spec, folder, image, self._console_wire, clock=self.now_s)
         self.machine = machine_name(spec)
         self._emulation = emulation
@@ -69,9 +70,10 @@ class RenodeBoard(ImageBoard[PtyWire], KeepsWrites, HasWatchdog, HasResetCause, 
         #: The reset that was commanded last is under way.
         self._resetting = False
         self._samples = {0: _MID_SCALE, **ADC_CODES}
-        self._line = PtyLine()
+        gap_us = round(silence_s(spec.line_baud) * 1e6)
+        self._line = RenodeLine(spec.line_baud, emulation.clock, gap_us, emulation.quantum_us)
         for port in PORTS[spec.role]:
-            self._wires[port] = self._line if port == "line" else PtyWire()
+            self._wires[port] = self._line if port == "line" else RenodeUart(PART_BAUDS[port])
 
     def is_running(self) -> bool:
         """Return True while it has power."""
@@ -100,14 +102,25 @@ class RenodeBoard(ImageBoard[PtyWire], KeepsWrites, HasWatchdog, HasResetCause, 
         if emulation.watched and self._milliseconds_at is not None:
             await self._do(commands.milliseconds_at(self._milliseconds_at))
         uarts = {"console": CONSOLE, **PORTS[self.spec.role]}
-        for port, uart in uarts.items():
-            link = await emulation.terminal(self.machine, uart, f"{self.machine}_{port}")
-            wire = self._console_wire if port == "console" else self._wires[port]
-            wire.connect(link)
+        for port, wire in self._uarts():
+            path = await emulation.port(self.machine, uarts[port], f"{self.machine}_{port}")
+            try:
+                wire.connect(path)
+            except OSError as error:
+                raise RenodeError(f"{path}: expected a port of Renode there: {error}") from error
+        self._line.set_paced(emulation.paced)
+        self._line.on_time = lambda s: emulation.heard_time(self.machine, s)
         self._repl.listen()
         with contextlib.suppress(OSError):
             (self.folder / "renode.log").symlink_to(emulation.log)
         self._made = True
+
+    def _uarts(self) -> list[tuple[str, RenodeUart]]:
+        return [("console", self._console_wire), *self._wires.items()]
+
+    def _supply(self, on: bool) -> None:
+        for _, wire in self._uarts():
+            wire.power(on)
 
     # --- power --------------------------------------------------------------------------------
 
@@ -127,6 +140,7 @@ class RenodeBoard(ImageBoard[PtyWire], KeepsWrites, HasWatchdog, HasResetCause, 
                     await self._do(commands.reset_flag_hook(watchdog=False))
                 await self._do(commands.FORGET_RAM, commands.RESET, commands.GO)
             self._on = True
+            self._supply(True)
             await emulation.power_on(self.machine)
         self._base_s = await emulation.time_s(self.machine)
 
@@ -168,7 +182,7 @@ class RenodeBoard(ImageBoard[PtyWire], KeepsWrites, HasWatchdog, HasResetCause, 
                 if self._emulation.watched and await self._was_cut():
                     await self._do("sysbus.watch Restore")
             self._on = False
-        self._line.forget()
+        self._supply(False)
         self.console.end("lost its power")
 
     # --- time ---------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from hil.sim.part import Water
 
 class _Uart(Struct, frozen=True):
     port: str
+    baud: int = 0  # of the console; a line's is a setting, a part's its own
     parts: dict[str, str] = {}  # by role
 
 
@@ -33,6 +34,14 @@ _BOARD: Final = convert(tables(_NAME), _Board)
 
 ROLES: Final = tuple(_BOARD.uart["first"].parts)
 CONSOLE: Final = _BOARD.uart["console"].port
+CONSOLE_BAUD: Final = _BOARD.uart["console"].baud
+#: As the board's PARTS have them; a test compares both.
+PART_BAUDS: Final[Mapping[str, int]] = {
+    "pms5003": 9600,
+    "a02yyuw": 9600,
+    "vc0706": 38400,
+    "mhz19b": 9600,
+}
 #: The chip's UART behind the line and each part, by role.
 PORTS: Final[Mapping[str, Mapping[str, str]]] = {
     role: {

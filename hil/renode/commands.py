@@ -134,11 +134,11 @@ def dump_flash(file: Path) -> str:
     return f"sysbus.flash DumpBinary {path(file)}"
 
 
-def pty(uart: str, terminal: str, link: Path) -> list[str]:
-    """Show a UART as a pseudo terminal with a symbolic link to it."""
+def line_port(uart: str, port: str, socket: Path) -> list[str]:
+    """Give a UART a port of ours, which listens at a Unix socket."""
     return [
-        f'emulation CreateUartPtyTerminal "{terminal}" "{link}" true',
-        f"connector Connect sysbus.{uart} {terminal}",
+        f'emulation CreateLinePort "{port}" "{socket}"',
+        f"connector Connect sysbus.{uart} {port}",
     ]
 
 
@@ -187,5 +187,5 @@ INSTRUCTIONS: Final = "cpu ExecutedInstructions"
 FORGET_RAM: Final = "sysbus.sram ZeroAll"
 #: Every write of PG would be logged.
 QUIET: Final = "logLevel 3 sysbus.flash_controller"
-#: A property that versions after 1.16.1 have.
-NEWER: Final = "sysbus.i2c1 I2CReadCount"
+#: A property of a UART that itself takes the time of a byte (read; after 1.16.1).
+PACED: Final = "sysbus.usart2 CharacterReceptionDelay"

@@ -13,13 +13,14 @@ from hil.renode import commands
 from hil.renode.pace import HostPace
 from hil.renode.rpc import Renode, parse_time
 from hil.renode.server import RenodeServer, ignore
+from hil.wires.virtual_clock import VirtualClock
 
-_LOOK_S: Final = 0.05
 #: Of virtual time, in one request: the server answers nothing else meanwhile.
 _RUN_PIECE_S: Final = 0.25
 #: Virtual time is asked for at most this often (seconds of the host).
 _CLOCK_S: Final = 0.05
-_LINK_LIMIT_S: Final = 10.0
+#: Of a Unix socket, see unix(7).
+_LONGEST_PATH: Final = 107
 
 
 class RenodeEmulation:
@@ -43,9 +44,12 @@ class RenodeEmulation:
         self.quantum_s = quantum_s
         self._ahead = ahead
         self.server = server
-        #: Links, terminals and the record of commands are here.
+        #: Sockets of the UARTs and the record of commands are here.
         self.folder = server.make_folder()
         self._log_start = server.log_size()
+        self.quantum_us = round(quantum_s * 1e6)
+        #: The time of its machines as their lines show it.
+        self.clock = VirtualClock()
         self._started = False
         self._pace = HostPace()
         self._powered: set[str] = set()
@@ -57,8 +61,8 @@ class RenodeEmulation:
         #: What others have more: each begins at 0 when it is made.
         self._offsets: dict[str, float] = {}
         self._history = (self.folder / "commands.log").open("w", encoding="utf-8")
-        #: After 1.16.1: received bytes are paced at the baud rate.
-        self.newer = False
+        #: After 1.16.1: a UART takes the time of a byte before the node receives it.
+        self.paced = False
         #: What our observer (reset causes, power cuts) needs was compiled.
         self.watched = False
         #: Why not, if not.
@@ -113,7 +117,7 @@ class RenodeEmulation:
         return True
 
     async def add(self, name: str, macro: str, flash: Path, store_base: int) -> None:
-        """Add a machine, complete but for its terminals. The emulation is paused afterwards."""
+        """Add a machine, complete but for its ports. The emulation is paused afterwards."""
         await self.pause()
         create, *rest = commands.create(name, macro, flash, store_base)
         await self.command(create)
@@ -125,7 +129,7 @@ class RenodeEmulation:
                 await self.commands(commands.watch(), name)
             except CommandError as error:
                 self.watched, self.unwatched_why = False, error.reason
-        self.newer = await self.attempt(commands.NEWER, name)
+        self.paced = await self.attempt(commands.PACED, name)
         if not self._offsets:
             await self.attempt(commands.seed(self._seed))
         await self.command(commands.SERIAL)
@@ -135,16 +139,15 @@ class RenodeEmulation:
         first = next(iter(self._offsets), name)
         self._offsets[name] = await self._ask_s(name) - await self._ask_s(first)
 
-    async def terminal(self, machine: str, uart: str, terminal: str) -> Path:
-        """Put a UART on a pseudo terminal; return its link, which is there."""
-        link = self.folder / terminal
-        await self.commands(commands.pty(uart, terminal, link), machine)
-        end = time.monotonic() + _LINK_LIMIT_S
-        while not link.exists():
-            if time.monotonic() > end:
-                raise RenodeError(f"expected Renode to make {link} within {_LINK_LIMIT_S:g} s")
-            await asyncio.sleep(_LOOK_S)
-        return link
+    async def port(self, machine: str, uart: str, name: str) -> Path:
+        """Give a UART a port; return the socket at which it listens. RenodeError."""
+        path = self.folder / name
+        if len(str(path).encode()) > _LONGEST_PATH:
+            raise RenodeError(
+                f"{path}: expected at most {_LONGEST_PATH} bytes for a socket: set a shorter TMPDIR"
+            )
+        await self.commands(commands.line_port(uart, name, path), machine)
+        return path
 
     @property
     def started(self) -> bool:

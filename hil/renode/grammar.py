@@ -27,7 +27,7 @@ GRAMMAR: Final = (
     (f"sysbus.flash DumpBinary {_P}", "dump"),
     (r'macro reset """(.+)"""', "macro"),
     (r"runMacro \$reset", "run_macro"),
-    (r'emulation CreateUartPtyTerminal "(\w+)" "(/[^"]+)" true', "pty"),
+    (r'emulation CreateLinePort "(\w+)" "(/[^"]+)"', "port"),
     (r"connector Connect (sysbus\.\w+) (\w+)", "connect"),
     (r'emulation SetGlobalQuantum "(\d+(?:\.\d+)?)"', "quantum"),
     (r"emulation SetGlobalSerialExecution true", "serial"),
@@ -46,5 +46,6 @@ GRAMMAR: Final = (
     (r"sysbus\.watch (Operations|CutAt|MillisecondsAt) (\d+)", "watch"),
     (r"(sysbus\.i2c1\.sht) (Temperature|Humidity) (\d+\.\d+)", "property"),
     (r"(sysbus\.i2c1\.sht) (BadChecksum|Silent|Garbage|Saturated) (true|false)", "property"),
-    (r"(sysbus\.i2c1) (Reset|I2CReadCount)", "property"),
+    (r"(sysbus\.i2c1) (Reset)", "property"),
+    (r"(sysbus\.usart2) (CharacterReceptionDelay)", "property"),
 )

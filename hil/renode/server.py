@@ -1,7 +1,7 @@
 """A Renode that is up and has our models: its process and its client, for one emulation or many.
 
 Starting it takes seconds (most of them to compile the models), so it outlives an emulation:
-:meth:`RenodeServer.clear` removes machines, terminals and settings, and the models stay.
+:meth:`RenodeServer.clear` removes machines, ports and settings, and the models stay.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class RenodeServer:
             )
         with contextlib.suppress(CommandError):
             self.version = await self.command("version")
-        await self.command(commands.include(commands.SHT3X_MODEL))
+        for model in (commands.LINE_MODEL, commands.SHT3X_MODEL):
+            await self.command(commands.include(model))
         try:
             await self.command(commands.include(commands.WATCH_MODEL))
         except CommandError as error:
@@ -110,7 +111,7 @@ class RenodeServer:
             raise
 
     async def clear(self) -> None:
-        """Remove what the emulation made: machines, terminals, time, quantum, macros, seed.
+        """Remove what the emulation made: machines, ports, time, quantum, macros, seed.
 
         renode-test does the same before each of its cases. What :meth:`open` compiled stays.
         """

@@ -7,8 +7,8 @@ simulated parts and the consoles take any of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 
 class Wire(Protocol):
@@ -28,3 +28,25 @@ class Wire(Protocol):
 
     def close(self) -> None:
         """Stop listening and close; further calls do nothing."""
+
+
+@runtime_checkable
+class TimedWire(Wire, Protocol):
+    """A wire whose far end has a virtual time: every byte has its own. Times are ns of that time.
+
+    A node receives a byte ``lag_ns`` after it has passed, so that it is there in time.
+    """
+
+    lag_ns: int
+
+    def listen_timed(self, on_data: Callable[[bytes, int], None]) -> None:
+        """Call ``on_data`` with what the node sends and the time at which it began to."""
+
+    def announce(self, data: bytes, times: Sequence[int]) -> None:
+        """Send bytes to the node, each at its time."""
+
+    def retract(self, after: int) -> None:
+        """Take back the bytes that would have passed after that time."""
+
+    def receives(self) -> bool:
+        """Return whether there is a node to receive bytes."""

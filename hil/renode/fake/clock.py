@@ -8,6 +8,7 @@ paused, no machine gets time.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
@@ -52,6 +53,7 @@ class FakeClock:
         self._started = False
         self._virtual_s = self._host_s = 0.0
         self._seen = time.monotonic()
+        self._lock = threading.RLock()  # ports ask from threads of their own
 
     @property
     def started(self) -> bool:
@@ -74,6 +76,10 @@ class FakeClock:
 
     def now_s(self) -> float:
         """Return the virtual time. Call it before anything changes that time depends on."""
+        with self._lock:
+            return self._now_s()
+
+    def _now_s(self) -> float:
         now = time.monotonic()
         host_s, self._seen = now - self._seen, now
         if not self._started:

@@ -2,50 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import tty
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
+
+from hil.renode.fake.port import FakePort
 
 FLASH_BYTES: Final = 0x200000
 CONSOLE: Final = "sysbus.usart1"
 UARTS: Final = frozenset(f"sysbus.{n}" for n in ("usart1", "usart2", "usart3", "usart6"))
 #: Operations of a boot on its flash: an epoch is two records.
 BOOT_OPERATIONS: Final = 2
-
-
-class PtyTerminal:
-    """A pseudo terminal with a link to it.
-
-    What is written to it comes to ``heard`` byte by byte: a thread of Renode hands over one, and
-    the next with the next synchronization, maybe after the silence that ends a frame.
-    """
-
-    def __init__(self, link: Path) -> None:
-        self._near, far = os.openpty()
-        tty.setraw(far)
-        link.symlink_to(os.ttyname(far))
-        self._link = link
-
-    def listen(self, heard: Callable[[bytes], None]) -> None:
-        """Give each byte to ``heard`` from now on."""
-        threading.Thread(target=self._read, args=(heard,), daemon=True).start()
-
-    def _read(self, heard: Callable[[bytes], None]) -> None:
-        while data := os.read(self._near, 4096):
-            for byte in data:
-                heard(bytes((byte,)))
-
-    def remove(self) -> None:
-        """Remove the link. FileNotFoundError if somebody else has, which Renode does not take."""
-        self._link.unlink()
-
-    def send(self, data: bytes) -> None:
-        """Show what the node sent."""
-        os.write(self._near, data)
 
 
 @dataclass(slots=True, eq=False)
@@ -60,7 +26,7 @@ class Machine:
     booted: bool = False
     epoch: int = 0
     names: set[str] = field(default_factory=set)
-    consoles: list[PtyTerminal] = field(default_factory=list)
+    consoles: list[FakePort] = field(default_factory=list)
     # For the clock.
     paused: bool = False
     own_s: float = 0.0
@@ -96,10 +62,10 @@ class Machine:
 
     def print(self, text: bytes) -> None:
         """Send to the console."""
-        for terminal in self.consoles:
-            terminal.send(text)
+        for port in self.consoles:
+            port.send(text)
 
-    def hear(self, data: bytes) -> None:
+    def hear(self, data: bytes, _at_us: int) -> None:
         """Take what was typed at the console: Ctrl-C, or a line."""
         self._line += data
         if b"\x03" in self._line:

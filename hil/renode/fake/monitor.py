@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from hil.errors import HilError
 from hil.renode.fake.clock import FakeClock
-from hil.renode.fake.machine import CONSOLE, FLASH_BYTES, UARTS, Machine, PtyTerminal
+from hil.renode.fake.machine import CONSOLE, FLASH_BYTES, UARTS, Machine
+from hil.renode.fake.port import FakePort, Heard
 from hil.renode.grammar import GRAMMAR
 
 #: Numbers of the observer that the bench sets, and where they are.
@@ -31,7 +31,7 @@ class Fake:
 
     def __init__(self) -> None:
         self.machines: dict[str, Machine] = {}
-        self.terminals: dict[str, PtyTerminal] = {}
+        self.ports: dict[str, FakePort] = {}
         self.models: set[str] = set()
         self.current: Machine | None = None
         self.clock = FakeClock(lambda: tuple(self.machines.values()))
@@ -57,12 +57,9 @@ class Fake:
             return {"status": "FAIL", "error": f"KeywordException: {error}", "traceback": ""}
 
     def _reset_emulation(self) -> dict[str, str]:
-        for terminal in self.terminals.values():
-            try:
-                terminal.remove()
-            except FileNotFoundError as error:
-                return {"status": "FAIL", "error": f"error when removing symlink: {error}"}
-        self.machines, self.terminals, self.current = {}, {}, None
+        for port in self.ports.values():
+            port.close()
+        self.machines, self.ports, self.current = {}, {}, None
         self.clock = FakeClock(lambda: tuple(self.machines.values()))
         return {"status": "PASS", "return": ""}
 
@@ -160,26 +157,28 @@ class Fake:
             if line.strip():
                 self._execute(line.strip())
 
-    def _do_pty(self, name: str, link: str) -> None:
-        if name in self.terminals:
+    def _do_port(self, name: str, path: str) -> None:
+        if "LinePort" not in self.models:
+            raise Refused("No such command or device: CreateLinePort")
+        if name in self.ports:
             raise Refused(f"{name}: already taken")
-        self.terminals[name] = PtyTerminal(Path(link))
+        self.ports[name] = FakePort(Path(path), self.clock)
 
     def _do_connect(self, uart: str, name: str) -> None:
         self._known(uart)
-        if uart not in UARTS or name not in self.terminals:
+        if uart not in UARTS or name not in self.ports:
             raise Refused(f"Could not connect {uart} to {name}")
-        terminal, machine = self.terminals[name], self._machine()
-        hear: Callable[[bytes], None] = terminal.send
+        port, machine = self.ports[name], self._machine()
+        hear: Heard = port.send
         if uart == CONSOLE:
-            machine.consoles.append(terminal)
+            machine.consoles.append(port)
             hear = machine.hear
 
-        def heard(data: bytes) -> None:
+        def heard(data: bytes, at_us: int) -> None:
             if machine.running and machine.booted and self.clock.started:
-                hear(data)
+                hear(data, at_us)
 
-        terminal.listen(heard)
+        port.listen(heard)
 
     # --- time and power -----------------------------------------------------------------------
 
@@ -269,8 +268,8 @@ class Fake:
 
     def _do_property(self, name: str, prop: str, *_value: str) -> str:
         self._known(name)
-        if prop == "I2CReadCount":
-            raise Refused("i2c1 does not provide a field, method or property I2CReadCount")
+        if prop == "CharacterReceptionDelay":
+            raise Refused(f"{name} does not provide a field, method or property {prop}")
         return ""
 
     def _do_nothing(self, *_: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import sys
 from collections.abc import Callable, Coroutine
@@ -17,7 +16,6 @@ from hil.engines.renode_board import RenodeBoard
 from hil.errors import CommandError, EngineError, RenodeError
 from hil.renode import commands
 from hil.renode.rpc import Renode, command_argument, parse_time
-from hil.wires.pty_wire import PtyLine
 from tests.paths import ROOT
 
 SPEC = NodeSpec("air", "air", "7f" + "0" * 21 + "1", key="11" * 32)
@@ -147,25 +145,6 @@ async def test_what_renode_does_not_know_fails(image: Path, tmp_path: Path) -> N
             await engine.emulation.command("machine Explode")
 
     await on_boards(image, tmp_path, test)
-
-
-async def test_an_answer_in_pieces_is_heard_whole() -> None:
-    near, far = os.openpty()
-    heard = asyncio.Queue[bytes]()
-    line = PtyLine()
-    line.listen(heard.put_nowait)
-    line.connect(Path(os.ttyname(far)))
-    try:
-        async with asyncio.timeout(10):
-            for answer in (b"\x01\x03\x02\x00\x05\x78\x47", b"\x01\x83\x02\xc0\xf1"):
-                for byte in answer:
-                    os.write(near, bytes((byte,)))
-                    await asyncio.sleep(0)  # lets the line read what there is
-                assert await heard.get() == answer
-    finally:
-        line.close()
-        os.close(near)
-        os.close(far)
 
 
 async def test_a_renode_that_is_gone_ends_every_wait(image: Path, tmp_path: Path) -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import tomllib
 
 import pytest
 
 from boards.folder import default_name
-from hil.engines.wiring import ADC_CHANNELS, CONSOLE, PORTS, STORE_ADDRESS, STORE_BYTES
+from hil.engines.wiring import (
+    ADC_CHANNELS,
+    CONSOLE,
+    PART_BAUDS,
+    PORTS,
+    STORE_ADDRESS,
+    STORE_BYTES,
+)
 from hil.errors import PlatformFileError
 from hil.renode import commands, platform_file, stock
 from tests.paths import ROOT
@@ -43,14 +51,22 @@ def test_interrupts_lead_somewhere() -> None:
             assert target in stock.NAMES | set(platform.entries)
 
 
+def test_the_bench_has_the_speeds_of_the_boards_parts() -> None:
+    tree = ast.parse((BOARD / "board.py").read_text(encoding="utf-8"))
+    (parts,) = (
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PARTS"
+    )
+    assert {name: baud for name, (_uart, baud) in parts.items()} == PART_BAUDS
+
+
 @pytest.mark.skipif(not (BOARD / "peripherals.toml").exists(), reason="no table of the C port here")
 def test_the_chips_table_and_the_overlay_agree() -> None:
     table = tomllib.loads((BOARD / "peripherals.toml").read_text(encoding="utf-8"))
     entries = platform_file.load(commands.OVERLAY).entries
     for name, uart in table["uart"].items():
-        # Received bytes of the line are not to be slowed down: see the overlay.
-        factor = 50 if name == PORTS["air"]["line"] else 1
-        assert entries[name].number("frequency") == factor * table["clock"][uart["clock"]], name
+        assert entries[name].number("frequency") == table["clock"][uart["clock"]], name
         if entries[name].type:
             assert entries[name].base == uart["base"]
             assert entries[name].irqs == [("", "nvic", uart["irq"])]

@@ -148,15 +148,26 @@ async def test_a_renode_that_cannot_be_cleared_is_ended(
     starts: Path, image: Path, tmp_path: Path
 ) -> None:
     pool = RenodePool()
+    wrapper = tmp_path / "renode"
+    wrapper.write_text(
+        wrapper.read_text(encoding="utf-8").replace(
+            "if '--version'",
+            "from hil.renode.fake import Fake\n"
+            "failed = {'status': 'FAIL', 'error': 'a machine stays'}\n"
+            f"if not os.path.getsize({str(starts)!r}):\n"
+            "    Fake._reset_emulation = lambda self: failed\n"
+            "if '--version'",
+        ),
+        encoding="utf-8",
+    )
     async with asyncio.timeout(LIMIT_S):
 
-        async def what_it_removes_is_gone() -> None:
+        async def one_board() -> None:
             async with RenodeEngine(image, pool=pool) as engine:
                 await (await engine.board(SPEC, tmp_path / "1")).start()
-                (engine.emulation.folder / "n_air_console").unlink()
 
-        with pytest.raises(CommandError, match="removing symlink"):
-            await what_it_removes_is_gone()
+        with pytest.raises(CommandError, match="a machine stays"):
+            await one_board()
         async with RenodeEngine(image, pool=pool) as engine:
             await (await engine.board(SPEC, tmp_path / "2")).start()
     pool.close()
