@@ -118,9 +118,11 @@ class Database:
                 self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         elif application != APPLICATION_ID or not 1 <= version <= SCHEMA_VERSION:
+            newer = application == APPLICATION_ID and version > SCHEMA_VERSION
+            remedy = "install the newer release that wrote it" if newer else "name another file"
             raise sqlite3.DatabaseError(
                 f"{path}: expected a collector database of version {SCHEMA_VERSION}, got"
-                f" application id {application:#x} version {version}; name another file"
+                f" application id {application:#x} version {version}; {remedy}"
             )
         elif version < SCHEMA_VERSION:
             with self._transaction():

@@ -162,7 +162,12 @@ def _configure(connection: sqlite3.Connection, path: Path, max_bytes: int) -> No
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     elif version != SCHEMA_VERSION:
-        raise StoreDamaged(f"{path}: expected schema version {SCHEMA_VERSION}, got {version}")
+        # A flipped bit in the version looks the same, so a newer file is not refused.
+        newer = "; a newer release wrote it" if version > SCHEMA_VERSION else ""
+        raise StoreDamaged(
+            f"{path}: expected schema version {SCHEMA_VERSION}, got {version}{newer}; records that"
+            " this release can read go on"
+        )
 
 
 def _check_first_page(connection: sqlite3.Connection, path: Path) -> None:

@@ -394,6 +394,17 @@ def test_a_file_of_another_program_is_left_alone(tmp_path: Path) -> None:
         Database(path)
 
 
+def test_a_file_of_a_newer_release_is_left_for_that_release(tmp_path: Path) -> None:
+    Database(tmp_path / "c.db").close()
+    connection = sqlite3.connect(tmp_path / "c.db")
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    before = (tmp_path / "c.db").read_bytes()
+    with pytest.raises(sqlite3.DatabaseError, match="version 99; install the newer release"):
+        Database(tmp_path / "c.db")
+    assert (tmp_path / "c.db").read_bytes() == before
+
+
 def test_the_vector_of_a_float_survives_storage(collector: Collector) -> None:
     template = ProfileTemplate("gw-1.ph", (("ph", "pH", 0),))
     (value,) = struct.unpack(">f", bytes.fromhex("40f33333"))

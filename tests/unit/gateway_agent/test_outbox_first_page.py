@@ -9,6 +9,7 @@ import pytest
 
 from gateway_agent.counters import Counters
 from gateway_agent.store.errors import StoreFailed, StoreFull
+from protocols.uplink import decode_record
 
 from .store_help import contents, gaps, numbers, open_box, records
 from .test_outbox_damage import COUNT, MARK, copy_of, fill, flip
@@ -124,6 +125,10 @@ def test_the_file_of_a_newer_release_is_read_by_its_own_tables(tmp_path: Path) -
     pieces = contents(box)
     assert numbers(pieces) == list(range(1, COUNT + 1))
     assert gaps(pieces) == [("outbox_damaged", None, None)]
+    detail = next(
+        gap.detail for gap in (decode_record(piece).gap for piece in pieces) if gap is not None
+    )
+    assert "expected schema version 1, got 2; a newer release wrote it" in detail
     box.close()
 
 
