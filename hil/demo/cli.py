@@ -36,10 +36,18 @@ def demo(
     Ctrl-C ends it early and in order. Exit status 0 only if every recorded reading was delivered
     and verified and no gap is unexplained.
     """
-    from hil.demo.figures import summary
-    from hil.demo.run import Demo
-    from hil.demo.screen import Screen
-    from hil.errors import HilError
+    try:
+        from hil.demo.figures import summary
+        from hil.demo.run import Demo
+        from hil.demo.screen import Screen
+        from hil.errors import HilError
+    except ModuleNotFoundError as error:
+        typer.echo(
+            f"the demo needs the package {error.name}, which is not installed here: install with"
+            " the extra `hil` (pip install 'tianfu-edge[hil]', from a clone: pip install '.[hil]')",
+            err=True,
+        )
+        raise typer.Exit(1) from error
 
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tianfu-")))

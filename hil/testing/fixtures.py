@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import pytest
 import pytest_asyncio
@@ -36,8 +36,10 @@ from hil.testing.clocks import check_clocks
 from hil.testing.evidence import Evidence, digest, versions
 from hil.testing.repeat import derived_seed, plain_id, seed_of
 from hil.testing.session import EVIDENCE, RAISED, SESSION, Session
-from hil.testing.speed import SPEED, Speed
+from hil.testing.speed import Speed
 from hil.tools import TOOLS
+
+SPEED: Final = pytest.StashKey[Speed]()
 
 
 class MakeBench(Protocol):

@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-import pytest
-
 #: Names of the properties of a test.
 VIRTUAL: Final = "virtual_s"
 HOST: Final = "virtual_host_s"
@@ -47,6 +45,3 @@ def speed_line(times: Iterable[tuple[float, float]]) -> str:
         f"virtual time: {virtual_s:.0f} s in {host_s:.0f} s of the host, "
         f"{virtual_s / host_s:.2f} s a second"
     )
-
-
-SPEED: Final = pytest.StashKey[Speed]()
