@@ -26,6 +26,7 @@ BUILT_IN: Final = {
     "profile": "gateway_agent.cli.profile:app",
     "verify": "gateway_agent.cli.verify:verify",
     "collect": "gateway_agent.cli.collect:collect",
+    "audit": "gateway_agent.cli.audit:audit",
     "keygen": "gateway_agent.cli.keygen:app",
 }
 

@@ -11,6 +11,7 @@ import typer
 from gateway_agent.cli.signals import stop_on_signal
 from gateway_agent.collector.config import CollectorConfig, load
 from gateway_agent.collector.service import run_collector
+from gateway_agent.store.errors import StoreFailed
 
 log = logging.getLogger(__name__)
 
@@ -24,18 +25,25 @@ def collect(
 
     Example: tianfu-gateway collect --config collector.toml
 
-    Prints one line when it is ready. Stops on SIGTERM or SIGINT; ignores SIGHUP.
+    Prints one line when it is ready. Stops on SIGTERM or SIGINT; ignores SIGHUP. It does not start
+    if the newest rows of the database are not what was received; see `audit`.
     """
     loaded = load(config)
     try:
         asyncio.run(_serve(loaded))
-    except (sqlite3.Error, OSError) as error:
-        typer.echo(
-            f"{loaded.collector.database}: {error}; collector.database has to be a file that this"
-            " user can write, in a directory of a local file system",
-            err=True,
-        )
+    except (sqlite3.Error, OSError, StoreFailed) as error:
+        typer.echo(f"{loaded.collector.database}: {error}{_remedy(error)}", err=True)
         raise typer.Exit(1) from error
+
+
+def _remedy(error: Exception) -> str:
+    """Return what to do about an error that ends a start, if its text does not have it."""
+    if isinstance(error, sqlite3.OperationalError | OSError | StoreFailed):
+        return (
+            "; collector.database has to be a file that this user can write, in a directory of a"
+            " local file system"
+        )
+    return ""
 
 
 async def _serve(config: CollectorConfig) -> None:

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -15,10 +16,14 @@ from protocols.uplink import Finding, Inspection, NodeKeyLookup, key_id
 from protocols.wire.hmac import HmacSha256
 
 MAX_INPUT_BYTES: Final = 256 << 20
+SQLITE_MAGIC: Final = b"SQLite format 3\0"
 
 
 def verify(
-    file: Annotated[str, typer.Argument(help="A file of batches, or - for standard input.")],
+    file: Annotated[
+        str,
+        typer.Argument(help="A file of batches, a collector's database, or - for standard input."),
+    ],
     key: Annotated[
         list[Path] | None,
         typer.Option("--key", "-k", help="A gateway's public key; may be given more than once."),
@@ -43,8 +48,8 @@ def verify(
     def lookup(_: str, kid: bytes) -> Ed25519PublicKey | None:
         return keys.get(kid)
 
-    data = _read(file)
-    inspection = Inspection(lookup if keys else None, _node_keys(node_key or []))
+    data = _kept_batches(Path(file)) if _is_database(file) else _read(file)
+    inspection = Inspection(lookup if keys else None, _lookup(node_keys(node_key or [])))
     findings = list(inspection.run(data))
     good = not inspection.errors and inspection.signatures == inspection.batches > 0
     if json_output:
@@ -60,6 +65,35 @@ def verify(
             f" {inspection.gaps} gaps, {inspection.errors} errors"
         )
     raise typer.Exit(0 if good else 1)
+
+
+def _is_database(file: str) -> bool:
+    try:
+        with Path(file).open("rb") as source:
+            return source.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC
+    except OSError:
+        return False  # reading it for good gives the reason
+
+
+def _kept_batches(path: Path) -> bytes:
+    """Return the batches that a collector's database keeps, stream by stream."""
+    import sqlite3  # most inputs are files of batches
+
+    from gateway_agent.collector.database import open_readonly
+
+    try:
+        with closing(open_readonly(path)) as connection:
+            (size,) = connection.execute("SELECT sum(length(data)) FROM batches").fetchone()
+            if (size or 0) > MAX_INPUT_BYTES:
+                raise typer.BadParameter(
+                    f"{path}: {size} bytes of batches, expected at most {MAX_INPUT_BYTES}; use"
+                    " `tianfu-gateway audit`",
+                    param_hint="FILE",
+                )
+            rows = connection.execute("SELECT data FROM batches ORDER BY stream_id, last")
+            return b"".join(data for (data,) in rows)
+    except (sqlite3.Error, TypeError) as error:
+        raise typer.BadParameter(f"{path}: {error}", param_hint="FILE") from error
 
 
 def _read(file: str) -> bytes:
@@ -78,7 +112,8 @@ def _read(file: str) -> bytes:
     return data
 
 
-def _node_keys(arguments: Sequence[str]) -> NodeKeyLookup | None:
+def node_keys(arguments: Sequence[str]) -> dict[tuple[bytes, int], HmacSha256]:
+    """Load the keys of ``--node-key`` arguments, by unique id and key id."""
     nodes: dict[tuple[bytes, int], HmacSha256] = {}
     for argument in arguments:
         uid, _, name = argument.partition("=")
@@ -90,6 +125,10 @@ def _node_keys(arguments: Sequence[str]) -> NodeKeyLookup | None:
             )
         number, secret = load_node_key(Path(name), raw)
         nodes[raw, number] = HmacSha256(secret)
+    return nodes
+
+
+def _lookup(nodes: dict[tuple[bytes, int], HmacSha256]) -> NodeKeyLookup | None:
     return (lambda uid, number: nodes.get((uid, number))) if nodes else None
 
 

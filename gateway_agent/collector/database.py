@@ -19,6 +19,7 @@ from protocols.uplink import CLOCK_NAMES, BatchHeader
 
 from . import migration
 from .batch_log import WENT_BACK, BatchLog
+from .errors import damage_named
 from .new_record import NewRecord, is_of_medium, shown
 from .rows import PointName, digest_of, rows_of, seal
 from .schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
@@ -51,7 +52,10 @@ class Database:
     """
 
     def __init__(self, path: Path, clock: GatewayClock | None = None) -> None:
-        """Open, or begin, the database. StoreBusy: another process has it; sqlite3.Error."""
+        """Open, or begin, the database. StoreBusy: another process has it; sqlite3.Error.
+
+        DamagedDatabase: it cannot be read; the text has a remedy.
+        """
         make_directory(path.parent, 0o755)
         self._lock = Lock(
             path.parent,
@@ -60,8 +64,9 @@ class Database:
         )
         self.alarms: list[str] = []
         try:
-            self._connect(path)
-            self._begin(path, clock or SystemClock())
+            with damage_named():
+                self._connect(path)
+                self._begin(path, clock or SystemClock())
         except BaseException:
             self._lock.release()
             raise

@@ -8,10 +8,9 @@ database is closed in that thread too, after the batch that is under way when th
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Final, NoReturn, TypeVar
 
 import aiomqtt
@@ -27,6 +26,7 @@ from gateway_agent.uplink.connection import Backoff, Client, make_client
 from protocols.uplink import MAX_BATCH_BYTES, key_id
 from protocols.wire.hmac import HmacSha256
 
+from .audit import prove_tail
 from .config import CollectorConfig
 from .database import Database
 from .receiver import ACCEPTED, BatchOutcome, BatchReceiver
@@ -45,17 +45,26 @@ class CollectorService:
     def __init__(
         self, config: CollectorConfig, on_outcome: Callable[[BatchOutcome], None] | None = None
     ) -> None:
-        """Open keys and database. OSError, ValueError: a key file; sqlite3.Error: the database."""
+        """Open keys and database, and prove what was stored last.
+
+        OSError, ValueError: a key file; sqlite3.Error: the database; DamagedDatabase: it does not
+        hold what was received.
+        """
         directory = config.collector.database.parent
         key = load_private(config.collector.key)
-        gateways = {gateway.id: _public_keys(gateway.keys) for gateway in config.gateway}
-        nodes = _node_keys(config)
+        gateways = keys_of_gateways(config)
+        nodes = keys_of_nodes(config)
         for file in config.broker.secret_files:
             check_secret(file)
         self._config = config
         self._clock = SystemClock()
         self._started_ms = self._clock.boot_ms()
         self._database = Database(config.collector.database, self._clock)
+        try:
+            prove_tail(config.collector.database, gateways, nodes)
+        except BaseException:
+            self._database.close()
+            raise
         self._receiver = BatchReceiver(
             self._database, key, gateways, nodes, directory / "quarantine"
         )
@@ -162,12 +171,16 @@ async def _answer(client: Client, outcome: BatchOutcome) -> None:
         await client.send(topic, outcome.receipt, retain=True)
 
 
-def _public_keys(files: tuple[Path, ...]) -> Mapping[bytes, Ed25519PublicKey]:
-    keys = [load_public(file) for file in files]
-    return {key_id(key): key for key in keys}
+def keys_of_gateways(config: CollectorConfig) -> dict[str, dict[bytes, Ed25519PublicKey]]:
+    """Load the public keys of each gateway, by gateway and key id. KeyFileError."""
+    return {
+        gateway.id: {key_id(key): key for key in map(load_public, gateway.keys)}
+        for gateway in config.gateway
+    }
 
 
-def _node_keys(config: CollectorConfig) -> dict[tuple[bytes, int], HmacSha256]:
+def keys_of_nodes(config: CollectorConfig) -> dict[tuple[bytes, int], HmacSha256]:
+    """Load the keys of the nodes, by unique id and key id. KeyFileError."""
     nodes = {}
     for node in config.node:
         uid = bytes.fromhex(node.uid)

@@ -122,10 +122,11 @@ def build_batch(
     return data
 
 
-def open_batch(data: bytes | bytearray | memoryview, key_lookup: KeyLookup) -> Batch:
+def open_batch(data: bytes | bytearray | memoryview, key_lookup: KeyLookup | None) -> Batch:
     """Read a batch: structure, signature, sizes and chain. Its records are not read yet.
 
-    ``key_lookup(gateway, kid)`` returns the gateway's public key, or None for an unknown one.
+    ``key_lookup(gateway, kid)`` returns the gateway's public key, or None for an unknown one. None
+    in its place leaves the signature unchecked: of a batch that was verified when it came.
     FormatError: UNKNOWN (the key, then ``field`` is "kid"; alg, tag, critical header), BAD_TAG (the
     signature), BAD_ORDER (the chain does not lead from ``prev`` to ``head``), TOO_LONG, TRUNCATED,
     BAD_VALUE. Offsets are within ``data``; an offset in a decompressed pack is marked in the
@@ -133,7 +134,8 @@ def open_batch(data: bytes | bytearray | memoryview, key_lookup: KeyLookup) -> B
     """
     message = parse_batch(data)
     header = read_header(message)
-    check_signature(message, header, key_lookup)
+    if key_lookup is not None:
+        check_signature(message, header, key_lookup)
     maps, records = unpack(message, header)
     check_chain(header, records)
     return Batch(header, records, maps)

@@ -1,0 +1,158 @@
+"""``tianfu-gateway audit``: prove a collector's database from the batches it keeps."""
+
+import json
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from rich.console import Console
+from rich.progress import Progress
+
+from gateway_agent.cli.verify import node_keys
+from gateway_agent.collector.audit import Audit
+from gateway_agent.collector.audit_tables import AuditFinding, check_head_file, open_for_audit
+from gateway_agent.collector.config import load
+from gateway_agent.collector.service import keys_of_gateways, keys_of_nodes
+from gateway_agent.keys import load_public
+from protocols.uplink import KeyLookup, NodeKeyLookup, key_id
+from protocols.wire.hmac import HmacSha256
+
+MAX_SHOWN: Final = 1000  # findings printed; all are counted
+
+
+def audit(
+    database: Annotated[Path, typer.Argument(help="The collector's database.")],
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="The collector's configuration: it names the keys."),
+    ] = None,
+    key: Annotated[
+        list[Path] | None,
+        typer.Option("--key", "-k", help="A gateway's public key; may be given more than once."),
+    ] = None,
+    node_key: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="UID=FILE", help="A node's key, to verify its tags too; may be repeated."
+        ),
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Prove every row of a collector's database from the signed batches it keeps.
+
+    Example: tianfu-gateway audit collector.db --config collector.toml
+
+    The collector may run meanwhile. Exit status 0: every row is what was received and signed. 1: it
+    is not, or the signatures were not checked because no key was named.
+    """
+    keys, nodes = _keys(config, key or [], node_key or [])
+    try:
+        connection = open_for_audit(database)
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        typer.echo(f"{database}: {error}", err=True)
+        raise typer.Exit(1) from error
+    with closing(connection):
+        shown, run = _run(connection, database, keys, nodes)
+    good = not run.errors and run.signatures == run.kept
+    if json_output:
+        typer.echo(json.dumps(_result(run, shown, good)))
+    else:
+        for finding in shown:
+            typer.echo(str(finding), err=True)
+        if run.errors > len(shown):
+            typer.echo(f"and {run.errors - len(shown)} more", err=True)
+        typer.echo(_summary(run, good))
+    raise typer.Exit(0 if good else 1)
+
+
+def _keys(
+    config: Path | None, keys: list[Path], nodes: list[str]
+) -> tuple[KeyLookup | None, NodeKeyLookup | None]:
+    named = {key_id(public): public for public in map(load_public, keys)}
+    by_gateway: dict[str, dict[bytes, Ed25519PublicKey]] = {}
+    of_nodes: dict[tuple[bytes, int], HmacSha256] = node_keys(nodes)
+    if config is not None:
+        loaded = load(config)
+        by_gateway = keys_of_gateways(loaded)
+        of_nodes = keys_of_nodes(loaded) | of_nodes
+
+    def lookup(gateway: str, kid: bytes) -> Ed25519PublicKey | None:
+        return by_gateway.get(gateway, {}).get(kid) or named.get(kid)
+
+    return (
+        lookup if named or by_gateway else None,
+        (lambda uid, number: of_nodes.get((uid, number))) if of_nodes else None,
+    )
+
+
+def _run(
+    connection: sqlite3.Connection,
+    path: Path,
+    keys: KeyLookup | None,
+    nodes: NodeKeyLookup | None,
+) -> tuple[list[AuditFinding], Audit]:
+    with Progress(
+        console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True
+    ) as progress:
+        task = progress.add_task("batches", total=_count(connection))
+        run = Audit(connection, keys, nodes, lambda number: progress.update(task, completed=number))
+        shown: list[AuditFinding] = []
+
+        def findings() -> Iterator[AuditFinding]:
+            for finding in check_head_file(connection, path):
+                run.errors += 1
+                yield finding
+            yield from run.run()
+
+        for finding in findings():
+            if len(shown) < MAX_SHOWN:
+                shown.append(finding)
+    return shown, run
+
+
+def _count(connection: sqlite3.Connection) -> int | None:
+    try:
+        (count,) = connection.execute("SELECT max(number) FROM batches").fetchone()
+    except sqlite3.Error:
+        return None
+    return count if isinstance(count, int) else None
+
+
+def _summary(run: Audit, good: bool) -> str:
+    verdict = "good" if good else "NOT GOOD" if run.errors else "NOT VERIFIED"
+    text = (
+        f"{verdict}: {run.batches} batches, {run.signatures} signatures verified, {run.records}"
+        f" records, {run.readings} readings, {run.gaps} gaps, {run.refused} refused,"
+        f" {run.repeated} repeated, {run.tags} node tags, {run.errors} errors"
+    )
+    if run.kept > run.signatures:
+        text += f"\nnote: {run.kept - run.signatures} batches signed with a key not named here"
+    if run.untagged:
+        text += f"\nnote: {run.untagged} records of nodes whose key is not named here"
+    if run.unproved:
+        text += f"\nnote: {run.unproved} records of batches that a former release did not keep"
+    return text
+
+
+def _result(run: Audit, findings: list[AuditFinding], good: bool) -> dict[str, object]:
+    return {
+        "good": good,
+        "batches": run.batches,
+        "batches_kept": run.kept,
+        "signatures": run.signatures,
+        "node_tags": run.tags,
+        "node_tags_unchecked": run.untagged,
+        "records": run.records,
+        "readings": run.readings,
+        "gaps": run.gaps,
+        "refused": run.refused,
+        "repeated": run.repeated,
+        "unproved": run.unproved,
+        "errors": run.errors,
+        "findings": [finding._asdict() for finding in findings],
+    }

@@ -1,0 +1,377 @@
+"""Prove every row of a collector's database from the batches it keeps, and name what differs.
+
+A batch is proved by its gateway's signature and by the chain over all batches; its rows are derived
+again, by the code that the commit used, and compared. A record of a node is proved by the node's
+own tag as well, where the node's key is known. What no batch proves (the reasons of refused records
+and the counters) has a seal of its own: :mod:`.audit_tables`.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple, TypeAlias
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from protocols.identity import uid_of
+from protocols.uplink import (
+    CLOCK_NAMES,
+    EVENTS,
+    GENESIS,
+    SAMPLE,
+    Batch,
+    BatchHeader,
+    FormatError,
+    KeyLookup,
+    NodeKeyLookup,
+    check_proof,
+    decode_record,
+    fold,
+    link,
+    open_batch,
+)
+from protocols.wire.errors import UNKNOWN, PeerError
+from protocols.wire.hmac import HmacSha256
+from protocols.wire.sample import read_header as read_frame_header
+
+from . import audit_tables
+from .audit_tables import AuditFinding
+from .errors import DamagedDatabase, damage_named
+from .new_record import NewRecord
+from .rows import Row, digest_of, rows_of
+
+TAIL_RECORDS: Final = 2000  # that a start proves, in whole batches: a second or two
+# By table: what identifies a row for people, and how a whole row is read.
+_READ: Final = {
+    "records": "SELECT * FROM records",
+    "readings": (
+        "SELECT stream_id, seq, device, name, unit, value FROM readings"
+        " LEFT JOIN points ON points.id = point_id"
+    ),
+    "failures": "SELECT * FROM failures",
+    "events": "SELECT * FROM events",
+    "gaps": "SELECT * FROM gaps",
+    "refused": "SELECT * FROM refused",
+}
+_TIME: Final = slice(4, 7)  # of a row of ``records``: time_ms, unc_ms, clock
+_AUTH: Final = 7
+_SHOWN: Final = 200
+
+Anchor: TypeAlias = tuple[object, object, object]
+
+
+class _Position(NamedTuple):
+    to: int
+    head: bytes
+
+
+class Audit:
+    """One run over an open database; the figures hold when the findings are exhausted.
+
+    ``keys``: the gateways' public keys, None to leave signatures unchecked. ``nodes``: the nodes'
+    keys. ``kept``: batches with their bytes; those with a key that is not known here are not in
+    ``signatures``. ``unproved``: records whose batch was not kept; ``untagged``: records of nodes
+    whose key is not known here.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        keys: KeyLookup | None = None,
+        nodes: NodeKeyLookup | None = None,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._db = connection
+        self._keys = keys
+        self._nodes = nodes
+        self._progress = progress
+        self._anchors: dict[tuple[str, bytes], tuple[int, int | None, Anchor]] = {}
+        self.batches = self.kept = self.signatures = self.records = self.readings = self.gaps = 0
+        self.refused = self.repeated = self.tags = self.untagged = self.unproved = 0
+        self.errors = 0
+        self._rows = dict.fromkeys(_READ, 0)
+        self._chain = GENESIS
+
+    def run(self) -> Iterator[AuditFinding]:
+        """Prove everything."""
+        db = self._db
+        yield from self._counted("database", lambda: audit_tables.structure(db))
+        yield from self._counted("batches", lambda: self._from(1))
+        for table, count in self._rows.items():
+            yield from self._counted(table, partial(audit_tables.strays, db, table, count))
+        yield from self._counted("points", lambda: audit_tables.points(db))
+        yield from self._counted("devices", lambda: audit_tables.devices(db))
+        yield from self._counted("counters", lambda: audit_tables.counters(db))
+
+    def run_tail(self, records: int = TAIL_RECORDS) -> Iterator[AuditFinding]:
+        """Prove the newest batches that have about ``records``, and where every stream stands."""
+
+        def tail() -> Iterator[AuditFinding]:
+            left, begin = records, 1
+            for number, size in self._db.execute(
+                "SELECT number, last - first + 1 FROM batches ORDER BY number DESC"
+            ):
+                begin, left = number, left - size
+                if left <= 0:
+                    break
+            yield from self._from(begin)
+
+        yield from self._counted("batches", tail)
+
+    def _counted(
+        self, table: str, check: Callable[[], Iterable[AuditFinding]]
+    ) -> Iterator[AuditFinding]:
+        """Count what is found; what SQLite cannot read is found too, and the rest is read."""
+        try:
+            for finding in check():
+                self.errors += 1
+                yield finding
+        except (sqlite3.Error, TypeError, ValueError, OverflowError) as error:
+            self.errors += 1
+            yield AuditFinding(table, "", f"cannot be read: {error}")
+
+    # --- batches --------------------------------------------------------------------------------
+
+    def _from(self, first: int) -> Iterator[AuditFinding]:
+        streams: dict[int, tuple[str, int, _Position]] = {}
+        stored: dict[int, _Position] = {}
+        for row in self._db.execute("SELECT id, gateway, stream, contiguous_to, head FROM streams"):
+            identity, gateway, stream, to, head = row
+            stored[identity] = _Position(to, head)
+            streams[identity] = gateway, stream, self._position_before(identity, first)
+        before = self._db.execute(
+            "SELECT chain FROM batches WHERE number = ?", (first - 1,)
+        ).fetchone()
+        self._chain = before[0] if before else GENESIS
+        expected = first
+        numbers = self._db.execute(
+            "SELECT number FROM batches WHERE number >= ? ORDER BY number", (first,)
+        )
+        for (number,) in numbers:
+            if number != expected:
+                message = f"batches {expected} to {number - 1} are missing"
+                yield AuditFinding("batches", f"batch {number}", message)
+            expected = number + 1
+            self.batches += 1
+            yield from self._batch(number, streams)
+            self._progress(number)
+        for identity, (gateway, stream, position) in streams.items():
+            if stored[identity] != position:
+                message = f"expected to end at {_text(position)}, got {_text(stored[identity])}"
+                yield AuditFinding("streams", f"stream {stream} of {gateway}", message)
+
+    def _position_before(self, stream_id: int, first: int) -> _Position:
+        row = self._db.execute(
+            "SELECT last, head FROM batches WHERE stream_id = ? AND number < ?"
+            " ORDER BY last DESC LIMIT 1",
+            (stream_id, first),
+        ).fetchone()
+        return _Position(*row) if row else _Position(0, GENESIS)
+
+    def _batch(
+        self, number: int, streams: dict[int, tuple[str, int, _Position]]
+    ) -> Iterator[AuditFinding]:
+        (stream_id, first, last, head, *columns, here, data) = self._db.execute(
+            "SELECT stream_id, first, last, head, boot_id, anchor_ms, anchor_unc_ms, anchor_clock,"
+            " chain, data FROM batches WHERE number = ?",
+            (number,),
+        ).fetchone()
+        where = f"batch {number}"
+        if not isinstance(data, bytes):
+            yield AuditFinding("batches", where, f"data: expected bytes, got {data!r}"[:_SHOWN])
+            return
+        chain, self._chain = link(self._chain, data), here if isinstance(here, bytes) else GENESIS
+        if chain != here:
+            yield AuditFinding("batches", where, "the chain does not lead to it")
+        if stream_id not in streams:
+            yield AuditFinding("batches", where, f"expected a known stream, got id {stream_id}")
+            return
+        gateway, stream, position = streams[stream_id]
+        where += f", records {first} to {last} of stream {stream} of {gateway}"
+        if not data:
+            self.unproved += self._unproved(stream_id, first, last)
+            streams[stream_id] = gateway, stream, _Position(last, head)
+            return
+        self.kept += 1
+        try:
+            batch = self._open(data)
+        except FormatError as error:
+            yield AuditFinding("batches", where, str(error))
+            streams[stream_id] = gateway, stream, _Position(last, head)
+            return
+        header = batch.header
+        proven = (header.gateway, header.stream, header.first, header.last, header.head)
+        if (gateway, stream, first, last, head) != proven:
+            yield AuditFinding("batches", where, f"expected {proven[:4]} and its head")
+        anchor = header.anchor
+        offset = None if anchor.wall_ms is None else anchor.wall_ms - anchor.mono_ms
+        expected = [anchor.boot_id, offset, anchor.unc_ms, CLOCK_NAMES[anchor.clock_state]]
+        if columns != expected:
+            message = f"anchor: expected {expected}, got {columns}"
+            yield AuditFinding("batches", where, message[:_SHOWN])
+        ours = fold(header.prev, batch.records[: max(0, position.to + 1 - header.first)])
+        if not header.first <= position.to + 1 <= header.last or ours != position.head:
+            yield AuditFinding("batches", where, f"does not go on from record {position.to}")
+        streams[stream_id] = gateway, stream, _Position(header.last, header.head)
+        yield from self._contents(number, stream_id, batch, max(position.to + 1, header.first))
+
+    def _open(self, data: bytes) -> Batch:
+        if self._keys is not None:
+            try:
+                batch = open_batch(data, self._keys)
+            except FormatError as error:
+                if (error.code, error.field) != (UNKNOWN, "kid"):  # a key out of use: not a fault
+                    raise
+            else:
+                self.signatures += 1
+                return batch
+        return open_batch(data, None)
+
+    # --- the rows of a batch --------------------------------------------------------------------
+
+    def _fetch(self, table: str, stream_id: int, first: int, last: int) -> list[Row]:
+        sql = f"{_READ[table]} WHERE stream_id = ? AND seq BETWEEN ? AND ?"
+        rows: list[Row] = self._db.execute(sql, (stream_id, first, last)).fetchall()
+        self._rows[table] += len(rows)
+        return rows
+
+    def _unproved(self, stream_id: int, first: int, last: int) -> int:
+        """Take note of the rows of a batch that was not kept; return how many records it has."""
+        first = 0 if first == 1 else first  # version 1 numbered a gap of its own with 0
+        counts = {table: len(self._fetch(table, stream_id, first, last)) for table in _READ}
+        return counts["records"]
+
+    def _contents(
+        self, number: int, stream_id: int, batch: Batch, first: int
+    ) -> Iterator[AuditFinding]:
+        header = batch.header
+        found = {table: self._fetch(table, stream_id, first, header.last) for table in _READ}
+        records = {row[1]: row for row in found["records"]}
+        refused = {row[1]: row for row in found["refused"]}
+        new = []
+        for seq in range(first, header.last + 1):
+            data = batch.records[seq - header.first]
+            where = f"record {seq} of stream {header.stream} of {header.gateway}"
+            if seq in refused:
+                self.refused += 1
+                new.append(NewRecord(seq, data, None, "", None, None, str(refused[seq][3])))
+            elif seq in records:
+                try:
+                    new.append(self._record(seq, data, records[seq][_AUTH]))
+                except PeerError as error:
+                    yield AuditFinding("records", where, str(error))
+            elif self._is_elsewhere(header, data):
+                self.repeated += 1
+            else:
+                yield AuditFinding("records", where, "is missing")
+        derived = rows_of(stream_id, header, new)
+        expected: dict[str, list[Row]] = {
+            "records": [self._dated(number, header, row) for row in derived.records],
+            "readings": [(*row[:2], *row[2], row[3]) for row in derived.readings],
+            "failures": derived.failures,
+            "events": derived.events,
+            "gaps": derived.gaps,
+            "refused": derived.refused,
+        }
+        self.records += len(derived.records)
+        self.readings += len(derived.readings)
+        self.gaps += len(derived.gaps)
+        for table, rows in expected.items():
+            yield from _compare(table, header, rows, found[table])
+
+    def _record(self, seq: int, data: bytes, auth: object) -> NewRecord:
+        """Prove one record as far as the keys allow. PeerError."""
+        record = decode_record(data)
+        if record.kind not in (SAMPLE, EVENTS) or record.frame is None:
+            return NewRecord(seq, data, record, "none", None, None, "")
+        frame = read_frame_header(record.frame)
+        if self._nodes is None or self._nodes(uid_of(record.device_id), frame.key_id) is None:
+            self.untagged += 1
+        else:
+            check_proof(record, self._nodes)
+            self.tags += 1
+        shown = auth if auth in ("node", "gateway") else "node or gateway"
+        return NewRecord(
+            seq, data, record, str(shown), frame.boot_epoch, frame.seq, "", frame.key_id
+        )
+
+    def _is_elsewhere(self, header: BatchHeader, data: bytes) -> bool:
+        """Return whether the record came in another stream of its gateway before."""
+        digest = digest_of(header.gateway, header.anchor.boot_id, data)
+        row = self._db.execute(
+            "SELECT 1 FROM records JOIN streams ON streams.id = stream_id"
+            " WHERE digest = ? AND gateway = ? AND stream <> ?",
+            (digest, header.gateway, header.stream),
+        ).fetchone()
+        return row is not None
+
+    def _dated(self, number: int, header: BatchHeader, row: Row) -> Row:
+        """Return a row of ``records`` with the time that a later anchor has given it."""
+        if row[_TIME.start] is not None:
+            return row
+        offset, unc_ms, clock = self._anchor(number, header)
+        if not isinstance(offset, int):
+            return row
+        resp_ms = row[12]
+        assert isinstance(resp_ms, int)
+        return (*row[: _TIME.start], resp_ms + offset, unc_ms, clock, *row[_TIME.stop :])
+
+    def _anchor(self, number: int, header: BatchHeader) -> Anchor:
+        """Return the first anchor with a time that this boot has from batch ``number`` on."""
+        key = (header.gateway, header.anchor.boot_id)
+        asked, at, anchor = self._anchors.get(key, (0, 0, (None, None, None)))
+        if asked and (at is None or at >= number):
+            return anchor
+        row = self._db.execute(
+            "SELECT number, anchor_ms, anchor_unc_ms, anchor_clock FROM batches"
+            " JOIN streams ON streams.id = stream_id WHERE gateway = ? AND boot_id = ?"
+            " AND anchor_ms IS NOT NULL AND number >= ? ORDER BY number LIMIT 1",
+            (*key, number),
+        ).fetchone()
+        found: Anchor = tuple(row[1:]) if row else (None, None, None)
+        self._anchors[key] = (number, row[0] if row else None, found)
+        return found
+
+
+def _compare(
+    table: str, header: BatchHeader, expected: list[Row], found: list[Row]
+) -> Iterator[AuditFinding]:
+    """Name the rows that differ; the order does not count."""
+    if expected == found:
+        return
+    wrong = [row for row in found if row not in expected]
+    missing = [row for row in expected if row not in found]
+    for row in missing:
+        got = [other for other in wrong if other[1] == row[1]]
+        where = f"record {row[1]} of stream {header.stream} of {header.gateway}"
+        message = f"expected {row[2:]!r}, got {got[0][2:]!r}" if got else f"{row[2:]!r} is missing"
+        yield AuditFinding(table, where, message[: 2 * _SHOWN])
+    for row in () if missing else wrong:
+        where = f"record {row[1]} of stream {header.stream} of {header.gateway}"
+        yield AuditFinding(table, where, f"no batch has {row[2:]!r}"[:_SHOWN])
+
+
+def _text(position: _Position) -> str:
+    return f"record {position.to} with head {position.head!r}"[:_SHOWN]
+
+
+def prove_tail(
+    path: Path,
+    gateways: Mapping[str, Mapping[bytes, Ed25519PublicKey]],
+    nodes: Mapping[tuple[bytes, int], HmacSha256],
+) -> None:
+    """Prove the newest batches of a database. DamagedDatabase if they or their rows differ."""
+    with damage_named(), closing(audit_tables.open_for_audit(path)) as connection:
+        run = Audit(
+            connection,
+            lambda gateway, kid: gateways.get(gateway, {}).get(kid),
+            lambda uid, number: nodes.get((uid, number)),
+        )
+        found = next(run.run_tail(), None)
+    if found is not None:
+        raise DamagedDatabase(
+            f"what is stored is not what was received: {found}; `tianfu-gateway audit {path}"
+            " --config FILE` lists all of it"
+        )
