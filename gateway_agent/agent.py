@@ -16,7 +16,7 @@ from .config import GatewayConfig
 from .counters import Counters
 from .field.poller import Field
 from .keys import check_secret, load_private, load_public
-from .status import OutboxStatus, Status, UplinkStatus
+from .status import OutboxStatus, Reconciliation, Status, UplinkStatus
 from .status_socket import serve_status
 from .store.errors import StoreFailed, StoreFull
 from .store.lock import Lock
@@ -147,11 +147,23 @@ class GatewayAgent:
             running_ms=now_ms - self._started_ms,
             nodes=[] if self._field is None else self._field.status(now_ms),
             counters=deepcopy(self._counters),
+            reconciliation=self._reconciliation(),
             outbox=None if self._outbox is None else _outbox_status(self._outbox),
             uplink=None if self._uplink is None else self._uplink_status(self._uplink),
             alarms=[] if self._uplink is None else self._uplink.alarms,
             waiting_for=self._waiting_for if self._outbox is None else "",
         )
+
+    def _reconciliation(self) -> Reconciliation | None:
+        if self._field is None or self._outbox is None:
+            return None
+        found = {
+            "sequence": self._field.samples_unaccounted(),
+            "schedule": self._field.slots_unaccounted(),
+            "receipts": abs(self._outbox.stats.unaccounted),
+            "archive": self._counters.receipts_forked + self._counters.receipts_behind,
+        }
+        return Reconciliation(unaccounted=sum(found.values()), **found)
 
     def _uplink_status(self, uplink: Uplink) -> UplinkStatus:
         config = self._config.uplink

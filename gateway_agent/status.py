@@ -69,6 +69,19 @@ class UplinkStatus(Struct, frozen=True, kw_only=True):
     waiting_ms: int = 0  # for how long what was sent has had no new receipt; 0: all has one
 
 
+class Reconciliation(Struct, frozen=True, kw_only=True):
+    """What four comparisons cannot account for, since the start; 0 unless the agent is wrong.
+
+    Each compares two figures that are counted at different places.
+    """
+
+    unaccounted: int  # the sum of the four
+    sequence: int  # samples of nodes that are in no record and in no gap
+    schedule: int  # polls that fell due and are neither answered nor missed for a cause
+    receipts: int  # records that are in the outbox no more and were not receipted
+    archive: int  # receipts that do not fit the chain of the outbox
+
+
 class Status(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The whole agent at one moment. A field at its default is left out of the JSON."""
 
@@ -76,6 +89,7 @@ class Status(Struct, frozen=True, kw_only=True, omit_defaults=True):
     running_ms: int  # milliseconds since the agent was made
     nodes: list[DeviceStatus]  # every device, in the order of the configuration
     counters: Counters  # since the start of the process
+    reconciliation: Reconciliation | None = None  # None: the outbox is not open yet
     outbox: OutboxStatus | None = None  # None: it is not open yet
     uplink: UplinkStatus | None = None  # None: it is not started yet
     alarms: list[str] = []  # what an operator must learn of, since the start of the process

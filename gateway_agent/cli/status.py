@@ -181,6 +181,13 @@ def _lines(status: Status) -> list[Text]:
     shown = [
         f"{name} {_count(value)}" for name, value in status.counters.as_dict().items() if value
     ]
+    books = status.reconciliation
+    if books is not None:
+        text = (
+            f"unaccounted: {books.unaccounted} (sequence {books.sequence}, schedule"
+            f" {books.schedule}, receipts {books.receipts}, archive {books.archive})"
+        )
+        lines.append(Text(text, style="red" if books.unaccounted else ""))
     lines.append(Text("counters: " + (", ".join(shown) or "all zero")))
     return lines
 

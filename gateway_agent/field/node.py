@@ -62,7 +62,15 @@ class NodeTracker:
         self._map = map
         self._counters = counters
         self._boot_clock = BootClock()
+        self._numbers = 0  # of samples, that passed
+        self._samples = 0  # of these, in records
+        self._named = 0  # and in gaps
         self._first_frame = True  # no sample taken from this node since the process started
+
+    @property
+    def unaccounted(self) -> int:
+        """Return how many samples, by their numbers, are in no record and in no gap."""
+        return self._numbers - self._samples - self._named
 
     # --- failures -----------------------------------------------------------------------------
 
@@ -105,9 +113,12 @@ class NodeTracker:
             return []
         record = sample_record(self.device_id, sample, frame, stamp)
         records = self._gaps_before(header, stamp)
+        is_same = mark is not None and self._same_boot(mark, header)
+        self._numbers += (header.seq - (mark.sample_seq if mark and is_same else 0)) % WRAP
+        self._samples += 1
         if records:
             self.slots.name_all()
-        if mark is not None and self._same_boot(mark, header):
+        if mark is not None and is_same:
             self.mark = mark._replace(sample_seq=header.seq, key_id=header.key_id)
         else:
             self.mark = Mark(header.boot_epoch, header.seq, 0, header.key_id)
@@ -329,6 +340,7 @@ class NodeTracker:
         for begin, end in spans:
             gap = self._gap(cause, header.boot_epoch, begin, end, detail, stamp, missed)
             records.append(gap)
+            self._named += end - begin + 1
             missed = None
         return records
 

@@ -54,6 +54,7 @@ class BusPoller:
         self._heartbeat = heartbeat
         self._schedule: PollSchedule | None = None  # None before :meth:`resume`
         self._faults: dict[int, str] = {}  # of our own, by device
+        self._polling = -1  # the device that is polled now
 
     def resume(self, marks: Mapping[str, Mark]) -> None:
         """Name what was missed since ``marks``, by device id, and put new marks into the queue."""
@@ -101,6 +102,7 @@ class BusPoller:
         before = reader.mark
         self._catch_up(reader, slot, schedule.overtaken(index, self._clock.boot_ms()), None)
         reader.slots.begin(slot.due)
+        self._polling = index
         try:
             polled = await reader.poll(master)
         except FATAL:
@@ -120,6 +122,7 @@ class BusPoller:
             if reader.slots.is_failing:
                 records = reader.notices(at_once=True) + records
         now_ms = self._clock.boot_ms()
+        self._polling = -1
         skipped = schedule.polled(index, now_ms, polled.silent)
         self._catch_up(reader, slot, skipped, polled.failure)
         if reader.slots.outage is not None:
@@ -246,6 +249,18 @@ class BusPoller:
             if passed:
                 self._keep(reader, slot, [])
 
+    def slots_unaccounted(self) -> int:
+        """Compare the schedule with what was answered or missed; return the differences."""
+        total = 0
+        for index, reader in enumerate(self.readers if self._schedule is not None else ()):
+            assert self._schedule is not None
+            account, over = reader.slots, self._schedule.slots[index].passed
+            # The slot that is polled now is over for the account once it has an outcome.
+            over += index == self._polling and not account.is_open
+            total += abs(over - account.answered - account.missed + account.earlier)
+            total += abs(account.missed - account.named - account.excused - account.pending)
+        return total
+
     def stop(self) -> None:
         """Name what is missed and not named yet."""
         if self._schedule is not None:
@@ -357,6 +372,15 @@ class Field:
                 records.append(gap_record(name, what, now))
             ended = SlotMark(self._clock.boot_id, now.resp_ms, 0, now.wall_ms, now.unc_ms)
             self.queue.add(records, name, mark._replace(slots=ended))
+
+    def slots_unaccounted(self) -> int:
+        """Return how many polls fell due and are neither answered nor missed for a cause."""
+        return sum(poller.slots_unaccounted() for poller in self._pollers)
+
+    def samples_unaccounted(self) -> int:
+        """Return how many samples of nodes, by their numbers, are in no record and in no gap."""
+        readers = [reader for poller in self._pollers for reader in poller.readers]
+        return sum(abs(reader.unaccounted) for reader in readers)
 
     def status(self, now_ms: int) -> list[DeviceStatus]:
         """Return every device, in the order of the configuration; ages are up to ``now_ms``."""

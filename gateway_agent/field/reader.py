@@ -53,8 +53,11 @@ class Reader(Protocol):
     polls: int  # since the start
     errors: int  # reads that failed, since the start
     slots: SlotAccount
-
     mark: Mark | None  # how far a node was read; None before its first sample, and of no node
+
+    @property
+    def unaccounted(self) -> int:
+        """Return how many samples of a node, by their numbers, are in no record and in no gap."""
 
     @property
     def auth(self) -> str:
@@ -221,6 +224,11 @@ class NodeReader:
         self.tracker.mark = mark
 
     @property
+    def unaccounted(self) -> int:
+        """See :class:`Reader`."""
+        return self.tracker.unaccounted
+
+    @property
     def auth(self) -> str:
         """See :class:`Reader`."""
         return self.tracker.auth
@@ -266,6 +274,7 @@ class ProfileReader:
         self.device_id = device_id
         self.slots = SlotAccount()
         self.mark: Mark | None = None
+        self.unaccounted = 0
         self._bus = bus
         self._clock = clock
         self._counters = counters

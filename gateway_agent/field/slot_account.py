@@ -96,6 +96,11 @@ class SlotAccount:
         if due is not None:
             self.skip(cause, detail, 1, due, due, now_ms)
 
+    @property
+    def is_open(self) -> bool:
+        """Return whether the slot that was begun has no outcome yet."""
+        return self._slot is not None
+
     # --- others ------------------------------------------------------------------------------
 
     def skip(

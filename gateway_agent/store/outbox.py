@@ -42,7 +42,11 @@ log = logging.getLogger(__name__)
 
 
 class Stats(NamedTuple):
-    """``depth`` records wait for a receipt; ``file_bytes`` of ``max_bytes`` are allocated."""
+    """``depth`` records wait for a receipt; ``file_bytes`` of ``max_bytes`` are allocated.
+
+    ``unaccounted``: records that were put in since the file was read and are neither receipted nor
+    among those that wait (below 0: too many are).
+    """
 
     stream: int
     last: int
@@ -50,6 +54,7 @@ class Stats(NamedTuple):
     depth: int
     file_bytes: int
     max_bytes: int
+    unaccounted: int = 0
 
 
 class Outbox:
@@ -69,6 +74,8 @@ class Outbox:
         self.failed = False
         self._connection = connection
         self._state = state
+        self._came = state.last - state.base.to  # records since the file was read whole
+        self._went = 0
         self._lock = lock
         self._head_file = HeadFile(settings.head_path, settings.head_lag_ms, clock)
 
@@ -166,6 +173,7 @@ class Outbox:
         state.marks.update(marks)
         counters.commits += 1
         counters.records_recorded += len(records)
+        self._came += len(records)
         counters.readings_recorded += sum(record.readings for record in records)
         with self._guarded():
             self._head_file.follow(state.chain_head)
@@ -202,6 +210,7 @@ class Outbox:
             last - base.to,
             pages * database.PAGE_BYTES,
             self.context.settings.max_bytes,
+            self._came - self._went - (last - base.to),
         )
 
     def slice(self, after: int, max_records: int, max_bytes: int) -> Slice | None:
@@ -259,6 +268,7 @@ class Outbox:
             return Pruned(0, 0)
         self._prune_with_reserve(Base(stream, to, head))
         self.context.counters.records_delivered += found.records
+        self._went += found.records
         self.context.counters.readings_delivered += found.readings
         return Pruned(found.records, found.readings)
 
@@ -296,4 +306,5 @@ class Outbox:
             except OSError as error:
                 raise StoreFailed(f"{context.settings.directory}: {error}") from error
             self._state = load(self._connection)
+            self._came, self._went = self._state.last - self._state.base.to, 0
             self._head_file.write(self._state.chain_head)

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from gateway_agent.keys import generate_signing_key
+from gateway_agent.status import Reconciliation
+from gateway_agent.status_socket import read_status
 from protocols.uplink import Gap
 from tests.paths import ROOT
 from tests.unit.gateway_agent.slave import Reply, TcpSlave, mbap
@@ -163,6 +165,10 @@ keys = ["gateway.pem.pub"]
             assert value >> 24 == unit, f"value {value:#x} is not of unit {unit}"
             indices.append(value & 0xFFFFFF)
         return Account(indices, [Gap(*gap) for gap in gaps])
+
+    def unaccounted(self) -> Reconciliation | None:
+        """What the running agent cannot account for by its own books; None before they are open."""
+        return read_status(self.root / "state").reconciliation
 
     @asynccontextmanager
     async def process(

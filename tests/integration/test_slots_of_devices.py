@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway_agent.status import Reconciliation
 from hil.site.mosquitto import MosquittoBroker
 
 from .served import ServedSite, boot_ms, check
@@ -37,7 +38,9 @@ async def passed(milliseconds: int) -> None:
     await until(lambda: boot_ms() >= end, "time passes")
 
 
-async def stop(process: asyncio.subprocess.Process) -> None:
+async def stop(site: ServedSite, process: asyncio.subprocess.Process) -> None:
+    books = Reconciliation(unaccounted=0, sequence=0, schedule=0, receipts=0, archive=0)
+    assert await asyncio.to_thread(site.unaccounted) == books
     process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(process.wait(), 20) == 0
 
@@ -60,7 +63,7 @@ async def test_a_killed_agent_names_every_poll_it_missed(
             async with site.process("run", "--config", site.gateway_toml) as agent:
                 before = len(site.account(2).values)
                 await until(lambda: len(site.account(2).values) > before + 5, "values")
-                await stop(agent)
+                await stop(site, agent)
         for unit in (1, 2):
             account = check(site, unit, PERIOD_MS)
             assert account.missed("gateway_down") >= (700 + 2100 + 900) // PERIOD_MS
@@ -84,7 +87,7 @@ async def test_a_device_silent_when_the_agent_comes_back_is_named_too(
                 site.device.silent = set()
                 before = len(site.account(1).values)
                 await until(lambda: len(site.account(1).values) > before + 3, "values")
-                await stop(agent)
+                await stop(site, agent)
         account = check(site, 1, PERIOD_MS)
         assert account.missed("bus_timeout") >= 3
 
@@ -105,7 +108,7 @@ async def test_polls_that_a_busy_bus_left_out_are_named_in_few_records(
             async with site.process("run", "--config", site.gateway_toml) as agent:
                 before = len(site.account(1).values)
                 await until(lambda: len(site.account(1).values) > before + 9, "values")
-                await stop(agent)
+                await stop(site, agent)
         for unit in (1, 2):
             account = check(site, unit, PERIOD_MS)
             busy = [gap for gap in account.gaps if gap.cause == "bus_busy"]
@@ -128,6 +131,6 @@ async def test_an_agent_that_was_stopped_names_the_polls_as_its_own_fault(
             agent.send_signal(signal.SIGCONT)
             before = len(site.account(1).values)
             await until(lambda: len(site.account(1).values) > before + 9, "values")
-            await stop(agent)
+            await stop(site, agent)
         account = check(site, 1, PERIOD_MS)
         assert account.missed("gateway_down") >= 10

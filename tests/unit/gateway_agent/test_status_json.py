@@ -131,10 +131,12 @@ FULL = (
     '"pubacks": 0, "receipts": 0, "receipts_repeated": 0, "receipts_stale": 0, '
     '"receipts_behind": 0, '
     '"receipts_rejected": 0, "receipts_forked": 0, "records_delivered": 0, '
-    '"readings_delivered": 0}, "outbox": {"stream": 0, "last": 2, "receipted_to": 0, '
+    '"readings_delivered": 0}, "reconciliation": {"unaccounted": 0, "sequence": 0, '
+    '"schedule": 0, "receipts": 0, "archive": 0}, "outbox": {"stream": 0, '
+    '"last": 2, "receipted_to": 0, '
     '"depth": 2, "file_bytes": 12288, "max_bytes": 1073741824, "full": ""}, "uplink": '
     '{"broker": "127.0.0.1:1", "connected": false, "problem": "[Errno 111] Connection '
-    'refused", "receipt": "signed"}}'
+    'refused", "receipt": "signed", "receipt_problem": "", "waiting_ms": 0}}'
 )
 
 
