@@ -108,7 +108,10 @@ def _apply_faults(made: Bench, plan: BenchFile) -> None:
             if name not in made.parts[node]:
                 known = ", ".join(made.parts[node])
                 raise LookupError(f"parts.{node}: expected one of {known}, got {name!r}")
-            made.parts[node][name].fault = fault
+            try:
+                made.parts[node][name].fault = fault
+            except ValueError as error:
+                raise LookupError(f"parts.{node}.{name}: {error}") from error
     for disturbance in plan.faults:
         made.line.inject(disturbance)
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from hil.sim.part import Part, PartFault, Source, clamp
+from hil.sim.part import BYTE_FAULTS, FaultSwitch, Part, PartFault, Source, clamp
 from hil.wires.wire import Wire
 
 # Nearer than this the part cannot measure; it then sends a number that is no distance.
@@ -15,6 +15,8 @@ _TOP_MM = 4500
 
 class A02yyuw(Part):
     """Send a frame every ``period_s`` seconds, as the real one does with its input left open."""
+
+    fault = FaultSwitch(*BYTE_FAULTS, PartFault.SATURATED)
 
     def __init__(
         self, source: Source, *, period_s: float = 0.1, seed: int = 0, wire: Wire | None = None

@@ -15,7 +15,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from hil.sim.part import NotAcknowledged, PartFault, Source, Water, clamp
+from hil.sim.part import FaultSwitch, NotAcknowledged, PartFault, Source, Water, clamp
 
 _PH_4_MV: Final = 177.48
 _AMPLIFIER: Final = 3
@@ -64,8 +64,9 @@ class BridgedInput(AnalogInput, frozen=True):
 class Adc:
     """The converter behind the bridge, as MicroPython's read_u16 has it, with the two probes."""
 
+    fault = FaultSwitch(PartFault.SILENT, PartFault.SATURATED)
+
     def __init__(self, source: Source, inputs: Mapping[str, BridgedInput]) -> None:
-        self.fault = PartFault.NONE
         self._source = source
         self._inputs = {e.bridge_channel: (PROBES[name], e) for name, e in inputs.items()}
 

@@ -6,7 +6,7 @@ import struct
 import time
 from collections.abc import Callable
 
-from hil.sim.part import PartFault, Source, clamp
+from hil.sim.part import FaultSwitch, PartFault, Source, clamp
 
 
 def crc8_maxim(data: bytes) -> int:
@@ -26,6 +26,10 @@ class Ds18b20:
     ``convert_s`` is the conversion time at 12 bit (750 ms).
     """
 
+    fault = FaultSwitch(
+        PartFault.CHECKSUM, PartFault.SILENT, PartFault.SATURATED, PartFault.WARM_UP
+    )
+
     POWER_ON = 0x0550
 
     def __init__(
@@ -37,7 +41,6 @@ class Ds18b20:
     ) -> None:
         rom = b"\x28" + serial
         self.rom = rom + bytes((crc8_maxim(rom),))
-        self.fault = PartFault.NONE
         self._source = source
         self._clock = clock
         self.convert_s = convert_s

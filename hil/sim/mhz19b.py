@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hil.sim.part import Part, PartFault, Source, clamp
+from hil.sim.part import BYTE_FAULTS, FaultSwitch, Part, PartFault, Source, clamp
 from hil.wires.wire import Wire
 
 _FRAME = 9
@@ -22,6 +22,8 @@ class Mhz19b(Part):
 
     ``scale`` is the top of its range in ppm (2000 or 5000).
     """
+
+    fault = FaultSwitch(*BYTE_FAULTS, PartFault.SATURATED, PartFault.WARM_UP)
 
     def __init__(
         self, source: Source, *, scale: int = 5000, seed: int = 0, wire: Wire | None = None

@@ -6,7 +6,7 @@ import asyncio
 import random
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from hil.errors import HilError
 from hil.wires.pty import Pty
@@ -25,8 +25,33 @@ class PartFault(StrEnum):
     SILENT = "silent"  # does not answer
     GARBAGE = "garbage"  # random bytes in place of the answer
     SATURATED = "saturated"  # answers with the top of its own scale
-    ERROR = "error"  # reports a defect in its answer (PMS5003; other parts ignore this fault)
+    ERROR = "error"  # reports a defect in its answer
     WARM_UP = "warm-up"  # behaves as in the first moments after power-on
+
+
+#: What every part does that answers with bytes through :meth:`Part.send`.
+BYTE_FAULTS: Final = (PartFault.CHECKSUM, PartFault.SILENT, PartFault.GARBAGE)
+
+
+class FaultSwitch:
+    """The attribute ``fault`` of a part, which takes what the part can do: no test passes falsely.
+
+    A fault may be given by its value ("silent"). ValueError for one that the part does not have.
+    """
+
+    def __init__(self, *faults: PartFault) -> None:
+        self._faults = (PartFault.NONE, *faults)
+
+    def __get__(self, part: object, owner: type | None = None) -> PartFault:
+        fault = vars(part).get("_fault", PartFault.NONE)
+        assert isinstance(fault, PartFault)
+        return fault
+
+    def __set__(self, part: object, fault: PartFault | str) -> None:
+        if fault not in self._faults:
+            known = ", ".join(self._faults)
+            raise ValueError(f"fault of {type(part).__name__}: expected {known}, got {fault!r}")
+        vars(part)["_fault"] = PartFault(fault)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +107,10 @@ class Part:
 
     #: Bytes that may wait for the node; a UART part's receiver is small.
     RX_LIMIT = 1024
+    fault = FaultSwitch(*BYTE_FAULTS)
 
     def __init__(self, source: Source, *, seed: int = 0, wire: Wire | None = None) -> None:
         self.source = source
-        self.fault = PartFault.NONE
         self.requests = 0
         self.answers = 0
         self._random = random.Random(seed)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-from hil.sim.part import Part, PartFault, Source, clamp
+from hil.sim.part import FaultSwitch, Part, PartFault, Source, clamp
 from hil.wires.wire import Wire
 
 _PASSIVE_ACTIVE = 0xE1
@@ -24,6 +24,8 @@ class Pms5003(Part):
     (0.6, 1.4 and 30 per ug/m3) and are no data of Chengdu. In an hour that the station missed
     this part is silent.
     """
+
+    fault = FaultSwitch(*PartFault)
 
     def __init__(
         self, source: Source, *, period_s: float = 0.8, seed: int = 0, wire: Wire | None = None

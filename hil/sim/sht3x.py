@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from hil.sim.part import NotAcknowledged, PartFault, Source, clamp
+from hil.sim.part import FaultSwitch, NotAcknowledged, PartFault, Source, clamp
 
 
 def crc8(data: bytes, polynomial: int = 0x31, crc: int = 0xFF) -> int:
@@ -24,13 +24,14 @@ class Sht3x:
     (section 4.4); ``measure_s`` is the duration of high repeatability (table 4: 15 ms).
     """
 
+    fault = FaultSwitch(PartFault.CHECKSUM, PartFault.SILENT, PartFault.SATURATED)
+
     ADDRESS = 0x44
     _SINGLE_SHOT = frozenset((0x2400, 0x240B, 0x2416, 0x2C06, 0x2C0D, 0x2C10))
 
     def __init__(
         self, source: Source, clock: Callable[[], float] = time.monotonic, measure_s: float = 0.015
     ) -> None:
-        self.fault = PartFault.NONE
         self._source = source
         self._clock = clock
         self._measure_s = measure_s

@@ -9,7 +9,8 @@ import ast
 import re
 import tomllib
 
-from boards.folder import default_name, store_area
+from boards import spec as specs
+from boards.folder import default_name, store_area, tables
 from boards.recordstore import IMAGE_BYTES, SECTOR_BYTES, SECTORS
 from hil.engines import qemu_command, wiring
 from hil.renode import commands
@@ -85,3 +86,17 @@ def test_memory_budgets_agree() -> None:
     found = re.search(r"#define LAYOUT_HEAP_MIN \((\d+) \* 1024\)", layout)
     assert found is not None
     assert int(found[1]) * 1024 == memory["heap"]
+
+
+def test_every_converter_has_a_full_scale_that_its_probes_stay_within() -> None:
+    """SEN0161-V2 gives 967.56 to 2032.44 mV from pH 10 to 4, SEN0189 at most 4200.2 mV."""
+    highest = {"ph": 2032.44, "turbidity": 4200.2}
+    boards = [name for name in specs.names() if "adc" in tables(name)]
+    assert len(boards) >= 5
+    for name in boards:
+        for probe, entry in tables(name)["adc"].items():
+            above, below = entry["divider_ohm"]
+            pin_mv = highest[probe] * below / (above + below)
+            # ESP-IDF: with 11 dB the ESP32's converter is linear up to 2450 mV.
+            limit = 2450 if name == "esp32" else entry["reference_mv"]
+            assert 0.3 * limit < pin_mv < limit, (name, probe)
