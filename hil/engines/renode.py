@@ -91,14 +91,14 @@ class RenodeEngine:
             raise
         return self
 
-    async def __aexit__(self, failed: type[BaseException] | None, *_: object) -> None:
+    async def __aexit__(self, *raised: object) -> None:
         """End or give back what is used. RenodeEnded if it has ended and nothing named that."""
         server, kept = self.emulation.server, False
         try:
             if not server.reported:
                 server.check()
             if self._pool is not None:
-                if failed is not None:
+                if raised and raised[0] is not None:
                     self._pool.doubt()
                 kept = await self._pool.give_back(server)
         finally:

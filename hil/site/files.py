@@ -8,12 +8,16 @@ from typing import Final
 
 from gateway_agent.keys import generate_signing_key, public_path
 from hil.bench import Bench
+from hil.engines.base import KeepsLineTime
 from hil.errors import SiteError
 from hil.files import write_private
 from hil.site.toml import dump_toml
 
 GATEWAY_ID: Final = "demo"
 POLL_MS: Final = 500
+#: How long the gateway waits for an answer, of nodes in real time and of those that may lag behind.
+TIMEOUT_MS: Final = 150
+VIRTUAL_TIMEOUT_MS: Final = 500
 
 
 class SiteFiles:
@@ -56,7 +60,8 @@ class SiteFiles:
                 }
             )
         broker = {"host": "127.0.0.1", "port": broker_port, "version": "5"}
-        bus = {"name": "rs485", "type": "rtu", "port": bench.port, "baudrate": 9600}
+        bus = {"name": "rs485", "type": "rtu", "port": bench.port, "baudrate": bench.baud}
+        timeout_ms = VIRTUAL_TIMEOUT_MS if isinstance(bench.engine, KeepsLineTime) else TIMEOUT_MS
         gateway = {
             "gateway": {"id": GATEWAY_ID, "state_dir": "state", "key": "keys/gateway.pem"},
             "uplink": {
@@ -67,7 +72,7 @@ class SiteFiles:
                 "retry_ms": 2000,
             },
             "outbox": {"commit_ms": 50},
-            "bus": [{**bus, "timeout_ms": 150, "device": devices}],
+            "bus": [{**bus, "timeout_ms": timeout_ms, "device": devices}],
         }
         collector = {
             "collector": {"key": "keys/collector.pem", "database": "collector/collector.db"},

@@ -5,13 +5,38 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from hil.bus.fault import SHORTEST_FRAME
 from hil.renode.fake.port import FakePort
+from protocols.wire.crc import crc16
+from protocols.wire.modbus.timing import t35_us
 
 FLASH_BYTES: Final = 0x200000
 CONSOLE: Final = "sysbus.usart1"
 UARTS: Final = frozenset(f"sysbus.{n}" for n in ("usart1", "usart2", "usart3", "usart6"))
+LINE: Final = "sysbus.usart2"
+#: From byte to byte, what ends a frame at 9600 baud: t3.5 and the byte itself.
+SILENCE_US: Final = t35_us(9600) + 1042
 #: Operations of a boot on its flash: an epoch is two records.
 BOOT_OPERATIONS: Final = 2
+
+
+class LineNode:
+    """What the node does at the line: it sends back a frame that came without a silence in it."""
+
+    def __init__(self, port: FakePort) -> None:
+        self._port = port
+        self._frame = bytearray()
+        self._last_us = 0
+
+    def hear(self, data: bytes, at_us: int) -> None:
+        """Take bytes that reached the UART at that time."""
+        if at_us - self._last_us > SILENCE_US:
+            self._frame.clear()
+        self._last_us = at_us
+        self._frame += data
+        if len(self._frame) >= SHORTEST_FRAME and crc16(self._frame) == 0:
+            self._port.send(bytes(self._frame), at_us + SILENCE_US)
+            self._frame.clear()
 
 
 @dataclass(slots=True, eq=False)

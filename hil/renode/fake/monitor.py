@@ -9,7 +9,7 @@ from typing import Final
 
 from hil.errors import HilError
 from hil.renode.fake.clock import FakeClock
-from hil.renode.fake.machine import CONSOLE, FLASH_BYTES, UARTS, Machine
+from hil.renode.fake.machine import CONSOLE, FLASH_BYTES, LINE, UARTS, LineNode, Machine
 from hil.renode.fake.port import FakePort, Heard
 from hil.renode.grammar import GRAMMAR
 
@@ -173,6 +173,8 @@ class Fake:
         if uart == CONSOLE:
             machine.consoles.append(port)
             hear = machine.hear
+        elif uart == LINE:
+            hear = LineNode(port).hear
 
         def heard(data: bytes, at_us: int) -> None:
             if machine.running and machine.booted and self.clock.started:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sys
 from collections.abc import Callable, Coroutine
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from hil.bench import Bench
+from hil.bus import decode
 from hil.engines.base import NodeSpec
 from hil.engines.renode import RenodeEngine
 from hil.engines.renode_board import RenodeBoard
 from hil.errors import CommandError, EngineError, RenodeError
 from hil.renode import commands
 from hil.renode.rpc import Renode, command_argument, parse_time
+from hil.sim.part import Steady
+from protocols.wire.modbus.timing import t35_us
 from tests.paths import ROOT
 
 SPEC = NodeSpec("air", "air", "7f" + "0" * 21 + "1", key="11" * 32)
@@ -55,13 +61,13 @@ async def test_boot_wire_reset_and_power(image: Path, tmp_path: Path) -> None:
             got.extend(data)
             heard.set()
 
-        line = board.wire("line")
-        line.listen(on_data)
-        assert line.write(b"lost") == 0
-        assert line.overrun == 4
+        part = board.wire("pms5003")
+        part.listen(on_data)
+        assert part.write(b"lost") == 0
+        assert part.overrun == 4
         assert (await board.start())["boot_epoch"] == 1
         assert "mach create" in engine.logs()["renode-commands.log"]()
-        line.write(bytes(range(256)))
+        part.write(bytes(range(256)))
         while len(got) < 256:
             heard.clear()
             await heard.wait()
@@ -145,6 +151,43 @@ async def test_what_renode_does_not_know_fails(image: Path, tmp_path: Path) -> N
             await engine.emulation.command("machine Explode")
 
     await on_boards(image, tmp_path, test)
+
+
+async def test_the_line_of_a_bench_goes_by_the_boards_time(image: Path, tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "nodes", Steady(), engine=RenodeEngine(image), roles=("air",))
+    request = bytes.fromhex("010300000001840a")
+    async with asyncio.timeout(30), bench:
+        await bench.power_on()
+        board = bench.nodes["air"]
+        assert isinstance(board, RenodeBoard)
+        port = os.open(bench.port, os.O_RDWR | os.O_NOCTTY)
+        got = b""
+        for number in range(1, 4):
+            os.write(port, request)
+            while len(got) < number * len(request):
+                await asyncio.sleep(0.002)
+                got += os.read(port, 100)
+        assert got == 3 * request
+        frames = list(decode.frames(bench.line.trace.bursts))
+        assert [frame.origin for frame in frames] == ["gateway", "air"] * 3
+        # Seconds of the boards' time, not of the host's clock.
+        assert 0 < frames[-1].end_ns / 1e9 <= board.now_s() + 0.1
+        for asked, answered in pairwise(frames):
+            assert asked.end_ns - asked.start_ns == 8 * 1_042_000
+            silence_us = (answered.start_ns - asked.end_ns) / 1000
+            assert silence_us >= t35_us(9600), "a silence of the boards' time ends each frame"
+        await board.pause()
+        heard = bench.line.traffic("gateway").sent
+        os.write(port, request)
+        while bench.line.traffic("gateway").sent == heard:
+            await asyncio.sleep(0.002)
+        await asyncio.sleep(0.1)
+        assert os.read(port, 100) == b""
+        await board.resume()
+        while os.read(port, 100) == b"":
+            await asyncio.sleep(0.002)
+        await board.kill()
+        os.close(port)
 
 
 async def test_a_renode_that_is_gone_ends_every_wait(image: Path, tmp_path: Path) -> None:
