@@ -40,6 +40,7 @@ class _Device(Struct, frozen=True, kw_only=True, tag_field="kind"):
     name: Name
     unit: UnitId
     period_ms: Period = 5000
+    answer_unit: UnitId | None = None  # the unit in its answers; None: the one that is asked
     timeout_ms: Timeout | None = None  # None: that of its bus
     # What it needs between its answer and the next request; other devices are asked meanwhile.
     request_gap_ms: Pause = 0
@@ -170,15 +171,21 @@ class TcpBus(_Bus, frozen=True, kw_only=True, tag="tcp"):
 
     type: ClassVar = "tcp"
     units: ClassVar = range(256)
-    has_ids: ClassVar = True  # an answer has the transaction id of its request
     line: ClassVar = ""
     char_ms: ClassVar = 0.0
     silence_ms: ClassVar = 0.0
 
     host: Host
     port: ModbusPort
+    # False: answers may have any transaction id. They are then known by their order, as on a line.
+    check_transaction_id: bool = True
     connect_delay_ms: Pause = 0  # from the connection to its first request
     close_after: CloseAfter = "never"
+
+    @property
+    def has_ids(self) -> bool:
+        """Return whether an answer has the transaction id of its request."""
+        return self.check_transaction_id
 
     @property
     def where(self) -> str:

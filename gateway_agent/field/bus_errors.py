@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway_agent.config import Bus, SerialBus
 from gateway_agent.store.errors import StoreFailed
-from protocols.modbus_client import Request
+from protocols.modbus_client import WRONG_ID, AnswerShape, Request
 from protocols.modbus_client.names import ACKNOWLEDGE, EXCEPTION_NAMES, NO_PATH, NO_TARGET
 from protocols.wire.modbus.pdu import BUSY
 
@@ -74,6 +74,25 @@ class RefusedError(BusError):
         self.is_busy = code in (ACKNOWLEDGE, BUSY)
         cause = "device_busy" if self.is_busy else "exception"
         super().__init__("bus_timeout" if self.is_silence else cause, what)
+
+
+def why_foreign(request: Request, shape: AnswerShape) -> tuple[str, str]:
+    """Return cause and detail for a good frame that came instead of the answer."""
+    unit, function, size = request.shape
+    if shape.data_bytes == WRONG_ID:
+        return "bad_frame", (
+            f"unit {request.asked}: the answer has a transaction id that no request had; if the"
+            " device does so always, set check_transaction_id = false for its bus"
+        )
+    if shape.unit != unit:
+        return "wrong_unit", (
+            f"unit {request.asked} asked, unit {shape.unit} answered function {shape.function}; if"
+            f" a gateway box does so always, set answer_unit = {shape.unit} for the device"
+        )
+    detail = f"unit {request.asked} answered function {shape.function}"
+    if shape.function != function:
+        return "bad_frame", f"{detail} instead of {function}"
+    return "bad_frame", f"{detail} with {shape.data_bytes} bytes of data instead of {size}"
 
 
 def is_expected(error: BaseException) -> bool:

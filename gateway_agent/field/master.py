@@ -31,7 +31,7 @@ from protocols.modbus_client import (
 from protocols.wire.errors import PeerError
 from protocols.wire.modbus.pdu import EXCEPTION
 
-from .bus_errors import FATAL, BusDownError, BusError, ClosedEarlyError, RefusedError
+from .bus_errors import FATAL, BusDownError, BusError, ClosedEarlyError, RefusedError, why_foreign
 from .bus_port import BusPort
 from .late_answers import LateAnswers
 from .planner import answer_ms, probe_reads, request_ms
@@ -104,8 +104,8 @@ class Master:
         self.bus = bus
         self.counters = counters
         self._loop = asyncio.get_running_loop()
-        self._is_line = not isinstance(bus, TcpBus)
-        self._client: ModbusClient = RtuClient() if self._is_line else MbapClient()
+        self._is_line = not bus.has_ids  # answers are known by their order alone
+        self._client = self._new_client()
         self._port = BusPort(bus, counters)
         self._link: _Link | None = None
         self._transport: asyncio.Transport | None = None
@@ -116,6 +116,7 @@ class Master:
         self._last_byte = 0.0  # loop time of the last byte received or request sent
         self._answered = False  # bytes came since the last request was sent
         self._foreign: AnswerShape | None = None  # what came instead, for the request under way
+        self._late_before = 0  # late replies counted when the request was sent
         self._noise_bytes = 0
         self._dirty = False  # the line must be silent before the next request
         self._late = LateAnswers()
@@ -195,7 +196,7 @@ class Master:
     async def _ask(self, request: Request) -> bytes:
         """Send one request and return the PDU of its answer."""
         loop = self._loop
-        unit = request.shape.unit
+        unit = request.asked
         pace = self._paces.get(unit, self._pace)
         transport = self._transport
         if transport is None:
@@ -209,6 +210,7 @@ class Master:
         self._request = request
         self._answered = False
         self._foreign = None
+        self._late_before = self.counters.late_replies
         self._noise_bytes = 0
         data_bytes = request.shape.data_bytes
         words = data_bytes // 2 if data_bytes > 0 else _VARIABLE_CHARS
@@ -324,18 +326,18 @@ class Master:
         unexpected = self._client.finish()
         damaged = unexpected.damaged
         self._count(unexpected)
-        unit = request.shape.unit
+        unit = request.asked
         if damaged:
             cause, detail = "crc", f"unit {unit}: answer damaged or cut short"
         elif self._foreign is not None:
-            other, function, _ = self._foreign
-            cause = "wrong_unit"
-            detail = f"unit {unit} asked, unit {other} answered function {function}"
+            cause, detail = why_foreign(request, self._foreign)
         elif self._noise_bytes:
             cause, detail = "crc", f"unit {unit}: {self._noise_bytes} bytes that are no frame"
         else:
             cause = "bus_timeout"
             detail = f"unit {unit}: no answer within {self._timeout_ms} ms"
+            if self.counters.late_replies > self._late_before:
+                detail += ", but one to an earlier request"
         self._give_up(request, came=bool(damaged))
         self._silent_requests = 0 if self._answered else self._silent_requests + 1
         if not isinstance(self.bus, SerialBus) and self._silent_requests >= SILENT_REQUESTS:
@@ -419,13 +421,18 @@ class Master:
             self._count(self._client.finish())
             self._dirty = False
 
+    def _new_client(self) -> ModbusClient:
+        if isinstance(self.bus, TcpBus):
+            return MbapClient(self.bus.check_transaction_id)
+        return RtuClient()
+
     async def _connect(self) -> asyncio.Transport:
         link = _Link(self)
         transport = await self._port.open(link)
         self._link = link
         self._transport = transport
         self._silent_requests = 0
-        self._client = RtuClient() if self._is_line else MbapClient()
+        self._client = self._new_client()
         delay_ms = self.bus.connect_delay_ms
         if delay_ms:
             await asyncio.sleep(delay_ms / 1000)

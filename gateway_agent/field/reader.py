@@ -110,15 +110,20 @@ async def read_again(master: Master, request: Request, probes: tuple[Request, ..
     return await master.read(request, probes)
 
 
+def request_for(device: Device, read: Read) -> Request:
+    """Return the request that reads registers of a device."""
+    return read_request(device.unit, read, device.answer_unit)
+
+
 def probes_of(
-    bus: Bus, unit: int, reads: Sequence[Read], spans: Iterable[Span]
+    bus: Bus, device: Device, reads: Sequence[Read], spans: Iterable[Span]
 ) -> tuple[Request, ...]:
     """Return the probes of a device (:meth:`.master.Master.probe`).
 
     Where a transaction id tells answers apart, its own reads are enough.
     """
     own = tuple(reads) if bus.has_ids else probe_reads(reads, spans)
-    return tuple(read_request(unit, read) for read in own)
+    return tuple(request_for(device, read) for read in own)
 
 
 class NodeReader:
@@ -142,10 +147,10 @@ class NodeReader:
         self._bus = bus
         self._clock = clock
         (sample,) = reads = opened.reads(JoinRules.of(bus))
-        self._sample = read_request(device.unit, sample)
-        self.probes = probes_of(bus, device.unit, reads, ())
-        self._events = read_request(device.unit, Read(READ_INPUT, EVENT_ADDRESS, EVENT_WORDS))
-        self._map_read = read_request(device.unit, Read(READ_INPUT, SAMPLE_ADDRESS, 2))
+        self._sample = request_for(device, sample)
+        self.probes = probes_of(bus, device, reads, ())
+        self._events = request_for(device, Read(READ_INPUT, EVENT_ADDRESS, EVENT_WORDS))
+        self._map_read = request_for(device, Read(READ_INPUT, SAMPLE_ADDRESS, 2))
         self._other = ""  # what the node is instead, since its frame was refused
         self._log = NodeLog(f"{device.name} ({device_id})")
         self.polls = 0
@@ -294,7 +299,7 @@ class ProfileReader:
         """Make the requests, and what decodes their answers."""
         self._decoders: dict[tuple[str, ...], ProfileDecoder] = {}
         reads = self._profile.reads(JoinRules.of(self._bus, self._cuts.cuts))
-        self.probes = probes_of(self._bus, self.device.unit, reads, self._profile.spans())
+        self.probes = probes_of(self._bus, self.device, reads, self._profile.spans())
         self._select()
 
     def _select(self) -> None:
@@ -305,7 +310,7 @@ class ProfileReader:
             decoder = ProfileDecoder(self._profile, self.device_id, self._bus, self._due, cuts)
             self._decoders[self._due] = decoder
         self._decoder = decoder
-        self._requests = [read_request(self.device.unit, read) for read in decoder.reads]
+        self._requests = [request_for(self.device, read) for read in decoder.reads]
 
     async def poll(self, master: Master) -> Polled:
         """Read all blocks; one that fails costs its own points only."""

@@ -6,12 +6,13 @@ The transaction id of the MBAP header says which request an answer belongs to.
 from typing import Final
 
 from protocols.modbus_client.client import Unexpected
-from protocols.modbus_client.request import FIXED, LATE, VARIABLE, AnswerShape, Request
+from protocols.modbus_client.request import FIXED, LATE, VARIABLE, WRONG_ID, AnswerShape, Request
 from protocols.wire.errors import BAD_VALUE, PeerError
 from protocols.wire.modbus.pdu import EXCEPTION
 
 MAX_LENGTH: Final = 254  # of the header's length field: unit and PDU (253)
 _MIN_LENGTH: Final = 3  # unit, function, one byte
+_IDS: Final = 0xFFFF  # 1 to this; 0 is never sent
 _HEADER: Final = 7
 _UNIT: Final = 6  # where the unit stands
 _FUNCTION: Final = 7
@@ -23,8 +24,11 @@ class MbapClient:
     Memory is one frame, whatever comes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, check_ids: bool = True) -> None:
+        """``check_ids`` False: take answers with any transaction id, known by order alone."""
         self.unexpected = Unexpected()
+        self._checks_ids = check_ids
+        self._sent = 0
         self._buffer = b""
         self._request: Request | None = None  # None: IDLE
         self._tid = 0
@@ -34,7 +38,8 @@ class MbapClient:
         if self.unexpected.noise_bytes or self.unexpected.foreign:
             self.unexpected = Unexpected()
         self._request = request
-        self._tid = tid = self._tid % 0xFFFF + 1
+        self._tid = tid = self._tid % _IDS + 1
+        self._sent += 1
         pdu = request.pdu
         return (tid << 32 | len(pdu) + 1).to_bytes(6, "big") + request.adu[: len(pdu) + 1]
 
@@ -62,10 +67,8 @@ class MbapClient:
                 self._request = None
                 answer = data[at + _FUNCTION : end]
             else:
-                late = self._request is None or data[at] << 8 | data[at + 1] != self._tid
-                shape = AnswerShape(
-                    data[at + _UNIT], data[at + _FUNCTION], LATE if late else VARIABLE
-                )
+                size = self._size(data[at] << 8 | data[at + 1], length)
+                shape = AnswerShape(data[at + _UNIT], data[at + _FUNCTION], size)
                 self.unexpected.foreign.append(shape)
             at = end
         self._buffer = data[at:]
@@ -73,7 +76,9 @@ class MbapClient:
 
     def _is_answer(self, data: bytes, at: int, length: int) -> bool:
         request = self._request
-        if request is None or data[at] << 8 | data[at + 1] != self._tid:
+        if request is None:
+            return False
+        if self._checks_ids and data[at] << 8 | data[at + 1] != self._tid:
             return False
         unit, function, data_bytes = request.shape
         if data[at + _UNIT] != unit:
@@ -85,6 +90,13 @@ class MbapClient:
                 return data[at + _UNIT : at + 6 + length] == request.header
             return length == data_bytes + 3 and data[at + 8] == data_bytes
         return data[at + _FUNCTION] == function | EXCEPTION and length == 3
+
+    def _size(self, tid: int, length: int) -> int:
+        """Return what stands for the size of an answer that is not the one expected."""
+        if not self._checks_ids or (tid == self._tid and self._request is not None):
+            return length - _MIN_LENGTH
+        sent_before = (self._tid - tid) % _IDS < self._sent
+        return LATE if tid and sent_before else WRONG_ID
 
     def finish(self) -> Unexpected:
         """See :class:`.client.ModbusClient`. A frame that has begun stays: it will go on."""

@@ -22,6 +22,7 @@ from protocols.wire.modbus.pdu import (
 #: Values of ``AnswerShape.data_bytes`` that are no number of bytes.
 VARIABLE: Final = -1  # the length of the answer stands in the answer
 LATE: Final = -2  # the answer has the transaction id of an earlier request
+WRONG_ID: Final = -4  # the answer has a transaction id that no request had
 FIXED: Final = -3  # the answer repeats function, address and quantity of the request (a write)
 
 # Functions that read bits; no node serves them.
@@ -75,13 +76,16 @@ class Request:
     shape: AnswerShape  # of its answer
     pdu: bytes
     read: Read | None
+    asked: int = -1  # the unit that is asked, where the answers come from another one
     adu: bytes = field(init=False)
     header: bytes = field(init=False)  # how its answer begins in RTU
     refusal: bytes = field(init=False)  # how an exception answer begins
 
     def __post_init__(self) -> None:
         unit, function, data_bytes = self.shape
-        frame = bytes((unit,)) + self.pdu
+        if self.asked < 0:
+            object.__setattr__(self, "asked", unit)
+        frame = bytes((self.asked,)) + self.pdu
         object.__setattr__(self, "adu", frame + crc16(frame).to_bytes(2, "little"))
         header = frame[:_REPEATED]
         if data_bytes != FIXED:
@@ -91,9 +95,10 @@ class Request:
         object.__setattr__(self, "refusal", bytes((unit, function | EXCEPTION)))
 
 
-def read_request(unit: int, read: Read) -> Request:
+def read_request(unit: int, read: Read, answer_unit: int | None = None) -> Request:
     """Return the request for registers, coils or discrete inputs of ``unit``.
 
+    ``answer_unit``: its answers carry this unit instead, as some gateway boxes have it.
     LocalError for a function that reads none of them, for less than 1 or more than 125 registers
     (2,000 coils), and for addresses beyond 65,535.
     """
@@ -106,8 +111,8 @@ def read_request(unit: int, read: Read) -> Request:
     if not 0 <= address <= _REGISTERS - words:
         expected = f"0 to {_REGISTERS - words} for {words} registers"
         raise LocalError(BAD_VALUE, "address of a read", -1, expected, address)
-    shape = AnswerShape(unit, function, read.data_bytes)
-    return Request(shape, struct.pack(">BHH", function, address, words), read)
+    shape = AnswerShape(unit if answer_unit is None else answer_unit, function, read.data_bytes)
+    return Request(shape, struct.pack(">BHH", function, address, words), read, unit)
 
 
 def identify_request(unit: int, access: int, object_id: int) -> Request:

@@ -90,8 +90,8 @@ def test_the_example_shows_every_key() -> None:
 
 # What came later, as it is where a file does not name it.
 NEWER_BUS_KEYS = {"request_gap_ms": 0, "max_words": 125, "never_join": False}
-NEWER_NET_KEYS = {"connect_delay_ms": 0, "close_after": "never"}
-NEWER_DEVICE_KEYS = {"timeout_ms": None, "request_gap_ms": 0}
+NEWER_NET_KEYS = {"connect_delay_ms": 0, "close_after": "never", "check_transaction_id": True}
+NEWER_DEVICE_KEYS = {"answer_unit": None, "timeout_ms": None, "request_gap_ms": 0}
 
 
 def test_the_example_means_what_it_meant() -> None:
@@ -151,6 +151,7 @@ def test_the_example_means_what_it_meant() -> None:
                         "kind": "profile",
                         "name": "co2-hall",
                         "unit": 2,
+                        "answer_unit": 2,
                         "timeout_ms": 1000,
                         "request_gap_ms": 100,
                         "profile": "senseair-s8",
@@ -251,7 +252,8 @@ profile = "senseair-s8"
 
 
 def test_each_kind_of_table_has_its_own_type() -> None:
-    config = parse(change(example(), "bus.1.type", "rtu-over-tcp"), GATEWAY)
+    tables = change(example(), "bus.1.check_transaction_id", ...)  # a line has none
+    config = parse(change(tables, "bus.1.type", "rtu-over-tcp"), GATEWAY)
     assert [type(bus) for bus in config.bus] == [SerialBus, RtuOverTcpBus]
     assert [type(device) for device in config.bus[0].device] == [NodeDevice, ProfileDevice]
     assert type(parse(example(), GATEWAY).bus[1]) is TcpBus

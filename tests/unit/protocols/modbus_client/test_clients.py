@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from protocols.modbus_client import (
     LATE,
     VARIABLE,
+    WRONG_ID,
     AnswerShape,
     MbapClient,
     Read,
@@ -159,7 +160,18 @@ def test_tcp_answers_to_earlier_requests_are_late() -> None:
     client.finish()
     assert client.send(TEN)[:2] == b"\x00\x02"
     assert client.feed(mbap(1, 1, PDU) + mbap(2, 7, PDU) + mbap(2, 1, PDU)) == PDU
-    assert client.unexpected.foreign == [AnswerShape(1, 4, LATE), AnswerShape(7, 4, VARIABLE)]
+    assert client.unexpected.foreign == [AnswerShape(1, 4, LATE), AnswerShape(7, 4, 20)]
+
+
+def test_tcp_an_id_that_no_request_had_is_not_late() -> None:
+    client = MbapClient()
+    for _ in range(2):
+        client.send(TEN)
+    assert client.feed(mbap(3, 1, PDU) + mbap(0, 1, PDU) + mbap(0xFFFF, 1, PDU)) is None
+    assert [shape.data_bytes for shape in client.unexpected.foreign] == [WRONG_ID] * 3
+    any_id = MbapClient(check_ids=False)
+    any_id.send(TEN)
+    assert any_id.feed(mbap(77, 2, PDU) + mbap(77, 1, PDU[:-2]) + mbap(77, 1, PDU)) == PDU
 
 
 def test_an_identification_whose_lengths_do_not_fit_is_refused() -> None:
