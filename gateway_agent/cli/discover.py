@@ -81,20 +81,23 @@ def discover(
     bauds: Annotated[str, typer.Option(help="Line speeds to try, separated by commas.")] = "9600",
     parity: Annotated[str, typer.Option(help="N, E or O.")] = "N",
     stopbits: Annotated[int, typer.Option(help="1 or 2.")] = 1,
-    first: Annotated[int, typer.Option("--from", min=1, max=247, help="First address.")] = 1,
-    last: Annotated[int, typer.Option("--to", min=1, max=247, help="Last address.")] = 247,
+    first: Annotated[int, typer.Option("--from", min=0, max=255, help="First address.")] = 1,
+    last: Annotated[int, typer.Option("--to", min=0, max=255, help="Last address.")] = 247,
     timeout_ms: Annotated[int, typer.Option(help="How long to wait for an answer.")] = 200,
     rtu_over_tcp: Annotated[
         bool, typer.Option(help="host:port is a serial server, not a Modbus TCP device.")
     ] = False,
     nodes_only: Annotated[
-        bool, typer.Option(help="Skip the second question that finds third-party devices.")
+        bool, typer.Option(help="Skip the questions that find third-party devices.")
     ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Ask the device at every address for its identity; print a configuration of those that answer.
 
     Example: tianfu-gateway discover /dev/ttyUSB0 --bauds 9600,19200 --from 1 --to 32
+
+    A silent address costs five time-outs, one with --nodes-only. Addresses 0 and 248 to 255, which
+    some devices answer whatever their own is, are asked only if named.
 
     The agent must not be running on the port. Exit status 0: a device answered, 1: none did, or
     the port cannot be used.

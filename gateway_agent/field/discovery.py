@@ -1,8 +1,9 @@
 """Finds the devices on a bus: which addresses answer, and which of them are nodes of ours.
 
 Every address is asked for its device identification (FC 2B/0E). A device without that function
-answers with an exception or not at all. If it does not answer it is asked for one holding register,
-and any answer will do.
+answers with an exception or not at all. If it does not answer it is asked for two registers, then
+for one, holding and input: some devices know function 04 only, or even counts only, and ignore all
+else. Any answer will do.
 """
 
 from collections.abc import AsyncIterator, Iterable
@@ -13,7 +14,7 @@ from gateway_agent.config import Bus, SerialBus, TcpBus
 from gateway_agent.counters import Counters
 from protocols.modbus_client import Read, decode_identification, read_request
 from protocols.wire.errors import PeerError
-from protocols.wire.modbus.pdu import READ_HOLDING
+from protocols.wire.modbus.pdu import READ_HOLDING, READ_INPUT
 from protocols.wire.registers import MAPS
 
 from .bus_errors import BusDownError, BusError, RefusedError
@@ -26,6 +27,9 @@ DEVICE: Final = "device"
 DAMAGED: Final = "damaged"
 SILENT: Final = "silent"
 
+_QUESTIONS: Final = tuple(
+    Read(function, 0, words) for words in (2, 1) for function in (READ_HOLDING, READ_INPUT)
+)
 _EXTENDED: Final = 3  # read device id code: all objects, the private ones (0x80 on) included
 _MAX_ANSWERS: Final = 16  # an identification in more parts than this is not read to its end
 _ROLE: Final = 0x05
@@ -94,6 +98,8 @@ async def _ask(master: Master, bus: Bus, unit: int, nodes_only: bool) -> Found:
     except BusDownError:
         raise
     except RefusedError as error:
+        if error.is_silence:
+            return Found(unit, bus.baudrate, SILENT, error.detail)
         detail = f"answers, has no device identification (exception {error.code:02X})"
         return Found(unit, bus.baudrate, DEVICE, detail)
     except PeerError as error:
@@ -110,17 +116,25 @@ async def _ask(master: Master, bus: Bus, unit: int, nodes_only: bool) -> Found:
 
 
 async def _ask_register(master: Master, bus: Bus, unit: int) -> Found:
-    try:
-        await master.read(read_request(unit, Read(READ_HOLDING, 0, 1)))
-    except BusDownError:
-        raise
-    except RefusedError as error:
-        return Found(unit, bus.baudrate, DEVICE, f"answers with exception {error.code:02X}")
-    except BusError as error:
-        if error.cause == "crc":
-            return _damaged(unit, bus, error)
-        return Found(unit, bus.baudrate, SILENT, error.detail)
-    return Found(unit, bus.baudrate, DEVICE, "answers reads, has no device identification")
+    for read in _QUESTIONS:
+        try:
+            await master.read(read_request(unit, read))
+        except BusDownError:
+            raise
+        except RefusedError as error:
+            if error.is_silence:
+                return Found(unit, bus.baudrate, SILENT, error.detail)
+            return Found(unit, bus.baudrate, DEVICE, f"answers with exception {error.code:02X}")
+        except BusError as error:
+            if error.cause == "crc":
+                return _damaged(unit, bus, error)
+            if error.cause == "bad_frame":
+                return Found(unit, bus.baudrate, DEVICE, f"answers, but: {error.detail}")
+            silent = error.detail
+        else:
+            detail = f"answers reads with function {read.function:02}"
+            return Found(unit, bus.baudrate, DEVICE, f"{detail}, has no device identification")
+    return Found(unit, bus.baudrate, SILENT, silent)
 
 
 def _damaged(unit: int, bus: Bus, error: BusError) -> Found:

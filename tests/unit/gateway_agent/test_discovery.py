@@ -44,7 +44,9 @@ def identification(unit: int, objects: dict[int, bytes], more: int | None = None
 
 def line(request: bytes) -> list[Reply]:
     """1: a node, in two parts. 2: knows no 2B. 3: silent on 2B. 4: another maker. 5: damaged.
-    6: an identification whose lengths do not fit. Others: no answer.
+    6: an identification whose lengths do not fit. 8, 248: know function 04 only. 9: answers even
+    counts only. 10: knows one input register only. 11: a gateway box answers for it.
+    Others: no answer.
     """
     unit, function = request[0], request[1]
     identify = function == 0x2B
@@ -63,6 +65,14 @@ def line(request: bytes) -> list[Reply]:
         return [(0, b"\x05\x2b\x0e\x03\x01\x02")]
     if unit == 6 and identify:
         return [(0, frame(b"\x06\x2b\x0e\x03\x83\x00\x00\x01\x00\x01ab"[:12]))]
+    if function in (3, 4) and (
+        (unit in (8, 248) and function == 4)
+        or (unit == 9 and request[5] % 2 == 0)
+        or (unit == 10 and function == 4 and request[5] == 1)
+    ):
+        return [(0, answer(unit, *(7,) * request[5], function=function))]
+    if unit == 11:
+        return [(0, refusal(unit, function, 0x0B))]
     return []
 
 
@@ -95,6 +105,15 @@ async def test_everybody_is_told_apart(tmp_path: Path) -> None:
     assert node.named()["product"] == "TF-AIR"
     assert found[2].detail == "answers, has no device identification (exception 01)"
     assert "two devices with this address" in found[5].detail
+
+
+async def test_devices_that_answer_little_are_found(tmp_path: Path) -> None:
+    found = await scan_all(tmp_path, range(7, 13))
+    kinds = {unit: item.kind for unit, item in found.items()}
+    assert kinds == {7: SILENT, 8: DEVICE, 9: DEVICE, 10: DEVICE, 11: SILENT, 12: SILENT}
+    assert "function 04" in found[8].detail
+    assert "function 03" in found[9].detail
+    assert (await scan_all(tmp_path, range(248, 249)))[248].kind == DEVICE
 
 
 async def test_nodes_only_asks_once(tmp_path: Path) -> None:
