@@ -187,12 +187,17 @@ def _check_devices(reader: TableReader, buses: dict[str, Bus]) -> None:
     reader.unique(names, "a name no other device has")
     uids = ((f"{at}.uid", node.uid) for at, node in reader.built_of(NodeDevice))
     reader.unique(uids, "a uid no other node has")
+    # Third-party devices may share an address: two tables with periods of their own for one device.
+    nodes: dict[str, set[int]] = {}
+    for at, node in reader.built_of(NodeDevice):
+        nodes.setdefault(at.partition(".")[0], set()).add(node.unit)
     units: dict[str, list[tuple[str, object]]] = {}
     for at, device in _devices(reader):
         bus_at = at.partition(".")[0]
-        units.setdefault(bus_at, []).append((f"{at}.unit", device.unit))
+        if device.unit in nodes.get(bus_at, ()):
+            units.setdefault(bus_at, []).append((f"{at}.unit", device.unit))
         bus = buses.get(bus_at)
-        if bus is not None and device.unit not in bus.units:
+        if bus is not None and isinstance(device, NodeDevice) and device.unit not in bus.units:
             reader.problem(
                 f"{at}.unit",
                 device.unit,
@@ -200,7 +205,7 @@ def _check_devices(reader: TableReader, buses: dict[str, Bus]) -> None:
                 "0 is the broadcast and 248 to 255 are reserved on a serial line",
             )
     for own in units.values():
-        reader.unique(own, "an address no other device of the bus has")
+        reader.unique(own, "an address no other device of the bus has, because a node has it")
 
 
 def _check_ids(reader: TableReader, gateway: GatewayIdentity) -> None:

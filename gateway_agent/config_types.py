@@ -73,7 +73,7 @@ ProfileName: TypeAlias = Annotated[
 ]
 # Modbus Messaging on TCP/IP V1.0b, 4.4.2.2: 255 (and 0) address the TCP device itself.
 UnitId: TypeAlias = Annotated[
-    int, Meta(ge=0, le=255, description="a Modbus address from 1 to 247", examples=[1])
+    int, Meta(ge=0, le=255, description="a Modbus address from 0 to 255", examples=[1])
 ]
 Period: TypeAlias = Annotated[int, milliseconds(1, MAX_PERIOD_MS, 5000)]
 

@@ -245,6 +245,12 @@ def _warnings(plan: BusPlan) -> Iterable[str]:
             "answers will count as late"
         )
     for item in plan.devices:
+        if item.device.unit not in bus.units:
+            what = "the broadcast address" if item.device.unit == 0 else "a reserved address"
+            yield (
+                f"{item.device.name}: {item.device.unit} is {what}, which few devices answer; it "
+                "must be the only device on the line that does"
+            )
         if isinstance(item.device, NodeDevice) and item.device.period_ms >= _SAMPLE_MS:
             yield (
                 f"{item.device.name}: a node measures every {_SAMPLE_MS} ms unless it is "

@@ -8,14 +8,28 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from gateway_agent.config import ProfileDevice, SerialBus, TcpBus
+from gateway_agent.clock import SystemClock
+from gateway_agent.config import (
+    ConfigError,
+    GatewayConfig,
+    GatewayIdentity,
+    MqttUplink,
+    OutboxConfig,
+    ProfileDevice,
+    SerialBus,
+    TcpBus,
+    load,
+)
 from gateway_agent.counters import Counters
 from gateway_agent.field.bus_errors import BusError
 from gateway_agent.field.master import Master
+from gateway_agent.field.planner import plan_bus
+from gateway_agent.field.poller import Field
 from gateway_agent.field.reader import request_for
 from protocols.modbus_client import Read, read_request
 
-from .slave import PtySlave, Reply, TcpSlave, answer, mbap, raw_answer, registers
+from .slave import PtySlave, Reply, TcpSlave, answer, mbap, raw_answer, registers, until
+from .test_poller import Memory
 
 READ = Read(4, 0, 2)
 ASK = read_request(3, READ)
@@ -181,3 +195,92 @@ async def test_a_wrong_length_on_a_line_is_no_wrong_unit(tmp_path: Path) -> None
         line.close()
         await asyncio.sleep(0)
     assert error.value.cause == "bad_frame"
+
+
+CONFIG = """[gateway]
+id = "g"
+state_dir = "state"
+key = "k.pem"
+[uplink]
+host = "h"
+receipt = "puback"
+[[bus]]
+name = "line"
+type = "rtu"
+port = "/dev/ttyUSB7"
+"""
+
+
+def config_with(folder: Path, *units: int, kind: str = "profile") -> Path:
+    path = folder / "gateway.toml"
+    text = CONFIG
+    for at, unit in enumerate(units):
+        text += f'[[bus.device]]\nname = "d{at}"\nunit = {unit}\nperiod_ms = {500 + 60000 * at}\n'
+        text += f'kind = "{kind}"\nprofile = "senseair-s8"\n'
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_one_device_may_be_polled_with_two_periods(tmp_path: Path) -> None:
+    (bus,) = load(config_with(tmp_path, 1, 1, 2)).bus
+    assert [item.period_ms for item in bus.device] == [500, 60500, 120500]
+
+
+@pytest.mark.parametrize("unit", [0, 248, 255])
+def test_a_reserved_address_is_taken_with_a_warning(tmp_path: Path, unit: int) -> None:
+    (bus,) = load(config_with(tmp_path, unit)).bus
+    (warning,) = plan_bus(bus, [(READ,)]).warnings
+    assert f"d0: {unit} is " in warning
+    assert "only device on the line" in warning
+
+
+def test_an_address_of_a_node_is_its_own(tmp_path: Path) -> None:
+    path = config_with(tmp_path, 1, 1)
+    node = '\n[[bus.device]]\nname = "n"\nunit = 1\nkind = "node"\nrole = "air"\n'
+    node += 'uid = "0123456789abcdef01234567"\nkey = "n.key"\n'
+    path.write_text(path.read_text(encoding="utf-8") + node, encoding="utf-8")
+    with pytest.raises(ConfigError, match="because a node has it"):
+        load(path)
+    path.write_text(CONFIG + node.replace("unit = 1", "unit = 248"), encoding="utf-8")
+    with pytest.raises(ConfigError, match="from 1 to 247"):
+        load(path)
+
+
+async def test_both_periods_of_one_device_are_polled(tmp_path: Path) -> None:
+    """A late answer to one is not taken for the other: what is pending is kept by address."""
+    served: list[int] = []
+
+    def co2(request: bytes) -> list[Reply]:
+        unit, function, _, count = registers(request)
+        served.append(unit)
+        return [(0, raw_answer(unit, b"\x00\x00\x00\x00\x00\x00\x01\x9f"[: 2 * count], function))]
+
+    line = PtySlave(tmp_path, co2)
+    fast = ProfileDevice(name="fast", unit=1, profile="senseair-s8", period_ms=20)
+    slow = structs.replace(fast, name="slow", period_ms=200)
+    config = GatewayConfig(
+        gateway=GatewayIdentity(id="g", state_dir=tmp_path, key=tmp_path / "g.key"),
+        uplink=MqttUplink(host="h"),
+        outbox=OutboxConfig(commit_ms=0),
+        bus=(
+            SerialBus(
+                name="line",
+                port=str(line.path),
+                baudrate=115200,
+                quiet_ms=5,
+                device=(fast, slow),
+            ),
+        ),
+    )
+    sink, counters = Memory(), Counters()
+    field = Field(config, SystemClock(), sink, {}, counters)
+    task = asyncio.create_task(field.run())
+    try:
+        await until(lambda: len(sink.of("g.slow")) >= 3)
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        line.close()
+    assert len(sink.of("g.fast")) > 2 * len(sink.of("g.slow"))
+    assert not counters.poll_errors
+    assert set(served) == {1}
