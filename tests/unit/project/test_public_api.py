@@ -95,6 +95,7 @@ PUBLIC: Final = {
         "READ_COILS",
         "READ_DISCRETE",
         "VARIABLE",
+        "WRONG_ID",
         "AnswerShape",
         "Identification",
         "MbapClient",
