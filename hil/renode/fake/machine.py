@@ -7,6 +7,7 @@ from typing import Final
 
 from hil.bus.fault import SHORTEST_FRAME
 from hil.renode.fake.port import FakePort
+from hil.renode.fake.pty import FakePty
 from protocols.wire.crc import crc16
 from protocols.wire.modbus.timing import t35_us
 
@@ -23,7 +24,7 @@ BOOT_OPERATIONS: Final = 2
 class LineNode:
     """What the node does at the line: it sends back a frame that came without a silence in it."""
 
-    def __init__(self, port: FakePort) -> None:
+    def __init__(self, port: FakePort | FakePty) -> None:
         self._port = port
         self._frame = bytearray()
         self._last_us = 0
@@ -51,7 +52,7 @@ class Machine:
     booted: bool = False
     epoch: int = 0
     names: set[str] = field(default_factory=set)
-    consoles: list[FakePort] = field(default_factory=list)
+    consoles: list[FakePort | FakePty] = field(default_factory=list)
     # For the clock.
     paused: bool = False
     own_s: float = 0.0

@@ -11,6 +11,7 @@ from hil.errors import HilError
 from hil.renode.fake.clock import FakeClock
 from hil.renode.fake.machine import CONSOLE, FLASH_BYTES, LINE, UARTS, LineNode, Machine
 from hil.renode.fake.port import FakePort, Heard
+from hil.renode.fake.pty import FakePty
 from hil.renode.grammar import GRAMMAR
 
 #: Numbers of the observer that the bench sets, and where they are.
@@ -19,6 +20,8 @@ _SETTABLE: Final = {
     "MillisecondsAt": "milliseconds_at",
     "Operations": "operations",
 }
+#: What Renode takes and the bench does not send: a pseudo terminal for a UART.
+BESIDE: Final = ((r'emulation CreateUartPtyTerminal "(\w+)" "(/[^"]+)" true', "pty"),)
 _NAMED: Final = re.compile(r"^([a-zA-Z0-9_]+)=(.+)")
 
 
@@ -31,7 +34,7 @@ class Fake:
 
     def __init__(self) -> None:
         self.machines: dict[str, Machine] = {}
-        self.ports: dict[str, FakePort] = {}
+        self.ports: dict[str, FakePort | FakePty] = {}
         self.models: set[str] = set()
         self.current: Machine | None = None
         self.clock = FakeClock(lambda: tuple(self.machines.values()))
@@ -58,7 +61,10 @@ class Fake:
 
     def _reset_emulation(self) -> dict[str, str]:
         for port in self.ports.values():
-            port.close()
+            try:
+                port.close()
+            except FileNotFoundError as error:
+                return {"status": "FAIL", "error": f"error when removing symlink: {error}"}
         self.machines, self.ports, self.current = {}, {}, None
         self.clock = FakeClock(lambda: tuple(self.machines.values()))
         return {"status": "PASS", "return": ""}
@@ -85,7 +91,7 @@ class Fake:
     # --- commands -----------------------------------------------------------------------------
 
     def _execute(self, text: str) -> str:
-        for pattern, name in GRAMMAR:
+        for pattern, name in (*GRAMMAR, *BESIDE):
             if found := re.fullmatch(pattern, text, re.DOTALL):
                 return str(getattr(self, f"_do_{name}")(*found.groups()) or "")
         raise Refused(f"No such command or device: {text}")
@@ -163,6 +169,11 @@ class Fake:
         if name in self.ports:
             raise Refused(f"{name}: already taken")
         self.ports[name] = FakePort(Path(path), self.clock)
+
+    def _do_pty(self, name: str, link: str) -> None:
+        if name in self.ports:
+            raise Refused(f"{name}: already taken")
+        self.ports[name] = FakePty(Path(link), lambda: int(self.clock.now_s() * 1e6))
 
     def _do_connect(self, uart: str, name: str) -> None:
         self._known(uart)
