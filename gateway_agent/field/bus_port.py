@@ -21,6 +21,7 @@ from gateway_agent.config import Bus, SerialBus
 from gateway_agent.counters import Counters
 
 from .bus_errors import FATAL, BusDownError, explain, is_expected
+from .bus_log import LineLimit
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +103,8 @@ class BusPort:
         self._retry_at = 0.0
         self._retry_wait = RECONNECT_S[0]
         self._why_closed = ""
+        self._is_new = True  # it was never open
+        self._limit = LineLimit()
         self._logged = ""
 
     async def open(self, link: asyncio.Protocol) -> asyncio.Transport:
@@ -111,7 +114,7 @@ class BusPort:
             raise BusDownError("bus_timeout", self._why_closed)
         try:
             async with asyncio.timeout(CONNECT_S):
-                return await self._connect(link)
+                transport = await self._connect(link)
         except FATAL:
             raise
         except TimeoutError as error:
@@ -119,6 +122,10 @@ class BusPort:
             raise self.failed("cannot be opened", late) from error
         except Exception as error:
             raise self.failed("cannot be opened", error) from error
+        if self._is_new:
+            self._is_new = False
+            log.warning("bus %s: %s is open", self._bus.name, self._bus.where)
+        return transport
 
     def failed(self, what: str, error: Exception) -> BusDownError:
         """Count and log what was raised; return it as the error of this bus.
@@ -129,7 +136,8 @@ class BusPort:
         self._retry_at = asyncio.get_running_loop().time() + self._retry_wait
         self._retry_wait = min(self._retry_wait * 2, RECONNECT_S[1])
         self._why_closed = explain(self._bus, what, error)
-        if self._why_closed != self._logged:
+        now_ms = int(asyncio.get_running_loop().time() * 1000)
+        if self._why_closed != self._logged and self._limit.take(now_ms):
             self._logged = self._why_closed
             trace = None if is_expected(error) else error
             log.error("bus %s: %s", self._bus.name, self._why_closed, exc_info=trace)
@@ -138,7 +146,9 @@ class BusPort:
     def works(self) -> None:
         """Note a good answer: the next fault is a new one."""
         self._retry_wait = RECONNECT_S[0]
-        self._logged = ""
+        if self._logged:
+            self._logged = ""
+            log.warning("bus %s: %s works again", self._bus.name, self._bus.where)
 
     async def _connect(self, link: asyncio.Protocol) -> asyncio.Transport:
         bus = self._bus

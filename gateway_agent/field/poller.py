@@ -19,6 +19,7 @@ from gateway_agent.store.mark import Mark, MissedSlots, SlotMark
 from protocols.uplink import Record, gap_record
 
 from .bus_errors import FATAL, BusDownError, BusError, explain
+from .bus_log import DeviceLog
 from .commit_queue import CommitQueue, Sink, waiting_bytes
 from .cuts import CutFile
 from .devices import OpenNode, open_all
@@ -55,6 +56,10 @@ class BusPoller:
         self._schedule: PollSchedule | None = None  # None before :meth:`resume`
         self._faults: dict[int, str] = {}  # of our own, by device
         self._polling = -1  # the device that is polled now
+        self._logs = [
+            DeviceLog(f"bus {bus.name}: {reader.device.name} (unit {reader.device.unit})")
+            for reader in readers
+        ]
 
     def resume(self, marks: Mapping[str, Mark]) -> None:
         """Name what was missed since ``marks``, by device id, and put new marks into the queue."""
@@ -125,6 +130,8 @@ class BusPoller:
         self._polling = -1
         skipped = schedule.polled(index, now_ms, polled.silent)
         self._catch_up(reader, slot, skipped, polled.failure)
+        if not isinstance(polled.failure, BusDownError):  # that is logged once for its bus
+            self._logs[index].polled(reader.problem, slot.quarantined, now_ms)
         if reader.slots.outage is not None:
             self._count_outage(reader)
         if reader.slots.notice_due(now_ms):
