@@ -1,6 +1,6 @@
 """``tianfu-node``: the command line for technicians who build, provision and calibrate nodes.
 
-Exit status everywhere: 0 good, 1 failed, 2 wrong usage.
+Every command ends with an exit status of :mod:`protocols.exit_status`.
 """
 
 import importlib.metadata

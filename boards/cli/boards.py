@@ -10,6 +10,7 @@ from rich.table import Table
 
 from boards import spec as specs
 from boards.errors import BoardError
+from protocols.exit_status import FAULT
 
 KIB = 1024
 _PIPE_WIDTH = 200
@@ -23,7 +24,7 @@ def boards(
         found = [specs.load(name) for name in specs.names()]
     except BoardError as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(FAULT) from error
     if json_output:
         rows = [
             {

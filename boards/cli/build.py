@@ -12,6 +12,7 @@ from rich.table import Table
 from boards import build as images
 from boards import spec as specs
 from boards.errors import BoardError
+from protocols.exit_status import FAULT
 
 KIB = 1024
 
@@ -49,7 +50,7 @@ def build(
                 image = images.verify(board, progress)
     except BoardError as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(FAULT) from error
     if json_output:
         fields = dataclasses.asdict(image)
         fields = {k: str(v) if isinstance(v, Path) else v for k, v in fields.items()}

@@ -12,6 +12,7 @@ from boards.errors import BoardError
 from boards.node_line import NodeIdentity, NodeLine
 from boards.provision import node_key, setting
 from firmware.node.identity import NodeKey
+from protocols.exit_status import FAULT
 from protocols.wire.registers import QUALITY_NAMES, SETTINGS, STATUS_NAMES
 
 Port = Annotated[str, typer.Argument(help="Serial port; no agent may be running on it.")]
@@ -46,7 +47,7 @@ def show(port: Port, unit: Unit = 1, baud: Baud = 9600, json_output: Json = Fals
             settings = line.settings()
     except BoardError as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(FAULT) from error
     header = sample.header
     status = [name for bit, name in enumerate(STATUS_NAMES) if header.status & 1 << bit]
     points = {
@@ -116,7 +117,7 @@ def set_settings(
                 typer.echo("the node restarts")
     except BoardError as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(FAULT) from error
 
 
 def calibrate(
@@ -142,7 +143,7 @@ def calibrate(
             done = run_calibration(line, identity, point, number, value, secret, typer.echo)
     except BoardError as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(FAULT) from error
     for each in done.changes:
         typer.echo(f"{each.name}: {each.old} -> {each.new}")
     measured = "no valid value yet" if done.measured is None else f"{done.measured:g}"

@@ -10,6 +10,7 @@ from boards.errors import BoardError
 from boards.folder import default_name
 from boards.provision import provision as make
 from boards.provision import setting, write_new
+from protocols.exit_status import FAULT
 
 
 def provision(
@@ -50,7 +51,7 @@ def provision(
         write_new(out, made.store)
     except BoardError as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(FAULT) from error
     if json_output:
         fields = {
             "board": board,

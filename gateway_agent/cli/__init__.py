@@ -4,8 +4,7 @@ Commands are imported when they are called, so that each starts as fast as its o
 Further ones come through the entry point group ``tianfu_gateway.commands``: a plain function with
 typer's annotations, or a ``typer.Typer``.
 
-Every command ends with exit status 0 if all is good, 1 if it failed or found a fault, 2 for wrong
-usage or an unusable configuration or key file.
+Every command ends with an exit status of :mod:`protocols.exit_status`.
 """
 
 import importlib
@@ -16,6 +15,8 @@ from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+from protocols.exit_status import FAULT, UNUSABLE
 
 GROUP: Final = "tianfu_gateway.commands"
 BUILT_IN: Final = {
@@ -69,10 +70,10 @@ class LazyGroup(TyperGroup):
             return super().invoke(ctx)
         except (ConfigError, KeyFileError) as error:
             typer.echo(str(error), err=True)
-            raise typer.Exit(2) from error
+            raise typer.Exit(UNUSABLE) from error
         except (StatusError, StoreBusy) as error:
             typer.echo(str(error), err=True)
-            raise typer.Exit(1) from error
+            raise typer.Exit(FAULT) from error
 
 
 def _added() -> dict[str, importlib.metadata.EntryPoint]:
@@ -88,7 +89,7 @@ def _unavailable(name: str, error: ImportError) -> Callable[[], None]:
         typer.echo(
             f"{name}: {reason}; is the package that brings this command installed?", err=True
         )
-        raise typer.Exit(1)
+        raise typer.Exit(FAULT)
 
     command.__doc__ = f"({reason})"
     return command

@@ -19,6 +19,7 @@ from gateway_agent.collector.audit_tables import AuditFinding, check_head_file, 
 from gateway_agent.collector.config import load
 from gateway_agent.collector.service import keys_of_gateways, keys_of_nodes
 from gateway_agent.keys import load_public
+from protocols.exit_status import FAULT, GOOD
 from protocols.uplink import KeyLookup, NodeKeyLookup, key_id
 from protocols.wire.hmac import HmacSha256
 
@@ -55,7 +56,7 @@ def audit(
         connection = open_for_audit(database)
     except (sqlite3.Error, UnicodeDecodeError) as error:
         typer.echo(f"{database}: {error}", err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(FAULT) from error
     with closing(connection):
         shown, run = _run(connection, database, keys, nodes)
     good = not run.errors and run.signatures == run.kept
@@ -67,7 +68,7 @@ def audit(
         if run.errors > len(shown):
             typer.echo(f"and {run.errors - len(shown)} more", err=True)
         typer.echo(_summary(run, good))
-    raise typer.Exit(0 if good else 1)
+    raise typer.Exit(GOOD if good else FAULT)
 
 
 def _keys(

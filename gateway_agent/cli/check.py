@@ -17,6 +17,7 @@ from gateway_agent.field.devices import open_all
 from gateway_agent.field.planner import BusPlan, JoinRules, plan_bus
 from gateway_agent.keys import KeyFileError, check_secret, load_private, load_public
 from gateway_agent.tables import ConfigError, Problem
+from protocols.exit_status import GOOD, UNUSABLE
 from protocols.uplink import key_id
 
 
@@ -210,7 +211,7 @@ def check(
 
     Example: tianfu-gateway check --config gateway.toml
 
-    Exit status 0: usable (warnings may be shown), 1: it is not.
+    Exit status 0: usable (warnings may be shown), 2: it is not, as `run` would end.
     """
     checked = check_config(config)
     if json_output:
@@ -239,4 +240,4 @@ def check(
             typer.echo(str(ConfigError(checked.problems)), err=True)
         else:
             typer.echo(f"{config}: good")
-    raise typer.Exit(1 if checked.problems else 0)
+    raise typer.Exit(UNUSABLE if checked.problems else GOOD)

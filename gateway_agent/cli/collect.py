@@ -12,6 +12,7 @@ from gateway_agent.cli.signals import stop_on_signal
 from gateway_agent.collector.config import CollectorConfig, load
 from gateway_agent.collector.service import run_collector
 from gateway_agent.store.errors import StoreFailed
+from protocols.exit_status import FAULT
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ def collect(
         asyncio.run(_serve(loaded))
     except (sqlite3.Error, OSError, StoreFailed) as error:
         typer.echo(f"{loaded.collector.database}: {error}{_remedy(error)}", err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(FAULT) from error
 
 
 def _remedy(error: Exception) -> str:

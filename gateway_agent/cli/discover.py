@@ -15,6 +15,7 @@ from gateway_agent.config import Bus, RtuOverTcpBus, SerialBus, TcpBus
 from gateway_agent.counters import Counters
 from gateway_agent.field.bus_errors import BusDownError
 from gateway_agent.field.discovery import SILENT, Found, config_block, scan
+from protocols.exit_status import FAULT, GOOD
 
 
 def bus_of(
@@ -114,7 +115,7 @@ def discover(
             found = asyncio.run(_scan_all(buses, first, last, nodes_only, counters, progress))
         except BusDownError as error:
             typer.echo(error.detail, err=True)
-            raise typer.Exit(1) from error
+            raise typer.Exit(FAULT) from error
     blocks = [
         config_block(bus, [item for item in found if item.baudrate == bus.baudrate])
         for bus in buses
@@ -141,7 +142,7 @@ def discover(
         typer.echo(json.dumps(result))
     else:
         _show(found, blocks, counters)
-    raise typer.Exit(0 if found else 1)
+    raise typer.Exit(GOOD if found else FAULT)
 
 
 def _show(found: list[Found], blocks: list[str], counters: Counters) -> None:

@@ -19,6 +19,7 @@ from gateway_agent.field.profile import Profile, ProfilePoint, load_profile, shi
 from gateway_agent.field.profile.points import table_of
 from gateway_agent.field.profile.trial import TriedPoint, try_profile
 from gateway_agent.tables import ConfigError, Problem
+from protocols.exit_status import FAULT, GOOD, UNUSABLE
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -100,7 +101,7 @@ def check(files: Annotated[list[str], _NAME], json_output: Annotated[bool, _JSON
 
     Example: tianfu-gateway profile check meter.toml
 
-    Exit status 0: usable, 1: one of them is not.
+    Exit status 0: usable, 2: one of them is not.
     """
     problems: list[Problem] = []
     for name in files:
@@ -125,7 +126,7 @@ def check(files: Annotated[list[str], _NAME], json_output: Annotated[bool, _JSON
             for item in problems
         ]
         typer.echo(json.dumps({"ok": not problems, "problems": shown}))
-    raise typer.Exit(1 if problems else 0)
+    raise typer.Exit(UNUSABLE if problems else GOOD)
 
 
 async def _try(profile: Profile, bus: Bus, unit: int) -> list[TriedPoint]:
@@ -167,7 +168,7 @@ def try_once(
         tried = asyncio.run(_try(profile, bus, unit))
     except BusDownError as error:
         typer.echo(error.detail, err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(FAULT) from error
     wrong = sum(1 for item in tried if item.wrong)
     if json_output:
         points = [_tried_dict(item, profile) for item in tried]
@@ -175,7 +176,7 @@ def try_once(
     else:
         _show_tried(tried, profile)
         typer.echo(f"{len(tried)} points, {wrong} of them look wrong")
-    raise typer.Exit(1 if wrong else 0)
+    raise typer.Exit(FAULT if wrong else GOOD)
 
 
 def _tried_dict(item: TriedPoint, profile: Profile) -> dict[str, object]:

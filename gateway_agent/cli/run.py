@@ -13,7 +13,8 @@ from gateway_agent.cli.signals import stop_on_signal
 from gateway_agent.clock import SystemClock
 from gateway_agent.config import GatewayConfig, load
 from gateway_agent.counters import Counters
-from gateway_agent.store.errors import EXIT_STORE_FAILED, StoreFailed
+from gateway_agent.store.errors import StoreFailed
+from protocols.exit_status import STORE_FAILED
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def run(
         asyncio.run(_serve(loaded))
     except StoreFailed as error:
         typer.echo(f"{error}; {_remedy(error, loaded.gateway.state_dir)}", err=True)
-        raise typer.Exit(EXIT_STORE_FAILED) from error
+        raise typer.Exit(STORE_FAILED) from error
 
 
 def _remedy(error: StoreFailed, directory: Path) -> str:

@@ -18,6 +18,7 @@ from gateway_agent.config import load
 from gateway_agent.status import PointValue, Status, to_json
 from gateway_agent.status_socket import StatusError, read_status
 from gateway_agent.tables import read_toml
+from protocols.exit_status import FAULT, GOOD
 
 S = TypeVar("S", Status, CollectorStatus)
 
@@ -57,12 +58,12 @@ def _show(
             found = read()
             typer.echo(to_json(found))
             if not watch:
-                raise typer.Exit(1 if found.alarms else 0)
+                raise typer.Exit(FAULT if found.alarms else GOOD)
             time.sleep(WATCH_S)
     if not watch:
         found = read()
         table_console().print(render(found))
-        raise typer.Exit(1 if found.alarms else 0)
+        raise typer.Exit(FAULT if found.alarms else GOOD)
     with Live(render(read()), console=table_console(), auto_refresh=False) as live:
         try:
             while True:

@@ -11,6 +11,7 @@ import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gateway_agent.keys import load_node_key, load_public
+from protocols.exit_status import FAULT, GOOD
 from protocols.identity import UID_RULE, parse_uid
 from protocols.uplink import Finding, Inspection, NodeKeyLookup, key_id
 from protocols.wire.hmac import HmacSha256
@@ -64,7 +65,7 @@ def verify(
             f" verified{tags}, {inspection.records} records, {inspection.readings} readings,"
             f" {inspection.gaps} gaps, {inspection.errors} errors"
         )
-    raise typer.Exit(0 if good else 1)
+    raise typer.Exit(GOOD if good else FAULT)
 
 
 def _is_database(file: str) -> bool:

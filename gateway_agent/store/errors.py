@@ -13,8 +13,10 @@
 
 from typing import Final
 
-# Exit status of an agent that must be started again to recover (sysexits.h: EX_IOERR).
-EXIT_STORE_FAILED: Final = 74
+from protocols.exit_status import STORE_FAILED
+
+# Of an agent that must be started again to recover.
+EXIT_STORE_FAILED: Final = STORE_FAILED
 
 
 class StoreError(Exception):

@@ -1,6 +1,6 @@
 """``tianfu-hil``: the command line of the bench of emulated boards.
 
-Exit status everywhere: 0 good, 1 a test failed or something did not come up, 2 wrong usage or file.
+Every command ends with an exit status of :mod:`protocols.exit_status`.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from protocols.exit_status import FAULT, UNUSABLE
+
 if TYPE_CHECKING:
     from hil.bench import Bench
     from hil.benchfile import BenchFile
@@ -54,18 +56,18 @@ def bench(
             plan = replace(plan, engine=engine)
     except BenchFileError as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(2) from error
+        raise typer.Exit(UNUSABLE) from error
     kind = KINDS[plan.engine]
     probe = available(kind)
     if probe.problem:
         typer.echo(f"engine {kind.name}: {probe.problem}. {probe.remedy}", err=True)
-        raise typer.Exit(1)
+        raise typer.Exit(FAULT)
     try:
         image = image_of(kind.board, _show_progress) if kind.runs_image else None
         asyncio.run(_serve(plan, kind, image, seconds))
     except (EngineError, ImageError, LookupError, OSError) as error:
         typer.echo(f"the bench did not come up: {error}", err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(FAULT) from error
 
 
 def _show_progress(text: str) -> None:

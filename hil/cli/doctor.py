@@ -17,6 +17,7 @@ from rich.text import Text
 
 from hil.engines.registry import KINDS, EngineKind, available
 from hil.tools import BUILD_TOOLS, SUITE_TOOLS, Tool
+from protocols.exit_status import FAULT
 
 #: Called with what the user waits for.
 ShowProgress = Callable[[str], None]
@@ -103,7 +104,7 @@ def doctor(
     else:
         _show_tools(console, tools)
     if not any(d.works for d in diagnoses):
-        raise typer.Exit(1)
+        raise typer.Exit(FAULT)
 
 
 def tool_check(tool: Tool) -> Requirement:

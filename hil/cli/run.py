@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hil.testing.report.results import FinishedTest, Results, read_results
+from protocols.exit_status import FAULT, GOOD, UNUSABLE
 
 _LOOK_S: Final = 0.1
 _STOP_S: Final = 20.0
@@ -239,7 +240,7 @@ def _attend(command: list[str], lines: Path, log: Path) -> int:
                 process.wait(_STOP_S)
             except subprocess.TimeoutExpired:
                 process.kill()
-            raise typer.Exit(1) from None
+            raise typer.Exit(FAULT) from None
 
 
 def _show(console: Console, result: FinishedTest) -> None:
@@ -282,8 +283,8 @@ def _conclude(done: FinishedRun) -> int:
     if not done.results.tests:
         typer.secho(done.no_test(), fg="red", err=True)
         typer.echo("\n".join(done.output()[-_TAIL_LINES:]), err=True)
-        return 2 if done.code == _PYTEST_USAGE else 1
+        return UNUSABLE if done.code == _PYTEST_USAGE else FAULT
     counts = Counter(result.outcome for result in done.results.tests)
     ended = ", ".join(f"{number} {outcome}" for outcome, number in counts.most_common())
     typer.echo(f"{ended} in {done.seconds:.0f} s")
-    return 1 if done.code else 0
+    return FAULT if done.code else GOOD

@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from protocols.exit_status import FAULT, GOOD
+
 
 def demo(
     duration: Annotated[
@@ -47,7 +49,7 @@ def demo(
             " the extra `hil` (pip install 'tianfu-edge[hil]', from a clone: pip install '.[hil]')",
             err=True,
         )
-        raise typer.Exit(1) from error
+        raise typer.Exit(FAULT) from error
 
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tianfu-")))
@@ -56,10 +58,10 @@ def demo(
                 result = asyncio.run(Demo(folder, duration, seed, screen.show).run())
         except (HilError, OSError) as error:
             typer.echo(f"the demo could not run: {error}", err=True)
-            raise typer.Exit(1) from error
+            raise typer.Exit(FAULT) from error
     typer.echo(summary(result.figures, keep), err=json)
     for problem in result.problems:
         typer.echo(f"FAILED: {problem}", err=True)
     if json:
         typer.echo(json_module.dumps(result.figures))
-    raise typer.Exit(1 if result.problems else 0)
+    raise typer.Exit(FAULT if result.problems else GOOD)

@@ -325,7 +325,7 @@ def test_check_lists_every_problem_of_every_file(tmp_path: Path) -> None:
     (tmp_path / "air.key").write_text("{}", encoding="ascii")
     (tmp_path / "k").unlink()
     result = CliRunner().invoke(app, ["check", "--config", str(path)])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     for part in ("gateway.key", "air.key", "own.toml: profile.source", "own.toml: point"):
         assert part in result.stderr
     result = CliRunner().invoke(app, ["check", "--config", str(path), "--json"])
@@ -344,7 +344,7 @@ def test_check_finds_what_run_would_stumble_over(tmp_path: Path) -> None:
     (tmp_path / "k.pub").write_text("no key", encoding="ascii")
     (tmp_path / "s").write_text("no directory", encoding="ascii")
     result = CliRunner().invoke(app, ["check", "--config", str(path)])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     for part in (
         "gateway.key: expected a key file that can be used",
         f"got mode 0640; run `chmod 600 {tmp_path}/k`",

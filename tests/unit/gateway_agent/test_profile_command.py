@@ -207,13 +207,13 @@ def test_check_names_every_mistake_of_every_file(tmp_path: Path) -> None:
     good.write_text(HEAD + point, encoding="utf-8")
     bad.write_text(HEAD + point + "invalid = [131071]\nscale = 0\n", encoding="utf-8")
     status, text = run("profile", "check", good, bad)
-    assert status == 1
+    assert status == 2
     assert f"{good}: good" in text
     assert "can never match" in text
     assert "point[0].scale" in text
     status, text = run("profile", "check", good, bad, "--json")
     assert (status, [item["key"] for item in json.loads(text)["problems"]]) == (
-        1,
+        2,
         ["point[0].scale", "point[0].invalid"],
     )
     assert run("profile", "check", good)[0] == 0
