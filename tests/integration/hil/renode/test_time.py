@@ -98,7 +98,7 @@ async def test_three_nodes_in_parallel_do_not(
 ) -> None:
     # Any command that is harmless: what is missing is the serial execution.
     monkeypatch.setattr(commands, "SERIAL", commands.QUIET)
-    figure = r"node one counted 7\.\d+ s in 8\.\d+ s of its engine, 0\.96\d times as much"
+    figure = r"node one counted \d+\.\d\d s in \d+\.\d\d s of its engine, 0\.96\d times as much"
     with pytest.raises(EngineError, match=figure) as error:
         await run_three(image, tmp_path)
     assert "node two" in str(error.value)
@@ -117,7 +117,7 @@ async def test_a_node_that_was_off_or_reset_begins_anew(image: Path, tmp_path: P
             await check_clocks(nodes)
             uptime = await one.uptime()
             assert uptime is not None
-            assert uptime.engine_s < 5
+            assert uptime.engine_s < 15
             assert uptime.own_s == pytest.approx(uptime.engine_s, abs=0.01)
         await two.kill()
         assert await two.uptime() is None

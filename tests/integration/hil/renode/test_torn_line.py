@@ -43,8 +43,8 @@ def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return elf
 
 
-async def answered(board: RenodeBoard, line: Wire) -> int:
-    """Send requests, one after the other; return how many are answered within 200 ms."""
+async def answered(board: RenodeBoard, line: Wire, limit_s: float) -> int:
+    """Send requests, one after the other; return how many are answered in time."""
     heard, news = bytearray(), asyncio.Event()
 
     def on_data(data: bytes) -> None:
@@ -56,7 +56,7 @@ async def answered(board: RenodeBoard, line: Wire) -> int:
     for _ in range(REQUESTS):
         heard.clear()
         line.write(REQUEST)
-        deadline = Deadline(0.2, board.clock())
+        deadline = Deadline(limit_s, board.clock())
         while heard != REQUEST and not deadline.over():
             news.clear()
             await deadline.look(news)
@@ -68,7 +68,7 @@ async def test_every_request_on_the_line_is_answered(image: Path, tmp_path: Path
     async with asyncio.timeout(LIMIT_S), RenodeEngine(image) as engine:
         board = await engine.board(SPEC, tmp_path / "air")
         await board.start()
-        assert await answered(board, board.wire("line")) == REQUESTS
+        assert await answered(board, board.wire("line"), 10.0) == REQUESTS
 
 
 async def test_over_a_terminal_of_renode_requests_are_lost(image: Path, tmp_path: Path) -> None:
@@ -84,6 +84,6 @@ async def test_over_a_terminal_of_renode_requests_are_lost(image: Path, tmp_path
         line = DescriptorWire()
         line.attach(os.open(link, os.O_RDWR | os.O_NOCTTY))
         try:
-            assert await answered(board, line) == REQUESTS - REQUESTS // 3
+            assert await answered(board, line, 1.0) <= REQUESTS - REQUESTS // 3
         finally:
             line.close()
