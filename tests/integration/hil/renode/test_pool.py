@@ -7,14 +7,16 @@ import json
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from hil.engines.base import NodeSpec
 from hil.engines.renode import RenodeEngine
-from hil.errors import CommandError, RenodeEnded
+from hil.errors import CommandError, RenodeEnded, RenodeError
 from hil.renode.pool import RenodePool
+from hil.renode.rpc import Renode
 from tests.paths import ROOT
 
 pytest_plugins = ["pytester"]
@@ -168,6 +170,23 @@ async def test_a_renode_that_cannot_be_cleared_is_ended(
 
         with pytest.raises(CommandError, match="a machine stays"):
             await one_board()
+        async with RenodeEngine(image, pool=pool) as engine:
+            await (await engine.board(SPEC, tmp_path / "2")).start()
+    pool.close()
+    assert len(pids(starts)) == 2
+
+
+async def test_a_renode_without_an_answer_is_ended(
+    starts: Path, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hil.renode.server.Renode", partial(Renode, limit_s=0.5))
+    pool = RenodePool()
+    async with asyncio.timeout(LIMIT_S):
+        async with RenodeEngine(image, pool=pool) as engine:
+            await (await engine.board(SPEC, tmp_path / "1")).start()
+            os.kill(pids(starts)[-1], signal.SIGSTOP)
+            with pytest.raises(RenodeError, match="gave no answer"):
+                await engine.emulation.command("version")
         async with RenodeEngine(image, pool=pool) as engine:
             await (await engine.board(SPEC, tmp_path / "2")).start()
     pool.close()
