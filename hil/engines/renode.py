@@ -73,7 +73,7 @@ class RenodeEngine:
 
     def virtual_s(self) -> float:
         """Return the virtual seconds since the first board was made."""
-        return self.emulation.elapsed_s()
+        return self.emulation.now_s()
 
     async def __aenter__(self) -> Self:
         if not self._image.is_file():

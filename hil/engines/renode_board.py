@@ -81,7 +81,7 @@ class RenodeBoard(ImageBoard[RenodeUart], KeepsWrites, HasWatchdog, HasResetCaus
 
     def now_s(self) -> float:
         """Return virtual seconds since the last power on."""
-        return max(0.0, self._emulation.now_s(self.machine) - self._base_s)
+        return max(0.0, self._emulation.now_s() - self._base_s)
 
     def clock(self) -> Clock:
         """Return the virtual time, which deadlines count."""
@@ -109,7 +109,7 @@ class RenodeBoard(ImageBoard[RenodeUart], KeepsWrites, HasWatchdog, HasResetCaus
             except OSError as error:
                 raise RenodeError(f"{path}: expected a port of Renode there: {error}") from error
         self._line.set_paced(emulation.paced)
-        self._line.on_time = lambda s: emulation.heard_time(self.machine, s)
+        self._line.on_time = emulation.heard_time
         self._repl.listen()
         with contextlib.suppress(OSError):
             (self.folder / "renode.log").symlink_to(emulation.log)
@@ -142,7 +142,7 @@ class RenodeBoard(ImageBoard[RenodeUart], KeepsWrites, HasWatchdog, HasResetCaus
             self._on = True
             self._supply(True)
             await emulation.power_on(self.machine)
-        self._base_s = await emulation.time_s(self.machine)
+        self._base_s = await emulation.ask_now_s()
 
     async def _wait_boot(self, limit_s: float | None) -> Mapping[str, object]:
         boot = await super()._wait_boot(limit_s)
@@ -208,7 +208,7 @@ class RenodeBoard(ImageBoard[RenodeUart], KeepsWrites, HasWatchdog, HasResetCaus
         emulation = self._emulation
         if not self._on or emulation.server.lost():
             return None
-        await emulation.time_s(self.machine)  # fails if it has run ahead
+        await emulation.ask_now_s()  # fails if it has run ahead
         if not emulation.watched or self._milliseconds_at is None:
             return None
         found = _UPTIME.fullmatch(await self._do(commands.UPTIME))
@@ -273,9 +273,9 @@ class RenodeBoard(ImageBoard[RenodeUart], KeepsWrites, HasWatchdog, HasResetCaus
         virtual seconds without, counted from when a reset that is under way is done.
         """
         self._need_observer()
-        start = await self._emulation.time_s(self.machine)
+        start = await self._emulation.ask_now_s()
         while True:
-            now = await self._emulation.time_s(self.machine)
+            now = await self._emulation.ask_now_s()
             start = now if self._resetting else start
             over = now - start > limit_s
             if over:

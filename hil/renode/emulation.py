@@ -55,11 +55,10 @@ class RenodeEmulation:
         self._powered: set[str] = set()
         #: Held while machines are made or switched on: boards may be started at the same time.
         self.making = asyncio.Lock()
-        #: Virtual time of the first machine when it was last known, and when that was.
+        #: Virtual time, which all machines share, when it was last known, and when that was.
         self._time_s = 0.0
         self._known_at = 0.0
-        #: What others have more: each begins at 0 when it is made.
-        self._offsets: dict[str, float] = {}
+        self._machines: list[str] = []
         self._history = (self.folder / "commands.log").open("w", encoding="utf-8")
         #: After 1.16.1: a UART takes the time of a byte before the node receives it.
         self.paced = False
@@ -130,14 +129,12 @@ class RenodeEmulation:
             except CommandError as error:
                 self.watched, self.unwatched_why = False, error.reason
         self.paced = await self.attempt(commands.PACED, name)
-        if not self._offsets:
+        if not self._machines:
             await self.attempt(commands.seed(self._seed))
         await self.command(commands.SERIAL)
         await self.command(commands.quantum(self.quantum_s))
         await self.command(commands.advance_immediately(self._ahead))
-        # The time stands, so both answers are of the same moment.
-        first = next(iter(self._offsets), name)
-        self._offsets[name] = await self._ask_s(name) - await self._ask_s(first)
+        self._machines.append(name)
 
     async def port(self, machine: str, uart: str, name: str) -> Path:
         """Give a UART a port; return the socket at which it listens. RenodeError."""
@@ -196,44 +193,32 @@ class RenodeEmulation:
             self._pace.run(piece)
             left -= piece
 
-    def now_s(self, machine: str) -> float:
-        """Return the virtual time of a machine; while Renode is busy, the last one it reported.
+    def now_s(self) -> float:
+        """Return the virtual time; while Renode is busy, the last one it reported.
 
         RenodeError: a wait for a Renode that is gone must not end as one for a slow host, nor one
         in a time that has run ahead of it (:class:`hil.renode.pace.HostPace`).
         """
-        if machine not in self._offsets:
-            return 0.0
-        return self.elapsed_s() + self._offsets[machine]
-
-    def elapsed_s(self) -> float:
-        """Return the virtual time since the first machine was made, as :meth:`now_s` does."""
-        if not self._offsets:
+        if not self._machines:
             return 0.0
         self.server.check()
         fresh = time.monotonic() - self._known_at < _CLOCK_S
         if not fresh and not self.renode.busy():
-            # One question for all machines: each costs Renode some milliseconds.
-            first = next(iter(self._offsets))
-            self._note_time(parse_time(self.server.command_now(commands.TIME, first)))
+            # Each question costs Renode some milliseconds.
+            answer = self.server.command_now(commands.TIME, self._machines[0])
+            self.heard_time(parse_time(answer))
         self._pace.check()
         return self._time_s
 
-    def heard_time(self, machine: str, seconds: float) -> None:
-        """Take the virtual time of a machine from whoever has it: nothing is asked meanwhile."""
-        self._note_time(seconds - self._offsets[machine])
-
-    async def time_s(self, machine: str) -> float:
-        """Ask for the virtual time of a machine now. RenodeError if it has run ahead."""
-        seconds = await self._ask_s(machine)
-        self.heard_time(machine, seconds)
+    async def ask_now_s(self) -> float:
+        """Ask for the virtual time now. RenodeError if it has run ahead."""
+        seconds = parse_time(await self.command(commands.TIME, self._machines[0]))
+        self.heard_time(seconds)
         self._pace.check()
         return seconds
 
-    async def _ask_s(self, machine: str) -> float:
-        return parse_time(await self.command(commands.TIME, machine))
-
-    def _note_time(self, seconds: float) -> None:
+    def heard_time(self, seconds: float) -> None:
+        """Take the virtual time from whoever has it: nothing is asked meanwhile."""
         if not self._ahead:
             self._pace.see(seconds)
         self._time_s = max(self._time_s, seconds)

@@ -68,7 +68,7 @@ async def test_nothing_is_asked_of_a_renode_that_is_not_up() -> None:
     try:
         with pytest.raises(RenodeError, match="expected `open` before the first command"):
             await emulation.command("version")
-        assert emulation.now_s("n_air") == 0.0
+        assert emulation.now_s() == 0.0
     finally:
         emulation.close()
         server.kill()
@@ -94,7 +94,7 @@ async def test_a_renode_that_ended_is_quoted_not_asked(image: Path, tmp_path: Pa
         with pytest.raises(RenodeError, match=r"renode has ended by itself; the end of /.*log"):
             await emulation.command("version")
         with pytest.raises(RenodeError, match="has ended by itself"):
-            emulation.now_s(board.machine)
+            emulation.now_s()
 
 
 async def test_a_server_with_other_keywords(stand_in: Callable[[str], None], image: Path) -> None:

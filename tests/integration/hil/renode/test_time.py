@@ -168,11 +168,11 @@ def test_the_variable_is_found_by_its_whole_name(tmp_path: Path) -> None:
 # --- time that flies ------------------------------------------------------------------------------
 
 
-async def wait_for_flight(emulation: RenodeEmulation, machine: str) -> None:
+async def wait_for_flight(emulation: RenodeEmulation) -> None:
     """Look at the time until it has gone too far."""
     deadline = Deadline(10)
     while not deadline.over():
-        await emulation.time_s(machine)
+        await emulation.ask_now_s()
         await deadline.look()
 
 
@@ -183,7 +183,7 @@ async def test_time_that_runs_ahead_fails_whoever_looks(image: Path, tmp_path: P
         emulation = engine.emulation
         await emulation.command(commands.HALT, "n_one")  # with the time still passing
         with pytest.raises(RenodeError, match=r"virtual time is \d+\.\d s ahead of the host"):
-            await wait_for_flight(emulation, "n_one")
+            await wait_for_flight(emulation)
         with pytest.raises(RenodeError, match="ahead of the host"):
             await check_clocks(nodes)
 
@@ -194,7 +194,7 @@ async def test_time_may_run_ahead_where_it_was_asked_to(image: Path, tmp_path: P
         await board.start()
         emulation = engine.emulation
         deadline = Deadline(10)
-        while await emulation.time_s("n_one") < 2 * LEAD_LIMIT_S:
+        while await emulation.ask_now_s() < 2 * LEAD_LIMIT_S:
             assert not deadline.over()
             await deadline.look()
         # Nothing sleeps until the host has caught up.
