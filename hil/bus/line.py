@@ -160,6 +160,12 @@ class Rs485Line:
         noise = (f for f in self._armed if f.kind is FaultKind.NOISE)
         return self._noise_bytes + sum(fault.size * fault.applied for fault in noise)
 
+    def late(self) -> Mapping[str, tuple[int, int]]:
+        """Return, by node with a virtual time, how many pieces came too late for their time and the
+        longest delay in us: a busy host; the trace is wrong by as much.
+        """
+        return {name: (wire.late, wire.late_us) for name, wire in self._timed.wires.items()}
+
     @property
     def collisions(self) -> int:
         """Return how often an endpoint began to send while another one was sending."""

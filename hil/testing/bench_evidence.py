@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from typing import Final
 
@@ -21,6 +22,8 @@ def show_bench(evidence: Evidence, bench: Bench) -> None:
     evidence.add("bus.txt", lambda: decode.text(list(bursts)[-_TRACE_FRAMES:]))
     evidence.add("bus.pcapng", lambda: _pcapng(bench))
     evidence.add("timeline.svg", lambda: _timeline(bench))
+    if bench.line.late():
+        evidence.add("bus-late.json", lambda: json.dumps(bench.line.late()))
 
 
 def _console(board: Board) -> str:

@@ -216,6 +216,12 @@ class RenodeLine(RenodeUart):
         """Take back the bytes that would have passed after that time."""
         self._message(Retract((after + self.lag_ns) // 1000 + 1 - self._lead_us))
 
+    def power(self, on: bool) -> None:
+        """Note whether the node has power; the line does not wait for one that has none."""
+        super().power(on)
+        if not on:
+            self._clock.leave(self)
+
     def flush(self) -> None:
         """Drop what waits here and at the port, and what the node sent before."""
         self._due_us.clear()
@@ -232,7 +238,8 @@ class RenodeLine(RenodeUart):
             case Now(now_us):
                 if self.on_time is not None:
                     self.on_time(now_us / 1e6)
-                self._clock.reached(self, 1000 * now_us)
+                if self._on:
+                    self._clock.reached(self, 1000 * now_us)
             case Delivered(number, begin_us) if number in self._due_us:
                 late_us = begin_us - self._due_us.pop(number)
                 if late_us > 0 and message.count:

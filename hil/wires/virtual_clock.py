@@ -31,15 +31,19 @@ class VirtualClock:
     def reached(self, port: object, at_ns: int) -> None:
         """Note that a port has shown this time."""
         self._ports[port] = at_ns
-        now = min(self._ports.values())
+        self._look()
+
+    def leave(self, port: object) -> None:
+        """Wait for a port no more, until it shows a time again."""
+        self._ports.pop(port, None)
+        self._look()
+
+    def _look(self) -> None:
+        now = min(self._ports.values(), default=0)
         if now > self._now:
             self._now = now
             for timer in list(self._timers):
                 timer.look()
-
-    def leave(self, port: object) -> None:
-        """Wait for a port no more."""
-        self._ports.pop(port, None)
 
     def forget(self, timer: VirtualTimer) -> None:
         """Call a timer no more."""

@@ -34,10 +34,13 @@ class Wire(Protocol):
 class TimedWire(Wire, Protocol):
     """A wire whose far end has a virtual time: every byte has its own. Times are ns of that time.
 
-    A node receives a byte ``lag_ns`` after it has passed, so that it is there in time.
+    A node receives a byte ``lag_ns`` after it has passed, so that it is there in time. ``late``
+    pieces were not, by ``late_us`` at most.
     """
 
     lag_ns: int
+    late: int
+    late_us: int
 
     def listen_timed(self, on_data: Callable[[bytes, int], None]) -> None:
         """Call ``on_data`` with what the node sends and the time at which it began to."""
