@@ -189,21 +189,30 @@ def _read_map(
     return entries, at
 
 
+_DOUBLE: Final = struct.Struct(">d")
+_SINGLE: Final = struct.Struct(">f")
+
+
 def encode_float(value: float) -> bytes:
     """Return the shortest of the three float forms that keeps a finite ``value`` (4.2.2)."""
+    double = _DOUBLE.pack(value)
+    if double[7]:
+        return b"\xfb" + double  # a shorter form has less than these bits
+    try:
+        single = _SINGLE.pack(value)
+        if _SINGLE.unpack(single)[0] != value:
+            return b"\xfb" + double
+    except OverflowError:
+        return b"\xfb" + double
+    if single[3]:
+        return b"\xfa" + single  # as above
     try:
         half = struct.pack(">e", value)
         if struct.unpack(">e", half)[0] == value:
             return b"\xf9" + half
     except OverflowError:
         pass
-    try:
-        single = struct.pack(">f", value)
-        if struct.unpack(">f", single)[0] == value:
-            return b"\xfa" + single
-    except OverflowError:
-        pass
-    return b"\xfb" + struct.pack(">d", value)
+    return b"\xfa" + single
 
 
 def encode_int(value: int) -> bytes:

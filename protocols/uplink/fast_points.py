@@ -14,9 +14,9 @@ encoder and decoder.
 """
 
 import functools
-import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Final, TypeAlias, cast
 
 from protocols.wire.errors import BAD_VALUE, TOO_LONG, LocalError
@@ -47,6 +47,10 @@ _LONGEST_TEXT: Final = _TEXT + 23
 _MAP_2: Final = _MAP + 2
 _MAP_3: Final = _MAP + 3
 _FRACTION: Final = b"\xc4\x82"  # tag 4 and an array of 2; the exponent follows
+_FRACTIONS: Final = {
+    exp10: _FRACTION + cbor.encode_int(exp10) if exp10 else b""
+    for exp10 in range(-MAX_EXP10, MAX_EXP10 + 1)
+}
 _EXTENSION: Final = cbor.encode(EXTENSION) + b"\x85" + cbor.encode(PROFILE)  # array of 5: kind
 
 # A double's exact shortest form is needed only when its last byte is zero (see _base_time).
@@ -92,6 +96,8 @@ class ProfileTemplate:
         self._head_timeless = bytes((_MAP + 4,)) + head + _EXTENSION
         self._head_timed = bytes((_MAP + 5,)) + head + _label(senml.BASE_TIME)
         self._floats: list[bytes] = []
+        self._suspect = 0  # a value that was no integer last time
+        self._scaled = [index for index, (_, _, exp10) in enumerate(points) if exp10]
         self._failures: list[bytes] = []
         self._parts: list[bytes] = [b""]
         seen: set[str] = set()
@@ -130,50 +136,52 @@ class ProfileTemplate:
         parts[0] = self._head(stamp)
         failed = 0
         try:
-            registers = cast(Sequence[int], raw)
-            # A negative index would count from the table's end. What is not an int is a TypeError.
-            if raw and min(registers) < 0:
-                failed = self._fill(parts, raw)
+            if raw and type(raw[self._suspect]) is not int:
+                parts[2::2] = self._mixed(parts, raw)
             else:
+                registers = cast(Sequence[int], raw)
+                # A negative index would count from the table's end; no int is a TypeError.
+                if raw and min(registers) < 0:
+                    raise IndexError
                 table = self._table
                 parts[2::2] = [table[value] for value in registers]
-        except (TypeError, IndexError):
+        except (TypeError, IndexError, LookupError, ValueError, OverflowError):
             failed = self._fill(parts, raw)
         return Record(b"".join(parts), self._count - failed, PROFILE, self._count + 1)
 
+    def _mixed(self, parts: list[bytes], raw: Sequence[RawReading]) -> list[bytes]:
+        """Return the encoded values of a poll without failures; an exception if there is one."""
+        table = self._table
+        encoded = [
+            table[value]
+            if value.__class__ is int and 0 <= value < 0x10000
+            else _ENCODERS[value.__class__](value)
+            for value in raw
+        ]
+        for index in self._scaled:  # the exponent before a value is for integers only
+            if type(raw[index]) is not int:
+                parts[2 * index + 1] = self._floats[index]
+        return encoded
+
     def _fill(self, parts: list[bytes], raw: Sequence[RawReading]) -> int:
         """Put any mix of values into ``parts``; return how many of them are failures."""
-        table = self._table
         failed = 0
         for index, value in enumerate(raw):
             at = 2 * index + 1
-            if value is None:
-                parts[at] = self._failures[index]
-                parts[at + 1] = _TIMEOUT
-                failed += 1
-            elif isinstance(value, int):
-                try:
-                    parts[at + 1] = table[value] if 0 <= value < 0x10000 else cbor.encode_int(value)
-                except OverflowError:
-                    limit = "an integer of 64 bits"
-                    raise LocalError(BAD_VALUE, f"value {index}", -1, limit, value) from None
-            elif isinstance(value, str):
-                quality = _QUALITIES.get(value)
-                if quality is None:
-                    expected = ", ".join(_QUALITIES)
-                    raise LocalError(BAD_VALUE, f"quality {index}", -1, expected, value)
-                parts[at] = self._failures[index]
-                parts[at + 1] = quality
-                failed += 1
-            elif isinstance(value, tuple):
+            if isinstance(value, int):
+                parts[at] = self._parts[at]
+                parts[at + 1] = _integer(int(value), index)
+                continue
+            self._suspect = index
+            if isinstance(value, tuple):
                 parts[at] = self._floats[index]
                 parts[at + 1] = _fraction(value, index)
-            elif math.isfinite(value):
+            elif isinstance(value, float) and isfinite(value):
                 parts[at] = self._floats[index]
                 parts[at + 1] = cbor.encode_float(value)
             else:
                 parts[at] = self._failures[index]
-                parts[at + 1] = _FAULT
+                parts[at + 1] = _reason(value, index)
                 failed += 1
         return failed
 
@@ -195,14 +203,52 @@ class ProfileTemplate:
         return self._head_timed + _base_time(stamp.wall_ms / 1000) + _EXTENSION + tail
 
 
+def _integer(value: int, index: int) -> bytes:
+    try:
+        return cbor.encode_int(value)
+    except OverflowError:
+        limit = "an integer of 64 bits"
+        raise LocalError(BAD_VALUE, f"value {index}", -1, limit, value) from None
+
+
 def _fraction(value: DecimalFraction, index: int) -> bytes:
     """Return a number with its own exponent as the general encoder writes it."""
+    if value.exp10 not in _FRACTIONS:
+        expected = f"exponent -{MAX_EXP10} to {MAX_EXP10}"
+        raise LocalError(BAD_VALUE, f"value {index}", -1, expected, value.exp10)
+    return _FRACTIONS[value.exp10] + _integer(value.raw, index)
+
+
+def _reason(value: float | str | None, index: int) -> bytes:
+    """Return the encoded quality of a failed point."""
+    if value is None:
+        return _TIMEOUT
+    if not isinstance(value, str):
+        return _FAULT  # a float that is not finite
+    if value not in _QUALITIES:
+        raise LocalError(BAD_VALUE, f"quality {index}", -1, ", ".join(_QUALITIES), value)
+    return _QUALITIES[value]
+
+
+def _encode_float(value: float) -> bytes:
+    if value - value != 0:
+        raise ValueError  # not finite: a failure
+    double = _DOUBLE.pack(0xFB, value)
+    return double if double[8] else cbor.encode_float(value)  # see _base_time
+
+
+def _encode_fraction(value: DecimalFraction) -> bytes:
     raw, exp10 = value
-    EXPONENT.pack(exp10, f"exponent of value {index}")
-    if not -(1 << 64) <= raw < 1 << 64:
-        raise LocalError(BAD_VALUE, f"value {index}", -1, "an integer of 64 bits", raw)
-    head = _FRACTION + cbor.encode_int(exp10) if exp10 else b""
-    return head + cbor.encode_int(raw)
+    number = _small_integers()[raw] if 0 <= raw < 0x10000 else cbor.encode_int(raw)
+    return _FRACTIONS[exp10] + number
+
+
+# By type; what is not here is no common value.
+_ENCODERS: Final[dict[type, Callable[..., bytes]]] = {
+    int: cbor.encode_int,
+    float: _encode_float,
+    DecimalFraction: _encode_fraction,
+}
 
 
 def _base_time(seconds: float) -> bytes:

@@ -27,9 +27,10 @@ class Codes(NamedTuple):
     values: frozenset[RawValue]
     patterns: tuple[BitPattern, ...]
 
-    def __bool__(self) -> bool:
-        """Return whether there is anything to compare with."""
-        return bool(self.values or self.patterns)
+    @property
+    def is_empty(self) -> bool:
+        """Return whether there is nothing to compare with."""
+        return not self.values and not self.patterns
 
 
 _FORM: Final = 'a number, or bits such as "0x8000" or "0x8000&0xC000"'

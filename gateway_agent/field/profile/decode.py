@@ -1,93 +1,56 @@
 """Turns the answers of one device into values and records, by a plan that is made once.
 
-All values of a poll come out of the answers by one ``struct`` call. Where the device's byte order
-is not the network's, or points share registers, the bytes are put in order before, by one lookup
-of all positions. What a point needs beyond that (bounds, codes, scaling) is one function, see
-:mod:`.points`; a plain register needs none.
+All raw values come out of the answers at once (:mod:`.unpack`). What points need beyond that is
+done in one loop for each kind: limits, integer factors, scale registers, status registers. Only
+what fits none of them is a function of its own, see :mod:`.points`; a plain register needs nothing.
 """
 
-import struct
-from collections.abc import Callable, Collection, Sequence
-from operator import itemgetter
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Collection, Sequence
+from typing import Final, NamedTuple
 
 from gateway_agent.config import Bus
 from gateway_agent.field.planner import NO_CUTS, Cuts, JoinRules
-from protocols.uplink import ProfileTemplate, Record, Stamp
+from protocols.uplink import DecimalFraction, ProfileTemplate, Record, Stamp
 
 from .model import Profile
-from .points import Cell, Finish, ProfilePoint, StatusCheck, Value
-from .scale_register import Apply, scaler
+from .points import OUT_OF_RANGE, Cell, Finish, ProfilePoint, StatusCheck, Value, beyond
+from .scale_register import Power, ScaleRule
+from .unpack import ByteSlot, Unpacker
 
-T = TypeVar("T")
-
-
-class _Slot(NamedTuple):
-    """The bytes of one cell in the answers, joined: their positions and their ``struct`` code."""
-
-    positions: tuple[int, ...]
-    code: str
-    block: int
+_NEW_TUPLE: Final = tuple.__new__  # of a named one, without its own call
 
 
-class _Unpacker:
-    """Takes the raw values of all slots out of the joined answers."""
+class _Check(NamedTuple):
+    """A point whose raw value is its value if it lies within the limits."""
 
-    def __init__(self, slots: Sequence[_Slot], length: int) -> None:
-        distinct = sorted(set(slots))
-        format, order = ">", list[int]()
-        for slot in distinct:
-            format += slot.code
-            order += slot.positions
-        pads = _with_pads(distinct, length)
-        self._reorder: Callable[[bytes], tuple[int, ...]] | None = None
-        if pads is None:
-            self._reorder = _getter(order)
-        self._unpack = struct.Struct(format if pads is None else pads).unpack
-        at = {slot: index for index, slot in enumerate(distinct)}
-        indexes = [at[slot] for slot in slots]
-        self._pick = None if indexes == list(range(len(distinct))) else _getter(indexes)
-
-    def values(self, data: bytes) -> tuple[object, ...]:
-        """Return one raw value per slot."""
-        if self._reorder is not None:
-            data = bytes(self._reorder(data))
-        raw: tuple[object, ...] = self._unpack(data)
-        return raw if self._pick is None else self._pick(raw)
+    at: int
+    low: float
+    high: float
 
 
-def _getter(indexes: Sequence[int]) -> Callable[[Sequence[T]], tuple[T, ...]]:
-    if len(indexes) == 1:
-        (only,) = indexes
-        return lambda items: (items[only],)
-    return itemgetter(*indexes)
+class _Linear(NamedTuple):
+    """The same, with a factor and an offset in integers."""
 
-
-def _with_pads(slots: Sequence[_Slot], length: int) -> str | None:
-    """Return the format that skips what is between the slots; None if they are not in order."""
-    format, at = ">", 0
-    for slot in slots:
-        first = slot.positions[0]
-        if first < at or slot.positions != tuple(range(first, first + len(slot.positions))):
-            return None
-        format += f"{first - at}x{slot.code}"
-        at = first + len(slot.positions)
-    return f"{format}{length - at}x"
+    at: int
+    low: float
+    high: float
+    factor: int
+    offset: int
 
 
 class _Step(NamedTuple):
-    """What is left to do for one point after its raw value was unpacked."""
+    """A point that needs a function of its own."""
 
     at: int
     finish: Finish
 
 
 class _Scaled(NamedTuple):
-    """A point that a register of the device scales."""
+    """The points that one register of the device scales. ``powers``: by the register's content."""
 
-    at: int
     slot: int
-    apply: Apply
+    points: list[tuple[int, ScaleRule]]
+    powers: dict[int, list[tuple[int, Power | None]]]
 
 
 class _Judged(NamedTuple):
@@ -126,31 +89,61 @@ class ProfileDecoder:
         self._recorded = None
         if len(recorded) < len(self.points):
             self._recorded = [i for i, point in enumerate(self.points) if not point.is_text]
-        slots = [self._place(point.cell) for point in self.points]
-        self._steps = [
-            _Step(index, finish)
-            for index, (point, slot) in enumerate(zip(self.points, slots, strict=True))
-            if (finish := self._finish(point, slot)) is not None
-        ]
+        slots = [self._slot(point) for point in self.points]
+        self._checks: list[_Check] = []
+        self._linears: list[_Linear] = []
+        self._steps: list[_Step] = []
+        for index, point in enumerate(self.points):
+            self._add_step(index, point)
         self._scaled: list[_Scaled] = []
         self._judged: list[_Judged] = []
         self._blocks = [{slot.block} for slot in slots]  # that each point comes from
         for index, point in enumerate(self.points):
             if point.scale is not None:
-                self._scaled.append(_Scaled(index, len(slots), scaler(point)))
-                slots.append(self._place(point.scale))
-                self._blocks[index].add(slots[-1].block)
+                self._add_scale(index, point, self._place(point.scale), slots)
             if point.status is not None and point.status_check is not None:
                 self._judged.append(_Judged(index, len(slots), point.status_check, {}))
                 slots.append(self._place(point.status))
                 self._blocks[index].add(slots[-1].block)
-        self._unpacker = _Unpacker(slots, sum(self._sizes))
-        self._plain = len(slots) == len(self.points) and not self._steps
+        self._unpacker = Unpacker(slots, sum(self._sizes))
+        self._plain = len(slots) == len(self.points) and not (
+            self._steps or self._checks or self._linears
+        )
 
-    def _place(self, cell: Cell) -> _Slot:
+    def _slot(self, point: ProfilePoint) -> ByteSlot:
+        """Return the slot of a point; a single bit is read as such."""
+        slot = self._place(point.cell)
+        if point.is_bit:
+            bit = (point.cell.address - self.reads[slot.block].address) % 8
+            return ByteSlot(slot.positions, "", slot.block, bit)
+        if point.plain_bit is not None:
+            byte, bit = divmod(point.plain_bit, 8)
+            return ByteSlot((slot.positions[-1 - byte],), "", slot.block, bit)
+        return slot
+
+    def _add_step(self, index: int, point: ProfilePoint) -> None:
+        if point.finish is not None:
+            self._steps.append(_Step(index, point.finish))
+        elif point.linear is not None:
+            self._linears.append(_Linear(index, *point.limits, *point.linear))
+        elif point.checked:
+            self._checks.append(_Check(index, *point.limits))
+
+    def _add_scale(
+        self, index: int, point: ProfilePoint, slot: ByteSlot, slots: list[ByteSlot]
+    ) -> None:
+        self._blocks[index].add(slot.block)
+        for scaled in self._scaled:
+            if slots[scaled.slot] == slot:
+                scaled.points.append((index, ScaleRule(point)))
+                return
+        self._scaled.append(_Scaled(len(slots), [(index, ScaleRule(point))], {}))
+        slots.append(slot)
+
+    def _place(self, cell: Cell) -> ByteSlot:
         """Return where the bytes of a cell are in the answers."""
         start = 0
-        found: _Slot | None = None
+        found: ByteSlot | None = None
         for block, read in enumerate(self.reads):
             first = cell.address - read.address
             if read.function == cell.function and 0 <= first <= read.words - cell.words:
@@ -160,18 +153,12 @@ class ProfileDecoder:
                     positions = tuple(start + 2 * first + pick for pick in cell.picks)
                 else:
                     positions = (start + first // 8,)
-                found = _Slot(positions, cell.code, block)
+                found = ByteSlot(positions, cell.code, block)
                 if exact == cell.alone:
                     return found
             start += self._sizes[block]
         assert found is not None, f"no read covers {cell}"  # Profile.reads covers every cell
         return found
-
-    def _finish(self, point: ProfilePoint, slot: _Slot) -> Finish | None:
-        if not point.is_bit:
-            return point.finish
-        bit = (point.cell.address - self.reads[slot.block].address) % 8
-        return lambda raw: raw >> bit & 1
 
     def values(self, answers: Sequence[bytes | str | None]) -> tuple[Value, ...]:
         """Return one value per point.
@@ -191,11 +178,9 @@ class ProfileDecoder:
         if self._plain and whole:
             return raw  # type: ignore[return-value]  # numbers, as struct gives them
         values: list[Value] = list(raw[: len(self.points)])  # type: ignore[arg-type]  # or bytes
-        for index, finish in self._steps:
-            values[index] = finish(values[index])
-        for index, slot, apply in self._scaled:
-            if not isinstance(values[index], str):
-                values[index] = apply(values[index], raw[slot])  # type: ignore[arg-type]  # i16
+        self._finish(values)
+        for scaled in self._scaled:
+            _scale(values, scaled, raw[scaled.slot])
         for index, slot, check, known in self._judged:
             code = raw[slot]
             assert isinstance(code, int)  # u16
@@ -207,6 +192,19 @@ class ProfileDecoder:
         if not whole:
             self._blame(values, answers)
         return tuple(values)
+
+    def _finish(self, values: list[Value]) -> None:
+        """Turn raw values into values. The loops are written out: a call would cost more."""
+        value: float
+        for index, low, high in self._checks:
+            value = values[index]  # type: ignore[assignment]  # a number, as the next ones
+            if not low <= value <= high:
+                values[index] = beyond(value)
+        for index, low, high, factor, offset in self._linears:
+            value = values[index]  # type: ignore[assignment]
+            values[index] = value * factor + offset if low <= value <= high else OUT_OF_RANGE
+        for index, finish in self._steps:
+            values[index] = finish(values[index])
 
     def _blame(self, values: list[Value], answers: Sequence[bytes | str | None]) -> None:
         """Put the reason in place of each value that a block without an answer belongs to."""
@@ -230,6 +228,28 @@ class ProfileDecoder:
         if self._recorded is not None:
             values = tuple(values[index] for index in self._recorded)
         return self._template.record(values, stamp)
+
+
+def _scale(values: list[Value], scaled: _Scaled, content: object) -> None:
+    """Scale the points of one scale register by its content, an i16."""
+    assert isinstance(content, int)
+    powers = scaled.powers.get(content)
+    if powers is None:
+        powers = [(index, rule.power(content)) for index, rule in scaled.points]
+        scaled.powers[content] = powers
+    for index, power in powers:
+        value = values[index]
+        if type(value) is int and power is not None:
+            low, high, factor, exp10 = power
+            if not low <= value <= high:
+                values[index] = OUT_OF_RANGE
+            elif exp10 is None:
+                values[index] = value * factor
+            else:
+                values[index] = _NEW_TUPLE(DecimalFraction, (value * factor, exp10))
+        elif not isinstance(value, str):
+            rule = next(rule for at, rule in scaled.points if at == index)
+            values[index] = rule.apply(value, content)
 
 
 def template_of(points: Sequence[ProfilePoint], device_id: str) -> ProfileTemplate:

@@ -22,8 +22,8 @@ from .language import (
     StatusSpec,
     Table,
 )
-from .raw_types import FLOAT, RAW_TYPES, TEXT, DeviceText, RawType, RawValue, text_reader
-from .scaling import RawLimits, limits_of, maker, record_exp10, scaling_of
+from .raw_types import FLOAT, INTEGER, RAW_TYPES, TEXT, DeviceText, RawType, RawValue, text_reader
+from .scaling import LEAST_EXP10, RawLimits, limits_of, maker, record_exp10, scaling_of
 
 # Why a point has no value, as it stands in the record.
 REPORTS_FAULT: Final = QUALITY_NAMES[FAULT]
@@ -94,7 +94,7 @@ def status_check(spec: StatusSpec) -> StatusCheck:
     }
     cases = [(QUALITY_NAMES[key], parse_codes(codes, word, 2)) for key, codes in lists.items()]
     good = parse_codes(spec.ok, word, 2)
-    return StatusCheck((("", good), *cases), REPORTS_FAULT if good else "")
+    return StatusCheck((("", good), *cases), "" if good.is_empty else REPORTS_FAULT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,10 @@ class ProfilePoint:
     spec: PointSpec
     raw: RawType
     cell: Cell
-    finish: Finish | None  # None: the raw value is the value
+    finish: Finish | None  # from the raw value to the value, if one of the next does not do
+    plain_bit: int | None  # the value is this bit of the raw one
+    checked: bool  # the value is the raw one, if within the limits
+    linear: tuple[int, int] | None  # the same, with a factor and an offset
     scale: Cell | None
     status: Cell | None
     status_check: StatusCheck | None
@@ -178,7 +181,7 @@ def make_point(spec: PointSpec, head: ProfileHead) -> ProfilePoint:
     limits = limits_of(spec, raw, low, high) if raw.kind != TEXT else RawLimits(0, 0)
     if table in BIT_TABLES:
         own = Cell(function, address, 1, (), "B", alone)
-        return ProfilePoint(spec, raw, own, None, None, None, None, 0, limits)
+        return ProfilePoint(spec, raw, own, None, None, False, None, None, None, None, 0, limits)
     words, order = orders_of(spec, head)
     size = size_of(spec)
     own = cell(function, address, size, raw.code, words, order, alone)
@@ -190,8 +193,9 @@ def make_point(spec: PointSpec, head: ProfileHead) -> ProfilePoint:
     if spec.status is not None:
         status = cell(function, spec.status.register - head.base, 2, "H", byte_order=order)
         check = status_check(spec.status)
+    finish, bit, checked, linear = _way(spec, raw, limits)
     return ProfilePoint(
-        spec, raw, own, _finish(spec, raw, limits), scale, status, check,
+        spec, raw, own, finish, bit, checked, linear, scale, status, check,
         record_exp10(spec, raw), limits,
     )  # fmt: skip
 
@@ -200,26 +204,47 @@ def _matches(patterns: tuple[BitPattern, ...], bits: int) -> bool:
     return any(bits & pattern.mask == pattern.value for pattern in patterns)
 
 
-def _finish(spec: PointSpec, raw: RawType, limits: RawLimits) -> Finish | None:
-    """Return the function from the raw value to the value, the cheapest that does it all."""
+class _Way(NamedTuple):
+    """How a raw value becomes a value: the first of these that is set, else it is one."""
+
+    finish: Finish | None = None
+    bit: int | None = None
+    checked: bool = False
+    linear: tuple[int, int] | None = None
+
+
+def _way(spec: PointSpec, raw: RawType, limits: RawLimits) -> _Way:
+    """Return the cheapest way that does all a point needs."""
     size = size_of(spec)
-    convert = text_reader(spec.encoding) if raw.kind == TEXT else raw.convert
+    text = text_reader(spec.encoding) if raw.kind == TEXT else None
+    convert = text or raw.convert
     codes = parse_codes(spec.invalid, raw, size)
     make = None if raw.kind == TEXT else maker(scaling_of(spec, raw), raw)
     shift, mask = shift_of(spec), spec.mask
     if spec.bit is not None:
         shift, mask = spec.bit, 1 << spec.bit
-    if convert is None and not codes and make is None:
-        low, high = raw_range(spec)
-        checked = limits.low > low or limits.high < high or raw.kind == FLOAT
-        if mask is not None and not checked:
-            return _part(mask, shift)
-        if spec.type == "bool":
-            return _truth
-        if mask is None:
-            return _within(limits) if checked else None
-    bits, truth = bit_reader(raw, size), spec.type == "bool"
-    return _General(convert, codes, bits, mask, shift, truth, limits, make).finish
+    truth = spec.type == "bool"
+    if convert is None and mask is None and not truth and not codes.patterns:
+        if codes.values:
+            return _Way(_coded(codes.values, limits, make))
+        if make is None:
+            low, high = raw_range(spec)
+            return _Way(checked=limits.low > low or limits.high < high or raw.kind == FLOAT)
+        factor, offset, exp10 = scaling_of(spec, raw)
+        if raw.kind == INTEGER and exp10 >= LEAST_EXP10:
+            return _Way(linear=(factor, offset))
+        return _Way(_coded(frozenset(), limits, make))
+    low, high = raw_range(spec)
+    is_open = limits.low == low and limits.high == high
+    whole = is_open and make is None and codes.is_empty
+    if whole and spec.bit is not None:
+        return _Way(bit=spec.bit)
+    if whole and mask is not None:
+        return _Way(_part(mask, shift))
+    if text is not None and codes.is_empty:
+        return _Way(_remembered(text))
+    bits = bit_reader(raw, size)
+    return _Way(_General(convert, codes, bits, mask, shift, truth, limits, make).finish)
 
 
 def _part(mask: int, shift: int) -> Finish:
@@ -229,17 +254,37 @@ def _part(mask: int, shift: int) -> Finish:
     return finish
 
 
-def _truth(raw: int) -> int:
-    return 1 if raw else 0
+def _remembered(convert: Callable[[bytes], RawValue | None]) -> Finish:
+    """Return the reader of a text, which is nearly always the one it was before."""
+    known: dict[bytes, Value] = {}
+
+    def finish(raw: bytes) -> Value:
+        text = known.get(raw)
+        if text is None:
+            known.clear()
+            value = convert(raw)
+            text = known[raw] = REPORTS_FAULT if value is None else value
+        return text
+
+    return finish
 
 
-def _within(limits: RawLimits) -> Finish:
+def beyond(value: float) -> str:
+    """Return why a number that is not within the limits is no value."""
+    return OUT_OF_RANGE if value - value == 0 else REPORTS_FAULT  # not a number, infinite
+
+
+def _coded(
+    codes: frozenset[RawValue], limits: RawLimits, make: Callable[[float], float] | None
+) -> Finish:
     low, high = limits
 
     def finish(raw: float) -> Value:
-        if low <= raw <= high:
-            return raw
-        return OUT_OF_RANGE if raw - raw == 0 else REPORTS_FAULT  # not a number, infinite
+        if raw in codes:
+            return NO_VALUE
+        if not low <= raw <= high:
+            return beyond(raw)
+        return raw if make is None else make(raw)
 
     return finish
 
@@ -268,9 +313,9 @@ class _General(NamedTuple):
         if isinstance(value, (DeviceText, bytes)):
             return DeviceText(value) if isinstance(value, DeviceText) else REPORTS_FAULT
         if self.truth:
-            value = _truth(int(value))
+            value = 1 if value else 0
         elif self.mask is not None and isinstance(value, int):
             value = (value & self.mask) >> self.shift
         if not self.limits.low <= value <= self.limits.high:
-            return OUT_OF_RANGE if value - value == 0 else REPORTS_FAULT
+            return beyond(value)
         return self.make(value) if self.make else value

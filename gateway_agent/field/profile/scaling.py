@@ -19,6 +19,7 @@ from .language import PointSpec
 from .raw_types import FLOAT, TEXT, TIME, RawType
 
 _MOST_EXP10: Final = 9  # of a record's numbers
+LEAST_EXP10: Final = -_MOST_EXP10
 _MS_EXP10: Final = -3
 MIN_NUMBER: Final = -MAX_NUMBER - 1
 _MAX_FLOAT: Final = sys.float_info.max
@@ -86,7 +87,7 @@ def record_exp10(point: PointSpec, raw: RawType) -> int:
     if raw.kind in (FLOAT, TEXT):
         return 0  # a float is its value already
     exp10 = scaling_of(point, raw).exp10
-    return exp10 if exp10 >= -_MOST_EXP10 else 0
+    return exp10 if exp10 >= LEAST_EXP10 else 0
 
 
 def limits_of(point: PointSpec, raw: RawType, low: int, high: int) -> RawLimits:
@@ -100,7 +101,7 @@ def limits_of(point: PointSpec, raw: RawType, low: int, high: int) -> RawLimits:
     scaling = scaling_of(point, raw)
     step, offset = scaling.as_fraction, scaling.offset_fraction
     ends: list[tuple[Fraction, Fraction]] = []
-    if scaling.exp10 >= -_MOST_EXP10:
+    if scaling.exp10 >= LEAST_EXP10:
         unit = Fraction(10) ** scaling.exp10
         ends.append((MIN_NUMBER * unit, MAX_NUMBER * unit))
     if point.scale_register is None:
@@ -145,7 +146,7 @@ def maker(scaling: Scaling, raw: RawType) -> Callable[[float], float] | None:
     factor, offset, exp10 = scaling
     if raw.kind == FLOAT:
         return _float_maker(scaling, raw)
-    if exp10 < -_MOST_EXP10:
+    if exp10 < LEAST_EXP10:
         divisor = 10**-exp10
         return lambda value: (value * factor + offset) / divisor
     if factor == 1 and not offset:

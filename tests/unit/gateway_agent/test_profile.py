@@ -169,3 +169,35 @@ def test_a_profile_that_is_wrong(tmp_path: Path, content: str, parts: list[str])
 def test_an_unknown_name_lists_the_shipped_ones() -> None:
     with pytest.raises(ConfigError, match="senseair-s8, site-dust-noise, xy-md02, xylem-odo-rtu"):
         load_profile("senseair-s9")
+
+
+def test_bits_of_registers_and_coils_among_other_values(tmp_path: Path) -> None:
+    """Every bit of three registers, in both orders of the bytes, and coils across two bytes."""
+    points = [
+        point(name="first", register=0, type="u16", bit=0),
+        point(name="w", register=0, type="u16"),
+    ]
+    for bit in range(16):
+        points.append(point(name=f"a{bit}", register=1, type="i16", bit=bit))
+        points.append(point(name=f"b{bit}", register=2, type="u16", bit=bit, order="BADC"))
+    points += [
+        point(name=f"c{bit}", register=3, type="u32", bit=bit, order="CDAB") for bit in range(32)
+    ]
+    coils = range(5, 16)
+    points += [point(name=f"k{at}", register=at, type="bool", table="coil") for at in coils]
+    decoder = ProfileDecoder(load_profile(write(tmp_path, *points)), "g.d", BUS)
+    assert decoder.reads == (Read(3, 0, 5), Read(1, 5, 11))
+    words, states = (0x1235, 0xC3A1, 0x0FB4, 0x5678, 0x9ABC), 0b101_1001_0110
+    values = decoder.values([struct.pack(">5H", *words), states.to_bytes(2, "little")])
+    found = {item.spec.name: value for item, value in zip(decoder.points, values, strict=True)}
+    assert (found["first"], found["w"]) == (1, 0x1235)
+    for bit in range(16):
+        assert found[f"a{bit}"] == 0xC3A1 >> bit & 1
+        assert found[f"b{bit}"] == 0xB40F >> bit & 1
+    for bit in range(32):
+        assert found[f"c{bit}"] == 0x9ABC5678 >> bit & 1
+    for at in coils:
+        assert found[f"k{at}"] == states >> (at - 5) & 1
+    partly = decoder.values([None, states.to_bytes(2, "little")])
+    assert partly[0] is None
+    assert partly[-1] == states >> 10 & 1

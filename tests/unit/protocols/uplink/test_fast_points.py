@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.uplink import PROFILE, ProfileTemplate, Record, Stamp, decode_record
+from protocols.uplink import PROFILE, DecimalFraction, ProfileTemplate, Record, Stamp, decode_record
 from protocols.wire.errors import BAD_VALUE, TOO_LONG, LocalError, PeerError
 
 from .support import written_short
@@ -93,6 +93,44 @@ def test_equals_the_general_encoder(data: st.DataObject, names: list[str], stamp
         else:
             exact = Decimal(given_value).scaleb(exponents[name])
             assert value.value == (int(exact) if exponents[name] >= 0 else float(exact))
+
+
+FRACTIONS = st.builds(DecimalFraction, INTEGERS, st.integers(-9, 9))
+SOUND = st.one_of(
+    st.integers(0, 65535),
+    INTEGERS,
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.floats(width=32, allow_nan=False, allow_infinity=False),
+    st.floats(width=16, allow_nan=False, allow_infinity=False),
+    FRACTIONS,
+)
+
+
+@given(st.data(), st.lists(st.integers(-9, 9), min_size=1, max_size=8))
+def test_polls_one_after_the_other_equal_the_general_encoder(
+    data: st.DataObject, exponents: list[int]
+) -> None:
+    """Whatever one poll brought changes only how the next one is tried first."""
+    points = [(f"p{index}", "V", exp10) for index, exp10 in enumerate(exponents)]
+    template = ProfileTemplate("gw.dev", points)
+    stamp = Stamp(1, 2, None, 0, 0)
+    for _ in range(4):
+        kinds = data.draw(st.sampled_from([st.integers(0, 65535), SOUND, st.one_of(SOUND, VALUES)]))
+        raw = data.draw(st.lists(kinds, min_size=len(points), max_size=len(points)))
+        own = [
+            (*point[:2], value.exp10) if isinstance(value, DecimalFraction) else point
+            for point, value in zip(points, raw, strict=True)
+        ]
+        plain = [value.raw if isinstance(value, DecimalFraction) else value for value in raw]
+        assert template.record(raw, stamp).data == general("gw.dev", own, plain, stamp)
+
+
+@pytest.mark.parametrize("exp10", [-10, 10])
+def test_an_exponent_of_its_own_beyond_nine_is_refused(exp10: int) -> None:
+    template = ProfileTemplate("gw.dev", [("a", "V", 0)])
+    for _ in range(2):
+        with pytest.raises(LocalError, match="exponent"):
+            template.record([DecimalFraction(5, exp10)], Stamp(1, 2, None, 0, 0))
 
 
 def test_a_template_is_not_changed_by_use() -> None:
