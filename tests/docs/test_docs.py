@@ -8,8 +8,8 @@ A block of commands is run when the line before it is a comment that names it::
     ```
 
 Each block runs by itself, as after a fresh clone and ``make install``; every line must succeed.
-A block named ``setup`` runs ``make install`` for real. Blocks without a mark need something the
-test machine lacks (a serial port, a site); of them the names of commands and options are checked.
+The README has a test of its own (tests/readme). Blocks without a mark need something the test
+machine lacks (a serial port, a site); of them the names of commands and options are checked.
 """
 
 import os
@@ -87,7 +87,7 @@ def installed_copy(checkout: Path, target: Path) -> Path:
     return target
 
 
-# make install downloads, doctor may build an image; everything else stays far below.
+# doctor may build an image; everything else stays far below.
 @pytest.mark.timeout(420)
 @pytest.mark.parametrize(
     ("document", "name", "commands"),
@@ -97,15 +97,9 @@ def installed_copy(checkout: Path, target: Path) -> Path:
 def test_marked_commands_succeed(
     document: str, name: str, commands: str, checkout: Path, tmp_path: Path
 ) -> None:
-    if name == "setup":
-        place = tmp_path / "copy"
-        shutil.copytree(checkout, place)
-        interpreter = getattr(sys, "_base_executable", sys.executable)
-    else:
-        place = installed_copy(checkout, tmp_path / "copy")
-        interpreter = sys.executable
+    place = installed_copy(checkout, tmp_path / "copy")
     environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
-    environment |= {"PYTHON": interpreter, "HOME": str(tmp_path)}
+    environment |= {"PYTHON": sys.executable, "HOME": str(tmp_path)}
     done = subprocess.run(
         ["sh", "-eux"],
         input=commands,
@@ -117,10 +111,6 @@ def test_marked_commands_succeed(
         check=False,
     )
     assert done.returncode == 0, f"{document}, {name}:\n{done.stdout}{done.stderr}"
-
-
-def test_readme_has_commands_that_are_run() -> None:
-    assert [name for document, name, _ in marked_blocks() if document == "README.md"]
 
 
 @pytest.mark.parametrize("path", documents(), ids=str)
