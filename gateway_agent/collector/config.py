@@ -16,6 +16,10 @@
     [[node]]                           # optional: its readings are verified here once more
     uid = "0102030405060708090a0b0c"
     key = "air-1.json"
+
+    [[device]]                         # optional: one that was moved, or that several may bring
+    id = "tf-0102030405060708090a0b0c"
+    gateways = ["gw-1", "gw-2"]
 """
 
 from pathlib import Path
@@ -56,6 +60,24 @@ class KnownNode(Struct, frozen=True, kw_only=True):
     key: NodeKeyFile
 
 
+class SharedDevice(Struct, frozen=True, kw_only=True):
+    """``[[device]]``: the gateways that may bring the records of a device.
+
+    Without it, a device belongs to one gateway: a node to the one that brought its first sample.
+    """
+
+    id: Name
+    gateways: Annotated[
+        tuple[Name, ...],
+        Meta(
+            min_length=1,
+            max_length=64,
+            description="an array of 1 to 64 ids of gateways",
+            examples=[["gw-1", "gw-2"]],
+        ),
+    ]
+
+
 class CollectorConfig(Struct, frozen=True, kw_only=True):
     """The whole file. File names are relative to it."""
 
@@ -63,6 +85,7 @@ class CollectorConfig(Struct, frozen=True, kw_only=True):
     broker: MqttConnection
     gateway: tuple[KnownGateway, ...]
     node: tuple[KnownNode, ...] = ()
+    device: tuple[SharedDevice, ...] = ()
 
 
 def load(path: str | Path) -> CollectorConfig:
@@ -78,4 +101,20 @@ def load(path: str | Path) -> CollectorConfig:
         "an id no other gateway has",
         "list all its keys in one table",
     )
+    devices = list(reader.built_of(SharedDevice))
+    reader.unique(
+        ((f"{at}.id", device.id) for at, device in devices),
+        "an id no other device has",
+        "list all its gateways in one table",
+    )
+    known = {gateway.id for _, gateway in gateways}
+    for at, device in devices:
+        for name in device.gateways:
+            if name not in known and not reader.problems:
+                reader.problem(
+                    f"{at}.gateways",
+                    name,
+                    f"one of {', '.join(sorted(known))}",
+                    "add a [[gateway]]",
+                )
     return reader.result(config)

@@ -15,12 +15,12 @@ from gateway_agent.clock import GatewayClock, SystemClock
 from gateway_agent.directories import make_directory
 from gateway_agent.store.errors import StoreError
 from gateway_agent.store.lock import Lock
-from protocols.uplink import CLOCK_NAMES, BatchHeader
+from protocols.uplink import CLOCK_NAMES, GAP, KIND_NAMES, BatchHeader
 
 from . import migration
 from .batch_log import WENT_BACK, BatchLog
 from .errors import damage_named
-from .new_record import NewRecord, is_of_medium, shown
+from .new_record import FrameId, NewRecord, is_of_medium, shown
 from .rows import PointName, digest_of, rows_of, seal
 from .schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
 
@@ -209,6 +209,24 @@ class Database:
             ).fetchone()
         }
 
+    def owner_of(self, device: str) -> str | None:
+        """Return the gateway that brought the first data of a device; None if there are none."""
+        row = self._db.execute("SELECT gateway FROM devices WHERE device = ?", (device,)).fetchone()
+        return row[0] if row else None
+
+    def where_is(self, frame: FrameId) -> str:
+        """Return where a frame of a node is stored, for people; "" if it is not.
+
+        Which key a frame had was not stored in version 1: there, any fits.
+        """
+        row = self._db.execute(
+            "SELECT gateway, stream, seq FROM records JOIN streams ON streams.id = stream_id"
+            " WHERE device = ? AND kind = ? AND (key_id = ? OR key_id IS NULL)"
+            " AND boot_epoch = ? AND sample_seq = ? LIMIT 1",
+            frame,
+        ).fetchone()
+        return f"record {row[2]} of stream {row[1]} of {row[0]}" if row else ""
+
     def count(self, name: str, value: int = 1) -> None:
         """Add to a counter, durably."""
         before = self._db.execute("SELECT value FROM counters WHERE name = ?", (name,)).fetchone()
@@ -283,7 +301,7 @@ class Database:
                 point = self._point(points, name)
             readings.append((stream, seq, point, value))
         many = self._db.executemany
-        devices = {(row[2], header.gateway) for row in rows.records}
+        devices = {(row[2], header.gateway) for row in rows.records if row[3] != KIND_NAMES[GAP]}
         many("INSERT OR IGNORE INTO devices VALUES (?,?)", devices)
         many("INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", rows.records)
         many("INSERT INTO readings VALUES (?,?,?,?)", readings)

@@ -39,7 +39,8 @@ def from_version_1(connection: sqlite3.Connection) -> None:
         execute(statement)
     execute(
         "INSERT INTO devices SELECT device, gateway FROM (SELECT device, gateway, min(stream_id)"
-        " FROM records JOIN streams ON streams.id = stream_id GROUP BY device)"
+        " FROM records JOIN streams ON streams.id = stream_id WHERE kind <> 'gap'"
+        " GROUP BY device)"
     )
     for row in execute("SELECT stream_id, seq, data, reason FROM refused").fetchall():
         mended = (seal(*row), *row[:2])

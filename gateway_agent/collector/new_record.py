@@ -4,8 +4,24 @@ import sqlite3
 from typing import NamedTuple
 
 from gateway_agent.store.errors import StoreError
-from protocols.uplink import MAX_NUMBER, Decoded
+from protocols.uplink import KIND_NAMES, MAX_NUMBER, Decoded
 from protocols.wire.errors import PeerError
+
+
+class FrameId(NamedTuple):
+    """What identifies a frame of a node: no two of them have the same."""
+
+    device: str
+    kind: str
+    key_id: int
+    boot_epoch: int
+    seq: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.device}: {self.kind} frame {self.seq} of boot {self.boot_epoch} under key"
+            f" {self.key_id}"
+        )
 
 
 class NewRecord(NamedTuple):
@@ -19,6 +35,19 @@ class NewRecord(NamedTuple):
     sample_seq: int | None
     reason: str
     key_id: int | None = None
+
+    @property
+    def frame(self) -> FrameId | None:
+        """Return which frame of a node the record was made of; None if of none."""
+        if (
+            self.decoded is None
+            or self.key_id is None
+            or self.boot_epoch is None
+            or self.sample_seq is None
+        ):
+            return None
+        kind = KIND_NAMES[self.decoded.kind]
+        return FrameId(self.decoded.device_id, kind, self.key_id, self.boot_epoch, self.sample_seq)
 
     def refuse(self, reason: str) -> "NewRecord":
         """Return the same record, refused."""

@@ -10,13 +10,14 @@ quarantine; so is one on which our own code fails, whatever the exception is. On
 database or its medium is raised.
 
 A record that is wrong although the gateway signed it (it cannot be read, its node's tag does not
-verify, or the database cannot hold it) never becomes data: it is kept in the table ``refused`` with
+verify, its device or its frame is not the gateway's to bring, see :mod:`.admission`, or the
+database cannot hold it) never becomes data: it is kept in the table ``refused`` with
 the reason, and the other records of the batch are committed.
 """
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -43,6 +44,7 @@ from protocols.wire.errors import BAD_TAG, UNKNOWN, PeerError
 from protocols.wire.hmac import HmacSha256
 from protocols.wire.sample import Header, read_header
 
+from .admission import Admission
 from .database import Database
 from .new_record import NewRecord, is_of_medium, shown
 from .quarantine import Quarantine
@@ -70,6 +72,8 @@ RECORDS: Final = "records_verified"
 GAPS: Final = "gaps"
 TAG_FAILURES: Final = "node_tag_failures"
 REFUSED: Final = "records_refused"
+FOREIGN: Final = "records_foreign"  # refused: of a device of another gateway
+FRAMES_REPEATED: Final = "frames_repeated"  # refused: a node's frame that is stored already
 REPEATED: Final = "records_repeated"  # came before in another stream of the gateway: no effect
 
 EARLY_ALARM: Final = 10  # batches in a row that do not follow: the gateway is stuck
@@ -92,7 +96,8 @@ class BatchReceiver:
     """Everything between a message and its receipt. Used from one thread.
 
     ``gateways``: id -> kid -> public key. ``nodes``: (unique id, key id) -> key; the records of a
-    node without a key here count as the gateway signed them (auth ``gateway``).
+    node without a key here count as the gateway signed them (auth ``gateway``). ``allowed``: device
+    id -> the gateways that may bring it, see :mod:`.admission`.
     """
 
     def __init__(
@@ -103,6 +108,7 @@ class BatchReceiver:
         nodes: Mapping[tuple[bytes, int], HmacSha256],
         quarantine: Path,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        allowed: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         self._database = database
         self._key = key
@@ -110,6 +116,7 @@ class BatchReceiver:
         self._nodes = nodes
         self._node_uids = {uid for uid, _ in nodes}
         self._quarantine = Quarantine(quarantine)
+        self._admission = Admission(database, allowed or {})
         self._reported: list[str] = []
         self._waiting: dict[str, tuple[int, str]] = {}  # by gateway: how often, and what
         self._now_ms = now_ms
@@ -148,7 +155,7 @@ class BatchReceiver:
     def alarms(self) -> list[str]:
         """Return what an operator must learn of: losses, and gateways that wait for too long."""
         stuck = [text for count, text in list(self._waiting.values()) if count >= EARLY_ALARM]
-        return self._reported + stuck
+        return self._reported + list(self._admission.foreign.values()) + stuck
 
     def receipts(self) -> list[BatchOutcome]:
         """Return the current receipt of every stream, for gateways that have just connected."""
@@ -223,13 +230,18 @@ class BatchReceiver:
         header = batch.header
         indices = range(to + 1 - header.first, len(batch.records))
         repeated = self._database.repeated(header, batch.records).intersection(indices)
-        new = [
+        checked = [
             self._check_record(header.first + index, batch.records[index])
             for index in indices
             if index not in repeated
         ]
+        new = self._admission.check(header.gateway, checked)
+        policy = {
+            FOREIGN: self._admission.refused_foreign,
+            FRAMES_REPEATED: self._admission.refused_frames,
+        }
         try:
-            self._database.commit(data, header, new, _counts(new, len(repeated)))
+            self._database.commit(data, header, new, _counts(new, len(repeated)) | policy)
         except Exception as error:
             if is_of_medium(error):
                 raise
@@ -238,7 +250,7 @@ class BatchReceiver:
             if not reasons:
                 raise
             new = [item.refuse(reasons[item.seq]) if item.seq in reasons else item for item in new]
-            self._database.commit(data, header, new, _counts(new, len(repeated)))
+            self._database.commit(data, header, new, _counts(new, len(repeated)) | policy)
         for item in new:
             if item.decoded is None:
                 where = *_name(header), item.seq

@@ -12,7 +12,7 @@
     events    stream_id, seq, number -> name, arg, time_ms
     gaps      stream_id, seq -> device, cause, boot_epoch, first, last, detail, slots, times
     refused   stream_id, seq -> data, reason                  signed by the gateway, and yet wrong
-    devices   device -> gateway                               who may bring its records
+    devices   device -> gateway                               which one brought its first data
     counters  name -> value                                   see :mod:`.receiver`
 
 ``batches.data`` are the signed bytes as they were received, so everything above can be proved from

@@ -66,7 +66,12 @@ class CollectorService:
             self._database.close()
             raise
         self._receiver = BatchReceiver(
-            self._database, key, gateways, nodes, directory / "quarantine"
+            self._database,
+            key,
+            gateways,
+            nodes,
+            directory / "quarantine",
+            allowed={device.id: device.gateways for device in config.device},
         )
         self._worker = ThreadPoolExecutor(1, "collector")
         self._problem = "not connected yet"  # why no batch can arrive; empty if one can

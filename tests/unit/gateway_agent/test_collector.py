@@ -303,7 +303,7 @@ def test_gaps_are_stored_with_their_cause(collector: Collector) -> None:
 
 def test_gaps_are_stored_with_the_polls_they_name(collector: Collector) -> None:
     gap = Gap("gateway_down", None, None, None, "", 20, -95_000, -500)
-    collector.take(Chain().batch([gap_record("gw-01.s8", gap, stamp(1))]), ACCEPTED)
+    collector.take(Chain().batch([gap_record("gw-1.s8", gap, stamp(1))]), ACCEPTED)
     assert collector.rows("SELECT slots, from_ms, to_ms FROM gaps") == [(20, -95_000, -500)]
 
 

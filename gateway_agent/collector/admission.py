@@ -1,0 +1,92 @@
+"""Decide which records of a batch may become data: whose device it is, and whether it is new.
+
+A gateway signs what it sends, so it can sign anything. Two rules keep its mistakes, and its lies,
+from others:
+
+* A device belongs to one gateway: one of a third party by its name, ``<gateway>.<device>``, a node
+  to the gateway that brought its first sample. Which others may bring it, after a move or for a
+  time, is written in the collector's configuration (``[[device]]``).
+* A frame of a node (key, boot epoch, sequence) is stored once, whoever brings it under whatever
+  number.
+
+What breaks a rule is refused with the reason and kept, as any other wrong record.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+from protocols.identity import is_node_id
+from protocols.uplink import GAP
+
+from .database import Database
+from .new_record import FrameId, NewRecord
+
+MAX_FOREIGN: Final = 100  # pairs of gateway and device that are remembered as reported
+
+
+class Admission:
+    """``allowed``: by device id, the gateways that may bring it; a device it does not have belongs
+    to one gateway. ``foreign`` are the newest texts about records of others' devices.
+    """
+
+    def __init__(self, database: Database, allowed: Mapping[str, Collection[str]]) -> None:
+        self._database = database
+        self._allowed = allowed
+        self.foreign: dict[tuple[str, str], str] = {}
+        self.refused_foreign = 0  # of the newest batch
+        self.refused_frames = 0
+
+    def check(self, gateway: str, new: Sequence[NewRecord]) -> list[NewRecord]:
+        """Return ``new`` with those refused that must not become data."""
+        self.refused_foreign = self.refused_frames = 0
+        frames: set[FrameId] = set()
+        owners: dict[str, str] = {}
+        return [self._check(gateway, item, frames, owners) for item in new]
+
+    def _check(
+        self, gateway: str, item: NewRecord, frames: set[FrameId], owners: dict[str, str]
+    ) -> NewRecord:
+        if item.decoded is None:
+            return item
+        device = item.decoded.device_id
+        reason = self._foreign(gateway, device, owners)
+        if reason:
+            self.refused_foreign += 1
+            self._report(gateway, device, reason)
+            return item.refuse(reason)
+        frame = item.frame
+        if frame is not None:
+            where = "in this batch" if frame in frames else self._database.where_is(frame)
+            if where:
+                self.refused_frames += 1
+                return item.refuse(f"{frame} is stored already: {where}")
+            frames.add(frame)
+        if item.decoded.kind != GAP:
+            owners.setdefault(device, gateway)  # the commit makes it durable
+        return item
+
+    def _foreign(self, gateway: str, device: str, owners: dict[str, str]) -> str:
+        """Return why this gateway may not bring records of a device; "" if it may."""
+        allowed = self._allowed.get(device)
+        if allowed is not None:
+            if gateway in allowed:
+                return ""
+            return f"{device}: [[device]] names {', '.join(sorted(allowed))}, not {gateway}"
+        if not is_node_id(device) and device != gateway and not device.startswith(f"{gateway}."):
+            return f"{device}: expected a device of {gateway}, named {gateway}.<device>"
+        if device not in owners:
+            owner = self._database.owner_of(device)
+            if owner is not None:
+                owners[device] = owner
+        owner = owners.get(device, gateway)
+        if owner == gateway:
+            return ""
+        return (
+            f"{device}: belongs to {owner}; if it was moved to {gateway}, name both gateways in a"
+            " [[device]] of the collector's configuration"
+        )
+
+    def _report(self, gateway: str, device: str, reason: str) -> None:
+        self.foreign[gateway, device] = f"{gateway}: its records are refused: {reason}"
+        while len(self.foreign) > MAX_FOREIGN:
+            del self.foreign[next(iter(self.foreign))]
