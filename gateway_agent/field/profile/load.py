@@ -118,7 +118,7 @@ class _Source:
                 )
             for mistake in mistakes(point, head) if head is not None else ():
                 reader.problem(f"{key}.{mistake.key}", *mistake[1:])
-        if not self.points and not reader.problems:
+        if not self.points and not any(item.key.startswith("point") for item in reader.problems):
             reader.problem("point", None, "an array of tables", "add a [[point]] table")
         elif len(self.points) > MAX_POINTS:
             count = f"1 to {MAX_POINTS} points"

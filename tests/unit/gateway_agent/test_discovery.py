@@ -293,6 +293,7 @@ async def test_files_that_an_editor_on_windows_has_written(tmp_path: Path) -> No
     own = shipped.read_text(encoding="utf-8").replace('"senseair-s8"', '"own"')
     (tmp_path / "own.toml").write_bytes(mark + own.encode())
     (tmp_path / "pass").write_bytes(mark + b"secret\r\n")
+    (tmp_path / "pass").chmod(0o600)
     result = CliRunner().invoke(app, ["check", "--config", str(path)])
     assert result.exit_code == 0, result.output
     client = make_client(config.load(path).uplink, "g", 1000, lambda _: None)
@@ -336,12 +337,13 @@ def test_check_lists_every_problem_of_every_file(tmp_path: Path) -> None:
 
 
 def test_check_finds_what_run_would_stumble_over(tmp_path: Path) -> None:
-    text = GOOD.replace('receipt = "puback"', 'receipt = "signed"\ncollector_key = "k.pub"')
+    text = GOOD.replace('receipt = "puback"', 'receipt = "signed"\ncollector_key = "c.pub"')
     path = write_config(tmp_path, text)
+    generate_signing_key(tmp_path / "c")
     assert CliRunner().invoke(app, ["check", "--config", str(path)]).exit_code == 0
 
     (tmp_path / "k").chmod(0o640)
-    (tmp_path / "k.pub").write_text("no key", encoding="ascii")
+    (tmp_path / "c.pub").write_text("no key", encoding="ascii")
     (tmp_path / "s").write_text("no directory", encoding="ascii")
     result = CliRunner().invoke(app, ["check", "--config", str(path)])
     assert result.exit_code == 2
