@@ -15,6 +15,8 @@ from msgspec import Meta, Struct
 from protocols.identity import MAX_IDENTIFIER_LENGTH
 
 from .config_bus import (
+    AsciiBus,
+    AsciiOverTcpBus,
     Bus,
     Device,
     NodeDevice,
@@ -36,6 +38,8 @@ from .table_types import DefaultTag
 from .tables import ConfigError, Problem, TableReader, read_toml
 
 __all__ = [
+    "AsciiBus",
+    "AsciiOverTcpBus",
     "Bus",
     "ConfigError",
     "Device",
@@ -171,6 +175,13 @@ def _check_buses(reader: TableReader) -> None:
     lines = ((f"{at}.port", bus.where) for at, bus in buses if not isinstance(bus, TcpBus))
     reader.unique(lines, "a port no other bus uses")
     for at, bus in buses:
+        if bus.data_bits == 7 and not bus.is_ascii:
+            reader.problem(
+                f"{at}.data_bits",
+                7,
+                "8, because RTU needs whole bytes",
+                'change it, or write type = "ascii"',
+            )
         if not bus.device and not reader.problems:
             reader.problem(
                 f"{at}.device", None, "at least one device", "add a [[bus.device]] table below it"

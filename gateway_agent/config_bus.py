@@ -89,6 +89,7 @@ class _Bus(Struct, frozen=True, kw_only=True, tag_field="type"):
     name: Name
     baudrate: Annotated[int, count(300, 4_000_000, 9600)] = 9600
     parity: Literal["N", "E", "O"] = "N"
+    data_bits: Literal[7, 8] = 8
     stopbits: Literal[1, 2] = 1
     # From the end of the request to the first byte of the answer; the time of the answer itself
     # comes on top.
@@ -113,16 +114,17 @@ class _RtuBus(_Bus, frozen=True, kw_only=True):
 
     units: ClassVar = range(1, 248)
     has_ids: ClassVar = False
+    is_ascii: ClassVar = False
 
     @property
     def line(self) -> str:
         """Return the settings of the line as a person writes them."""
-        return f"{self.baudrate} 8{self.parity}{self.stopbits}"
+        return f"{self.baudrate} {self.data_bits}{self.parity}{self.stopbits}"
 
     @property
     def char_bits(self) -> int:
-        """Return the bits of one character: start, 8 data, parity if any, stop."""
-        return 9 + (self.parity != "N") + self.stopbits
+        """Return the bits of one character: start, data, parity if any, stop."""
+        return 1 + self.data_bits + (self.parity != "N") + self.stopbits
 
     @property
     def char_ms(self) -> float:
@@ -132,7 +134,7 @@ class _RtuBus(_Bus, frozen=True, kw_only=True):
     @property
     def silence_ms(self) -> float:
         """Return t3.5, the silence that ends a frame."""
-        return t35_us(self.baudrate, self.char_bits) / 1000
+        return 0.0 if self.is_ascii else t35_us(self.baudrate, self.char_bits) / 1000
 
 
 class SerialBus(_RtuBus, frozen=True, kw_only=True, tag="rtu"):
@@ -143,6 +145,8 @@ class SerialBus(_RtuBus, frozen=True, kw_only=True, tag="rtu"):
     close_after: ClassVar[CloseAfter] = "never"
 
     port: SerialPort
+    # The level of RTS while we send, for transceivers whose direction the driver switches with it.
+    rts: Literal["none", "high", "low"] = "none"
 
     @property
     def where(self) -> str:
@@ -170,6 +174,7 @@ class TcpBus(_Bus, frozen=True, kw_only=True, tag="tcp"):
     """A Modbus TCP device, or a gateway to several."""
 
     type: ClassVar = "tcp"
+    is_ascii: ClassVar = False
     units: ClassVar = range(256)
     line: ClassVar = ""
     char_ms: ClassVar = 0.0
@@ -193,4 +198,24 @@ class TcpBus(_Bus, frozen=True, kw_only=True, tag="tcp"):
         return f"{self.host}:{self.port}"
 
 
-Bus: TypeAlias = SerialBus | TcpBus | RtuOverTcpBus
+class AsciiBus(SerialBus, frozen=True, kw_only=True, tag="ascii"):
+    """A serial port of this machine with Modbus ASCII."""
+
+    type: ClassVar = "ascii"
+    is_ascii: ClassVar = True
+
+    parity: Literal["N", "E", "O"] = "E"
+    data_bits: Literal[7, 8] = 7
+
+
+class AsciiOverTcpBus(RtuOverTcpBus, frozen=True, kw_only=True, tag="ascii-over-tcp"):
+    """A serial line with Modbus ASCII behind a serial server."""
+
+    type: ClassVar = "ascii-over-tcp"
+    is_ascii: ClassVar = True
+
+    parity: Literal["N", "E", "O"] = "E"
+    data_bits: Literal[7, 8] = 7
+
+
+Bus: TypeAlias = SerialBus | AsciiBus | TcpBus | RtuOverTcpBus | AsciiOverTcpBus

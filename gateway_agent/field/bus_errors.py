@@ -27,6 +27,10 @@ _ADVICE: Final = {
     errno.EAGAIN: _OTHER_PROGRAM,
     errno.EBUSY: _OTHER_PROGRAM,
     errno.EINVAL: "check that the port supports the baudrate, parity and stopbits of this bus",
+    errno.EOPNOTSUPP: (
+        'write rts = "none" if the adapter switches its direction by itself, as most do that are'
+        " plugged into USB; else use a port whose driver supports RS-485"
+    ),
     errno.ENOTTY: "check the name of the port: this is no serial port",
     errno.EMFILE: "too many files are open: raise the limit of the service (LimitNOFILE)",
     errno.ENFILE: "too many files are open on this machine: find the program that opens them",

@@ -11,11 +11,13 @@ more than its own connection.
 
 import asyncio
 import contextlib
+import errno
 import logging
 from collections.abc import Callable
 from typing import Final
 
 from pymodbus.transport.serialtransport import SerialTransport
+from serial.rs485 import RS485Settings
 
 from gateway_agent.config import Bus, SerialBus
 from gateway_agent.counters import Counters
@@ -44,15 +46,24 @@ class _SerialLine(SerialTransport):
                 link,
                 bus.port,
                 baudrate=bus.baudrate,
-                bytesize=8,
+                bytesize=bus.data_bits,
                 parity=bus.parity,
                 stopbits=bus.stopbits,
                 timeout=0,
             )
+            if bus.rts != "none":
+                self._switch_direction(bus.rts == "high")
             self.setup()
         except BaseException:
             self._release()
             raise
+
+    def _switch_direction(self, is_high: bool) -> None:
+        """Have the driver switch the transceiver to sending, with RTS at this level."""
+        try:
+            self.sync_serial.rs485_mode = RS485Settings(is_high, not is_high)
+        except (ValueError, OSError, NotImplementedError) as error:
+            raise OSError(errno.EOPNOTSUPP, "its driver does not switch RTS") from error
 
     def intern_read_ready(self) -> None:
         """Read what has come; called by the event loop."""

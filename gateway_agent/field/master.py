@@ -20,6 +20,7 @@ from gateway_agent.counters import Counters
 from protocols.modbus_client import (
     LATE,
     AnswerShape,
+    AsciiClient,
     MbapClient,
     ModbusClient,
     Request,
@@ -424,7 +425,7 @@ class Master:
     def _new_client(self) -> ModbusClient:
         if isinstance(self.bus, TcpBus):
             return MbapClient(self.bus.check_transaction_id)
-        return RtuClient()
+        return AsciiClient() if self.bus.is_ascii else RtuClient()
 
     async def _connect(self) -> asyncio.Transport:
         link = _Link(self)

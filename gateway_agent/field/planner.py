@@ -20,6 +20,9 @@ from protocols.wire.registers import (
 
 _REQUEST_CHARS: Final = 8  # address, function, start, count, CRC
 _ANSWER_CHARS: Final = 5  # address, function, byte count, CRC; and two per register
+# In ASCII: colon, two digits a byte with an LRC instead of the CRC, carriage return, line feed.
+_ASCII_REQUEST_CHARS: Final = 17
+_ASCII_ANSWER_CHARS: Final = 11
 _REGISTERS: Final = 65536
 PROBE_READS: Final = 8  # lengths that a device is asked for which answers none of its own reads
 _BUSY: Final = 0.8  # above this share of the bus a single retry or probe makes a slot late
@@ -128,12 +131,15 @@ def probe_reads(reads: Sequence[Read], spans: Iterable[Span]) -> tuple[Read, ...
 
 def answer_ms(bus: Bus, words: float) -> float:
     """Return the time that an answer with ``words`` registers is on the line."""
+    if bus.is_ascii:
+        return (_ASCII_ANSWER_CHARS + 4 * words) * bus.char_ms
     return (_ANSWER_CHARS + 2 * words) * bus.char_ms
 
 
 def request_ms(bus: Bus) -> float:
     """Return the time that a read request is on the line, and the silence after it."""
-    return _REQUEST_CHARS * bus.char_ms + bus.silence_ms
+    chars = _ASCII_REQUEST_CHARS if bus.is_ascii else _REQUEST_CHARS
+    return chars * bus.char_ms + bus.silence_ms
 
 
 def transaction_ms(bus: Bus, words: float) -> float:

@@ -4,6 +4,7 @@ The server's half, which nodes run, is :mod:`protocols.wire.modbus`. Codes, leng
 there, once for both. Nothing here opens a port or reads a clock.
 """
 
+from protocols.modbus_client.ascii import AsciiClient
 from protocols.modbus_client.client import ModbusClient, Unexpected
 from protocols.modbus_client.identification import Identification, decode_identification
 from protocols.modbus_client.mbap import MbapClient
@@ -37,6 +38,7 @@ __all__ = [
     "VARIABLE",
     "WRONG_ID",
     "AnswerShape",
+    "AsciiClient",
     "Identification",
     "MbapClient",
     "ModbusClient",

@@ -89,7 +89,7 @@ def test_the_example_shows_every_key() -> None:
 
 
 # What came later, as it is where a file does not name it.
-NEWER_BUS_KEYS = {"request_gap_ms": 0, "max_words": 125, "never_join": False}
+NEWER_BUS_KEYS = {"data_bits": 8, "request_gap_ms": 0, "max_words": 125, "never_join": False}
 NEWER_NET_KEYS = {"connect_delay_ms": 0, "close_after": "never", "check_transaction_id": True}
 NEWER_DEVICE_KEYS = {"answer_unit": None, "timeout_ms": None, "request_gap_ms": 0}
 
@@ -127,6 +127,7 @@ def test_the_example_means_what_it_meant() -> None:
             {
                 "type": "rtu",
                 "name": "roof",
+                "rts": "none",
                 "port": "/dev/serial/by-id/usb-example-if00-port0",
                 "baudrate": 9600,
                 "parity": "N",

@@ -97,6 +97,7 @@ PUBLIC: Final = {
         "VARIABLE",
         "WRONG_ID",
         "AnswerShape",
+        "AsciiClient",
         "Identification",
         "MbapClient",
         "ModbusClient",

@@ -1,0 +1,122 @@
+"""A client for Modbus ASCII without I/O (Modbus over Serial Line V1.02, section 2.5.2).
+
+A frame is a line of text: a colon, two hex digits for each byte, carriage return and line feed. Its
+last byte makes the sum of all bytes a multiple of 256 (LRC). A colon always begins a new frame.
+"""
+
+import binascii
+from typing import Final
+
+from protocols.modbus_client.client import Unexpected
+from protocols.modbus_client.request import (
+    BIT_FUNCTIONS,
+    FIXED,
+    VARIABLE,
+    AnswerShape,
+    Request,
+)
+from protocols.wire.modbus.pdu import READ_HOLDING, READ_INPUT
+
+MAX_LINE: Final = 513  # Modbus over Serial Line V1.02, 2.5.2.1: the longest frame, in characters
+MAX_BUFFER: Final = 2 * MAX_LINE
+_READS: Final = (READ_HOLDING, READ_INPUT, *BIT_FUNCTIONS)
+_CRC_BYTES: Final = 2
+_SHORTEST: Final = 3  # address, function, one byte
+_REPEATED: Final = 6  # the answer to a write: address, function, register, quantity
+
+
+def encode_line(frame: bytes) -> bytes:
+    """Return address and PDU as a frame, with its LRC."""
+    lrc = -sum(frame) & 0xFF
+    return b":%s\r\n" % (frame + bytes((lrc,))).hex().upper().encode()
+
+
+class AsciiClient:
+    """The client for ASCII frames (:class:`.client.ModbusClient`).
+
+    Memory is ``MAX_BUFFER`` characters, whatever comes.
+    """
+
+    def __init__(self) -> None:
+        self.unexpected = Unexpected()
+        self._buffer = bytearray()
+        self._request: Request | None = None  # None: IDLE
+
+    def send(self, request: Request) -> bytes:
+        """See :class:`.client.ModbusClient`. What came before is forgotten."""
+        self.unexpected = Unexpected()
+        self._buffer = bytearray()
+        self._request = request
+        return encode_line(request.adu[:-_CRC_BYTES])
+
+    def feed(self, data: bytes) -> bytes | None:
+        """See :class:`.client.ModbusClient`."""
+        buffer = self._buffer
+        buffer += data
+        answer = None
+        while (end := buffer.find(b"\n") + 1) > 0:
+            line = bytes(buffer[:end])
+            del buffer[:end]
+            found = self._take(line)
+            answer = found if found is not None else answer
+        over = len(buffer) - MAX_BUFFER
+        if over > 0:
+            del buffer[:over]
+            self.unexpected.noise_bytes += over
+        return answer
+
+    def finish(self) -> Unexpected:
+        """See :class:`.client.ModbusClient`. A frame that has begun is cut short."""
+        if self._buffer:
+            self._spoilt(bytes(self._buffer))
+            self._buffer.clear()
+        self._request = None
+        return self.unexpected
+
+    def _take(self, line: bytes) -> bytes | None:
+        """Sort one line; return the PDU if it is the answer."""
+        start = line.rfind(b":")
+        frame = _decoded(line[start + 1 :]) if start >= 0 else b""
+        if not frame:
+            self._spoilt(line)
+            return None
+        self.unexpected.noise_bytes += start
+        request = self._request
+        if request is not None:
+            if frame == request.adu[:-_CRC_BYTES] and request.shape.data_bytes != FIXED:
+                return None  # adapters without echo suppression return what was sent
+            if _is_answer(frame, request):
+                self._request = None
+                return frame[1:]
+        # Exceptions and answers of variable length are not told apart by their length.
+        size = len(frame) - _SHORTEST if frame[1] in _READS else VARIABLE
+        self.unexpected.foreign.append(AnswerShape(frame[0], frame[1], size))
+        return None
+
+    def _spoilt(self, line: bytes) -> None:
+        self.unexpected.noise_bytes += len(line)
+        request = self._request
+        if request is not None and b":" + request.header.hex().upper().encode() in line.upper():
+            self.unexpected.damaged += 1
+
+
+def _decoded(text: bytes) -> bytes:
+    """Return address and PDU of a line behind its colon; nothing if it is no valid frame."""
+    if len(text) >= MAX_LINE or not text.endswith(b"\r\n"):
+        return b""
+    try:
+        frame = binascii.unhexlify(text[:-2])
+    except binascii.Error:
+        return b""
+    return frame[:-1] if len(frame) > _SHORTEST and sum(frame) & 0xFF == 0 else b""
+
+
+def _is_answer(frame: bytes, request: Request) -> bool:
+    if frame.startswith(request.refusal):
+        return len(frame) == _SHORTEST
+    size = request.shape.data_bytes
+    if not frame.startswith(request.header):
+        return False
+    if size == FIXED:
+        return len(frame) == _REPEATED
+    return size == VARIABLE or len(frame) == _SHORTEST + size
