@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -37,6 +39,9 @@ SHORT: Final = ("--hil-soak", "60", "--hil-polls", "300")
 WORKERS: Final = ("-n", "2")
 #: Longer than all suites take on a slow machine.
 _ROBOT_LIMIT_S: Final = 1800.0
+#: What a wrapper script starts.
+_DLL: Final = re.compile(rb"([^\s\"']+/Renode\.dll)")
+_SCRIPT_BYTES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +84,30 @@ def run_pytest(name: str, words: Sequence[str], image: Path, out: Path) -> PartR
     return PartResult(name, code == 0 and not slow and ran > 0, text)
 
 
-def find_renode_test() -> Path | None:
-    """Return renode-test: beside Renode's executable, above it as in a source tree, or in PATH."""
-    beside = find_renode().resolve().parent
-    places = [folder / "renode-test" for folder in (beside, *beside.parents[:4])]
-    found = next((place for place in places if os.access(place, os.X_OK)), None)
-    in_path = shutil.which("renode-test")
-    return found or (Path(in_path) if in_path else None)
+def renode_test_words() -> list[str]:
+    """Return how renode-test is called: RENODE_TEST, or the program that belongs to RENODE.
+
+    It is beside Renode's executable, above it as in a source tree, or in PATH. Where RENODE is a
+    script that starts a Renode.dll, it is the one of that tree, and gets its folder. Empty: there
+    is none.
+    """
+    if named := os.environ.get("RENODE_TEST"):
+        return shlex.split(named)
+    renode = find_renode().resolve()
+    started = _DLL.search(renode.read_bytes()[:_SCRIPT_BYTES])
+    dll = Path(os.fsdecode(started[1])) if started else renode
+    start = dll if dll.is_file() else renode
+    places = [folder / "renode-test" for folder in list(start.parents)[:5]]
+    found = next((str(place) for place in places if os.access(place, os.X_OK)), None)
+    words = [found or shutil.which("renode-test") or ""]
+    if not words[0]:
+        return []
+    if start.name == "Renode.dll":
+        words.append(f"--robot-framework-remote-server-full-directory={start.parent}")
+        # Later versions have no such option: they run nothing else.
+        known = subprocess.run([*words, "--help"], capture_output=True, text=True, check=False)
+        words += ["--runner=dotnet"] if "--runner" in known.stdout else []
+    return words
 
 
 def cases() -> int:
@@ -100,31 +122,31 @@ def suites() -> list[Path]:
     return sorted(ROBOT.glob("*.robot"))
 
 
-def run_robot(program: Path | None, image: Path, out: Path) -> PartResult:
+def run_robot(words: Sequence[str], image: Path, out: Path) -> PartResult:
     """Run the Robot suites. Passed: renode-test ended well, and every case there is has passed:
     it counts an empty selection as success.
     """
-    if program is None:
+    if not words:
         return PartResult(
             "robot",
             False,
             "no renode-test beside Renode or in PATH: expected the one of Renode's release; name "
-            "it with --renode-test, or leave the part out: --part suites --part cuts",
+            "it with RENODE_TEST, or leave the part out: --part suites --part cuts",
         )
     folder = out / "robot"
     shutil.rmtree(folder, ignore_errors=True)
-    command = [str(program), "-r", str(folder), *map(str, suites())]
+    command = [*words, "-r", str(folder), *map(str, suites())]
     environment = {**os.environ, "TIANFU_ELF": str(image)}
     try:
         code = subprocess.run(
             command, cwd=ROOT, env=environment, check=False, timeout=_ROBOT_LIMIT_S
         ).returncode
     except subprocess.TimeoutExpired:
-        return PartResult("robot", False, f"{program} did not end in {_ROBOT_LIMIT_S:.0f} s")
+        return PartResult("robot", False, f"{words[0]} did not end in {_ROBOT_LIMIT_S:.0f} s")
     passed, expected = robot_passes(folder / "robot_output.xml"), cases()
     text = f"{passed} of {expected} cases"
     if code:
-        text += f", {program} ended with exit status {code}: see {folder}"
+        text += f", {words[0]} ended with exit status {code}: see {folder}"
     return PartResult("robot", code == 0 and passed == expected, text)
 
 
@@ -146,7 +168,7 @@ def parts(words: argparse.Namespace, image: Path) -> Mapping[str, Callable[[], P
             image,
             words.out,
         ),
-        "robot": lambda: run_robot(words.renode_test or find_renode_test(), image, words.out),
+        "robot": lambda: run_robot(renode_test_words(), image, words.out),
         "cuts": lambda: run_pytest(
             "cuts",
             ["hil/scenarios/test_flash_states.py", "-k", "power_cut", *WORKERS, *words.pytest],
@@ -162,7 +184,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = ("suites", "robot", "cuts")
     parser.add_argument("--part", action="append", choices=names, help="only this one; repeatable")
     parser.add_argument("--image", type=Path, help="ELF file of the board's image; else built")
-    parser.add_argument("--renode-test", type=Path, help="where renode-test is")
     parser.add_argument("--suites", nargs="+", default=["hil"], help="which tests; default: hil")
     parser.add_argument("--out", type=Path, default=ROOT / "hil-out", help="for reports")
     parser.add_argument("pytest", nargs="*", help="after `--`: more words for pytest")

@@ -132,12 +132,38 @@ def test_robot_suites_that_have_not_passed(
     assert code == 1
 
 
+def test_renode_test_of_a_source_tree_is_called_for_its_build(renode: Path, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    make_renode_test(tree / "any", CASES)
+    stub = tree / "renode-test"
+    calls = tmp_path / "calls"
+    text = stub.read_text(encoding="utf-8").removeprefix("#!/bin/sh\n")
+    stub.write_text(
+        f'#!/bin/sh\necho "$@" >> {calls}\n'
+        'test "$2" = --help && echo " --runner {dotnet,mono,none}" && exit\nshift 2\n' + text,
+        encoding="utf-8",
+    )
+    folder = tree / "output/bin/Release"
+    folder.mkdir(parents=True)
+    (folder / "Renode.dll").touch()
+    script = renode.read_text(encoding="utf-8")
+    renode.write_text(script.replace("exec", f"# {folder}/Renode.dll\nexec", 1), encoding="utf-8")
+    code, (line,) = run(tmp_path, NODE, "--part", "robot")
+    assert line.startswith("robot    passed"), line
+    assert code == 0
+    told = f"--robot-framework-remote-server-full-directory={folder}"
+    assert (
+        calls.read_text(encoding="utf-8").splitlines()[1].startswith(f"{told} --runner=dotnet -r")
+    )
+
+
 @pytest.mark.usefixtures("renode")
 def test_a_missing_renode_test_has_not_passed(tmp_path: Path) -> None:
     code, (suites, robot) = run(tmp_path, NODE, "--part", "suites", "--part", "robot")
     assert suites.startswith("suites   passed")
     assert robot.startswith("robot    FAILED  no renode-test beside Renode or in PATH: expected")
-    assert "--renode-test" in robot
+    assert "RENODE_TEST" in robot
     assert code == 1
 
 
