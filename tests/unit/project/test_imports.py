@@ -31,6 +31,7 @@ BREACHES = [
     ("gateway_agent/__init__.py", "import firmware", "gateway_agent imports protocols"),
     ("firmware/__init__.py", "import typing", "what nodes run imports nothing"),
     ("protocols/wire/crc.py", "import enum", "what nodes run imports nothing"),
+    ("boards/unix/__init__.py", "import protocols.modbus_client", "what nodes run imports nothing"),
 ]
 
 
