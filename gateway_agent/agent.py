@@ -18,7 +18,7 @@ from .field.poller import Field
 from .keys import check_secret, load_private, load_public
 from .status import OutboxStatus, Reconciliation, Status, UplinkStatus
 from .status_socket import serve_status
-from .store.errors import StoreFailed, StoreFull
+from .store.errors import StoreBusy, StoreFailed, StoreFull
 from .store.lock import Lock
 from .store.outbox import Outbox
 from .store.settings import HEAD_LAG_MS, StoreContext, StoreSettings
@@ -97,7 +97,7 @@ class GatewayAgent:
             raise failure
 
     async def _open(self, lock: Lock) -> Outbox | None:
-        """Open the outbox; wait while its repair has no room. None if stopped meanwhile."""
+        """Open the outbox; wait while it has no room or is locked. None if stopped meanwhile."""
         config = self._config
         settings = StoreSettings(
             config.gateway.state_dir, config.gateway.id, config.outbox.max_bytes, HEAD_LAG_MS
@@ -107,9 +107,18 @@ class GatewayAgent:
             try:
                 return await asyncio.to_thread(Outbox.open, context, lock)
             except StoreFull as error:
-                self._waiting_for = str(error)
-                log.error("the outbox cannot be opened, trying again: %s", error)
-                await _within(FULL_RETRY_S, self._stop.wait())
+                reason = str(error)
+            except StoreBusy as error:
+                # The directory is ours, so it is no other agent.
+                file = settings.database_path
+                reason = (
+                    f"{file} is open in another program ({error}): close that, an sqlite3 shell or"
+                    f" a backup for instance; `fuser {file}` names it"
+                )
+            if reason != self._waiting_for:
+                self._waiting_for = reason
+                log.error("the outbox cannot be opened, trying again: %s", reason)
+            await _within(FULL_RETRY_S, self._stop.wait())
         return None
 
     async def _work(self, outbox: OutboxWriter, field: Field, uplink: Uplink) -> None:
