@@ -5,7 +5,7 @@ done in one loop for each kind: limits, integer factors, scale registers, status
 what fits none of them is a function of its own, see :mod:`.points`; a plain register needs nothing.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple
 
 from gateway_agent.config import Bus
@@ -15,7 +15,7 @@ from protocols.uplink import DecimalFraction, ProfileTemplate, Record, Stamp
 from .model import Profile
 from .points import OUT_OF_RANGE, Cell, Finish, ProfilePoint, StatusCheck, Value, beyond
 from .scale_register import Power, ScaleRule
-from .unpack import ByteSlot, Unpacker
+from .unpack import ByteSlot, Unpacker, picker
 
 _NEW_TUPLE: Final = tuple.__new__  # of a named one, without its own call
 
@@ -86,9 +86,11 @@ class ProfileDecoder:
         self._sizes = [read.data_bytes for read in self.reads]
         recorded = [point for point in self.points if not point.is_text]
         self._template = template_of(recorded, device_id)
-        self._recorded = None
+        self._recorded: Callable[[tuple[Value, ...]], tuple[Value, ...]] | None = None
         if len(recorded) < len(self.points):
-            self._recorded = [i for i, point in enumerate(self.points) if not point.is_text]
+            self._recorded = picker(
+                [index for index, point in enumerate(self.points) if not point.is_text]
+            )
         slots = [self._slot(point) for point in self.points]
         self._checks: list[_Check] = []
         self._linears: list[_Linear] = []
@@ -226,7 +228,7 @@ class ProfileDecoder:
     def record(self, values: tuple[Value, ...], stamp: Stamp) -> Record:
         """Return the record of one poll. Text stays here: a record holds numbers."""
         if self._recorded is not None:
-            values = tuple(values[index] for index in self._recorded)
+            values = self._recorded(values)
         return self._template.record(values, stamp)
 
 

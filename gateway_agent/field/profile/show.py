@@ -25,7 +25,7 @@ def point_value(point: ProfilePoint, value: Value) -> PointValue:
 def meaning(point: ProfilePoint, value: Value) -> str:
     """Return the words for a code, the names of the bits that are set, or text; else nothing."""
     if isinstance(value, DeviceText):
-        return value
+        return str(value)  # a plain one, which can be encoded
     if not isinstance(value, int):
         return ""
     if point.spec.bits:

@@ -37,13 +37,13 @@ class Unpacker:
         self._unpack = struct.Struct(_with_pads(straight, length)).unpack
         self._reorder: Callable[[bytes], tuple[int, ...]] | None = None
         if crooked:
-            self._reorder = _getter([at for slot in crooked for at in slot.positions])
+            self._reorder = picker([at for slot in crooked for at in slot.positions])
             codes = "".join(slot.code for slot in crooked)
             self._unpack_crooked = struct.Struct(">" + codes).unpack
         of_bits = sorted({slot.positions[0] for slot in slots if slot.bit >= 0})
         self._bytes_of_bits: Callable[[bytes], tuple[int, ...]] | None = None
         if of_bits:
-            self._bytes_of_bits = _getter(of_bits)
+            self._bytes_of_bits = picker(of_bits)
         at = {slot: index for index, slot in enumerate(distinct)}
         for slot in slots:
             if slot.bit >= 0:  # the digits of each byte begin with the highest bit
@@ -51,7 +51,7 @@ class Unpacker:
                 at[slot] = len(distinct) + 8 * byte + 7 - slot.bit
         indexes = [at[slot] for slot in slots]
         total = len(distinct) + 8 * len(of_bits)
-        self._pick = None if indexes == list(range(total)) else _getter(indexes)
+        self._pick = None if indexes == list(range(total)) else picker(indexes)
 
     def values(self, data: bytes) -> tuple[object, ...]:
         """Return one raw value per slot."""
@@ -64,7 +64,8 @@ class Unpacker:
         return raw if self._pick is None else self._pick(raw)
 
 
-def _getter(indexes: Sequence[int]) -> Callable[[Sequence[T]], tuple[T, ...]]:
+def picker(indexes: Sequence[int]) -> Callable[[Sequence[T]], tuple[T, ...]]:
+    """Return the function that takes these elements out of a sequence."""
     if len(indexes) == 1:
         (only,) = indexes
         return lambda items: (items[only],)

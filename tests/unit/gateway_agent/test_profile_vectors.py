@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 from typing import TypedDict
 
+import msgspec
 import pytest
 
 from gateway_agent.config import SerialBus
 from gateway_agent.field.profile import ProfileDecoder, load_profile, point_value
+from gateway_agent.status import PointValue
 from protocols.uplink import Stamp, decode_record
 from tests.paths import ROOT
 
@@ -47,6 +49,7 @@ def test_a_construct_reads_its_vector(tmp_path: Path, case: Case) -> None:
     record = decode_record(decoder.record(values, STAMP).data)
     shown = point_value(decoder.points[0], values[0])
     assert shown.text == case["text"]
+    assert msgspec.json.decode(msgspec.json.encode(shown), type=PointValue) == shown
     if isinstance(case["value"], str):
         assert [(item.name, item.quality) for item in record.failures] == [("x", case["value"])]
         assert (record.values, shown.value) == ((), None)
