@@ -20,8 +20,9 @@ from rich.progress import track
 
 from tests.paths import ROOT
 
+from . import line, mixed
 from .board import board_figures, missing, suite_figure
-from .gateway import first_poll_s, measure
+from .gateway import first_poll_s, measure, profile_of
 from .node import ROLES, core_requests_per_s, node_figures
 from .report import Figure, markdown, print_table
 from .servers import modbus_servers, mosquitto, on_core
@@ -81,7 +82,7 @@ def bench_gateway(figures: Figures, seconds: float) -> None:
             modbus_servers(_SERVERS, registers) as ports,
         ):
             buses = ports * (_BUSES // _SERVERS)
-            load = measure(Path(folder), registers, buses, mqtt, seconds)
+            load = measure(Path(folder), profile_of(registers), buses, mqtt, seconds)
             naive = _naive(seconds, registers, mqtt, buses)
         what = f"gateway, {registers} registers"
         figures.add(f"{what}: recorded", "readings/s", load.readings_per_s, f">= {aim}")
@@ -98,6 +99,34 @@ def bench_gateway(figures: Figures, seconds: float) -> None:
         )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder, mosquitto(Path(folder)) as mqtt:
         figures.add("gateway: start to first poll", "s", first_poll_s(Path(folder), mqtt), "<= 1")
+
+
+def bench_profiles(figures: Figures, seconds: float) -> None:
+    """Measure 100 points of mixed kinds against 100 plain registers of the same answer."""
+    profiles = {"plain": mixed.plain_profile(), "mixed": mixed.mixed_profile()}
+    cost = {}
+    for name, profile in profiles.items():
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            mosquitto(Path(folder)) as mqtt,
+            modbus_servers(_SERVERS, "mixed") as ports,
+        ):
+            load = measure(Path(folder), profile, ports * (_BUSES // _SERVERS), mqtt, seconds)
+        recorded = mixed.POINTS - (mixed.TEXTS if name == "mixed" else 0)
+        cost[name] = load.cpu_s_per_million * recorded / mixed.POINTS
+        what = f"profile of 100 {name} points"
+        figures.add(f"{what}: recorded", "readings/s", load.readings_per_s)
+        figures.add(f"{what}: CPU per million points polled", "s", cost[name])
+    figures.add(
+        "profile of 100 mixed points: CPU against plain", "", cost["mixed"] / cost["plain"],
+        "<= 1.5", "40 bits, 20 scaled by a register, 18 floats, 17 scaled, 5 strings",
+    )  # fmt: skip
+    for baudrate in line.BAUDRATES:
+        with tempfile.TemporaryDirectory() as folder:
+            took, predicted = line.poll_ms(Path(folder), baudrate)
+        what = f"one poll of 100 mixed points at {baudrate:,} baud, pauses of {line.GAP_MS} ms"
+        figures.add(what, "ms", took)
+        figures.add(f"{what}: against the plan of `check`", "", took / predicted, "<= 1.1")
 
 
 def bench_uplink(figures: Figures, seed: int) -> None:
@@ -143,6 +172,7 @@ def _steps(
         "core": lambda: bench_core(figures),
         "node": lambda: bench_nodes(figures),
         "gateway": lambda: bench_gateway(figures, seconds),
+        "profiles": lambda: bench_profiles(figures, seconds),
         "uplink": lambda: bench_uplink(figures, run),
         "board": lambda: bench_board(figures, image, suite=False),
         "suite": lambda: bench_board(figures, image, suite=True),
@@ -161,7 +191,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="runs of each figure (5)")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of a load run (5)")
-    parser.add_argument("--only", help="core, node, gateway, uplink, board or suite")
+    parser.add_argument("--only", help="core, node, gateway, profiles, uplink, board or suite")
     parser.add_argument("--image", type=Path, help="the board's image (ELF); built if not given")
     parser.add_argument(
         "--write", action="store_true", help="renew the figures measured in docs/benchmarks.md"

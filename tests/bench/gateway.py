@@ -32,10 +32,8 @@ def command() -> Path:
     return Path(sys.executable).with_name("tianfu-gateway")
 
 
-def write_config(
-    directory: Path, registers: int, modbus_ports: Sequence[int], mqtt_port: int, period_ms: int
-) -> Path:
-    """Write a gateway with one bus per port and one device on each, and its profile."""
+def profile_of(registers: int) -> str:
+    """Return a profile of registers with a tenth as unit and bounds, as sensors have them."""
     points = [
         {
             "name": f"p{index}",
@@ -52,7 +50,14 @@ def write_config(
     ]
     source = "tests/bench/modbus_server.py"
     about = {"name": "bench", "title": "bench", "source": source}
-    (directory / "bench.toml").write_text(dump_toml({"profile": about, "point": points}))
+    return dump_toml({"profile": about, "point": points})
+
+
+def write_config(
+    directory: Path, profile: str, modbus_ports: Sequence[int], mqtt_port: int, period_ms: int
+) -> Path:
+    """Write a gateway with one bus per port and one device on each, and its profile."""
+    (directory / "bench.toml").write_text(profile)
     generate_signing_key(directory / "gateway.pem")
     device = {"unit": 1, "kind": "profile", "profile": "bench.toml", "period_ms": period_ms}
     config = {
@@ -126,11 +131,9 @@ class Load:
     delivered_share: float
 
 
-def measure(
-    directory: Path, registers: int, ports: Sequence[int], mqtt: int, seconds: float
-) -> Load:
+def measure(directory: Path, profile: str, ports: Sequence[int], mqtt: int, seconds: float) -> Load:
     """Poll all servers as fast as the agent can for ``seconds`` after a warm-up of one."""
-    config = write_config(directory, registers, ports, mqtt, period_ms=1)
+    config = write_config(directory, profile, ports, mqtt, period_ms=1)
     with agent(config) as process:
         while counters(config).readings_recorded == 0:
             if process.poll() is not None:
@@ -154,7 +157,8 @@ def first_poll_s(directory: Path, mqtt_port: int) -> float:
     """Return the seconds from starting ``tianfu-gateway run`` to its first request."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(_DEADLINE_S)
-        config = write_config(directory, 10, [server.getsockname()[1]], mqtt_port, period_ms=1000)
+        port = server.getsockname()[1]
+        config = write_config(directory, profile_of(10), [port], mqtt_port, period_ms=1000)
         start = time.monotonic()
         with agent(config):
             connection, _ = server.accept()

@@ -2,13 +2,16 @@
 
 Answers FC 03 and 04 for every unit id with precomputed bytes that change from request to request
 (a slow triangle per register, as a sensor's values do), and nothing else.
-``python -m tests.bench.modbus_server REGISTERS`` prints the port and serves until its input closes.
+``python -m tests.bench.modbus_server REGISTERS`` prints the port and serves until its input closes;
+with ``mixed`` it is the device of :mod:`.mixed`.
 """
 
 import asyncio
 import struct
 import sys
 from typing import Final
+
+from . import mixed
 
 _MBAP: Final = 7
 _REQUEST: Final = 12  # MBAP header, function, address, count
@@ -54,10 +57,9 @@ class Server(asyncio.Protocol):
             self.transport.write(b"".join(out))
 
 
-async def serve(registers: int) -> None:
+async def serve(bodies: list[bytes]) -> None:
     """Serve on a free loopback port until standard input ends."""
     loop = asyncio.get_running_loop()
-    bodies = answers(registers)
     server = await loop.create_server(lambda: Server(bodies), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
@@ -65,4 +67,5 @@ async def serve(registers: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1])))
+    what = sys.argv[1]
+    asyncio.run(serve(mixed.answers() if what == "mixed" else answers(int(what))))

@@ -20,8 +20,11 @@ def on_core(core: int, command: list[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def modbus_servers(count: int, registers: int) -> Iterator[list[int]]:
-    """Run ``count`` server processes on the second core; yields their ports."""
+def modbus_servers(count: int, registers: int | str) -> Iterator[list[int]]:
+    """Run ``count`` server processes on the second core; yields their ports.
+
+    ``registers``: how many, or "mixed" for the device of :mod:`.mixed`.
+    """
     command = on_core(1, [sys.executable, "-m", "tests.bench.modbus_server", str(registers)])
     processes = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
