@@ -310,7 +310,7 @@ class RenodeBoard(ImageBoard[RenodeUart], KeepsWrites, HasWatchdog, HasResetCaus
         await self._do(*([commands.plug_sht3x()] if plugged else commands.unplug_sht3x()))
 
     async def close(self) -> None:
-        """Close wires and console; Renode, which has ended by now, is sent nothing."""
+        """Close wires and console; Renode, which has ended or forgotten it, is sent nothing."""
         self._on = False
         self._release()
         log = self.folder / "renode.log"
