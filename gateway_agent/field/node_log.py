@@ -23,10 +23,10 @@ from protocols.wire.registers import (
 )
 from protocols.wire.sample import Event, Sample
 
+from .bus_log import LineLimit
+
 log = logging.getLogger(__name__)
 
-_BURST: Final = 4  # lines at once about the points of one node, then one a minute
-_REFILL_MS: Final = 60_000
 _NO_FAULT: Final = (OK, WARMUP, NOT_FITTED, NO_SAMPLE)
 
 
@@ -36,8 +36,7 @@ class NodeLog:
     def __init__(self, name: str) -> None:
         self._name = name
         self._faults: dict[str, str] = {}  # by point, as the log has them
-        self._lines = _BURST
-        self._refilled_ms: int | None = None
+        self._limit = LineLimit()
 
     def sample(self, sample: Sample, now_ms: int) -> None:
         """Log which points have stopped giving values since the last line, and which do again.
@@ -49,12 +48,8 @@ class NodeLog:
             for point, quality in zip(sample.map.points, sample.quality, strict=True)
             if quality not in _NO_FAULT
         }
-        if self._refilled_ms is None or now_ms - self._refilled_ms >= _REFILL_MS:
-            self._refilled_ms = now_ms
-            self._lines = min(_BURST, self._lines + 1)
-        if faults == self._faults or not self._lines:
+        if faults == self._faults or not self._limit.take(now_ms):
             return
-        self._lines -= 1
         changes = [
             f"{name} gives no value: {quality}"
             for name, quality in faults.items()

@@ -187,8 +187,13 @@ def raw_fd(path: str) -> int:
     return fd
 
 
-def write_signed(master: ModbusSerialClient, register: int, *values: int, unit: int = 1) -> None:
-    """Write registers as docs/registers.md says, with Python's own HMAC and FC 10 of a master."""
+def write_signed(
+    master: ModbusSerialClient, register: int, *values: int, unit: int = 1
+) -> list[int]:
+    """Write registers as docs/registers.md says, with Python's own HMAC and FC 10 of a master.
+
+    Return the block that was sent.
+    """
     counter = master.read_holding_registers(0x00F3, count=4, device_id=unit)
     assert not counter.isError(), counter
     words = [*counter.registers, register, *values]
@@ -198,3 +203,4 @@ def write_signed(master: ModbusSerialClient, register: int, *values: int, unit: 
     words += [int.from_bytes(tag[at : at + 2], "big") for at in range(0, 16, 2)]
     answer = master.write_registers(0x0100, words, device_id=unit)
     assert not answer.isError(), answer
+    return words

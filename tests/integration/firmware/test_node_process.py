@@ -207,8 +207,16 @@ def test_whoever_is_on_the_line_without_the_key_writes_nothing(
     assert sample is not None
     assert sample.header.boot_epoch == 1, "nobody restarted the node"
     # Who has the key still writes, and a recording of it is of no use, not even after a restart.
-    write_signed(master, 2, 3)
+    recorded = write_signed(master, 2, 3)
     assert master.read_holding_registers(2, count=1).registers == [3]
+    write_signed(master, 2, 4)
+    for _ in range(2):
+        answer = master.write_registers(0x0100, recorded)
+        assert answer.isError()
+        assert answer.exception_code == 7
+        assert master.read_holding_registers(2, count=1).registers == [4]
+        node.kill()
+        node.start()
 
 
 def test_address_and_speed_change_with_the_restart(

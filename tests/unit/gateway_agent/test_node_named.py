@@ -137,7 +137,7 @@ def test_a_part_that_flickers_does_not_fill_the_log(caplog: pytest.LogCaptureFix
     log = NodeLog("hall")
     for second in range(600):
         log.sample(sample(2 * (second % 2)), 1000 * second)
-    assert 4 <= len(caplog.messages) <= 4 + 10
+    assert 6 <= len(caplog.messages) <= 6 + 10
 
 
 def test_a_changed_setting_is_logged_with_both_values(caplog: pytest.LogCaptureFixture) -> None:
