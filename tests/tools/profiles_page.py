@@ -82,7 +82,7 @@ _POINT_KEYS: Final = {
     "scale_register": "a register (i16, same table) with the power of ten to scale by",
     "low": "lowest value after scaling; below it the point is `out-of-range`",
     "high": "highest value after scaling",
-    "invalid": "values, or bits, by which the device says that it has no value: `fault`",
+    "invalid": "values, or bits, that stand for no value: the point is `no-value`",
     "status": "a register that says how good the value is, see below",
     "values": "words for codes, for people; records hold the number",
     "bits": "names of single bits, for people",
@@ -163,7 +163,7 @@ those of a `[[group]]` with its own, be it shorter or longer. A record holds the
 A record holds numbers: an integer and a power of ten, or a float ([formats](formats.md)). A value
 that has no number is a failed point with its reason. So words for codes and names of bits stay with
 the profile, where they can be corrected later, and strings are shown by `status` and `profile try`
-only ([decision 0016](decisions/0016-profile-values.md)). A value of more than 63 bits is
+only ([decision 0019](decisions/0019-profile-values.md)). A value of more than 63 bits is
 `out-of-range`, never another number.
 """
 
