@@ -230,3 +230,36 @@ def test_a_run_starts_one_for_each_worker_and_after_each_failure(
     for pid in pids(starts):
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+ENDING = """
+import os, signal
+import pytest
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("ends", [True, False])
+async def test_node(ends, node_bench, make_master, engine):
+    make_master(node_bench)
+    assert node_bench.nodes["air"].boot["boot_epoch"] == 1
+    if ends:
+        (folder,) = engine.emulation.server.process.folder.glob("renode-*")
+        os.kill(int(folder.name.removeprefix("renode-")), signal.SIGKILL)
+        engine.emulation.server.process.wait(10)
+"""
+
+
+def test_the_test_in_which_renode_ended_says_so_once(
+    pytester: pytest.Pytester, starts: Path, image: Path
+) -> None:
+    pytester.makeini(
+        "[pytest]\nasyncio_mode = strict\nasyncio_default_fixture_loop_scope = function\n"
+    )
+    pytester.makepyfile(ENDING)
+    result = pytester.runpytest_subprocess(
+        *("-p", "hil.plugin", "-p", "no:randomly", "-p", "no:cacheprovider"),
+        *("--engine=renode", f"--image={image}", "--tb=line"),
+    )
+    result.assert_outcomes(passed=2, errors=1)
+    ended = [line for line in result.outlines if "has ended by itself; the end of" in line]
+    assert len(ended) == 1, result.outlines
+    assert len(pids(starts)) == 2
