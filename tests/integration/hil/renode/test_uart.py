@@ -13,8 +13,17 @@ import pytest_asyncio
 
 from hil.renode.fake.clock import FakeClock
 from hil.renode.fake.port import FakePort
-from hil.wires.line_port_codec import MAX_PIECE, Decoder, Delivered, TimedPiece, encode
-from hil.wires.renode_uart import RenodeUart
+from hil.wires.line_port_codec import (
+    MAX_PIECE,
+    Decoder,
+    Delivered,
+    Retract,
+    Ticks,
+    TimedPiece,
+    encode,
+)
+from hil.wires.renode_uart import RenodeLine, RenodeUart
+from hil.wires.virtual_clock import VirtualClock
 
 BAUD, BYTE_US = 115200, 87
 LIMIT_S = 20
@@ -69,8 +78,11 @@ async def test_a_long_text_comes_whole_in_order_and_at_the_uarts_speed(
 
 
 async def test_what_the_node_sends_is_heard(wire: RenodeUart, port: FakePort) -> None:
-    got = bytearray()
+    got, asked = bytearray(), bytearray()
     wire.listen(got.extend)
+    port.listen(lambda data, _at_us: asked.extend(data))
+    wire.write(b"?")
+    await until(lambda: asked == b"?")
     port.send(b"hello")
     await until(lambda: got == b"hello")
 
@@ -102,6 +114,34 @@ async def test_two_pieces_are_under_way_and_the_rest_waits(tmp_path: Path) -> No
         wire.power(False)
         assert wire.pending() == 0
         assert (await loop.sock_recv(near, 65536)).hex() == "0208000000000000000000"
+        wire.close()
+
+
+@pytest.mark.parametrize("paced", [False, True])
+async def test_a_uart_that_takes_the_time_of_a_byte_has_it_that_much_earlier(
+    paced: bool, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "line"))
+        listener.listen(1)
+        wire = RenodeLine(9600, VirtualClock(), 5500, 1000)
+        wire.connect(tmp_path / "line")
+        near, _ = listener.accept()
+    with near:
+        near.setblocking(False)
+        wire.set_paced(paced)
+        wire.power(True)
+        byte_us = 1042
+        wire.announce(b"ab", [1000 * byte_us, 2000 * byte_us])
+        wire.retract(1_500_000)
+        loop, decoder = asyncio.get_running_loop(), Decoder()
+        messages = list(decoder.feed(await loop.sock_recv(near, 65536)))
+        first_us = byte_us + wire.lag_ns // 1000 - (byte_us if paced else 0)
+        assert messages == [
+            Ticks(2000),
+            TimedPiece(1, first_us, 5500, (0, byte_us), b"ab"),
+            Retract(first_us + 1500 - byte_us + 1),
+        ]
         wire.close()
 
 
