@@ -28,12 +28,17 @@ def derived_seed(seed: int, test_id: str) -> int:
     return int.from_bytes(sha256(f"{seed} {test_id}".encode()).digest()[:4], "big")
 
 
+def full_id(item: pytest.Item) -> str:
+    """Return the id of a test; pytest leaves the file out if it is outside its root directory."""
+    return f"{item.path}{item.nodeid}" if item.nodeid.startswith("::") else item.nodeid
+
+
 def plain_id(item: pytest.Item) -> str:
     """Return the id of a test without the number of its repetition."""
     callspec = getattr(item, "callspec", None)
     if callspec is None or "_repetition" not in callspec.params:
-        return item.nodeid
-    head, _, parameters = item.nodeid.rpartition("[")
+        return full_id(item)
+    head, _, parameters = full_id(item).rpartition("[")
     kept = [p for p in parameters.rstrip("]").split("-") if not _is_run(p)]
     return f"{head}[{'-'.join(kept)}]"
 

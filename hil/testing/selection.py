@@ -12,7 +12,7 @@ from hil.engines.abilities import Capability
 from hil.engines.fidelity import known_defect
 from hil.engines.registry import KINDS
 from hil.errors import FidelityError
-from hil.testing.repeat import engine_of, repeat_command, seed_of
+from hil.testing.repeat import engine_of, full_id, repeat_command, seed_of
 from hil.testing.session import SESSION
 
 #: A board with a clock of its own may run at a fraction of the host's speed, and its emulator needs
@@ -45,6 +45,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if name is None or name not in KINDS:
             continue
         item.user_properties += [
+            ("id", full_id(item)),
             ("engine", name),
             ("seed", seed_of(item)),
             ("repeat", repeat_command(item)),

@@ -268,6 +268,20 @@ def test_a_run_that_is_killed_is_red_and_names_no_file_it_did_not_write(tmp_path
     assert '<h1 class="failed">Emulated boards: only 1 of 2 tests ran</h1>' in html.read_text()
 
 
+def test_a_test_outside_of_the_project_is_named_by_its_file(tmp_path: Path) -> None:
+    """pytest's own id of it has no file where its root directory is another one."""
+    project, out = tmp_path / "project", tmp_path / "project" / "out"
+    project.mkdir()
+    (project / "pyproject.toml").write_text("[tool.pytest.ini_options]\n", "utf-8")
+    test = tmp_path / "mine" / "test_mine.py"
+    test.parent.mkdir()
+    test.write_text("def test_silent_co2(engine_name: str) -> None:\n    assert False\n", "utf-8")
+    done = RUNNER.invoke(app, ["run", str(test), "--engine", "unix", "--out", str(out)])
+    assert done.exit_code == 1
+    assert f"'{test}::test_silent_co2[unix]'" in done.output
+    assert "mine: silent co2 [unix]" in done.output
+
+
 def test_a_suite_that_does_not_exist_names_those_that_do() -> None:
     done = RUNNER.invoke(app, ["run", "boat"])
     assert done.exit_code == 2
