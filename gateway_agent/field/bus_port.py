@@ -108,13 +108,13 @@ class _SerialLine(SerialTransport):
 class BusPort:
     """Opens one bus, as often as it has to be opened again."""
 
-    def __init__(self, bus: Bus, counters: Counters) -> None:
+    def __init__(self, bus: Bus, counters: Counters, logs_open: bool = False) -> None:
         self._bus = bus
         self._counters = counters
         self._retry_at = 0.0
         self._retry_wait = RECONNECT_S[0]
         self._why_closed = ""
-        self._is_new = True  # it was never open
+        self._is_new = logs_open  # to be logged when it is open
         self._limit = LineLimit()
         self._logged = ""
 

@@ -101,13 +101,14 @@ def _paces(bus: Bus) -> dict[int, _Pace]:
 class Master:
     """The only writer on its bus. Use from one task; ``close`` may be called from any."""
 
-    def __init__(self, bus: Bus, counters: Counters) -> None:
+    def __init__(self, bus: Bus, counters: Counters, logs_open: bool = False) -> None:
+        """``logs_open``: it is for an operator's log that the bus is open now."""
         self.bus = bus
         self.counters = counters
         self._loop = asyncio.get_running_loop()
         self._is_line = not bus.has_ids  # answers are known by their order alone
         self._client = self._new_client()
-        self._port = BusPort(bus, counters)
+        self._port = BusPort(bus, counters, logs_open)
         self._link: _Link | None = None
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[bytes] | None = None

@@ -73,7 +73,7 @@ class BusPoller:
         """Poll until cancelled. ``held_ms``: how long the store took for the marks of resume."""
         clock, schedule = self._clock, self._schedule
         assert schedule is not None, "resume comes first"
-        master = Master(self.bus, self._counters)
+        master = Master(self.bus, self._counters, logs_open=True)
         self._note_held(schedule, held_ms, is_start=True)
         try:
             while True:

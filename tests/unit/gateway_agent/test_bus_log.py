@@ -52,7 +52,7 @@ async def test_the_story_of_a_port_and_of_a_device(
                 name="roof",
                 port=str(slave.path),
                 baudrate=115200,
-                timeout_ms=60,
+                timeout_ms=500,
                 quiet_ms=5,
                 device=devices,
             ),
@@ -89,7 +89,7 @@ async def test_the_story_of_a_port_and_of_a_device(
         polls = counters.polls
         await until(lambda: counters.polls > polls + 20)
         lost, quarantined = lines()
-        assert lost == "bus roof: co2-2 (unit 2): lost: unit 2: no answer within 60 ms"
+        assert lost == "bus roof: co2-2 (unit 2): lost: unit 2: no answer within 500 ms"
         assert quarantined.startswith("bus roof: co2-2 (unit 2): quarantined, it is only probed")
         caplog.clear()
         dead.clear()
