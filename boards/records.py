@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from firmware.node.commission import NAME, parse
 from firmware.node.identity import KEY_FILE
+from protocols.wire.node_key import check_of
 
 from .recordstore import compose
 
@@ -26,7 +27,8 @@ def commission_of(role: str, settings: Mapping[str, int], uid: str | None = None
 
 def key_content(key_id: int, key: str) -> bytes:
     """Return the content of a node's key file; ``key`` is 64 hex digits."""
-    return json.dumps({"key_id": key_id, "key": key}).encode()
+    check = check_of(key_id, bytes.fromhex(key), None)
+    return json.dumps({"key_id": key_id, "key": key, "check": check}).encode()
 
 
 def records_of(commission: bytes, key: bytes | None) -> dict[str, bytes]:

@@ -19,6 +19,7 @@ from typing import Final, Self
 from msgspec import convert
 
 from boards import spec as boards
+from boards.records import key_content
 from hil.engines.abilities import KeepsWrites, capabilities_of
 from hil.engines.base import NodeSpec
 from hil.engines.board import STOP_LIMIT_S, EmulatedBoard
@@ -79,7 +80,7 @@ class UnixNode(EmulatedBoard[Pty], KeepsWrites):
         self._store = folder / "store"
         self._store.mkdir(exist_ok=True)
         if spec.key is not None:
-            key = json.dumps({"key_id": spec.key_id, "key": spec.key})
+            key = key_content(spec.key_id, spec.key).decode()
             write_private(self._store / "node.key", key)
         # The kernel's own limit: a node reads whole requests, as a master whole answers.
         self._wires["line"] = Pty(rx_limit=4095)

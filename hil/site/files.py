@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Final
 
+from boards.records import key_content
 from gateway_agent.keys import generate_signing_key, public_path
 from hil.bench import Bench
 from hil.engines.base import KeepsLineTime
@@ -44,9 +44,8 @@ class SiteFiles:
         devices: list[dict[str, object]] = []
         for name in bench.names:
             spec = bench.nodes[name].spec
-            write_private(
-                keys / f"{name}.json", json.dumps({"key_id": spec.key_id, "key": spec.key})
-            )
+            assert spec.key is not None, "a gateway takes only nodes with a key"
+            write_private(keys / f"{name}.json", key_content(spec.key_id, spec.key).decode())
             node: dict[str, object] = {"uid": spec.uid, "key": f"keys/{name}.json"}
             nodes.append(node)
             devices.append(
