@@ -28,6 +28,7 @@ from .state import BASE, Base, new_stream, own_gap
 
 log = logging.getLogger(__name__)
 
+GAPS_BYTES: Final = 256 * 1024  # what a copy may be larger than the limit, for its GAP records
 MAX_GAPS: Final = 100  # ranges that get a GAP record each; of any more only the number is given
 
 
@@ -120,7 +121,9 @@ class Rebuild:
         state: dict[str, bytes],
         seen: ChainHead | None,
     ) -> tuple[int, bytes]:
-        connection = database.connect(self._new, self._context.settings.max_bytes)
+        # A full outbox must be able to begin a new stream too, or it stays full for good.
+        limit = self._context.settings.max_bytes + GAPS_BYTES
+        connection = database.connect(self._new, limit)
         try:
             base = new_stream(max(old.stream, seen.stream if seen is not None else 0))
             with database.transaction(connection):
