@@ -7,7 +7,7 @@ has been emptied: it is a small part of what the outbox may hold.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from gateway_agent.cancellation import raise_if_cancelled
@@ -43,7 +43,7 @@ class CommitQueue:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._records: list[Record] = []
-        self._marks: dict[str, Mark] = {}
+        self._marks: dict[str, Mark | Callable[[], Mark]] = {}
         self._some = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -63,11 +63,12 @@ class CommitQueue:
         self,
         records: Sequence[Record],
         device_id: str,
-        mark: Mark | None,
+        mark: Mark | Callable[[], Mark] | None,
         is_urgent: bool = True,
     ) -> None:
         """Take the records of one poll and how far the device has got with them.
 
+        A function is called when the commit begins; it must fit all records added until then.
         What is not urgent starts no commit; it goes with the next one.
         """
         self._records += records
@@ -102,7 +103,10 @@ class CommitQueue:
         if not self._records and not self._marks:
             return
         records, self._records = self._records, []
-        marks, self._marks = self._marks, {}
+        marks = {
+            name: mark if isinstance(mark, Mark) else mark() for name, mark in self._marks.items()
+        }
+        self._marks = {}
         self._bytes = 0
         self._some.clear()
         self._room.set()

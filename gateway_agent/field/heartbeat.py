@@ -40,12 +40,12 @@ class Heartbeat:
         while True:
             raise_if_cancelled()
             await asyncio.sleep(BEAT_MS / 1000)
-            self._stall = self.stall()
-            self._beat_ms = self._clock.boot_ms()
+            now_ms = self._clock.boot_ms()
+            self._stall = self.stall(now_ms)
+            self._beat_ms = now_ms
 
-    def stall(self) -> Stall | None:
+    def stall(self, now_ms: int) -> Stall | None:
         """Return the newest stall, None if there was none."""
-        now_ms = self._clock.boot_ms()
         if now_ms - self._beat_ms > STALL_MS:
             # The process runs again, and this task was not called yet.
             return Stall(self._beat_ms, now_ms)

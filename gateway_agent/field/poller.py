@@ -8,6 +8,7 @@ error of the sink does.
 import asyncio
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from gateway_agent.cancellation import raise_if_cancelled
@@ -27,11 +28,13 @@ from .heartbeat import STALL_MS, Heartbeat
 from .master import Master
 from .reader import NodeReader, Polled, ProfileReader, Reader, stamp
 from .schedule import PollSchedule, Slot
-from .slot_account import counted, gap, resume
+from .slot_account import SlotAccount, counted, gap, resume
 
 log = logging.getLogger(__name__)
 
 _RETIRED: Final = "the device is no longer in the configuration"
+_BUSY: Final = ("bus_busy", "the bus was busy when the poll fell due")
+_OFFSET_MS: Final = 1000  # wall time is read at most so often for marks
 _NOT_READ: Final = Mark(0, 0, 0)  # of a node without a sample, and of every third-party device
 
 
@@ -56,6 +59,7 @@ class BusPoller:
         self._schedule: PollSchedule | None = None  # None before :meth:`resume`
         self._faults: dict[int, str] = {}  # of our own, by device
         self._polling = -1  # the device that is polled now
+        self._wall, self._wall_at = clock.wall(), clock.boot_ms()
         self._logs = [
             DeviceLog(f"bus {bus.name}: {reader.device.name} (unit {reader.device.unit})")
             for reader in readers
@@ -189,20 +193,20 @@ class BusPoller:
 
         ``failure``: of the device itself, which the bus was busy with.
         """
-        if failure is None:
-            failure = BusError("bus_busy", "the bus was busy when the poll fell due")
-        first = slot.due - passed * slot.period
-        spans = [(range(passed), failure.cause, failure.detail)]
-        stall = self._heartbeat.stall()
-        lost = range(0) if stall is None else stall.slots(first, slot.period, passed)
-        if stall is not None and lost:
-            text = f"the agent did not run for {(stall.to_ms - stall.from_ms) / 1000:.1f} s"
-            spans = [
-                (range(lost.start), failure.cause, failure.detail),
-                (lost, "gateway_down", text),
-                (range(lost.stop, passed), failure.cause, failure.detail),
-            ]
+        cause, detail = _BUSY if failure is None else (failure.cause, failure.detail)
         now_ms = self._clock.boot_ms()
+        first = slot.due - passed * slot.period
+        stall = self._heartbeat.stall(now_ms)
+        lost = range(0) if stall is None else stall.slots(first, slot.period, passed)
+        if stall is None or not lost:
+            reader.slots.skip(cause, detail, passed, first, slot.due - slot.period, now_ms)
+            return
+        text = f"the agent did not run for {(stall.to_ms - stall.from_ms) / 1000:.1f} s"
+        spans = [
+            (range(lost.start), cause, detail),
+            (lost, "gateway_down", text),
+            (range(lost.stop, passed), cause, detail),
+        ]
         for span, cause, detail in spans:
             begin, end = first + span.start * slot.period, first + (span.stop - 1) * slot.period
             reader.slots.skip(cause, detail, len(span), begin, end, now_ms)
@@ -221,22 +225,26 @@ class BusPoller:
     def _keep(
         self, reader: Reader, slot: Slot, records: list[Record], is_urgent: bool = True
     ) -> None:
-        """Pass records on to the next commit, with a mark of what is accounted for by them."""
-        account, wall_ms = reader.slots, None
-        wall = self._clock.wall()
-        if wall.wall_ms is not None:
-            wall_ms = wall.wall_ms - self._clock.boot_ms() + slot.due
-        slots = SlotMark(
-            self._clock.boot_id,
-            slot.due,
-            slot.period,
-            wall_ms,
-            wall.unc_ms,
-            account.marked(),
-            account.outage,
-        )
-        mark = (reader.mark or _NOT_READ)._replace(slots=slots)
-        self._queue.add(records, reader.device_id, mark, is_urgent)
+        """Pass records on to the next commit, with a mark of what is accounted for by them.
+
+        A node's mark moves before its events are read too, so it is taken here. All else changes
+        together with the records, so it is early enough to make the mark for the commit.
+        """
+        node = reader.mark
+        mark = partial(self._mark, node, slot, reader.slots)
+        self._queue.add(records, reader.device_id, mark if node is None else mark(), is_urgent)
+
+    def _mark(self, node: Mark | None, slot: Slot, account: SlotAccount) -> Mark:
+        now_ms = self._clock.boot_ms()
+        if now_ms - self._wall_at >= _OFFSET_MS:
+            self._wall, self._wall_at = self._clock.wall(), now_ms
+        wall_ms, unc_ms, _ = self._wall
+        if wall_ms is not None:
+            wall_ms += slot.due - self._wall_at
+        missed = account.marked() if account else ()
+        boot_id, outage = self._clock.boot_id, account.outage
+        slots = SlotMark(boot_id, slot.due, slot.period, wall_ms, unc_ms, missed, outage)
+        return Mark(*(node or _NOT_READ)[:4], slots)
 
     async def _hold(self, schedule: PollSchedule) -> None:
         """Wait for the store, which is behind."""

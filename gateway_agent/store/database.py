@@ -4,7 +4,7 @@ import hashlib
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -201,10 +201,15 @@ def _seal(name: str, value: bytes) -> bytes:
 
 def put_state(connection: sqlite3.Connection, name: str, value: bytes) -> None:
     """Write one sealed value (inside the caller's transaction)."""
-    connection.execute(
+    put_states(connection, [(name, value)])
+
+
+def put_states(connection: sqlite3.Connection, rows: Iterable[tuple[str, bytes]]) -> None:
+    """Write sealed values by name (inside the caller's transaction)."""
+    connection.executemany(
         "INSERT INTO state VALUES (?1, ?2, ?3)"
         " ON CONFLICT (name) DO UPDATE SET value = ?2, seal = ?3",
-        (name, value, _seal(name, value)),
+        [(name, value, _seal(name, value)) for name, value in rows],
     )
 
 

@@ -1,15 +1,20 @@
 """A mark records how far a device was read, in the same commit as the records it covers.
 
-It is stored as numbers, little endian, and what is rarely there as CBOR behind them.
+It is stored as numbers, little endian: the node, the slots, then an outage and what was missed.
 """
 
 import struct
 from typing import Final, NamedTuple
 
-import cbor2
+from protocols.uplink import CAUSES
 
 _NODE: Final = struct.Struct("<QQQQ")
-_SLOTS: Final = struct.Struct("<16sqIqQ")  # boot id, due, period, wall (-1: none), uncertainty
+# boot id, due, period, wall (_NONE: not known), uncertainty, 1 if an outage follows
+_SLOTS: Final = struct.Struct("<16sqIqQB")
+_OUTAGE: Final = struct.Struct("<qQIq")
+_MISSED: Final = struct.Struct("<Bqqq")  # index of the cause, slots, from, to
+_NONE: Final = -(1 << 63)
+_CAUSE_INDEX: Final = {cause: index for index, cause in enumerate(CAUSES)}
 
 
 class MissedSlots(NamedTuple):
@@ -73,11 +78,16 @@ class Mark(NamedTuple):
         node, slots = _NODE.pack(*self[:4]), self.slots
         if slots is None:
             return node
-        wall_ms = -1 if slots.wall_ms is None else slots.wall_ms
-        numbers = _SLOTS.pack(*slots[:3], wall_ms, slots.unc_ms)
-        if not slots.missed and slots.outage is None:
-            return node + numbers
-        return node + numbers + cbor2.dumps([slots.missed, slots.outage])
+        boot_id, due_ms, period_ms, wall_ms, unc_ms, missed, outage = slots
+        if wall_ms is None:
+            wall_ms = _NONE
+        value = node + _SLOTS.pack(boot_id, due_ms, period_ms, wall_ms, unc_ms, outage is not None)
+        if outage is not None:
+            value += _OUTAGE.pack(*outage)
+        for cause, *numbers in missed:
+            filled = [_NONE if number is None else number for number in numbers]
+            value += _MISSED.pack(_CAUSE_INDEX[cause], *filled)
+        return value
 
     @classmethod
     def unpack(cls, value: bytes) -> "Mark":
@@ -88,16 +98,16 @@ class Mark(NamedTuple):
         node = _NODE.unpack(value[: _NODE.size].ljust(_NODE.size, b"\0"))
         if len(value) <= _NODE.size:
             return cls(*node)
-        boot_id, due_ms, period_ms, wall_ms, unc_ms = _SLOTS.unpack_from(value, _NODE.size)
-        rest = value[_NODE.size + _SLOTS.size :]
-        missed, outage = cbor2.loads(rest) if rest else ((), None)
-        slots = SlotMark(
-            boot_id,
-            due_ms,
-            period_ms,
-            None if wall_ms < 0 else wall_ms,
-            unc_ms,
-            tuple(MissedSlots(*item) for item in missed),
-            None if outage is None else UncountedOutage(*outage),
+        at = _NODE.size + _SLOTS.size
+        boot_id, due_ms, period_ms, wall_ms, unc_ms, is_out = _SLOTS.unpack_from(value, _NODE.size)
+        outage = None
+        if is_out:
+            outage = UncountedOutage(*_OUTAGE.unpack_from(value, at))
+            at += _OUTAGE.size
+        missed = tuple(
+            MissedSlots(CAUSES[cause], *(None if number == _NONE else number for number in rest))
+            for cause, *rest in _MISSED.iter_unpack(value[at:])
         )
+        wall = None if wall_ms == _NONE else wall_ms
+        slots = SlotMark(boot_id, due_ms, period_ms, wall, unc_ms, missed, outage)
         return cls(*node)._replace(slots=slots)

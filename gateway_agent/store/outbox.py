@@ -163,8 +163,8 @@ class Outbox:
         anchor = newer_anchor(clock, state.anchors.get(boot_id))
         with self._writing() as connection:
             group_table.insert(connection, rows)
-            for device, mark in marks.items():
-                database.put_state(connection, *mark_row(device, mark))
+            if marks:
+                database.put_states(connection, map(mark_row, marks, marks.values()))
             if anchor is not None:
                 database.put_state(connection, *anchor_row(anchor))
         state.last, state.head = last, head
