@@ -11,7 +11,9 @@ from collections.abc import Coroutine
 from copy import deepcopy
 from typing import Final
 
-from .clock import GatewayClock
+from protocols.uplink import CLOCK_HOLDOVER
+
+from .clock import GatewayClock, SystemClock
 from .config import GatewayConfig
 from .counters import Counters
 from .field.poller import Field
@@ -79,6 +81,7 @@ class GatewayAgent:
         outbox.start()
         failure: StoreFailed | None = None
         try:
+            self._learn_time(store)
             self._field = Field(config, self._clock, outbox, store.marks(), self._counters)
             self._outbox = outbox
             self._uplink = Uplink(
@@ -95,6 +98,12 @@ class GatewayAgent:
             await outbox.close()
         if failure is not None:
             raise failure
+
+    def _learn_time(self, store: Outbox) -> None:
+        """Give the clock what an agent before this one knew in the same boot."""
+        clock, anchor = self._clock, store.anchor_of(self._clock.boot_id)
+        if isinstance(clock, SystemClock) and anchor is not None and anchor.wall_ms is not None:
+            clock.learn(anchor.mono_ms, anchor.wall_ms, anchor.unc_ms, CLOCK_HOLDOVER)
 
     async def _open(self, lock: Lock) -> Outbox | None:
         """Open the outbox; wait while it has no room or is locked. None if stopped meanwhile."""

@@ -2,8 +2,8 @@
 
 ``boot_ms`` (``CLOCK_BOOTTIME``: monotonic, goes on while the machine sleeps) drives every timer
 and every order. Wall time is only ever written beside a reading, with its uncertainty and the
-state of the clock, and is absent while the clock is not set: a gateway without a battery clock
-starts somewhere in the past.
+state of the clock, and is absent while nothing vouches for it: a gateway without a battery clock
+starts somewhere in the past, with a date that looks right.
 """
 
 import ctypes
@@ -17,13 +17,16 @@ from protocols.uplink import CLOCK_HOLDOVER, CLOCK_NONE, CLOCK_SYNCHRONISED
 # release).
 FLOOR_MS: Final = 1_735_689_600_000
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
-# Uncertainty of a clock that shows a plausible date but was not synchronised in this boot: a
-# battery clock drifts minutes a year, a wrong one may be off by any time. One day is assumed.
-UNKNOWN_MS: Final = 86_400_000
 _CHECK_MS: Final = 1000  # adjtimex(2) is asked at most once in this time
 _DRIFT_PPM: Final = 100  # a free-running crystal; worst of common parts over temperature
+_STEP_MS: Final = 2  # wall time that went this far from the boot clock between two checks was set
 _TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronised
 _STA_UNSYNC: Final = 0x0040
+
+
+def drift_ms(elapsed_ms: int) -> int:
+    """Return how far a clock may be off after running free for ``elapsed_ms``, rounded up."""
+    return -(-abs(elapsed_ms) * _DRIFT_PPM // 1_000_000)
 
 
 class Wall(NamedTuple):
@@ -79,14 +82,20 @@ def _kernel_discipline() -> int | None:
 
 
 class SystemClock:
-    """The machine's own clock (Linux)."""
+    """The machine's own clock (Linux).
+
+    What the kernel does not call synchronised (STA_UNSYNC, which chrony, timesyncd and ntpd clear)
+    vouches for nothing, however plausible its date: a board without a battery clock starts with the
+    date of its last stop. Wall time is then derived from the newest moment of this boot at which
+    the kernel, or an anchor given to :meth:`learn`, did vouch; without one there is none.
+    """
 
     def __init__(self) -> None:
         self._boot_id = bytes.fromhex(_BOOT_ID.read_text().strip().replace("-", ""))
         self._checked_ms = -_CHECK_MS
-        self._state = CLOCK_NONE
-        self._unc_ms = 0
-        self._synchronised: tuple[int, int] | None = None  # when (boot ms), error then (ms)
+        self._error_ms: int | None = None  # the kernel's word; None: it gives none
+        self._offset_ms = 0  # wall time minus boot time at the check
+        self._known: _Known | None = None
 
     @property
     def boot_id(self) -> bytes:
@@ -98,30 +107,43 @@ class SystemClock:
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
     def wall(self) -> Wall:
-        """Read ``CLOCK_REALTIME`` with the uncertainty that the kernel reports."""
+        """Return ``CLOCK_REALTIME`` with the kernel's error bound, or what was known before."""
         now = self.boot_ms()
-        if now - self._checked_ms >= _CHECK_MS:
-            self._check(now)
-        if self._state == CLOCK_NONE:
-            return Wall(None, 0, CLOCK_NONE)
         wall_ms = time.time_ns() // 1_000_000
-        if wall_ms < FLOOR_MS:
+        offset = wall_ms - now
+        is_stepped = abs(offset - self._offset_ms) > _STEP_MS
+        if is_stepped or now - self._checked_ms >= _CHECK_MS:
+            self._checked_ms, self._offset_ms = now, offset
+            self._error_ms = _kernel_discipline()
+            if self._error_ms is not None and wall_ms >= FLOOR_MS:
+                self._known = _Known(now, wall_ms, self._error_ms, CLOCK_HOLDOVER)
+        if self._error_ms is not None and wall_ms >= FLOOR_MS:
+            return Wall(wall_ms, self._error_ms, CLOCK_SYNCHRONISED)
+        known = self._known
+        if known is None:
             return Wall(None, 0, CLOCK_NONE)
-        return Wall(wall_ms, self._unc_ms, self._state)
+        # Not CLOCK_REALTIME: while nothing disciplines it, anybody may have set it.
+        return Wall(known.wall_ms + now - known.boot_ms, known.unc_ms_at(now), known.state)
 
-    def _check(self, now: int) -> None:
-        self._checked_ms = now
-        error_ms = _kernel_discipline()
-        if error_ms is not None:
-            self._state = CLOCK_SYNCHRONISED
-            self._unc_ms = error_ms
-            self._synchronised = (now, error_ms)
-            return
-        # Not disciplined (any more). A plausible date still places a record within a day or a
-        # year; the uncertainty shows that it is not checked.
-        self._state = CLOCK_HOLDOVER
-        if self._synchronised is None:
-            self._unc_ms = UNKNOWN_MS
-        else:
-            since, error_then = self._synchronised
-            self._unc_ms = error_then + (now - since) * _DRIFT_PPM // 1_000_000 + 1
+    def learn(self, boot_ms: int, wall_ms: int, unc_ms: int, state: int) -> None:
+        """Take an anchor of this boot, if it is better than what is known.
+
+        At ``boot_ms`` it was ``wall_ms``, give or take ``unc_ms``; ``state`` is where that came
+        from. It counts only while the kernel does not vouch for its own clock.
+        """
+        now = self.boot_ms()
+        offered = _Known(boot_ms, wall_ms, unc_ms, state)
+        if self._known is None or offered.unc_ms_at(now) < self._known.unc_ms_at(now):
+            self._known = offered
+
+
+class _Known(NamedTuple):
+    """Wall time at one moment of this boot, and how sure it was."""
+
+    boot_ms: int
+    wall_ms: int
+    unc_ms: int
+    state: int
+
+    def unc_ms_at(self, boot_ms: int) -> int:
+        return self.unc_ms + drift_ms(boot_ms - self.boot_ms)

@@ -8,13 +8,14 @@ and the counters) has a seal of its own: :mod:`.audit_tables`.
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from gateway_agent.clock import drift_ms
 from protocols.identity import uid_of
 from protocols.uplink import (
     CLOCK_NAMES,
@@ -32,6 +33,7 @@ from protocols.uplink import (
     link,
     open_batch,
 )
+from protocols.uplink.batch import parse_batch, read_header
 from protocols.wire.errors import UNKNOWN, PeerError
 from protocols.wire.hmac import HmacSha256
 from protocols.wire.sample import read_header as read_frame_header
@@ -59,7 +61,7 @@ _TIME: Final = slice(4, 7)  # of a row of ``records``: time_ms, unc_ms, clock
 _AUTH: Final = 7
 _SHOWN: Final = 200
 
-Anchor: TypeAlias = tuple[object, object, object]
+Anchor: TypeAlias = tuple[int, int, str, int]  # offset, uncertainty, clock, boot time
 
 
 class _Position(NamedTuple):
@@ -87,7 +89,7 @@ class Audit:
         self._keys = keys
         self._nodes = nodes
         self._progress = progress
-        self._anchors: dict[tuple[str, bytes], tuple[int, int | None, Anchor]] = {}
+        self._anchors: dict[tuple[str, bytes], tuple[int, int | None, Anchor | None]] = {}
         self.batches = self.kept = self.signatures = self.records = self.readings = self.gaps = 0
         self.refused = self.repeated = self.tags = self.untagged = self.unproved = 0
         self.errors = 0
@@ -311,26 +313,33 @@ class Audit:
         """Return a row of ``records`` with the time that a later anchor has given it."""
         if row[_TIME.start] is not None:
             return row
-        offset, unc_ms, clock = self._anchor(number, header)
-        if not isinstance(offset, int):
+        anchor = self._anchor(number, header)
+        if anchor is None:
             return row
+        offset, unc_ms, clock, mono_ms = anchor
         resp_ms = row[12]
         assert isinstance(resp_ms, int)
+        unc_ms += drift_ms(resp_ms - mono_ms)
         return (*row[: _TIME.start], resp_ms + offset, unc_ms, clock, *row[_TIME.stop :])
 
-    def _anchor(self, number: int, header: BatchHeader) -> Anchor:
+    def _anchor(self, number: int, header: BatchHeader) -> Anchor | None:
         """Return the first anchor with a time that this boot has from batch ``number`` on."""
         key = (header.gateway, header.anchor.boot_id)
-        asked, at, anchor = self._anchors.get(key, (0, 0, (None, None, None)))
+        asked, at, anchor = self._anchors.get(key, (0, 0, None))
         if asked and (at is None or at >= number):
             return anchor
         row = self._db.execute(
-            "SELECT number, anchor_ms, anchor_unc_ms, anchor_clock FROM batches"
+            "SELECT number, anchor_ms, anchor_unc_ms, anchor_clock, data FROM batches"
             " JOIN streams ON streams.id = stream_id WHERE gateway = ? AND boot_id = ?"
             " AND anchor_ms IS NOT NULL AND number >= ? ORDER BY number LIMIT 1",
             (*key, number),
         ).fetchone()
-        found: Anchor = tuple(row[1:]) if row else (None, None, None)
+        found: Anchor | None = None
+        if row:
+            at, offset, unc_ms, clock, data = row
+            # A batch that cannot be read is a finding of its own, when its turn comes.
+            with suppress(FormatError):
+                found = (offset, unc_ms, clock, read_header(parse_batch(data)).anchor.mono_ms)
         self._anchors[key] = (number, row[0] if row else None, found)
         return found
 

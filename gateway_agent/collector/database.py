@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from gateway_agent.clock import GatewayClock, SystemClock
+from gateway_agent.clock import GatewayClock, SystemClock, drift_ms
 from gateway_agent.directories import make_directory
 from gateway_agent.store.errors import StoreError
 from gateway_agent.store.lock import Lock
@@ -105,6 +105,7 @@ class Database:
 
     def _open(self, path: Path) -> None:
         (mode,) = self._db.execute("PRAGMA journal_mode = WAL").fetchone()
+        self._db.create_function("drift_ms", 1, drift_ms, deterministic=True)
         self._db.execute("PRAGMA synchronous = FULL")
         (level,) = self._db.execute("PRAGMA synchronous").fetchone()
         if (mode, level) != ("wal", 2):
@@ -323,12 +324,14 @@ class Database:
         if anchor.wall_ms is None:
             return
         self._db.execute(
-            "UPDATE records SET time_ms = resp_ms + ?, unc_ms = ?, clock = ?"
+            "UPDATE records"
+            " SET time_ms = resp_ms + ?, unc_ms = ? + drift_ms(resp_ms - ?), clock = ?"
             " WHERE boot_id = ? AND time_ms IS NULL"
             " AND stream_id IN (SELECT id FROM streams WHERE gateway = ?)",
             (
                 anchor.wall_ms - anchor.mono_ms,
                 anchor.unc_ms,
+                anchor.mono_ms,
                 CLOCK_NAMES[anchor.clock_state],
                 anchor.boot_id,
                 header.gateway,

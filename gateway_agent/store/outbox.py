@@ -198,6 +198,10 @@ class Outbox:
         """Return how far each node's records have been committed, by device id."""
         return dict(self._state.marks)
 
+    def anchor_of(self, boot_id: bytes) -> Anchor | None:
+        """Return the stored anchor of a boot, None if there is none."""
+        return self._state.anchors.get(boot_id)
+
     def stats(self) -> Stats:
         """Return where the chain, the receipts and the file stand."""
         with database.explained():

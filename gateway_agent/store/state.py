@@ -110,6 +110,8 @@ def anchor_now(clock: GatewayClock) -> Anchor:
 def newer_anchor(clock: GatewayClock, stored: Anchor | None) -> Anchor | None:
     """Return this boot's anchor if it must be stored again; None if ``stored`` still serves."""
     anchor = anchor_now(clock)
+    if stored is not None and stored.wall_ms is not None and anchor.wall_ms is None:
+        return None
     if (
         stored is not None
         and anchor.mono_ms - stored.mono_ms < ANCHOR_MS
