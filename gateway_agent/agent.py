@@ -90,6 +90,7 @@ class GatewayAgent:
                 UplinkKeys(self._key, self._collector_key),
                 outbox,
                 self._counters,
+                wall=self._clock if isinstance(self._clock, SystemClock) else None,
             )
             await self._work(outbox, self._field, self._uplink)
         except* StoreFailed as failures:

@@ -33,7 +33,6 @@ from protocols.uplink import (
     link,
     open_batch,
 )
-from protocols.uplink.batch import parse_batch, read_header
 from protocols.wire.errors import UNKNOWN, PeerError
 from protocols.wire.hmac import HmacSha256
 from protocols.wire.sample import read_header as read_frame_header
@@ -339,7 +338,7 @@ class Audit:
             at, offset, unc_ms, clock, data = row
             # A batch that cannot be read is a finding of its own, when its turn comes.
             with suppress(FormatError):
-                found = (offset, unc_ms, clock, read_header(parse_batch(data)).anchor.mono_ms)
+                found = (offset, unc_ms, clock, self._open(data).header.anchor.mono_ms)
         self._anchors[key] = (number, row[0] if row else None, found)
         return found
 

@@ -26,6 +26,7 @@ from . import topics
 from .connection import ANSWER_S, Backoff, Client, make_client
 from .flight import Flight, Pace
 from .receipts import Effect, ReceiptReader
+from .server_time import LearningClock, ServerTime
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +58,12 @@ class Uplink:
         counters: Counters,
         clock: Callable[[], float] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        wall: LearningClock | None = None,
     ) -> None:
-        """Prepare only. ``clock`` (the loop's time, if None) and ``sleep`` are in seconds."""
+        """Prepare only. ``clock`` (the loop's time, if None) and ``sleep`` are in seconds.
+
+        ``wall`` learns wall time from receipts.
+        """
         self.connected = False
         self.problem = "not connected yet"  # why it is not connected; empty when it is
         self._config = config
@@ -72,8 +77,14 @@ class Uplink:
         self._connected_at = 0.0
         self._short = 0  # connections in a row that ended soon
         self._receipts: ReceiptReader | None = None
+        self._server_time: ServerTime | None = None
         if keys.collector is not None:
-            self._receipts = ReceiptReader(gateway, keys.collector, outbox, counters, self._now)
+            if wall is not None:
+                stats = outbox.stats
+                self._server_time = ServerTime(wall, stats.stream, stats.last)
+            self._receipts = ReceiptReader(
+                gateway, keys.collector, outbox, counters, self._now, self._server_time
+            )
         pace = Pace(
             config.batch_records,
             config.batch_interval_ms / 1000,
@@ -176,6 +187,8 @@ class Uplink:
     async def _publish(self, client: Client, piece: Slice) -> None:
         data = await asyncio.to_thread(self._build, piece)
         again = self._flight.begin(piece, self._now())
+        if self._server_time is not None and not again:
+            self._server_time.sending(piece)
         await client.send(topics.batch_topic(self._gateway, piece.stream), data)
         self._counters.pubacks += 1
         if again:

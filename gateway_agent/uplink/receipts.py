@@ -24,6 +24,7 @@ from protocols.uplink import MAX_RECEIPT_BYTES, Receipt, open_receipt
 from protocols.wire.errors import TOO_LONG, PeerError
 
 from . import topics
+from .server_time import ServerTime
 
 log = logging.getLogger(__name__)
 
@@ -54,10 +55,12 @@ class ReceiptReader:
         outbox: OutboxWriter,
         counters: Counters,
         now: Callable[[], float],
+        server_time: ServerTime | None = None,
     ) -> None:
         self._gateway = gateway
         self._key = key
         self._outbox = outbox
+        self._server_time = server_time
         self._counters = counters
         self.alarms: list[str] = []
         self.problem = ""  # why the newest receipt was rejected; empty if it was not
@@ -108,6 +111,8 @@ class ReceiptReader:
             self._counters.receipts_repeated += 1
             return Effect.NOTHING
         self._counters.receipts += 1
+        if self._server_time is not None:
+            self._server_time.receipted(receipt)
         return Effect.PRUNED
 
     def _reject(self, why: str) -> None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import importlib
 import sys
+import time
 from pathlib import Path
 
 from gateway_agent.cli import app
 from gateway_agent.clock import FLOOR_MS, SystemClock, Wall
-from protocols.uplink import CLOCK_NONE
+from protocols.uplink import CLOCK_NONE, CLOCK_SYNCHRONISED
 
 
 class ShiftedClock(SystemClock):
@@ -24,11 +25,9 @@ class ShiftedClock(SystemClock):
 
     def wall(self) -> Wall:
         """Return the machine's wall time, shifted; a time before the first release is none."""
-        wall = super().wall()
-        if wall.wall_ms is None:
-            return wall
-        moved = wall.wall_ms + int(self.offset_file.read_text(encoding="utf-8"))
-        return Wall(None, 0, CLOCK_NONE) if moved < FLOOR_MS else wall._replace(wall_ms=moved)
+        # As on a machine that is synchronised, and to a wrong server when shifted.
+        moved = time.time_ns() // 1_000_000 + int(self.offset_file.read_text(encoding="utf-8"))
+        return Wall(None, 0, CLOCK_NONE) if moved < FLOOR_MS else Wall(moved, 1, CLOCK_SYNCHRONISED)
 
 
 def main() -> None:

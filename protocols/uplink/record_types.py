@@ -18,9 +18,9 @@ GAP: Final = 3  # readings that are missing, and why
 KIND_NAMES: Final = ("profile", "sample", "events", "gap")
 
 # Where wall time came from, rising in trust.
-CLOCK_NONE: Final = 0  # not set: before the build date, or never synchronised
+CLOCK_NONE: Final = 0  # nothing has vouched for the clock in this boot
 CLOCK_HOLDOVER: Final = 1  # was synchronised in this boot, is free running now
-CLOCK_SERVER: Final = 2  # set from a receipt's server time
+CLOCK_SERVER: Final = 2  # from a receipt's server time, known to within the round trip
 CLOCK_SYNCHRONISED: Final = 3  # disciplined by NTP, PTP or GNSS
 CLOCK_NAMES: Final = ("none", "holdover", "server", "synchronised")
 

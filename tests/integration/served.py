@@ -166,6 +166,11 @@ keys = ["gateway.pem.pub"]
             indices.append(value & 0xFFFFFF)
         return Account(indices, [Gap(*gap) for gap in gaps])
 
+    def rows(self, sql: str) -> list[tuple[int, ...]]:
+        """What the collector's database holds, in numbers."""
+        with closing(sqlite3.connect(self.database, timeout=10)) as database:
+            return database.execute(sql).fetchall()
+
     def unaccounted(self) -> Reconciliation | None:
         """What the running agent cannot account for by its own books; None before they are open."""
         return read_status(self.root / "state").reconciliation

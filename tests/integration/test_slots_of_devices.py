@@ -5,6 +5,7 @@ Real agent, broker and collector; the oracle is the log of the device (see :mod:
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -134,3 +135,25 @@ async def test_an_agent_that_was_stopped_names_the_polls_as_its_own_fault(
             await stop(site, agent)
         account = check(site, 1, PERIOD_MS)
         assert account.missed("gateway_down") >= 10
+
+
+async def test_every_record_gets_a_time_that_is_right_within_its_bound(
+    broker: MosquittoBroker, tmp_path: Path
+) -> None:
+    """Also on a machine whose clock nothing synchronises: receipts bound it.
+
+    The first records are made before the first receipt; a later anchor gives them their time.
+    """
+    undated = "SELECT count(*) FROM records WHERE time_ms IS NULL"
+    async with site_of(broker, tmp_path) as site:
+        site.configure([PERIOD_MS])
+        async with site.process("run", "--config", site.gateway_toml) as agent:
+            await until(lambda: len(site.device.asked) > 5, "polls without a collector")
+            async with site.process("collect", "--config", site.collector_toml):
+                await until(lambda: len(site.account(1).values) > 12, "values")
+                await until(lambda: site.rows(undated) == [(0,)], "times")
+                await stop(site, agent)
+        offset = time.time_ns() // 1_000_000 - boot_ms()
+        for resp_ms, time_ms, unc_ms in site.rows("SELECT resp_ms, time_ms, unc_ms FROM records"):
+            assert abs(resp_ms + offset - time_ms) <= unc_ms + 2
+            assert unc_ms < 60_000
