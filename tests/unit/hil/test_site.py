@@ -55,7 +55,9 @@ def site(folder: Path, journal: Journal, *, gateway_fails: bool = False) -> Site
     async def power_on() -> None:
         journal.append("start nodes")
 
-    bench = SimpleNamespace(names=(), nodes={}, port="/dev/null", power_on=power_on)
+    bench = SimpleNamespace(
+        names=(), nodes={}, port="/dev/null", baud=9600, engine=None, power_on=power_on
+    )
     return Site(
         SiteFiles(folder / "site"),
         cast("Bench", bench),
