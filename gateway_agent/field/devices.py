@@ -68,13 +68,17 @@ class OpenProfile:
 OpenDevice: TypeAlias = OpenNode | OpenProfile
 
 
-def open_devices(bus: Bus) -> list[OpenDevice]:
-    """Read the files that the devices of a bus name. ConfigError with every problem of all."""
+def open_devices(bus: Bus, known: dict[str, Profile] | None = None) -> list[OpenDevice]:
+    """Read the files that the devices of a bus name. ConfigError with every problem of all.
+
+    ``known``: profiles that were read for other devices, by name; what is read is added.
+    """
+    known = {} if known is None else known
     opened: list[OpenDevice] = []
     problems: list[Problem] = []
     for device in bus.device:
         try:
-            opened.append(_open(device))
+            opened.append(_open(device, known))
         except ConfigError as error:
             problems += error.problems
     if problems:
@@ -86,9 +90,10 @@ def open_all(buses: Sequence[Bus]) -> list[list[OpenDevice]]:
     """Read the files of all buses, one list per bus. ConfigError with every problem of all."""
     opened: list[list[OpenDevice]] = []
     problems: list[Problem] = []
+    known: dict[str, Profile] = {}
     for bus in buses:
         try:
-            opened.append(open_devices(bus))
+            opened.append(open_devices(bus, known))
         except ConfigError as error:
             problems += error.problems
     if problems:
@@ -96,9 +101,11 @@ def open_all(buses: Sequence[Bus]) -> list[list[OpenDevice]]:
     return opened
 
 
-def _open(device: Device) -> OpenDevice:
+def _open(device: Device, known: dict[str, Profile]) -> OpenDevice:
     if isinstance(device, ProfileDevice):
-        return OpenProfile(device, load_profile(device.profile))
+        if device.profile not in known:
+            known[device.profile] = load_profile(device.profile)
+        return OpenProfile(device, known[device.profile])
     try:
         key = load_node_key(device.key, bytes.fromhex(device.uid))
         return OpenNode(device, map_of_role(device.role), key)

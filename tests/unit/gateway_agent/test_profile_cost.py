@@ -10,7 +10,8 @@ from types import FrameType
 
 import pytest
 
-from gateway_agent.config import SerialBus
+from gateway_agent.config import ProfileDevice, SerialBus
+from gateway_agent.field.devices import OpenProfile, open_all
 from gateway_agent.field.profile import ProfileDecoder, load_profile
 from protocols.modbus_client import Read
 from protocols.uplink import Stamp, decode_record
@@ -66,3 +67,15 @@ def test_a_poll_calls_a_function_for_few_of_its_values(
     tmp_path: Path, profile: str, most: int
 ) -> None:
     assert calls(decoder_of(tmp_path, profile), mixed.image(0)) <= most
+
+
+def test_a_profile_of_many_devices_is_read_once() -> None:
+    def bus(name: str) -> SerialBus:
+        devices = [
+            ProfileDevice(name=f"{name}{unit}", unit=unit, profile="xy-md02") for unit in (1, 2, 3)
+        ]
+        return SerialBus(name=name, port=name, device=tuple(devices))
+
+    opened = [item for devices in open_all([bus("a"), bus("b")]) for item in devices]
+    assert len(opened) == 6
+    assert len({id(item.profile) for item in opened if isinstance(item, OpenProfile)}) == 1
