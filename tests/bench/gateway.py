@@ -131,9 +131,16 @@ class Load:
     delivered_share: float
 
 
-def measure(directory: Path, profile: str, ports: Sequence[int], mqtt: int, seconds: float) -> Load:
-    """Poll all servers as fast as the agent can for ``seconds`` after a warm-up of one."""
-    config = write_config(directory, profile, ports, mqtt, period_ms=1)
+def measure(
+    directory: Path,
+    profile: str,
+    ports: Sequence[int],
+    mqtt: int,
+    seconds: float,
+    period_ms: int = 1,
+) -> Load:
+    """Poll all servers for ``seconds`` after a warm-up of one; with 1 ms as fast as it can."""
+    config = write_config(directory, profile, ports, mqtt, period_ms)
     with agent(config) as process:
         while counters(config).readings_recorded == 0:
             if process.poll() is not None:
