@@ -366,49 +366,6 @@ static bool make_durable(rs_store_t *store, const char *name, size_t name_len,
     return compact(store, name, name_len, data, data_len);
 }
 
-// --- records kept in RAM ---------------------------------------------------------------------
-
-static uint32_t kept_bytes(const uint8_t *entry) {
-    return 3u + entry[0] + (entry[1] | (uint32_t)entry[2] << 8);
-}
-
-// Offset in `kept`; NONE if that name is not there.
-static uint32_t find_kept(const rs_store_t *store, const char *name, size_t name_len) {
-    for (uint32_t at = 0; at < store->kept_bytes; at += kept_bytes(store->kept + at)) {
-        if (store->kept[at] == name_len && memcmp(store->kept + at + 3, name, name_len) == 0) {
-            return at;
-        }
-    }
-    return NONE;
-}
-
-static void forget(rs_store_t *store, const char *name, size_t name_len) {
-    uint32_t at = find_kept(store, name, name_len);
-    if (at != NONE) {
-        uint32_t bytes = kept_bytes(store->kept + at);
-        store->kept_bytes -= bytes;
-        memmove(store->kept + at, store->kept + at + bytes, store->kept_bytes - at);
-    }
-}
-
-static void keep(rs_store_t *store, const char *name, size_t name_len,
-                 const uint8_t *data, size_t data_len) {
-    uint32_t at = find_kept(store, name, name_len);
-    uint32_t old = at == NONE ? 0 : kept_bytes(store->kept + at);
-    uint32_t bytes = 3u + (uint32_t)name_len + (uint32_t)data_len;
-    if (store->kept_bytes - old + bytes > RS_VOLATILE_BYTES) {
-        return;
-    }
-    forget(store, name, name_len);
-    uint8_t *entry = store->kept + store->kept_bytes;
-    entry[0] = (uint8_t)name_len;
-    entry[1] = (uint8_t)data_len;
-    entry[2] = (uint8_t)(data_len >> 8);
-    memcpy(entry + 3, name, name_len);
-    memcpy(entry + 3 + name_len, data, data_len);
-    store->kept_bytes += bytes;
-}
-
 // --- what is public --------------------------------------------------------------------------
 
 bool rs_allowed(const char *name, size_t name_len, size_t data_len) {
@@ -425,11 +382,7 @@ bool rs_allowed(const char *name, size_t name_len, size_t data_len) {
 
 bool rs_read(const rs_store_t *store, const char *name, size_t name_len,
              const uint8_t **data, size_t *data_len) {
-    uint32_t at = find_kept(store, name, name_len);
-    if (at != NONE) {
-        const uint8_t *entry = store->kept + at;
-        *data = entry + 3 + name_len;
-        *data_len = entry[1] | (size_t)entry[2] << 8;
+    if (rs_kept_find(&store->kept, name, name_len, data, data_len)) {
         return true;
     }
     uint32_t index = find(store, name, name_len);
@@ -448,16 +401,16 @@ bool rs_write(rs_store_t *store, const char *name, size_t name_len,
     if (!rs_allowed(name, name_len, data_len)) {
         return false;
     }
-    if (find_kept(store, name, name_len) == NONE
+    if (!rs_kept_find(&store->kept, name, name_len, &stored, &stored_len)
         && rs_read(store, name, name_len, &stored, &stored_len)
         && stored_len == data_len && memcmp(stored, data, data_len) == 0) {
         return true;
     }
     store->writable = make_durable(store, name, name_len, data, data_len);
     if (store->writable) {
-        forget(store, name, name_len);
+        rs_kept_drop(&store->kept, name, name_len);
     } else {
-        keep(store, name, name_len, data, data_len);
+        rs_kept_put(&store->kept, name, name_len, data, data_len);
     }
     return store->writable;
 }
@@ -471,9 +424,5 @@ bool rs_writable(const rs_store_t *store) {
 }
 
 unsigned rs_volatile(const rs_store_t *store) {
-    unsigned count = 0;
-    for (uint32_t at = 0; at < store->kept_bytes; at += kept_bytes(store->kept + at)) {
-        count++;
-    }
-    return count;
+    return rs_kept_count(&store->kept);
 }

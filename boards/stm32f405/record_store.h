@@ -53,11 +53,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "record_kept.h"
+
 #define RS_SECTORS 2u
 #define RS_NAME_MAX 15u       // bytes of a name, 1 to this, printable ASCII without space
 #define RS_DATA_MAX 1024u     // bytes of a record's data, 0 to this
 #define RS_NAMES_MAX 16u      // different names in one store
-#define RS_VOLATILE_BYTES 1280u // RAM for records the medium did not take, see rs_volatile
 
 #define RS_BLANK 0xFFFFFFFFu        // an erased word
 #define RS_SECTOR_MAGIC 0x31534654u // "TFS1"
@@ -93,8 +94,7 @@ typedef struct {
     bool lost;         // see rs_lost
     uint32_t count;    // entries of `newest`
     uint32_t newest[RS_NAMES_MAX];           // offset of the valid record of each name
-    uint32_t kept_bytes;                     // used of `kept`
-    uint8_t kept[RS_VOLATILE_BYTES];         // name length, data length (2), name, data; ...
+    rs_kept_t kept;                          // what the medium did not take
 } rs_store_t;
 
 // Find what is there and settle what a cut left in doubt. At most three words are programmed

@@ -20,7 +20,7 @@ from boards.recordstore import SECTOR_BYTES, SECTORS, WORD
 from hil.errors import NoCompilerError
 from hil.tools import TOOLS
 
-SOURCE = FOLDER / default_name() / "record_store.c"
+SOURCES = [FOLDER / default_name() / name for name in ("record_store.c", "record_kept.c")]
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-fPIC", "-shared")
 
@@ -125,7 +125,8 @@ def build(folder: Path) -> ctypes.CDLL:
     shim = folder / "host.c"
     shim.write_text(_SHIM)
     target = folder / "record_store.so"
-    command = [compiler, *FLAGS, f"-I{SOURCE.parent}", str(SOURCE), str(shim), "-o", str(target)]
+    include = f"-I{SOURCES[0].parent}"
+    command = [compiler, *FLAGS, include, *map(str, SOURCES), str(shim), "-o", str(target)]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode:
         raise AssertionError(f"{' '.join(command)}\n{made.stderr}")
