@@ -15,7 +15,7 @@ from typing import Final
 TOLERANCE: Final = 0.005
 #: ... over more than this many seconds, are two different times.
 LEAST_S: Final = 5.0
-#: Where the image counts (boards/stm32f405/systick.c).
+#: Where the image counts (systick.c of the board).
 SYMBOL: Final = b"milliseconds"
 
 _HEADER: Final = struct.Struct("<32xI10xHH")  # e_shoff, e_shentsize, e_shnum
