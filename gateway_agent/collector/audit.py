@@ -338,7 +338,7 @@ class Audit:
             at, offset, unc_ms, clock, data = row
             # A batch that cannot be read is a finding of its own, when its turn comes.
             with suppress(FormatError):
-                found = (offset, unc_ms, clock, self._open(data).header.anchor.mono_ms)
+                found = (offset, unc_ms, clock, open_batch(data, None).header.anchor.mono_ms)
         self._anchors[key] = (number, row[0] if row else None, found)
         return found
 
