@@ -171,6 +171,11 @@ keys = ["gateway.pem.pub"]
         with closing(sqlite3.connect(self.database, timeout=10)) as database:
             return database.execute(sql).fetchall()
 
+    def is_full(self) -> bool:
+        """Whether the running agent has no room for records."""
+        outbox = read_status(self.root / "state").outbox
+        return outbox is not None and bool(outbox.full)
+
     def unaccounted(self) -> Reconciliation | None:
         """What the running agent cannot account for by its own books; None before they are open."""
         return read_status(self.root / "state").reconciliation

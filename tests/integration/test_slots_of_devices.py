@@ -14,6 +14,7 @@ import pytest
 
 from gateway_agent.status import Reconciliation
 from hil.site.mosquitto import MosquittoBroker
+from tests.unit.gateway_agent.store_help import open_box, records
 
 from .served import ServedSite, boot_ms, check
 from .uplink_help import until
@@ -135,6 +136,34 @@ async def test_an_agent_that_was_stopped_names_the_polls_as_its_own_fault(
             await stop(site, agent)
         account = check(site, 1, PERIOD_MS)
         assert account.missed("gateway_down") >= 10
+
+
+async def test_a_full_outbox_loses_no_poll_without_a_name(
+    broker: MosquittoBroker, tmp_path: Path
+) -> None:
+    """What is read meanwhile waits in memory; once that is full, polls are left out and named."""
+    period_ms = 20
+    async with site_of(broker, tmp_path) as site:
+        site.configure([period_ms], outbox="max_bytes = 1048576")
+        box = open_box(tmp_path / "state")  # nearly full, of another device
+        while box.stats().file_bytes < 900_000:
+            box.append(records(1, 100), {})
+        box.close()
+        async with site.process("run", "--config", site.gateway_toml) as agent:
+            await until(lambda: len(site.device.asked) > 5, "polls")
+            await until(site.is_full, "a full outbox", 90)
+            asked = len(site.device.asked)
+            await passed(1500)
+            async with site.process("collect", "--config", site.collector_toml):
+                await until(lambda: len(site.device.asked) > asked + 50, "polls again")
+                served = len(site.device.log[1].times)
+                await until(lambda: len(site.account(1).values) > served, "values")
+                await stop(site, agent)
+        account = site.account(1)
+        assert account.values == sorted(set(account.values))
+        first, last = site.device.log[1].times[0], site.device.log[1].times[account.values[-1]]
+        promised = (last - first) / period_ms + 1
+        assert abs(len(account.values) + account.missed() - promised) <= 1
 
 
 async def test_every_record_gets_a_time_that_is_right_within_its_bound(
