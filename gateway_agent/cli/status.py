@@ -2,20 +2,21 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
 import typer
-from rich.console import Group
+from rich.console import RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from gateway_agent.cli.output import table_console
+from gateway_agent.cli.output import Report, table_console
 from gateway_agent.collector.config import load as load_collector
 from gateway_agent.collector.status import CollectorStatus, read_collector_status
 from gateway_agent.config import load
-from gateway_agent.status import PointValue, Status, to_json
+from gateway_agent.status import DeviceStatus, PointValue, Status, to_json
 from gateway_agent.status_socket import StatusError, read_status
 from gateway_agent.tables import read_toml
 from protocols.exit_status import FAULT, GOOD
@@ -25,6 +26,7 @@ S = TypeVar("S", Status, CollectorStatus)
 WATCH_S: Final = 1.0
 NO_RECEIPT_MS: Final = 30_000  # what was sent and has no receipt for so long is shown
 MAX_VALUES: Final = 8  # of one device in the table; --json has them all
+_FIRST: Final = ("failing", "quarantined", "new")  # states that the table begins with
 
 
 def status(
@@ -51,7 +53,7 @@ def status(
 
 
 def _show(
-    read: Callable[[], S], render: Callable[[S], Group], json_output: bool, watch: bool
+    read: Callable[[], S], render: Callable[[S], Report], json_output: bool, watch: bool
 ) -> None:
     if json_output:
         while True:
@@ -64,47 +66,63 @@ def _show(
         found = read()
         table_console().print(render(found))
         raise typer.Exit(FAULT if found.alarms else GOOD)
-    with Live(render(read()), console=table_console(), auto_refresh=False) as live:
+    shown: RenderableType = replace(render(read()), fits=True)
+    with Live(shown, console=table_console(), auto_refresh=False) as live:
         try:
             while True:
                 time.sleep(WATCH_S)
                 try:
-                    shown = render(read())
+                    shown = replace(render(read()), fits=True)
                 except StatusError as error:
-                    shown = Group(Text(str(error), style="red"))
+                    shown = Text(str(error), style="red")
                 live.update(shown, refresh=True)
         except KeyboardInterrupt:
             return
 
 
-def render(status: Status) -> Group:
-    """Return the status as a table of devices and lines below it."""
-    return Group(_devices(status), *_lines(status))
+def render(status: Status) -> Report:
+    """Return the status as a table of devices, those that need a look first, and lines below it."""
+    devices = sorted(status.nodes, key=_place)
+    return Report(
+        lambda rows: _devices(status.gateway, devices[:rows]),
+        [device.state for device in devices],
+        _lines(status),
+    )
 
 
-def render_collector(status: CollectorStatus) -> Group:
+def _place(device: DeviceStatus) -> int:
+    return _FIRST.index(device.state) if device.state in _FIRST else len(_FIRST)
+
+
+def render_collector(status: CollectorStatus) -> Report:
     """Return the collector's status as a table of streams and lines below it."""
-    table = Table(title=f"collector {status.database}", title_justify="left", expand=False)
-    table.add_column("gateway")
-    for name in ("stream", "stored to"):
-        table.add_column(name, justify="right")
-    for stream in status.streams:
-        table.add_row(Text(stream.gateway), str(stream.stream), str(stream.contiguous_to))
     state = "connected" if status.connected else f"down: {status.problem}"
     lines = [Text(f"broker: {status.broker} {state}", style="" if status.connected else "yellow")]
     lines += [Text(f"waiting: {text}", style="yellow") for text in status.waiting]
     lines += [Text(f"ALARM: {alarm}", style="red") for alarm in status.alarms]
     messages = ", ".join(f"{name} {count}" for name, count in status.messages.items())
-    return Group(table, *lines, Text(f"messages: {messages or 'none'}"))
+    lines.append(Text(f"messages: {messages or 'none'}"))
+    streams = ["streams"] * len(status.streams)
+    return Report(lambda rows: _streams(status, rows), streams, lines)
 
 
-def _devices(status: Status) -> Table:
-    table = Table(title=f"gateway {status.gateway}", title_justify="left", expand=False)
+def _streams(status: CollectorStatus, rows: int) -> Table:
+    table = Table(title=f"collector {status.database}", title_justify="left", expand=False)
+    table.add_column("gateway")
+    for name in ("stream", "stored to"):
+        table.add_column(name, justify="right")
+    for stream in status.streams[:rows]:
+        table.add_row(Text(stream.gateway), str(stream.stream), str(stream.contiguous_to))
+    return table
+
+
+def _devices(gateway: str, devices: list[DeviceStatus]) -> Table:
+    table = Table(title=f"gateway {gateway}", title_justify="left", expand=False)
     for name in ("device", "role", "values", "age", "auth", "state"):
         table.add_column(name)
     for name in ("polls", "errors"):
         table.add_column(name, justify="right")
-    for device in status.nodes:
+    for device in devices:
         table.add_row(
             Text(device.name),
             Text(device.role),

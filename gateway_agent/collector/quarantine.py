@@ -31,9 +31,14 @@ class Quarantine:
                 file.unlink()
             file = self._directory / f"{verdict}-{hashlib.sha256(data).hexdigest()[:16]}.cose"
             # MQTT 3.1.1 lets a message of 256 MB through: what is longer than a batch is cut.
-            file.write_bytes(memoryview(data)[:QUARANTINE_BYTES])
+            _write(file, memoryview(data)[:QUARANTINE_BYTES])
             # The reason may repeat what a stranger wrote: no line, no control character of his.
             shown = reason[:_REASON_CHARACTERS].encode("unicode_escape")
-            file.with_suffix(".txt").write_bytes(shown + b"\n")
+            _write(file.with_suffix(".txt"), shown + b"\n")
         except OSError as error:  # the quarantine must never stop the collector
             log.warning("quarantine: %s", error)
+
+
+def _write(file: Path, data: bytes | memoryview) -> None:
+    file.touch(mode=0o600)  # before it holds readings, which are for nobody else
+    file.write_bytes(data)

@@ -1,5 +1,6 @@
 """The collector's verdict on each kind of message, and what its database then holds."""
 
+import os
 import sqlite3
 import stat
 import struct
@@ -370,6 +371,17 @@ def test_a_huge_message_costs_no_more_than_a_batch_in_quarantine(collector: Coll
     collector.take(bytes(5 * MAX_BATCH_BYTES), MALFORMED)
     (kept,) = collector.quarantine.glob("*.cose")
     assert kept.stat().st_size == QUARANTINE_BYTES <= MAX_BATCH_BYTES + 1
+
+
+def test_files_in_quarantine_are_their_owner_s_alone(collector: Collector) -> None:
+    mask = os.umask(0)
+    try:
+        collector.take(b"readings of a gateway", MALFORMED)
+    finally:
+        os.umask(mask)
+    files = list(collector.quarantine.iterdir())
+    assert len(files) == 2
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
 
 def test_the_database_is_its_owners_alone_unless_he_says_otherwise(tmp_path: Path) -> None:
