@@ -248,12 +248,17 @@ namespace Antmicro.Renode.Peripherals.Tianfu
 
         private void Said(byte value)
         {
-            // Or the time has the grain of a quantum.
+            var now = Now();
+            // Or the time has the grain of a quantum. The core's own is asked for: the machine's stands
+            // while other machines have their turn.
             if(machine.SystemBus.TryGetCurrentCPU(out var cpu))
             {
                 cpu.SyncTime();
+                if(TimeDomainsManager.Instance.TryGetVirtualTimeStamp(out var stamp))
+                {
+                    now = (long)stamp.TimeElapsed.TotalMicroseconds;
+                }
             }
-            var now = Now();
             var begins = false;
             lock(said)
             {

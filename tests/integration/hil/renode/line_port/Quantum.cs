@@ -6,6 +6,7 @@
 //
 //     calls N          wait until the model has asked N times for the next meeting
 //     say AT HEX       at AT us the node begins to send these bytes, one in 2 us
+//     others           from now on other machines have their turn after this one, in each quantum
 //     run US           let virtual time pass
 //
 // and answers each with `done`. `run` prints `heard AT HH` for each byte that reached the UART.
@@ -30,6 +31,12 @@ namespace Antmicro.Renode.Time
     {
         public TimeStamp(TimeInterval elapsed) : this() { TimeElapsed = elapsed; }
         public TimeInterval TimeElapsed { get; private set; }
+    }
+
+    public class TimeDomainsManager
+    {
+        public static TimeDomainsManager Instance = new TimeDomainsManager();
+        public bool TryGetVirtualTimeStamp(out TimeStamp stamp) { return Quantum.machine.TryGetOwnTime(out stamp); }
     }
 
     public class TimeSourceBase
@@ -133,7 +140,17 @@ public class Quantum : IMachine, ICPU, Antmicro.Renode.Peripherals.Bus.IBusContr
         return running;
     }
 
-    public void SyncTime() { known = now; }
+    public void SyncTime()
+    {
+        own = now;
+        known = others ? known : now;
+    }
+
+    public bool TryGetOwnTime(out TimeStamp stamp)
+    {
+        stamp = new TimeStamp(TimeInterval.FromMicroseconds((ulong)own));
+        return running;
+    }
 
     public void ScheduleAction(TimeInterval delay, Action<TimeInterval> action, string name = null)
     {
@@ -168,7 +185,7 @@ public class Quantum : IMachine, ICPU, Antmicro.Renode.Peripherals.Bus.IBusContr
                 actions.ForEach(action => action());
             }
             running = false;
-            now = known = meeting;
+            now = own = known = meeting;
             Action<TimeStamp>[] asked;
             lock(LocalTimeSource.actions)
             {
@@ -219,6 +236,9 @@ public class Quantum : IMachine, ICPU, Antmicro.Renode.Peripherals.Bus.IBusContr
             case "say":
                 machine.Say(long.Parse(words[1]), words[2]);
                 break;
+            case "others":
+                machine.others = true;
+                break;
             case "run":
                 machine.Run(long.Parse(words[1]));
                 break;
@@ -229,6 +249,6 @@ public class Quantum : IMachine, ICPU, Antmicro.Renode.Peripherals.Bus.IBusContr
 
     private const long QuantumMicroseconds = 1000;
     private readonly SortedList<long, List<Action>> due = new SortedList<long, List<Action>>();
-    private long now, known;
-    private bool running;
+    private long now, own, known;
+    private bool running, others;
 }

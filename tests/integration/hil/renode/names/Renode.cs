@@ -28,6 +28,12 @@ namespace Antmicro.Renode.Time
         public TimeInterval TimeElapsed { get; private set; }
     }
 
+    public class TimeDomainsManager
+    {
+        public static TimeDomainsManager Instance = new TimeDomainsManager();
+        public bool TryGetVirtualTimeStamp(out TimeStamp stamp) { stamp = new TimeStamp(); return false; }
+    }
+
     public abstract class TimeSourceBase
     {
         public abstract void ExecuteInNearestSyncedState(Action<TimeStamp> what, bool executeImmediately = false);
