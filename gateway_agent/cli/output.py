@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 _UNLIMITED: Final = 10_000  # columns; a table is as wide as what it holds
-_FLAT: Final = 24  # characters of a cell of one line
+_FLAT: Final = 16  # characters of a cell of one line, but where a column has a ratio
 
 
 def table_console() -> Console:
@@ -45,8 +45,11 @@ class Report:
 
     def _first(self, rows: int, *, flat: bool = False) -> Group:
         table, rest = self.table(rows), Counter(self.states[rows:])
-        for column in table.columns if flat else ():
-            column.no_wrap, column.max_width = True, _FLAT
+        if flat:
+            table.box, table.expand = None, True
+            for column in table.columns:
+                column.no_wrap = True
+                column.max_width = None if column.ratio else _FLAT
         if not rest:
             return Group(table, *self.lines)
         counts = ", ".join(f"{count} {state}" for state, count in rest.items())

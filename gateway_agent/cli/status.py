@@ -119,7 +119,7 @@ def _streams(status: CollectorStatus, rows: int) -> Table:
 def _devices(gateway: str, devices: list[DeviceStatus]) -> Table:
     table = Table(title=f"gateway {gateway}", title_justify="left", expand=False)
     for name in ("device", "role", "values", "age", "auth", "state"):
-        table.add_column(name)
+        table.add_column(name, ratio={"values": 1, "state": 2}.get(name))
     for name in ("polls", "errors"):
         table.add_column(name, justify="right")
     for device in devices:

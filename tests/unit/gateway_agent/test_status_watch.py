@@ -78,11 +78,12 @@ def test_a_small_screen_shows_what_fails_and_every_line_below() -> None:
     status = msgspec.structs.replace(FULL, nodes=nodes, alarms=["the outbox was damaged"])
     shown = screen(command.render(status))
     assert len(shown) <= 24
-    names = [word for line in shown for word in line.split() if word[-1].isdigit() and "-" in word]
+    names = [line.split()[0] for line in shown if " air " in line]
     assert names[:3] == ["failing-20", "failing-25", "quarantined-12"]
     text = "\n".join(shown)
     for part in ("outbox: 10 records wait", "ALARM: the outbox", "uplink: b:1", "counters: polls"):
         assert part in text, part
+    assert all("1.2 s" in line for line in shown if " air " in line)
     good_shown = sum(name.startswith("good") for name in names)
     assert f"and {27 - good_shown} more: {27 - good_shown} ok" in text
 
