@@ -9,7 +9,7 @@ microseconds of the emulation's virtual time.
 | 01 | to the port | :class:`TimedPiece`: number u32, due u64, gap u32, n offsets u32, n bytes |
 | 02 | to the port | :class:`Retract`: from u64 |
 | 03 | to the port | :class:`Ticks`: every u32 |
-| 11 | to the bench | :class:`Said`: first u64, last u64, n bytes |
+| 11 | to the bench | :class:`Sent`: first u64, last u64, n bytes |
 | 12 | to the bench | :class:`Delivered`: number u32, begin u64, end u64, count u16 |
 | 13 | to the bench | :class:`Now`: now u64 |
 
@@ -34,7 +34,7 @@ _HEAD: Final = struct.Struct("<BH")
 _PIECE: Final = struct.Struct("<IQI")
 _RETRACT: Final = struct.Struct("<Q")
 _TICKS: Final = struct.Struct("<I")
-_SAID: Final = struct.Struct("<QQ")
+_SENT: Final = struct.Struct("<QQ")
 _DELIVERED: Final = struct.Struct("<IQQH")
 
 
@@ -71,7 +71,7 @@ class Ticks:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Sent:
     """Bytes that the node sent; ``first_us`` and ``last_us`` are those of the first and the last
     one. A message of many bytes may be one of several with the same times.
     """
@@ -99,7 +99,7 @@ class Now:
 
 
 ToPort = TimedPiece | Retract | Ticks
-ToBench = Said | Delivered | Now
+ToBench = Sent | Delivered | Now
 Message = ToPort | ToBench
 
 
@@ -118,8 +118,8 @@ def encode(message: Message) -> bytes:
             return _message(2, _RETRACT.pack(from_us))
         case Ticks(every_us):
             return _message(3, _TICKS.pack(every_us))
-        case Said(first_us, last_us, data):
-            return _message(0x11, _SAID.pack(first_us, last_us) + data)
+        case Sent(first_us, last_us, data):
+            return _message(0x11, _SENT.pack(first_us, last_us) + data)
         case Delivered(number, begin_us, end_us, count):
             return _message(0x12, _DELIVERED.pack(number, begin_us, end_us, count))
         case Now(now_us):
@@ -168,8 +168,8 @@ def _decode(kind: int, body: bytes) -> Message:
         case 3:
             return Ticks(*_TICKS.unpack(body))
         case 0x11:
-            first_us, last_us = _SAID.unpack_from(body)
-            return Said(first_us, last_us, body[_SAID.size :])
+            first_us, last_us = _SENT.unpack_from(body)
+            return Sent(first_us, last_us, body[_SENT.size :])
         case 0x12:
             return Delivered(*_DELIVERED.unpack(body))
         case 0x13:

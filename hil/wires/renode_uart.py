@@ -21,7 +21,7 @@ from hil.wires.line_port_codec import (
     Delivered,
     Now,
     Retract,
-    Said,
+    Sent,
     Ticks,
     TimedPiece,
     ToBench,
@@ -149,15 +149,15 @@ class RenodeUart:
 
     def _take(self, message: ToBench) -> None:
         match message:
-            case Said(data=data):
-                self._take_said(message.first_us, data)
+            case Sent(data=data):
+                self._take_sent(message.first_us, data)
             case Delivered(number=number):
                 self._pieces.discard(number)
                 self._send_waiting()
             case Now():
                 pass
 
-    def _take_said(self, _first_us: int, data: bytes) -> None:
+    def _take_sent(self, _first_us: int, data: bytes) -> None:
         if self._on_data is not None:
             self._on_data(data)
 
@@ -248,8 +248,8 @@ class RenodeLine(RenodeUart):
             case _:
                 super()._take(message)
 
-    def _take_said(self, first_us: int, data: bytes) -> None:
+    def _take_sent(self, first_us: int, data: bytes) -> None:
         if self._on_timed is not None:
             self._on_timed(data, 1000 * first_us)
         else:
-            super()._take_said(first_us, data)
+            super()._take_sent(first_us, data)

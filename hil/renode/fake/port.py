@@ -23,7 +23,7 @@ from hil.wires.line_port_codec import (
     Message,
     Now,
     Retract,
-    Said,
+    Sent,
     Ticks,
     TimedPiece,
     encode,
@@ -64,7 +64,7 @@ class FakePort:
         self._lock = threading.RLock()
         self._asked: list[_Planned] = []
         self._planned: list[_Planned] = []
-        self._said: list[tuple[int, int]] = []
+        self._sent: list[tuple[int, int]] = []
         self._free_us = self._planned_us = 0
         self._every_us = self._ticked_us = 0
         self._met_us = 0
@@ -88,7 +88,7 @@ class FakePort:
         """Take what the node sends, all at once."""
         at_us = self.now_us() if at_us is None else at_us
         with self._lock:
-            self._said = sorted([*self._said, *((at_us, byte) for byte in data)], key=_time)
+            self._sent = sorted([*self._sent, *((at_us, byte) for byte in data)], key=_time)
 
     def close(self) -> None:
         """Close the port, as an emulation that is cleared does."""
@@ -134,7 +134,7 @@ class FakePort:
                     self._free_us -= max(0, self._planned_us - from_us)
                     self._planned_us = min(self._planned_us, from_us)
                     if from_us == 0:
-                        self._said.clear()
+                        self._sent.clear()
                 case Ticks(every_us):
                     self._every_us = every_us
                 case _:
@@ -193,10 +193,10 @@ class FakePort:
 
     def _pour(self, now_us: int) -> None:
         # Nodes of the stand-in boot at once, maybe before the bench's connection is accepted.
-        ready = [entry for entry in self._said if entry[0] <= now_us] if self._peer else []
-        self._said = self._said[len(ready) :]
+        ready = [entry for entry in self._sent if entry[0] <= now_us] if self._peer else []
+        self._sent = self._sent[len(ready) :]
         if ready:
-            self._send(Said(ready[0][0], ready[-1][0], bytes(byte for _, byte in ready)))
+            self._send(Sent(ready[0][0], ready[-1][0], bytes(byte for _, byte in ready)))
         if self._every_us and now_us - self._ticked_us >= self._every_us:
             self._ticked_us = now_us
             self._send(Now(now_us))

@@ -42,12 +42,12 @@ namespace Antmicro.Renode.Peripherals.Tianfu
         {
             this.uart = uart;
             machine = uart.GetMachine();
-            uart.CharReceived += Said;
+            uart.CharReceived += Sent;
         }
 
         public void DetachFrom(IUART uart)
         {
-            uart.CharReceived -= Said;
+            uart.CharReceived -= Sent;
             this.uart = null;
         }
 
@@ -168,9 +168,9 @@ namespace Antmicro.Renode.Peripherals.Tianfu
             }
             if(from == 0)
             {
-                lock(said)
+                lock(sent)
                 {
-                    said.Clear();
+                    sent.Clear();
                 }
             }
         }
@@ -246,7 +246,7 @@ namespace Antmicro.Renode.Peripherals.Tianfu
             return (long)machine.ElapsedVirtualTime.TimeElapsed.TotalMicroseconds;
         }
 
-        private void Said(byte value)
+        private void Sent(byte value)
         {
             var now = Now();
             // Or the time has the grain of a quantum. The core's own is asked for: the machine's stands
@@ -260,15 +260,15 @@ namespace Antmicro.Renode.Peripherals.Tianfu
                 }
             }
             var begins = false;
-            lock(said)
+            lock(sent)
             {
-                if(said.Count == 0)
+                if(sent.Count == 0)
                 {
                     first = now;
                     begins = true;
                 }
                 last = now;
-                said.Add(value);
+                sent.Add(value);
             }
             if(begins)
             {
@@ -278,18 +278,18 @@ namespace Antmicro.Renode.Peripherals.Tianfu
 
         private void Pour()
         {
-            lock(said)
+            lock(sent)
             {
-                for(var at = 0; at < said.Count; at += MaxSaid)
+                for(var at = 0; at < sent.Count; at += MaxSent)
                 {
-                    var count = Math.Min(MaxSaid, said.Count - at);
+                    var count = Math.Min(MaxSent, sent.Count - at);
                     var body = new byte[16 + count];
                     BitConverter.GetBytes(first).CopyTo(body, 0);
                     BitConverter.GetBytes(last).CopyTo(body, 8);
-                    said.CopyTo(at, body, 16, count);
-                    Send(SaidKind, body);
+                    sent.CopyTo(at, body, 16, count);
+                    Send(SentKind, body);
                 }
-                said.Clear();
+                sent.Clear();
             }
         }
 
@@ -350,7 +350,7 @@ namespace Antmicro.Renode.Peripherals.Tianfu
 
         private readonly Socket listener;
         private readonly List<Piece> pending = new List<Piece>();
-        private readonly List<byte> said = new List<byte>();
+        private readonly List<byte> sent = new List<byte>();
         private readonly object sending = new object();
         private readonly Stopwatch sinceTick = Stopwatch.StartNew();
         private Socket peer;
@@ -365,11 +365,11 @@ namespace Antmicro.Renode.Peripherals.Tianfu
         private const int HeadBytes = 3;
         private const int PieceHead = 16;
         private const int MaxBody = 4096;
-        private const int MaxSaid = 1024;
+        private const int MaxSent = 1024;
         private const byte PieceKind = 0x01;
         private const byte RetractKind = 0x02;
         private const byte TicksKind = 0x03;
-        private const byte SaidKind = 0x11;
+        private const byte SentKind = 0x11;
         private const byte DeliveredKind = 0x12;
         private const byte NowKind = 0x13;
 

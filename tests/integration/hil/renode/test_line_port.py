@@ -23,7 +23,7 @@ from hil.wires.line_port_codec import (
     Message,
     Now,
     Retract,
-    Said,
+    Sent,
     Ticks,
     TimedPiece,
     encode,
@@ -116,7 +116,7 @@ class Machine:
         heard = [line.split() for line in self.command(f"run {us}")]
         return [(int(at), int(value, 16)) for _, at, value in heard]
 
-    def said(self, count: int) -> list[Message]:
+    def messages(self, count: int) -> list[Message]:
         """Return the next messages of the port."""
         messages: list[Message] = []
         while len(messages) < count:
@@ -140,7 +140,7 @@ def test_each_byte_comes_at_its_time_in_the_midst_of_a_quantum(machine: Machine)
     machine.send(frame(1, 20_300))
     heard = machine.run(40_000)
     assert heard == [(20_300 + BYTE * i, value) for i, value in enumerate(REQUEST)]
-    assert machine.said(1) == [Delivered(1, 20_300, 20_300 + 7 * BYTE, 8)]
+    assert machine.messages(1) == [Delivered(1, 20_300, 20_300 + 7 * BYTE, 8)]
 
 
 def test_a_piece_that_comes_late_keeps_the_spacing_of_its_bytes(machine: Machine) -> None:
@@ -174,9 +174,9 @@ def test_a_pause_that_was_planned_stays_so_although_the_first_piece_is_late(
 
 
 def test_what_the_node_sends_is_stamped_within_the_quantum(machine: Machine) -> None:
-    machine.command("say 5123 01030200057847")
+    machine.command("send 5123 01030200057847")
     assert machine.run(10_000, calls=1) == []
-    assert machine.said(1) == [Said(5123, 5135, bytes.fromhex("01030200057847"))]
+    assert machine.messages(1) == [Sent(5123, 5135, bytes.fromhex("01030200057847"))]
 
 
 def test_a_stamp_is_as_precise_while_other_machines_wait_for_their_turn(machine: Machine) -> None:
@@ -189,20 +189,20 @@ def test_a_stamp_is_as_precise_while_other_machines_wait_for_their_turn(machine:
 def test_an_answer_over_a_meeting_is_two_messages_with_times_of_their_own(
     machine: Machine,
 ) -> None:
-    machine.command("say 5996 0102030405")
+    machine.command("send 5996 0102030405")
     machine.run(10_000, calls=2)
-    assert machine.said(2) == [Said(5996, 6000, b"\1\2\3"), Said(6002, 6004, b"\4\5")]
+    assert machine.messages(2) == [Sent(5996, 6000, b"\1\2\3"), Sent(6002, 6004, b"\4\5")]
 
 
 def test_time_is_shown_steadily_and_never_before_what_was_sent_in_it(machine: Machine) -> None:
     machine.send(Ticks(3 * QUANTUM))
-    machine.command("say 4500 aa")
+    machine.command("send 4500 aa")
     shown: list[Message] = []
     # At most one sign comes in a millisecond of the host, so some may be left out.
     while sum(isinstance(message, Now) for message in shown) < 5:
         machine.run(3 * QUANTUM)
         shown += machine.there()
-    at = next(i for i, message in enumerate(shown) if isinstance(message, Said))
+    at = next(i for i, message in enumerate(shown) if isinstance(message, Sent))
     assert all(message.now_us < 4500 for message in shown[:at] if isinstance(message, Now))
     times = [message.now_us for message in shown if isinstance(message, Now)]
     assert all(later - now >= 3 * QUANTUM for now, later in pairwise(times))
@@ -215,18 +215,18 @@ def test_what_was_retracted_does_not_reach_the_node(machine: Machine) -> None:
     machine.send(Retract(10_000 + 4 * BYTE), frame(3, 50_000, b"z"))
     heard = machine.run(60_000)
     assert bytes(value for _, value in heard) == REQUEST[2:4] + b"z"
-    assert machine.said(3) == [
+    assert machine.messages(3) == [
         Delivered(1, 10_000, 10_000 + 3 * BYTE, 4),
         Delivered(2, 40_000, 0, 0),
         Delivered(3, 50_000, 50_000, 1),
     ]
 
 
-def test_a_node_that_lost_its_power_hears_nothing_of_before_and_said_nothing(
+def test_a_node_that_lost_its_power_hears_nothing_of_before_and_sent_nothing(
     machine: Machine,
 ) -> None:
     machine.send(frame(1, 2000), frame(2, 0), calls=2)
-    machine.command("say 900 aabb")
+    machine.command("send 900 aabb")
     machine.send(Retract(0), frame(3, 30_000, b"new"))
     heard = machine.run(60_000, calls=1)
     assert bytes(value for _, value in heard) == b"new"

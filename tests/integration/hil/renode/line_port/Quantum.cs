@@ -5,7 +5,7 @@
 // for without SyncTime before has the grain of the quantum. It reads commands, one in a line:
 //
 //     calls N          wait until the model has asked N times for the next meeting
-//     say AT HEX       at AT us the node begins to send these bytes, one in 2 us
+//     send AT HEX      at AT us the node begins to send these bytes, one in 2 us
 //     others           from now on other machines have their turn after this one, in each quantum
 //     run US           let virtual time pass
 //
@@ -199,7 +199,7 @@ public class Quantum : IMachine, ICPU, Antmicro.Renode.Peripherals.Bus.IBusContr
         }
     }
 
-    private void Say(long at, string hex)
+    private void Send(long at, string hex)
     {
         for(var i = 0; i < hex.Length / 2; i++)
         {
@@ -233,8 +233,8 @@ public class Quantum : IMachine, ICPU, Antmicro.Renode.Peripherals.Bus.IBusContr
             case "calls":
                 machine.Calls(int.Parse(words[1]));
                 break;
-            case "say":
-                machine.Say(long.Parse(words[1]), words[2]);
+            case "send":
+                machine.Send(long.Parse(words[1]), words[2]);
                 break;
             case "others":
                 machine.others = true;
