@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from rich.console import Console
 from rich.progress import Progress
 
-from gateway_agent.cli.verify import node_keys
+from gateway_agent.cli.verify import GatewayKeys, JsonOutput, NodeKeys, node_keys
 from gateway_agent.collector.audit import Audit
 from gateway_agent.collector.audit_tables import AuditFinding, check_head_file, open_for_audit
 from gateway_agent.collector.config import load
@@ -32,17 +32,9 @@ def audit(
         Path | None,
         typer.Option("--config", "-c", help="The collector's configuration: it names the keys."),
     ] = None,
-    key: Annotated[
-        list[Path] | None,
-        typer.Option("--key", "-k", help="A gateway's public key; may be given more than once."),
-    ] = None,
-    node_key: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="UID=FILE", help="A node's key, to verify its tags too; may be repeated."
-        ),
-    ] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    key: GatewayKeys = None,
+    node_key: NodeKeys = None,
+    json_output: JsonOutput = False,
 ) -> None:
     """Prove every row of a collector's database from the signed batches it keeps.
 

@@ -19,23 +19,26 @@ from protocols.wire.hmac import HmacSha256
 MAX_INPUT_BYTES: Final = 256 << 20
 SQLITE_MAGIC: Final = b"SQLite format 3\0"
 
+# Options that `audit` has, too.
+GatewayKeys = Annotated[
+    list[Path] | None,
+    typer.Option("--key", "-k", help="A gateway's public key; may be given more than once."),
+]
+NodeKeys = Annotated[
+    list[str] | None,
+    typer.Option(metavar="UID=FILE", help="A node's key, to verify its tags too; may be repeated."),
+]
+JsonOutput = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
 
 def verify(
     file: Annotated[
         str,
         typer.Argument(help="A file of batches, a collector's database, or - for standard input."),
     ],
-    key: Annotated[
-        list[Path] | None,
-        typer.Option("--key", "-k", help="A gateway's public key; may be given more than once."),
-    ] = None,
-    node_key: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="UID=FILE", help="A node's key, to verify its tags too; may be repeated."
-        ),
-    ] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    key: GatewayKeys = None,
+    node_key: NodeKeys = None,
+    json_output: JsonOutput = False,
 ) -> None:
     """Verify signatures, chain and contents of batches; print what is wrong and at which byte.
 

@@ -29,11 +29,11 @@ class LateAnswers:
         return bool(self._pending)
 
     def add(self, shape: AnswerShape, now: float) -> None:
-        """The request for an answer of this shape was given up at ``now``."""
+        """Note that the request for an answer of this shape was given up at ``now``."""
         self._pending.setdefault(shape.unit, {})[shape] = now
 
     def settle(self, unit: int) -> None:
-        """The unit gave a good answer. Units answer in order, so nothing older will come."""
+        """Forget a unit that gave a good answer. Units answer in order: nothing older will come."""
         self._pending.pop(unit, None)
 
     def is_pending(self, shape: AnswerShape, now: float) -> bool:

@@ -9,20 +9,18 @@ from typing import Final
 
 from protocols.modbus_client.client import Unexpected
 from protocols.modbus_client.request import (
-    BIT_FUNCTIONS,
     FIXED,
+    READ_FUNCTIONS,
+    REPEATED,
     VARIABLE,
     AnswerShape,
     Request,
 )
-from protocols.wire.modbus.pdu import READ_HOLDING, READ_INPUT
 
 MAX_LINE: Final = 513  # Modbus over Serial Line V1.02, 2.5.2.1: the longest frame, in characters
 MAX_BUFFER: Final = 2 * MAX_LINE
-_READS: Final = (READ_HOLDING, READ_INPUT, *BIT_FUNCTIONS)
 _CRC_BYTES: Final = 2
 _SHORTEST: Final = 3  # address, function, one byte
-_REPEATED: Final = 6  # the answer to a write: address, function, register, quantity
 
 
 def encode_line(frame: bytes) -> bytes:
@@ -89,7 +87,7 @@ class AsciiClient:
                 self._request = None
                 return frame[1:]
         # Exceptions and answers of variable length are not told apart by their length.
-        size = len(frame) - _SHORTEST if frame[1] in _READS else VARIABLE
+        size = len(frame) - _SHORTEST if frame[1] in READ_FUNCTIONS else VARIABLE
         self.unexpected.foreign.append(AnswerShape(frame[0], frame[1], size))
         return None
 
@@ -118,5 +116,5 @@ def _is_answer(frame: bytes, request: Request) -> bool:
     if not frame.startswith(request.header):
         return False
     if size == FIXED:
-        return len(frame) == _REPEATED
+        return len(frame) == REPEATED
     return size == VARIABLE or len(frame) == _SHORTEST + size

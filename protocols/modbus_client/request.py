@@ -1,4 +1,4 @@
-"""Requests of a Modbus client, encoded, and what tells their answers from others.
+"""Requests of a Modbus client, encoded, and how their answers differ from others.
 
 Modbus Application Protocol V1.1b3, sections 6.1 to 6.4 and 6.21; RTU frames after Modbus over
 Serial Line V1.02, section 2.5.1.
@@ -29,10 +29,11 @@ FIXED: Final = -3  # the answer repeats function, address and quantity of the re
 READ_COILS: Final = 0x01
 READ_DISCRETE: Final = 0x02
 BIT_FUNCTIONS: Final = (READ_COILS, READ_DISCRETE)
+READ_FUNCTIONS: Final = (READ_HOLDING, READ_INPUT, *BIT_FUNCTIONS)  # answers have a byte count
 MAX_READ_BITS: Final = 2000  # coils in one answer (section 6.1)
 
 _REGISTERS: Final = 65536
-_REPEATED: Final = 6  # unit, function, address, quantity
+REPEATED: Final = 6  # bytes of a repeated request: unit, function, address, quantity
 
 
 class Read(NamedTuple):
@@ -87,7 +88,7 @@ class Request:
             object.__setattr__(self, "asked", unit)
         frame = bytes((self.asked,)) + self.pdu
         object.__setattr__(self, "adu", frame + crc16(frame).to_bytes(2, "little"))
-        header = frame[:_REPEATED]
+        header = frame[:REPEATED]
         if data_bytes != FIXED:
             third = READ_DEVICE_ID if data_bytes == VARIABLE else data_bytes
             header = bytes((unit, function, third))
@@ -103,7 +104,7 @@ def read_request(unit: int, read: Read, answer_unit: int | None = None) -> Reque
     (2,000 coils), and for addresses beyond 65,535.
     """
     function, address, words = read
-    if function not in (READ_HOLDING, READ_INPUT, *BIT_FUNCTIONS):
+    if function not in READ_FUNCTIONS:
         raise LocalError(BAD_VALUE, "function of a read", -1, "1 to 4", function)
     most = MAX_READ_BITS if function in BIT_FUNCTIONS else MAX_READ
     if not 1 <= words <= most:

@@ -7,13 +7,11 @@ an answer that is late. It is known by unit, function, number of data bytes and 
 from typing import Final
 
 from protocols.modbus_client.client import Unexpected
-from protocols.modbus_client.request import BIT_FUNCTIONS, VARIABLE, AnswerShape, Request
+from protocols.modbus_client.request import READ_FUNCTIONS, VARIABLE, AnswerShape, Request
 from protocols.wire.crc import crc16
 from protocols.wire.modbus.adu import MAX_FRAME, answer_length
-from protocols.wire.modbus.pdu import READ_HOLDING, READ_INPUT
 
 MAX_BUFFER: Final = 2 * MAX_FRAME  # kept while an answer is due: it, and one frame before it
-_READS: Final = (READ_HOLDING, READ_INPUT, *BIT_FUNCTIONS)
 _SHORTEST: Final = 5  # address, function, one byte, CRC: an exception
 
 
@@ -81,7 +79,7 @@ class RtuClient:
             if length:
                 # Exceptions and answers of variable length are not told apart by their length.
                 function = buffer[at + 1]
-                data = buffer[at + 2] if function in _READS else VARIABLE
+                data = buffer[at + 2] if function in READ_FUNCTIONS else VARIABLE
                 unexpected.foreign.append(AnswerShape(buffer[at], function, data))
                 at += length
                 continue

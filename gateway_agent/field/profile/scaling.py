@@ -124,7 +124,7 @@ def _wanted(point: PointSpec) -> tuple[Fraction, Fraction]:
 
 
 def _float_limits(point: PointSpec, raw: RawType) -> RawLimits:
-    """A bound is rounded as the device rounds its values, so that it lies within itself."""
+    """Return the limits, rounded as the device rounds its values: each bound is within them."""
     scaling = scaling_of(point, raw)
     step, offset = scaling.as_fraction, scaling.offset_fraction
     most = _MAX_FLOAT if abs(step) <= 1 else _MAX_FLOAT / float(abs(step)) / 2
