@@ -24,6 +24,14 @@ from protocols.modbus_client import (
     signed_write_request,
     write_request,
 )
+from protocols.modbus_client.identification import (
+    ALL_OBJECTS,
+    PRODUCT_OBJECT,
+    ROLE_OBJECT,
+    UID_OBJECT,
+    VENDOR,
+    VENDOR_OBJECT,
+)
 from protocols.modbus_client.names import EXCEPTION_NAMES
 from protocols.wire.errors import PeerError
 from protocols.wire.modbus.pdu import (
@@ -51,9 +59,7 @@ from .errors import BoardError
 
 _TRIES: Final = 3
 _ANSWER_S: Final = 1.0
-_EXTENDED: Final = 3  # access code of FC 2B/0E: all objects
-_OBJECTS: Final = (0x00, 0x80)
-_VENDOR: Final = b"tianfu-edge"
+_OBJECTS: Final = (VENDOR_OBJECT, UID_OBJECT)  # where an answer begins: its objects are in two
 
 
 class NodeLineError(BoardError):
@@ -124,19 +130,20 @@ class NodeLine:
         """Ask who the node is."""
         objects: dict[int, bytes] = {}
         for first in _OBJECTS:
-            answer = self._ask(identify_request(self.unit, _EXTENDED, first))
+            answer = self._ask(identify_request(self.unit, ALL_OBJECTS, first))
             try:
                 objects |= decode_identification(answer).objects
             except PeerError as error:
                 raise NodeLineError(f"{self._where()}: {error}") from error
-        uid = parse_uid(objects.get(0x80, b"").decode("latin-1"))
-        role = objects.get(0x05, b"").decode("latin-1")
-        if objects.get(0) != _VENDOR or uid is None or role not in [map.role for map in MAPS]:
+        uid = parse_uid(objects.get(UID_OBJECT, b"").decode("latin-1"))
+        role = objects.get(ROLE_OBJECT, b"").decode("latin-1")
+        vendor, product = objects.get(VENDOR_OBJECT, b""), objects.get(PRODUCT_OBJECT, b"")
+        if vendor != VENDOR or uid is None or role not in [map.role for map in MAPS]:
             raise NodeLineError(
                 f"{self._where()}: expected a node of ours, got a device that identifies itself as "
-                f"{objects.get(0, b'')!r} {objects.get(1, b'')!r}"
+                f"{vendor!r} {product!r}"
             )
-        return NodeIdentity(uid, map_of_role(role), objects.get(1, b"").decode("latin-1"))
+        return NodeIdentity(uid, map_of_role(role), product.decode("latin-1"))
 
     def write_state(self) -> WriteState:
         """Read whether the node wants signed writes, and the counter."""
@@ -182,7 +189,7 @@ class NodeLine:
             )
         if header.key_id != key.key_id:
             raise NodeLineError(
-                f"{self._where()}: expected a node with key {key.key_id}, as the key file says, "
+                f"{self._where()}: expected a node with key {key.key_id}, as in the key file, "
                 f"got one that signs with key {header.key_id} (unique id {identity.uid.hex()})"
             )
         try:
@@ -218,7 +225,7 @@ class NodeLine:
             except NodeSilence as error:
                 silence = error  # the write may have been taken: its counter shows that
             except NodeRefusal as error:
-                # The counter says whether it was the first try that was taken, unheard.
+                # The counter shows whether the node took the first try, whose answer did not come.
                 if silence is None or error.code != NAK:
                     raise
             else:

@@ -15,7 +15,7 @@ static uint32_t header_crc(uint32_t sequence) {
 }
 
 // The sector's sequence; 0: it has no valid header (sequences begin at 1). A header counts also if
-// one of its bits has flipped: the CRC tells which.
+// one of its bits has flipped: the CRC shows which.
 static uint32_t sequence_of(const rs_store_t *store, int sector) {
     uint32_t found = load(store, sector, WORD);
     unsigned wrong = ones(load(store, sector, 0) ^ RS_SECTOR_MAGIC)

@@ -1,6 +1,6 @@
 """Decide which records of a batch may become data: whose device it is, and whether it is new.
 
-A gateway signs what it sends, so it can sign anything. Two rules keep its mistakes, and its lies,
+A gateway signs what it sends, so it can sign anything. Two rules keep its mistakes and forgeries
 from others:
 
 * A device belongs to one gateway: one of a third party by its name, ``<gateway>.<device>``, a node

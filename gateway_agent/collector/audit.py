@@ -38,7 +38,7 @@ from protocols.wire.hmac import HmacSha256
 from protocols.wire.sample import read_header as read_frame_header
 
 from . import audit_tables
-from .audit_tables import AuditFinding
+from .audit_tables import MAX_TEXT, AuditFinding
 from .errors import DamagedDatabase, damage_named
 from .new_record import NewRecord
 from .rows import Row, digest_of, rows_of
@@ -58,7 +58,6 @@ _READ: Final = {
 }
 _TIME: Final = slice(4, 7)  # of a row of ``records``: time_ms, unc_ms, clock
 _AUTH: Final = 7
-_SHOWN: Final = 200
 
 Anchor: TypeAlias = tuple[int, int, str, int]  # offset, uncertainty, clock, boot time
 
@@ -181,7 +180,7 @@ class Audit:
         ).fetchone()
         where = f"batch {number}"
         if not isinstance(data, bytes):
-            yield AuditFinding("batches", where, f"data: expected bytes, got {data!r}"[:_SHOWN])
+            yield AuditFinding("batches", where, f"data: expected bytes, got {data!r}"[:MAX_TEXT])
             return
         chain, self._chain = link(self._chain, data), here if isinstance(here, bytes) else GENESIS
         if chain != here:
@@ -211,7 +210,7 @@ class Audit:
         expected = [anchor.boot_id, offset, anchor.unc_ms, CLOCK_NAMES[anchor.clock_state]]
         if columns != expected:
             message = f"anchor: expected {expected}, got {columns}"
-            yield AuditFinding("batches", where, message[:_SHOWN])
+            yield AuditFinding("batches", where, message[:MAX_TEXT])
         ours = fold(header.prev, batch.records[: max(0, position.to + 1 - header.first)])
         if not header.first <= position.to + 1 <= header.last or ours != position.head:
             yield AuditFinding("batches", where, f"does not go on from record {position.to}")
@@ -355,14 +354,14 @@ def _compare(
         got = [other for other in wrong if other[1] == row[1]]
         where = f"record {row[1]} of stream {header.stream} of {header.gateway}"
         message = f"expected {row[2:]!r}, got {got[0][2:]!r}" if got else f"{row[2:]!r} is missing"
-        yield AuditFinding(table, where, message[: 2 * _SHOWN])
+        yield AuditFinding(table, where, message[: 2 * MAX_TEXT])
     for row in () if missing else wrong:
         where = f"record {row[1]} of stream {header.stream} of {header.gateway}"
-        yield AuditFinding(table, where, f"no batch has {row[2:]!r}"[:_SHOWN])
+        yield AuditFinding(table, where, f"no batch has {row[2:]!r}"[:MAX_TEXT])
 
 
 def _text(position: _Position) -> str:
-    return f"record {position.to} with head {position.head!r}"[:_SHOWN]
+    return f"record {position.to} with head {position.head!r}"[:MAX_TEXT]
 
 
 def prove_tail(

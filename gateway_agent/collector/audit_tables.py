@@ -13,7 +13,7 @@ from .batch_log import head_path, problem_of, read_head
 from .rows import seal
 from .schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
 
-_SHOWN: Final = 200
+MAX_TEXT: Final = 200  # characters of a value in a finding
 
 
 class AuditFinding(NamedTuple):
@@ -31,14 +31,14 @@ def structure(connection: sqlite3.Connection) -> Iterator[AuditFinding]:
     """Check the file as SQLite does, and that it has our tables."""
     for (line,) in connection.execute("PRAGMA integrity_check(100)"):
         if line != "ok":
-            yield AuditFinding("database", "integrity_check", str(line)[:_SHOWN])
+            yield AuditFinding("database", "integrity_check", str(line)[:MAX_TEXT])
     with closing(sqlite3.connect(":memory:")) as fresh:
         fresh.executescript(SCHEMA)
         expected, found = _shape(fresh), _shape(connection)
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
             message = f"expected {expected.get(name)}, got {found.get(name)}"
-            yield AuditFinding("database", f"structure of {name}", message[:_SHOWN])
+            yield AuditFinding("database", f"structure of {name}", message[:MAX_TEXT])
     rows = connection.execute("SELECT id FROM database").fetchall()
     if len(rows) != 1:
         yield AuditFinding("database", "id", f"expected one row, got {len(rows)}")
@@ -55,7 +55,7 @@ def strays(connection: sqlite3.Connection, table: str, accounted: int) -> Iterat
     )
     rows = connection.execute(sql).fetchall()
     message = f"{total} rows, the batches account for {accounted}"
-    yield AuditFinding(table, f"(stream id, record) {rows}"[:_SHOWN], message)
+    yield AuditFinding(table, f"(stream id, record) {rows}"[:MAX_TEXT], message)
 
 
 def points(connection: sqlite3.Connection) -> Iterator[AuditFinding]:
@@ -63,7 +63,7 @@ def points(connection: sqlite3.Connection) -> Iterator[AuditFinding]:
     for row in connection.execute(
         "SELECT * FROM points WHERE id NOT IN (SELECT point_id FROM readings)"
     ):
-        yield AuditFinding("points", repr(row)[:_SHOWN], "no reading has this point")
+        yield AuditFinding("points", repr(row)[:MAX_TEXT], "no reading has this point")
 
 
 def devices(connection: sqlite3.Connection) -> Iterator[AuditFinding]:

@@ -9,10 +9,13 @@ from gateway_agent.config import Bus, SerialBus
 from gateway_agent.store.errors import StoreFailed
 from protocols.modbus_client import WRONG_ID, AnswerShape, Request
 from protocols.modbus_client.names import ACKNOWLEDGE, EXCEPTION_NAMES, NO_PATH, NO_TARGET
+from protocols.uplink import DEVICE_BUSY
 from protocols.wire.modbus.pdu import BUSY
 
 # A bus cannot go on after these: they end the agent, whichever bus they come up on.
 FATAL: Final = (MemoryError, StoreFailed)
+# Blocks of one poll without any answer, after which the rest would be the same.
+GIVE_UP: Final = 2
 
 _ADAPTER: Final = "check that the adapter is plugged in and has power"
 _OTHER_PROGRAM: Final = "another program uses the port: stop it"
@@ -76,7 +79,7 @@ class RefusedError(BusError):
         self.code = code
         self.is_silence = code in (NO_PATH, NO_TARGET)
         self.is_busy = code in (ACKNOWLEDGE, BUSY)
-        cause = "device_busy" if self.is_busy else "exception"
+        cause = DEVICE_BUSY if self.is_busy else "exception"
         super().__init__("bus_timeout" if self.is_silence else cause, what)
 
 

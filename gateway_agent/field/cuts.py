@@ -94,7 +94,7 @@ class DeviceCuts:
         """Return whether the current poll has cut a read."""
         return bool(self._trial)
 
-    def judge(self, answered: Iterable[Read], now_ms: int) -> None:
+    def end_trial(self, answered: Iterable[Read], now_ms: int) -> None:
         """End the trial: keep the cuts that gave answers, take the others back."""
         trial, self._trial = self._trial, []
         good = list(answered)

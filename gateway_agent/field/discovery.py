@@ -13,6 +13,14 @@ from typing import Final
 from gateway_agent.config import Bus, SerialBus, TcpBus
 from gateway_agent.counters import Counters
 from protocols.modbus_client import Read, decode_identification, read_request
+from protocols.modbus_client.identification import (
+    ALL_OBJECTS,
+    MAP_OBJECT,
+    ROLE_OBJECT,
+    UID_OBJECT,
+    VENDOR,
+    VENDOR_OBJECT,
+)
 from protocols.wire.errors import PeerError
 from protocols.wire.modbus.pdu import READ_HOLDING, READ_INPUT
 from protocols.wire.registers import MAPS
@@ -21,7 +29,6 @@ from .bus_errors import BusDownError, BusError, RefusedError
 from .master import Master
 from .profile import shipped
 
-VENDOR: Final = b"tianfu-edge"
 NODE: Final = "node"
 DEVICE: Final = "device"
 DAMAGED: Final = "damaged"
@@ -30,11 +37,7 @@ SILENT: Final = "silent"
 _QUESTIONS: Final = tuple(
     Read(function, 0, words) for words in (2, 1) for function in (READ_HOLDING, READ_INPUT)
 )
-_EXTENDED: Final = 3  # read device id code: all objects, the private ones (0x80 on) included
 _MAX_ANSWERS: Final = 16  # an identification in more parts than this is not read to its end
-_ROLE: Final = 0x05
-_UID: Final = 0x80
-_MAP: Final = 0x81
 _NAMES: Final = {0: "vendor", 1: "product", 2: "revision", 3: "url", 4: "name", 5: "model"}
 
 
@@ -51,17 +54,17 @@ class Found:
     @property
     def role(self) -> str:
         """Return the role of a node of ours, else an empty text."""
-        return _text(self.objects.get(_ROLE, b"")) if self.kind == NODE else ""
+        return _text(self.objects.get(ROLE_OBJECT, b"")) if self.kind == NODE else ""
 
     @property
     def uid(self) -> str:
         """Return the unique id of a node of ours, 24 hex digits, else an empty text."""
-        return _text(self.objects.get(_UID, b"")) if self.kind == NODE else ""
+        return _text(self.objects.get(UID_OBJECT, b"")) if self.kind == NODE else ""
 
     @property
     def map(self) -> str:
         """Return register map and version of a node of ours, else an empty text."""
-        return _text(self.objects.get(_MAP, b"")) if self.kind == NODE else ""
+        return _text(self.objects.get(MAP_OBJECT, b"")) if self.kind == NODE else ""
 
     def named(self) -> dict[str, str]:
         """Return the standard objects as text, for people."""
@@ -110,7 +113,7 @@ async def _ask(master: Master, bus: Bus, unit: int, nodes_only: bool) -> Found:
         if nodes_only:
             return Found(unit, bus.baudrate, SILENT, error.detail)
         return await _ask_register(master, bus, unit)
-    if objects.get(0) == VENDOR:
+    if objects.get(VENDOR_OBJECT) == VENDOR:
         return Found(unit, bus.baudrate, NODE, "node of ours", objects)
     return Found(unit, bus.baudrate, DEVICE, "identifies itself", objects)
 
@@ -146,7 +149,7 @@ async def _identify(master: Master, unit: int) -> dict[int, bytes]:
     objects: dict[int, bytes] = {}
     number = 0
     for _ in range(_MAX_ANSWERS):
-        answer = decode_identification(await master.identify(unit, _EXTENDED, number))
+        answer = decode_identification(await master.identify(unit, ALL_OBJECTS, number))
         objects.update(answer.objects)
         if answer.next_object is None or answer.next_object <= number:
             break

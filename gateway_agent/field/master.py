@@ -163,7 +163,7 @@ class Master:
             if isinstance(error, RefusedError) and not error.is_silence:
                 return
             if not self._is_line:
-                # Ids tell answers apart; it is kept so that the next probe is another one.
+                # Answers have ids of their own; it is kept so that the next probe is another one.
                 self._late.add(request.shape, self._loop.time())
             raise
 

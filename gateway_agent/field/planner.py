@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from gateway_agent.config import Bus, Device, NodeDevice
 from protocols.modbus_client import BIT_FUNCTIONS, Read
+from protocols.modbus_client.request import REGISTERS
 from protocols.wire.modbus.pdu import MAX_READ, READ_INPUT
 from protocols.wire.registers import (
     SAMPLE_ADDRESS,
@@ -23,7 +24,6 @@ _ANSWER_CHARS: Final = 5  # address, function, byte count, CRC; and two per regi
 # In ASCII: colon, two digits a byte with an LRC instead of the CRC, carriage return, line feed.
 _ASCII_REQUEST_CHARS: Final = 17
 _ASCII_ANSWER_CHARS: Final = 11
-_REGISTERS: Final = 65536
 PROBE_READS: Final = 8  # lengths that a device is asked for which answers none of its own reads
 _BUSY: Final = 0.8  # above this share of the bus a single retry or probe makes a slot late
 # A node measures this often unless it is configured otherwise.
@@ -124,7 +124,7 @@ def probe_reads(reads: Sequence[Read], spans: Iterable[Span]) -> tuple[Read, ...
     more = [Read(function, address, unit * words) for words in lengths]
     alike: dict[tuple[int, int], Read] = {}
     for read in (*own, *single, *more):
-        if read.data_bytes <= 2 * MAX_READ and read.address + read.words <= _REGISTERS:
+        if read.data_bytes <= 2 * MAX_READ and read.address + read.words <= REGISTERS:
             alike.setdefault((read.function, read.data_bytes), read)
     return tuple(alike.values())
 

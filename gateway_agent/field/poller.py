@@ -355,7 +355,7 @@ class Field:
         for poller in self._pollers:
             poller.resume(self._marks)
         try:
-            # No device is asked before its mark is durable, so no death loses what it had asked.
+            # No device is asked before its mark is durable, so no crash loses what it had asked.
             await self.queue.flush()
             held_ms = clock.boot_ms() - start
             async with asyncio.TaskGroup() as group:

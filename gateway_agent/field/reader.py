@@ -12,12 +12,13 @@ from gateway_agent.status import PointValue
 from gateway_agent.store.mark import Mark
 from protocols.identity import parse_uid
 from protocols.modbus_client import Read, Request, decode_identification, read_request
+from protocols.modbus_client.identification import ONE_OBJECT, UID_OBJECT
 from protocols.uplink import DEVICE_BUSY, Record, Stamp, gap_record
 from protocols.wire.errors import PeerError
 from protocols.wire.modbus.pdu import ILLEGAL_ADDRESS, ILLEGAL_VALUE, READ_INPUT
 from protocols.wire.registers import EVENT_ADDRESS, EVENT_WORDS, OK, QUALITY_NAMES, SAMPLE_ADDRESS
 
-from .bus_errors import BusDownError, BusError, RefusedError
+from .bus_errors import GIVE_UP, BusDownError, BusError, RefusedError
 from .cuts import CutFile, DeviceCuts
 from .devices import OpenNode, OpenProfile
 from .master import Master
@@ -27,12 +28,9 @@ from .planner import JoinRules, Span, probe_reads
 from .profile import REPORTS_FAULT, GroupClock, ProfileDecoder, Value, point_value, scaled
 from .slot_account import SlotAccount, gap
 
-_ONE_OBJECT: Final = 4  # access code of the device identification (6.21)
-_UID_OBJECT: Final = 0x80
 _REFUSED_WHOLE: Final = (ILLEGAL_ADDRESS, ILLEGAL_VALUE)  # parts of the read may be answered
 _BUSY_MS: Final = 40  # the first pause before a busy device is asked again; each next is longer
 _PATIENCE_MS: Final = 1000  # no poll keeps its bus longer for busy devices, nor half its period
-_GIVE_UP: Final = 2  # blocks of one poll without an answer: the rest would be the same
 
 
 @dataclass(slots=True)
@@ -120,7 +118,7 @@ def probes_of(
 ) -> tuple[Request, ...]:
     """Return the probes of a device (:meth:`.master.Master.probe`).
 
-    Where a transaction id tells answers apart, its own reads are enough.
+    Where answers have a transaction id, its own reads are enough.
     """
     own = tuple(reads) if bus.has_ids else probe_reads(reads, spans)
     return tuple(request_for(device, read) for read in own)
@@ -205,8 +203,8 @@ class NodeReader:
         """Ask a node with a wrong tag for its unique id, once per outage, to name what is wrong."""
         uid = None
         try:
-            answer = await master.identify(self.device.unit, _ONE_OBJECT, _UID_OBJECT)
-            uid = decode_identification(answer).objects.get(_UID_OBJECT, b"")
+            answer = await master.identify(self.device.unit, ONE_OBJECT, UID_OBJECT)
+            uid = decode_identification(answer).objects.get(UID_OBJECT, b"")
         except (BusError, PeerError):
             pass
         self.tracker.identified(None if uid is None else parse_uid(uid.decode("latin-1")))
@@ -322,10 +320,10 @@ class ProfileReader:
             self._select()
         answers, failure = await self._ask_all(master)
         if self._cuts.on_trial:
-            return self._judged(answers, failure, req_ms)
+            return self._end_trial(answers, failure, req_ms)
         return self._polled(answers, failure, req_ms)
 
-    def _judged(
+    def _end_trial(
         self, answers: list[bytes | str | None], failure: BusError | None, req_ms: int
     ) -> Polled:
         """Return the outcome of a poll whose requests were cut, and keep the cuts that helped."""
@@ -335,7 +333,7 @@ class ProfileReader:
             if isinstance(answer, bytes)
         ]
         polled = self._polled(answers, failure, req_ms)
-        self._cuts.judge(answered, self._clock.boot_ms())
+        self._cuts.end_trial(answered, self._clock.boot_ms())
         self._plan()
         return polled
 
@@ -370,7 +368,7 @@ class ProfileReader:
             answer: bytes | str | None = None
             if done and request.read in done:
                 answer = done[request.read]
-            elif silences < _GIVE_UP:
+            elif silences < GIVE_UP:
                 try:
                     answer = await self._ask(master, request, patient_until)
                 except BusError as error:
@@ -385,7 +383,7 @@ class ProfileReader:
                         silences += 1
                     elif error.is_silence:
                         # A gateway box has waited for the device already, in the bus's time.
-                        silences = _GIVE_UP
+                        silences = GIVE_UP
                     else:
                         # The device answers with a refusal: not recorded as silence.
                         answer = DEVICE_BUSY if error.is_busy else REPORTS_FAULT

@@ -1,7 +1,7 @@
 """Accounts for every poll that the period of one device promises: answered, or missed for a cause.
 
 The polls of a device are due one period apart; each is a *slot*. What was missed is kept by cause
-until it is named in gaps, and is in the device's mark meanwhile, so that a death of the process
+until it is named in gaps, and is in the device's mark meanwhile, so that a crash of the process
 loses neither number nor cause. No I/O; times are CLOCK_BOOTTIME in ms.
 """
 

@@ -1,4 +1,4 @@
-"""The last look at a bench: has every node counted the time that its engine says has passed?"""
+"""The last look at a bench: has every node counted the time that has passed for its engine?"""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class AsciiClient:
             if _is_answer(frame, request):
                 self._request = None
                 return frame[1:]
-        # Exceptions and answers of variable length are not told apart by their length.
+        # Exceptions and answers of variable length do not differ by their length.
         size = len(frame) - _SHORTEST if frame[1] in READ_FUNCTIONS else VARIABLE
         self.unexpected.foreign.append(AnswerShape(frame[0], frame[1], size))
         return None

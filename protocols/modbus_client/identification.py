@@ -1,8 +1,22 @@
-"""The answer to a device identification request (Application Protocol V1.1b3, section 6.21)."""
+"""The answer to a device identification request, and what nodes of ours have in it.
+
+Application Protocol V1.1b3, section 6.21; ``firmware/node/identity.py`` makes the answer of a node.
+"""
 
 from typing import Final, NamedTuple
 
 from protocols.wire.errors import TOO_LONG, TRUNCATED, PeerError
+
+# Access codes of the request.
+ALL_OBJECTS: Final = 3  # the private ones (0x80 on) included
+ONE_OBJECT: Final = 4
+
+VENDOR_OBJECT: Final = 0x00
+PRODUCT_OBJECT: Final = 0x01
+ROLE_OBJECT: Final = 0x05
+UID_OBJECT: Final = 0x80
+MAP_OBJECT: Final = 0x81
+VENDOR: Final = b"tianfu-edge"  # what a node of ours has there
 
 _OBJECTS_AT: Final = 7  # function, type, access, conformity, more follows, next object, count
 

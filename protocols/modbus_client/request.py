@@ -32,7 +32,7 @@ BIT_FUNCTIONS: Final = (READ_COILS, READ_DISCRETE)
 READ_FUNCTIONS: Final = (READ_HOLDING, READ_INPUT, *BIT_FUNCTIONS)  # answers have a byte count
 MAX_READ_BITS: Final = 2000  # coils in one answer (section 6.1)
 
-_REGISTERS: Final = 65536
+REGISTERS: Final = 65536  # of one table of a device
 REPEATED: Final = 6  # bytes of a repeated request: unit, function, address, quantity
 
 
@@ -109,8 +109,8 @@ def read_request(unit: int, read: Read, answer_unit: int | None = None) -> Reque
     most = MAX_READ_BITS if function in BIT_FUNCTIONS else MAX_READ
     if not 1 <= words <= most:
         raise LocalError(BAD_VALUE, "registers of a read", -1, f"1 to {most}", words)
-    if not 0 <= address <= _REGISTERS - words:
-        expected = f"0 to {_REGISTERS - words} for {words} registers"
+    if not 0 <= address <= REGISTERS - words:
+        expected = f"0 to {REGISTERS - words} for {words} registers"
         raise LocalError(BAD_VALUE, "address of a read", -1, expected, address)
     shape = AnswerShape(unit if answer_unit is None else answer_unit, function, read.data_bytes)
     return Request(shape, struct.pack(">BHH", function, address, words), read, unit)

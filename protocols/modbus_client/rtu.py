@@ -77,7 +77,7 @@ class RtuClient:
                 continue
             length = _frame_length(buffer, at)
             if length:
-                # Exceptions and answers of variable length are not told apart by their length.
+                # Exceptions and answers of variable length do not differ by their length.
                 function = buffer[at + 1]
                 data = buffer[at + 2] if function in READ_FUNCTIONS else VARIABLE
                 unexpected.foreign.append(AnswerShape(buffer[at], function, data))

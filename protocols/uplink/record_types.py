@@ -44,7 +44,7 @@ CAUSES: Final = (
     "device_busy",
 )
 
-# Why a point has no value: what a node may say of it, and what a third-party device may.
+# Why a point has no value: what a node may report of it, and what a third-party device may.
 DEVICE_BUSY: Final = "busy"  # it refused the read for the moment (exception 05 or 06)
 NO_VALUE: Final = "no-value"  # it returned the code that stands for "no value"
 POINT_QUALITIES: Final = (*QUALITY_NAMES[1:], DEVICE_BUSY, NO_VALUE)

@@ -1,7 +1,7 @@
 """A Modbus TCP device that logs what it serves, and a gateway of it in real processes.
 
 The log is the oracle: a value is served once, so the tables of the collector can be compared with
-it value by value, and its times say how many polls the configured period promised.
+it value by value, and its times show how many polls the configured period promised.
 """
 
 import asyncio

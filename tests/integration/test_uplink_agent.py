@@ -9,7 +9,6 @@ import signal
 import sqlite3
 import stat
 import struct
-import sys
 import termios
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -23,6 +22,7 @@ from gateway_agent.status_socket import SOCKET_NAME
 from gateway_agent.store.errors import EXIT_STORE_FAILED
 from gateway_agent.store.outbox import Outbox
 from hil.site.mosquitto import MosquittoBroker
+from tests.integration.served import COMMAND, GATEWAY, PROFILE
 from tests.integration.uplink_help import until
 from tests.paths import ROOT
 from tests.unit.gateway_agent.slave import TcpSlave, mbap
@@ -30,23 +30,6 @@ from tests.unit.gateway_agent.store_help import open_box
 
 # A dozen processes come and go in some tests: on a busy machine that takes its time.
 pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(180)]
-
-COMMAND = (sys.executable, "-c", "from gateway_agent.cli import app; app()")
-GATEWAY = "gw-1"
-PROFILE = """
-[profile]
-name = "counter"
-title = "A counter"
-source = "this test"
-
-[[point]]
-name = "count"
-unit = "count"
-table = "input"
-register = 0
-type = "u32"
-what = "rises with every request"
-"""
 
 
 class Counter:

@@ -5,7 +5,7 @@
 
 Three parts: the suites (pytest), the Robot suites (renode-test) and the live power cuts (pytest).
 All run the same image. What follows `--` goes to pytest. Exit status 0: every part that was asked
-for passed. A part that cannot run has failed: its line says what to do about it.
+for passed. A part that cannot run has failed: its line has what to do about it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _SCRIPT_BYTES: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class PartResult:
-    """One part: did it pass, and what there is to say."""
+    """One part: did it pass, and what there is to print."""
 
     name: str
     passed: bool

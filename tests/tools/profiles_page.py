@@ -83,7 +83,7 @@ _POINT_KEYS: Final = {
     "low": "lowest value after scaling; below it the point is `out-of-range`",
     "high": "highest value after scaling",
     "invalid": "values, or bits, that stand for no value: the point is `no-value`",
-    "status": "a register that says how good the value is, see below",
+    "status": "a register that holds how good the value is, see below",
     "values": "words for codes, for people; records hold the number",
     "bits": "names of single bits, for people",
     "utc_offset_min": "what the device's clock is ahead of UTC, in minutes",

@@ -14,7 +14,7 @@ from protocols.uplink import DecimalFraction, ProfileTemplate, Record, Stamp
 
 from .model import Profile
 from .points import OUT_OF_RANGE, Cell, Finish, ProfilePoint, StatusCheck, Value, beyond
-from .scale_register import Power, ScaleRule
+from .scale_register import PowerOfTen, ScaleRule
 from .unpack import ByteSlot, Unpacker, picker
 
 _NEW_TUPLE: Final = tuple.__new__  # of a named one, without its own call
@@ -50,10 +50,10 @@ class _Scaled(NamedTuple):
 
     slot: int
     points: list[tuple[int, ScaleRule]]
-    powers: dict[int, list[tuple[int, Power | None]]]
+    powers: dict[int, list[tuple[int, PowerOfTen | None]]]
 
 
-class _Judged(NamedTuple):
+class _Checked(NamedTuple):
     """A point whose quality a register of the device gives."""
 
     at: int
@@ -98,13 +98,13 @@ class ProfileDecoder:
         for index, point in enumerate(self.points):
             self._add_step(index, point)
         self._scaled: list[_Scaled] = []
-        self._judged: list[_Judged] = []
+        self._checked: list[_Checked] = []
         self._blocks = [{slot.block} for slot in slots]  # that each point comes from
         for index, point in enumerate(self.points):
             if point.scale is not None:
                 self._add_scale(index, point, self._place(point.scale), slots)
             if point.status is not None and point.status_check is not None:
-                self._judged.append(_Judged(index, len(slots), point.status_check, {}))
+                self._checked.append(_Checked(index, len(slots), point.status_check, {}))
                 slots.append(self._place(point.status))
                 self._blocks[index].add(slots[-1].block)
         self._unpacker = Unpacker(slots, sum(self._sizes))
@@ -183,7 +183,7 @@ class ProfileDecoder:
         self._finish(values)
         for scaled in self._scaled:
             _scale(values, scaled, raw[scaled.slot])
-        for index, slot, check, known in self._judged:
+        for index, slot, check, known in self._checked:
             code = raw[slot]
             assert isinstance(code, int)  # u16
             quality = known.get(code)

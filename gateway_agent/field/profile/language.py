@@ -69,7 +69,7 @@ Names: TypeAlias = Annotated[
 
 
 class StatusSpec(Struct, frozen=True, kw_only=True):
-    """A register that says how good the point's value is, and what its codes mean.
+    """A register that holds how good the point's value is, and what its codes mean.
 
     With ``ok`` every code that is in no list is a fault; without it such a code is good.
     """

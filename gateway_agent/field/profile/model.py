@@ -29,7 +29,7 @@ class Profile:
         return tuple(point for point in self.points if point.spec.group in groups)
 
     def spans(self) -> list[Span]:
-        """Return the registers of each value, and of what scales or judges it."""
+        """Return the registers of each value, and of what its scale and status depend on."""
         cells = (cell for point in self.points for cell in point.cells)
         return [Span(cell.function, cell.address, cell.words) for cell in cells]
 

@@ -8,12 +8,13 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
+from protocols.modbus_client.request import REGISTERS
+
 from .codes import parse_codes
 from .language import BIT_TABLES, Number, PointSpec, ProfileHead
 from .points import make_point, raw_range, size_of, status_check, table_of
 from .raw_types import FLOAT, INTEGER, RAW_TYPES, TEXT, TIME
 
-_REGISTERS: Final = 65536
 _MOST_DIGITS: Final = 20  # of a scale, an offset or a bound
 _BARE: Final = PointSpec(name="bare", register=0, type="u16")  # every other key at its default
 
@@ -138,7 +139,7 @@ def _places(point: PointSpec, head: ProfileHead) -> Iterator[Mistake]:
         places.append(("scale_register", point.scale_register, 1))
     if point.status is not None:
         places.append(("status.register", point.status.register, 1))
-    last = _REGISTERS - 1 + head.base
+    last = REGISTERS - 1 + head.base
     for key, register, count in places:
         if not head.base <= register <= last + 1 - count:
             which = "it" if count == 1 else f"all {count} registers"

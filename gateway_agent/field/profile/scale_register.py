@@ -13,7 +13,7 @@ from .scaling import LEAST_EXP10, MIN_NUMBER, decimal_of, scaling_of
 MOST_POWER: Final = 10  # SunSpec: a scale register holds -10 to 10, or 0x8000 for "none"
 
 
-class Power(NamedTuple):
+class PowerOfTen(NamedTuple):
     """What one content of the scale register means for the integers of a point.
 
     ``exp10``: that of the record's number; None: that which the point has anyway.
@@ -35,7 +35,7 @@ class ScaleRule:
         self._point = point
         self._exp10 = 0 if point.raw.kind == FLOAT else scaling_of(spec, point.raw).exp10
 
-    def power(self, content: int) -> Power | None:
+    def power(self, content: int) -> PowerOfTen | None:
         """Return what the register's content means; None where a record has a float, or a fault."""
         exp10 = self._exp10 + content
         if not -MOST_POWER <= content <= MOST_POWER or exp10 < LEAST_EXP10:
@@ -47,7 +47,7 @@ class ScaleRule:
         exp10 = min(exp10, -LEAST_EXP10)
         if factor > 1:
             low, high = max(low, -(MAX_NUMBER // factor)), min(high, MAX_NUMBER // factor)
-        return Power(low, high, factor, None if exp10 == self._point.exp10 else exp10)
+        return PowerOfTen(low, high, factor, None if exp10 == self._point.exp10 else exp10)
 
     def apply(self, value: Value, content: int) -> Value:
         """Return the scaled value where :meth:`power` returns None, or the value is a float."""

@@ -1,8 +1,8 @@
 """Reads one device once with a profile, and looks for what is wrong with the profile.
 
-Nobody can see in a number alone that its words are in the wrong order. So each value is judged by
-its bounds, and what looks wrong is read again in every other order (and with the other sign), to
-find the one that would look right.
+Nobody can see in a number alone that its words are in the wrong order. So each value is compared
+with its bounds, and what looks wrong is read again in every other order (and with the other sign),
+to find the one that would look right.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from gateway_agent.config import Bus
-from gateway_agent.field.bus_errors import BusError, RefusedError
+from gateway_agent.field.bus_errors import GIVE_UP, BusError, RefusedError
 from gateway_agent.field.master import Master
 from gateway_agent.status import PointValue
 from protocols.modbus_client import BIT_FUNCTIONS, Read, read_request
@@ -27,7 +27,6 @@ from .points import OUT_OF_RANGE, Cell, ProfilePoint, Value, make_point, orders_
 from .raw_types import FLOAT, INTEGER, RAW_TYPES
 from .show import point_value
 
-_GIVE_UP: Final = 2  # blocks without any answer: the rest would be the same
 # A float without bounds is taken for a measurement within these sizes.
 _SMALL, _LARGE = 1e-6, 1e9
 _SIGNED: Final = {"u8": "i8", "u16": "i16", "u32": "i32", "u48": "i48", "u64": "i64"}
@@ -106,7 +105,7 @@ async def _read(
 ) -> None:
     silences = 0
     for read in reads:
-        if silences == _GIVE_UP:
+        if silences == GIVE_UP:
             image.fail(read, "not asked for, because the device was silent")
             continue
         try:

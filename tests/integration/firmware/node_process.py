@@ -190,7 +190,7 @@ def raw_fd(path: str) -> int:
 def write_signed(
     master: ModbusSerialClient, register: int, *values: int, unit: int = 1
 ) -> list[int]:
-    """Write registers as docs/registers.md says, with Python's own HMAC and FC 10 of a master.
+    """Write registers as in docs/registers.md, with Python's own HMAC and FC 10 of a master.
 
     Return the block that was sent.
     """

@@ -323,7 +323,7 @@ def test_records_without_a_clock_get_their_time_from_a_later_anchor(collector: C
 
 
 def test_a_lost_database_asks_for_the_beginning_and_makes_up_no_gap(collector: Collector) -> None:
-    """The first batch may be on its way still: what is gone only its gateway can tell."""
+    """The first batch may be on its way still: what is gone only its gateway can find."""
     chain = Chain()
     first = chain.batch(readings(1, 5))
     batch = chain.batch(readings(6, 7))

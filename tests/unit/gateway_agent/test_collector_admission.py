@@ -55,7 +55,7 @@ def device_record(device: str, number: int) -> Record:
 
 
 class Gateway:
-    """Sends batches to a collector that knows two gateways."""
+    """Sends batches to a collector that has two gateways configured."""
 
     def __init__(self, name: str, receiver: BatchReceiver, stream: int = 1) -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""The audit of a collector's database finds every flipped bit, by a judge that is not the audit."""
+"""The audit of a collector's database finds every flipped bit; another reader counts them."""
 
 import json
 import random
@@ -117,7 +117,7 @@ def test_what_was_received_is_good(path: Path) -> None:
     assert (run.tags, run.untagged, run.unproved) == (2, 0, 0)
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT count(*) FROM readings").fetchone() == (run.readings,)
-    # The clock was set later: the audit knows by which anchor.
+    # The clock was set later: the audit finds by which anchor.
     ((offset,),) = connection.execute("SELECT time_ms - resp_ms FROM records WHERE seq = 1"
                                       " AND stream_id = 1").fetchall()  # fmt: skip
     assert ANCHOR.wall_ms is not None
@@ -126,7 +126,7 @@ def test_what_was_received_is_good(path: Path) -> None:
 
 
 def test_every_flipped_bit_that_a_reader_could_see_is_found(path: Path) -> None:
-    """A reader of all rows is the judge: if it sees a difference, the audit must find something."""
+    """A reader of all rows decides: if it sees a difference, the audit must find something."""
     whole = path.read_bytes()
     expected = contents(path)
     chooser = random.Random(20)

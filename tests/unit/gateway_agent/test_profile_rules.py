@@ -1,4 +1,4 @@
-"""What a profile may not say, what it inherits, and bounds that admit what is written as them."""
+"""What a profile must not have, what it inherits, and bounds that admit what is written as them."""
 
 import struct
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""An installation without the extra ``hil``: commands say what is missing, without a traceback."""
+"""An installation without the extra ``hil``: commands name what is missing, without a traceback."""
 
 import subprocess
 import sys

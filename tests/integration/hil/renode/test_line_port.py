@@ -181,9 +181,9 @@ def test_what_the_node_sends_is_stamped_within_the_quantum(machine: Machine) -> 
 
 def test_a_stamp_is_as_precise_while_other_machines_wait_for_their_turn(machine: Machine) -> None:
     machine.command("others")
-    machine.command("say 5123 01030200057847")
+    machine.command("send 5123 01030200057847")
     machine.run(10_000, calls=1)
-    assert machine.said(1) == [Said(5123, 5135, bytes.fromhex("01030200057847"))]
+    assert machine.messages(1) == [Sent(5123, 5135, bytes.fromhex("01030200057847"))]
 
 
 def test_an_answer_over_a_meeting_is_two_messages_with_times_of_their_own(

@@ -32,7 +32,7 @@ NAMES = ("one", "two", "three")
 
 @pytest.fixture
 def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The stand-in as Renode, and the smallest image that tells where its milliseconds are."""
+    """The stand-in as Renode, and the smallest image that shows where its milliseconds are."""
     wrapper = tmp_path / "renode"
     wrapper.write_text(
         f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
