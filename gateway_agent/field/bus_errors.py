@@ -9,7 +9,6 @@ from gateway_agent.config import Bus, SerialBus
 from gateway_agent.store.errors import StoreFailed
 from protocols.modbus_client import WRONG_ID, AnswerShape, Request
 from protocols.modbus_client.names import ACKNOWLEDGE, EXCEPTION_NAMES, NO_PATH, NO_TARGET
-from protocols.uplink import DEVICE_BUSY
 from protocols.wire.modbus.pdu import BUSY
 
 # A bus cannot go on after these: they end the agent, whichever bus they come up on.
@@ -79,7 +78,7 @@ class RefusedError(BusError):
         self.code = code
         self.is_silence = code in (NO_PATH, NO_TARGET)
         self.is_busy = code in (ACKNOWLEDGE, BUSY)
-        cause = DEVICE_BUSY if self.is_busy else "exception"
+        cause = "device_busy" if self.is_busy else "exception"
         super().__init__("bus_timeout" if self.is_silence else cause, what)
 
 
