@@ -88,7 +88,7 @@ def test_a_secret_that_everybody_may_read_is_refused(
     (tmp_path / "secret").write_text("what only we know")
     (tmp_path / "secret").chmod(mode)
     status, shown = run("check", "--config", site)
-    assert status == (1 if refused else 0), shown
+    assert status == (2 if refused else 0), shown
     assert (f"uplink.{key}" in flat(shown)) is refused
     if refused:
         assert "chmod 600" in shown
