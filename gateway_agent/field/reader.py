@@ -13,7 +13,7 @@ from gateway_agent.store.mark import Mark
 from protocols.identity import parse_uid
 from protocols.modbus_client import Read, Request, decode_identification, read_request
 from protocols.modbus_client.identification import ONE_OBJECT, UID_OBJECT
-from protocols.uplink import DEVICE_BUSY, Record, Stamp, gap_record
+from protocols.uplink import POINT_BUSY, Record, Stamp, gap_record
 from protocols.wire.errors import PeerError
 from protocols.wire.modbus.pdu import ILLEGAL_ADDRESS, ILLEGAL_VALUE, READ_INPUT
 from protocols.wire.registers import EVENT_ADDRESS, EVENT_WORDS, OK, QUALITY_NAMES, SAMPLE_ADDRESS
@@ -386,7 +386,7 @@ class ProfileReader:
                         silences = GIVE_UP
                     else:
                         # The device answers with a refusal: not recorded as silence.
-                        answer = DEVICE_BUSY if error.is_busy else REPORTS_FAULT
+                        answer = POINT_BUSY if error.is_busy else REPORTS_FAULT
             answers.append(answer)
         return answers, failure
 

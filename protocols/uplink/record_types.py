@@ -45,9 +45,9 @@ CAUSES: Final = (
 )
 
 # Why a point has no value: what a node may report of it, and what a third-party device may.
-DEVICE_BUSY: Final = "busy"  # it refused the read for the moment (exception 05 or 06)
+POINT_BUSY: Final = "busy"  # it refused the read for the moment (exception 05 or 06)
 NO_VALUE: Final = "no-value"  # it returned the code that stands for "no value"
-POINT_QUALITIES: Final = (*QUALITY_NAMES[1:], DEVICE_BUSY, NO_VALUE)
+POINT_QUALITIES: Final = (*QUALITY_NAMES[1:], POINT_BUSY, NO_VALUE)
 
 # RFC 8428 section 4.5.3: a time below 2**28 s means "so long before now", so an absolute one is at
 # least this. The upper bound (year 10889) keeps milliseconds exact in a double of seconds.
