@@ -318,7 +318,7 @@ class ProfileReader:
         if due != self._due:
             self._due = due
             self._select()
-        answers, failure = await self._ask_all(master)
+        answers, failure = await self._ask_all(master, req_ms)
         if self._cuts.on_trial:
             return self._end_trial(answers, failure, req_ms)
         return self._polled(answers, failure, req_ms)
@@ -356,13 +356,15 @@ class ProfileReader:
         self.last_ms = now.resp_ms
         return Polled([record])
 
-    async def _ask_all(self, master: Master) -> tuple[list[bytes | str | None], BusError | None]:
+    async def _ask_all(
+        self, master: Master, req_ms: int
+    ) -> tuple[list[bytes | str | None], BusError | None]:
         """Return the answer to each request, and the last failure. May cut a refused request."""
         answers: list[bytes | str | None] = []
         done: dict[Read | None, bytes | str | None] = {}  # before the requests were cut
         failure: BusError | None = None
         silences = 0
-        patient_until = self._clock.boot_ms() + min(self.device.period_ms // 2, _PATIENCE_MS)
+        until_ms = req_ms + min(self.device.period_ms // 2, _PATIENCE_MS)
         while len(answers) < len(self._requests):
             request = self._requests[len(answers)]
             answer: bytes | str | None = None
@@ -370,7 +372,10 @@ class ProfileReader:
                 answer = done[request.read]
             elif silences < GIVE_UP:
                 try:
-                    answer = await self._ask(master, request, patient_until)
+                    try:
+                        answer = await master.read(request, self.probes)
+                    except BusError as error:
+                        answer = await self._ask_again(master, request, error, until_ms)
                 except BusError as error:
                     if self._is_cut(request, error):
                         done |= zip((item.read for item in self._requests), answers, strict=False)
@@ -390,17 +395,28 @@ class ProfileReader:
             answers.append(answer)
         return answers, failure
 
-    async def _ask(self, master: Master, request: Request, until_ms: int) -> bytes:
-        """Read one block; ask again after a short pause, up to a time, while the device is busy."""
+    async def _ask_again(
+        self, master: Master, request: Request, error: BusError, until_ms: int
+    ) -> bytes:
+        """Read a block once more at once if its answer was damaged, because noise is short, and
+        after short pauses, up to a time, while the device is busy. Raise what it failed with.
+        """
         pause_ms = _BUSY_MS
-        while True:
+        if error.cause == "crc":
             try:
-                return await read_again(master, request, self.probes)
-            except RefusedError as error:
-                if not error.is_busy or self._clock.boot_ms() + pause_ms > until_ms:
-                    raise
+                return await master.read(request, self.probes)
+            except BusError as second:
+                error = second
+        while isinstance(error, RefusedError) and error.is_busy:
+            if self._clock.boot_ms() + pause_ms > until_ms:
+                break
             await asyncio.sleep(pause_ms / 1000)
             pause_ms *= 2
+            try:
+                return await read_again(master, request, self.probes)
+            except BusError as next_error:
+                error = next_error
+        raise error
 
     def _is_cut(self, request: Request, error: BusError) -> bool:
         return (
