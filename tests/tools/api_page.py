@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Final
 
 from tests.paths import ROOT
+from tests.tools import page
 
 PATH: Final = ROOT / "docs" / "api.md"
 FACES: Final = (
@@ -149,20 +150,8 @@ def _cell(text: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command; see the module."""
-    if arguments == ["--write"]:
-        PATH.write_text(render(), encoding="utf-8")
-        return 0
-    if arguments == ["--check"]:
-        if PATH.exists() and PATH.read_text(encoding="utf-8") == render():
-            return 0
-        print(f"{PATH.name} is not current: {_COMMAND}", file=sys.stderr)
-        return 1
-    if arguments:
-        print(__doc__, file=sys.stderr)
-        return 2
-    print(render(), end="")
-    return 0
+    """Run with the options of :mod:`tests.tools.page`; returns the exit code."""
+    return page.run(arguments, PATH, render(), _COMMAND)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from protocols.uplink.layout import FormatField
 from protocols.uplink.receipt import RECEIPT
 from protocols.uplink.record_layout import EVENT, FAILURE, GAP_FIELDS, STAMP
 from tests.paths import ROOT
+from tests.tools import page
 
 PATH: Final = ROOT / "docs" / "formats.md"
 _COMMAND: Final = "python -m tests.tools.formats_page --write"
@@ -53,18 +54,8 @@ def filled(text: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command; see the module."""
-    text = PATH.read_text(encoding="utf-8")
-    if arguments == ["--write"]:
-        PATH.write_text(filled(text), encoding="utf-8")
-        return 0
-    if arguments == ["--check"]:
-        if filled(text) == text:
-            return 0
-        print(f"{PATH.name} is not current: {_COMMAND}", file=sys.stderr)
-        return 1
-    print(__doc__, file=sys.stderr)
-    return 2
+    """Run with the options of :mod:`tests.tools.page`; returns the exit code."""
+    return page.run(arguments, PATH, filled(PATH.read_text(encoding="utf-8")), _COMMAND)
 
 
 if __name__ == "__main__":

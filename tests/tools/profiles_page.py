@@ -15,6 +15,7 @@ import msgspec
 from gateway_agent.field.profile import load_profile, shipped
 from gateway_agent.field.profile.language import GroupSpec, PointSpec, ProfileHead, StatusSpec
 from tests.paths import ROOT
+from tests.tools import page
 
 PATH: Final = ROOT / "docs" / "profiles.md"
 VECTORS: Final = ROOT / "protocols" / "vectors" / "profile.json"
@@ -257,23 +258,8 @@ def render() -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run with the options of the module; returns the exit code."""
-    text = render()
-    if list(arguments) == ["--write"]:
-        PATH.write_text(text, encoding="utf-8")
-    elif list(arguments) == ["--check"]:
-        found = PATH.read_text(encoding="utf-8") if PATH.exists() else ""
-        if found != text:
-            sys.stderr.write(
-                f"{PATH} differs from what the language gives; to write it anew: {_COMMAND}\n"
-            )
-            return 1
-    elif arguments:
-        sys.stderr.write(f"expected --write, --check or nothing, got {' '.join(arguments)}\n")
-        return 2
-    else:
-        sys.stdout.write(text)
-    return 0
+    """Run with the options of :mod:`tests.tools.page`; returns the exit code."""
+    return page.run(arguments, PATH, render(), _COMMAND)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from protocols import registers_doc
 from protocols.wire import registers, sample, signed_write
 from protocols.wire.registers import MAPS, Point, RegisterMap
 from tests.paths import ROOT
+from tests.tools import page
 
 PATH = ROOT / "docs" / "registers.md"
 
@@ -281,23 +282,8 @@ def render() -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run with the options of the module; returns the exit code."""
-    text = render()
-    if list(arguments) == ["--write"]:
-        PATH.write_text(text, encoding="utf-8")
-    elif list(arguments) == ["--check"]:
-        found = PATH.read_text(encoding="utf-8") if PATH.exists() else ""
-        if found != text:
-            sys.stderr.write(
-                f"{PATH} differs from what the register maps give; to write it anew: {_COMMAND}\n"
-            )
-            return 1
-    elif arguments:
-        sys.stderr.write(f"expected --write, --check or nothing, got {' '.join(arguments)}\n")
-        return 2
-    else:
-        sys.stdout.write(text)
-    return 0
+    """Run with the options of :mod:`tests.tools.page`; returns the exit code."""
+    return page.run(arguments, PATH, render(), _COMMAND)
 
 
 if __name__ == "__main__":
