@@ -2,8 +2,10 @@
 //
 // Written from the names alone: what is not used is not here, and only memory does anything.
 //
-//     checked with 1.16.1                          all models compiled there and ran
-//     checked with its head, commit 0c7d0762       of 2026-08-18: each name was looked up in the source
+//     checked with 1.16.1, commit add012af         Sht3xModel, NodeWatch without its pause and uptime, and
+//                                                  the first LinePort compiled there and ran; each name
+//                                                  was looked up in the source
+//     checked with its head, commit 0c7d0762       of 2026-08-21: each name was looked up in the source
 //
 // A model that uses a name which is not here does not compile: look the name up in both versions,
 // and add it.
