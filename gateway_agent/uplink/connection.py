@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, NoReturn
 
 import aiomqtt
-from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
+from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, ConnectFlags
 from paho.mqtt.client import Client as PahoClient
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -23,13 +23,27 @@ MAX_UNSENT: Final = 1024  # packets of ours that the broker does not read; then 
 # The fixed header of a PUBLISH: type in the high half, QoS in bits 1 and 2 (MQTT 3.1.1, 3.3.1).
 _PUBLISH: Final = 0x30
 _QOS_2: Final = 0x04
+_LARGEST: Final = 268_435_460  # bytes of a packet; MQTT has none that is longer (5.0, 1.5.5)
+_PUBLISH_BYTES: Final = 10  # of a PUBLISH with QoS 1 beside topic and payload, at most (5.0, 3.3)
 BACKOFF_S: Final = (0.5, 60.0)  # first and longest wait between attempts
 
 
 class Client(aiomqtt.Client):
-    """aiomqtt's client, which also notices when a broker acknowledges with a refusal (MQTT 5)."""
+    """aiomqtt's client, which also notices what a broker refuses (MQTT 5)."""
 
     refused = ""
+    largest = _LARGEST  # bytes of the largest packet that the broker takes, by its CONNACK
+
+    def _on_connect(
+        self,
+        client: PahoClient,
+        userdata: object,
+        flags: ConnectFlags,
+        reason_code: ReasonCode,
+        properties: Properties | None = None,
+    ) -> None:
+        self.largest = getattr(properties, "MaximumPacketSize", _LARGEST)
+        super()._on_connect(client, userdata, flags, reason_code, properties)
 
     def _on_publish(
         self,
@@ -49,6 +63,10 @@ class Client(aiomqtt.Client):
         await self.publish(topic, payload, qos=1, retain=retain)
         if self.refused:
             raise aiomqtt.MqttError(f"the broker refused {topic}: {self.refused}")
+
+    def room(self, topic: str) -> int:
+        """Return how many bytes a message to ``topic`` may have for this broker to take it."""
+        return self.largest - len(topic.encode()) - _PUBLISH_BYTES
 
     async def listen(self, topic: str) -> None:
         """Subscribe with QoS 1. MqttError if the broker refuses (SUBACK 0x80 and above)."""

@@ -6,6 +6,8 @@ nothing; live-first needs a second stream and is not done here.
 * At most ``in_flight`` batches are without a receipt.
 * Nothing is remembered across a connection: every new one begins after the last receipt, so a
   broker that comes back empty, or a collector that ended before its commit, costs a repetition.
+* A batch that the broker did not take is sent again as two halves, and so on: some brokers limit
+  the length of a packet without a word. Each batch that is taken lets the next have a record more.
 * Without a new receipt for ``retry_s`` everything unreceipted is sent again; the wait doubles, up
   to eight times, as long as none comes.
 
@@ -41,6 +43,7 @@ class Flight:
     def __init__(self, pace: Pace, now: float) -> None:
         self.stream = 0
         self.sent_to = 0  # in this connection
+        self.most = pace.batch_records  # records of the next batch
         self._pace = pace
         self._sent_ever = 0  # in this stream
         self._unreceipted: deque[int] = deque()  # last sequence number of each batch in flight
@@ -77,7 +80,7 @@ class Flight:
         pending = stats.last - self.sent_to
         if not pending or len(self._unreceipted) >= self._pace.in_flight:
             return max(silence, _LEAST_WAIT_S)
-        if pending >= self._pace.batch_records or at_once:
+        if pending >= self.most or at_once:
             return 0
         return max(0.0, min(self._next_at - now, silence))
 
@@ -94,12 +97,17 @@ class Flight:
         self._next_at = now + self._pace.interval_s
         return piece.first <= self._sent_ever
 
+    def refused(self, piece: Slice) -> None:
+        """Note that the broker did not, or would not, take ``piece``."""
+        self.most = max(1, len(piece.records) // 2)
+
     def sent(self, piece: Slice, awaits_receipt: bool) -> None:
         """Note that the broker has acknowledged ``piece``."""
         self._sent_ever = max(self._sent_ever, piece.last)
         if awaits_receipt:
             self._unreceipted.append(piece.last)
         self.sent_to = piece.last
+        self.most = min(self.most + 1, self._pace.batch_records)
 
     def receipted(self, now: float) -> None:
         """Note a receipt that covered something new."""

@@ -180,16 +180,30 @@ class Uplink:
                     async with asyncio.timeout(wait_s):
                         await outbox.committed.wait()
                 continue
-            piece = await outbox.slice(flight.sent_to, self._config.batch_records, MAX_SLICE_BYTES)
+            piece = await outbox.slice(flight.sent_to, flight.most, MAX_SLICE_BYTES)
             if piece is not None and piece.stream == flight.stream:
                 await self._publish(client, piece)
 
     async def _publish(self, client: Client, piece: Slice) -> None:
         data = await asyncio.to_thread(self._build, piece)
+        topic = topics.batch_topic(self._gateway, piece.stream)
+        if len(data) > client.room(topic):
+            self._flight.refused(piece)
+            if len(piece.records) > 1:
+                return
+            self._refusal = (
+                f"the broker takes packets of up to {client.largest} bytes, a batch of one record"
+                f" has {len(data)}: give it a larger limit (mosquitto: max_packet_size)"
+            )
+            raise aiomqtt.MqttError(self._refusal)
         again = self._flight.begin(piece, self._now())
         if self._server_time is not None and not again:
             self._server_time.sending(piece)
-        await client.send(topics.batch_topic(self._gateway, piece.stream), data)
+        try:
+            await client.send(topic, data)
+        except BaseException:  # a lost connection cancels this task
+            self._flight.refused(piece)
+            raise
         self._counters.pubacks += 1
         if again:
             self._counters.batches_resent += 1
