@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from hil.engines.renode import RenodeEngine
 from hil.errors import RenodeError
 from hil.renode.emulation import RenodeEmulation
 from hil.renode.server import RenodeServer
-from tests.paths import ROOT
+from tests.integration.hil.renode.stand_in import make_image, use_stand_in
 
 SPEC = NodeSpec("air", "air", "7f" + "0" * 21 + "1", key="11" * 32)
 LIMIT_S = 20
@@ -27,15 +26,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
     """Make the stand-in the Renode of this test, after some Python that alters ``Fake``."""
 
     def use(altered: str) -> None:
-        wrapper = tmp_path / "renode"
-        wrapper.write_text(
-            f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
-            f"from hil.renode.fake import Fake, Refused, main\n{altered}\n"
-            "sys.exit(main(sys.argv[1:]))\n",
-            encoding="utf-8",
-        )
-        wrapper.chmod(0o755)
-        monkeypatch.setenv("RENODE", str(wrapper))
+        use_stand_in(tmp_path, monkeypatch, altered)
 
     use("")
     return use
@@ -43,9 +34,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
-    elf = tmp_path / "firmware.elf"
-    elf.write_bytes(b"\x7fELF")
-    return elf
+    return make_image(tmp_path)
 
 
 async def kill(folder: Path) -> None:

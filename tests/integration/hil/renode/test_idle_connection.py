@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from hil.engines.base import NodeSpec
 from hil.engines.renode import RenodeEngine
 from hil.errors import RenodeEnded, RenodeError
 from hil.renode import rpc
-from tests.paths import ROOT
+from tests.integration.hil.renode.stand_in import make_image, use_stand_in
 
 SPEC = NodeSpec("air", "air", "7f" + "0" * 21 + "1", key="11" * 32)
 #: The stand-in closes a connection after this long (a busy host must have sent its request by
@@ -24,19 +23,8 @@ IDLE_S = 1.0
 @pytest.fixture
 def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An image, and a stand-in with little patience."""
-    wrapper = tmp_path / "renode"
-    wrapper.write_text(
-        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
-        "from hil.renode.fake import server\n"
-        f"server.IDLE_S, server.MOMENT_S = {IDLE_S}, 60\n"
-        "sys.exit(server.main(sys.argv[1:]))\n",
-        encoding="utf-8",
-    )
-    wrapper.chmod(0o755)
-    monkeypatch.setenv("RENODE", str(wrapper))
-    elf = tmp_path / "firmware.elf"
-    elf.write_bytes(b"\x7fELF")
-    return elf
+    use_stand_in(tmp_path, monkeypatch, f"server.IDLE_S, server.MOMENT_S = {IDLE_S}, 60")
+    return make_image(tmp_path)
 
 
 async def wait_between_requests(image: Path, folder: Path) -> None:

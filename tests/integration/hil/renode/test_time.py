@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -24,7 +23,7 @@ from hil.renode import commands
 from hil.renode.emulation import RenodeEmulation
 from hil.renode.pace import LEAD_LIMIT_S, HostPace
 from hil.testing.clocks import check_clocks
-from tests.paths import ROOT
+from tests.integration.hil.renode.stand_in import make_image, use_stand_in
 
 LIMIT_S = 30
 NAMES = ("one", "two", "three")
@@ -33,17 +32,8 @@ NAMES = ("one", "two", "three")
 @pytest.fixture
 def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The stand-in as Renode, and the smallest image that shows where its milliseconds are."""
-    wrapper = tmp_path / "renode"
-    wrapper.write_text(
-        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
-        "from hil.renode.fake import main\nsys.exit(main(sys.argv[1:]))\n",
-        encoding="utf-8",
-    )
-    wrapper.chmod(0o755)
-    monkeypatch.setenv("RENODE", str(wrapper))
-    elf = tmp_path / "firmware.elf"
-    elf.write_bytes(image_with("milliseconds", 0x20000010))
-    return elf
+    use_stand_in(tmp_path, monkeypatch)
+    return make_image(tmp_path, image_with("milliseconds", 0x20000010))
 
 
 def image_with(name: str, address: int) -> bytes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from hil.engines.renode import RenodeEngine
 from hil.engines.renode_board import RenodeBoard
 from hil.wires.descriptor import DescriptorWire
 from hil.wires.wire import Wire
-from tests.paths import ROOT
+from tests.integration.hil.renode.stand_in import make_image, use_stand_in
 
 SPEC = NodeSpec("air", "air", "7f" + "0" * 21 + "1", key="11" * 32)
 REQUEST = bytes.fromhex("010300000001840a")
@@ -30,17 +29,8 @@ LIMIT_S = 40
 @pytest.fixture
 def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An image, and the stand-in as Renode."""
-    wrapper = tmp_path / "renode"
-    wrapper.write_text(
-        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
-        "from hil.renode.fake import main\nsys.exit(main(sys.argv[1:]))\n",
-        encoding="utf-8",
-    )
-    wrapper.chmod(0o755)
-    monkeypatch.setenv("RENODE", str(wrapper))
-    elf = tmp_path / "firmware.elf"
-    elf.write_bytes(b"\x7fELF")
-    return elf
+    use_stand_in(tmp_path, monkeypatch)
+    return make_image(tmp_path)
 
 
 async def answered(board: RenodeBoard, line: Wire, limit_s: float) -> int:
