@@ -24,10 +24,6 @@ import serial
 from gateway_agent.clock import SystemClock
 from gateway_agent.config import (
     Bus,
-    GatewayConfig,
-    GatewayIdentity,
-    MqttUplink,
-    OutboxConfig,
     ProfileDevice,
     RtuOverTcpBus,
     SerialBus,
@@ -40,6 +36,7 @@ from gateway_agent.field.master import Master
 from gateway_agent.field.poller import Field
 from gateway_agent.field.reader import Polled, ProfileReader
 
+from .field_help import config_of
 from .slave import PtySlave, Reply, TcpSlave, mbap, raw_answer, registers, until
 from .test_poller import Memory
 
@@ -137,15 +134,6 @@ def on_net(request: bytes) -> list[Reply]:
 
 def device(name: str, unit: int = 1) -> ProfileDevice:
     return ProfileDevice(name=name, unit=unit, profile="senseair-s8", period_ms=10)
-
-
-def config_of(folder: Path, *buses: Bus) -> GatewayConfig:
-    return GatewayConfig(
-        gateway=GatewayIdentity(id="g", state_dir=folder, key=folder / "g.key"),
-        uplink=MqttUplink(host="h"),
-        outbox=OutboxConfig(commit_ms=0),
-        bus=buses,
-    )
 
 
 class Site:

@@ -8,10 +8,6 @@ import pytest
 
 from gateway_agent.clock import SystemClock
 from gateway_agent.config import (
-    GatewayConfig,
-    GatewayIdentity,
-    MqttUplink,
-    OutboxConfig,
     ProfileDevice,
     SerialBus,
 )
@@ -20,6 +16,7 @@ from gateway_agent.field import bus_log, bus_port, schedule
 from gateway_agent.field.bus_log import DeviceLog
 from gateway_agent.field.poller import Field
 
+from .field_help import config_of
 from .slave import PtySlave, Reply, raw_answer, registers, until
 from .test_poller import Memory
 
@@ -43,19 +40,15 @@ async def test_the_story_of_a_port_and_of_a_device(
         ProfileDevice(name=f"co2-{unit}", unit=unit, profile="senseair-s8", period_ms=20)
         for unit in (1, 2)
     )
-    config = GatewayConfig(
-        gateway=GatewayIdentity(id="g", state_dir=tmp_path, key=tmp_path / "g.key"),
-        uplink=MqttUplink(host="h"),
-        outbox=OutboxConfig(commit_ms=0),
-        bus=(
-            SerialBus(
-                name="roof",
-                port=str(slave.path),
-                baudrate=115200,
-                timeout_ms=500,
-                quiet_ms=5,
-                device=devices,
-            ),
+    config = config_of(
+        tmp_path,
+        SerialBus(
+            name="roof",
+            port=str(slave.path),
+            baudrate=115200,
+            timeout_ms=500,
+            quiet_ms=5,
+            device=devices,
         ),
     )
 

@@ -8,16 +8,13 @@ import pytest
 
 from gateway_agent.clock import SystemClock
 from gateway_agent.config import (
-    GatewayConfig,
-    GatewayIdentity,
-    MqttUplink,
-    OutboxConfig,
     ProfileDevice,
     TcpBus,
 )
 from gateway_agent.counters import Counters
 from gateway_agent.field.poller import Field
 
+from .field_help import config_of
 from .slave import Reply, TcpSlave, mbap, until
 from .test_poller import Memory
 
@@ -52,12 +49,7 @@ async def poll(folder: Path, device: Busy, polls: int) -> tuple[Memory, Counters
     (folder / "x.toml").write_text(PROFILE, encoding="utf-8")
     net = await TcpSlave(device).start()
     own = ProfileDevice(name="m", unit=1, profile=str(folder / "x.toml"), period_ms=1000)
-    config = GatewayConfig(
-        gateway=GatewayIdentity(id="g", state_dir=folder, key=folder / "g.key"),
-        uplink=MqttUplink(host="h"),
-        outbox=OutboxConfig(commit_ms=0),
-        bus=(TcpBus(name="net", host="127.0.0.1", port=net.port, device=(own,)),),
-    )
+    config = config_of(folder, TcpBus(name="net", host="127.0.0.1", port=net.port, device=(own,)))
     sink, counters = Memory(), Counters()
     field = Field(config, SystemClock(), sink, {}, counters)
     task = asyncio.create_task(field.run())

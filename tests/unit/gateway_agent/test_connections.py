@@ -17,10 +17,6 @@ from typer.testing import CliRunner
 from gateway_agent.cli import app
 from gateway_agent.clock import SystemClock
 from gateway_agent.config import (
-    GatewayConfig,
-    GatewayIdentity,
-    MqttUplink,
-    OutboxConfig,
     ProfileDevice,
     TcpBus,
 )
@@ -31,6 +27,7 @@ from gateway_agent.field.planner import plan_bus
 from gateway_agent.field.poller import Field
 from protocols.modbus_client import Read, read_request
 
+from .field_help import config_of
 from .slave import mbap, until
 from .test_poller import Memory
 
@@ -135,12 +132,7 @@ async def poll(
     folder: Path, bus: TcpBus, polls: int
 ) -> tuple[Memory, Counters, list[int], list[int]]:
     """Poll every device so often. Returns records, counters, errors and skipped slots by device."""
-    config = GatewayConfig(
-        gateway=GatewayIdentity(id="g", state_dir=folder, key=folder / "g.key"),
-        uplink=MqttUplink(host="h"),
-        outbox=OutboxConfig(commit_ms=0),
-        bus=(bus,),
-    )
+    config = config_of(folder, bus)
     sink, counters = Memory(), Counters()
     field = Field(config, SystemClock(), sink, {}, counters)
     task = asyncio.create_task(field.run())

@@ -14,10 +14,6 @@ from typer.testing import CliRunner
 from gateway_agent.cli import app
 from gateway_agent.clock import SystemClock
 from gateway_agent.config import (
-    GatewayConfig,
-    GatewayIdentity,
-    MqttUplink,
-    OutboxConfig,
     ProfileDevice,
     TcpBus,
 )
@@ -27,6 +23,7 @@ from gateway_agent.field.planner import Span, border_in
 from gateway_agent.field.poller import Field
 from protocols.modbus_client import Read
 
+from .field_help import config_of
 from .slave import Reply, TcpSlave, mbap, until
 from .test_poller import Memory
 
@@ -75,12 +72,7 @@ class Site:
         path = str(folder / "x.toml")
         own = ProfileDevice(name="m", unit=1, profile=path, period_ms=20)
         net = TcpBus(name="net", host="127.0.0.1", port=port, timeout_ms=1000, device=(own,))
-        self.config = GatewayConfig(
-            gateway=GatewayIdentity(id="g", state_dir=folder, key=folder / "g.key"),
-            uplink=MqttUplink(host="h"),
-            outbox=OutboxConfig(commit_ms=0),
-            bus=(structs.replace(net, **bus),),
-        )
+        self.config = config_of(folder, structs.replace(net, **bus))
 
     @asynccontextmanager
     async def polled(self) -> AsyncIterator[Memory]:

@@ -9,16 +9,13 @@ import pytest
 
 from gateway_agent.clock import SystemClock
 from gateway_agent.config import (
-    GatewayConfig,
-    GatewayIdentity,
-    MqttUplink,
-    OutboxConfig,
     ProfileDevice,
     TcpBus,
 )
 from gateway_agent.counters import Counters
 from gateway_agent.field.poller import Field
 
+from .field_help import config_of
 from .slave import Reply, TcpSlave, mbap, until
 from .test_poller import Memory
 
@@ -67,18 +64,14 @@ async def test_a_silent_device_behind_a_box_costs_the_others_nothing(
         path = str(tmp_path / f"{profile}.toml")
         return ProfileDevice(name=f"d{unit}", unit=unit, profile=path, period_ms=PERIOD_MS)
 
-    config = GatewayConfig(
-        gateway=GatewayIdentity(id="g", state_dir=tmp_path, key=tmp_path / "g.key"),
-        uplink=MqttUplink(host="h"),
-        outbox=OutboxConfig(commit_ms=0),
-        bus=(
-            TcpBus(
-                name="box",
-                host="127.0.0.1",
-                port=net.port,
-                timeout_ms=1000,
-                device=(device(1, "one"), device(2, "one"), device(DEAD, "four")),
-            ),
+    config = config_of(
+        tmp_path,
+        TcpBus(
+            name="box",
+            host="127.0.0.1",
+            port=net.port,
+            timeout_ms=1000,
+            device=(device(1, "one"), device(2, "one"), device(DEAD, "four")),
         ),
     )
     sink = Memory()

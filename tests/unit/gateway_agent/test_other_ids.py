@@ -11,10 +11,6 @@ from msgspec import structs
 from gateway_agent.clock import SystemClock
 from gateway_agent.config import (
     ConfigError,
-    GatewayConfig,
-    GatewayIdentity,
-    MqttUplink,
-    OutboxConfig,
     ProfileDevice,
     SerialBus,
     TcpBus,
@@ -28,6 +24,7 @@ from gateway_agent.field.poller import Field
 from gateway_agent.field.reader import request_for
 from protocols.modbus_client import Read, read_request
 
+from .field_help import config_of
 from .slave import PtySlave, Reply, TcpSlave, answer, mbap, raw_answer, registers, until
 from .test_poller import Memory
 
@@ -258,18 +255,14 @@ async def test_both_periods_of_one_device_are_polled(tmp_path: Path) -> None:
     line = PtySlave(tmp_path, co2)
     fast = ProfileDevice(name="fast", unit=1, profile="senseair-s8", period_ms=20)
     slow = structs.replace(fast, name="slow", period_ms=200)
-    config = GatewayConfig(
-        gateway=GatewayIdentity(id="g", state_dir=tmp_path, key=tmp_path / "g.key"),
-        uplink=MqttUplink(host="h"),
-        outbox=OutboxConfig(commit_ms=0),
-        bus=(
-            SerialBus(
-                name="line",
-                port=str(line.path),
-                baudrate=115200,
-                quiet_ms=5,
-                device=(fast, slow),
-            ),
+    config = config_of(
+        tmp_path,
+        SerialBus(
+            name="line",
+            port=str(line.path),
+            baudrate=115200,
+            quiet_ms=5,
+            device=(fast, slow),
         ),
     )
     sink, counters = Memory(), Counters()

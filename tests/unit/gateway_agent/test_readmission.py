@@ -15,10 +15,6 @@ import pytest
 from gateway_agent.clock import SystemClock
 from gateway_agent.config import (
     Bus,
-    GatewayConfig,
-    GatewayIdentity,
-    MqttUplink,
-    OutboxConfig,
     ProfileDevice,
     RtuOverTcpBus,
     SerialBus,
@@ -32,6 +28,7 @@ from gateway_agent.field.planner import Span, probe_reads
 from gateway_agent.field.poller import Field
 from protocols.modbus_client import Read, read_request
 
+from .field_help import config_of
 from .slave import PtySlave, Reply, TcpSlave, answer, mbap, raw_answer, registers, until
 from .test_poller import Memory
 
@@ -131,12 +128,7 @@ async def test_a_device_that_was_away_is_read_again(
     monkeypatch.setattr(schedule, "PROBE_MAX_MS", 100)
     meter = Meter(fits)
     async with bus_with(tmp_path, kind, meter) as bus:
-        config = GatewayConfig(
-            gateway=GatewayIdentity(id="g", state_dir=tmp_path, key=tmp_path / "g.key"),
-            uplink=MqttUplink(host="h"),
-            outbox=OutboxConfig(commit_ms=0),
-            bus=(bus,),
-        )
+        config = config_of(tmp_path, bus)
         sink = Memory()
         field = Field(config, SystemClock(), sink, {}, Counters())
         task = asyncio.create_task(field.run())
