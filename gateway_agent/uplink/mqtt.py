@@ -94,6 +94,7 @@ class Uplink:
         self._flight = Flight(pace, self._now())
         self._draining = False
         self._refusal = ""  # why this connection was closed by us, if it was
+        self._failed = False  # since the newest connection, or since the start
 
     @property
     def alarms(self) -> list[str]:
@@ -117,6 +118,7 @@ class Uplink:
             except (aiomqtt.MqttError, OSError, ValueError) as error:
                 self.problem = self._refusal or _text(error)
                 self._note_short()
+                self._failed = True
                 log.warning("uplink to %s: %s", self._config.where, self.problem)
             raise_if_cancelled()
             self._refusal = ""
@@ -157,6 +159,9 @@ class Uplink:
                 await client.listen(topics.all_receipts(self._gateway))
             raise_if_cancelled()
             self.connected, self.problem = True, ""
+            if self._failed:  # else a journal of failures has no end
+                self._failed = False
+                log.warning("uplink to %s works again", self._config.where)
             self._connected_at = self._now()
             self._counters.connects += 1
             await until_first_ends(self._receive(client), self._send(client))

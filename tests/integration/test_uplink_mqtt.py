@@ -199,3 +199,20 @@ async def test_two_gateways_with_one_name_do_not_throw_each_other_out_for_ever(
         await asyncio.sleep(4)  # who saw it waits 5 to 10 s; the other one stays
         assert first.counters.connects + second.counters.connects <= count + 2
         assert uplink.connected or rival.connected
+
+
+async def test_the_log_names_the_end_of_a_failure_once(
+    broker: MosquittoBroker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = Site(tmp_path, broker.port)
+    async with site.outbox() as outbox, site.uplink(outbox, QuickTime()) as uplink:
+        await until(lambda: uplink.connected, "connected")
+        assert not caplog.messages
+        broker.kill()
+        await until(lambda: caplog.messages, "a line about the failure")
+        broker.start()
+        end = f"uplink to 127.0.0.1:{broker.port} works again"
+        await until(lambda: end in caplog.messages, "a line about its end")
+    assert caplog.messages.count(end) == 1
+    (record,) = (record for record in caplog.records if record.message == end)
+    assert record.levelname == "WARNING"  # the agent's default level
