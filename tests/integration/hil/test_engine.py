@@ -32,7 +32,7 @@ async def test_key_is_private_and_the_node_finds_what_it_needs(tmp_path: Path) -
         assert fields["parts"] == {"pms5003": part.path}
     key = tmp_path / "a/store/node.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
-    assert json.loads(key.read_text()) == {"key_id": 3, "key": "ab" * 32}
+    assert json.loads(key.read_text()) == {"key_id": 3, "key": "ab" * 32, "check": "ac94c622"}
     fields = json.loads((tmp_path / "a/node.json").read_text())
     assert (fields["role"], fields["uid"], fields["settings"]) == ("air", "00" * 12, {"unit_id": 7})
 
