@@ -207,7 +207,9 @@ class Uplink:
         try:
             await client.send(topic, data)
         except BaseException:  # a lost connection cancels this task
-            self._flight.refused(piece)
+            # MQTT 5 has a word for it; a broker of 3.1.1 just closes when a packet is too long.
+            if self._config.version != "5":
+                self._flight.refused(piece)
             raise
         self._counters.pubacks += 1
         if again:
