@@ -13,7 +13,7 @@ from gateway_agent.store.mark import Mark
 from protocols.identity import parse_uid
 from protocols.modbus_client import Read, Request, decode_identification, read_request
 from protocols.modbus_client.identification import ONE_OBJECT, UID_OBJECT
-from protocols.uplink import POINT_BUSY, Record, Stamp, gap_record
+from protocols.uplink import NO_VALUE, POINT_BUSY, Record, Stamp, gap_record
 from protocols.wire.errors import PeerError
 from protocols.wire.modbus.pdu import ILLEGAL_ADDRESS, ILLEGAL_VALUE, READ_INPUT
 from protocols.wire.registers import EVENT_ADDRESS, EVENT_WORDS, OK, QUALITY_NAMES, SAMPLE_ADDRESS
@@ -29,7 +29,7 @@ from .profile import REPORTS_FAULT, GroupClock, ProfileDecoder, Value, point_val
 from .slot_account import SlotAccount, gap
 
 _REFUSED_WHOLE: Final = (ILLEGAL_ADDRESS, ILLEGAL_VALUE)  # parts of the read may be answered
-_BUSY_MS: Final = 40  # the first pause before a busy device is asked again; each next is longer
+_BUSY_MS: Final = 40  # before a busy device, or one that lost a value, is asked again
 _PATIENCE_MS: Final = 1000  # no poll keeps its bus longer for busy devices, nor half its period
 
 
@@ -288,6 +288,7 @@ class ProfileReader:
         self._due = self._groups.due(0)
         self._plan()
         self._values: Sequence[Value] = ()
+        self._before: tuple[tuple[str, ...], tuple[Value, ...]] = ((), ())  # of the poll before
         self.last_ms: int | None = None
         self.problem = ""
         self.polls = 0
@@ -321,7 +322,32 @@ class ProfileReader:
         answers, failure = await self._ask_all(master, req_ms)
         if self._cuts.on_trial:
             return self._end_trial(answers, failure, req_ms)
-        return self._polled(answers, failure, req_ms)
+        if failure is not None:
+            return self._polled(answers, failure, req_ms)
+        values = self._decoder.values(answers)
+        if self._lost_one(values) and self._clock.boot_ms() + _BUSY_MS <= self._until_ms(req_ms):
+            await asyncio.sleep(_BUSY_MS / 1000)
+            answers, failure = await self._ask_all(master, req_ms)
+            values = self._decoder.values(answers)
+        self._before = self._due, values
+        return self._polled(answers, failure, req_ms, values)
+
+    def _lost_one(self, values: Sequence[Value]) -> bool:
+        """Return whether a point has no value that had one at the poll before.
+
+        A device that measures anew may have none for a moment; a channel that is not fitted never
+        has one, and is not asked twice.
+        """
+        if NO_VALUE not in values:
+            return False
+        due, before = self._before
+        return due == self._due and any(
+            new == NO_VALUE and old is not None and not isinstance(old, str)
+            for old, new in zip(before, values, strict=True)
+        )
+
+    def _until_ms(self, req_ms: int) -> int:
+        return req_ms + min(self.device.period_ms // 2, _PATIENCE_MS)
 
     def _end_trial(
         self, answers: list[bytes | str | None], failure: BusError | None, req_ms: int
@@ -338,9 +364,13 @@ class ProfileReader:
         return polled
 
     def _polled(
-        self, answers: list[bytes | str | None], failure: BusError | None, req_ms: int
+        self,
+        answers: list[bytes | str | None],
+        failure: BusError | None,
+        req_ms: int,
+        values: tuple[Value, ...] | None = None,
     ) -> Polled:
-        """Return the outcome of a poll."""
+        """Return the outcome of a poll; ``values``: of the answers, where they are known."""
         if failure is not None:
             self.problem = failure.detail
             if not any(isinstance(answer, bytes) for answer in answers):
@@ -349,7 +379,8 @@ class ProfileReader:
         else:
             self.problem = ""
         now = stamp(self._clock, req_ms)
-        values = self._decoder.values(answers)
+        if values is None:
+            values = self._decoder.values(answers)
         record = self._decoder.record(values, now)
         self._values = self._decoder.merged(self._values, values)
         self._groups.was_read(self._due, req_ms)
@@ -364,7 +395,7 @@ class ProfileReader:
         done: dict[Read | None, bytes | str | None] = {}  # before the requests were cut
         failure: BusError | None = None
         silences = 0
-        until_ms = req_ms + min(self.device.period_ms // 2, _PATIENCE_MS)
+        until_ms = self._until_ms(req_ms)
         while len(answers) < len(self._requests):
             request = self._requests[len(answers)]
             answer: bytes | str | None = None

@@ -1,7 +1,8 @@
-"""A device that is busy (exception 05 or 06) is asked again within its slot, and named as busy."""
+"""A device that is busy, or lacks a value for a moment, is asked again within its slot."""
 
 import asyncio
 import struct
+from collections.abc import Callable, Container
 from pathlib import Path
 
 import pytest
@@ -45,8 +46,10 @@ class Busy:
         return [(0, mbap(tid, unit, bytes((function, len(data))) + data))]
 
 
-async def poll(folder: Path, device: Busy, polls: int) -> tuple[Memory, Counters, str]:
-    (folder / "x.toml").write_text(PROFILE, encoding="utf-8")
+async def poll(
+    folder: Path, device: Callable[[bytes], list[Reply]], polls: int, profile: str = PROFILE
+) -> tuple[Memory, Counters, str]:
+    (folder / "x.toml").write_text(profile, encoding="utf-8")
     net = await TcpSlave(device).start()
     own = ProfileDevice(name="m", unit=1, profile=str(folder / "x.toml"), period_ms=1000)
     config = config_of(folder, TcpBus(name="net", host="127.0.0.1", port=net.port, device=(own,)))
@@ -98,3 +101,42 @@ async def test_a_device_that_stays_busy_is_a_gap_of_that_name(tmp_path: Path) ->
     assert counters.poll_errors.keys() == {"exception_06"}
     (gap,) = sink.gaps_of("g.m", "device_busy")
     assert "server device busy" in gap.detail
+
+
+LACKING = PROFILE.replace('type = "u16"\n', 'type = "u16"\ninvalid = ["0xFFFF"]\n')
+
+
+class Lacking:
+    """Has no value for the second point at the requests whose numbers are given, from 1."""
+
+    def __init__(self, lacking: Container[int]) -> None:
+        self.lacking = lacking
+        self.asked = 0  # for the second point
+
+    def __call__(self, request: bytes) -> list[Reply]:
+        tid, _, _, unit, function, address, count = struct.unpack(">HHHBBHH", request)
+        self.asked += address == 100
+        lacks = address == 100 and self.asked in self.lacking
+        data = struct.pack(f">{count}H", *[0xFFFF if lacks else address] * count)
+        return [(0, mbap(tid, unit, bytes((function, len(data))) + data))]
+
+
+async def test_a_value_that_is_away_for_a_moment_is_asked_for_again(tmp_path: Path) -> None:
+    device = Lacking({2, 5})
+    sink, _, problem = await poll(tmp_path, device, 4, LACKING)
+    rows = [[item.value for item in record.values] for record in sink.of("g.m")]
+    assert len(rows) >= 4
+    assert all(row == [0, 100] for row in rows)
+    assert device.asked >= len(rows) + 2
+    assert problem == ""
+
+
+async def test_a_value_that_stays_away_is_named_and_not_asked_for_twice(tmp_path: Path) -> None:
+    device = Lacking(range(2, 1000))
+    sink, counters, _ = await poll(tmp_path, device, 4, LACKING)
+    first, *others = sink.of("g.m")
+    assert [item.value for item in first.values] == [0, 100]
+    for record in others:
+        assert [item.value for item in record.values] == [0]
+        assert [(item.name, item.quality) for item in record.failures] == [("v100", "no-value")]
+    assert device.asked <= counters.polls + 1
