@@ -13,6 +13,7 @@ from gateway_agent.store import head_file
 from gateway_agent.store.errors import StoreDamaged, StoreFull
 from gateway_agent.store.mark import Mark
 from gateway_agent.store.outbox import Outbox
+from protocols.uplink import decode_record
 
 from .store_help import StillClock, contents, gaps, numbers, open_box, records
 
@@ -374,4 +375,30 @@ def test_records_of_an_earlier_boot_keep_their_boot_through_a_repair(tmp_path: P
     assert piece.last == 3
     assert piece.anchor.boot_id == clock.boot_id
     assert piece.anchor.wall_ms == clock.wall_ms
+    box.close()
+
+
+@pytest.mark.parametrize(
+    ("missing", "reason"),
+    [
+        ((31, 33), "group 34 does not follow record 30"),
+        ((1, 9), "group 10 does not follow receipted record 0"),
+    ],
+)
+def test_a_group_that_is_gone_is_named(
+    tmp_path: Path, missing: tuple[int, int], reason: str
+) -> None:
+    """Every group left proves itself; only their order shows that one is missing."""
+    fill(tmp_path).close()
+    connection = sqlite3.connect(tmp_path / "outbox.db")
+    connection.execute("DELETE FROM groups WHERE first BETWEEN ? AND ?", missing)
+    connection.commit()
+    connection.close()
+    box = open_box(tmp_path)
+    pieces = contents(box)
+    assert gaps(pieces) == [("outbox_damaged", *missing)]
+    left = {*range(1, COUNT + 1)} - {*range(missing[0], missing[1] + 1)}
+    assert numbers(pieces) == sorted(left)
+    detail = next(gap.detail for piece in pieces if (gap := decode_record(piece).gap) is not None)
+    assert reason in detail
     box.close()

@@ -218,3 +218,20 @@ def test_a_mistake_of_the_other_file_is_reported_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_profile(write(tmp_path, HEAD + 'extends = "family.toml"\n'))
     assert any("point[1].type" in str(problem) for problem in caught.value.problems), family
+
+
+def test_a_scale_register_scales_a_float_within_its_bounds(tmp_path: Path) -> None:
+    """A float stays one; a register outside of -10 to 10 is no scale (SunSpec)."""
+    keys = 'type = "f32"\nscale_register = 2\nlow = -50\nhigh = 50\n'
+    value = decode(tmp_path, keys)
+    cases = [
+        (1.25, 0, 1.25),
+        (1.25, 1, 12.5),
+        (125.0, -1, 12.5),
+        (1.25, 2, "out-of-range"),
+        (-1.25, 2, "out-of-range"),
+        (1.25, 11, "fault"),
+        (1.25, -32768, "fault"),
+    ]
+    found = [(raw, power, value(struct.pack(">fh", raw, power))) for raw, power, _ in cases]
+    assert found == cases
