@@ -207,9 +207,8 @@ def check(site: ServedSite, unit: int, period_ms: int) -> Account:
     stored = _slots_of([slot_at(times[index]) for index in account.values])
     # The slots of all units begin together.
     promised = set(range(slot_at(site.device.asked[0][1]), stored[-1] + 1))
-    missing = promised - set(stored)
-    inside: list[int] = []  # what the ranges of the gaps hold of it
-    slots = busy = 0
+    named: list[int] = []
+    busy = 0
     for gap in account.gaps:
         assert gap.slots is not None, gap
         assert gap.from_ms is not None, gap
@@ -217,17 +216,18 @@ def check(site: ServedSite, unit: int, period_ms: int) -> Account:
         first, last = slot_at(gap.from_ms), slot_at(gap.to_ms)
         if first > stored[-1]:
             continue
-        # Slots of one cause are one gap as long as it is not recorded: after two deaths in a row
-        # there are values between them.
-        slots += gap.slots
-        busy += gap.slots if gap.cause == "bus_busy" else 0
-        here = missing & set(range(first, last + 1))
-        assert busy or len(here) == gap.slots, gap
-        inside += here
-    found = f"missing {missing}, in gaps {inside}, busy {busy}, stored {stored}, {account.gaps}"
-    assert slots == len(missing), found
-    if not busy:  # a poll may be late by almost a period
-        assert sorted(inside) == sorted(missing), found
+        if gap.cause == "bus_busy":  # there are values between its slots
+            busy += gap.slots
+            continue
+        assert last - first + 1 == gap.slots, gap
+        named += range(first, last + 1)
+    assert len(named) == len(set(named)), "no slot is named twice"
+    missing = promised - set(stored)
+    both, neither = set(named) & set(stored), missing - set(named)
+    found = f"both {both}, neither {neither}, busy {busy}, stored {stored}, {account.gaps}"
+    assert len(named) + busy == len(missing), found
+    assert busy or not both, found  # a poll may be late by almost a period
+    assert busy or not neither, found
     return account
 
 

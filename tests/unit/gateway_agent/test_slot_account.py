@@ -48,6 +48,19 @@ def test_what_a_busy_bus_costs_is_named_once_a_minute() -> None:
     assert account.named + account.pending == 300
 
 
+def test_an_answer_ends_what_a_death_of_the_gateway_cost() -> None:
+    """Two deaths are two gaps: no poll that was answered lies between the times of one."""
+    account = SlotAccount()
+    account.restore([MissedSlots("gateway_down", 1, 1000, 1000)], 1500)
+    account.begin(2000)
+    account.answer()
+    assert account.is_failing  # the poller names what is missed with the answer
+    assert [named.missed for named in account.take()] == [
+        MissedSlots("gateway_down", 1, 1000, 1000)
+    ]
+    assert account.marked() == ()
+
+
 def test_a_silent_device_is_named_at_growing_distance() -> None:
     account, moments = SlotAccount(), []
     for now in range(0, 1_000_000, 1000):
