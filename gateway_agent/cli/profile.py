@@ -160,7 +160,11 @@ def try_once(
     wrong, or the device cannot be read.
     """
     if bool(port) == bool(host):
-        raise typer.BadParameter("give --port of a serial line, or --host of a TCP device")
+        came = f"got --port {port} and --host {host}" if port else "got neither"
+        raise typer.BadParameter(
+            "expected --port with the path of a serial line, or --host with a TCP device as"
+            f" host:port, for instance --host 10.0.0.7:502; {came}"
+        )
     profile = load_profile(name)
     where = port or (host if ":" in host else f"{host}:502")
     bus = bus_of(where, baudrate, parity, stopbits, timeout_ms, rtu_over_tcp)

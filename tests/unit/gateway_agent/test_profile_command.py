@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gateway_agent.field.profile import shipped
 from tests.unit.gateway_agent import slave
 from tests.unit.gateway_agent.test_cli import flat, run
@@ -217,3 +219,19 @@ def test_check_names_every_mistake_of_every_file(tmp_path: Path) -> None:
         ["point[0].scale", "point[0].invalid"],
     )
     assert run("profile", "check", good)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("places", "came"),
+    [
+        ([], "got neither"),
+        (["--host", "10.0.0.7", "--port", "1502"], "got --port 1502 and --host 10.0.0.7"),
+    ],
+)
+def test_a_device_is_on_a_line_or_on_a_network(places: list[str], came: str) -> None:
+    """A port number has its place behind the host, not in --port."""
+    status, text = run("profile", "try", "senseair-s8", *places)
+    words = " ".join(text.replace("│", " ").split())
+    assert status == 2
+    assert "--host with a TCP device as host:port" in words
+    assert came in words
