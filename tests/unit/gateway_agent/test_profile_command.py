@@ -17,6 +17,15 @@ from tests.unit.gateway_agent import slave
 from tests.unit.gateway_agent.test_cli import flat, run
 
 HEAD = '[profile]\nname = "own"\ntitle = "Own"\nsource = "manual"\n'
+VOLTAGE = """
+[[point]]
+name = "voltage"
+unit = "V"
+register = 0
+type = "f32"
+low = 0
+high = 400
+"""
 
 
 def words(format: str, *values: float) -> list[int]:
@@ -75,15 +84,9 @@ def attempt(
 
 
 def test_a_device_whose_values_all_look_right(tmp_path: Path) -> None:
-    points = """
-[[point]]
-name = "voltage"
-unit = "V"
-register = 0
-type = "f32"
-low = 0
-high = 400
-[[point]]
+    points = (
+        VOLTAGE
+        + """[[point]]
 name = "pump"
 table = "coil"
 register = 3
@@ -95,6 +98,7 @@ register = 2
 type = "string"
 words = 2
 """
+    )
     image = {(3, 0): [*words("f", 230.5), 0x534E, 0x3132], (1, 3): [1]}
     status, tried = attempt(tmp_path, points, image)
     assert status == 0
@@ -106,15 +110,9 @@ words = 2
 
 
 def test_another_order_of_the_words_that_would_look_right_is_named(tmp_path: Path) -> None:
-    points = """
-[[point]]
-name = "voltage"
-unit = "V"
-register = 0
-type = "f32"
-low = 0
-high = 400
-[[point]]
+    points = (
+        VOLTAGE
+        + """[[point]]
 name = "unbounded"
 register = 2
 type = "f32"
@@ -131,6 +129,7 @@ exp10 = -1
 low = -40
 high = 80
 """
+    )
     high, low = words("f", 230.5)
     odd, even = words("f", 7.25)
     image = {(3, 0): [low, high, even, odd, 1234, 0, 0xFFCE]}
