@@ -81,6 +81,11 @@ class MosquittoBroker:
             self._process.wait()
             self._process = None
 
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the running broker."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def wipe(self) -> None:
         """Remove what the broker kept on disk. It must not run."""
         assert self._process is None

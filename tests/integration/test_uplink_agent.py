@@ -22,9 +22,9 @@ from gateway_agent.status_socket import SOCKET_NAME
 from gateway_agent.store.errors import EXIT_STORE_FAILED
 from gateway_agent.store.outbox import Outbox
 from hil.site.mosquitto import MosquittoBroker
-from tests.integration.served import COMMAND, GATEWAY, PROFILE
 from tests.integration.uplink_help import until
 from tests.paths import ROOT
+from tests.promise.site import COMMAND, GATEWAY, PROFILE
 from tests.unit.gateway_agent.slave import TcpSlave, mbap
 from tests.unit.gateway_agent.store_help import open_box
 

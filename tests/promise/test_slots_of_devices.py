@@ -1,13 +1,11 @@
 """Every poll that the configuration promises is a stored value or named in a gap, whatever ends.
 
-Real agent, broker and collector; the oracle is the log of the device (see :mod:`.served`).
+Real agent, broker and collector; the oracle is the log of the device (see :mod:`.oracle`).
 """
 
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -16,31 +14,16 @@ from gateway_agent.status import Reconciliation
 from hil.site.mosquitto import MosquittoBroker
 from tests.unit.gateway_agent.store_help import open_box, records
 
-from .served import ServedSite, boot_ms, check
-from .uplink_help import until
+from .device import boot_ms
+from .oracle import check
+from .site import PromiseSite, passed, site_of, until
 
 pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(180)]
 
 PERIOD_MS = 200
 
 
-@asynccontextmanager
-async def site_of(broker: MosquittoBroker, root: Path) -> AsyncIterator[ServedSite]:
-    site = ServedSite(root, broker.port)
-    await site.slave.start()
-    try:
-        yield site
-    finally:
-        await site.slave.close()
-
-
-async def passed(milliseconds: int) -> None:
-    """Wait until so much time has passed: it is what the agent misses while it is away."""
-    end = boot_ms() + milliseconds
-    await until(lambda: boot_ms() >= end, "time passes")
-
-
-async def stop(site: ServedSite, process: asyncio.subprocess.Process) -> None:
+async def stop(site: PromiseSite, process: asyncio.subprocess.Process) -> None:
     books = Reconciliation(unaccounted=0, sequence=0, schedule=0, receipts=0, archive=0)
     assert await asyncio.to_thread(site.unaccounted) == books
     process.send_signal(signal.SIGTERM)

@@ -1,0 +1,122 @@
+"""Compares what a device has served with what the collector holds: stored once, or named exactly.
+
+Nothing here asks the gateway. The device's log has the values and their times, the collector's
+database has the values and the gaps, and the configured period says which polls were promised.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Final
+
+from .site import Account, PromiseSite
+
+_SETTLED: Final = 5  # polls at the end of a run that nothing disturbs
+_LATE: Final = 1  # a poll begins in its own slot; its answer may fall into the next one
+#: Between the slots of these gaps there are values, so that only their number can be compared.
+_FOLDED: Final = frozenset({"bus_busy", "outbox_full"})
+
+
+def check(site: PromiseSite, unit: int, period_ms: int) -> Account:
+    """Assert that each slot of a unit is a value of its log, stored once, or named in a gap."""
+    account = site.account(unit)
+    begin_ms = site.device.asked[0][1]  # the slots of all units begin together
+    found = violations(account, site.device.log[unit].times, begin_ms, period_ms)
+    assert not found, "\n".join(found)
+    return account
+
+
+def violations(
+    account: Account,
+    times: Sequence[int],
+    begin_ms: int,
+    period_ms: int,
+) -> list[str]:
+    """Return what breaks the promise for one unit, each in a sentence; empty if nothing does.
+
+    ``times``: when the device served its values; ``begin_ms``: when the first slot was polled.
+    """
+    values = account.values
+    if not values:
+        return ["no value is stored"]
+    found = []
+    if values != sorted(set(values)):
+        found.append(f"a value is stored twice, or out of order: {_repeats(values)}")
+    unknown = [index for index in values if index >= len(times)]
+    if unknown:
+        return [*found, f"values were never served: {unknown}"]
+    slot_at = _grid(account, times, period_ms)
+    stored = [slot_at(times[index]) for index in sorted(set(values))]
+    named, folded = _named(account, slot_at, period_ms, stored[-1], found)
+    twice = sorted({slot for slot in named if named.count(slot) > 1})
+    if twice:
+        found.append(f"slots are named twice: {twice}")
+    free = set(range(slot_at(begin_ms), stored[-1] + 1)) - set(named)
+    left = _left(free, stored, found)
+    if len(left) != folded:
+        found.append(f"slots {left} are neither stored nor named, and gaps name {folded} such")
+    if found:
+        found.append(f"stored in {stored}, named {sorted(named)}, gaps {account.gaps}")
+    return found
+
+
+def _repeats(values: Sequence[int]) -> list[int]:
+    return [after for before, after in pairwise(values) if after <= before]
+
+
+def _named(
+    account: Account,
+    slot_at: Callable[[int], int],
+    period_ms: int,
+    end: int,
+    found: list[str],
+) -> tuple[list[int], int]:
+    """Return the slots that gaps name one by one, and how many others they count."""
+    named: list[int] = []
+    folded = 0
+    for gap in account.gaps:
+        if gap.slots is None or gap.from_ms is None or gap.to_ms is None:
+            found.append(f"a gap has no exact count: {gap}")
+            continue
+        first, last = slot_at(gap.from_ms), slot_at(gap.to_ms)
+        if first > end:
+            continue
+        if gap.cause in _FOLDED:
+            folded += gap.slots
+            continue
+        if last - first + 1 != gap.slots or (gap.to_ms - gap.from_ms) % period_ms:
+            found.append(f"a gap's count does not fit its times: {gap}")
+        named += range(first, last + 1)
+    return named, folded
+
+
+def _left(free: set[int], stored: Sequence[int], found: list[str]) -> list[int]:
+    """Give each stored value a slot that no gap names; return the slots that are left.
+
+    A value's slot is that of its time, or the one before if its answer came late for that.
+    """
+    left = set(free)
+    following = stored[-1] + 1
+    for moment in reversed(stored):
+        slot = min(moment, following - 1)
+        while slot not in left and slot >= moment - _LATE:
+            slot -= 1
+        following = slot
+        if slot < moment - _LATE:
+            found.append(f"the value of slot {moment} is stored, and a gap names that slot")
+            following = moment
+        left.discard(slot)
+    return sorted(left)
+
+
+def _grid(account: Account, times: Sequence[int], period_ms: int) -> Callable[[int], int]:
+    """Return the slot of a moment. Polls are never early, so a slot begins a bit before them."""
+    dues = [gap.from_ms for gap in account.gaps if gap.from_ms is not None]
+    if dues:
+        # A slot is due at a whole millisecond, and nothing is served before it is due.
+        begin = dues[-1] - period_ms // 10
+    else:
+        settled = times[account.values[-1] - _SETTLED + 1 : account.values[-1] + 1]
+        end = settled[-1]
+        late = sorted((moment - end + period_ms // 2) % period_ms for moment in settled)
+        begin = end + late[len(late) // 2] - period_ms // 2 - period_ms // 4
+    return lambda moment: (moment - begin) // period_ms

@@ -1,0 +1,9 @@
+"""The rows of the table, in its order."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from . import processes
+from .trial import Row
+
+ROWS: Final[Sequence[Row]] = (*processes.ROWS,)

@@ -1,0 +1,126 @@
+"""One run of one row: a site is started, faults happen to it, and the promise is checked."""
+
+import asyncio
+import random
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from gateway_agent.status import Reconciliation
+from hil.site.mosquitto import MosquittoBroker
+from tests.paths import ROOT
+
+from .oracle import violations
+from .site import STOP_S, PromiseSite, site_of, until
+
+PERIODS: Final = (200, 250)  # ms, of the two units that a row polls unless it has others
+_BOOKS_S: Final = 20.0  # for the last receipts before the gateway's own books are read
+_BALANCED: Final = Reconciliation(unaccounted=0, sequence=0, schedule=0, receipts=0, archive=0)
+
+
+@dataclass
+class Trial:
+    """What the faults of a row work with."""
+
+    site: PromiseSite
+    random: random.Random
+    is_whole: bool
+    faults: int = 0  # that have happened
+    violations: list[str] = field(default_factory=list)
+
+    def rounds(self, short: int, whole: int) -> int:
+        """How many faults this run has."""
+        return whole if self.is_whole else short
+
+    async def begin(self, **configuration: object) -> None:
+        """Start everything and wait for the first values."""
+        periods = configuration.pop("periods", PERIODS)
+        self.site.configure(periods, **configuration)  # type: ignore[arg-type] # as it has them
+        await self.site.collector.start()
+        await self.site.gateway.start()
+        await self.site.stores(1)
+
+    def check(self, is_kept: bool, violation: str) -> None:
+        """Note a violation unless ``is_kept``."""
+        if not is_kept:
+            self.violations.append(violation)
+
+
+Faults = Callable[[Trial], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table: ``faults`` happen ``short`` or ``whole`` times, each to a new site."""
+
+    name: str
+    what: str  # happens, for people
+    faults: Faults
+    short: int = 1
+    whole: int = 4
+    tools: tuple[str, ...] = ()
+
+
+async def run(row: Row, broker: MosquittoBroker, root: Path, seed: str, is_whole: bool) -> Trial:
+    """Let the faults of a row happen, then check the promise."""
+    async with site_of(broker, root) as site:
+        trial = Trial(site, random.Random(seed), is_whole)  # it must repeat
+        await row.faults(trial)
+        await finish(trial)
+    return trial
+
+
+async def finish(trial: Trial) -> None:
+    """Let everything run undisturbed, stop it, and compare the device's log with the database."""
+    site = trial.site
+    for program in (site.collector, site.gateway):
+        if not program.pid:
+            await program.start()
+    await site.stores(6)
+    books = await _books(site)
+    trial.check(books == _BALANCED, f"the gateway's own books: {books}")
+    await stop(trial)
+    site.collector.send(signal.SIGTERM)
+    await site.collector.ended()
+    await audit(trial)
+    for unit, period_ms in enumerate(site.periods, 1):
+        account, times = site.account(unit), site.device.log[unit].times
+        found = violations(account, times, site.device.asked[0][1], period_ms)
+        trial.violations += [f"unit {unit}: {violation}" for violation in found]
+
+
+async def _books(site: PromiseSite) -> Reconciliation | None:
+    """Return what the gateway cannot account for by its own books."""
+    await until(lambda: site.status() is not None, "a status", _BOOKS_S)
+    return await asyncio.to_thread(site.unaccounted)
+
+
+async def stop(trial: Trial) -> None:
+    """Stop the gateway with SIGTERM: it must end in time, with status 0."""
+    gateway = trial.site.gateway
+    gateway.send(signal.SIGTERM)
+    try:
+        status = await gateway.ended(STOP_S)
+    except AssertionError:
+        trial.violations.append(f"the gateway has not ended {STOP_S} s after SIGTERM")
+        await gateway.kill()
+    else:
+        trial.check(status == 0, f"after SIGTERM the gateway ended with status {status}")
+
+
+async def audit(trial: Trial) -> None:
+    """Prove the collector's database from its evidence."""
+    site = trial.site
+    words = ("audit", site.database, "--config", site.collector_toml)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", "from gateway_agent.cli import app; app()"),
+        *map(str, words),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    trial.check(process.returncode == 0, f"the audit of the database: {output.decode()}")
