@@ -32,9 +32,21 @@ class LateAnswers:
         """Note that the request for an answer of this shape was given up at ``now``."""
         self._pending.setdefault(shape.unit, {})[shape] = now
 
-    def settle(self, unit: int) -> None:
-        """Forget a unit that gave a good answer. Units answer in order: nothing older will come."""
-        self._pending.pop(unit, None)
+    def answered(self, shape: AnswerShape, now: float, is_refusal: bool = False) -> None:
+        """Note the answer to a request for this shape. Units answer in order: nothing older comes.
+
+        An exception looks the same for every request of its function, so it may be the answer to
+        the first of these that is pending; then this request's own answer is pending instead.
+        """
+        pending = self._pending.pop(shape.unit, {})
+        older = iter(list(pending.items()))
+        for old, since in older:
+            if old == shape or (is_refusal and old.function == shape.function):
+                left = {shape: since} if now - since <= LATEST_S else {}
+                left = dict(older) | left
+                if left:
+                    self._pending[shape.unit] = left
+                return
 
     def is_pending(self, shape: AnswerShape, now: float) -> bool:
         """Return whether an answer of this shape may still come at ``now``."""

@@ -138,15 +138,15 @@ class Master:
 
         If an answer of the same shape is pending, the unit is probed first: see :meth:`probe`.
         """
-        if self._late and self._is_pending(request):
-            await self.probe(probes or probes_for(request))
+        if self._late:
+            await self._settle(request, probes)
         try:
             return (await self._ask(request))[2:]
         except ClosedEarlyError:
             return (await self._ask_again(request, probes))[2:]
 
-    async def probe(self, probes: Sequence[Request]) -> None:
-        """Ask one unit for something that it may answer; return if it answers at all.
+    async def probe(self, probes: Sequence[Request]) -> bool:
+        """Ask one unit for something that it may answer; return whether it did, or refused it.
 
         Of ``probes`` that one is sent whose answer is the least likely to be pending. An exception
         is an answer, unless a gateway box gives it for a silent device. BusError: there is none.
@@ -161,11 +161,12 @@ class Master:
             raise
         except BusError as error:
             if isinstance(error, RefusedError) and not error.is_silence:
-                return
+                return False
             if not self._is_line:
                 # Answers have ids of their own; it is kept so that the next probe is another one.
                 self._late.add(request.shape, self._loop.time())
             raise
+        return True
 
     async def identify(self, unit: int, access: int, object_id: int) -> bytes:
         """Return the PDU of the answer to an identification request. BusError: there is none."""
@@ -180,6 +181,15 @@ class Master:
         if self.bus.close_after == "poll":
             self._drop(politely=True)
 
+    async def _settle(self, request: Request, probes: Sequence[Request]) -> None:
+        """Probe a unit of which an answer like that to ``request`` is pending.
+
+        A refusal may be the answer to an older request; each settles at least one of these.
+        """
+        is_refused = True
+        while is_refused and self._is_pending(request):
+            is_refused = not await self.probe(probes or probes_for(request))
+
     def _is_pending(self, request: Request) -> bool:
         return self._is_line and self._late.is_pending(request.shape, self._loop.time())
 
@@ -189,8 +199,8 @@ class Master:
         self.counters.asked_again += 1
         try:
             # A serial server may hand the answer that is under way to the new connection.
-            if self._is_pending(request) and request.read is not None:
-                await self.probe(probes or probes_for(request))
+            if request.read is not None:
+                await self._settle(request, probes)
             return await self._ask(request)
         finally:
             self._again = False
@@ -245,9 +255,10 @@ class Master:
                 self._drop(politely=True)
         self._silent_requests = 0
         self._port.works()
+        is_refusal = bool(pdu[0] & EXCEPTION)
         if self._late:
-            self._late.settle(request.shape.unit)
-        if pdu[0] & EXCEPTION:
+            self._late.answered(request.shape, loop.time(), is_refusal)
+        if is_refusal:
             self.counters.poll_errors[f"exception_{pdu[1]:02x}"] += 1
             raise RefusedError(pdu[1], request)
         return pdu

@@ -41,7 +41,9 @@ class RtuClient:
         if request is None or len(buffer) < _SHORTEST:
             self._cap()
             return None
-        found = _find(buffer, request.header) or _find(buffer, request.refusal)
+        # An adapter may return what was sent, which can look like an answer with coils.
+        echo = b"" if request.read is None else request.adu
+        found = _find(buffer, request.header, echo) or _find(buffer, request.refusal, echo)
         if found is None:
             self._cap()
             return None
@@ -90,12 +92,12 @@ class RtuClient:
         buffer.clear()
 
 
-def _find(buffer: bytearray, header: bytes) -> tuple[int, int] | None:
-    """Return where the valid frame with this header stands, and its length; None if nowhere."""
+def _find(buffer: bytearray, header: bytes, echo: bytes) -> tuple[int, int] | None:
+    """Return where a valid frame with this header stands that is no echo, and its length."""
     at = buffer.find(header)
     while at >= 0:
         length = _frame_length(buffer, at)
-        if length:
+        if length and not (length == len(echo) and buffer.startswith(echo, at)):
             return at, length
         at = buffer.find(header, at + 1)
     return None

@@ -201,6 +201,56 @@ async def test_a_late_answer_is_never_taken_for_the_next(tmp_path: Path) -> None
     assert counters.foreign_answers == 0
 
 
+async def test_a_late_refusal_is_not_taken_for_the_answer_to_the_next_request(
+    tmp_path: Path,
+) -> None:
+    """The unit is one answer behind, and the one that it refused was not the newest."""
+    first, second, third = (read_request(1, Read(4, *at)) for at in ((0, 2), (50, 4), (200, 4)))
+
+    def answer_to(request: bytes) -> bytes:
+        unit, function, address, count = registers(request)
+        return answer(unit, *range(address, address + count), function=function)
+
+    number = 0
+
+    def handler(request: bytes) -> list[Reply]:
+        nonlocal number
+        number += 1
+        late: dict[int, list[Reply]] = {
+            1: [],
+            2: [(0, refusal(1, 4, 6))],
+            3: [(0, answer_to(second.adu)), (0.01, answer_to(request))],
+        }
+        return late.get(number, [(0, answer_to(request))])
+
+    async def run(master: Master, slave: PtySlave) -> None:
+        with pytest.raises(BusError, match="no answer"):
+            await master.read(first)
+        with pytest.raises(RefusedError):
+            await master.read(second)
+        assert await master.read(third) == struct.pack(">4H", *range(200, 204))
+        assert await master.read(second) == struct.pack(">4H", *range(50, 54))
+
+    assert (await on_line(tmp_path, handler, run)).late_replies == 1
+
+
+async def test_a_unit_that_refuses_everything_is_asked_for_no_more_than_twice(
+    tmp_path: Path,
+) -> None:
+    """Where a refusal may be a late one, each read costs one probe, and no time-out."""
+    refuse = Script([], [(0, refusal(1, 4, 6))])
+
+    async def run(master: Master, slave: PtySlave) -> None:
+        with pytest.raises(BusError, match="no answer"):
+            await master.read(TEN)
+        for _ in range(5):
+            with pytest.raises(RefusedError):
+                await master.read(TEN)
+        assert len(slave.requests) <= 11
+
+    await on_line(tmp_path, refuse, run)
+
+
 async def test_a_late_answer_between_requests_is_drained(tmp_path: Path) -> None:
     async def run(master: Master, slave: PtySlave) -> None:
         with pytest.raises(BusError):

@@ -21,7 +21,7 @@ from protocols.modbus_client import (
 )
 from protocols.modbus_client.rtu import MAX_BUFFER
 from protocols.wire.errors import LocalError, PeerError
-from tests.unit.gateway_agent.slave import answer, frame, mbap, refusal
+from tests.unit.gateway_agent.slave import answer, frame, mbap, raw_answer, refusal
 
 TEN = read_request(1, Read(4, 0, 10))
 VALUES = tuple(range(100, 110))
@@ -61,6 +61,18 @@ def test_an_answer_is_found_behind_any_noise(noise: bytes, cut: int) -> None:
     data = noise + GOOD
     found = [client.feed(data[at : at + cut]) for at in range(0, len(data), cut)]
     assert [item for item in found if item is not None] == [PDU]
+
+
+@pytest.mark.parametrize("behind", [b"", raw_answer(1, b"\xaa\xaa\xaa", function=1)])
+def test_an_echo_that_looks_like_an_answer_with_coils_is_none(behind: bytes) -> None:
+    # The high byte of the address stands where an answer has its number of bytes: three.
+    request = read_request(1, Read(1, 0x0300, 24))
+    client = RtuClient()
+    assert client.send(request) == frame(bytes((1, 1, 3, 0, 0, 24)))
+    assert client.feed(request.adu + behind) == (b"\x01\x03\xaa\xaa\xaa" if behind else None)
+    unexpected = client.finish()
+    assert not unexpected.foreign
+    assert unexpected.noise_bytes == 0
 
 
 @given(st.binary(max_size=600), st.integers(1, 40))
