@@ -193,6 +193,7 @@ class GatewayAgent:
             receipt=config.receipt,
             receipt_problem=uplink.receipt_problem,
             waiting_ms=round(1000 * uplink.waiting_s()) if config.receipt == "signed" else 0,
+            unheard=uplink.is_unheard,
         )
 
 

@@ -67,6 +67,7 @@ class UplinkStatus(Struct, frozen=True, kw_only=True):
     receipt: str  # what counts as delivered: "signed" receipt or the broker's "puback"
     receipt_problem: str = ""  # why the newest receipt was rejected; empty if it was not
     waiting_ms: int = 0  # for how long what was sent has had no new receipt; 0: all has one
+    unheard: bool = False  # nobody is subscribed to our batches, says the broker (MQTT 5)
 
 
 class Reconciliation(Struct, frozen=True, kw_only=True):

@@ -186,6 +186,14 @@ def _lines(status: Status) -> list[Text]:
                     style="red",
                 )
             )
+        if uplink.unheard:
+            lines.append(
+                Text(
+                    "nobody is subscribed to our batches at the broker: does a collector run, and"
+                    " may it read them?",
+                    style="red",
+                )
+            )
         if uplink.waiting_ms >= NO_RECEIPT_MS:
             lines.append(
                 Text(

@@ -22,7 +22,8 @@ from gateway_agent.keys import check_secret, load_node_key, load_private, load_p
 from gateway_agent.status_socket import serve_status
 from gateway_agent.store.settings import HEAD_LAG_MS
 from gateway_agent.uplink import topics
-from gateway_agent.uplink.connection import Backoff, Client, make_client
+from gateway_agent.uplink.backoff import AWAY, Backoff, Pause
+from gateway_agent.uplink.connection import Client, Who, make_client, unexplained
 from protocols.uplink import MAX_BATCH_BYTES, key_id
 from protocols.wire.hmac import HmacSha256
 
@@ -82,7 +83,10 @@ class CollectorService:
         self._backoff = Backoff()
         self.connected = asyncio.Event()
         self.packets_refused = 0  # of a broker that would fill our memory: connection closed
-        self._identifier = f"tianfu-collector-{key_id(_public(key)).hex()}"
+        self._who = Who(
+            f"tianfu-collector-{key_id(_public(key)).hex()}",
+            "are two collectors running with one key",
+        )
 
     async def run(self) -> NoReturn:
         """Connect, receive batches and answer them, until cancelled."""
@@ -90,22 +94,28 @@ class CollectorService:
         try:
             async with serve_status(socket.parent, self.snapshot, socket.name):
                 while True:
-                    await self._attempt()
+                    pause = await self._attempt()
                     raise_if_cancelled()
                     self.connected.clear()
-                    await self._backoff.wait()
+                    await self._backoff.wait(pause)
         finally:
             if self._settling is not None:
                 self._settling.cancel()
             self._worker.submit(self._database.close)
             self._worker.shutdown()
 
-    async def _attempt(self) -> None:
+    async def _attempt(self) -> Pause:
+        """Connect and receive until the connection ends; return how long to stay away."""
+        client = None
         try:
-            await self._session()
+            client = make_client(self._config.broker, self._who, MAX_PACKET, self._refuse)
+            await self._session(client)
         except (aiomqtt.MqttError, OSError, ValueError) as error:
-            self._problem = str(error) or type(error).__name__
+            ending = unexplained(error) if client is None else client.ending(error)
+            self._problem = ending.text
             log.warning("broker %s: %s", self._config.broker.where, self._problem)
+            return ending.pause
+        return AWAY
 
     def snapshot(self) -> CollectorStatus:
         """Return everything that ``status`` shows, as it is now."""
@@ -121,12 +131,10 @@ class CollectorService:
             alarms=self._database.alarms + self._receiver.alarms,
         )
 
-    async def _session(self) -> None:
-        broker = self._config.broker
-        async with make_client(broker, self._identifier, MAX_PACKET, self._refuse) as client:
+    async def _session(self, client: Client) -> None:
+        async with client:
             await client.listen(topics.ALL_BATCHES)
             self.connected.set()
-            self._backoff.reset()
             for outcome in await self._work(self._receiver.receipts):
                 await _answer(client, outcome)
             raise_if_cancelled()
@@ -142,6 +150,7 @@ class CollectorService:
         log.error("%s", reason)
 
     async def _receive(self, client: Client, message: aiomqtt.Message) -> None:
+        self._backoff.reset()  # the connection is of use
         topic = topics.parse(str(message.topic))
         payload = message.payload
         if topic is None or not isinstance(payload, bytes):

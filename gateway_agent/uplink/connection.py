@@ -1,19 +1,21 @@
 """Connect to an MQTT broker as gateway and collector need it: bounded, with TLS, with retries."""
 
-import asyncio
-import random
 import ssl
-from collections.abc import Awaitable, Callable
-from typing import Final, NoReturn
+from collections.abc import Callable
+from typing import Final, NamedTuple, NoReturn
 
 import aiomqtt
-from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, ConnectFlags
+from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, ConnectFlags, DisconnectFlags
 from paho.mqtt.client import Client as PahoClient
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway_agent.config_types import MqttConnection
+from protocols.uplink import printable
+
+from .backoff import AWAY, REFUSED
+from .broker_reasons import NO_SUBSCRIBERS, Ending, ending_of
 
 KEEPALIVE_S: Final = 30
 # A broker that does not answer for this long counts as gone, even if its socket is open.
@@ -25,14 +27,45 @@ _PUBLISH: Final = 0x30
 _QOS_2: Final = 0x04
 _LARGEST: Final = 268_435_460  # bytes of a packet; MQTT has none that is longer (5.0, 1.5.5)
 _PUBLISH_BYTES: Final = 10  # of a PUBLISH with QoS 1 beside topic and payload, at most (5.0, 3.3)
-BACKOFF_S: Final = (0.5, 60.0)  # first and longest wait between attempts
+
+
+class BrokerLimits(NamedTuple):
+    """What the broker takes, by the properties of its CONNACK (MQTT 5.0, 3.2.2.3).
+
+    The other properties there: paho keeps to Server Keep Alive. Receive Maximum is at least 1, and
+    we never have more than one message without a PUBACK. We always name our client id and never use
+    a topic alias, so nothing is assigned, and no alias is accepted.
+    """
+
+    packet: int = _LARGEST  # bytes
+    qos: int = 1  # the quality of service of what we send
+    retain: bool = True
+
+    @classmethod
+    def of(cls, properties: Properties | None) -> "BrokerLimits":
+        """Read a CONNACK; without properties (MQTT 3.1.1) nothing is known of limits."""
+        return cls(
+            getattr(properties, "MaximumPacketSize", _LARGEST),
+            min(1, getattr(properties, "MaximumQoS", 1)),
+            bool(getattr(properties, "RetainAvailable", 1)),
+        )
+
+
+class Who(NamedTuple):
+    """We, as brokers know us: the client id, and what it would mean if two clients had it."""
+
+    identifier: str
+    twins: str
 
 
 class Client(aiomqtt.Client):
-    """aiomqtt's client, which also notices what a broker refuses (MQTT 5)."""
+    """aiomqtt's client, which also notices what a broker limits, refuses and gives as a reason."""
 
-    refused = ""
-    largest = _LARGEST  # bytes of the largest packet that the broker takes, by its CONNACK
+    who = Who("", "")
+    limits = BrokerLimits()
+    _refused = ""  # by the newest PUBACK
+    _is_heard = True
+    _ending: Ending | None = None
 
     def _on_connect(
         self,
@@ -42,8 +75,24 @@ class Client(aiomqtt.Client):
         reason_code: ReasonCode,
         properties: Properties | None = None,
     ) -> None:
-        self.largest = getattr(properties, "MaximumPacketSize", _LARGEST)
+        self.limits = BrokerLimits.of(properties)
+        if reason_code.is_failure:
+            self._ending = ending_of(reason_code, properties, *self.who)
         super()._on_connect(client, userdata, flags, reason_code, properties)
+
+    def _on_disconnect(
+        self,
+        client: PahoClient,
+        userdata: object,
+        flags: DisconnectFlags,
+        reason_code: ReasonCode,
+        properties: Properties | None = None,
+    ) -> None:
+        if flags.is_disconnect_packet_from_server and self._ending is None:
+            self._ending = ending_of(reason_code, properties, *self.who)
+        super()._on_disconnect(client, userdata, flags, reason_code, properties)
+        if self._disconnected.done():
+            self._disconnected.exception()  # else asyncio logs that nobody looked at it
 
     def _on_publish(
         self,
@@ -53,20 +102,34 @@ class Client(aiomqtt.Client):
         reason_code: ReasonCode,
         properties: Properties,
     ) -> None:
-        if reason_code.is_failure:
-            self.refused = str(reason_code)
+        self._refused = str(reason_code) if reason_code.is_failure else ""
+        self._is_heard = reason_code.value != NO_SUBSCRIBERS
         super()._on_publish(client, userdata, mid, reason_code, properties)
 
-    async def send(self, topic: str, payload: bytes, retain: bool = False) -> None:
-        """Publish with QoS 1 and wait for the PUBACK; MqttError if there is none, or a refusal."""
-        self.refused = ""
-        await self.publish(topic, payload, qos=1, retain=retain)
-        if self.refused:
-            raise aiomqtt.MqttError(f"the broker refused {topic}: {self.refused}")
+    async def send(self, topic: str, payload: bytes, retain: bool = False) -> bool:
+        """Publish and wait for the PUBACK; MqttError if there is none, or a refusal.
+
+        Returns False if the broker says that nobody is subscribed to the topic. A broker that takes
+        no QoS 1 gets QoS 0, and gives no PUBACK; one that keeps no messages is not asked to.
+        """
+        self._refused, self._is_heard = "", True
+        limits = self.limits
+        await self.publish(topic, payload, qos=limits.qos, retain=retain and limits.retain)
+        if self._refused:
+            raise aiomqtt.MqttError(f"the broker refused {topic}: {self._refused}")
+        return self._is_heard
+
+    def refuse(self, reason: str) -> None:
+        """Note why we close this connection; the caller raises."""
+        self._ending = Ending(reason, REFUSED)
+
+    def ending(self, error: Exception) -> Ending:
+        """Return why this connection ended, or was not made, with ``error``."""
+        return self._ending or unexplained(error)
 
     def room(self, topic: str) -> int:
         """Return how many bytes a message to ``topic`` may have for this broker to take it."""
-        return self.largest - len(topic.encode()) - _PUBLISH_BYTES
+        return self.limits.packet - len(topic.encode()) - _PUBLISH_BYTES
 
     async def listen(self, topic: str) -> None:
         """Subscribe with QoS 1. MqttError if the broker refuses (SUBACK 0x80 and above)."""
@@ -88,6 +151,7 @@ class Client(aiomqtt.Client):
         receive = self._client._sock_recv
 
         def refuse(reason: str) -> NoReturn:
+            self.refuse(reason)
             on_refused(reason)
             raise ConnectionError(reason)  # paho closes the connection
 
@@ -109,7 +173,7 @@ class Client(aiomqtt.Client):
 
 
 def make_client(
-    broker: MqttConnection, identifier: str, max_packet: int, on_refused: Callable[[str], None]
+    broker: MqttConnection, who: Who, max_packet: int, on_refused: Callable[[str], None]
 ) -> Client:
     """Make a client that is not yet connected. OSError or ValueError: a TLS or password file.
 
@@ -133,7 +197,7 @@ def make_client(
         broker.port,
         username=broker.username,
         password=password,
-        identifier=identifier,
+        identifier=who.identifier,
         protocol=(
             aiomqtt.ProtocolVersion.V5 if properties is not None else aiomqtt.ProtocolVersion.V311
         ),
@@ -146,34 +210,18 @@ def make_client(
         max_queued_incoming_messages=MAX_QUEUED,
         tls_context=context,
     )
+    client.who = who
     client.limit(max_packet, on_refused)
     return client
 
 
-class Backoff:
-    """Wait between attempts: doubling, with jitter so that a fleet does not come back at once."""
-
-    def __init__(
-        self,
-        first_s: float = BACKOFF_S[0],
-        longest_s: float = BACKOFF_S[1],
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self._sleep = sleep
-        self._first = first_s
-        self._longest = longest_s
-        self._next = first_s
-
-    def reset(self) -> None:
-        """Begin again with the shortest wait, after a success."""
-        self._next = self._first
-
-    def next_s(self) -> float:
-        """Return the seconds to wait now; the next wait will be longer."""
-        wait = random.uniform(self._next / 2, self._next)
-        self._next = min(2 * self._next, self._longest)
-        return wait
-
-    async def wait(self) -> None:
-        """Wait for the next attempt."""
-        await self._sleep(self.next_s())
+def unexplained(error: Exception) -> Ending:
+    """Return what is to be said of an error that no broker gave a reason for."""
+    text = str(error) or type(error).__name__
+    if text == "Operation timed out":  # aiomqtt's words; a refused certificate looks the same
+        text = (
+            f"no answer within {ANSWER_S:g} s: is a broker there, and does it want TLS, or a"
+            " certificate of ours?"
+        )
+    is_ours = isinstance(error, ValueError) or isinstance(error.__cause__, ssl.SSLError)
+    return Ending(printable(text), REFUSED if is_ours else AWAY, is_known=False)

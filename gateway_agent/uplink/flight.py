@@ -8,13 +8,18 @@ nothing; live-first needs a second stream and is not done here.
   broker that comes back empty, or a collector that ended before its commit, costs a repetition.
 * A batch that the broker did not take is sent again as two halves, and so on: some brokers limit
   the length of a packet without a word. Each batch that is taken lets the next have a record more.
+* The collector answers each batch, in order, and says at the begin of each of its connections how
+  far it has come. A receipt that repeats the base and answers nothing that was sent is such a word,
+  or the answer to a batch that does not follow: everything behind it is sent again at once.
+* A batch that nobody was subscribed to (MQTT 5 says so) is not in flight: alone, it is tried again.
 * Without a new receipt for ``retry_s`` everything unreceipted is sent again; the wait doubles, up
-  to eight times, as long as none comes.
+  to eight times, as long as none comes in this connection.
 
 Times are seconds of the caller's monotonic clock.
 """
 
 import logging
+import math
 from collections import deque
 from typing import Final, NamedTuple
 
@@ -26,6 +31,9 @@ log = logging.getLogger(__name__)
 RETRY_FACTOR: Final = 8
 _IDLE_S: Final = 3600.0  # without anything in flight only a commit is waited for
 _LEAST_WAIT_S: Final = 0.001
+_UNHEARD_S: Final = 0.5  # the first wait after a batch that nobody was subscribed to
+_MOST_UNANSWERED: Final = 256  # batches that are remembered until their answer comes
+_ANSWER_S: Final = 1.0  # batches that were under way at a restart are answered within
 
 
 class Pace(NamedTuple):
@@ -51,9 +59,25 @@ class Flight:
         self._due_since = now  # the newest receipt, or the first batch sent after it
         self._retry_s = pace.retry_s
         self._next_at = 0.0  # a batch that is not full waits until then
+        # Last sequence number of each batch of this connection without an answer, in order.
+        self._unanswered: deque[int] = deque(maxlen=_MOST_UNANSWERED)
+        self._is_restart_due = False
+        self._restart_at = -math.inf  # when the collector's word last made us begin again
+        self._held_until = -math.inf  # nobody is subscribed: nothing is sent until then
+        self._unheard_s = _UNHEARD_S
 
     def rewind(self, stats: Stats, now: float) -> None:
-        """Begin again after the last receipt."""
+        """Begin again after the last receipt, in a new connection."""
+        self._retry_s = self._pace.retry_s
+        self._restart(stats, now)
+
+    def _restart(self, stats: Stats, now: float) -> None:
+        """Begin again; what was sent before has reached nobody, or its answers are under way."""
+        self._unanswered.clear()
+        self._is_restart_due = False
+        self._return(stats, now)
+
+    def _return(self, stats: Stats, now: float) -> None:
         self._unreceipted.clear()
         self.sent_to = stats.receipted_to
         self._progress_at = now
@@ -63,13 +87,15 @@ class Flight:
         if stats.stream != self.stream:
             self.stream, self._sent_ever, self._due_since = stats.stream, 0, now
             self.rewind(stats, now)
+        if self._is_restart_due:
+            self._restart(stats, now)
         while self._unreceipted and self._unreceipted[0] <= stats.receipted_to:
             self._unreceipted.popleft()
         self.sent_to = max(self.sent_to, stats.receipted_to)
         if self._unreceipted and now - self._progress_at >= self._retry_s:
             self._retry_s = min(2 * self._retry_s, RETRY_FACTOR * self._pace.retry_s)
             log.warning("no receipt beyond record %d: sending again", stats.receipted_to)
-            self.rewind(stats, now)
+            self._return(stats, now)
 
     def wait_s(self, stats: Stats, now: float, at_once: bool) -> float:
         """Return how long to wait for a commit or a receipt before looking again; 0: send now.
@@ -80,6 +106,8 @@ class Flight:
         pending = stats.last - self.sent_to
         if not pending or len(self._unreceipted) >= self._pace.in_flight:
             return max(silence, _LEAST_WAIT_S)
+        if now < self._held_until:
+            return self._held_until - now
         if pending >= self.most or at_once:
             return 0
         return max(0.0, min(self._next_at - now, silence))
@@ -95,6 +123,7 @@ class Flight:
             if piece.first > self._sent_ever:
                 self._due_since = now
         self._next_at = now + self._pace.interval_s
+        self._unanswered.append(piece.last)  # an answer may come before the broker's
         return piece.first <= self._sent_ever
 
     def refused(self, piece: Slice) -> None:
@@ -106,13 +135,51 @@ class Flight:
         self._sent_ever = max(self._sent_ever, piece.last)
         if awaits_receipt:
             self._unreceipted.append(piece.last)
+        else:
+            self._unanswered.clear()
         self.sent_to = piece.last
         self.most = min(self.most + 1, self._pace.batch_records)
 
-    def receipted(self, now: float) -> None:
-        """Note a receipt that covered something new."""
+    def unheard(self, piece: Slice, now: float) -> None:
+        """Note that the broker took ``piece``, and that nobody was subscribed to it."""
+        self._sent_ever = max(self._sent_ever, piece.last)
+        if self._unanswered:
+            self._unanswered.pop()
+        self._held_until = now + self._unheard_s
+        self._unheard_s = min(2 * self._unheard_s, self._pace.retry_s)
+
+    @property
+    def is_unheard(self) -> bool:
+        """Return whether nobody was subscribed to the newest batch."""
+        return self._held_until > -math.inf
+
+    def receipted(self, to: int, now: float) -> None:
+        """Note a receipt that covered something new, up to record ``to``."""
         self._retry_s = self._pace.retry_s
         self._progress_at = self._due_since = now
+        self._heard()
+        if to in self._unanswered:  # answers before it were lost
+            while self._unanswered[0] != to:
+                self._unanswered.popleft()
+        self._answered(to)
+
+    def repeated(self, to: int, now: float) -> None:
+        """Note a receipt up to record ``to`` that was signed just now and covers nothing new."""
+        self._heard()
+        if self._answered(to) or now - self._restart_at < _ANSWER_S:
+            return
+        # Not now: a batch may be on its way to the broker.
+        self._restart_at, self._is_restart_due = now, True
+
+    def _heard(self) -> None:
+        self._held_until, self._unheard_s = -math.inf, _UNHEARD_S
+
+    def _answered(self, to: int) -> bool:
+        """Return whether a receipt up to ``to`` answers the oldest batch without an answer."""
+        if not self._unanswered or self._unanswered[0] > to:
+            return False
+        self._unanswered.popleft()
+        return True
 
     def restarted(self, now: float) -> None:
         """Note that a new stream has begun; it gets the whole wait for its first receipt."""

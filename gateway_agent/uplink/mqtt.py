@@ -20,10 +20,12 @@ from gateway_agent.counters import Counters
 from gateway_agent.store.errors import StoreFull
 from gateway_agent.store.window import Slice
 from gateway_agent.store.writer import OutboxWriter
-from protocols.uplink import build_batch, printable
+from protocols.uplink import build_batch
 
 from . import topics
-from .connection import ANSWER_S, Backoff, Client, make_client
+from .backoff import AWAY, RIVALRY, Backoff, Pause
+from .broker_reasons import TOO_LARGE, Ending
+from .connection import Client, Who, make_client, unexplained
 from .flight import Flight, Pace
 from .receipts import Effect, ReceiptReader
 from .server_time import LearningClock, ServerTime
@@ -35,7 +37,6 @@ KEY_EPOCH: Final = 0  # rises when a gateway's key is changed; no command for th
 MAX_SLICE_BYTES: Final = 768 * 1024
 SHORT_S: Final = 5.0  # a connection that ends before may have been taken over by a rival
 RIVAL_SIGNS: Final = 3  # so many of them in a row
-RIVALRY_S: Final = (10.0, 300.0)  # first and longest wait then, so that both have their turns
 MAX_PACKET: Final = 16 * 1024  # from the broker come receipts only
 
 
@@ -72,8 +73,9 @@ class Uplink:
         self._outbox = outbox
         self._counters = counters
         self._now = clock or asyncio.get_running_loop().time
-        self._backoff = Backoff(sleep=sleep)
-        self._rivalry = Backoff(*RIVALRY_S, sleep=sleep)
+        twins = "are two gateways configured with one id"
+        self._who = Who(f"tianfu-{gateway}", twins)
+        self._backoff = Backoff(sleep)
         self._connected_at = 0.0
         self._short = 0  # connections in a row that ended soon
         self._receipts: ReceiptReader | None = None
@@ -93,8 +95,8 @@ class Uplink:
         )
         self._flight = Flight(pace, self._now())
         self._draining = False
-        self._refusal = ""  # why this connection was closed by us, if it was
         self._failed = False  # since the newest connection, or since the start
+        self._sending: Slice | None = None  # what the broker has not acknowledged yet
 
     @property
     def alarms(self) -> list[str]:
@@ -106,6 +108,11 @@ class Uplink:
         """Return why the newest receipt was rejected; empty if it was not."""
         return "" if self._receipts is None else self._receipts.problem
 
+    @property
+    def is_unheard(self) -> bool:
+        """Return whether the broker has said that nobody is subscribed to our batches."""
+        return self._flight.is_unheard
+
     def waiting_s(self) -> float:
         """Return for how many seconds a receipt has been due; 0: none is."""
         return self._flight.waiting_s(self._outbox.stats, self._now())
@@ -113,36 +120,50 @@ class Uplink:
     async def run(self) -> NoReturn:
         """Connect, send, receive; over and over."""
         while True:
+            pause, client = AWAY, None
             try:
-                await self._session()
+                client = make_client(self._config, self._who, MAX_PACKET, self._note_refusal)
+                await self._session(client)
             except (aiomqtt.MqttError, OSError, ValueError) as error:
-                self.problem = self._refusal or _text(error)
-                self._note_short()
-                self._failed = True
+                ending = unexplained(error) if client is None else client.ending(error)
+                self._note_size(ending)
+                pause = self._note_end(ending)
                 log.warning("uplink to %s: %s", self._config.where, self.problem)
             raise_if_cancelled()
-            self._refusal = ""
             if self.connected:
                 self.connected = False
                 self._counters.disconnects += 1
-            await (self._backoff if self._short < RIVAL_SIGNS else self._rivalry).wait()
+            await self._backoff.wait(pause)
 
-    def _note_short(self) -> None:
-        """Count connections in a row that ended soon: a rival with our name looks like that.
+    def _note_size(self, ending: Ending) -> None:
+        """Send less at once where the connection ended, it seems, because a batch was too long.
 
-        MQTT 5 has a reason for it, but not every broker gives it.
+        MQTT 5 has a reason for that, too; a broker of 3.1.1 just closes the connection.
         """
-        if self.connected and self._now() - self._connected_at < SHORT_S and not self._refusal:
+        piece, self._sending = self._sending, None
+        is_silent = self._config.version != "5" and not ending.is_known
+        if piece is not None and (ending.code == TOO_LARGE or is_silent):
+            self._flight.refused(piece)
+
+    def _note_end(self, ending: Ending) -> Pause:
+        """Take note of the end of a connection; return how long to stay away.
+
+        Connections in a row that end soon without a reason look like a rival with our name. MQTT 5
+        has a reason for that, but not every broker gives it.
+        """
+        self.problem, self._failed = ending.text, True
+        if self.connected and not ending.is_known and self._now() - self._connected_at < SHORT_S:
             self._short += 1
         elif self.connected:
             self._short = 0
-            self._rivalry.reset()
-        if self._short >= RIVAL_SIGNS:
-            self.problem += (
-                f"; {self._short} connections in a row ended within {SHORT_S:g} s: expected one"
-                f" gateway with the id {self._gateway}. A copied disk makes two: give each its own"
-                " gateway.id and key"
-            )
+        if self._short < RIVAL_SIGNS:
+            return ending.pause
+        self.problem += (
+            f"; {self._short} connections in a row ended within {SHORT_S:g} s: expected one"
+            f" gateway with the id {self._gateway}. A copied disk makes two: give each its own"
+            " gateway.id and key"
+        )
+        return RIVALRY
 
     async def drain(self) -> None:
         """Send what is left without waiting for full batches; return when all is receipted."""
@@ -151,10 +172,15 @@ class Uplink:
             self._outbox.committed.set()
             await asyncio.sleep(0.05)
 
-    async def _session(self) -> None:
-        name = f"tianfu-{self._gateway}"
-        client = make_client(self._config, name, MAX_PACKET, self._note_refusal)
+    async def _session(self, client: Client) -> None:
         async with client:
+            if self._receipts is None and not client.limits.qos:
+                reason = (
+                    'receipt = "puback" needs the PUBACK of QoS 1, which this broker does not take:'
+                    ' use another broker, or a collector and receipt = "signed"'
+                )
+                client.refuse(reason)
+                raise aiomqtt.MqttError(reason)
             if self._receipts is not None:
                 await client.listen(topics.all_receipts(self._gateway))
             raise_if_cancelled()
@@ -166,9 +192,8 @@ class Uplink:
             self._counters.connects += 1
             await until_first_ends(self._receive(client), self._send(client))
 
-    def _note_refusal(self, reason: str) -> None:
+    def _note_refusal(self, _: str) -> None:
         self._counters.packets_refused += 1
-        self._refusal = reason
 
     # --- sending -------------------------------------------------------------------------------
 
@@ -196,26 +221,28 @@ class Uplink:
             self._flight.refused(piece)
             if len(piece.records) > 1:
                 return
-            self._refusal = (
-                f"the broker takes packets of up to {client.largest} bytes, a batch of one record"
-                f" has {len(data)}: give it a larger limit (mosquitto: max_packet_size)"
+            reason = (
+                f"the broker takes packets of up to {client.limits.packet} bytes, a batch of one"
+                f" record has {len(data)}: give it a larger limit (mosquitto: max_packet_size)"
             )
-            raise aiomqtt.MqttError(self._refusal)
+            client.refuse(reason)
+            raise aiomqtt.MqttError(reason)
         again = self._flight.begin(piece, self._now())
         if self._server_time is not None and not again:
             self._server_time.sending(piece)
-        try:
-            await client.send(topic, data)
-        except BaseException:  # a lost connection cancels this task
-            # MQTT 5 has a word for it; a broker of 3.1.1 just closes when a packet is too long.
-            if self._config.version != "5":
-                self._flight.refused(piece)
-            raise
+        self._sending = piece
+        is_heard = await client.send(topic, data)
+        self._sending = None
         self._counters.pubacks += 1
         if again:
             self._counters.batches_resent += 1
         else:
             self._counters.batches_sent += 1
+        if self._receipts is not None and not is_heard:
+            if not self.is_unheard:
+                log.warning("nobody is subscribed to %s: does a collector run?", topic)
+            self._flight.unheard(piece, self._now())
+            return
         self._flight.sent(piece, awaits_receipt=self._receipts is not None)
         if self._receipts is None:
             await self._release(piece)
@@ -253,22 +280,14 @@ class Uplink:
             if self._receipts is None or not payload:
                 continue  # an empty retained message is one that was cleared
             effect = await self._receipts.take(str(message.topic), payload, not message.retain)
+            now, stats = self._now(), self._outbox.stats
             if effect is Effect.NOTHING:
                 continue
             if effect is Effect.PRUNED:
-                self._flight.receipted(self._now())
+                self._flight.receipted(stats.receipted_to, now)
                 self._backoff.reset()
+            elif effect is Effect.REPEATED:
+                self._flight.repeated(stats.receipted_to, now)
             else:
-                self._flight.restarted(self._now())
+                self._flight.restarted(now)
             self._outbox.committed.set()  # room in flight, or another stream: look again
-
-
-def _text(error: Exception) -> str:
-    """Return the text of an error, with a remedy where it has none."""
-    text = str(error) or type(error).__name__
-    if text == "Operation timed out":  # aiomqtt's words; a refused certificate looks the same
-        text = (
-            f"no answer within {ANSWER_S:g} s: is a broker there, and does it want TLS, or a"
-            " certificate of ours?"
-        )
-    return printable(text)

@@ -38,6 +38,7 @@ class Effect(enum.Enum):
     """What a message on a receipt topic has changed."""
 
     NOTHING = enum.auto()
+    REPEATED = enum.auto()  # the collector has just said again how far it has come
     PRUNED = enum.auto()
     NEW_STREAM = enum.auto()  # the collector's records do not fit ours
 
@@ -109,7 +110,7 @@ class ReceiptReader:
         self._newest_ms = max(self._newest_ms, receipt.server_ms)
         if not pruned.records:
             self._counters.receipts_repeated += 1
-            return Effect.NOTHING
+            return Effect.REPEATED if live else Effect.NOTHING
         self._counters.receipts += 1
         if self._server_time is not None:
             self._server_time.receipted(receipt)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, cast
 import pytest
 
 from gateway_agent.config import MqttUplink
-from gateway_agent.uplink.connection import make_client
+from gateway_agent.uplink.connection import Who, make_client
 from tests.integration.uplink_help import Site, until
 
 ANNOUNCED = 200_000_000
@@ -151,7 +151,9 @@ async def test_a_batch_of_a_quality_nobody_asked_for_is_not_kept(tmp_path: Path)
 async def test_answers_that_a_broker_does_not_read_are_not_kept() -> None:
     """The kernel takes a million of them before paho keeps the first, so they are put there."""
     reasons: list[str] = []
-    client = make_client(MqttUplink(host="127.0.0.1", port=1), "gw-1", 16384, reasons.append)
+    client = make_client(
+        MqttUplink(host="127.0.0.1", port=1), Who("gw-1", ""), 16384, reasons.append
+    )
     paho = client._client
     packet = {"command": 0x40, "mid": 1, "qos": 0, "pos": 0, "to_process": 4, "packet": bytes(4)}
     paho._out_packet.extend(cast("Any", packet) for _ in range(1025))

@@ -20,7 +20,7 @@ from gateway_agent.counters import Counters
 from gateway_agent.field.bus_errors import BusDownError
 from gateway_agent.field.discovery import DAMAGED, DEVICE, NODE, SILENT, Found, config_block, scan
 from gateway_agent.keys import generate_signing_key
-from gateway_agent.uplink.connection import make_client
+from gateway_agent.uplink.connection import Who, make_client
 from tests.paths import ROOT
 
 from .frames_of_nodes import UID
@@ -296,7 +296,7 @@ async def test_files_that_an_editor_on_windows_has_written(tmp_path: Path) -> No
     (tmp_path / "pass").chmod(0o600)
     result = CliRunner().invoke(app, ["check", "--config", str(path)])
     assert result.exit_code == 0, result.output
-    client = make_client(config.load(path).uplink, "g", 1000, lambda _: None)
+    client = make_client(config.load(path).uplink, Who("g", ""), 1000, lambda _: None)
     assert client._client._password == b"secret"
 
 

@@ -86,7 +86,7 @@ def test_silence_sends_again_and_doubles_the_wait_up_to_eight_times() -> None:
         assert flight.sent_to == 0
         assert send(flight, 1, 10, now), "a repetition"
     assert waits == [5.0, 10.0, 20.0, 40.0, 40.0]
-    flight.receipted(now)
+    flight.receipted(10, now)
     assert flight.wait_s(stats(10), now, at_once=False) == 5.0
 
 
@@ -130,11 +130,109 @@ def test_a_receipt_is_due_from_the_first_batch_sent_without_one() -> None:
     flight.rewind(stats(50), 195.0)  # in a new connection
     send(flight, 1, 10, 195.0)
     assert flight.waiting_s(stats(50), 200.0) == 70
-    flight.receipted(200.0)
+    flight.receipted(10, 200.0)
     flight.follow(stats(50, receipted_to=10), 200.0)
     assert flight.waiting_s(stats(50, receipted_to=10), 203.0) == 3
-    flight.receipted(204.0)
+    flight.receipted(20, 204.0)
     flight.follow(stats(50, receipted_to=20), 204.0)
     assert flight.waiting_s(stats(50, receipted_to=20), 300.0) == 0
     send(flight, 21, 30, 300.0)
     assert flight.waiting_s(stats(50, receipted_to=20), 301.0) == 1
+
+
+def test_a_collector_that_says_again_how_far_it_came_gets_the_rest_at_once() -> None:
+    """What was sent before it came reached nobody."""
+    flight = flight_at(0.0, 100, receipted_to=20)
+    send(flight, 21, 30, 0.0)
+    send(flight, 31, 40, 0.1)
+    flight.repeated(20, 0.5)
+    flight.follow(stats(100, receipted_to=20), 0.5)
+    assert flight.sent_to == 20
+    assert flight.wait_s(stats(100, receipted_to=20), 0.5, at_once=False) == 0
+
+
+def test_a_batch_on_its_way_to_the_broker_does_not_hide_that_word() -> None:
+    flight = flight_at(0.0, 100)
+    flight.begin(piece(1, 10), 0.0)
+    flight.repeated(0, 0.1)
+    flight.sent(piece(1, 10), awaits_receipt=True)
+    flight.follow(stats(100), 0.2)
+    assert flight.sent_to == 0
+
+
+def test_answers_to_batches_that_came_twice_send_nothing_a_third_time() -> None:
+    """Both copies are answered: the first with a new receipt, the second with the same again."""
+    flight = flight_at(0.0, 100)
+    send(flight, 1, 10, 0.0)
+    send(flight, 11, 20, 0.0)
+    flight.follow(stats(100), 5.0)  # the collector was slow: both go again
+    send(flight, 1, 10, 5.0)
+    send(flight, 11, 20, 5.0)
+    for to in (10, 20):
+        flight.receipted(to, 6.0)
+        flight.follow(stats(100, receipted_to=to), 6.0)
+    send(flight, 21, 30, 6.5)
+    for _ in range(2):
+        flight.repeated(20, 7.0)
+        flight.follow(stats(100, receipted_to=20), 7.0)
+        assert flight.sent_to == 30
+    flight.repeated(20, 7.5)  # this one answers nothing
+    flight.follow(stats(100, receipted_to=20), 7.5)
+    assert flight.sent_to == 20
+
+
+def test_answers_to_batches_that_were_too_early_send_the_rest_once() -> None:
+    flight = flight_at(0.0, 100)
+    send(flight, 1, 10, 0.0)
+    send(flight, 11, 20, 0.0)
+    flight.repeated(0, 0.1)  # the first was lost
+    flight.follow(stats(100), 0.1)
+    send(flight, 1, 10, 0.1)
+    flight.repeated(0, 0.2)
+    flight.follow(stats(100), 0.2)
+    assert flight.sent_to == 10
+
+
+def test_a_lost_answer_is_not_waited_for() -> None:
+    flight = flight_at(0.0, 100)
+    send(flight, 1, 10, 0.0)
+    send(flight, 11, 20, 0.0)
+    flight.receipted(20, 0.1)
+    flight.follow(stats(100, receipted_to=20), 0.1)
+    send(flight, 21, 30, 0.2)
+    flight.repeated(20, 0.3)
+    flight.follow(stats(100, receipted_to=20), 0.3)
+    assert flight.sent_to == 20
+
+
+def test_a_batch_that_nobody_was_subscribed_to_goes_again_alone_until_somebody_is() -> None:
+    flight = flight_at(0.0, 100)
+    now, waits = 0.0, []
+    for _ in range(6):
+        assert flight.begin(piece(1, 10), now) == (now > 0)
+        flight.unheard(piece(1, 10), now)
+        assert flight.is_unheard
+        flight.follow(stats(100), now)
+        wait = flight.wait_s(stats(100), now, at_once=False)
+        waits.append(wait)
+        now += wait
+        assert flight.wait_s(stats(100), now, at_once=False) == 0
+    assert waits == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
+    flight.begin(piece(1, 10), now)
+    flight.unheard(piece(1, 10), now)
+    flight.repeated(0, now)  # a collector comes
+    flight.follow(stats(100), now)
+    assert not flight.is_unheard
+    assert flight.wait_s(stats(100), now, at_once=False) == 0
+
+
+def test_a_new_connection_waits_for_its_first_receipt_no_longer_than_the_first_did() -> None:
+    flight = flight_at(0.0, 10)
+    now = 0.0
+    for _ in range(4):
+        send(flight, 1, 10, now)
+        now += flight.wait_s(stats(10), now, at_once=False)
+        flight.follow(stats(10), now)
+    flight.rewind(stats(10), now)
+    send(flight, 1, 10, now)
+    assert flight.wait_s(stats(10), now, at_once=False) == 5.0

@@ -28,6 +28,8 @@ from gateway_agent.store.outbox import Outbox
 from gateway_agent.store.settings import StoreContext, StoreSettings
 from gateway_agent.store.writer import OutboxWriter
 from gateway_agent.uplink import mqtt
+from gateway_agent.uplink.broker_reasons import Ending
+from gateway_agent.uplink.connection import BrokerLimits, unexplained
 from protocols.uplink import Record
 
 from .store_help import GATEWAY, StillClock, records
@@ -58,6 +60,11 @@ class LossyLibrary:
 class LossyClient(LossyLibrary):
     """A client of a broker that never sends anything."""
 
+    limits = BrokerLimits()
+
+    def ending(self, error: Exception) -> Ending:
+        return unexplained(error)
+
     async def __aenter__(self) -> Self:
         await self.at("enter")
         return self
@@ -75,9 +82,10 @@ class LossyClient(LossyLibrary):
     def room(self, _topic: str) -> int:
         return 1 << 28
 
-    async def send(self, _topic: str, _payload: bytes, retain: bool = False) -> None:
+    async def send(self, _topic: str, _payload: bytes, retain: bool = False) -> bool:
         assert not retain
         await self.at("send")
+        return True
 
     @property
     async def messages(self) -> AsyncIterator[SimpleNamespace]:

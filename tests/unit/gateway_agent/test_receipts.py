@@ -60,7 +60,7 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
 
 async def test_a_receipt_prunes_once(gateway: Gateway) -> None:
     assert await gateway.take(gateway.receipt(3)) is Effect.PRUNED
-    assert await gateway.take(gateway.receipt(3)) is Effect.NOTHING
+    assert await gateway.take(gateway.receipt(3)) is Effect.REPEATED
     assert gateway.outbox.stats.depth == 2
     assert (gateway.counters.receipts, gateway.counters.receipts_repeated) == (1, 1)
 
@@ -161,7 +161,7 @@ async def test_a_receipt_that_fits_ends_the_suspicion(gateway: Gateway) -> None:
     await gateway.take(replace(gateway.receipt(4), server_ms=100))
     for when in range(200, 300, 2):
         assert await gateway.take(replace(gateway.receipt(1), server_ms=when)) is Effect.NOTHING
-        assert await gateway.take(replace(gateway.receipt(4), server_ms=when)) is Effect.NOTHING
+        assert await gateway.take(replace(gateway.receipt(4), server_ms=when)) is Effect.REPEATED
     assert await gaps_of(gateway) == []
 
 

@@ -136,7 +136,8 @@ FULL = (
     '"last": 2, "receipted_to": 0, '
     '"depth": 2, "file_bytes": 12288, "max_bytes": 1073741824, "full": ""}, "uplink": '
     '{"broker": "127.0.0.1:1", "connected": false, "problem": "[Errno 111] Connection '
-    'refused", "receipt": "signed", "receipt_problem": "", "waiting_ms": 0}}'
+    'refused", "receipt": "signed", "receipt_problem": "", "waiting_ms": 0, '
+    '"unheard": false}}'
 )
 
 
