@@ -1,4 +1,4 @@
-"""Make directories that are there after a power cut: each new name is synced into its parent."""
+"""Make directories and replace files so that a power cut leaves the old or the new, whole."""
 
 import os
 from pathlib import Path
@@ -14,6 +14,21 @@ def make_directory(path: Path, mode: int = 0o700) -> None:
         return
     make_directory(path.parent, mode)
     path.mkdir(mode=mode, exist_ok=True)
+    sync_directory(path.parent)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Replace a file that its owner alone may read, or make it; durable when this returns.
+
+    OSError: it has the old content or the new one, whole, and is not to be taken for durable.
+    """
+    temporary = path.with_suffix(".tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
+        file.write(data)  # all of it, or an error: os.write may write less on a full medium
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
     sync_directory(path.parent)
 
 

@@ -61,6 +61,7 @@ class LazyGroup(TyperGroup):
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override] # as the base has it
         """Run the command; print one message for what a user can mend."""
+        from gateway_agent.cli.open_files import REMEDY, is_too_many_open_files
         from gateway_agent.keys import KeyFileError
         from gateway_agent.status_socket import StatusError
         from gateway_agent.store.errors import StoreBusy
@@ -73,6 +74,11 @@ class LazyGroup(TyperGroup):
             raise typer.Exit(UNUSABLE) from error
         except (StatusError, StoreBusy) as error:
             typer.echo(str(error), err=True)
+            raise typer.Exit(FAULT) from error
+        except OSError as error:
+            if not is_too_many_open_files(error):
+                raise
+            typer.echo(f"{error}: {REMEDY}", err=True)
             raise typer.Exit(FAULT) from error
 
 
@@ -139,7 +145,12 @@ def main(
     import logging
 
     from gateway_agent.cli.log_lines import LineFormatter
+    from gateway_agent.cli.open_files import too_few_open_files
 
+    problem = too_few_open_files()
+    if problem:
+        typer.echo(problem, err=True)
+        raise typer.Exit(FAULT)
     levels = (logging.WARNING, logging.INFO, logging.DEBUG)
     # Whatever the caller's umask: nobody else may write what a command makes.
     os.umask(os.umask(0o077) | 0o022)

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from gateway_agent.agent import GatewayAgent
+from gateway_agent.cli.open_files import REMEDY
 from gateway_agent.cli.signals import stop_on_signal
 from gateway_agent.clock import SystemClock
 from gateway_agent.config import GatewayConfig, load
@@ -33,6 +34,8 @@ _REMEDIES: Final = {
     errno.ENOTDIR: _UNUSABLE,
     errno.ENOSPC: _NO_ROOM,
     errno.EDQUOT: _NO_ROOM,
+    errno.EMFILE: REMEDY,
+    errno.ENFILE: REMEDY,
     errno.EROFS: (
         "the file system {mount} is mounted read-only: see with `dmesg` whether the medium is"
         " failing, make it writable (`mount -o remount,rw {mount}`) or name another"

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+from gateway_agent.directories import replace_file
 from protocols.modbus_client import Read
 
 from .planner import NO_CUTS, Cuts, Span, border_in
@@ -46,10 +47,8 @@ class CutFile:
         """Replace what is known about a device."""
         self._cuts[device_id] = cuts
         text = json.dumps({name: sorted(own) for name, own in sorted(self._cuts.items()) if own})
-        temporary = self.path.with_suffix(".tmp")
         try:
-            temporary.write_text(text + "\n", encoding="utf-8")
-            temporary.replace(self.path)
+            replace_file(self.path, f"{text}\n".encode())
         except OSError as error:
             log.warning("%s cannot be written, its cuts are found again: %s", self.path, error)
 

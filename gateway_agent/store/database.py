@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from . import group_table
-from .errors import StoreBusy, StoreDamaged, StoreError, StoreFailed, StoreFull
+from .errors import StoreBusy, StoreDamaged, StoreError, StoreFailed, StoreFull, file_error
+from .medium import path_of, reason_of
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +39,18 @@ _NO_DAMAGE: Final = frozenset(
 )
 
 
-def explain(error: sqlite3.Error) -> StoreError:
-    """Return the StoreError an SQLite error stands for; an unknown one is a StoreFailed."""
+def explain(error: sqlite3.Error, path: Path | None = None) -> StoreError:
+    """Return the StoreError an SQLite error stands for; an unknown one is a StoreFailed.
+
+    ``path``: of the database, if it was to be opened or written. Then the file system is asked.
+    """
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     text = f"SQLite: {error} ({getattr(error, 'sqlite_errorname', 'no code')})"
+    refused = reason_of(error, path) if path is not None else None
+    if refused is not None:
+        reason = file_error(text, refused)
+        reason.__cause__ = refused
+        return reason
     if code == sqlite3.SQLITE_FULL:
         return StoreFull(text)
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
@@ -52,30 +61,32 @@ def explain(error: sqlite3.Error) -> StoreError:
 
 
 @contextmanager
-def explained() -> Iterator[None]:
-    """Raise SQLite's errors inside the block as StoreErrors."""
+def explained(path: Path | None = None) -> Iterator[None]:
+    """Raise SQLite's errors inside the block as StoreErrors; ``path`` as for :func:`explain`."""
     try:
         yield
     except sqlite3.Error as error:
-        raise explain(error) from error
+        reason = explain(error, path)
+        raise reason from reason.__cause__ or error
 
 
 @contextmanager
-def proving() -> Iterator[None]:
+def proving(path: Path | None = None) -> Iterator[None]:
     """Raise SQLite's errors while a file is opened and proved: what is no fault of the medium,
     of its room or of another process can only be the file's content, which is StoreDamaged.
+    ``path`` as for :func:`explain`.
     """
     try:
         yield
     except sqlite3.Error as error:
-        reason = explain(error)
+        reason = explain(error, path)
         code = getattr(error, "sqlite_errorcode", 0)
         # connect() has opened the file for writing. So a plain SQLITE_READONLY, without a finer
         # code, is what the file's header says of itself.
         content = code == sqlite3.SQLITE_READONLY or code & 0xFF not in _NO_DAMAGE
-        if type(reason) is StoreFailed and content:
+        if type(reason) is StoreFailed and reason.__cause__ is None and content:
             reason = StoreDamaged(str(reason))
-        raise reason from error
+        raise reason from reason.__cause__ or error
     except UnicodeDecodeError as error:
         raise StoreDamaged(f"SQLite: a message with damaged text: {error.object!r}") from error
 
@@ -88,14 +99,15 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         yield
         connection.execute("COMMIT")
     except sqlite3.Error as error:
-        reason = explain(error)
         try:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
         except sqlite3.Error as second:
             # SQLite could not restore what it holds of the file.
-            raise StoreFailed(f"{reason}; then the rollback failed: {second}") from error
-        raise reason from error
+            failed = f"{explain(error)}; then the rollback failed: {second}"
+            raise StoreFailed(failed) from error
+        reason = explain(error, path_of(connection))
+        raise reason from reason.__cause__ or error
 
 
 def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
@@ -110,7 +122,7 @@ def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
     # a full disk could take away (SIGBUS).
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
     try:
-        with proving():
+        with proving(path):
             _configure(connection, path, max_bytes)
             _check_first_page(connection, path)
     except BaseException:
@@ -124,7 +136,7 @@ def settle(connection: sqlite3.Connection) -> None:
 
     StoreFull: no room for that. Closing moves the log too, but reports no failure to do so.
     """
-    with explained():
+    with explained(path_of(connection)):
         busy, pages, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy or pages:
         raise StoreFailed(f"expected a log of 0 pages after a checkpoint, got {pages} ({busy=})")

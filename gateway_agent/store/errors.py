@@ -4,13 +4,15 @@
 
     StoreError
     +-- StoreBusy      another process has this directory: stop that one, or use another directory
-    +-- StoreFull      no space, or the size limit: wait, and hold back the pollers
+    +-- StoreFull      no space, no quota, no file descriptor, or the size limit: wait, and hold
+    |                  back the pollers
     +-- StoreDamaged   what is read is not what was written: quarantine, salvage, go on
     +-- StoreFailed    a write or fsync failed: the page cache can no longer be trusted, so
     |                  acknowledge nothing more, exit, recover in a new process
     +-- ReceiptRefused a valid receipt that does not fit this outbox: open a new stream
 """
 
+import errno
 from typing import Final
 
 from protocols.exit_status import STORE_FAILED
@@ -28,7 +30,7 @@ class StoreBusy(StoreError):
 
 
 class StoreFull(StoreError):
-    """Nothing was written: the medium or the size limit has no room."""
+    """Nothing was written: the medium, a quota, the descriptors or the size limit has no room."""
 
 
 class StoreDamaged(StoreError):
@@ -50,3 +52,17 @@ class ReceiptRefused(StoreError):
         super().__init__(message)
         self.ahead = ahead
         self.to = to
+
+
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
+
+
+def is_no_room(error: OSError) -> bool:
+    """Return whether the same can succeed later, when others have made room."""
+    return error.errno in _NO_ROOM
+
+
+def file_error(where: object, error: OSError) -> StoreFull | StoreFailed:
+    """Return the StoreError that an error of the file system at ``where`` stands for."""
+    text = f"{where}: {error}"
+    return StoreFull(text) if is_no_room(error) else StoreFailed(text)

@@ -5,7 +5,6 @@ counters, so a damaged one is replaced in a copy; every group and every value be
 itself. The damaged file itself is never written.
 """
 
-import errno
 import logging
 import shutil
 import sqlite3
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from . import database
-from .errors import StoreFull
+from .errors import file_error
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +50,7 @@ def readable(path: Path, max_bytes: int) -> Iterator[sqlite3.Connection]:
         finally:
             database.close(connection)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise StoreFull(f"{copy}: no room for a copy of the damaged file: {error}") from error
+        raise file_error(f"{copy}, a copy of the damaged file", error) from error
     finally:
         remove(copy)
 

@@ -10,17 +10,15 @@ over what stands before. It is replaced as a whole: temporary file, fsync, renam
 directory.
 """
 
-import errno
 import hashlib
 import logging
-import os
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from gateway_agent.clock import GatewayClock
-from gateway_agent.directories import sync_directory
+from gateway_agent.directories import replace_file
 
-from .errors import StoreDamaged, StoreFailed
+from .errors import StoreDamaged, StoreFailed, file_error
 
 MAX_BYTES: Final = 256
 
@@ -55,14 +53,15 @@ class HeadFile:
     def write(self, head: ChainHead) -> None:
         """Write the file now.
 
-        A full disk is tolerated: the file stays behind, which is the safe side. After any other
+        No room is tolerated: the file stays behind, which is the safe side. After any other
         error fsync cannot be trusted: StoreFailed.
         """
         try:
             write(self.path, head)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise StoreFailed(f"{self.path}: {error}") from error
+            reason = file_error(self.path, error)
+            if isinstance(reason, StoreFailed):
+                raise reason from error
             log.warning("%s: %s", self.path, error)
         else:
             self.behind = False
@@ -72,15 +71,7 @@ class HeadFile:
 def write(path: Path, head: ChainHead) -> None:
     """Replace the file durably; OSError if the medium refuses."""
     body = f"{head.stream} {head.last} {head.head.hex()}"
-    temporary = path.with_suffix(".tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, f"{body} {_check(body)}\n".encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    temporary.replace(path)
-    sync_directory(path.parent)
+    replace_file(path, f"{body} {_check(body)}\n".encode())
 
 
 def read(path: Path) -> ChainHead | None:

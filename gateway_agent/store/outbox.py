@@ -24,7 +24,7 @@ from typing import NamedTuple
 from protocols.uplink import Anchor, Receipt, Record
 
 from . import database, group_table, opening, pruning
-from .errors import StoreDamaged, StoreFailed, StoreFull
+from .errors import StoreDamaged, StoreFailed, StoreFull, file_error
 from .group import row_of, split
 from .head_file import HeadFile
 from .loading import load
@@ -98,7 +98,7 @@ class Outbox:
                 box.write_head_file()
                 box.reserve.keep()
             except OSError as error:
-                raise StoreFailed(f"{directory}: {error}") from error
+                raise file_error(directory, error) from error
             undo.pop_all()
         return box
 

@@ -17,7 +17,7 @@ from gateway_agent.directories import sync_directory
 from protocols.uplink import MAX_DETAIL_LENGTH, MAX_GAP_NUMBER, Gap, Record
 
 from . import database, first_page, group_table
-from .errors import StoreDamaged, StoreFailed
+from .errors import StoreDamaged, StoreFailed, file_error
 from .first_page import files_of
 from .group import row_of
 from .head_file import ChainHead
@@ -92,11 +92,14 @@ class Rebuild:
         log.error("outbox: %s; a new stream begins", self._why)
         if self._damaged:
             self._context.counters.store_damaged += 1
-        if source is None and self._path.exists():
-            with first_page.readable(self._path, self._context.settings.max_bytes) as readable:
-                self._copy(readable, seen)
-        else:
-            self._copy(source, seen)
+        try:
+            if source is None and self._path.exists():
+                with first_page.readable(self._path, self._context.settings.max_bytes) as readable:
+                    self._copy(readable, seen)
+            else:
+                self._copy(source, seen)
+        except OSError as error:
+            raise file_error(self._new, error) from error
         if source is not None:
             database.close(source)
         self._swap()
