@@ -4,8 +4,8 @@ import errno
 import resource
 from typing import Final
 
-# `run` holds 14 with one bus: standard streams, loop, lock, socket, outbox, log, broker, bus. The
-# rest is for further buses, name look-ups and what is open for a moment.
+# `run` holds 13: standard streams, loop, lock, socket, outbox, log, broker. The rest is for name
+# look-ups and what is open for a moment. Each bus takes one more.
 MIN_OPEN_FILES: Final = 32
 REMEDY: Final = (
     "raise the limit of open files, with `ulimit -n 1024` in a shell or `LimitNOFILE=1024` in the"
@@ -13,12 +13,13 @@ REMEDY: Final = (
 )
 
 
-def too_few_open_files() -> str:
+def too_few_open_files(buses: int = 0) -> str:
     """Return what is wrong with the limit of open files and what to do; "" if nothing is."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if limit == resource.RLIM_INFINITY or limit >= MIN_OPEN_FILES:
+    wanted = MIN_OPEN_FILES + buses
+    if limit == resource.RLIM_INFINITY or limit >= wanted:
         return ""
-    return f"expected a limit of at least {MIN_OPEN_FILES} open files, got {limit}: {REMEDY}"
+    return f"expected a limit of at least {wanted} open files, got {limit}: {REMEDY}"
 
 
 def is_too_many_open_files(error: OSError) -> bool:

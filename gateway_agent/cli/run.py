@@ -9,13 +9,13 @@ from typing import Annotated, Final
 import typer
 
 from gateway_agent.agent import GatewayAgent
-from gateway_agent.cli.open_files import REMEDY
+from gateway_agent.cli.open_files import REMEDY, too_few_open_files
 from gateway_agent.cli.signals import stop_on_signal
 from gateway_agent.clock import SystemClock
 from gateway_agent.config import GatewayConfig, load
 from gateway_agent.counters import Counters
 from gateway_agent.store.errors import StoreFailed
-from protocols.exit_status import STORE_FAILED
+from protocols.exit_status import FAULT, STORE_FAILED
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,10 @@ def run(
     supervisor should, always) and it recovers by itself.
     """
     loaded = load(config)
+    problem = too_few_open_files(len(loaded.bus))
+    if problem:
+        typer.echo(problem, err=True)
+        raise typer.Exit(FAULT)
     try:
         asyncio.run(_serve(loaded))
     except StoreFailed as error:
