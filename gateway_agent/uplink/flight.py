@@ -58,7 +58,7 @@ class Flight:
         self._progress_at = now  # when a receipt, or the first batch in flight, restarted the wait
         self._due_since = now  # the newest receipt, or the first batch sent after it
         self._retry_s = pace.retry_s
-        self._next_at = 0.0  # a batch that is not full waits until then
+        self._next_at = -math.inf  # a batch that is not full waits until then
         # Last sequence number of each batch of this connection without an answer, in order.
         self._unanswered: deque[int] = deque(maxlen=_MOST_UNANSWERED)
         self._is_restart_due = False
@@ -122,9 +122,21 @@ class Flight:
             self._progress_at = now
             if piece.first > self._sent_ever:
                 self._due_since = now
-        self._next_at = now + self._pace.interval_s
+        self._next_at = self._following(now)
         self._unanswered.append(piece.last)  # an answer may come before the broker's
         return piece.first <= self._sent_ever
+
+    def _following(self, now: float) -> float:
+        """Return until when the batch after one that is sent ``now`` may wait to be full.
+
+        On a grid: timed from the batch before, each would be late by what sending takes, and with
+        polls of the same period the age of readings would rise and fall like a saw-tooth.
+        """
+        late = now - self._next_at
+        if late < 0:  # it was full before its time
+            return self._next_at
+        interval = self._pace.interval_s
+        return self._next_at + interval if late < interval else now + interval
 
     def refused(self, piece: Slice) -> None:
         """Note that the broker did not, or would not, take ``piece``."""

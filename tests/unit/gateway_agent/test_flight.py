@@ -236,3 +236,27 @@ def test_a_new_connection_waits_for_its_first_receipt_no_longer_than_the_first_d
     flight.rewind(stats(10), now)
     send(flight, 1, 10, now)
     assert flight.wait_s(stats(10), now, at_once=False) == 5.0
+
+
+@pytest.mark.parametrize("sending_s", [0.002, 0.4])
+def test_readings_do_not_age_more_and_more_until_they_are_sent(sending_s: float) -> None:
+    """An hour of a record each second and a batch each second, as a loop with a clock sees it."""
+    flight = Flight(PACE._replace(interval_s=1.0, in_flight=4000, retry_s=1e6), 0.0)
+    now, ages = 0.0, []
+    flight.rewind(stats(0), now)
+    for second in range(1, 3600):
+        now = max(now, float(second))  # the record is there
+        books = stats(second)
+        while flight.sent_to < second:
+            flight.follow(books, now)
+            wait = flight.wait_s(books, now, at_once=False)
+            if wait:
+                now += wait
+                continue
+            now += 0.003  # it is read from the outbox, signed and compressed
+            flight.begin(piece(flight.sent_to + 1, second), now)
+            now += sending_s
+            flight.sent(piece(flight.sent_to + 1, second), awaits_receipt=True)
+            ages.append(now - second)
+    assert len(ages) == 3599
+    assert max(ages) <= sending_s + 0.007
