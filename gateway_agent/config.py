@@ -70,6 +70,11 @@ class GatewayIdentity(Struct, frozen=True, kw_only=True):
     key: KeyFile  # its private signing key
 
 
+#: "saving" is for links that are paid by the byte: each batch has a header, a signature
+#: and a receipt, whatever is in it.
+LATENCY_MS: Final = {"low": 100, "normal": 1000, "saving": 10_000}
+
+
 class MqttUplink(MqttConnection, frozen=True, kw_only=True, tag_field="type", tag="mqtt"):
     """``[uplink]``: the MQTT broker between us and the collector, and what counts as delivered."""
 
@@ -77,9 +82,16 @@ class MqttUplink(MqttConnection, frozen=True, kw_only=True, tag_field="type", ta
     collector_key: PublicKeyFile | None = None
     compression: Literal["zstd", "none"] = "zstd"
     batch_records: Annotated[int, count(1, 10_000, 1000)] = 1000
-    batch_interval_ms: Annotated[int, milliseconds(10, 3_600_000, 1000)] = 1000
+    # How long a record may wait for others before they are sent together.
+    latency: Literal["low", "normal", "saving"] = "normal"
+    batch_interval_ms: Annotated[int, milliseconds(10, 3_600_000, 1000)] | None = None  # exactly
     in_flight: Annotated[int, count(1, 64, 4)] = 4
     retry_ms: Annotated[int, milliseconds(100, 3_600_000, 5000)] = 5000
+
+    @property
+    def interval_ms(self) -> int:
+        """Return how long a batch waits to be full."""
+        return self.batch_interval_ms or LATENCY_MS[self.latency]
 
     @property
     def receipt_key(self) -> Path | None:

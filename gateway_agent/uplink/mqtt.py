@@ -89,7 +89,7 @@ class Uplink:
             )
         pace = Pace(
             config.batch_records,
-            config.batch_interval_ms / 1000,
+            config.interval_ms / 1000,
             config.in_flight,
             config.retry_ms / 1000,
         )

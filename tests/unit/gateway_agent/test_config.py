@@ -118,6 +118,7 @@ def test_the_example_means_what_it_meant() -> None:
             "collector_key": "/etc/tianfu/collector.pub",
             "compression": "zstd",
             "batch_records": 1000,
+            "latency": "normal",
             "batch_interval_ms": 1000,
             "in_flight": 4,
             "retry_ms": 5000,
@@ -230,7 +231,8 @@ profile = "senseair-s8"
             collector_key=Path("/etc/tianfu/keys/collector.pem.pub"),
             compression="zstd",
             batch_records=1000,
-            batch_interval_ms=1000,
+            latency="normal",
+            batch_interval_ms=None,
             in_flight=4,
             retry_ms=5000,
         ),
@@ -434,3 +436,26 @@ def test_a_file_that_is_no_toml(tmp_path: Path, content: bytes, parts: str) -> N
 def test_an_absent_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         load(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("lines", "milliseconds"),
+    [
+        ("", 1000),
+        ('latency = "low"', 100),
+        ('latency = "saving"', 10_000),
+        ('latency = "low"\nbatch_interval_ms = 250', 250),
+    ],
+)
+def test_latency_is_one_word_and_the_exact_time_wins(
+    tmp_path: Path, lines: str, milliseconds: int
+) -> None:
+    path = tmp_path / "gateway.toml"
+    path.write_text(
+        '[gateway]\nid = "g"\nstate_dir = "s"\nkey = "k.pem"\n'
+        '[uplink]\nhost = "h"\nreceipt = "puback"\n'
+        f'{lines}\n[[bus]]\nname = "b"\ntype = "tcp"\nhost = "h"\nport = 502\n'
+        '[[bus.device]]\nname = "d"\nunit = 1\nkind = "profile"\nprofile = "senseair-s8"\n',
+        encoding="utf-8",
+    )
+    assert load(path).uplink.interval_ms == milliseconds
