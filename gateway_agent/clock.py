@@ -18,7 +18,7 @@ from protocols.uplink import CLOCK_HOLDOVER, CLOCK_NONE, CLOCK_SYNCHRONISED
 FLOOR_MS: Final = 1_735_689_600_000
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _CHECK_MS: Final = 1000  # adjtimex(2) is asked at most once in this time
-_DRIFT_PPM: Final = 100  # a free-running crystal; worst of common parts over temperature
+DRIFT_PPM: Final = 100  # a free-running crystal; worst of common parts over temperature
 _STEP_MS: Final = 2  # wall time that went this far from the boot clock between two checks was set
 _TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronised
 _STA_UNSYNC: Final = 0x0040
@@ -26,7 +26,7 @@ _STA_UNSYNC: Final = 0x0040
 
 def drift_ms(elapsed_ms: int) -> int:
     """Return how far a clock may be off after running free for ``elapsed_ms``, rounded up."""
-    return -(-abs(elapsed_ms) * _DRIFT_PPM // 1_000_000)
+    return -(-abs(elapsed_ms) * DRIFT_PPM // 1_000_000)
 
 
 class Wall(NamedTuple):

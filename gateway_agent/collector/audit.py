@@ -7,15 +7,15 @@ and the counters) has a seal of its own: :mod:`.audit_tables`.
 """
 
 import sqlite3
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from gateway_agent.clock import drift_ms
 from protocols.identity import uid_of
 from protocols.uplink import (
     CLOCK_NAMES,
@@ -39,6 +39,8 @@ from protocols.wire.sample import read_header as read_frame_header
 
 from . import audit_tables
 from .audit_tables import MAX_TEXT, AuditFinding
+from .dating import DatingAnchor, anchors_of, own_time, succeeds, with_time
+from .dating import fold as fold_time
 from .errors import DamagedDatabase, damage_named
 from .new_record import NewRecord
 from .rows import Row, digest_of, rows_of
@@ -56,10 +58,7 @@ _READ: Final = {
     "gaps": "SELECT * FROM gaps",
     "refused": "SELECT * FROM refused",
 }
-_TIME: Final = slice(4, 7)  # of a row of ``records``: time_ms, unc_ms, clock
 _AUTH: Final = 7
-
-Anchor: TypeAlias = tuple[int, int, str, int]  # offset, uncertainty, clock, boot time
 
 
 class _Position(NamedTuple):
@@ -87,11 +86,11 @@ class Audit:
         self._keys = keys
         self._nodes = nodes
         self._progress = progress
-        self._anchors: dict[tuple[str, bytes], tuple[int, int | None, Anchor | None]] = {}
+        self._anchors: dict[tuple[str, bytes], list[DatingAnchor]] = {}  # by gateway and boot
         self.batches = self.kept = self.signatures = self.records = self.readings = self.gaps = 0
         self.refused = self.repeated = self.tags = self.untagged = self.unproved = 0
         self.errors = 0
-        self._rows = dict.fromkeys(_READ, 0)
+        self._rows = dict.fromkeys((*_READ, "anchors"), 0)
         self._chain = GENESIS
 
     def run(self) -> Iterator[AuditFinding]:
@@ -215,6 +214,7 @@ class Audit:
         if not header.first <= position.to + 1 <= header.last or ours != position.head:
             yield AuditFinding("batches", where, f"does not go on from record {position.to}")
         streams[stream_id] = gateway, stream, _Position(header.last, header.head)
+        yield from self._anchor(number, header)
         yield from self._contents(number, stream_id, batch, max(position.to + 1, header.first))
 
     def _open(self, data: bytes) -> Batch:
@@ -307,39 +307,32 @@ class Audit:
         ).fetchone()
         return row is not None
 
-    def _dated(self, number: int, header: BatchHeader, row: Row) -> Row:
-        """Return a row of ``records`` with the time that a later anchor has given it."""
-        if row[_TIME.start] is not None:
-            return row
-        anchor = self._anchor(number, header)
-        if anchor is None:
-            return row
-        offset, unc_ms, clock, mono_ms = anchor
-        resp_ms = row[12]
-        assert isinstance(resp_ms, int)
-        unc_ms += drift_ms(resp_ms - mono_ms)
-        return (*row[: _TIME.start], resp_ms + offset, unc_ms, clock, *row[_TIME.stop :])
+    # --- times ----------------------------------------------------------------------------------
 
-    def _anchor(self, number: int, header: BatchHeader) -> Anchor | None:
-        """Return the first anchor with a time that this boot has from batch ``number`` on."""
+    def _dated(self, number: int, header: BatchHeader, row: Row) -> Row:
+        """Return a row of ``records`` with the time that the anchors of its boot have given it."""
+        own, resp_ms = own_time(row)
+        return with_time(row, fold_time(own, resp_ms, number, self._anchors_of(header)))
+
+    def _anchors_of(self, header: BatchHeader) -> list[DatingAnchor]:
         key = (header.gateway, header.anchor.boot_id)
-        asked, at, anchor = self._anchors.get(key, (0, 0, None))
-        if asked and (at is None or at >= number):
-            return anchor
-        row = self._db.execute(
-            "SELECT number, anchor_ms, anchor_unc_ms, anchor_clock, data FROM batches"
-            " JOIN streams ON streams.id = stream_id WHERE gateway = ? AND boot_id = ?"
-            " AND anchor_ms IS NOT NULL AND number >= ? ORDER BY number LIMIT 1",
-            (*key, number),
-        ).fetchone()
-        found: Anchor | None = None
-        if row:
-            at, offset, unc_ms, clock, data = row
-            # A batch that cannot be read is a finding of its own, when its turn comes.
-            with suppress(FormatError):
-                found = (offset, unc_ms, clock, open_batch(data, None).header.anchor.mono_ms)
-        self._anchors[key] = (number, row[0] if row else None, found)
-        return found
+        if key not in self._anchors:
+            self._anchors[key] = anchors_of(self._db, *key)
+        return self._anchors[key]
+
+    def _anchor(self, number: int, header: BatchHeader) -> Iterator[AuditFinding]:
+        """Prove whether the anchor of a batch has become one that dates."""
+        stored = self._anchors_of(header)
+        at = bisect_left(stored, number, key=lambda anchor: anchor.number)
+        found = stored[at] if at < len(stored) and stored[at].number == number else None
+        expected = succeeds(stored[at - 1] if at else None, header.anchor, number)
+        self._rows["anchors"] += found is not None
+        if found is not None and expected is not None:
+            expected = expected._replace(todo_ms=found.todo_ms)
+        if found != expected:
+            where = f"batch {number} of {header.gateway}"
+            message = f"expected {expected}, got {found}"
+            yield AuditFinding("anchors", where, message[: 2 * MAX_TEXT])
 
 
 def _compare(

@@ -53,7 +53,7 @@ def strays(connection: sqlite3.Connection, table: str, accounted: int) -> Iterat
         f"SELECT stream_id, seq FROM {table} AS stray WHERE NOT EXISTS (SELECT 1 FROM batches"  # noqa: S608 # a name of ours
         " WHERE batches.stream_id = stray.stream_id AND seq BETWEEN first AND last) LIMIT 10"
     )
-    rows = connection.execute(sql).fetchall()
+    rows = [] if table == "anchors" else connection.execute(sql).fetchall()
     message = f"{total} rows, the batches account for {accounted}"
     yield AuditFinding(table, f"(stream id, record) {rows}"[:MAX_TEXT], message)
 

@@ -11,14 +11,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from gateway_agent.clock import GatewayClock, SystemClock, drift_ms
+from gateway_agent.clock import GatewayClock, SystemClock
 from gateway_agent.directories import make_directory
 from gateway_agent.store.errors import StoreError
 from gateway_agent.store.lock import Lock
-from protocols.uplink import CLOCK_NAMES, GAP, KIND_NAMES, BatchHeader
+from protocols.uplink import GAP, KIND_NAMES, BatchHeader
 
 from . import migration
 from .batch_log import WENT_BACK, BatchLog
+from .dating import CONTRADICTED, Dating
 from .errors import damage_named
 from .new_record import FrameId, NewRecord, is_of_medium, shown
 from .rows import PointName, digest_of, rows_of, seal
@@ -48,7 +49,8 @@ class Database:
     """One connection, used from one thread at a time; one process has the file.
 
     An exception means: nothing of it was committed; :func:`.new_record.is_of_medium` sorts them.
-    ``alarms``: what was found at the start that an operator must learn of.
+    ``alarms``: what was found at the start that an operator must learn of. ``contradicted``: times
+    of the newest commit that contradict an anchor, see :mod:`.dating`.
     """
 
     def __init__(self, path: Path, clock: GatewayClock | None = None) -> None:
@@ -93,6 +95,8 @@ class Database:
                 log.error("%s: %s; the gateways name what is missing as a gap", path, problem)
                 self.count(WENT_BACK)
             self._log.write_head_file()
+            self._dating = Dating(self._db)
+            self.contradicted = self._date_earlier()
             self._points: dict[PointName, int] = {
                 (device, name, unit): number
                 for number, device, name, unit in self._db.execute(
@@ -105,7 +109,6 @@ class Database:
 
     def _open(self, path: Path) -> None:
         (mode,) = self._db.execute("PRAGMA journal_mode = WAL").fetchone()
-        self._db.create_function("drift_ms", 1, drift_ms, deterministic=True)
         self._db.execute("PRAGMA synchronous = FULL")
         (level,) = self._db.execute("PRAGMA synchronous").fetchone()
         if (mode, level) != ("wal", 2):
@@ -248,14 +251,31 @@ class Database:
         points = dict(self._points)
         with self._transaction():
             stream_id = self._stream(header)
+            self._dating.enter(header, self._log.head.last + 1)
             self._records(stream_id, header, new, points)
             head = self._log.add(stream_id, header, data)
-            self._repair_times(header)
+            if self._dating.contradicted:
+                self.count(CONTRADICTED, self._dating.contradicted)
             for name, value in counts.items():
                 self.count(name, value)
         self._points = points
         self._log.follow(head)
+        self.contradicted = self._dating.contradicted + self._date_earlier()
         return Position(stream_id, header.last, header.head)
+
+    def _date_earlier(self) -> int:
+        """Date records of before anew, where an anchor took over; return how many contradict it.
+
+        Each part is a transaction; the next start goes on where this process ended.
+        """
+        contradicted = 0
+        while self._dating.is_due():
+            with self._transaction():
+                here = self._dating.date_part()
+                if here:
+                    self.count(CONTRADICTED, here)
+            contradicted += here
+        return contradicted
 
     def unstorable(self, header: BatchHeader, new: Iterable[NewRecord]) -> dict[int, str]:
         """Return which of ``new`` cannot be stored, and why, by trying each; stores nothing."""
@@ -264,6 +284,7 @@ class Database:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             stream_id = self._stream(header)
+            self._dating.enter(header, self._log.head.last + 1)
             for item in new:
                 self._db.execute("SAVEPOINT record")
                 try:
@@ -302,9 +323,10 @@ class Database:
                 point = self._point(points, name)
             readings.append((stream, seq, point, value))
         many = self._db.executemany
+        records = [self._dating.date(row) for row in rows.records]
         devices = {(row[2], header.gateway) for row in rows.records if row[3] != KIND_NAMES[GAP]}
         many("INSERT OR IGNORE INTO devices VALUES (?,?)", devices)
-        many("INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", rows.records)
+        many("INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", records)
         many("INSERT INTO readings VALUES (?,?,?,?)", readings)
         many("INSERT INTO failures VALUES (?,?,?,?)", rows.failures)
         many("INSERT INTO events VALUES (?,?,?,?,?,?)", rows.events)
@@ -317,23 +339,3 @@ class Database:
         ).fetchone()
         points[name] = int(number)
         return int(number)
-
-    def _repair_times(self, header: BatchHeader) -> None:
-        """Give the records of this boot that had no clock their time, now that there is one."""
-        anchor = header.anchor
-        if anchor.wall_ms is None:
-            return
-        self._db.execute(
-            "UPDATE records"
-            " SET time_ms = resp_ms + ?, unc_ms = ? + drift_ms(resp_ms - ?), clock = ?"
-            " WHERE boot_id = ? AND time_ms IS NULL"
-            " AND stream_id IN (SELECT id FROM streams WHERE gateway = ?)",
-            (
-                anchor.wall_ms - anchor.mono_ms,
-                anchor.unc_ms,
-                anchor.mono_ms,
-                CLOCK_NAMES[anchor.clock_state],
-                anchor.boot_id,
-                header.gateway,
-            ),
-        )

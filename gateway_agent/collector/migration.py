@@ -1,13 +1,24 @@
 """Bring a database of an older release to the tables of this one, in one transaction."""
 
 import sqlite3
+from collections.abc import Iterator
 from typing import Final
 
-from protocols.uplink import CLOCK_NAMES, CLOCK_NONE, GENESIS, link
+from protocols.uplink import (
+    CLOCK_NAMES,
+    CLOCK_NONE,
+    GENESIS,
+    Batch,
+    FormatError,
+    decode_record,
+    link,
+    open_batch,
+)
 
 from .batch_log import new_id
+from .dating import Dated, DatingAnchor, fold, succeeds
 from .rows import seal
-from .schema import ADDED, BATCHES
+from .schema import ADDED, BATCHES, DATING
 
 
 def begin(connection: sqlite3.Connection) -> None:
@@ -56,5 +67,61 @@ def from_version_2(connection: sqlite3.Connection) -> None:
         connection.execute(f"ALTER TABLE gaps ADD COLUMN {name} INTEGER")
 
 
+def from_version_3(connection: sqlite3.Connection) -> None:
+    """Date every record as this release does, from the batches: version 3 dated each of them once.
+
+    A batch that cannot be read stays as it is; the audit names it.
+    """
+    execute = connection.execute
+    execute("DROP INDEX IF EXISTS records_without_time")
+    for statement in DATING.split(";"):
+        execute(statement)
+    numbers = execute("SELECT number FROM batches WHERE data <> x'' ORDER BY number").fetchall()
+    present: dict[tuple[str, bytes], list[DatingAnchor]] = {}
+    for (number,) in numbers:
+        found = _batch(connection, number)
+        if found is None:
+            continue
+        header = found[1].header
+        key = header.gateway, header.anchor.boot_id
+        anchors = present.setdefault(key, [])
+        anchor = succeeds(anchors[-1] if anchors else None, header.anchor, number)
+        if anchor is not None:
+            anchors.append(anchor)
+            execute("INSERT INTO anchors VALUES (?,?,?,?,?,?,?,?)", (*key, *anchor))
+    for (number,) in numbers:
+        found = _batch(connection, number)
+        if found is not None:
+            stream_id, batch = found
+            anchors = present[batch.header.gateway, batch.header.anchor.boot_id]
+            connection.executemany(
+                "UPDATE records SET time_ms = ?, unc_ms = ?, clock = ?"
+                " WHERE stream_id = ? AND seq = ?",
+                _dated(stream_id, number, batch, anchors),
+            )
+
+
+def _batch(connection: sqlite3.Connection, number: int) -> tuple[int, Batch] | None:
+    stream_id, data = connection.execute(
+        "SELECT stream_id, data FROM batches WHERE number = ?", (number,)
+    ).fetchone()
+    try:
+        return stream_id, open_batch(data, None)
+    except FormatError:
+        return None
+
+
+def _dated(
+    stream_id: int, number: int, batch: Batch, anchors: list[DatingAnchor]
+) -> Iterator[tuple[object, ...]]:
+    for seq, data in enumerate(batch.records, batch.header.first):
+        try:
+            stamp = decode_record(data).stamp
+        except FormatError:  # it is in `refused`
+            continue
+        own = Dated(stamp.wall_ms, stamp.unc_ms, CLOCK_NAMES[stamp.clock_state])
+        yield (*fold(own, stamp.resp_ms, number, anchors), stream_id, seq)
+
+
 # From each version to the next, from 1 on.
-STEPS: Final = (from_version_1, from_version_2)
+STEPS: Final = (from_version_1, from_version_2, from_version_3)

@@ -251,6 +251,8 @@ class BatchReceiver:
                 raise
             new = [item.refuse(reasons[item.seq]) if item.seq in reasons else item for item in new]
             self._database.commit(data, header, new, _counts(new, len(repeated)) | policy)
+        if self._database.contradicted:
+            self._contradict(header)
         for item in new:
             if item.decoded is None:
                 where = *_name(header), item.seq
@@ -260,6 +262,16 @@ class BatchReceiver:
         receipt = self._receipt(header.gateway, header.stream, header.last, header.head)
         detail = f"records {to + 1} to {header.last} of stream {header.stream}"
         return BatchOutcome(ACCEPTED, detail, header.gateway, header.stream, receipt, header.last)
+
+    def _contradict(self, header: BatchHeader) -> None:
+        """Report times that cannot all be true, once for each boot of a gateway."""
+        boot = header.anchor.boot_id.hex()
+        text = (
+            f"{header.gateway}: times of its boot {boot[:8]} contradict each other by more than"
+            " their bounds; none was changed: was its clock, or this one, set wrong?"
+        )
+        if text not in self._reported:
+            self._alarm(text)
 
     def _check_record(self, seq: int, data: bytes) -> NewRecord:
         record = None

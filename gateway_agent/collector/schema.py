@@ -14,6 +14,7 @@
     refused   stream_id, seq -> data, reason                  signed by the gateway, and yet wrong
     devices   device -> gateway                               which one brought its first data
     counters  name -> value                                   see :mod:`.receiver`
+    anchors   gateway, boot_id, number -> anchor, todo_ms     what dates records (:mod:`.dating`)
 
 ``batches.data`` are the signed bytes as they were received, so everything above can be proved from
 them again (:mod:`.audit`). ``chain`` is SHA-256 over the chain before and ``data``, across all
@@ -22,15 +23,15 @@ streams in the order of ``number``; a file beside the database repeats its end (
 was taken before batches were kept has empty ``data``.
 
 Times are Unix milliseconds, NULL while they are unknown: a record made before the gateway's clock
-was set gets its time as soon as a batch of the same boot brings an anchor. The view
-``measurements`` joins readings, points and records for people. The keys make a second effect of the
-same record, or of the same frame of a node, impossible, whatever the code does.
+was set, or with a wide bound, is dated as soon as a batch of the same boot brings a better anchor.
+The view ``measurements`` joins readings, points and records for people. The keys make a second
+effect of the same record, or of the same frame of a node, impossible, whatever the code does.
 """
 
 from typing import Final
 
 APPLICATION_ID: Final = 0x5446_434F  # "TFCO"
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 BATCHES: Final = """
 CREATE TABLE batches (
@@ -46,6 +47,18 @@ CREATE TABLE devices (device TEXT PRIMARY KEY, gateway TEXT NOT NULL) WITHOUT RO
 CREATE UNIQUE INDEX records_of_frames ON records (device, kind, key_id, boot_epoch, sample_seq)
     WHERE sample_seq IS NOT NULL;
 """
+SETTLED_MS: Final = 1000
+TO_DATE: Final = f"clock <> 'synchronised' OR unc_ms > {SETTLED_MS}"  # records worth a better time
+# What version 4 has that version 3 had not.
+DATING: Final = f"""
+CREATE TABLE anchors (
+    gateway TEXT NOT NULL, boot_id BLOB NOT NULL, number INTEGER NOT NULL UNIQUE,
+    mono_ms INTEGER NOT NULL, wall_ms INTEGER NOT NULL, unc_ms INTEGER NOT NULL,
+    clock TEXT NOT NULL, todo_ms INTEGER, PRIMARY KEY (gateway, boot_id, number)) WITHOUT ROWID;
+CREATE INDEX anchors_due ON anchors (number) WHERE todo_ms IS NOT NULL;
+CREATE INDEX records_to_date ON records (boot_id, resp_ms)
+    WHERE {TO_DATE};
+"""
 _TABLES: Final = """
 CREATE TABLE streams (
     id INTEGER PRIMARY KEY, gateway TEXT NOT NULL, stream INTEGER NOT NULL,
@@ -58,7 +71,6 @@ CREATE TABLE records (
     PRIMARY KEY (stream_id, seq)) WITHOUT ROWID;
 CREATE INDEX records_of_device ON records (device, time_ms);
 CREATE INDEX records_by_content ON records (digest);
-CREATE INDEX records_without_time ON records (boot_id) WHERE time_ms IS NULL;
 CREATE TABLE points (
     id INTEGER PRIMARY KEY, device TEXT NOT NULL, name TEXT NOT NULL, unit TEXT NOT NULL,
     UNIQUE (device, name, unit));
@@ -87,4 +99,4 @@ CREATE VIEW measurements AS
     FROM readings JOIN points ON points.id = readings.point_id
     JOIN records USING (stream_id, seq) JOIN streams ON streams.id = stream_id;
 """
-SCHEMA: Final = _TABLES + BATCHES + ADDED
+SCHEMA: Final = _TABLES + BATCHES + ADDED + DATING

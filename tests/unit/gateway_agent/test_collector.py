@@ -49,7 +49,7 @@ from protocols.wire.registers import AIR
 GATEWAY = "gw-1"
 WALL_MS = 1_764_000_000_000
 BOOT_ID = bytes(range(16))
-ANCHOR = Anchor(BOOT_ID, 50_000, WALL_MS, 20, CLOCK_SYNCHRONISED)
+ANCHOR = Anchor(BOOT_ID, 50_000, WALL_MS + 50_000, 20, CLOCK_SYNCHRONISED)
 NO_CLOCK = Anchor(BOOT_ID, 50_000, None, 0, CLOCK_NONE)
 GATEWAY_KEY = Ed25519PrivateKey.from_private_bytes(b"g" * 32)
 COLLECTOR_KEY = Ed25519PrivateKey.from_private_bytes(b"c" * 32)
@@ -313,11 +313,11 @@ def test_records_without_a_clock_get_their_time_from_a_later_anchor(collector: C
     collector.take(chain.batch(readings(1, 2, clock=False), NO_CLOCK), ACCEPTED)
     assert collector.rows("SELECT time_ms, clock FROM records") == [(None, "none")] * 2
     collector.take(chain.batch(readings(3, 3)), ACCEPTED)
-    # The anchor: 50,000 ms of boot time is WALL_MS; record 1 was answered at 11,030 ms. A clock may
-    # run off by 100 ppm between the two.
+    # The anchor: 0 ms of boot time is WALL_MS; record 1 was answered at 11,030 ms. A clock may run
+    # off by 100 ppm between the two.
     assert collector.rows("SELECT seq, time_ms, unc_ms, clock FROM records ORDER BY seq") == [
-        (1, WALL_MS - 38_970, 24, "synchronised"),
-        (2, WALL_MS - 37_970, 24, "synchronised"),
+        (1, WALL_MS + 11_030, 24, "synchronised"),
+        (2, WALL_MS + 12_030, 24, "synchronised"),
         (3, WALL_MS + 13_000, 20, "synchronised"),
     ]
 
