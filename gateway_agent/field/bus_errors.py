@@ -101,6 +101,14 @@ def why_foreign(request: Request, shape: AnswerShape) -> tuple[str, str]:
     return "bad_frame", f"{detail} with {shape.data_bytes} bytes of data instead of {size}"
 
 
+def why_contested(request: Request) -> tuple[str, str]:
+    """Return cause and detail where another master asked for an answer of the same form."""
+    return "bad_frame", (
+        f"unit {request.asked}: another master asked it for as much meanwhile, so nothing shows"
+        " whose answer came; let one master only ask on this line"
+    )
+
+
 def is_expected(error: BaseException) -> bool:
     """Return whether ports and networks raise such an error; any other is a fault of software."""
     return isinstance(error, OSError | termios.error | UnicodeError)

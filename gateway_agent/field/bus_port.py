@@ -116,6 +116,7 @@ class BusPort:
         self._why_closed = ""
         self._is_new = logs_open  # to be logged when it is open
         self._limit = LineLimit()
+        self._limit_shared = LineLimit()
         self._logged = ""
 
     async def open(self, link: asyncio.Protocol) -> asyncio.Transport:
@@ -153,6 +154,17 @@ class BusPort:
             trace = None if is_expected(error) else error
             log.error("bus %s: %s", self._bus.name, self._why_closed, exc_info=trace)
         return BusDownError("bus_timeout", self._why_closed)
+
+    def shared_with_another(self, unit: int) -> None:
+        """Log that another master asks on this line, rate-limited."""
+        now_ms = int(asyncio.get_running_loop().time() * 1000)
+        if self._limit_shared.take(now_ms):
+            log.warning(
+                "bus %s: another master asks unit %d on %s: let one master only ask on a line",
+                self._bus.name,
+                unit,
+                self._bus.where,
+            )
 
     def works(self) -> None:
         """Note a good answer: the next fault is a new one."""

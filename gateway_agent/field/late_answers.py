@@ -7,6 +7,7 @@ before so much time has passed that it will not come any more. The latter always
 that answers one shape only is read again too.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,63 +18,68 @@ LATEST_S: Final = 30.0  # an answer later than this is not waited for any more
 
 
 class LateAnswers:
-    """Shapes of pending answers by unit, each with the time its request was given up.
+    """Shapes of pending answers by unit, in the order of their requests, each with a time.
 
     Times are seconds of any clock that does not go back.
     """
 
     def __init__(self) -> None:
-        self._pending: dict[int, dict[AnswerShape, float]] = {}
+        self._pending: dict[int, list[tuple[AnswerShape, float]]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._pending)
 
     def add(self, shape: AnswerShape, now: float) -> None:
         """Note that the request for an answer of this shape was given up at ``now``."""
-        self._pending.setdefault(shape.unit, {})[shape] = now
+        self._keep(shape.unit, [*self._of(shape.unit, now), (shape, now)])
 
-    def answered(self, shape: AnswerShape, now: float, is_refusal: bool = False) -> None:
-        """Note the answer to a request for this shape. Units answer in order: nothing older comes.
+    def answered(self, shape: AnswerShape, asked: float, is_refusal: bool = False) -> None:
+        """Note an answer to the request for this shape that was made at ``asked``.
 
-        An exception looks the same for every request of its function, so it may be the answer to
-        the first of these that is pending; then this request's own answer is pending instead.
+        Units answer in order: nothing older will come. But an exception looks the same for every
+        request of its function, so it may be the answer to the first of these that is pending; then
+        this request's own answer is pending instead.
         """
-        pending = self._pending.pop(shape.unit, {})
-        older = iter(list(pending.items()))
-        for old, since in older:
+        pending = self._of(shape.unit, asked)
+        left = [item for item in pending if item[1] > asked]  # asked for by another master
+        for index, (old, since) in enumerate(pending):
             if old == shape or (is_refusal and old.function == shape.function):
-                left = {shape: since} if now - since <= LATEST_S else {}
-                left = dict(older) | left
-                if left:
-                    self._pending[shape.unit] = left
-                return
+                left = [*pending[index + 1 :], (shape, since)]
+                break
+        self._keep(shape.unit, left)
 
     def is_pending(self, shape: AnswerShape, now: float) -> bool:
         """Return whether an answer of this shape may still come at ``now``."""
-        pending = self._pending.get(shape.unit)
-        if not pending:
+        if shape.unit not in self._pending:
             return False
-        for old in [old for old, since in pending.items() if now - since > LATEST_S]:
-            del pending[old]
-        return shape in pending
+        pending = self._of(shape.unit, now)
+        self._keep(shape.unit, pending)
+        return any(old == shape for old, _ in pending)
 
     def least_likely(self, requests: Sequence[Request], now: float) -> Request:
         """Return the first request whose answer is not pending, else that pending for longest."""
-        for request in requests:
-            if not self.is_pending(request.shape, now):
-                return request
-        pending = self._pending[requests[0].shape.unit]
-        return min(requests, key=lambda request: pending[request.shape])
+        newest = dict(self._of(requests[0].shape.unit, now))
+        return min(requests, key=lambda request: newest.get(request.shape, -math.inf))
 
     def take(self, shape: AnswerShape) -> bool:
         """Return whether a frame of this shape is a pending answer; if so, it has come."""
-        pending = self._pending.get(shape.unit, {})
-        for old in pending:
+        pending = self._pending.get(shape.unit, [])
+        for index, (old, _) in enumerate(pending):
             if old.function == shape.function & ~EXCEPTION and (
                 old == shape
                 or shape.function & EXCEPTION
                 or VARIABLE in (old.data_bytes, shape.data_bytes)
             ):
-                del pending[old]
+                self._keep(shape.unit, pending[:index] + pending[index + 1 :])
                 return True
         return False
+
+    def _of(self, unit: int, now: float) -> list[tuple[AnswerShape, float]]:
+        """Return what is pending of a unit and may still come."""
+        return [item for item in self._pending.get(unit, ()) if now - item[1] <= LATEST_S]
+
+    def _keep(self, unit: int, pending: list[tuple[AnswerShape, float]]) -> None:
+        if pending:
+            self._pending[unit] = pending
+        else:
+            self._pending.pop(unit, None)

@@ -12,10 +12,10 @@ Whatever is no answer is counted by what it is: late, of another unit, damaged, 
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final
 
-from gateway_agent.config import Bus, Device, SerialBus, TcpBus
+from gateway_agent.config import Bus, SerialBus, TcpBus
 from gateway_agent.counters import Counters
 from protocols.modbus_client import (
     LATE,
@@ -32,10 +32,19 @@ from protocols.modbus_client import (
 from protocols.wire.errors import PeerError
 from protocols.wire.modbus.pdu import EXCEPTION
 
-from .bus_errors import FATAL, BusDownError, BusError, ClosedEarlyError, RefusedError, why_foreign
+from .bus_errors import (
+    FATAL,
+    BusDownError,
+    BusError,
+    ClosedEarlyError,
+    RefusedError,
+    why_contested,
+    why_foreign,
+)
 from .bus_port import BusPort
 from .late_answers import LateAnswers
-from .planner import answer_ms, probe_reads, request_ms
+from .pace import UnitPace, paces_of
+from .planner import answer_ms, probe_reads
 
 SILENT_REQUESTS: Final = 3  # on TCP: this many in a row without one byte, and the peer is gone
 DRAIN_S: Final = 2.0  # a line that never falls silent is used all the same after this time
@@ -68,36 +77,6 @@ class _Link(asyncio.Protocol):
         self.master.lost(self, exc)
 
 
-class _Pace(NamedTuple):
-    """How long one unit may take, and which pause it needs."""
-
-    timeout_ms: int
-    fixed_s: float  # from the request's first byte to the time-out of an answer without data
-    gap_s: float  # from the end of its last request to the next one
-
-    @classmethod
-    def of(cls, bus: Bus, timeouts_ms: Iterable[int], gaps_ms: Iterable[int]) -> "_Pace":
-        """Return the pace of a unit; of several devices with one unit the slowest counts."""
-        timeout_ms = max(timeouts_ms)
-        fixed_ms = request_ms(bus) + timeout_ms + 2 * bus.silence_ms
-        gap_ms = max((bus.request_gap_ms, *gaps_ms))
-        return cls(timeout_ms, fixed_ms / 1000, gap_ms / 1000)
-
-
-def _paces(bus: Bus) -> dict[int, _Pace]:
-    units: dict[int, list[Device]] = {}
-    for device in bus.device:
-        units.setdefault(device.unit, []).append(device)
-    return {
-        unit: _Pace.of(
-            bus,
-            (device.timeout_ms or bus.timeout_ms for device in devices),
-            (device.request_gap_ms for device in devices),
-        )
-        for unit, devices in units.items()
-    }
-
-
 class Master:
     """The only writer on its bus. Use from one task; ``close`` may be called from any."""
 
@@ -118,14 +97,15 @@ class Master:
         self._last_byte = 0.0  # loop time of the last byte received or request sent
         self._answered = False  # bytes came since the last request was sent
         self._foreign: AnswerShape | None = None  # what came instead, for the request under way
+        self._is_contested = False  # another master asked for a like answer meanwhile
         self._late_before = 0  # late replies counted when the request was sent
         self._noise_bytes = 0
         self._dirty = False  # the line must be silent before the next request
         self._late = LateAnswers()
         self._silent_requests = 0
         self._again = False  # the request under way met a closed connection before
-        self._pace = _Pace.of(bus, (bus.timeout_ms,), ())  # of units that the bus does not name
-        self._paces = _paces(bus)
+        self._pace = UnitPace.of(bus, (bus.timeout_ms,), ())  # of units that the bus does not name
+        self._paces = paces_of(bus)
         self._timeout_ms = bus.timeout_ms  # of the request under way
         self._gap_s = bus.request_gap_ms / 1000
         self._is_spaced = any(pace.gap_s for pace in (self._pace, *self._paces.values()))
@@ -138,7 +118,7 @@ class Master:
 
         If an answer of the same shape is pending, the unit is probed first: see :meth:`probe`.
         """
-        if self._late:
+        if self._is_line:
             await self._settle(request, probes)
         try:
             return (await self._ask(request))[2:]
@@ -146,12 +126,14 @@ class Master:
             return (await self._ask_again(request, probes))[2:]
 
     async def probe(self, probes: Sequence[Request]) -> bool:
-        """Ask one unit for something that it may answer; return whether it did, or refused it.
+        """Ask one unit for something that it may answer; return whether that settles something.
 
-        Of ``probes`` that one is sent whose answer is the least likely to be pending. An exception
-        is an answer, unless a gateway box gives it for a silent device. BusError: there is none.
+        Of ``probes`` that one is sent whose answer is the least likely to be pending; if it is
+        nevertheless, it may be an old answer that comes. An exception is an answer, unless a
+        gateway box gives it for a silent device. BusError: there is none.
         """
         request = self._late.least_likely(probes, self._loop.time())
+        settles = not self._is_pending(request)
         try:
             try:
                 await self._ask(request)
@@ -161,12 +143,12 @@ class Master:
             raise
         except BusError as error:
             if isinstance(error, RefusedError) and not error.is_silence:
-                return False
+                return True
             if not self._is_line:
                 # Answers have ids of their own; it is kept so that the next probe is another one.
                 self._late.add(request.shape, self._loop.time())
             raise
-        return True
+        return settles
 
     async def identify(self, unit: int, access: int, object_id: int) -> bytes:
         """Return the PDU of the answer to an identification request. BusError: there is none."""
@@ -182,13 +164,16 @@ class Master:
             self._drop(politely=True)
 
     async def _settle(self, request: Request, probes: Sequence[Request]) -> None:
-        """Probe a unit of which an answer like that to ``request`` is pending.
-
-        A refusal may be the answer to an older request; each settles at least one of these.
-        """
-        is_refused = True
-        while is_refused and self._is_pending(request):
-            is_refused = not await self.probe(probes or probes_for(request))
+        """Probe a unit as long as an answer like that to ``request`` is pending."""
+        unit = request.asked
+        pace = self._paces.get(unit, self._pace)
+        settles = True
+        while settles:
+            # Until then another master's request may come, whose answer is pending, too.
+            await self._ready(unit, pace)
+            if not self._is_pending(request):
+                break
+            settles = await self.probe(probes or probes_for(request))
 
     def _is_pending(self, request: Request) -> bool:
         return self._is_line and self._late.is_pending(request.shape, self._loop.time())
@@ -199,7 +184,7 @@ class Master:
         self.counters.asked_again += 1
         try:
             # A serial server may hand the answer that is under way to the new connection.
-            if request.read is not None:
+            if self._is_line and request.read is not None:
                 await self._settle(request, probes)
             return await self._ask(request)
         finally:
@@ -210,18 +195,13 @@ class Master:
         loop = self._loop
         unit = request.asked
         pace = self._paces.get(unit, self._pace)
-        transport = self._transport
-        if transport is None:
-            transport = await self._connect()
-        if self._is_line or self._is_spaced:
-            await self._keep_distance(unit, pace)
-            if self._transport is not transport:  # lost meanwhile
-                transport = self._transport or await self._connect()
+        transport = await self._ready(unit, pace)
         answer: asyncio.Future[bytes] = loop.create_future()
         self._answer = answer
         self._request = request
         self._answered = False
         self._foreign = None
+        self._is_contested = False
         self._late_before = self.counters.late_replies
         self._noise_bytes = 0
         data_bytes = request.shape.data_bytes
@@ -257,7 +237,7 @@ class Master:
         self._port.works()
         is_refusal = bool(pdu[0] & EXCEPTION)
         if self._late:
-            self._late.answered(request.shape, loop.time(), is_refusal)
+            self._late.answered(request.shape, now, is_refusal)
         if is_refusal:
             self.counters.poll_errors[f"exception_{pdu[1]:02x}"] += 1
             raise RefusedError(pdu[1], request)
@@ -342,6 +322,8 @@ class Master:
         unit = request.asked
         if damaged:
             cause, detail = "crc", f"unit {unit}: answer damaged or cut short"
+        elif self._is_contested:
+            cause, detail = why_contested(request)
         elif self._foreign is not None:
             cause, detail = why_foreign(request, self._foreign)
         elif self._noise_bytes:
@@ -395,6 +377,14 @@ class Master:
         """Count what was no answer, once."""
         self.counters.noise_bytes += unexpected.noise_bytes
         self._noise_bytes += unexpected.noise_bytes
+        request = self._request
+        for shape in unexpected.others:
+            self._port.shared_with_another(shape.unit)
+            if request is not None and shape.unit == request.asked:
+                self._is_contested |= shape == request.shape._replace(unit=shape.unit)
+            elif shape.unit not in self._paces:
+                continue  # nobody here asks it
+            self._late.add(shape, self._loop.time())
         for shape in unexpected.foreign:
             if shape.data_bytes == LATE or self._late.take(shape):
                 self.counters.late_replies += 1
@@ -403,8 +393,18 @@ class Master:
                 self._foreign = shape
         unexpected.noise_bytes = 0
         unexpected.foreign.clear()
+        unexpected.others.clear()
 
-    async def _keep_distance(self, unit: int, pace: _Pace) -> None:
+    async def _ready(self, unit: int, pace: UnitPace) -> asyncio.Transport:
+        """Connect if need be, and wait until the unit, its bus and the line take a request."""
+        transport = self._transport or await self._connect()
+        if self._is_line or self._is_spaced:
+            await self._keep_distance(unit, pace)
+            if self._transport is not transport:  # lost meanwhile
+                transport = self._transport or await self._connect()
+        return transport
+
+    async def _keep_distance(self, unit: int, pace: UnitPace) -> None:
         """Wait until the unit, its bus and the line are ready for a request."""
         if self._is_spaced:
             last = self._ended.get(unit, -pace.gap_s) + pace.gap_s

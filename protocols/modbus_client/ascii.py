@@ -15,12 +15,14 @@ from protocols.modbus_client.request import (
     VARIABLE,
     AnswerShape,
     Request,
+    asked_for,
 )
 
 MAX_LINE: Final = 513  # Modbus over Serial Line V1.02, 2.5.2.1: the longest frame, in characters
 MAX_BUFFER: Final = 2 * MAX_LINE
 _CRC_BYTES: Final = 2
 _SHORTEST: Final = 3  # address, function, one byte
+_COILS: Final = REPEATED - _SHORTEST  # bytes of data in an answer as long as a read request
 
 
 def encode_line(frame: bytes) -> bytes:
@@ -39,12 +41,14 @@ class AsciiClient:
         self.unexpected = Unexpected()
         self._buffer = bytearray()
         self._request: Request | None = None  # None: IDLE
+        self._is_contested = False  # another master asks for a like answer
 
     def send(self, request: Request) -> bytes:
         """See :class:`.client.ModbusClient`. What came before is forgotten."""
         self.unexpected = Unexpected()
         self._buffer = bytearray()
         self._request = request
+        self._is_contested = False
         return encode_line(request.adu[:-_CRC_BYTES])
 
     def feed(self, data: bytes) -> bytes | None:
@@ -83,9 +87,16 @@ class AsciiClient:
         if request is not None:
             if frame == request.adu[:-_CRC_BYTES] and request.shape.data_bytes != FIXED:
                 return None  # adapters without echo suppression return what was sent
-            if _is_answer(frame, request):
+            if _is_answer(frame, request) and not self._is_contested:
                 self._request = None
                 return frame[1:]
+        other = asked_for(frame) if len(frame) == REPEATED and frame[2] != _COILS else None
+        if other is not None:
+            self.unexpected.others.append(other)
+            self.unexpected.noise_bytes += len(line) - start
+            like = request.shape._replace(unit=request.asked) if request is not None else None
+            self._is_contested = self._is_contested or other == like
+            return None
         # Exceptions and answers of variable length do not differ by their length.
         size = len(frame) - _SHORTEST if frame[1] in READ_FUNCTIONS else VARIABLE
         self.unexpected.foreign.append(AnswerShape(frame[0], frame[1], size))

@@ -32,6 +32,8 @@ class Unexpected:
     damaged: int = 0  # answers of the right beginning with a wrong CRC, or cut short
     noise_bytes: int = 0  # bytes that belong to no valid frame
     foreign: list[AnswerShape] = field(default_factory=list)  # valid frames: other answers
+    # Answers that another master asked for; its requests are noise.
+    others: list[AnswerShape] = field(default_factory=list)
 
 
 class ModbusClient(Protocol):

@@ -116,6 +116,19 @@ def read_request(unit: int, read: Read, answer_unit: int | None = None) -> Reque
     return Request(shape, struct.pack(">BHH", function, address, words), read, unit)
 
 
+def asked_for(frame: bytes | bytearray) -> AnswerShape | None:
+    """Return the answer that a read request asks for: unit, function, address, quantity.
+
+    None for bytes that are no such request.
+    """
+    if len(frame) < REPEATED or frame[1] not in READ_FUNCTIONS:
+        return None
+    quantity = frame[4] << 8 | frame[5]
+    if not 1 <= quantity <= (MAX_READ_BITS if frame[1] in BIT_FUNCTIONS else MAX_READ):
+        return None
+    return AnswerShape(frame[0], frame[1], Read(frame[1], 0, quantity).data_bytes)
+
+
 def identify_request(unit: int, access: int, object_id: int) -> Request:
     """Return the request for the device identification (function 2B/0E) from ``object_id`` on.
 

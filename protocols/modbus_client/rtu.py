@@ -7,12 +7,20 @@ an answer that is late. It is known by unit, function, number of data bytes and 
 from typing import Final
 
 from protocols.modbus_client.client import Unexpected
-from protocols.modbus_client.request import READ_FUNCTIONS, VARIABLE, AnswerShape, Request
+from protocols.modbus_client.request import (
+    READ_FUNCTIONS,
+    REPEATED,
+    VARIABLE,
+    AnswerShape,
+    Request,
+    asked_for,
+)
 from protocols.wire.crc import crc16
 from protocols.wire.modbus.adu import MAX_FRAME, answer_length
 
 MAX_BUFFER: Final = 2 * MAX_FRAME  # kept while an answer is due: it, and one frame before it
 _SHORTEST: Final = 5  # address, function, one byte, CRC: an exception
+_READ: Final = REPEATED + 2  # a read request: address, function, address, quantity, CRC
 
 
 class RtuClient:
@@ -44,6 +52,8 @@ class RtuClient:
         # An adapter may return what was sent, which can look like an answer with coils.
         echo = b"" if request.read is None else request.adu
         found = _find(buffer, request.header, echo) or _find(buffer, request.refusal, echo)
+        if found is not None and found[0] >= _READ and self._is_contested(request, found[0]):
+            found = None  # it may be the answer to the other master
         if found is None:
             self._cap()
             return None
@@ -55,6 +65,16 @@ class RtuClient:
         if buffer:
             self._sort(request, waiting=False)
         return pdu
+
+    def _is_contested(self, request: Request, end: int) -> bool:
+        """Return whether another master's request for a like answer stands before ``end``."""
+        buffer = self._buffer
+        return any(
+            buffer[at] == request.asked
+            and not buffer.startswith(request.adu, at)
+            and _asked_at(buffer, at) == request.shape._replace(unit=request.asked)
+            for at in range(end - _READ + 1)
+        )
 
     def finish(self) -> Unexpected:
         """See :class:`.client.ModbusClient`."""
@@ -69,7 +89,7 @@ class RtuClient:
             self.unexpected.noise_bytes += over
 
     def _sort(self, request: Request | None, waiting: bool) -> None:
-        """Sort the buffer into foreign frames, the request's own echo, and noise."""
+        """Sort the buffer into foreign frames, the request's own echo, requests, and noise."""
         buffer = self._buffer
         unexpected = self.unexpected
         at = 0
@@ -84,6 +104,12 @@ class RtuClient:
                 data = buffer[at + 2] if function in READ_FUNCTIONS else VARIABLE
                 unexpected.foreign.append(AnswerShape(buffer[at], function, data))
                 at += length
+                continue
+            other = _asked_at(buffer, at)
+            if other is not None:
+                unexpected.others.append(other)
+                unexpected.noise_bytes += _READ
+                at += _READ
                 continue
             if waiting and request is not None and buffer.startswith(request.header, at):
                 unexpected.damaged += 1
@@ -101,6 +127,13 @@ def _find(buffer: bytearray, header: bytes, echo: bytes) -> tuple[int, int] | No
             return at, length
         at = buffer.find(header, at + 1)
     return None
+
+
+def _asked_at(buffer: bytearray, at: int) -> AnswerShape | None:
+    """Return what the valid read request at ``at`` asks for; None if there is none."""
+    frame = buffer[at : at + _READ]
+    shape = asked_for(frame) if len(frame) == _READ else None
+    return shape if shape is not None and crc16(frame, _READ) == 0 else None
 
 
 def _frame_length(buffer: bytearray, at: int) -> int:

@@ -3,18 +3,29 @@
 import asyncio
 import struct
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from gateway_agent.config import Bus, RtuOverTcpBus, SerialBus, TcpBus
+from gateway_agent.config import Bus, RtuOverTcpBus, TcpBus
 from gateway_agent.counters import Counters
 from gateway_agent.field.bus_errors import BusDownError, BusError, RefusedError
 from gateway_agent.field.master import Master
 from protocols.modbus_client import Read, read_request
 from protocols.wire.modbus.pdu import READ_INPUT
 
+from .line_help import (
+    DATA,
+    GOOD,
+    QUIET_MS,
+    TEN,
+    TIMEOUT_MS,
+    VALUES,
+    Script,
+    obedient,
+    on_line,
+)
 from .slave import (
     Handler,
     PtySlave,
@@ -28,24 +39,6 @@ from .slave import (
     registers,
     until,
 )
-
-TIMEOUT_MS = 200  # a slave of this process answers within it on a busy host, too
-QUIET_MS = 20
-TEN = read_request(1, Read(READ_INPUT, 0, 10))
-VALUES = tuple(range(100, 110))
-GOOD = answer(1, *VALUES)
-DATA = struct.pack(">10H", *VALUES)
-
-
-def rtu_bus(port: object, timeout_ms: int = TIMEOUT_MS) -> Bus:
-    return SerialBus(
-        name="line",
-        port=str(port),
-        baudrate=115200,
-        timeout_ms=timeout_ms,
-        quiet_ms=QUIET_MS,
-        device=(),
-    )
 
 
 def tcp_bus(port: int, kind: str = "tcp", timeout_ms: int = TIMEOUT_MS) -> Bus:
@@ -62,38 +55,6 @@ def tcp_bus(port: int, kind: str = "tcp", timeout_ms: int = TIMEOUT_MS) -> Bus:
         quiet_ms=QUIET_MS,
         device=(),
     )
-
-
-async def on_line(
-    folder: Path, handler: Handler, test: Callable[[Master, PtySlave], Awaitable[None]]
-) -> Counters:
-    """Run a test against a slave on a pty; the counters afterwards."""
-    counters = Counters()
-    slave = PtySlave(folder, handler)
-    master = Master(rtu_bus(slave.path), counters)
-    try:
-        await test(master, slave)
-    finally:
-        master.close()
-        slave.close()
-        await asyncio.sleep(0)
-    return counters
-
-
-class Script:
-    """A handler that goes through prepared replies, one request each, the last one for ever."""
-
-    def __init__(self, *steps: Iterable[Reply]) -> None:
-        self.steps = [tuple(step) for step in steps]
-
-    def __call__(self, request: bytes) -> Iterable[Reply]:
-        return self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
-
-
-def obedient(request: bytes) -> list[Reply]:
-    """Answers every read with VALUES from the start."""
-    unit, function, _, count = registers(request)
-    return [(0, answer(unit, *VALUES[:count], function=function))]
 
 
 @pytest.mark.parametrize(
@@ -199,56 +160,6 @@ async def test_a_late_answer_is_never_taken_for_the_next(tmp_path: Path) -> None
     counters = await on_line(tmp_path, handler, run)
     assert counters.late_replies == 1
     assert counters.foreign_answers == 0
-
-
-async def test_a_late_refusal_is_not_taken_for_the_answer_to_the_next_request(
-    tmp_path: Path,
-) -> None:
-    """The unit is one answer behind, and the one that it refused was not the newest."""
-    first, second, third = (read_request(1, Read(4, *at)) for at in ((0, 2), (50, 4), (200, 4)))
-
-    def answer_to(request: bytes) -> bytes:
-        unit, function, address, count = registers(request)
-        return answer(unit, *range(address, address + count), function=function)
-
-    number = 0
-
-    def handler(request: bytes) -> list[Reply]:
-        nonlocal number
-        number += 1
-        late: dict[int, list[Reply]] = {
-            1: [],
-            2: [(0, refusal(1, 4, 6))],
-            3: [(0, answer_to(second.adu)), (0.01, answer_to(request))],
-        }
-        return late.get(number, [(0, answer_to(request))])
-
-    async def run(master: Master, slave: PtySlave) -> None:
-        with pytest.raises(BusError, match="no answer"):
-            await master.read(first)
-        with pytest.raises(RefusedError):
-            await master.read(second)
-        assert await master.read(third) == struct.pack(">4H", *range(200, 204))
-        assert await master.read(second) == struct.pack(">4H", *range(50, 54))
-
-    assert (await on_line(tmp_path, handler, run)).late_replies == 1
-
-
-async def test_a_unit_that_refuses_everything_is_asked_for_no_more_than_twice(
-    tmp_path: Path,
-) -> None:
-    """Where a refusal may be a late one, each read costs one probe, and no time-out."""
-    refuse = Script([], [(0, refusal(1, 4, 6))])
-
-    async def run(master: Master, slave: PtySlave) -> None:
-        with pytest.raises(BusError, match="no answer"):
-            await master.read(TEN)
-        for _ in range(5):
-            with pytest.raises(RefusedError):
-                await master.read(TEN)
-        assert len(slave.requests) <= 11
-
-    await on_line(tmp_path, refuse, run)
 
 
 async def test_a_late_answer_between_requests_is_drained(tmp_path: Path) -> None:

@@ -52,6 +52,15 @@ def test_the_answer_is_found_however_it_comes(stream: bytes) -> None:
     assert found[-1] == PDU
 
 
+def test_no_answer_is_taken_after_another_master_asked_for_as_much() -> None:
+    client = AsciiClient()
+    client.send(TWO)
+    assert client.feed(line(b"\x01\x04\x01\x00\x00\x02") + ANSWER) is None
+    assert client.unexpected.others == client.unexpected.foreign == [AnswerShape(1, 4, 4)]
+    client.send(TWO)
+    assert client.feed(line(b"\x01\x04\x01\x00\x00\x03") + ANSWER) == PDU
+
+
 def test_an_exception_is_an_answer() -> None:
     client = AsciiClient()
     client.send(TWO)

@@ -75,6 +75,34 @@ def test_an_echo_that_looks_like_an_answer_with_coils_is_none(behind: bytes) -> 
     assert unexpected.noise_bytes == 0
 
 
+def test_no_answer_is_taken_after_another_master_asked_for_as_much() -> None:
+    other = frame(bytes((1, 4, 1, 0, 0, 10)))
+    client = RtuClient()
+    client.send(TEN)
+    assert client.feed(other) is None
+    assert client.feed(answer(1, *range(10))) is None
+    assert client.feed(GOOD) is None
+    unexpected = client.finish()
+    assert unexpected.others == [AnswerShape(1, 4, 20)]
+    assert unexpected.foreign == [AnswerShape(1, 4, 20)] * 2
+    assert unexpected.noise_bytes == len(other)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        frame(bytes((1, 4, 1, 0, 0, 9))),  # its answer is shorter
+        frame(bytes((1, 3, 1, 0, 0, 10))),
+        frame(bytes((2, 4, 1, 0, 0, 10))),
+        frame(bytes((1, 4, 1, 0, 0, 126))),  # nobody may ask for so much
+    ],
+)
+def test_the_answer_is_taken_if_another_master_asks_for_something_else(other: bytes) -> None:
+    client = RtuClient()
+    client.send(TEN)
+    assert client.feed(other + GOOD) == PDU
+
+
 @given(st.binary(max_size=600), st.integers(1, 40))
 def test_any_bytes_from_a_tcp_peer_end_in_an_answer_or_peer_error(data: bytes, cut: int) -> None:
     client = MbapClient()
