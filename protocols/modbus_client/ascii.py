@@ -8,6 +8,7 @@ import binascii
 from typing import Final
 
 from protocols.modbus_client.client import Unexpected
+from protocols.modbus_client.line import LineClient
 from protocols.modbus_client.request import (
     FIXED,
     READ_FUNCTIONS,
@@ -31,23 +32,17 @@ def encode_line(frame: bytes) -> bytes:
     return b":%s\r\n" % (frame + bytes((lrc,))).hex().upper().encode()
 
 
-class AsciiClient:
+class AsciiClient(LineClient):
     """The client for ASCII frames (:class:`.client.ModbusClient`).
 
     Memory is ``MAX_BUFFER`` characters, whatever comes.
     """
 
     def __init__(self) -> None:
-        self.unexpected = Unexpected()
-        self._buffer = bytearray()
-        self._request: Request | None = None  # None: IDLE
+        super().__init__(MAX_BUFFER)
         self._is_contested = False  # another master asks for a like answer
 
-    def send(self, request: Request) -> bytes:
-        """See :class:`.client.ModbusClient`. What came before is forgotten."""
-        self.unexpected = Unexpected()
-        self._buffer = bytearray()
-        self._request = request
+    def _frame(self, request: Request) -> bytes:
         self._is_contested = False
         return encode_line(request.adu[:-_CRC_BYTES])
 
@@ -61,10 +56,7 @@ class AsciiClient:
             del buffer[:end]
             found = self._take(line)
             answer = found if found is not None else answer
-        over = len(buffer) - MAX_BUFFER
-        if over > 0:
-            del buffer[:over]
-            self.unexpected.noise_bytes += over
+        self._cap()
         return answer
 
     def finish(self) -> Unexpected:

@@ -7,6 +7,7 @@ an answer that is late. It is known by unit, function, number of data bytes and 
 from typing import Final
 
 from protocols.modbus_client.client import Unexpected
+from protocols.modbus_client.line import LineClient
 from protocols.modbus_client.request import (
     READ_FUNCTIONS,
     REPEATED,
@@ -23,22 +24,16 @@ _SHORTEST: Final = 5  # address, function, one byte, CRC: an exception
 _READ: Final = REPEATED + 2  # a read request: address, function, address, quantity, CRC
 
 
-class RtuClient:
+class RtuClient(LineClient):
     """The client for RTU frames (:class:`.client.ModbusClient`).
 
     Memory is ``MAX_BUFFER`` bytes, whatever comes.
     """
 
     def __init__(self) -> None:
-        self.unexpected = Unexpected()
-        self._buffer = bytearray()
-        self._request: Request | None = None  # None: IDLE
+        super().__init__(MAX_BUFFER)
 
-    def send(self, request: Request) -> bytes:
-        """See :class:`.client.ModbusClient`. What came before is forgotten."""
-        self.unexpected = Unexpected()
-        self._buffer = bytearray()
-        self._request = request
+    def _frame(self, request: Request) -> bytes:
         return request.adu
 
     def feed(self, data: bytes) -> bytes | None:
@@ -81,12 +76,6 @@ class RtuClient:
         self._sort(self._request, waiting=self._request is not None)
         self._request = None
         return self.unexpected
-
-    def _cap(self) -> None:
-        over = len(self._buffer) - MAX_BUFFER
-        if over > 0:
-            del self._buffer[:over]
-            self.unexpected.noise_bytes += over
 
     def _sort(self, request: Request | None, waiting: bool) -> None:
         """Sort the buffer into foreign frames, the request's own echo, requests, and noise."""
