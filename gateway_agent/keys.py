@@ -20,6 +20,8 @@ from typing import Final, NamedTuple
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from gateway_agent.errors import OperatorError
+from protocols.exit_status import UNUSABLE
 from protocols.uplink import key_id
 from protocols.wire.errors import BAD_TAG, PeerError
 from protocols.wire.node_key import (
@@ -41,8 +43,10 @@ _KEY_ID_LINE: Final = (
 )
 
 
-class KeyFileError(Exception):
+class KeyFileError(OperatorError):
     """A key file cannot be used or made; the text names the file, the fault and the remedy."""
+
+    exit_status = UNUSABLE
 
 
 def key_problem(path: Path, error: KeyFileError) -> Problem:

@@ -16,6 +16,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from gateway_agent.errors import OperatorError
+
 from .status import Status, from_json, to_json
 
 log = logging.getLogger(__name__)
@@ -26,7 +28,7 @@ TIMEOUT_S: Final = 5.0
 _MAX_PATH: Final = 100  # sun_path holds 107 bytes and an end (unix(7))
 
 
-class StatusError(Exception):
+class StatusError(OperatorError):
     """The status cannot be read; the text names the socket, the reason and the remedy."""
 
 

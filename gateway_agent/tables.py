@@ -14,6 +14,9 @@ from typing import Final, TypeVar, get_args
 
 import msgspec
 
+from gateway_agent.errors import OperatorError
+from protocols.exit_status import UNUSABLE
+
 from .table_types import (
     FILE_SUFFIX,
     TableKinds,
@@ -53,8 +56,10 @@ class Problem:
         )
 
 
-class ConfigError(Exception):
+class ConfigError(OperatorError):
     """A file cannot be used; ``problems`` has every reason (at least one)."""
+
+    exit_status = UNUSABLE
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__(problems)

@@ -9,14 +9,13 @@ Every command ends with an exit status of :mod:`protocols.exit_status`.
 
 import importlib
 import importlib.metadata
-import os
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from protocols.exit_status import FAULT, UNUSABLE
+from protocols.exit_status import FAULT
 
 GROUP: Final = "tianfu_gateway.commands"
 BUILT_IN: Final = {
@@ -61,25 +60,17 @@ class LazyGroup(TyperGroup):
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override] # as the base has it
         """Run the command; print one message for what a user can mend."""
-        from gateway_agent.cli.open_files import REMEDY, is_too_many_open_files
-        from gateway_agent.keys import KeyFileError
-        from gateway_agent.status_socket import StatusError
-        from gateway_agent.store.errors import StoreBusy
-        from gateway_agent.tables import ConfigError
+        from gateway_agent.process import end_of
 
         try:
             return super().invoke(ctx)
-        except (ConfigError, KeyFileError) as error:
-            typer.echo(str(error), err=True)
-            raise typer.Exit(UNUSABLE) from error
-        except (StatusError, StoreBusy) as error:
-            typer.echo(str(error), err=True)
-            raise typer.Exit(FAULT) from error
-        except OSError as error:
-            if not is_too_many_open_files(error):
+        except Exception as error:
+            end = end_of(error)
+            if end is None:
                 raise
-            typer.echo(f"{error}: {REMEDY}", err=True)
-            raise typer.Exit(FAULT) from error
+            text, status = end
+            typer.echo(text, err=True)
+            raise typer.Exit(status) from error
 
 
 def _added() -> dict[str, importlib.metadata.EntryPoint]:
@@ -142,18 +133,6 @@ def main(
     A gateway in three steps: `keygen gateway --out gateway.pem`, `check --config gateway.toml`,
     `run --config gateway.toml`. Each command's --help has an example.
     """
-    import logging
+    from gateway_agent.process import set_up
 
-    from gateway_agent.cli.log_lines import LineFormatter
-    from gateway_agent.cli.open_files import too_few_open_files
-
-    problem = too_few_open_files()
-    if problem:
-        typer.echo(problem, err=True)
-        raise typer.Exit(FAULT)
-    levels = (logging.WARNING, logging.INFO, logging.DEBUG)
-    # Whatever the caller's umask: nobody else may write what a command makes.
-    os.umask(os.umask(0o077) | 0o022)
-    handler = logging.StreamHandler()
-    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=levels[min(verbose, 2)], handlers=[handler])
+    set_up(verbose)

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from gateway_agent.cli.signals import stop_on_signal
 from gateway_agent.collector.config import CollectorConfig, load
 from gateway_agent.collector.service import run_collector
+from gateway_agent.process import stop_on_signal
 from gateway_agent.store.errors import StoreFailed
 from protocols.exit_status import FAULT
 

@@ -1,47 +1,9 @@
 """``tianfu-gateway run``: run the agent until a signal stops it."""
 
-import asyncio
-import errno
-import logging
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
-
-from gateway_agent.agent import GatewayAgent
-from gateway_agent.cli.open_files import REMEDY, too_few_open_files
-from gateway_agent.cli.signals import stop_on_signal
-from gateway_agent.clock import SystemClock
-from gateway_agent.config import GatewayConfig, load
-from gateway_agent.counters import Counters
-from gateway_agent.store.errors import StoreFailed
-from protocols.exit_status import FAULT, STORE_FAILED
-
-log = logging.getLogger(__name__)
-
-_UNUSABLE: Final = (
-    "gateway.state_dir has to be a directory that this user can write: change its rights, or name"
-    " another one"
-)
-_NO_ROOM: Final = (
-    "no room for gateway.state_dir on the file system {mount}: make some there, then start again"
-)
-# Faults that a new start does not mend.
-_REMEDIES: Final = {
-    errno.EACCES: _UNUSABLE,
-    errno.EPERM: _UNUSABLE,
-    errno.EEXIST: _UNUSABLE,
-    errno.ENOTDIR: _UNUSABLE,
-    errno.ENOSPC: _NO_ROOM,
-    errno.EDQUOT: _NO_ROOM,
-    errno.EMFILE: REMEDY,
-    errno.ENFILE: REMEDY,
-    errno.EROFS: (
-        "the file system {mount} is mounted read-only: see with `dmesg` whether the medium is"
-        " failing, make it writable (`mount -o remount,rw {mount}`) or name another"
-        " gateway.state_dir, then start again"
-    ),
-}
 
 
 def run(
@@ -58,31 +20,6 @@ def run(
     Exit status 74: the medium failed. What was acknowledged is on it; start the command again (a
     supervisor should, always) and it recovers by itself.
     """
-    loaded = load(config)
-    problem = too_few_open_files(len(loaded.bus))
-    if problem:
-        typer.echo(problem, err=True)
-        raise typer.Exit(FAULT)
-    try:
-        asyncio.run(_serve(loaded))
-    except StoreFailed as error:
-        typer.echo(f"{error}; {_remedy(error, loaded.gateway.state_dir)}", err=True)
-        raise typer.Exit(STORE_FAILED) from error
+    from gateway_agent import service
 
-
-def _remedy(error: StoreFailed, directory: Path) -> str:
-    cause = error.__cause__
-    number = cause.errno if isinstance(cause, OSError) else None
-    if number not in _REMEDIES:
-        return "start again to recover from what is on the medium"
-    path = directory.resolve()
-    mount = next(place for place in (path, *path.parents) if place.is_mount())
-    return _REMEDIES[number].format(mount=mount)
-
-
-async def _serve(config: GatewayConfig) -> None:
-    agent = GatewayAgent(config, SystemClock(), Counters())
-    stop_on_signal(agent.request_stop)
-    log.info("gateway %s, state in %s", config.gateway.id, config.gateway.state_dir)
-    await agent.run()
-    log.info("stopped")
+    service.run(config)

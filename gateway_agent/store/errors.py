@@ -15,6 +15,7 @@
 import errno
 from typing import Final
 
+from gateway_agent.errors import OperatorError
 from protocols.exit_status import STORE_FAILED
 
 # Of an agent that must be started again to recover.
@@ -25,7 +26,7 @@ class StoreError(Exception):
     """Root of the tree; raise one of its branches."""
 
 
-class StoreBusy(StoreError):
+class StoreBusy(StoreError, OperatorError):
     """The directory is locked by another process."""
 
 

@@ -23,7 +23,7 @@ _LOOK_S: Final = 0.05
 _LINES: Final = 5000
 _START_MARK: Final = "--- start"
 #: The gateway's command line in the interpreter that runs the bench.
-_GATEWAY_CLI: Final = "from gateway_agent.cli import app; app()"
+_GATEWAY_CLI: Final = "from gateway_agent.__main__ import main; main()"
 
 
 class SiteProcess:

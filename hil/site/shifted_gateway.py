@@ -33,7 +33,7 @@ class ShiftedClock(SystemClock):
 def main() -> None:
     """Run the gateway's command line with the clock replaced."""
     ShiftedClock.offset_file = Path(sys.argv.pop(1))
-    setattr(importlib.import_module("gateway_agent.cli.run"), "SystemClock", ShiftedClock)  # noqa: B010
+    setattr(importlib.import_module("gateway_agent.service"), "SystemClock", ShiftedClock)  # noqa: B010
     app()
 
 

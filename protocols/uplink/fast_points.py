@@ -66,9 +66,18 @@ _FAULT: Final = _QUALITIES[QUALITY_NAMES[FAULT]]
 
 
 @functools.cache
-def _small_integers() -> tuple[bytes, ...]:
-    """Return the encodings of 0 to 65535: any register, without computing (3 MB, made once)."""
-    return tuple(map(cbor.encode_int, range(1 << 16)))
+def _small_integers() -> list[bytes]:
+    """Return the table of the encodings of 0 to 65535, any register; empty where not met yet.
+
+    It begins with 0.5 MB. If every value comes up it has 3 MB.
+    """
+    return [b""] * (1 << 16)
+
+
+def _small(value: int) -> bytes:
+    """Return the encoding of a register, and keep it in the table."""
+    encoded = _small_integers()[value] = cbor.encode_int(value)
+    return encoded
 
 
 class ProfileTemplate:
@@ -144,7 +153,7 @@ class ProfileTemplate:
                 if raw and min(registers) < 0:
                     raise IndexError
                 table = self._table
-                parts[2::2] = [table[value] for value in registers]
+                parts[2::2] = [table[value] or _small(value) for value in registers]
         except (TypeError, IndexError, LookupError, ValueError, OverflowError):
             failed = self._fill(parts, raw)
         return Record(b"".join(parts), self._count - failed, PROFILE, self._count + 1)
@@ -153,7 +162,7 @@ class ProfileTemplate:
         """Return the encoded values of a poll without failures; an exception if there is one."""
         table = self._table
         encoded = [
-            table[value]
+            table[value] or _small(value)
             if value.__class__ is int and 0 <= value < 0x10000
             else _ENCODERS[value.__class__](value)
             for value in raw
@@ -194,9 +203,9 @@ class ProfileTemplate:
         unc = stamp.unc_ms
         tail = (
             (_U32_HEAD.pack(0x1A, req) if 0x10000 <= req <= 0xFFFFFFFF else cbor.encode_int(req))
-            + (table[delta] if delta < 0x10000 else cbor.encode_int(delta))
-            + table[stamp.clock_state]
-            + (table[unc] if unc < 0x10000 else cbor.encode_int(unc))
+            + ((table[delta] or _small(delta)) if delta < 0x10000 else cbor.encode_int(delta))
+            + (table[stamp.clock_state] or _small(stamp.clock_state))
+            + ((table[unc] or _small(unc)) if unc < 0x10000 else cbor.encode_int(unc))
         )
         if stamp.wall_ms is None:
             return self._head_timeless + tail
@@ -239,8 +248,9 @@ def _encode_float(value: float) -> bytes:
 
 def _encode_fraction(value: DecimalFraction) -> bytes:
     raw, exp10 = value
-    number = _small_integers()[raw] if 0 <= raw < 0x10000 else cbor.encode_int(raw)
-    return _FRACTIONS[exp10] + number
+    if 0 <= raw < 0x10000:
+        return _FRACTIONS[exp10] + (_small_integers()[raw] or _small(raw))
+    return _FRACTIONS[exp10] + cbor.encode_int(raw)
 
 
 # By type; what is not here is no common value.

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from gateway_agent import cli
 from gateway_agent.keys import generate_node_key, generate_signing_key, load_private, public_path
 from gateway_agent.store.errors import EXIT_STORE_FAILED
+from protocols import exit_status
 from protocols.uplink import Anchor, build_batch
 from tests.paths import ROOT
 from tests.unit.gateway_agent.mounts import run_mounted
@@ -283,7 +284,7 @@ def test_an_unknown_command() -> None:
         ("gateway_agent.cli.keygen", {"pymodbus", "aiomqtt", "sqlite3"}),
         ("gateway_agent.cli.verify", {"pymodbus", "aiomqtt", "sqlite3"}),
         ("gateway_agent.cli.status", {"pymodbus", "aiomqtt", "sqlite3", "cryptography"}),
-        ("gateway_agent.cli.run", {"amqtt", "mqtt5", "rich.live"}),
+        ("gateway_agent.service", {"amqtt", "mqtt5", "typer", "pydantic", "rich", "pymodbus"}),
     ],
 )
 def test_a_command_loads_what_it_needs(module: str, unwanted: set[str]) -> None:
@@ -295,6 +296,28 @@ def test_a_command_loads_what_it_needs(module: str, unwanted: set[str]) -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == []
+
+
+def test_the_service_starts_without_the_command_line_and_ends_as_it_does(tmp_path: Path) -> None:
+    program = (
+        "import sys; from gateway_agent.__main__ import main\n"
+        "try: main()\n"
+        "finally: print('typer' in sys.modules)"
+    )
+    ends = []
+    for option in (["--config", "none.toml"], ["--config=none.toml"]):
+        done = subprocess.run(
+            [sys.executable, "-c", program, "run", *option],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        ends.append((done.returncode, done.stderr, done.stdout))
+    assert ends[0][:2] == ends[1][:2]
+    assert ends[0][0] == exit_status.UNUSABLE
+    assert "No such file or directory" in ends[0][1]
+    assert [end[2] for end in ends] == ["False\n", "True\n"]
 
 
 def test_input_is_capped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def check_commands(root: Path, limits: range | tuple[int, ...]) -> None:
             ("collect", "--config", collector),
             ("audit", root / "collector.db", "--config", collector),
         ):
-            command = (sys.executable, "-c", "from gateway_agent.cli import app; app()", *words)
+            command = (sys.executable, "-m", "gateway_agent", *words)
             done = subprocess.run(
                 ("prlimit", f"--nofile={limit}", *map(str, command)),
                 check=False, capture_output=True, text=True, timeout=30,

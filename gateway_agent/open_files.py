@@ -4,6 +4,8 @@ import errno
 import resource
 from typing import Final
 
+from gateway_agent.errors import OperatorError
+
 # `run` holds 13: standard streams, loop, lock, socket, outbox, log, broker. The rest is for name
 # look-ups and what is open for a moment. Each bus takes one more.
 MIN_OPEN_FILES: Final = 32
@@ -13,13 +15,13 @@ REMEDY: Final = (
 )
 
 
-def too_few_open_files(buses: int = 0) -> str:
-    """Return what is wrong with the limit of open files and what to do; "" if nothing is."""
+def check_open_files(buses: int = 0) -> None:
+    """Raise OperatorError if this process may open too few files."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MIN_OPEN_FILES + buses
-    if limit == resource.RLIM_INFINITY or limit >= wanted:
-        return ""
-    return f"expected a limit of at least {wanted} open files, got {limit}: {REMEDY}"
+    if limit != resource.RLIM_INFINITY and limit < wanted:
+        text = f"expected a limit of at least {wanted} open files, got {limit}: {REMEDY}"
+        raise OperatorError(text)
 
 
 def is_too_many_open_files(error: OSError) -> bool:
