@@ -23,6 +23,7 @@ from typing import Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from gateway_agent.rare_log import RareLog
 from protocols.identity import uid_of
 from protocols.uplink import (
     EVENTS,
@@ -78,6 +79,7 @@ REPEATED: Final = "records_repeated"  # came before in another stream of the gat
 
 EARLY_ALARM: Final = 10  # batches in a row that do not follow: the gateway is stuck
 MAX_ALARMS: Final = 20  # kept for `status`; the log has all of them
+MAX_LINES: Final = 20  # in the log about what was refused, each minute
 BAD_PROOF: Final = "bad"  # ``auth`` of a record that is refused because of its node's tag
 
 
@@ -117,6 +119,7 @@ class BatchReceiver:
         self._node_uids = {uid for uid, _ in nodes}
         self._quarantine = Quarantine(quarantine)
         self._admission = Admission(database, allowed or {})
+        self._log = RareLog(log, MAX_LINES)
         self._reported: list[str] = []
         self._waiting: dict[str, tuple[int, str]] = {}  # by gateway: how often, and what
         self._now_ms = now_ms
@@ -256,7 +259,9 @@ class BatchReceiver:
         for item in new:
             if item.decoded is None:
                 where = *_name(header), item.seq
-                log.error("%s: stream %d: record %d refused: %s", *where, item.reason)
+                self._log.warning(
+                    "{}: stream {}: record {} refused: {}".format(*where, item.reason)
+                )
             elif item.decoded.gap is not None and item.decoded.gap.cause == "db_truncated":
                 self._alarm(f"{header.gateway}: records are lost: {item.decoded.gap.detail}")
         receipt = self._receipt(header.gateway, header.stream, header.last, header.head)
@@ -309,7 +314,7 @@ class BatchReceiver:
         return sign_receipt(Receipt(gateway, stream, to, head, self._now_ms()), self._key)
 
     def _refuse(self, data: bytes, verdict: str, detail: str) -> BatchOutcome:
-        log.warning("batch refused (%s): %s", verdict, detail)
+        self._log.warning(f"batch refused ({verdict}): {detail}")
         self._database.count(verdict)
         self._quarantine.keep(data, verdict, detail)
         return BatchOutcome(verdict, detail)

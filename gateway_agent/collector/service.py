@@ -145,9 +145,8 @@ class CollectorService:
     def _work(self, job: Callable[[], T]) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._worker, job)
 
-    def _refuse(self, reason: str) -> None:
+    def _refuse(self, _reason: str) -> None:
         self.packets_refused += 1
-        log.error("%s", reason)
 
     async def _receive(self, client: Client, message: aiomqtt.Message) -> None:
         self._backoff.reset()  # the connection is of use

@@ -1,11 +1,13 @@
 """Connect to an MQTT broker as gateway and collector need it: bounded, with TLS, with retries."""
 
+import logging
 import ssl
 from collections.abc import Callable
-from typing import Final, NamedTuple, NoReturn
+from types import TracebackType
+from typing import Final, NamedTuple, Self
 
 import aiomqtt
-from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, ConnectFlags, DisconnectFlags
+from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.client import Client as PahoClient
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -16,15 +18,14 @@ from protocols.uplink import printable
 
 from .backoff import AWAY, REFUSED
 from .broker_reasons import NO_SUBSCRIBERS, Ending, ending_of
+from .packet_limits import limit_packets
+
+log = logging.getLogger(__name__)
 
 KEEPALIVE_S: Final = 30
 # A broker that does not answer for this long counts as gone, even if its socket is open.
 ANSWER_S: Final = 5.0
 MAX_QUEUED: Final = 64  # incoming messages kept while one is worked on; more are dropped
-MAX_UNSENT: Final = 1024  # packets of ours that the broker does not read; then it is cut off
-# The fixed header of a PUBLISH: type in the high half, QoS in bits 1 and 2 (MQTT 3.1.1, 3.3.1).
-_PUBLISH: Final = 0x30
-_QOS_2: Final = 0x04
 _LARGEST: Final = 268_435_460  # bytes of a packet; MQTT has none that is longer (5.0, 1.5.5)
 _PUBLISH_BYTES: Final = 10  # of a PUBLISH with QoS 1 beside topic and payload, at most (5.0, 3.3)
 
@@ -32,9 +33,9 @@ _PUBLISH_BYTES: Final = 10  # of a PUBLISH with QoS 1 beside topic and payload, 
 class BrokerLimits(NamedTuple):
     """What the broker takes, by the properties of its CONNACK (MQTT 5.0, 3.2.2.3).
 
-    The other properties there: paho keeps to Server Keep Alive. Receive Maximum is at least 1, and
-    we never have more than one message without a PUBACK. We always name our client id and never use
-    a topic alias, so nothing is assigned, and no alias is accepted.
+    The other properties there: Server Keep Alive may shorten ours. Receive Maximum is at least 1,
+    and we never have more than one message without a PUBACK. We always name our client id and never
+    use a topic alias, so nothing is assigned, and no alias is accepted.
     """
 
     packet: int = _LARGEST  # bytes
@@ -59,13 +60,50 @@ class Who(NamedTuple):
 
 
 class Client(aiomqtt.Client):
-    """aiomqtt's client, which also notices what a broker limits, refuses and gives as a reason."""
+    """aiomqtt's client, which always closes its socket, and notices what a broker limits, refuses
+    and gives as a reason.
+    """
 
     who = Who("", "")
+    dropped = 0  # messages that found the queue full
     limits = BrokerLimits()
     _refused = ""  # by the newest PUBACK
     _is_heard = True
     _ending: Ending | None = None
+
+    async def __aenter__(self) -> Self:
+        """Connect."""
+        try:
+            return await super().__aenter__()
+        except BaseException:
+            self._client._sock_close()
+            raise
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Disconnect, and close the socket.
+
+        aiomqtt leaves it open after an error in reading a packet. It would be read for ever: paho
+        begins each time with the packet that it could not read.
+        """
+        try:
+            await super().__aexit__(exc_type, exc, tb)
+        finally:
+            self._client._sock_close()
+            if self._disconnected.done():
+                self._disconnected.exception()  # else asyncio logs that nobody looked at it
+
+    def _on_message(self, client: PahoClient, userdata: object, message: MQTTMessage) -> None:
+        if self._queue.full():  # aiomqtt would log each
+            if self.dropped == 0:
+                log.warning("messages come faster than they are worked on: the others are dropped")
+            self.dropped += 1
+            return
+        super()._on_message(client, userdata, message)
 
     def _on_connect(
         self,
@@ -76,6 +114,9 @@ class Client(aiomqtt.Client):
         properties: Properties | None = None,
     ) -> None:
         self.limits = BrokerLimits.of(properties)
+        # The broker's Server Keep Alive may be long, or 0 for never: then a connection that is gone
+        # would stay open for ever. We may ask more often than it wants.
+        client._keepalive = min(client.keepalive or KEEPALIVE_S, KEEPALIVE_S)
         if reason_code.is_failure:
             self._ending = ending_of(reason_code, properties, *self.who)
         super()._on_connect(client, userdata, flags, reason_code, properties)
@@ -141,36 +182,6 @@ class Client(aiomqtt.Client):
                 " read that topic (mosquitto: acl_file)"
             )
 
-    def limit(self, max_packet: int, on_refused: Callable[[str], None]) -> None:
-        """Close the connection, before more is read, when the broker would fill our memory.
-
-        paho asks for all the rest of a packet, up to 256 MB, as soon as it has read its length; it
-        keeps every message of QoS 2 until the broker releases it, and every answer of ours until
-        the broker reads it. ``on_refused`` gets the reason.
-        """
-        receive = self._client._sock_recv
-
-        def refuse(reason: str) -> NoReturn:
-            self.refuse(reason)
-            on_refused(reason)
-            raise ConnectionError(reason)  # paho closes the connection
-
-        def bounded(bufsize: int) -> bytes:
-            if bufsize > max_packet:
-                refuse(
-                    f"the broker sent a packet of {bufsize} bytes, expected at most {max_packet}:"
-                    " give it a limit (mosquitto: max_packet_size) and see who may publish to us"
-                )
-            if len(self._client._out_packet) > MAX_UNSENT:
-                refuse(f"the broker sends, but does not read {MAX_UNSENT} packets that we sent")
-            at_start = self._client._in_packet["command"] == 0
-            data = receive(bufsize)
-            if at_start and data and data[0] & 0xF0 == _PUBLISH and data[0] & _QOS_2:
-                refuse("the broker sent a message of QoS 2, expected at most 1 as subscribed")
-            return data
-
-        self._client._sock_recv = bounded  # type: ignore[method-assign] # it has no hook for this
-
 
 def make_client(
     broker: MqttConnection, who: Who, max_packet: int, on_refused: Callable[[str], None]
@@ -178,7 +189,7 @@ def make_client(
     """Make a client that is not yet connected. OSError or ValueError: a TLS or password file.
 
     ``max_packet``: bytes of the largest packet wanted from the broker. MQTT 5 announces it to the
-    broker; in either version :meth:`Client.limit` enforces it.
+    broker; in either version :mod:`.packet_limits` enforces it.
     """
     password = None
     if broker.password_file is not None:
@@ -211,7 +222,12 @@ def make_client(
         tls_context=context,
     )
     client.who = who
-    client.limit(max_packet, on_refused)
+
+    def refuse(reason: str) -> None:
+        client.refuse(reason)
+        on_refused(reason)
+
+    limit_packets(client._client, max_packet, refuse)
     return client
 
 

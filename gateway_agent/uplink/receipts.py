@@ -17,6 +17,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gateway_agent.counters import Counters
+from gateway_agent.rare_log import RareLog
 from gateway_agent.store.errors import ReceiptRefused, StoreFull
 from gateway_agent.store.salvage import MissingRange
 from gateway_agent.store.writer import OutboxWriter
@@ -30,7 +31,6 @@ log = logging.getLogger(__name__)
 
 ANSWERS: Final = 2  # receipts below ours, each signed later than all before, prove a loss
 UNTIMED_ANSWERS: Final = 20  # so do these, each signed later than the one before
-REPEAT_S: Final = 60.0  # a receipt that is rejected gets a line in the log at most this often
 MAX_ALARMS: Final = 20  # kept for `status`; the log has all of them
 
 
@@ -65,9 +65,7 @@ class ReceiptReader:
         self._counters = counters
         self.alarms: list[str] = []
         self.problem = ""  # why the newest receipt was rejected; empty if it was not
-        self._now = now  # seconds
-        self._next_line = now()  # when a rejected receipt gets a line in the log again
-        self._unlogged = 0
+        self._rejected = RareLog(log, now=now)
         self._newest_ms = 0  # when the newest receipt that fits was signed
         self._lower_ms: list[int] = []  # when receipts in a row that are below ours were signed
 
@@ -117,18 +115,11 @@ class ReceiptReader:
         return Effect.PRUNED
 
     def _reject(self, why: str) -> None:
-        """Count a receipt, and log it unless another one was logged within REPEAT_S."""
         self._counters.receipts_rejected += 1
         self.problem = why
-        if self._now() < self._next_line:
-            self._unlogged += 1
-            return
-        more = f"; {self._unlogged} more were rejected before it" if self._unlogged else ""
-        log.warning(
-            "receipt rejected: %s%s; is uplink.collector_key the key of this collector?", why, more
+        self._rejected.warning(
+            f"receipt rejected: {why}; is uplink.collector_key the key of this collector?"
         )
-        self._unlogged = 0
-        self._next_line = self._now() + REPEAT_S
 
     async def _below(self, receipt: Receipt, here: int, live: bool) -> Effect:
         """Handle a receipt below record ``here``, up to which everything was receipted before."""

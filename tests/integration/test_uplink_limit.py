@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import pytest
+from paho.mqtt.client import ConnectFlags, MQTTMessage
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway_agent.config import MqttUplink
 from gateway_agent.uplink.connection import Who, make_client
@@ -96,6 +99,36 @@ class NeverReleased(Flood):
             yield self.publish(2, number, bytes(8192))
 
 
+class Malformed(Flood):
+    """One message on a topic that is none, and answers to pings behind it."""
+
+    def packets(self) -> Iterator[bytes]:
+        topic = b"tianfu/\xff/receipt/1"
+        body = len(topic).to_bytes(2, "big") + topic + self.properties + b"x"
+        yield b"\x30" + length(len(body)) + body
+        while True:
+            yield b"\xd0\x00" * 5000
+
+
+class ManyCodes(Flood):
+    """SUBACKs of nearly a megabyte, each byte of which would be an object."""
+
+    def packets(self) -> Iterator[bytes]:
+        body = b"\x00\x63" + self.properties + b"\x00" * 1_000_000
+        while True:
+            yield b"\x90" + length(len(body)) + body
+
+
+class ManyProperties(Flood):
+    """One message with a megabyte of user properties (MQTT 5, 3.3.2.3.7)."""
+
+    def packets(self) -> Iterator[bytes]:
+        properties = b"\x26\x00\x02aa\x00\x02bb" * 110_000
+        topic = b"tianfu/gw-1/batch/1"
+        body = len(topic).to_bytes(2, "big") + topic + length(len(properties)) + properties + b"x"
+        yield b"\x30" + length(len(body)) + body
+
+
 @asynccontextmanager
 async def flooding(version: str, kind: type[Flood] = Flood) -> AsyncIterator[tuple[Flood, int]]:
     """The flood and its port."""
@@ -174,3 +207,53 @@ async def test_a_refused_subscription_is_a_connection_that_is_down(
             assert "tianfu/gw-1/receipt/" in uplink.problem
             assert not uplink.connected
             assert site.counters.connects == 0
+
+
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+async def test_a_malformed_message_ends_its_connection_only(tmp_path: Path, version: str) -> None:
+    """The socket is closed: left open, its reader would be called for ever."""
+    async with flooding(version, Malformed) as (flood, port):
+        site = Site(tmp_path, port)
+        async with site.collector(version=version) as service:
+            await until(lambda: flood.cut_off, "the socket to be closed")
+            await until(lambda: "malformed" in service.snapshot().problem, "the reason")
+
+
+async def test_answers_that_nobody_asked_for_are_not_read(tmp_path: Path) -> None:
+    async with flooding("3.1.1", ManyCodes) as (flood, port):
+        site = Site(tmp_path, port)
+        async with site.collector(version="3.1.1") as service:
+            await until(lambda: flood.cut_off or flood.sent >= ENOUGH, "an end of it")
+            assert flood.sent < ENOUGH
+            await until(lambda: "packet of type 9" in service.snapshot().problem, "the reason")
+
+
+async def test_properties_of_a_message_cost_nothing(tmp_path: Path) -> None:
+    """Anyone who may publish can send a megabyte of them, which paho reads for a minute."""
+    async with flooding("5", ManyProperties) as (_, port):
+        site = Site(tmp_path, port)
+        async with site.collector() as service:
+            await until(lambda: service.snapshot().messages, "the message to be judged")
+            assert service.snapshot().messages == {"malformed": 1}
+            assert service.packets_refused == 0
+
+
+async def test_a_broker_cannot_make_us_wait_for_ever() -> None:
+    """With a keep-alive of 0 a connection that is gone would look like one that is idle."""
+    client = make_client(MqttUplink(host="127.0.0.1", port=1), Who("gw-1", ""), 16384, print)
+    flags = ConnectFlags(session_present=False)
+    for offered, used in ((0, 30), (7, 7), (65535, 30)):
+        client._client._keepalive = offered
+        client._on_connect(client._client, None, flags, ReasonCode(PacketTypes.CONNACK))
+        assert client._client.keepalive == used
+
+
+async def test_messages_beyond_the_queue_are_dropped_in_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client = make_client(MqttUplink(host="127.0.0.1", port=1), Who("gw-1", ""), 16384, print)
+    for _ in range(100):
+        client._on_message(client._client, None, MQTTMessage(topic=b"tianfu/gw-1/receipt/1"))
+    assert len(client.messages) == 64
+    assert client.dropped == 36
+    assert len(caplog.records) == 1

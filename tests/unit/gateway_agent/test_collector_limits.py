@@ -325,3 +325,11 @@ def test_a_failure_of_the_medium_is_not_the_messages_fault(
     assert collector.database.counters() == {}
     assert not collector.quarantine.exists()
     assert collector.receiver.receive(data, GATEWAY).verdict == ACCEPTED
+
+
+def test_a_flood_of_rejected_messages_has_few_lines(
+    collector: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(100):
+        assert collector.receiver.receive(b"%d" % number).verdict == MALFORMED
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 20

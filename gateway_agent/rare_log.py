@@ -1,0 +1,34 @@
+"""Keep strangers from filling the journal: what is rejected is logged now and then, and counted."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+REPEAT_S: Final = 60.0
+
+
+class RareLog:
+    """Log warnings of one kind at most once within REPEAT_S; each names how many were left out."""
+
+    def __init__(
+        self, log: logging.Logger, first: int = 1, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Log the ``first`` warnings of each such time, by the clock ``now`` in seconds."""
+        self._log = log
+        self._first = first
+        self._now = now
+        self._begin = -REPEAT_S
+        self._count = 0
+
+    def warning(self, text: str) -> None:
+        """Log ``text``, or count it."""
+        now = self._now()
+        if now - self._begin >= REPEAT_S:
+            left_out = self._count - self._first
+            if left_out > 0:
+                text += f"; {left_out} more were rejected before it"
+            self._begin, self._count = now, 0
+        self._count += 1
+        if self._count <= self._first:
+            self._log.warning("%s", text)
