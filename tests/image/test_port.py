@@ -241,6 +241,33 @@ def test_uart_sends_and_its_driver_is_off_afterwards(node: Emulator) -> None:
     assert node.run("print(u.flush(), u.txdone())") == "None True\n"
 
 
+def test_a_task_that_ended_takes_no_heap(node: Emulator) -> None:
+    """While it waited behind ``main`` in the queue, ``main`` pointed to it; now ``main`` waits."""
+    code = """
+import asyncio, gc
+async def short(_):
+    await asyncio.sleep_ms(300)
+def begin():  # what it has on its stack goes with it
+    return asyncio.create_task(short(bytearray(KEPT)))
+async def look():
+    await asyncio.sleep_ms(500)
+    gc.collect(); print(gc.mem_alloc())
+async def main():
+    task = begin()
+    await asyncio.sleep_ms(200)
+    END
+    task = asyncio.create_task(look())
+    await task
+asyncio.run(main())
+asyncio.new_event_loop()
+"""
+    for end in ("pass", "task.cancel()"):
+        small, large = (
+            int(node.run(code.replace("END", end).replace("KEPT", n))) for n in ("16", "4096")
+        )
+        assert large - small < 1024, end
+
+
 def test_uart_serves_asyncio(node: Emulator) -> None:
     node.begin("""
 import asyncio, machine
