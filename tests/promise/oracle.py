@@ -10,8 +10,9 @@ from typing import Final
 
 from .site import Account, PromiseSite
 
+_MAX_TEXT: Final = 4000
 _SETTLED: Final = 5  # polls at the end of a run that nothing disturbs
-_LATE: Final = 1  # a poll begins in its own slot; its answer may fall into the next one
+_LATE_MS: Final = 200  # a poll begins in its own slot; its answer may come later by so much
 #: Between the slots of these gaps there are values, so that only their number can be compared.
 _FOLDED: Final = frozenset({"bus_busy", "outbox_full"})
 
@@ -30,10 +31,12 @@ def violations(
     times: Sequence[int],
     begin_ms: int,
     period_ms: int,
+    lost: Account | None = None,
 ) -> list[str]:
     """Return what breaks the promise for one unit, each in a sentence; empty if nothing does.
 
-    ``times``: when the device served its values; ``begin_ms``: when the first slot was polled.
+    ``times``: when the device served its values; ``begin_ms``: when the first slot was polled;
+    ``lost``: what was in records that gaps name by their numbers.
     """
     values = account.values
     if not values:
@@ -44,18 +47,27 @@ def violations(
     unknown = [index for index in values if index >= len(times)]
     if unknown:
         return [*found, f"values were never served: {unknown}"]
+    if lost is not None:
+        again = sorted(set(values) & set(lost.values))
+        if again:
+            found.append(f"values are stored, and a gap names their records: {again}")
+        account = Account([*values, *lost.values], [*account.gaps, *lost.gaps])
+        values = sorted(set(account.values))
     slot_at = _grid(account, times, period_ms)
     stored = [slot_at(times[index]) for index in sorted(set(values))]
     named, folded = _named(account, slot_at, period_ms, stored[-1], found)
     twice = sorted({slot for slot in named if named.count(slot) > 1})
     if twice:
         found.append(f"slots are named twice: {twice}")
-    free = set(range(slot_at(begin_ms), stored[-1] + 1)) - set(named)
-    left = _left(free, stored, found)
+    late, begin = 1 + _LATE_MS // period_ms, slot_at(begin_ms)
+    # The first poll may itself have come late.
+    free = set(range(begin - late, stored[-1] + 1)) - set(named)
+    left = [slot for slot in _left(free, stored, late, found) if slot >= begin]
     if len(left) != folded:
         found.append(f"slots {left} are neither stored nor named, and gaps name {folded} such")
     if found:
-        found.append(f"stored in {stored}, named {sorted(named)}, gaps {account.gaps}")
+        about = f"stored in {stored}, named {sorted(named)}, gaps {account.gaps}"
+        found.append(about[-_MAX_TEXT:])
     return found
 
 
@@ -89,19 +101,19 @@ def _named(
     return named, folded
 
 
-def _left(free: set[int], stored: Sequence[int], found: list[str]) -> list[int]:
+def _left(free: set[int], stored: Sequence[int], late: int, found: list[str]) -> list[int]:
     """Give each stored value a slot that no gap names; return the slots that are left.
 
-    A value's slot is that of its time, or the one before if its answer came late for that.
+    A value's slot is that of its time, or one of the ``late`` before if its answer came late.
     """
     left = set(free)
     following = stored[-1] + 1
     for moment in reversed(stored):
         slot = min(moment, following - 1)
-        while slot not in left and slot >= moment - _LATE:
+        while slot not in left and slot >= moment - late:
             slot -= 1
         following = slot
-        if slot < moment - _LATE:
+        if slot < moment - late:
             found.append(f"the value of slot {moment} is stored, and a gap names that slot")
             following = moment
         left.discard(slot)
@@ -115,7 +127,8 @@ def _grid(account: Account, times: Sequence[int], period_ms: int) -> Callable[[i
         # A slot is due at a whole millisecond, and nothing is served before it is due.
         begin = dues[-1] - period_ms // 10
     else:
-        settled = times[account.values[-1] - _SETTLED + 1 : account.values[-1] + 1]
+        last = max(account.values)
+        settled = times[max(0, last - _SETTLED + 1) : last + 1]
         end = settled[-1]
         late = sorted((moment - end + period_ms // 2) % period_ms for moment in settled)
         begin = end + late[len(late) // 2] - period_ms // 2 - period_ms // 4

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from . import processes
+from . import processes, syscalls
 from .trial import Row
 
-ROWS: Final[Sequence[Row]] = (*processes.ROWS,)
+ROWS: Final[Sequence[Row]] = (*processes.ROWS, *syscalls.ROWS)

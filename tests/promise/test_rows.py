@@ -26,10 +26,10 @@ async def test_row(
 ) -> None:
     need_tools(row.tools)
     options = request.config.option
-    seed = f"{options.promise_seed}/{row.name}/{number}"
     violations, faults = ["it did not come to its end"], 0
     try:
-        trial = await run(row, broker, tmp_path, seed, options.promise == "whole")
+        is_whole = options.promise == "whole"
+        trial = await run(row, number, broker, tmp_path, options.promise_seed, is_whole)
         violations, faults = trial.violations, trial.faults
     finally:
         request.node.user_properties.append((PROPERTY, (row.name, faults, len(violations))))

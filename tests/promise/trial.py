@@ -4,17 +4,20 @@ import asyncio
 import random
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from gateway_agent.status import Reconciliation
 from hil.site.mosquitto import MosquittoBroker
 from tests.paths import ROOT
 
+from .evidence import Evidence
 from .oracle import violations
 from .site import STOP_S, PromiseSite, site_of, until
+
+T = TypeVar("T")
 
 PERIODS: Final = (200, 250)  # ms, of the two units that a row polls unless it has others
 _BOOKS_S: Final = 20.0  # for the last receipts before the gateway's own books are read
@@ -28,12 +31,19 @@ class Trial:
     site: PromiseSite
     random: random.Random
     is_whole: bool
+    number: int  # of this run
+    runs: int  # of its row
     faults: int = 0  # that have happened
     violations: list[str] = field(default_factory=list)
+    evidence: Evidence = field(default_factory=Evidence)
 
     def rounds(self, short: int, whole: int) -> int:
         """How many faults this run has."""
         return whole if self.is_whole else short
+
+    def share(self, items: Sequence[T]) -> Sequence[T]:
+        """Return what this run does of what all runs of the row do together."""
+        return items[self.number :: self.runs]
 
     async def begin(self, **configuration: object) -> None:
         """Start everything and wait for the first values."""
@@ -64,10 +74,13 @@ class Row:
     tools: tuple[str, ...] = ()
 
 
-async def run(row: Row, broker: MosquittoBroker, root: Path, seed: str, is_whole: bool) -> Trial:
+async def run(
+    row: Row, number: int, broker: MosquittoBroker, root: Path, seed: str, is_whole: bool
+) -> Trial:
     """Let the faults of a row happen, then check the promise."""
     async with site_of(broker, root) as site:
-        trial = Trial(site, random.Random(seed), is_whole)  # it must repeat
+        choose = random.Random(f"{seed}/{row.name}/{number}")  # it must repeat
+        trial = Trial(site, choose, is_whole, number, row.whole if is_whole else row.short)
         await row.faults(trial)
         await finish(trial)
     return trial
@@ -86,9 +99,10 @@ async def finish(trial: Trial) -> None:
     site.collector.send(signal.SIGTERM)
     await site.collector.ended()
     await audit(trial)
+    lost = trial.evidence.lost(site, trial.violations)
     for unit, period_ms in enumerate(site.periods, 1):
         account, times = site.account(unit), site.device.log[unit].times
-        found = violations(account, times, site.device.asked[0][1], period_ms)
+        found = violations(account, times, site.device.asked[0][1], period_ms, lost[unit])
         trial.violations += [f"unit {unit}: {violation}" for violation in found]
 
 
