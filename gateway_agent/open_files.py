@@ -16,12 +16,18 @@ REMEDY: Final = (
 
 
 def check_open_files(buses: int = 0) -> None:
-    """Raise OperatorError if this process may open too few files."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    """Raise OperatorError if this process may open too few files.
+
+    The soft limit is raised if it is too low: systemd and most shells leave it at 1024.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MIN_OPEN_FILES + buses
-    if limit != resource.RLIM_INFINITY and limit < wanted:
-        text = f"expected a limit of at least {wanted} open files, got {limit}: {REMEDY}"
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        text = f"expected a limit of at least {wanted} open files, got {hard}: {REMEDY}"
         raise OperatorError(text)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def is_too_many_open_files(error: OSError) -> bool:

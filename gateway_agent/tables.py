@@ -34,7 +34,7 @@ from .table_types import (
 )
 
 _BYTE_ORDER_MARK: Final = "\ufeff"  # editors on Windows begin a file of UTF-8 with it
-MAX_FILE_BYTES: Final = 1 << 20  # a gateway of 300 devices writes about 60 kB of configuration
+MAX_FILE_BYTES: Final = 4 << 20  # 4,096 buses with a device each take about 700 kB
 
 S = TypeVar("S", bound=msgspec.Struct)
 

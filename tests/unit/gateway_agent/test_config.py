@@ -422,7 +422,7 @@ def test_all_problems_come_at_once() -> None:
     [
         (b"[gateway\n", "line 1"),
         (b"a = \xff\n", "0xff at offset 4"),
-        (b"#" * (1 << 20) + b"\n", "at most 1048576 bytes"),
+        (b"#" * (4 << 20) + b"\n", "at most 4194304 bytes"),
     ],
 )
 def test_a_file_that_is_no_toml(tmp_path: Path, content: bytes, parts: str) -> None:
