@@ -80,9 +80,9 @@ Period: TypeAlias = Annotated[int, milliseconds(1, MAX_PERIOD_MS, 5000)]
 Host: TypeAlias = Annotated[
     str,
     Meta(
-        min_length=1,
-        max_length=253,
-        description="a host name or address",
+        # A colon is part of an IPv6 address only, which has two of them.
+        pattern=r"^([^\s:/@\[\]]{1,253}|[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%\w+)?)\Z",
+        description="a host name or address alone, without a port",
         examples=["192.168.1.20"],
     ),
 ]

@@ -6,7 +6,9 @@ write instead. What is expected and what to write come from the field's ``msgspe
 """
 
 import difflib
+import re
 import tomllib
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +36,8 @@ from .table_types import (
 )
 
 _BYTE_ORDER_MARK: Final = "\ufeff"  # editors on Windows begin a file of UTF-8 with it
+# Quotes that editors and input methods put in the place of plain ones.
+_QUOTES: Final = {"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'"}
 MAX_FILE_BYTES: Final = 4 << 20  # 4,096 buses with a device each take about 700 kB
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -92,7 +96,22 @@ def read_toml(path: Path) -> dict[str, object]:
         raise fail(f"byte 0x{data[error.start]:02x} at offset {error.start}", "UTF-8 text",
                    "save the file as UTF-8") from error  # fmt: skip
     except tomllib.TOMLDecodeError as error:
-        raise fail(str(error), "TOML", "correct the line it names") from error
+        raise fail(*_wrong_line(data.decode("utf-8"), str(error))) from error
+
+
+def _wrong_line(text: str, message: str) -> tuple[str, str, str]:
+    """Return what a file has instead of TOML, and what to do: the line, if one is named."""
+    remedy = "correct the line it names"
+    found = re.search(r"at line (\d+)", message)
+    if found is None:
+        return message, "TOML", remedy
+    line = text.split("\n")[int(found[1]) - 1].strip()
+    for char in line.partition("#")[0]:
+        plain = _QUOTES.get(char) or unicodedata.normalize("NFKC", char)
+        if not char.isascii() and plain.isascii() and plain.strip():
+            remedy = f"write {plain} instead of {char}, which is another character"
+            break
+    return f"{message}: {shown(line)}", "TOML", remedy
 
 
 class TableReader:

@@ -78,7 +78,7 @@ def open_devices(bus: Bus, known: dict[str, Profile] | None = None) -> list[Open
     problems: list[Problem] = []
     for device in bus.device:
         try:
-            opened.append(_open(device, known))
+            opened.append(_open(bus, device, known))
         except ConfigError as error:
             problems += error.problems
     if problems:
@@ -101,11 +101,18 @@ def open_all(buses: Sequence[Bus]) -> list[list[OpenDevice]]:
     return opened
 
 
-def _open(device: Device, known: dict[str, Profile]) -> OpenDevice:
+def _open(bus: Bus, device: Device, known: dict[str, Profile]) -> OpenDevice:
     if isinstance(device, ProfileDevice):
         if device.profile not in known:
             known[device.profile] = load_profile(device.profile)
-        return OpenProfile(device, known[device.profile])
+        profile = known[device.profile]
+        for name, words in profile.widths():
+            if words > bus.max_words:
+                expected = f"at most max_words = {bus.max_words} registers of bus {bus.name}"
+                remedy = "raise max_words, or take the point away"
+                file = str(profile.files[0])
+                raise ConfigError([Problem(file, name, str(words), expected, remedy)])
+        return OpenProfile(device, profile)
     try:
         key = load_node_key(device.key, bytes.fromhex(device.uid))
         return OpenNode(device, map_of_role(device.role), key)

@@ -58,7 +58,10 @@ def parse_codes(codes: Iterable[Code], raw: RawType, size: int) -> Codes:
 
 def _pattern(text: str, size: int) -> BitPattern:
     full = (1 << 8 * size) - 1
-    first, and_, second = text.partition("&")
+    first, and_, second = (part.strip().lower() for part in text.partition("&"))
+    # Digits alone could be meant as a decimal number.
+    if not first.startswith("0x") or (and_ and not second.startswith("0x")):
+        raise ValueError(text, _FORM)
     try:
         value = int(first, 16)
         mask = int(second, 16) if and_ else full
@@ -108,15 +111,11 @@ def round_to(number: float, raw: RawType) -> float:
     return value
 
 
-def bit_reader(raw: RawType, size: int) -> Callable[[RawValue | bytes], int]:
-    """Return the function that gives the bits of a raw value as they came."""
+def bit_reader(size: int) -> Callable[[int | bytes], int]:
+    """Return the function that gives the bits of a raw value of ``size`` bytes as they came."""
     full = (1 << 8 * size) - 1
 
-    def read(value: RawValue | bytes) -> int:
-        if isinstance(value, bytes):
-            return int.from_bytes(value, "big")
-        if isinstance(value, int):
-            return value & full
-        return int.from_bytes(struct.pack(">" + raw.code, value), "big")
+    def read(value: int | bytes) -> int:
+        return int.from_bytes(value, "big") if isinstance(value, bytes) else value & full
 
     return read

@@ -58,7 +58,7 @@ Codes: TypeAlias = Annotated[
     tuple[Code, ...],
     Meta(
         description='an array of numbers, or of bits such as "0x8000" or "0x8000&0xC000"',
-        examples=['[-32768, "0x7FC00000"]'],
+        examples=[[-32768, "0x7FC00000"]],
     ),
 ]
 Number: TypeAlias = Annotated[int | float, Meta(description="a number", examples=[0.1])]
@@ -137,7 +137,16 @@ class PointSpec(Struct, frozen=True, kw_only=True):
     values: Names = field(default_factory=dict)
     bits: Names = field(default_factory=dict)
     # What the clock of the device is ahead of UTC, in minutes.
-    utc_offset_min: Annotated[int, count(-1440, 1440, 480)] = 0
+    utc_offset_min: Annotated[
+        int,
+        Meta(
+            ge=-1440,
+            le=1440,
+            multiple_of=15,
+            description="minutes from -1440 to 1440, a multiple of 15",
+            examples=[480],
+        ),
+    ] = 0
     # The group whose period the point has; empty: the device's.
     group: str = ""
     # Read with a request of its own, because the device answers it so only.

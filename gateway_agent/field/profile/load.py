@@ -44,7 +44,19 @@ class _Source:
         base = self._base(path, (*seen, path))
         if base is not None:
             self._inherit(base)
-        self.groups |= dict(self._named("group", tables))
+        elif self.head.get("remove") and not self.head.get("extends"):
+            reader.problem(
+                "profile.remove",
+                self.head["remove"],
+                "nothing, because this profile extends no other",
+                "remove it, or write extends",
+            )
+        groups = list(self._named("group", tables))
+        self.groups |= dict(groups)
+        reader.unique(
+            [(f"group[{index}].name", name) for index, (name, _) in enumerate(groups)],
+            "a name no other group has",
+        )
         own = list(self._named("point", tables))
         names = [(f"{self.keys[name]}.name", name.rstrip()) for name, _ in own]
         reader.unique(names, "a name no other point has")
@@ -62,7 +74,7 @@ class _Source:
                 "profile.extends", name, f"at most {_MOST_LEVELS} files and no circle", chain
             )
             return None
-        _check_shipped(name, self.reader.path, "profile.extends")
+        _check_shipped(name, str(self.reader.path), "profile.extends")
         base = _Source(found.absolute(), seen)
         base.build()  # its mistakes are reported by its own name
         return base
@@ -145,17 +157,17 @@ def find_profile(name: str) -> Path:
     return Path(str(resources.files(__package__) / "shipped" / f"{name}.toml"))
 
 
-def _check_shipped(name: str, file: Path, key: str) -> None:
+def _check_shipped(name: str, file: str, key: str) -> None:
     if not name.endswith(".toml") and name not in shipped():
         expected = "one of " + ", ".join(shipped())
         remedy = "name one of them, or a .toml file of your own"
-        raise ConfigError([Problem(str(file), key, f'"{name}"', expected, remedy)])
+        raise ConfigError([Problem(file, key, f'"{name}"', expected, remedy)])
 
 
 def load_profile(name: str) -> Profile:
     """Read and check a profile. ConfigError with every problem."""
+    _check_shipped(name, "profile", name)
     path = find_profile(name)
-    _check_shipped(name, path, "")
     profile = _Source(path).build()
     try:
         # The record format has rules of its own (reserved names, length of a record).

@@ -1,6 +1,6 @@
 """A profile that has been read and checked: its points, and the requests that cover them."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +32,11 @@ class Profile:
         """Return the registers of each value, and of what its scale and status depend on."""
         cells = (cell for point in self.points for cell in point.cells)
         return [Span(cell.function, cell.address, cell.words) for cell in cells]
+
+    def widths(self) -> Iterator[tuple[str, int]]:
+        """Yield each point's name with the registers that one request has to read for it."""
+        for point in self.points:
+            yield point.spec.name, 1 if point.is_bit else point.cell.words
 
     def periods(self, period_ms: int) -> dict[str, int]:
         """Return the period of each group in use; ``period_ms`` is the device's own."""

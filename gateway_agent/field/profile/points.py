@@ -22,7 +22,17 @@ from .language import (
     StatusSpec,
     Table,
 )
-from .raw_types import FLOAT, INTEGER, RAW_TYPES, TEXT, DeviceText, RawType, RawValue, text_reader
+from .raw_types import (
+    FLOAT,
+    INTEGER,
+    RAW_TYPES,
+    TEXT,
+    DeviceText,
+    RawType,
+    RawValue,
+    float_reader,
+    text_reader,
+)
 from .scaling import LEAST_EXP10, RawLimits, limits_of, maker, record_exp10, scaling_of
 
 # Why a point has no value, as it stands in the record.
@@ -184,7 +194,8 @@ def make_point(spec: PointSpec, head: ProfileHead) -> ProfilePoint:
         return ProfilePoint(spec, raw, own, None, None, False, None, None, None, None, 0, limits)
     words, order = orders_of(spec, head)
     size = size_of(spec)
-    own = cell(function, address, size, raw.code, words, order, alone)
+    code = "" if _reads_bits(spec, raw) else raw.code
+    own = cell(function, address, size, code, words, order, alone)
     if size == 1:
         own = own._replace(picks=(0,) if spec.half == "high" else (1,))
     scale = status = check = None
@@ -198,6 +209,14 @@ def make_point(spec: PointSpec, head: ProfileHead) -> ProfilePoint:
         spec, raw, own, finish, bit, checked, linear, scale, status, check,
         record_exp10(spec, raw), limits,
     )  # fmt: skip
+
+
+def _reads_bits(spec: PointSpec, raw: RawType) -> bool:
+    """Return whether the point is a float of which bits count: they are lost in one that is none.
+
+    A processor that turns a float into a longer one changes the bits of signalling not-a-numbers.
+    """
+    return raw.kind == FLOAT and bool(parse_codes(spec.invalid, raw, size_of(spec)).patterns)
 
 
 def _matches(patterns: tuple[BitPattern, ...], bits: int) -> bool:
@@ -218,6 +237,8 @@ def _way(spec: PointSpec, raw: RawType, limits: RawLimits) -> _Way:
     size = size_of(spec)
     text = text_reader(spec.encoding) if raw.kind == TEXT else None
     convert = text or raw.convert
+    if _reads_bits(spec, raw):
+        convert = float_reader(raw)
     codes = parse_codes(spec.invalid, raw, size)
     make = None if raw.kind == TEXT else maker(scaling_of(spec, raw), raw)
     shift, mask = shift_of(spec), spec.mask
@@ -239,12 +260,11 @@ def _way(spec: PointSpec, raw: RawType, limits: RawLimits) -> _Way:
     whole = is_open and make is None and codes.is_empty
     if whole and spec.bit is not None:
         return _Way(bit=spec.bit)
-    if whole and mask is not None:
+    if whole and mask is not None and convert is None:
         return _Way(_part(mask, shift))
     if text is not None and codes.is_empty:
         return _Way(_remembered(text))
-    bits = bit_reader(raw, size)
-    return _Way(_General(convert, codes, bits, mask, shift, truth, limits, make).finish)
+    return _Way(_General(convert, codes, bit_reader(size), mask, shift, truth, limits, make).finish)
 
 
 def _part(mask: int, shift: int) -> Finish:
@@ -294,7 +314,7 @@ class _General(NamedTuple):
 
     convert: Callable[[bytes], RawValue | None] | None
     codes: Codes
-    bits: Callable[[RawValue | bytes], int]
+    bits: Callable[[int | bytes], int]
     mask: int | None
     shift: int
     truth: bool
@@ -308,7 +328,11 @@ class _General(NamedTuple):
             return REPORTS_FAULT
         if value in self.codes.values:
             return NO_VALUE
-        if self.codes.patterns and _matches(self.codes.patterns, self.bits(raw)):
+        if (
+            self.codes.patterns
+            and isinstance(raw, int | bytes)
+            and _matches(self.codes.patterns, self.bits(raw))
+        ):
             return NO_VALUE
         if isinstance(value, (DeviceText, bytes)):
             return DeviceText(value) if isinstance(value, DeviceText) else REPORTS_FAULT

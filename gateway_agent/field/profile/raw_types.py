@@ -46,6 +46,11 @@ class RawType:
     signed: bool = False
 
     @property
+    def is_binary(self) -> bool:
+        """Return whether an integer of it has the bits that stand in the registers."""
+        return bool(self.code) or self.convert in (_from_bytes, _from_signed_bytes)
+
+    @property
     def words(self) -> int:
         """Return how many registers hold it."""
         return (self.size + 1) // 2
@@ -171,6 +176,18 @@ RAW_TYPES: Final[dict[str, RawType]] = {
     "datetime_bcd": _time(6, _datetime_bcd),
     "string": RawType(TEXT, 0),
 }
+
+
+def float_reader(raw: RawType) -> Callable[[bytes], float]:
+    """Return the function that reads a float from its bytes."""
+    unpack = struct.Struct(">" + raw.code).unpack
+
+    def read(data: bytes) -> float:
+        (value,) = unpack(data)
+        assert isinstance(value, float)
+        return value
+
+    return read
 
 
 def text_reader(encoding: str) -> Callable[[bytes], DeviceText | None]:

@@ -44,7 +44,7 @@ def _keys(point: PointSpec, head: ProfileHead) -> Iterator[Mistake]:
         yield Mistake("type", point.type, '"bool" for a coil or a discrete input', "change it")
         return
     number = raw.kind in (INTEGER, FLOAT) and point.type != "bool"
-    part = raw.kind == INTEGER and point.type != "bool" and bool(raw.code)
+    part = raw.kind == INTEGER and point.type != "bool" and raw.is_binary
     wide = raw.size != 1 and not is_bit
     usable: list[tuple[str, bool, str]] = [
         ("half", raw.size == 1, "is for u8 and i8"),

@@ -127,9 +127,11 @@ def _float_limits(point: PointSpec, raw: RawType) -> RawLimits:
     """Return the limits, rounded as the device rounds its values: each bound is within them."""
     scaling = scaling_of(point, raw)
     step, offset = scaling.as_fraction, scaling.offset_fraction
-    most = _MAX_FLOAT if abs(step) <= 1 else _MAX_FLOAT / float(abs(step)) / 2
+    most = _MAX_FLOAT
+    if scaling != Scaling(1, 0, 0):
+        most /= 4 * max(1.0, float(abs(step)))
     if point.scale_register is not None:
-        return RawLimits(-_MAX_FLOAT, _MAX_FLOAT)
+        return RawLimits(-most, most)
     ends: list[float] = []
     for bound in _wanted(point):
         end = (bound - offset) / step

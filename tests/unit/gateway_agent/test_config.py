@@ -284,6 +284,11 @@ def test_units_of_a_modbus_tcp_device() -> None:
     )
 
 
+@pytest.mark.parametrize("host", ["10.0.0.7", "plc-7.local", "::1", "fe80::1%eth0", "fd00::7"])
+def test_hosts_of_every_kind(host: str) -> None:
+    assert parse(change(example(), "bus.1.host", host), GATEWAY).bus[1].where == f"{host}:502"
+
+
 def test_times_of_a_line() -> None:
     slow = parse(example(), GATEWAY).bus[0]
     assert slow.char_ms == pytest.approx(1.041667, abs=1e-6)
@@ -389,6 +394,11 @@ def test_defaults() -> None:
         ("bus.0.device.1.key", "k", ["bus[0].device[1].key", "remove key or change kind"]),
         ("bus.0.device.1.profile", "No Such", ["bus[0].device[1].profile", "shipped profile"]),
         ("bus.1.host", ..., ["bus[1].host", 'type = "tcp"', "192.168"]),
+        ("bus.1.host", "10.0.0.7:502", ["bus[1].host", "without a port", '"10.0.0.7:502"']),
+        ("bus.1.host", "http://10.0.0.7", ["bus[1].host", "a host name or address alone"]),
+        ("bus.1.host", "10.0.0.7 ", ["bus[1].host", "a host name or address alone"]),
+        ("bus.1.host", "", ["bus[1].host", "a host name or address alone"]),
+        ("uplink.host", "mqtts://broker", ["uplink.host", "a host name or address alone"]),
         ("bus.1.port", "/dev/x", ["bus[1].port", "1 to 65535"]),
         ("bus.1.name", "roof", ["bus[1].name", "bus[0].name has it already"]),
         ("bus.1.device.0.name", "x" * 60, ["bus[1].device[0].name", "at most 64 characters"]),
@@ -423,6 +433,12 @@ def test_all_problems_come_at_once() -> None:
         (b"[gateway\n", "line 1"),
         (b"a = \xff\n", "0xff at offset 4"),
         (b"#" * (4 << 20) + b"\n", "at most 4194304 bytes"),
+        # What an input method for Chinese writes in the place of plain characters.
+        ("# 网关\nid = “a”".encode(), 'line 2, column 6\\): "id = “a”"; write " instead of “'),
+        ("unit \uff1d 1".encode(), "write = instead of \uff1d"),
+        ("unit = \uff11 # \uff0c".encode(), "write 1 instead of \uff11"),
+        ("a = [1\uff0c2] # 注".encode(), "write , instead of \uff0c"),
+        (b"a = 1\na = 2\n", 'line 2, column 6\\): "a = 2"; correct the line'),
     ],
 )
 def test_a_file_that_is_no_toml(tmp_path: Path, content: bytes, parts: str) -> None:

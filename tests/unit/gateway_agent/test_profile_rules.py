@@ -1,12 +1,14 @@
 """What a profile must not have, what it inherits, and bounds that admit what is written as them."""
 
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from gateway_agent.config import SerialBus
+from gateway_agent.config import ProfileDevice, SerialBus
+from gateway_agent.field.devices import open_devices
 from gateway_agent.field.profile import ProfileDecoder, load_profile
 from gateway_agent.tables import ConfigError
 
@@ -44,6 +46,9 @@ def decode(folder: Path, keys: str) -> Callable[[bytes], object]:
         ('type = "u16"\ninvalid = ["0x10000"]', ["x.invalid", "0xffff"]),
         ('type = "u16"\ninvalid = ["0x8001&0x8000"]', ["x.invalid", "never match"]),
         ('type = "u16"\ninvalid = ["none"]', ["x.invalid", '"none"', "bits such as"]),
+        ('type = "u16"\ninvalid = ["100"]', ["x.invalid", "bits such as"]),
+        ('type = "u16"\ninvalid = ["0x1&3"]', ["x.invalid", "bits such as"]),
+        ('type = "u16"\ninvalid = 5', ["x.invalid", "invalid = [-32768, '0x7FC00000']"]),
         ('type = "f32"\ninvalid = [1e300]', ["x.invalid", "finite"]),
         ('type = "bcd16"\ninvalid = [10000]', ["x.invalid", "0 to 9999"]),
         ('type = "u16"\nstatus = { register = 1, ok = [65536] }', ["x.status", "65535"]),
@@ -70,6 +75,7 @@ def decode(folder: Path, keys: str) -> Callable[[bytes], object]:
         ('type = "u16"\norder = "BADC"\nbyte_order = "big"', ["x.order", "word_order"]),
         ('type = "datetime"\nscale = 2', ["x.scale"]),
         ('type = "u16"\nutc_offset_min = 60', ["x.utc_offset_min", "date and time"]),
+        ('type = "datetime"\nutc_offset_min = 8', ["x.utc_offset_min", "480", "multiple of 15"]),
         ('type = "u16"\nscale_register = 1\noffset = 3', ["x.offset", "scale_register"]),
         ('type = "u16"\nvalues = { 1 = "on" }\nbits = { 0 = "on" }', ["x.bits", "values or bits"]),
         ('type = "u16"\nvalues = { on = "on" }', ["x.values", "0 to 65535"]),
@@ -211,6 +217,69 @@ def test_a_mistake_in_what_is_inherited(tmp_path: Path, child: str, parts: list[
         load_profile(write(tmp_path, HEAD + child))
     lines = [str(problem) for problem in caught.value.problems]
     assert any(all(part in line for part in parts) for line in lines), lines
+
+
+def test_names_of_groups_are_unique(tmp_path: Path) -> None:
+    group = '[[group]]\nname = "slow"\nperiod_ms = 1000\n'
+    (found,) = problems(tmp_path, HEAD + 2 * group + POINT + 'type = "u16"\n')
+    assert found.startswith("group[1].name: expected a name no other group has")
+
+
+def test_nothing_is_removed_from_a_profile_that_extends_none(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, HEAD + 'remove = ["y"]\n' + POINT + 'type = "u16"\n')
+    assert found.startswith("profile.remove: expected nothing, because this profile extends no")
+
+
+def test_a_bus_that_allows_fewer_registers_than_a_value_has(tmp_path: Path) -> None:
+    path = write(tmp_path, HEAD + POINT + 'type = "f64"\n')
+    device = ProfileDevice(name="m", unit=1, profile=path)
+    expected = "x: expected at most max_words = 3 registers of bus b, got 4; raise max_words"
+    with pytest.raises(ConfigError, match=expected):
+        open_devices(SerialBus(name="b", port="x", max_words=3, device=(device,)))
+    open_devices(SerialBus(name="b", port="x", max_words=4, device=(device,)))
+
+
+def test_a_shipped_profile_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r'profile: sdm630: expected one of .*got "sdm630"'):
+        load_profile("sdm630")
+
+
+@pytest.mark.parametrize(
+    ("type_name", "data"),
+    # Signalling not-a-numbers: a processor that converts them sets their highest bit but one.
+    [("f16", "ffff"), ("f16", "7d00"), ("f32", "7fa00000"), ("f64", "7ff4000000000001")],
+)
+def test_bits_of_a_float_that_is_no_number_mean_no_value(
+    tmp_path: Path, type_name: str, data: str
+) -> None:
+    one = {"f16": "3c00", "f32": "3f800000", "f64": "3ff0000000000000"}[type_name]
+    value = decode(tmp_path, f'type = "{type_name}"\nscale = 2\ninvalid = ["0x{data}"]')
+    assert value(bytes.fromhex(data)) == "no-value"
+    assert value(bytes.fromhex(one)) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("keys", "behind"),
+    [
+        ("scale = 7", b""),
+        ("offset = 273.15", b""),
+        ("exp10 = 3", b""),
+        ("scale = -7.3\nscale_register = 4", b"\0\0"),
+    ],
+)
+def test_the_largest_float_is_out_of_range_where_it_is_scaled(
+    tmp_path: Path, keys: str, behind: bytes
+) -> None:
+    largest = struct.pack(">d", sys.float_info.max)
+    assert decode(tmp_path, f'type = "f64"\n{keys}')(largest + behind) == "out-of-range"
+
+
+@pytest.mark.parametrize("type_name", ["u48", "i48"])
+def test_bits_of_an_integer_in_three_registers(tmp_path: Path, type_name: str) -> None:
+    data = bytes.fromhex("8100 0000 00f5")
+    assert decode(tmp_path, f'type = "{type_name}"\nbit = 47')(data) == 1
+    assert decode(tmp_path, f'type = "{type_name}"\nbit = 46')(data) == 0
+    assert decode(tmp_path, f'type = "{type_name}"\nmask = 0xFF00000000F0')(data) == 0x08100000000F
 
 
 def test_a_mistake_of_the_other_file_is_reported_there(tmp_path: Path) -> None:
