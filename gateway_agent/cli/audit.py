@@ -13,11 +13,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from rich.console import Console
 from rich.progress import Progress
 
+from gateway_agent.cli.audit_rebuild import rebuild as run_rebuild
 from gateway_agent.cli.verify import GatewayKeys, JsonOutput, NodeKeys, node_keys
 from gateway_agent.collector.audit import Audit
 from gateway_agent.collector.audit_tables import AuditFinding, check_head_file, open_for_audit
 from gateway_agent.collector.config import load
-from gateway_agent.collector.service import keys_of_gateways, keys_of_nodes
+from gateway_agent.collector.rebuild import RebuildKeys
+from gateway_agent.collector.service import allowed_of, keys_of_gateways, keys_of_nodes
 from gateway_agent.keys import load_public
 from protocols.exit_status import FAULT, GOOD
 from protocols.uplink import KeyLookup, NodeKeyLookup, key_id
@@ -34,6 +36,17 @@ def audit(
     ] = None,
     key: GatewayKeys = None,
     node_key: NodeKeys = None,
+    rebuild: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild",
+            help="Make the tables anew from the batches, and name as gaps what they do not prove.",
+        ),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Rebuild into this new file; the old one stays."),
+    ] = None,
     json_output: JsonOutput = False,
 ) -> None:
     """Prove every row of a collector's database from the signed batches it keeps.
@@ -42,7 +55,16 @@ def audit(
 
     The collector may run meanwhile. Exit status 0: every row is what was received and signed. 1: it
     is not, or the signatures were not checked because no key was named.
+
+    Example: tianfu-gateway audit collector.db --config collector.toml --rebuild
+
+    Stop the collector first, unless --out names a file. Exit status 0: the batches gave everything.
+    1: gaps name what they did not give, or nothing was changed because it failed.
     """
+    if rebuild or out is not None:
+        if not rebuild:
+            raise typer.BadParameter("expected it with --rebuild", param_hint="--out")
+        run_rebuild(database, out, _rebuild_keys(config, key or [], node_key or []), json_output)
     keys, nodes = _keys(config, key or [], node_key or [])
     try:
         connection = open_for_audit(database)
@@ -81,6 +103,22 @@ def _keys(
         lookup if named or by_gateway else None,
         (lambda uid, number: of_nodes.get((uid, number))) if of_nodes else None,
     )
+
+
+def _rebuild_keys(config: Path | None, keys: list[Path], nodes: list[str]) -> RebuildKeys:
+    named = {key_id(public): public for public in map(load_public, keys)}
+    found = RebuildKeys({}, dict(node_keys(nodes)), named=named)
+    if config is not None:
+        loaded = load(config)
+        found.gateways = keys_of_gateways(loaded)
+        found.nodes = keys_of_nodes(loaded) | found.nodes
+        found.allowed = allowed_of(loaded)
+    if not named and not found.gateways:
+        raise typer.BadParameter(
+            "expected the gateways' keys, by --config or --key: nothing is proved without them",
+            param_hint="--rebuild",
+        )
+    return found
 
 
 def _run(
@@ -129,6 +167,8 @@ def _summary(run: Audit, good: bool) -> str:
         text += f"\nnote: {run.untagged} records of nodes whose key is not named here"
     if run.unproved:
         text += f"\nnote: {run.unproved} records of batches that a former release did not keep"
+    if run.missing:
+        text += f"\nnote: {run.missing} records are missing; gaps name them"
     return text
 
 
@@ -146,6 +186,7 @@ def _result(run: Audit, findings: list[AuditFinding], good: bool) -> dict[str, o
         "refused": run.refused,
         "repeated": run.repeated,
         "unproved": run.unproved,
+        "missing": run.missing,
         "errors": run.errors,
         "findings": [finding._asdict() for finding in findings],
     }

@@ -84,6 +84,7 @@ def _kept_batches(path: Path) -> bytes:
     import sqlite3  # most inputs are files of batches
 
     from gateway_agent.collector.database import open_readonly
+    from gateway_agent.collector.missing import MissingRecords
 
     try:
         with closing(open_readonly(path)) as connection:
@@ -95,7 +96,8 @@ def _kept_batches(path: Path) -> bytes:
                     param_hint="FILE",
                 )
             rows = connection.execute("SELECT data FROM batches ORDER BY stream_id, last")
-            return b"".join(data for (data,) in rows)
+            kept = (data for (data,) in rows)
+            return b"".join(data for data in kept if MissingRecords.unpack(data) is None)
     except (sqlite3.Error, TypeError) as error:
         raise typer.BadParameter(f"{path}: {error}", param_hint="FILE") from error
 

@@ -42,6 +42,7 @@ from .audit_tables import MAX_TEXT, AuditFinding
 from .dating import DatingAnchor, anchors_of, own_time, succeeds, with_time
 from .dating import fold as fold_time
 from .errors import DamagedDatabase, damage_named
+from .missing import MissingRecords
 from .new_record import NewRecord
 from .rows import Row, digest_of, rows_of
 
@@ -71,8 +72,8 @@ class Audit:
 
     ``keys``: the gateways' public keys, None to leave signatures unchecked. ``nodes``: the nodes'
     keys. ``kept``: batches with their bytes; those with a key that is not known here are not in
-    ``signatures``. ``unproved``: records whose batch was not kept; ``untagged``: records of nodes
-    whose key is not known here.
+    ``signatures``. ``unproved``: records whose batch was not kept; ``missing``: those that a gap
+    names as missing for good; ``untagged``: records of nodes whose key is not known here.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class Audit:
         self._progress = progress
         self._anchors: dict[tuple[str, bytes], list[DatingAnchor]] = {}  # by gateway and boot
         self.batches = self.kept = self.signatures = self.records = self.readings = self.gaps = 0
-        self.refused = self.repeated = self.tags = self.untagged = self.unproved = 0
+        self.refused = self.repeated = self.tags = self.untagged = self.unproved = self.missing = 0
         self.errors = 0
         self._rows = dict.fromkeys((*_READ, "anchors"), 0)
         self._chain = GENESIS
@@ -193,6 +194,12 @@ class Audit:
             self.unproved += self._unproved(stream_id, first, last)
             streams[stream_id] = gateway, stream, _Position(last, head)
             return
+        missing = MissingRecords.unpack(data)
+        if missing is not None:
+            columns = (number, stream_id, first, last, head, *columns, here, data)
+            yield from self._missing(missing, columns, (gateway, stream, position))
+            streams[stream_id] = gateway, stream, _Position(last, head)
+            return
         self.kept += 1
         try:
             batch = self._open(data)
@@ -243,6 +250,27 @@ class Audit:
         counts = {table: len(self._fetch(table, stream_id, first, last)) for table in _READ}
         return counts["records"]
 
+    def _missing(
+        self, missing: MissingRecords, found: Row, expected: tuple[str, int, _Position]
+    ) -> Iterator[AuditFinding]:
+        """Prove a statement that records are missing, and the gap that names them."""
+        gateway, stream, position = expected
+        number, stream_id = found[:2]
+        assert isinstance(number, int)
+        assert isinstance(stream_id, int)
+        where = f"batch {number}, {missing}"
+        if found != missing.batch_row(number, stream_id, found[-2]):
+            yield AuditFinding("batches", where, f"got {found[1:9]}"[:MAX_TEXT])
+        if (missing.gateway, missing.stream, missing.first) != (gateway, stream, position.to + 1):
+            message = f"does not go on from record {position.to} of stream {stream} of {gateway}"
+            yield AuditFinding("batches", where, message)
+        self.missing += missing.last - missing.first + 1
+        self.gaps += 1
+        rows = {"records": [missing.record_row(stream_id)], "gaps": [missing.gap_row(stream_id)]}
+        for table in _READ:
+            stored = self._fetch(table, stream_id, missing.first, missing.last)
+            yield from _compare(table, f"stream {stream} of {gateway}", rows.get(table, []), stored)
+
     def _contents(
         self, number: int, stream_id: int, batch: Batch, first: int
     ) -> Iterator[AuditFinding]:
@@ -279,7 +307,9 @@ class Audit:
         self.readings += len(derived.readings)
         self.gaps += len(derived.gaps)
         for table, rows in expected.items():
-            yield from _compare(table, header, rows, found[table])
+            yield from _compare(
+                table, f"stream {header.stream} of {header.gateway}", rows, found[table]
+            )
 
     def _record(self, seq: int, data: bytes, auth: object) -> NewRecord:
         """Prove one record as far as the keys allow. PeerError."""
@@ -336,7 +366,7 @@ class Audit:
 
 
 def _compare(
-    table: str, header: BatchHeader, expected: list[Row], found: list[Row]
+    table: str, stream: str, expected: list[Row], found: list[Row]
 ) -> Iterator[AuditFinding]:
     """Name the rows that differ; the order does not count."""
     if expected == found:
@@ -345,11 +375,11 @@ def _compare(
     missing = [row for row in expected if row not in found]
     for row in missing:
         got = [other for other in wrong if other[1] == row[1]]
-        where = f"record {row[1]} of stream {header.stream} of {header.gateway}"
+        where = f"record {row[1]} of {stream}"
         message = f"expected {row[2:]!r}, got {got[0][2:]!r}" if got else f"{row[2:]!r} is missing"
         yield AuditFinding(table, where, message[: 2 * MAX_TEXT])
     for row in () if missing else wrong:
-        where = f"record {row[1]} of stream {header.stream} of {header.gateway}"
+        where = f"record {row[1]} of {stream}"
         yield AuditFinding(table, where, f"no batch has {row[2:]!r}"[:MAX_TEXT])
 
 

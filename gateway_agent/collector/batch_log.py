@@ -19,6 +19,8 @@ from gateway_agent.store.head_file import ChainHead, HeadFile
 from gateway_agent.store.settings import HEAD_LAG_MS
 from protocols.uplink import CLOCK_NAMES, GENESIS, BatchHeader, link
 
+from .missing import MissingRecords
+
 log = logging.getLogger(__name__)
 
 WENT_BACK: Final = "database_went_back"  # counter: starts that found it so
@@ -64,6 +66,16 @@ class BatchLog:
                 offset, anchor.unc_ms, CLOCK_NAMES[anchor.clock_state], head.head, data,
             ),
         )  # fmt: skip
+        return head
+
+    def add_missing(self, stream_id: int, missing: MissingRecords) -> ChainHead:
+        """Store a statement in the place of batches, as :meth:`add` stores one."""
+        chain = link(self.head.head, missing.pack())
+        head = ChainHead(self.head.stream, self.head.last + 1, chain)
+        self._db.execute(
+            "INSERT INTO batches VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+            missing.batch_row(head.last, stream_id, chain),
+        )
         return head
 
     def follow(self, head: ChainHead) -> None:

@@ -13,14 +13,17 @@ from typing import NamedTuple
 
 from gateway_agent.clock import GatewayClock, SystemClock
 from gateway_agent.directories import make_directory
+from gateway_agent.store.database import settle
 from gateway_agent.store.errors import StoreError
 from gateway_agent.store.lock import Lock
+from gateway_agent.store.rebuild import finish
 from protocols.uplink import GAP, KIND_NAMES, BatchHeader
 
 from . import migration
 from .batch_log import WENT_BACK, BatchLog
 from .dating import CONTRADICTED, Dating
 from .errors import damage_named
+from .missing import MissingRecords
 from .new_record import FrameId, NewRecord, is_of_medium, shown
 from .rows import PointName, digest_of, rows_of, seal
 from .schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
@@ -45,6 +48,15 @@ def open_readonly(path: Path, timeout_s: float = 5.0) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=timeout_s)
 
 
+def lock_of(path: Path) -> Lock:
+    """Lock the database at ``path`` for this process. StoreBusy: another one has it."""
+    return Lock(
+        path.parent,
+        f"{path.name}.lock",
+        f"where another collector has {path.name}: stop that one, or name another database",
+    )
+
+
 class Database:
     """One connection, used from one thread at a time; one process has the file.
 
@@ -59,13 +71,10 @@ class Database:
         DamagedDatabase: it cannot be read; the text has a remedy.
         """
         make_directory(path.parent, 0o755)
-        self._lock = Lock(
-            path.parent,
-            f"{path.name}.lock",
-            f"where another collector has {path.name}: stop that one, or name another database",
-        )
+        self._lock = lock_of(path)
         self.alarms: list[str] = []
         try:
+            finish(path)
             with damage_named():
                 self._connect(path)
                 self._begin(path, clock or SystemClock())
@@ -159,6 +168,10 @@ class Database:
             self._db.close()
             self._lock.release()
 
+    def settle_log(self) -> None:
+        """Move the whole log into the main file, durably. StoreError: that is not possible now."""
+        settle(self._db)
+
     def settle(self) -> None:
         """Bring the head file up to date, if a commit is newer; call it some time after one."""
         try:
@@ -250,7 +263,7 @@ class Database:
         """
         points = dict(self._points)
         with self._transaction():
-            stream_id = self._stream(header)
+            stream_id = self._stream(header.gateway, header.stream, header.last, header.head)
             self._dating.enter(header, self._log.head.last + 1)
             self._records(stream_id, header, new, points)
             head = self._log.add(stream_id, header, data)
@@ -262,6 +275,24 @@ class Database:
         self._log.follow(head)
         self.contradicted = self._dating.contradicted + self._date_earlier()
         return Position(stream_id, header.last, header.head)
+
+    def miss(self, missing: MissingRecords, counts: dict[str, int]) -> None:
+        """Name records as missing for good, with a gap, and move their stream behind them.
+
+        They follow what is committed of the stream.
+        """
+        with self._transaction():
+            stream_id = self._stream(missing.gateway, missing.stream, missing.last, missing.head)
+            for table, row in (
+                ("records", missing.record_row(stream_id)),
+                ("gaps", missing.gap_row(stream_id)),
+            ):
+                marks = ",".join("?" * len(row))
+                self._db.execute(f"INSERT INTO {table} VALUES ({marks})", row)  # noqa: S608 # ours
+            head = self._log.add_missing(stream_id, missing)
+            for name, value in counts.items():
+                self.count(name, value)
+        self._log.follow(head)
 
     def _date_earlier(self) -> int:
         """Date records of before anew, where an anchor took over; return how many contradict it.
@@ -283,7 +314,7 @@ class Database:
         points = dict(self._points)
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            stream_id = self._stream(header)
+            stream_id = self._stream(header.gateway, header.stream, header.last, header.head)
             self._dating.enter(header, self._log.head.last + 1)
             for item in new:
                 self._db.execute("SAVEPOINT record")
@@ -299,12 +330,12 @@ class Database:
                 self._db.execute("ROLLBACK")
         return reasons
 
-    def _stream(self, header: BatchHeader) -> int:
+    def _stream(self, gateway: str, stream: int, to: int, head: bytes) -> int:
         (stream_id,) = self._db.execute(
             "INSERT INTO streams (gateway, stream, contiguous_to, head) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (gateway, stream) DO UPDATE"
             " SET contiguous_to = excluded.contiguous_to, head = excluded.head RETURNING id",
-            (header.gateway, header.stream, header.last, header.head),
+            (gateway, stream, to, head),
         ).fetchone()
         return int(stream_id)
 

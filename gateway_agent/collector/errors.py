@@ -5,6 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+REBUILD: Final = (
+    "stop the collector; `tianfu-gateway audit FILE --config FILE --rebuild` makes the tables anew"
+    " from the batches that it keeps"
+)
 RESTORE: Final = (
     "move it away with the files beside it, and put a backup in its place or let the collector"
     " begin a new one; the gateways go on then, and name what is missing as a gap"
@@ -16,7 +20,7 @@ class DamagedDatabase(sqlite3.DatabaseError):
     """What is stored is not what was received; the text ends with the remedy."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(f"{message}; {RESTORE}")
+        super().__init__(f"{message}; {REBUILD}; or {RESTORE}")
 
 
 @contextmanager

@@ -47,6 +47,7 @@ from protocols.wire.sample import Header, read_header
 
 from .admission import Admission
 from .database import Database
+from .dating import CONTRADICTED
 from .new_record import NewRecord, is_of_medium, shown
 from .quarantine import Quarantine
 
@@ -76,6 +77,10 @@ REFUSED: Final = "records_refused"
 FOREIGN: Final = "records_foreign"  # refused: of a device of another gateway
 FRAMES_REPEATED: Final = "frames_repeated"  # refused: a node's frame that is stored already
 REPEATED: Final = "records_repeated"  # came before in another stream of the gateway: no effect
+# What the batches alone give; the other counters are about messages that were not kept.
+DERIVED: Final = frozenset(
+    (ACCEPTED, READINGS, RECORDS, GAPS, TAG_FAILURES, REFUSED, REPEATED, CONTRADICTED)
+)
 
 EARLY_ALARM: Final = 10  # batches in a row that do not follow: the gateway is stuck
 MAX_ALARMS: Final = 20  # kept for `status`; the log has all of them
@@ -234,7 +239,7 @@ class BatchReceiver:
         indices = range(to + 1 - header.first, len(batch.records))
         repeated = self._database.repeated(header, batch.records).intersection(indices)
         checked = [
-            self._check_record(header.first + index, batch.records[index])
+            self.check_record(header, header.first + index, batch.records[index])
             for index in indices
             if index not in repeated
         ]
@@ -278,16 +283,15 @@ class BatchReceiver:
         if text not in self._reported:
             self._alarm(text)
 
-    def _check_record(self, seq: int, data: bytes) -> NewRecord:
+    def check_record(self, batch: BatchHeader, seq: int, data: bytes) -> NewRecord:
+        """Decode and authenticate record ``seq`` of ``batch``, or refuse it with the reason."""
         record = None
         try:
             record = decode_record(data)
             if record.kind not in (SAMPLE, EVENTS):
                 return NewRecord(seq, data, record, "none", None, None, "")
-            auth, header = self._authenticate(record)
-            return NewRecord(
-                seq, data, record, auth, header.boot_epoch, header.seq, "", header.key_id
-            )
+            auth, frame = self._authenticate(record)
+            return NewRecord(seq, data, record, auth, frame.boot_epoch, frame.seq, "", frame.key_id)
         except Exception as error:
             if is_of_medium(error):
                 raise

@@ -72,7 +72,7 @@ class CollectorService:
             gateways,
             nodes,
             directory / "quarantine",
-            allowed={device.id: device.gateways for device in config.device},
+            allowed=allowed_of(config),
         )
         self._worker = ThreadPoolExecutor(1, "collector")
         self._problem = "not connected yet"  # why no batch can arrive; empty if one can
@@ -200,6 +200,11 @@ def keys_of_nodes(config: CollectorConfig) -> dict[tuple[bytes, int], HmacSha256
         number, secret = load_node_key(node.key, uid)
         nodes[uid, number] = HmacSha256(secret)
     return nodes
+
+
+def allowed_of(config: CollectorConfig) -> dict[str, tuple[str, ...]]:
+    """Return, by device, the gateways that may bring it."""
+    return {device.id: device.gateways for device in config.device}
 
 
 def _public(key: Ed25519PrivateKey) -> Ed25519PublicKey:

@@ -206,10 +206,19 @@ class Rebuild:
 
     def _swap(self) -> None:
         """Put the new file in the old one's place."""
-        self._new.replace(_ready(self._path))
-        sync_directory(self._path.parent)
-        _retire(self._path, self._cause if self._damaged else "")
-        finish(self._path)
+        install(self._new, self._path, self._cause if self._damaged else "")
+
+
+def install(new: Path, path: Path, label: str) -> None:
+    """Put the whole and durable file ``new`` in the place of the database at ``path``.
+
+    ``label``: of the old files in quarantine; "" removes them. An end of the process in between
+    leaves the old database, or what :meth:`finish` completes.
+    """
+    new.replace(_ready(path))
+    sync_directory(path.parent)
+    _retire(path, label)
+    finish(path)
 
 
 def finish(path: Path) -> None:
@@ -252,4 +261,4 @@ def _retire(path: Path, label: str) -> None:
         for file in old:
             file.unlink()
     elif old:
-        log.warning("outbox: the old files are in %s", quarantine(path.parent, old, label))
+        log.warning("%s: the old files are in %s", path.name, quarantine(path.parent, old, label))
