@@ -8,8 +8,9 @@ import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from gateway_agent.clock import GatewayClock, SystemClock
 from gateway_agent.directories import make_directory
@@ -29,6 +30,8 @@ from .rows import PointName, digest_of, rows_of, seal
 from .schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
 
 log = logging.getLogger(__name__)
+
+MAX_POINTS: Final = 50_000  # names of points whose ids are kept in memory, about 20 MB
 
 
 class Position(NamedTuple):
@@ -106,12 +109,7 @@ class Database:
             self._log.write_head_file()
             self._dating = Dating(self._db)
             self.contradicted = self._date_earlier()
-            self._points: dict[PointName, int] = {
-                (device, name, unit): number
-                for number, device, name, unit in self._db.execute(
-                    "SELECT id, device, name, unit FROM points"
-                )
-            }
+            self._points: dict[PointName, int] = {}  # those that came last, at most MAX_POINTS
         except BaseException:
             self._db.close()
             raise
@@ -261,7 +259,7 @@ class Database:
 
         ``data``: the batch as it was received.
         """
-        points = dict(self._points)
+        points: dict[PointName, int] = {}
         with self._transaction():
             stream_id = self._stream(header.gateway, header.stream, header.last, header.head)
             self._dating.enter(header, self._log.head.last + 1)
@@ -271,7 +269,9 @@ class Database:
                 self.count(CONTRADICTED, self._dating.contradicted)
             for name, value in counts.items():
                 self.count(name, value)
-        self._points = points
+        if len(self._points) + len(points) > MAX_POINTS:
+            self._points.clear()
+        self._points.update(islice(points.items(), MAX_POINTS))
         self._log.follow(head)
         self.contradicted = self._dating.contradicted + self._date_earlier()
         return Position(stream_id, header.last, header.head)
@@ -311,7 +311,7 @@ class Database:
     def unstorable(self, header: BatchHeader, new: Iterable[NewRecord]) -> dict[int, str]:
         """Return which of ``new`` cannot be stored, and why, by trying each; stores nothing."""
         reasons: dict[int, str] = {}
-        points = dict(self._points)
+        points: dict[PointName, int] = {}
         self._db.execute("BEGIN IMMEDIATE")
         try:
             stream_id = self._stream(header.gateway, header.stream, header.last, header.head)
@@ -349,9 +349,9 @@ class Database:
         rows = rows_of(stream_id, header, new)
         readings = []
         for stream, seq, name, value in rows.readings:
-            point = points.get(name)
+            point = self._points.get(name) or points.get(name)
             if point is None:
-                point = self._point(points, name)
+                point = points[name] = self._point(name)
             readings.append((stream, seq, point, value))
         many = self._db.executemany
         records = [self._dating.date(row) for row in rows.records]
@@ -364,9 +364,11 @@ class Database:
         many("INSERT INTO gaps VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows.gaps)
         many("INSERT INTO refused VALUES (?,?,?,?,?)", rows.refused)
 
-    def _point(self, points: dict[PointName, int], name: PointName) -> int:
-        (number,) = self._db.execute(
-            "INSERT INTO points (device, name, unit) VALUES (?, ?, ?) RETURNING id", name
-        ).fetchone()
-        points[name] = int(number)
+    def _point(self, name: PointName) -> int:
+        """Return the id of a point; a name that is new gets one."""
+        find = "SELECT id FROM points WHERE device = ? AND name = ? AND unit = ?"
+        add = "INSERT INTO points (device, name, unit) VALUES (?, ?, ?) RETURNING id"
+        (number,) = (
+            self._db.execute(find, name).fetchone() or self._db.execute(add, name).fetchone()
+        )
         return int(number)

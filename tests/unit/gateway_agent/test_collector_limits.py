@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from gateway_agent.collector import database as database_module
 from gateway_agent.collector import receiver as receiver_module
 from gateway_agent.collector import rows as rows_module
 from gateway_agent.collector.database import Database
@@ -333,3 +334,21 @@ def test_a_flood_of_rejected_messages_has_few_lines(
     for number in range(100):
         assert collector.receiver.receive(b"%d" % number).verdict == MALFORMED
     assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 20
+
+
+def test_names_of_points_without_end_cost_bounded_memory(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway can give each value another name; each name keeps its one id."""
+    monkeypatch.setattr(database_module, "MAX_POINTS", 10)
+    streams = [range(8), range(25), range(8)]
+    for stream, numbers in enumerate(streams, 1):
+        pieces = [record(STAMP, points=point(f"p{n}", "", stream * 100 + n)) for n in numbers]
+        header = HEADER | {"stream": stream, "last": len(pieces)}
+        assert collector.receiver.receive(batch(pieces, header, ANCHOR)).verdict == ACCEPTED
+        assert len(collector.database._points) <= 10
+    assert collector.rows("SELECT count(*), count(DISTINCT name) FROM points") == [(25, 25)]
+    rows = collector.rows(
+        "SELECT name, count(*) FROM readings JOIN points ON id = point_id GROUP BY name"
+    )
+    assert sorted(rows) == sorted((f"p{n}", 3 if n < 8 else 1) for n in range(25))
