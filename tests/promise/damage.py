@@ -1,12 +1,13 @@
-"""Files that are damaged or lost: what they held is named, by the numbers of the records."""
+"""Files that are damaged, and backups that are restored: what they held is named, or found."""
 
 import asyncio
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
-from .site import PromiseSite, until
-from .trial import Trial
+from .site import PromiseSite, passed, until
+from .trial import Row, Trial, audit
 
 _BACKLOG: Final = 12
 
@@ -38,11 +39,126 @@ async def redeliver(trial: Trial) -> None:
 
 def flip_record(trial: Trial, waiting: Sequence[bytes]) -> None:
     """Flip one bit in the bytes of a record that waits in the outbox."""
-    site, choose = trial.site, trial.random
-    path = site.state / "outbox.db"
+    path = trial.site.state / "outbox.db"
+    data = trial.random.choice(waiting)
+    begin = path.read_bytes().index(data)
+    flip(trial, path, range(begin, begin + len(data)))
+
+
+def flip(trial: Trial, path: Path, places: range) -> None:
+    """Flip one bit of a file at one of ``places``."""
     content = bytearray(path.read_bytes())
-    data = choose.choice(waiting)
-    at = content.index(data) + choose.randrange(len(data))
-    content[at] ^= 1 << choose.randrange(8)
+    content[trial.random.choice(places)] ^= 1 << trial.random.randrange(8)
     path.write_bytes(content)
     trial.faults += 1
+
+
+async def damaged_outbox(trial: Trial) -> None:
+    """Flip a bit in the bytes of a record that waits; the gap names its group."""
+    await trial.begin()
+    for _ in range(trial.rounds(2, 8)):
+        flip_record(trial, await backlog(trial))
+        await redeliver(trial)
+
+
+async def damaged_collector(trial: Trial) -> None:
+    """Flip a bit of a stored record; the audit finds it, and the file is restored."""
+    await trial.begin()
+    site = trial.site
+    for _ in range(trial.rounds(2, 8)):
+        await site.stores(4)
+        site.collector.send(signal.SIGTERM)
+        await site.collector.ended()
+        whole = site.database.read_bytes()
+        trial.check(await _audited(site) == 0, "the audit of a whole database is not good")
+        batches = site.rows("SELECT data FROM batches WHERE data IS NOT NULL")
+        data = trial.random.choice(batches)[0][:512]  # what is on the batch's first page
+        begin = whole.index(data[:64])
+        flip(trial, site.database, range(begin, begin + 64))
+        trial.check(await _audited(site) != 0, "the audit of a flipped bit is good")
+        site.database.write_bytes(whole)
+        await site.collector.start()
+
+
+async def _audited(site: PromiseSite) -> int:
+    status, _ = await audit(site)
+    return status
+
+
+def _image(files: Sequence[Path]) -> Mapping[Path, bytes]:
+    return {file: file.read_bytes() for file in files if file.is_file()}
+
+
+def _restore(files: Sequence[Path], image: Mapping[Path, bytes]) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)
+    for file, content in image.items():
+        file.write_bytes(content)
+
+
+def _collector_files(site: PromiseSite) -> list[Path]:
+    name = site.database.name
+    return [site.root / name, *(site.root / f"{name}-{end}" for end in ("wal", "shm"))]
+
+
+async def restored_collector(trial: Trial) -> None:
+    """Restore the collector's database of a moment ago; what is gone is named by its numbers."""
+    await trial.begin()
+    site = trial.site
+    for _ in range(trial.rounds(2, 6)):
+        await site.collector.kill()
+        files = _collector_files(site)
+        image = _image(files)
+        await site.collector.start()
+        await site.stores(trial.random.randint(2, 8))
+        await site.collector.kill()
+        trial.evidence.of_collector(site.database)
+        _restore(files, image)
+        trial.faults += 1
+        await passed(trial.random.uniform(0, 500))
+        await site.collector.start()
+        await site.stores(2)
+
+
+def _state_files(site: PromiseSite) -> list[Path]:
+    return [path for path in site.state.iterdir() if path.is_file()]
+
+
+async def restored_gateway(trial: Trial) -> None:
+    """Restore the gateway's state of a moment ago, which knows nothing of what came after it."""
+    await trial.begin()
+    site = trial.site
+    for _ in range(trial.rounds(2, 6)):
+        await site.gateway.kill()
+        image = _image(_state_files(site))
+        await site.gateway.start()
+        await site.stores(trial.random.randint(2, 8))
+        await site.gateway.kill()
+        _restore(_state_files(site), image)
+        trial.faults += 1
+        await passed(trial.random.uniform(0, 500))
+        await site.gateway.start()
+        await site.stores(2)
+
+
+ROWS = (
+    Row("outbox damaged", "a bit of a waiting record flips in `outbox.db`", damaged_outbox),
+    Row(
+        "collector damaged",
+        "a bit of a stored batch flips; the audit must find it",
+        damaged_collector,
+    ),
+    Row(
+        "collector restored",
+        "the collector's database is replaced by an older copy of itself",
+        restored_collector,
+        alarms=True,
+    ),
+    Row(
+        "gateway restored",
+        "the gateway's state is replaced by an older copy of itself",
+        restored_gateway,
+        alarms=True,
+        forgets=True,
+    ),
+)

@@ -32,11 +32,13 @@ def violations(
     begin_ms: int,
     period_ms: int,
     lost: Account | None = None,
+    forgets: bool = False,
 ) -> list[str]:
     """Return what breaks the promise for one unit, each in a sentence; empty if nothing does.
 
     ``times``: when the device served its values; ``begin_ms``: when the first slot was polled;
-    ``lost``: what was in records that gaps name by their numbers.
+    ``lost``: what was in records that gaps name by their numbers; ``forgets``: the gateway has lost
+    its memory of what it delivered, so that gaps may name a stored slot too, or name one twice.
     """
     values = account.values
     if not values:
@@ -57,13 +59,14 @@ def violations(
     stored = [slot_at(times[index]) for index in sorted(set(values))]
     named, folded = _named(account, slot_at, period_ms, stored[-1], found)
     twice = sorted({slot for slot in named if named.count(slot) > 1})
-    if twice:
+    if twice and not forgets:
         found.append(f"slots are named twice: {twice}")
     late, begin = 1 + _LATE_MS // period_ms, slot_at(begin_ms)
     # The first poll may itself have come late.
-    free = set(range(begin - late, stored[-1] + 1)) - set(named)
-    left = [slot for slot in _left(free, stored, late, found) if slot >= begin]
-    if len(left) != folded:
+    promised = set(range(begin - late, stored[-1] + 1))
+    left = _left(promised if forgets else promised - set(named), stored, late, found)
+    left = [slot for slot in left if slot >= begin and slot not in named]
+    if len(left) > folded or (len(left) < folded and not forgets):
         found.append(f"slots {left} are neither stored nor named, and gaps name {folded} such")
     if found:
         about = f"stored in {stored}, named {sorted(named)}, gaps {account.gaps}"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from . import processes, syscalls
+from . import damage, processes, syscalls
 from .trial import Row
 
-ROWS: Final[Sequence[Row]] = (*processes.ROWS, *syscalls.ROWS)
+ROWS: Final[Sequence[Row]] = (*processes.ROWS, *damage.ROWS, *syscalls.ROWS)

@@ -3,11 +3,12 @@
 import asyncio
 import random
 import signal
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
+
+from msgspec.structs import replace
 
 from gateway_agent.status import Reconciliation
 from hil.site.mosquitto import MosquittoBroker
@@ -15,7 +16,7 @@ from tests.paths import ROOT
 
 from .evidence import Evidence
 from .oracle import violations
-from .site import STOP_S, PromiseSite, site_of, until
+from .site import COMMAND, STOP_S, PromiseSite, site_of, until
 
 T = TypeVar("T")
 
@@ -72,6 +73,8 @@ class Row:
     short: int = 1
     whole: int = 4
     tools: tuple[str, ...] = ()
+    alarms: bool = False  # receipts below ours, or of another chain, are what the fault causes
+    forgets: bool = False  # the gateway loses its memory of what it delivered
 
 
 async def run(
@@ -82,11 +85,11 @@ async def run(
         choose = random.Random(f"{seed}/{row.name}/{number}")  # it must repeat
         trial = Trial(site, choose, is_whole, number, row.whole if is_whole else row.short)
         await row.faults(trial)
-        await finish(trial)
+        await finish(trial, row)
     return trial
 
 
-async def finish(trial: Trial) -> None:
+async def finish(trial: Trial, row: Row) -> None:
     """Let everything run undisturbed, stop it, and compare the device's log with the database."""
     site = trial.site
     for program in (site.collector, site.gateway):
@@ -94,15 +97,19 @@ async def finish(trial: Trial) -> None:
             await program.start()
     await site.stores(6)
     books = await _books(site)
+    if row.alarms and books is not None:
+        books = replace(books, unaccounted=books.unaccounted - books.archive, archive=0)
     trial.check(books == _BALANCED, f"the gateway's own books: {books}")
     await stop(trial)
     site.collector.send(signal.SIGTERM)
     await site.collector.ended()
-    await audit(trial)
+    status, output = await audit(site)
+    trial.check(status == 0, f"the audit of the database: {output}")
     lost = trial.evidence.lost(site, trial.violations)
     for unit, period_ms in enumerate(site.periods, 1):
         account, times = site.account(unit), site.device.log[unit].times
-        found = violations(account, times, site.device.asked[0][1], period_ms, lost[unit])
+        begin_ms = site.device.asked[0][1]
+        found = violations(account, times, begin_ms, period_ms, lost[unit], row.forgets)
         trial.violations += [f"unit {unit}: {violation}" for violation in found]
 
 
@@ -125,16 +132,16 @@ async def stop(trial: Trial) -> None:
         trial.check(status == 0, f"after SIGTERM the gateway ended with status {status}")
 
 
-async def audit(trial: Trial) -> None:
-    """Prove the collector's database from its evidence."""
-    site = trial.site
+async def audit(site: PromiseSite) -> tuple[int, str]:
+    """Prove the collector's database from its evidence; return exit status and output."""
     words = ("audit", site.database, "--config", site.collector_toml)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "from gateway_agent.cli import app; app()"),
+        *COMMAND,
         *map(str, words),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
     output, _ = await process.communicate()
-    trial.check(process.returncode == 0, f"the audit of the database: {output.decode()}")
+    assert process.returncode is not None
+    return process.returncode, output.decode()
