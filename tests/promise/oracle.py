@@ -11,7 +11,6 @@ from typing import Final
 from .site import Account, PromiseSite
 
 _MAX_TEXT: Final = 4000
-_SETTLED: Final = 5  # polls at the end of a run that nothing disturbs
 _LATE_MS: Final = 200  # a poll begins in its own slot; its answer may come later by so much
 #: Between the slots of these gaps there are values, so that only their number can be compared.
 _FOLDED: Final = frozenset({"bus_busy", "outbox_full"})
@@ -124,15 +123,20 @@ def _left(free: set[int], stored: Sequence[int], late: int, found: list[str]) ->
 
 
 def _grid(account: Account, times: Sequence[int], period_ms: int) -> Callable[[int], int]:
-    """Return the slot of a moment. Polls are never early, so a slot begins a bit before them."""
+    """Return the slot of a moment; nothing is served before its slot is due.
+
+    A gap has the times at which its slots were due. Without one, most values are served soon after
+    their slots were due, and some later, so the slots begin where in a period values are rarest:
+    after the longest part of it without any.
+    """
     dues = [gap.from_ms for gap in account.gaps if gap.from_ms is not None]
     if dues:
-        # A slot is due at a whole millisecond, and nothing is served before it is due.
         begin = dues[-1] - period_ms // 10
     else:
-        last = max(account.values)
-        settled = times[max(0, last - _SETTLED + 1) : last + 1]
-        end = settled[-1]
-        late = sorted((moment - end + period_ms // 2) % period_ms for moment in settled)
-        begin = end + late[len(late) // 2] - period_ms // 2 - period_ms // 4
+        phases = sorted({moment % period_ms for moment in times})
+        before = [phases[-1] - period_ms, *phases]
+        empty, phase = max(
+            (phase - last, phase) for last, phase in zip(before, phases, strict=False)
+        )
+        begin = phase - min(empty // 2, period_ms // 10)
     return lambda moment: (moment - begin) // period_ms

@@ -4,6 +4,7 @@ import asyncio
 import random
 import signal
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
@@ -37,6 +38,7 @@ class Trial:
     faults: int = 0  # that have happened
     violations: list[str] = field(default_factory=list)
     evidence: Evidence = field(default_factory=Evidence)
+    stack: AsyncExitStack = field(default_factory=AsyncExitStack)  # is left after the check
 
     def rounds(self, short: int, whole: int) -> int:
         """How many faults this run has."""
@@ -84,8 +86,9 @@ async def run(
     async with site_of(broker, root) as site:
         choose = random.Random(f"{seed}/{row.name}/{number}")  # it must repeat
         trial = Trial(site, choose, is_whole, number, row.whole if is_whole else row.short)
-        await row.faults(trial)
-        await finish(trial, row)
+        async with trial.stack:
+            await row.faults(trial)
+            await finish(trial, row)
     return trial
 
 
@@ -136,6 +139,7 @@ async def audit(site: PromiseSite) -> tuple[int, str]:
     """Prove the collector's database from its evidence; return exit status and output."""
     words = ("audit", site.database, "--config", site.collector_toml)
     process = await asyncio.create_subprocess_exec(
+        *site.collector.launcher,
         *COMMAND,
         *map(str, words),
         cwd=ROOT,
