@@ -4,8 +4,9 @@ A batch is accepted only if its signature, its chain and its place in the stream
 receipt is made after the commit. A batch that comes again has no second effect and gets the
 current receipt again. One that comes too early gets it too, so the gateway finds out where to go
 on, and so does one that contradicts what is here. If the gateway cannot go on from there (its disk,
-or this database, went back), it begins a new stream and names what is missing: a gap here is always
-one that a gateway has signed. Every other batch is refused, counted and kept in a bounded
+or this database, went back), it begins a new stream and names what is missing. A gateway that goes
+by PUBACK gets no receipt: its batches show what it has forgotten, and this end names that, see
+:mod:`.missing`. Every other batch is refused, counted and kept in a bounded
 quarantine; so is one on which our own code fails, whatever the exception is. Only a failure of the
 database or its medium is raised.
 
@@ -48,6 +49,7 @@ from protocols.wire.sample import Header, read_header
 from .admission import Admission
 from .database import Database
 from .dating import CONTRADICTED
+from .missing import MissingRecords
 from .new_record import NewRecord, is_of_medium, shown
 from .quarantine import Quarantine
 
@@ -185,30 +187,46 @@ class BatchReceiver:
             GENESIS,
         )
         if header.first > to + 1:
-            self._wait(header, to)
-            return self._again(EARLY, header, to, head)
-        self._waiting.pop(header.gateway, None)
+            if batch.released < header.first - 1:
+                self._wait(
+                    header,
+                    f"sends record {header.first} of stream {header.stream}, here it ends at {to}:"
+                    " the records between are on their way, or this database went back",
+                )
+                return self._again(EARLY, header, to, head)
+            self._miss(header, to)
+            to, head = header.first - 1, header.prev
         if stream_id is not None and self._forks(stream_id, batch, to, head):
             detail = (
                 f"{header.gateway} signed two histories of stream {header.stream}, records"
                 f" {header.first} to {header.last}: cloned or restored disk?"
             )
+            self._wait(
+                header,
+                f"contradicts what is here of stream {header.stream} up to record {to}; with a"
+                " receipt it goes on in a new stream",
+            )
             receipt = self._receipt(header.gateway, header.stream, to, head)
             outcome = self._refuse(data, FORK, detail)
             return outcome._replace(gateway=header.gateway, stream=header.stream, receipt=receipt)
+        self._waiting.pop(header.gateway, None)
         if header.last <= to:
             return self._again(DUPLICATE, header, to, head)
         return self._commit(data, batch, to)
 
-    def _wait(self, header: BatchHeader, to: int) -> None:
+    def _wait(self, header: BatchHeader, why: str) -> None:
         before, _ = self._waiting.get(header.gateway, (0, ""))
-        text = (
-            f"{header.gateway}: sends record {header.first} of stream {header.stream}, here it ends"
-            f" at {to}: the records between are on their way, or this database went back"
-        )
+        text = f"{header.gateway}: {why}"
         self._waiting[header.gateway] = before + 1, text
         if before == 0:
             log.warning("%s", text)
+
+    def _miss(self, header: BatchHeader, to: int) -> None:
+        """Name the records before a batch that its gateway has forgotten, by a broker's word."""
+        first, last = to + 1, header.first - 1
+        missing = MissingRecords(header.gateway, header.stream, first, last, header.prev)
+        self._database.miss(missing, {GAPS: 1})
+        self._alarm(f"records are lost: {missing}: it goes by PUBACK and has them no more")
 
     def _alarm(self, text: str) -> None:
         log.error("%s", text)

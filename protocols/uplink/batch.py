@@ -28,7 +28,7 @@ from .batch_header import (
     BatchHeader,
 )
 from .chain import fold
-from .checks import Bytes, wrong
+from .checks import Bytes, Integer, wrong
 from .cose import (
     CONTENT_TYPE,
     KID,
@@ -46,6 +46,8 @@ from .record_types import EXTENSION, Decoded
 
 MAX_BATCH_BYTES: Final = 1024 * 1024
 
+RELEASED: Final = "tf-released"  # protected header of a sender that goes by the broker's word
+_RELEASED: Final = Integer()
 _KID: Final = Bytes(KID_BYTES)
 _LEVEL: Final = 3
 # What decompressing may hold beside its output; a frame asking for more is refused.
@@ -54,11 +56,16 @@ _MAX_WINDOW: Final = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """An opened batch; ``maps`` is the number of SenML maps in the head of its pack."""
+    """An opened batch; ``maps`` is the number of SenML maps in the head of its pack.
+
+    ``released``: records up to this one will not come again, because the sender forgets what a
+    broker has acknowledged; 0 if it waits for receipts.
+    """
 
     header: BatchHeader
     records: tuple[bytes, ...]
     maps: int
+    released: int = 0
 
     def decode(self) -> tuple[Decoded, ...]:
         """Read every record; the message of a FormatError names the sequence number."""
@@ -85,11 +92,13 @@ def build_batch(
     compress: bool,
     maps: int | None = None,
     head: bytes | None = None,
+    released: int = 0,
 ) -> bytes:
     """Encode and sign records ``first`` to ``first + len(records) - 1``.
 
     ``maps``: the sum of the records' ``Record.maps``; counted here, slowly, when None. ``head``:
     the chain's head after the last record when the caller has it; folded here when None.
+    ``released``: see :class:`Batch`; 0 is not sent.
     LocalError: BAD_VALUE for a field out of range, TOO_LONG when a cap (MAX_RECORDS,
     MAX_PACK_BYTES, MAX_BATCH_BYTES) is exceeded: send fewer records.
     """
@@ -113,6 +122,8 @@ def build_batch(
         KID: key_id(key.public_key()),
         EXTENSION: BATCH_HEADER.pack(header, "tf header"),
     }
+    if released:
+        protected[RELEASED] = _RELEASED.pack(released, RELEASED)
     pack = _array_head(maps) + b"".join(records)
     if compress:
         pack = zstandard.ZstdCompressor(level=_LEVEL).compress(pack)
@@ -138,7 +149,8 @@ def open_batch(data: bytes | bytearray | memoryview, key_lookup: KeyLookup | Non
         check_signature(message, header, key_lookup)
     maps, records = unpack(message, header)
     check_chain(header, records)
-    return Batch(header, records, maps)
+    released = message.protected.get(RELEASED, 0)
+    return Batch(header, records, maps, _RELEASED.unpack(released, RELEASED, message.protected_at))
 
 
 def parse_batch(data: bytes | bytearray | memoryview) -> Sign1:

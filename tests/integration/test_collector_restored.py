@@ -103,3 +103,28 @@ async def test_a_fork_is_answered_even_if_no_receipt_is_retained(
             )
             assert len(uplink.alarms) == 1
     assert site.stored() == list(range(1, 20))
+
+
+@pytest.mark.parametrize("kind", ["backup", "nothing"])
+async def test_a_gateway_that_goes_by_puback_goes_on_too(
+    broker: MosquittoBroker, tmp_path: Path, kind: str
+) -> None:
+    """It hears of nothing; the collector names what the gateway has forgotten."""
+    site = Site(tmp_path, broker.port)
+    async with site.outbox() as outbox, site.uplink(outbox, receipt="puback"):
+        async with site.collector():
+            await outbox.put(records(1, 20), {})
+            await until(lambda: len(site.stored()) == 20, "stored")
+        backup = images(site)
+        async with site.collector():
+            await outbox.put(records(21, 30), {})
+            await until(lambda: len(site.stored()) == 50, "stored")
+        restore(site, backup if kind == "backup" else {})
+        async with site.collector() as service:
+            await outbox.put(records(51, 20), {})
+            first = 21 if kind == "backup" else 1
+            expected = [n for n in range(1, 71) if not first <= n <= 50]
+            await until(lambda: site.stored() == expected, "the rest stored")
+            alarms = service.snapshot().alarms
+    assert any(f"records {first} to 50" in alarm and "PUBACK" in alarm for alarm in alarms)
+    assert site.rows("SELECT cause, first, last FROM gaps") == [("db_truncated", first, 50)]

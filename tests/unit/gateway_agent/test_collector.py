@@ -94,9 +94,9 @@ class Chain:
         self.last = 0
         self.head = GENESIS
 
-    def batch(self, records: list[Record], anchor: Anchor = ANCHOR) -> bytes:
+    def batch(self, records: list[Record], anchor: Anchor = ANCHOR, released: int = 0) -> bytes:
         data = [record.data for record in records]
-        batch = self.build(self.last + 1, self.head, data, anchor)
+        batch = self.build(self.last + 1, self.head, data, anchor, released=released)
         self.last += len(records)
         self.head = fold(self.head, data)
         return batch
@@ -109,10 +109,11 @@ class Chain:
         anchor: Anchor = ANCHOR,
         key: Ed25519PrivateKey = GATEWAY_KEY,
         gateway: str = GATEWAY,
+        released: int = 0,
     ) -> bytes:
         return build_batch(
             gateway=gateway, key_epoch=0, stream=self.stream, first=first, prev=prev,
-            anchor=anchor, records=records, key=key, compress=True, maps=None,
+            anchor=anchor, records=records, key=key, compress=True, maps=None, released=released,
         )  # fmt: skip
 
 

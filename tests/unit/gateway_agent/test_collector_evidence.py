@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway_agent.collector.audit import Audit
+from gateway_agent.collector.audit_tables import open_for_audit
 from gateway_agent.collector.database import Database
-from gateway_agent.collector.receiver import ACCEPTED, DUPLICATE, EARLY, EARLY_ALARM
+from gateway_agent.collector.receiver import ACCEPTED, DUPLICATE, EARLY, EARLY_ALARM, FORK
 from gateway_agent.store.errors import StoreBusy
 from protocols.uplink import GENESIS, Gap, fold, gap_record
 from tests.unit.gateway_agent.test_collector import Chain, Collector, node_record, readings, stamp
@@ -246,3 +248,80 @@ def test_a_migration_that_is_interrupted_changes_nothing(
     assert list(old.iterdump()) == before
     old.close()
     Database(tmp_path / "collector.db").close()
+
+
+def test_a_gateway_that_goes_by_puback_goes_on_after_the_database_was_lost(tmp_path: Path) -> None:
+    """It has forgotten what the broker took, so nothing can come again: the range is a gap."""
+    collector = Collector(tmp_path)
+    chain = Chain()
+    chain.batch(readings(1, 30))
+    early = chain.build(31, chain.head, [r.data for r in readings(31, 32)])
+    collector.take(early, EARLY)  # one that waits for receipts may still have them
+    collector.take(chain.batch(readings(31, 33), released=29), EARLY)
+    chain.batch(readings(34, 35))
+    receipt = collector.take(chain.batch(readings(36, 37), released=35), ACCEPTED)
+    assert receipt is not None
+    assert receipt.contiguous_to == 37
+    collector.take(chain.batch(readings(38, 39), released=37), ACCEPTED)
+    assert collector.rows("SELECT device, cause, seq, first, last FROM gaps") == [
+        ("gw-1", "db_truncated", 1, 1, 35)
+    ]
+    assert collector.rows("SELECT seq FROM records WHERE kind <> 'gap' ORDER BY seq") == [
+        (36,), (37,), (38,), (39,),
+    ]  # fmt: skip
+    (alarm,) = collector.receiver.alarms
+    assert "records 1 to 35 of stream 1: it goes by PUBACK" in alarm
+    assert collector.receiver.waiting == []
+    connection = open_for_audit(collector.path)
+    run = Audit(connection)
+    assert list(run.run()) == []
+    assert run.missing == 35
+    connection.close()
+    collector.database.close()
+    again = Collector(tmp_path)
+    assert again.database.alarms == []
+    again.database.close()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE gaps SET last = 34",
+        "UPDATE gaps SET detail = ''",
+        "DELETE FROM gaps",
+        "UPDATE records SET device = 'gw-2' WHERE kind = 'gap'",
+        "UPDATE records SET auth = 'none' WHERE kind = 'gap'",
+        "UPDATE batches SET last = 34, data = replace(data, ' 35 ', ' 34 ') WHERE number = 1",
+        "UPDATE batches SET data = x'' WHERE number = 1",
+    ],
+)
+def test_the_audit_finds_another_range(tmp_path: Path, sql: str) -> None:
+    collector = Collector(tmp_path)
+    chain = Chain()
+    chain.batch(readings(1, 35))
+    collector.take(chain.batch(readings(36, 37), released=35), ACCEPTED)
+    connection = open_for_audit(collector.path)
+    assert list(Audit(connection).run()) == []
+    connection.close()
+    collector.database._db.execute(sql)
+    connection = open_for_audit(collector.path)
+    assert list(Audit(connection).run())
+    connection.close()
+    collector.database.close()
+
+
+def test_a_gateway_that_contradicts_for_long_is_an_alarm(tmp_path: Path) -> None:
+    collector = Collector(tmp_path)
+    chain = Chain()
+    collector.take(chain.batch(readings(1, 4)), ACCEPTED)
+    other = Chain()
+    other.batch(readings(5, 6))
+    forked = other.batch(readings(7, 9))
+    for _ in range(EARLY_ALARM):
+        assert collector.receiver.alarms == []
+        collector.take(forked, FORK)
+    (alarm,) = collector.receiver.alarms
+    assert "contradicts what is here of stream 1" in alarm
+    collector.take(chain.batch(readings(5, 5)), ACCEPTED)
+    assert collector.receiver.alarms == []
+    collector.database.close()
