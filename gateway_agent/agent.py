@@ -22,6 +22,7 @@ from .status import OutboxStatus, Reconciliation, Status, UplinkStatus
 from .status_socket import serve_status
 from .store.errors import StoreBusy, StoreFailed, StoreFull
 from .store.lock import Lock
+from .store.medium import fitting
 from .store.outbox import Outbox
 from .store.settings import HEAD_LAG_MS, StoreContext, StoreSettings
 from .store.writer import OutboxWriter
@@ -109,9 +110,12 @@ class GatewayAgent:
     async def _open(self, lock: Lock) -> Outbox | None:
         """Open the outbox; wait while it has no room or is locked. None if stopped meanwhile."""
         config = self._config
-        settings = StoreSettings(
-            config.gateway.state_dir, config.gateway.id, config.outbox.max_bytes, HEAD_LAG_MS
-        )
+        directory = config.gateway.state_dir
+        try:
+            limit = fitting(directory, config.outbox.max_bytes)
+        except OSError as error:
+            raise StoreFailed(f"{directory}: {error}") from error
+        settings = StoreSettings(directory, config.gateway.id, limit, HEAD_LAG_MS)
         context = StoreContext(settings, self._clock, self._counters)
         while not self._stop.is_set():
             try:

@@ -14,6 +14,8 @@ from gateway_agent.errors import OperatorError
 from gateway_agent.open_files import REMEDY, check_open_files
 from gateway_agent.process import stop_on_signal
 from gateway_agent.store.errors import StoreFailed
+from gateway_agent.store.medium import too_small
+from gateway_agent.tables import ConfigError
 from protocols.exit_status import STORE_FAILED
 
 log = logging.getLogger(__name__)
@@ -50,6 +52,9 @@ class _StoreFailedError(OperatorError):
 def run(config: Path) -> None:
     """Poll, record and deliver until a signal. OperatorError: why that is not possible."""
     loaded = load(config)
+    problems = too_small(loaded.gateway.state_dir, config)
+    if problems:
+        raise ConfigError(problems)
     check_open_files(len(loaded.bus))
     try:
         asyncio.run(_serve(loaded))

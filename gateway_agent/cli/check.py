@@ -16,6 +16,7 @@ from gateway_agent.field.cuts import CutFile, describe_cuts
 from gateway_agent.field.devices import open_all
 from gateway_agent.field.planner import BusPlan, JoinRules, plan_bus
 from gateway_agent.keys import KeyFileError, check_secret, load_private, load_public
+from gateway_agent.store.medium import too_small
 from gateway_agent.tables import ConfigError, Problem
 from protocols.exit_status import GOOD, UNUSABLE
 from protocols.uplink import key_id
@@ -91,6 +92,7 @@ def _check_files(config: GatewayConfig, path: Path, problems: list[Problem]) -> 
         remedy = "choose another one, or give this user the right to write there"
         wanted = "a directory that this user can make or write"
         problems.append(Problem(str(path), "gateway.state_dir", f'"{state}"', wanted, remedy))
+    problems += too_small(state, path)
     files = [
         _NamedFile(
             "gateway.key",

@@ -17,6 +17,7 @@ from gateway_agent.config import Bus, GatewayConfig
 from gateway_agent.counters import Counters
 from gateway_agent.status import DeviceState, DeviceStatus
 from gateway_agent.store.mark import Mark, MissedSlots, SlotMark
+from gateway_agent.store.medium import fitting
 from protocols.uplink import Record, gap_record
 
 from .bus_errors import FATAL, BusDownError, BusError, explain
@@ -327,9 +328,8 @@ class Field:
         marks: Mapping[str, Mark],
         counters: Counters,
     ) -> None:
-        self.queue = CommitQueue(
-            sink, config.outbox.commit_ms, waiting_bytes(config.outbox.max_bytes)
-        )
+        limit = fitting(config.gateway.state_dir, config.outbox.max_bytes)
+        self.queue = CommitQueue(sink, config.outbox.commit_ms, waiting_bytes(limit))
         self._marks = marks
         self._clock = clock
         self._counters = counters

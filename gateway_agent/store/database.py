@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 APPLICATION_ID: Final = 0x5446_4F42  # "TFOB"
 SCHEMA_VERSION: Final = 1
 PAGE_BYTES: Final = 4096
+LOG_BYTES: Final = 512 * 1024  # from this size on the log is moved into the file and used anew
 _STATE: Final = (
     "CREATE TABLE state (name TEXT PRIMARY KEY, value BLOB NOT NULL, seal BLOB NOT NULL)"
     " WITHOUT ROWID"
@@ -162,6 +163,8 @@ def _configure(connection: sqlite3.Connection, path: Path, max_bytes: int) -> No
             f"{path}: expected journal_mode wal and synchronous 2, got {mode}, {level}"
         )
     connection.execute("PRAGMA cell_size_check = ON")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_BYTES // PAGE_BYTES}").fetchone()
+    connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}").fetchone()
     limit_size(connection, max_bytes)
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == 0:
@@ -203,7 +206,10 @@ def _check_first_page(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def limit_size(connection: sqlite3.Connection, max_bytes: int) -> None:
-    """Let SQLite itself refuse (SQLITE_FULL) what would make the file larger than ``max_bytes``."""
+    """Let SQLite itself refuse (SQLITE_FULL) what would make the file larger than ``max_bytes``.
+
+    Less than it has now means that it may not grow.
+    """
     connection.execute(f"PRAGMA max_page_count = {max(16, max_bytes // PAGE_BYTES)}").fetchone()
 
 

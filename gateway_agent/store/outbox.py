@@ -18,7 +18,7 @@ steps stand beside it: :mod:`.opening` checks, :mod:`.window` selects, :mod:`.pr
 import logging
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import NamedTuple
 
 from protocols.uplink import Anchor, Receipt, Record
@@ -70,7 +70,8 @@ class Outbox:
         """Take over what :meth:`open` has opened and read; ``lock`` if it is to be released."""
         settings, clock = context.settings, context.clock
         self.context = context
-        self.reserve = Reserve(settings.reserve_path, clock)
+        self._reserve = Reserve(settings.reserve_path, clock)
+        self._may_grow = True
         self.failed = False
         self._connection = connection
         self._state = state
@@ -92,11 +93,11 @@ class Outbox:
         with ExitStack() as undo:
             own = undo.enter_context(Lock(directory)) if lock is None else None
             try:
-                connection, state = opening.open_database(context)
+                connection, state = _opened(context)
                 undo.callback(database.close, connection)
                 box = cls(context, connection, state, own)
                 box.write_head_file()
-                box.reserve.keep()
+                box.keep_reserve()
             except OSError as error:
                 raise file_error(directory, error) from error
             undo.pop_all()
@@ -152,6 +153,13 @@ class Outbox:
         Either all of it is on the medium when this returns, or nothing is: StoreFull (try again
         when there is space), StoreFailed (this object refuses everything from then on).
         """
+        try:
+            return self._append(records, marks)
+        except StoreFull:
+            self._settle()  # what the log takes may be all the room that is missing
+            raise
+
+    def _append(self, records: Sequence[Record], marks: Mapping[str, Mark]) -> int:
         state, clock, counters = self._state, self.context.clock, self.context.counters
         boot_id = clock.boot_id
         last, head = state.last, state.head
@@ -281,7 +289,8 @@ class Outbox:
             self._prune(base)
         except StoreFull:
             # The delete itself needs room in the log: the reserve is kept for that.
-            self.reserve.give()
+            self._give_reserve()
+            self._settle()
             self._prune(base)
 
     def _prune(self, base: Base) -> None:
@@ -292,6 +301,32 @@ class Outbox:
         state.base = base
         for boot_id in gone:
             del state.anchors[boot_id]
+
+    # --- room ----------------------------------------------------------------------------------
+
+    def keep_reserve(self, at_once: bool = False) -> None:
+        """Keep room for a receipt; ``at_once`` instead of now and then.
+
+        Without it the file may not grow: what it has inside is used again, and the room that is
+        left stays for the log, without which nothing could be deleted.
+        """
+        self._let_grow(self._reserve.keep(at_once))
+
+    def _give_reserve(self) -> None:
+        self._reserve.give()
+        self._let_grow(False)
+
+    def _let_grow(self, allowed: bool) -> None:
+        if allowed != self._may_grow:
+            self._may_grow = allowed
+            with database.explained():
+                limit = self.context.settings.max_bytes if allowed else 0
+                database.limit_size(self._connection, limit)
+
+    def _settle(self) -> None:
+        """Move the log into the file, if there is room for that, and free the log's own."""
+        with self._guarded(), suppress(StoreFull):
+            database.settle(self._connection)
 
     # --- a new stream --------------------------------------------------------------------------
 
@@ -306,9 +341,24 @@ class Outbox:
         work = Rebuild(context, cause, why, cause == "outbox_damaged", lost)
         with self._guarded():
             try:
-                self._connection = work.run(self._connection, seen)
+                try:
+                    self._connection = work.run(self._connection, seen)
+                except StoreFull:
+                    self._give_reserve()
+                    self._connection = work.run(self._connection, seen)
             except OSError as error:
                 raise StoreFailed(f"{context.settings.directory}: {error}") from error
+            self._may_grow = True
+            self.keep_reserve(at_once=True)
             self._state = load(self._connection)
             self._came, self._went = self._state.last - self._state.base.to, 0
             self._head_file.write(self._state.chain_head)
+
+
+def _opened(context: StoreContext) -> tuple[sqlite3.Connection, OutboxState]:
+    """Open and read the database; a repair that finds no room gets the reserve's."""
+    try:
+        return opening.open_database(context)
+    except StoreFull:
+        Reserve(context.settings.reserve_path, context.clock).give()
+        return opening.open_database(context)

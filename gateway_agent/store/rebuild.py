@@ -81,6 +81,8 @@ class Rebuild:
         self._cause = cause
         self._why = why
         self._lost = () if lost is None else (lost,)
+        self._salvaged = 0  # records of the present attempt
+        self._gaps = 0  # GAP records of it
 
     def run(self, source: sqlite3.Connection | None, seen: ChainHead | None) -> sqlite3.Connection:
         """Copy and swap; return the connection to the new file. ``source`` is closed by then.
@@ -90,8 +92,7 @@ class Rebuild:
         ``source`` is still open, and the next attempt begins anew.
         """
         log.error("outbox: %s; a new stream begins", self._why)
-        if self._damaged:
-            self._context.counters.store_damaged += 1
+        self._salvaged = self._gaps = 0
         try:
             if source is None and self._path.exists():
                 with first_page.readable(self._path, self._context.settings.max_bytes) as readable:
@@ -103,7 +104,11 @@ class Rebuild:
         if source is not None:
             database.close(source)
         self._swap()
-        self._context.counters.streams_opened += 1
+        counters = self._context.counters
+        counters.streams_opened += 1
+        counters.store_damaged += self._damaged
+        counters.records_salvaged += self._salvaged
+        counters.gaps[self._cause] += self._gaps
         return database.connect(self._path, self._context.settings.max_bytes)
 
     def _copy(self, source: sqlite3.Connection | None, seen: ChainHead | None) -> None:
@@ -179,7 +184,7 @@ class Rebuild:
         for piece in pieces:
             if isinstance(piece, KeptRange):
                 chain.add(piece.boot_id, piece.records)
-                self._context.counters.records_salvaged += len(piece.records)
+                self._salvaged += len(piece.records)
                 continue
             gaps += 1
             if gaps <= MAX_GAPS:
@@ -197,7 +202,7 @@ class Rebuild:
             if missing.last <= MAX_GAP_NUMBER:
                 first, last = missing.first, missing.last
         detail = f"{where}: {missing.why}"[:MAX_DETAIL_LENGTH]
-        self._context.counters.gaps[self._cause] += 1
+        self._gaps += 1
         return own_gap(
             self._context.settings.gateway,
             self._context.clock,

@@ -184,6 +184,7 @@ class OutboxWriter:
         records = [record for put in puts for record in put.records]
         marks = {device: mark for put in puts for device, mark in put.marks.items()}
         records += self._spell.gap_after(len(records))
+        self._outbox.keep_reserve(at_once=bool(self.full_reason))
         try:
             self._repaired(lambda: self._outbox.append(records, marks))
         except StoreFull as error:
@@ -195,7 +196,6 @@ class OutboxWriter:
             return []
         self._next_commit = begin + SPACING_S
         self._spell.end()
-        self._outbox.reserve.keep()
         self.stats = self._outbox.stats()
         if not self.committed.is_set():  # it costs a wake-up of the loop
             self._in_loop(self.committed.set)
