@@ -76,7 +76,8 @@ class CommitQueue:
             self._marks[device_id] = mark
         if is_urgent:
             self._some.set()
-        self._bytes += sum(len(record.data) for record in records)
+        for record in records:
+            self._bytes += len(record.data)
         if self._bytes >= self._max_bytes:
             self._room.clear()
 

@@ -79,18 +79,20 @@ class BusPoller:
         clock, schedule = self._clock, self._schedule
         assert schedule is not None, "resume comes first"
         master = Master(self.bus, self._counters, logs_open=True)
+        task = asyncio.current_task()
         self._note_held(schedule, held_ms, is_start=True)
         try:
             while True:
-                raise_if_cancelled()
-                index, probe, wait = schedule.next(clock.boot_ms())
+                raise_if_cancelled(task)
+                now_ms = clock.boot_ms()
+                index, probe, wait = schedule.next(now_ms)
                 if wait:
                     await asyncio.sleep(wait / 1000)
                     continue
                 if probe:
                     await self._probe(index, schedule, master)
                 else:
-                    await self._poll(index, schedule, master)
+                    await self._poll(index, schedule, master, now_ms)
                 if self._queue.full:
                     await self._hold(schedule)
         finally:
@@ -107,10 +109,10 @@ class BusPoller:
         reader.slots.outage = going_on.outage
         return going_on.due_ms
 
-    async def _poll(self, index: int, schedule: PollSchedule, master: Master) -> None:
+    async def _poll(self, index: int, schedule: PollSchedule, master: Master, now_ms: int) -> None:
         reader, slot = self.readers[index], schedule.slots[index]
         before = reader.mark
-        self._catch_up(reader, slot, schedule.overtaken(index, self._clock.boot_ms()), None)
+        self._catch_up(reader, slot, schedule.overtaken(index, now_ms), None, now_ms)
         reader.slots.begin(slot.due)
         self._polling = index
         try:
@@ -134,7 +136,7 @@ class BusPoller:
         now_ms = self._clock.boot_ms()
         self._polling = -1
         skipped = schedule.polled(index, now_ms, polled.silent)
-        self._catch_up(reader, slot, skipped, polled.failure)
+        self._catch_up(reader, slot, skipped, polled.failure, now_ms)
         if not isinstance(polled.failure, BusDownError):  # that is logged once for its bus
             self._logs[index].polled(reader.problem, slot.quarantined, now_ms)
         if reader.slots.outage is not None:
@@ -164,7 +166,7 @@ class BusPoller:
             reader.failed(failure.cause, failure.detail)
         slot = schedule.slots[index]
         if passed:
-            self._note_passed(reader, slot, passed, failure)
+            self._note_passed(reader, slot, passed, failure, now)
         self._keep(reader, slot, reader.notices(), bool(passed))
 
     def _fault(self, index: int, master: Master, error: Exception) -> BusError:
@@ -182,20 +184,21 @@ class BusPoller:
 
     # --- slots -----------------------------------------------------------------------------------
 
-    def _catch_up(self, reader: Reader, slot: Slot, skipped: int, failure: BusError | None) -> None:
+    def _catch_up(
+        self, reader: Reader, slot: Slot, skipped: int, failure: BusError | None, now_ms: int
+    ) -> None:
         if skipped:
             self._counters.skipped_slots += skipped
-            self._note_passed(reader, slot, skipped, failure)
+            self._note_passed(reader, slot, skipped, failure, now_ms)
 
     def _note_passed(
-        self, reader: Reader, slot: Slot, passed: int, failure: BusError | None
+        self, reader: Reader, slot: Slot, passed: int, failure: BusError | None, now_ms: int
     ) -> None:
         """Note that the last ``passed`` slots before the next one were not polled.
 
         ``failure``: of the device itself, which the bus was busy with.
         """
         cause, detail = _BUSY if failure is None else (failure.cause, failure.detail)
-        now_ms = self._clock.boot_ms()
         first = slot.due - passed * slot.period
         stall = self._heartbeat.stall(now_ms)
         lost = range(0) if stall is None else stall.slots(first, slot.period, passed)
@@ -261,7 +264,7 @@ class BusPoller:
             failure = BusError("gateway_down", "the agent was starting")
         for index, reader in enumerate(self.readers):
             slot, passed = schedule.slots[index], schedule.overtaken(index, now_ms)
-            self._catch_up(reader, slot, passed, failure)
+            self._catch_up(reader, slot, passed, failure, now_ms)
             if passed:
                 self._keep(reader, slot, [])
 

@@ -285,6 +285,7 @@ class ProfileReader:
         self._profile = opened.profile
         self._cuts = DeviceCuts(device_id, opened.profile.spans(), cut_file)
         self._groups = GroupClock(opened.periods)
+        self._patience_ms = min(self.device.period_ms // 2, _PATIENCE_MS)
         self._due = self._groups.due(0)
         self._plan()
         self._values: Sequence[Value] = ()
@@ -325,7 +326,10 @@ class ProfileReader:
         if failure is not None:
             return self._polled(answers, failure, req_ms)
         values = self._decoder.values(answers)
-        if self._lost_one(values) and self._clock.boot_ms() + _BUSY_MS <= self._until_ms(req_ms):
+        if (
+            self._lost_one(values)
+            and self._clock.boot_ms() + _BUSY_MS <= req_ms + self._patience_ms
+        ):
             await asyncio.sleep(_BUSY_MS / 1000)
             answers, failure = await self._ask_all(master, req_ms)
             values = self._decoder.values(answers)
@@ -345,9 +349,6 @@ class ProfileReader:
             new == NO_VALUE and old is not None and not isinstance(old, str)
             for old, new in zip(before, values, strict=True)
         )
-
-    def _until_ms(self, req_ms: int) -> int:
-        return req_ms + min(self.device.period_ms // 2, _PATIENCE_MS)
 
     def _end_trial(
         self, answers: list[bytes | str | None], failure: BusError | None, req_ms: int
@@ -395,7 +396,7 @@ class ProfileReader:
         done: dict[Read | None, bytes | str | None] = {}  # before the requests were cut
         failure: BusError | None = None
         silences = 0
-        until_ms = self._until_ms(req_ms)
+        until_ms = req_ms + self._patience_ms
         while len(answers) < len(self._requests):
             request = self._requests[len(answers)]
             answer: bytes | str | None = None

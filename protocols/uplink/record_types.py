@@ -69,8 +69,7 @@ QUALITY_SUFFIX: Final = "/q"
 EXTENSION: Final = "tf"  # our label in SenML maps and COSE headers
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """When a device was asked and when it had answered.
 
     ``req_ms``, ``resp_ms``: CLOCK_BOOTTIME of the gateway in ms, of the request's first and the

@@ -169,14 +169,17 @@ class ProfileDecoder:
         points of the block get.
         """
         whole = True
-        parts: list[bytes] = []
-        for answer, size in zip(answers, self._sizes, strict=True):
-            if isinstance(answer, bytes):
-                parts.append(answer)
-            else:
-                whole = False
-                parts.append(bytes(size))
-        raw = self._unpacker.values(parts[0] if len(parts) == 1 else b"".join(parts))
+        data = answers[0] if len(answers) == 1 else None
+        if not isinstance(data, bytes):
+            parts: list[bytes] = []
+            for answer, size in zip(answers, self._sizes, strict=True):
+                if isinstance(answer, bytes):
+                    parts.append(answer)
+                else:
+                    whole = False
+                    parts.append(bytes(size))
+            data = b"".join(parts)
+        raw = self._unpacker.values(data)
         if self._plain and whole:
             return raw  # type: ignore[return-value]  # numbers, as struct gives them
         values: list[Value] = list(raw[: len(self.points)])  # type: ignore[arg-type]  # or bytes
