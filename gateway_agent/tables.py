@@ -18,6 +18,7 @@ import msgspec
 
 from gateway_agent.errors import OperatorError
 from protocols.exit_status import UNUSABLE
+from protocols.uplink import printable
 
 from .table_types import (
     FILE_SUFFIX,
@@ -54,7 +55,7 @@ class Problem:
     remedy: str
 
     def __str__(self) -> str:
-        return (
+        return printable(
             f"{self.file}: {self.key or '(file)'}: expected {self.expected}, got {self.value}; "
             f"{self.remedy}"
         )

@@ -20,6 +20,7 @@ from gateway_agent.field.profile.points import table_of
 from gateway_agent.field.profile.trial import TriedPoint, try_profile
 from gateway_agent.tables import ConfigError, Problem
 from protocols.exit_status import FAULT, GOOD, UNUSABLE
+from protocols.uplink import printable
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -56,7 +57,7 @@ def list_profiles(json_output: Annotated[bool, _JSON] = False) -> None:
         return
     table = Table("profile", "device", "points", "tried")
     for head in heads:
-        table.add_row(*(str(head[key]) for key in ("name", "title", "points", "tried")))
+        table.add_row(*(printable(str(head[key])) for key in ("name", "title", "points", "tried")))
     table_console().print(table)
 
 
@@ -72,12 +73,17 @@ def show(name: Annotated[str, _NAME], json_output: Annotated[bool, _JSON] = Fals
         typer.echo(json.dumps(_head(profile) | {"point": points}))
         return
     head = profile.profile
-    typer.echo(f"{head.name}: {head.title}\nsource: {head.source}\ntried: {head.tried or _UNTRIED}")
+    lines = (
+        f"{head.name}: {head.title}",
+        f"source: {head.source}",
+        f"tried: {head.tried or _UNTRIED}",
+    )
+    typer.echo("\n".join(map(printable, lines)))  # profiles are passed on from stranger to stranger
     if len(profile.files) > 1:
         typer.echo("files: " + ", ".join(path.name for path in profile.files))
     table = Table("point", "table", "register", "type", "unit", "bounds", "what")
     for point in profile.points:
-        table.add_row(*(Text(cell) for cell in _row(point, profile)))
+        table.add_row(*(Text(printable(cell)) for cell in _row(point, profile)))
     table_console().print(table)
 
 
@@ -206,5 +212,5 @@ def _show_tried(tried: list[TriedPoint], profile: Profile) -> None:
         meaning = " ".join(part for part in (number or value.quality, value.text) if part)
         place = f"{table_of(item.point.spec, profile.profile)} {item.point.spec.register}"
         cells = (value.name, place, item.raw, meaning, item.wrong)
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     table_console().print(table)

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from gateway_agent.store import head_file
 from gateway_agent.store.errors import StoreDamaged
+from protocols.uplink import printable
 
 from .batch_log import head_path, problem_of, read_head
 from .rows import seal
@@ -24,7 +25,7 @@ class AuditFinding(NamedTuple):
     message: str
 
     def __str__(self) -> str:
-        return f"{self.table}: {self.where}: {self.message}"
+        return printable(f"{self.table}: {self.where}: {self.message}")  # rows may hold anything
 
 
 def structure(connection: sqlite3.Connection) -> Iterator[AuditFinding]:

@@ -45,7 +45,7 @@ def test_a_line_break_behind_an_id_is_refused(tmp_path: Path, word: str) -> None
     path.write_text(CONFIG.replace(f'"{word}"', f'"{word}\\n"'))
     with pytest.raises(ConfigError) as caught:
         load(path)
-    assert f'got "{word}\n"' in str(caught.value)
+    assert f'got "{word}\\n"' in str(caught.value)
 
 
 @pytest.mark.parametrize(

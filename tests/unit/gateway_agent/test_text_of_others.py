@@ -1,5 +1,6 @@
 """Text that somebody else wrote reaches logs and terminals as text, never as lines or commands."""
 
+import json
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import cbor2
 import pytest
 
+from gateway_agent.collector.audit_tables import AuditFinding
 from protocols.uplink import FormatError, open_batch, printable
 
 FORGED = "2026-11-27 09:00:00,000 INFO gateway_agent.collector.service: all is well"
@@ -45,6 +47,28 @@ def test_verify_sends_the_terminal_nothing_of_it(tmp_path: Path) -> None:
     assert FORGED in text
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u2028]", text)
     assert not any(line.startswith(FORGED[:10]) for line in text.splitlines())
+
+
+@pytest.mark.parametrize("command", ["show", "check"])
+def test_a_profile_of_a_stranger_is_shown_as_text(tmp_path: Path, command: str) -> None:
+    text = json.dumps(EVIL)
+    table = "holding" if command == "show" else text[1:-1]
+    (tmp_path / "evil.toml").write_text(
+        f'[profile]\nname = "evil"\ntitle = {text}\nsource = {text}\ntried = {text}\n'
+        f'[[point]]\nname = "n"\nregister = 0\ntype = "u16"\ntable = "{table}"\n'
+    )
+    program = Path(sys.executable).with_name("tianfu-gateway")
+    done = subprocess.run(
+        [program, "profile", command, "evil.toml"], cwd=tmp_path, capture_output=True, check=False
+    )
+    shown = (done.stdout + done.stderr).decode()
+    assert FORGED in shown
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u2028]", shown)
+    assert not any(line.startswith(FORGED[:10]) for line in shown.splitlines())
+
+
+def test_a_row_that_was_written_by_hand_is_shown_as_text() -> None:
+    assert ESCAPED in str(AuditFinding("devices", EVIL, "it is in no batch"))
 
 
 def test_a_log_line_is_one_line(tmp_path: Path) -> None:
