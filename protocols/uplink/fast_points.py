@@ -1,16 +1,13 @@
-"""The points of third-party devices, written and read fast: all but the values is encoded once.
+"""The records of third-party devices, written fast: all but the values is encoded once.
 
-At 100 registers per device a general encoder costs more than the rest of the gateway together, and
-a general decoder more than the rest of the collector. Both ends use the *prefix* of a point, the
-bytes of its map up to its value::
+At 100 registers per device a general encoder costs more than the rest of the gateway together. A
+:class:`ProfileTemplate` keeps the *prefix* of each point, the bytes of its map up to its value::
 
-    a2 00 <name> 02               without a unit; a text of up to 23 bytes begins with 0x60 + length
+    a2 00 <name> 02               without a unit
     a3 00 <name> 01 <unit> 02     with a unit
 
-A :class:`ProfileTemplate` keeps the prefixes of a device, and what a failed point begins with, and
-joins them with values, or the reason of the failure, out of a table. :func:`known_point` looks the
-prefix up among those that were read the general way once. Tests hold both equal to the general
-encoder and decoder.
+and what a failed point begins with, and joins them with values, or the reason of the failure, out
+of a table. Tests hold it equal to the general encoder. :mod:`.record_shape` reads such records.
 """
 
 import functools
@@ -35,15 +32,12 @@ from .record_types import (
     DecimalFraction,
     Record,
     Stamp,
-    Value,
 )
 
 RawReading: TypeAlias = int | float | DecimalFraction | str | None
 
 # CBOR's initial bytes, each to be added to a length below 24.
-_TEXT: Final = 0x60
 _MAP: Final = 0xA0
-_LONGEST_TEXT: Final = _TEXT + 23
 _MAP_2: Final = _MAP + 2
 _MAP_3: Final = _MAP + 3
 _FRACTION: Final = b"\xc4\x82"  # tag 4 and an array of 2; the exponent follows
@@ -283,82 +277,3 @@ def _failure(name: str) -> bytes:
     """Return the map of a failed point up to the quality, which comes last."""
     entries = _label(senml.NAME) + cbor.encode(name + QUALITY_SUFFIX)
     return bytes((_MAP_2,)) + entries + _label(senml.STRING)
-
-
-# --- reading ------------------------------------------------------------------------------------
-
-_MAX_PREFIXES: Final = 4096
-# Encoded exponent of a decimal fraction -> power of ten of its size.
-_SCALES: Final = {
-    cbor.encode_int(sign * exp10)[0]: 10**exp10
-    for exp10 in range(1, MAX_EXP10 + 1)
-    for sign in (1, -1)
-}
-_prefixes: dict[bytes, tuple[str, str]] = {}
-
-
-def _prefix_end(data: bytes, at: int) -> int:
-    """Return where the value of a point's map begins, -1 if the map does not look like a point.
-
-    Reads labels and short texts only; IndexError at the end of the data.
-    """
-    if data[at + 1] != senml.NAME or not _TEXT < data[at + 2] <= _LONGEST_TEXT:
-        return -1
-    end = at + data[at + 2] - _TEXT + 3
-    if data[at] == _MAP_3:
-        if data[end] != senml.UNIT or not _TEXT < data[end + 1] <= _LONGEST_TEXT:
-            return -1
-        end += data[end + 1] - _TEXT + 2
-    elif data[at] != _MAP_2:
-        return -1
-    return end + 1 if data[end] == senml.VALUE else -1
-
-
-def remember(data: bytes, at: int, value: Value) -> None:
-    """Keep the encoding of a checked point's name and unit, so it is checked once, not per poll."""
-    end = _prefix_end(data, at)
-    if end >= 0 and len(_prefixes) < _MAX_PREFIXES:
-        _prefixes[data[at:end]] = (value.name, value.unit)
-
-
-def known_point(data: bytes, at: int) -> tuple[Value, int] | None:
-    """Return the point at ``at`` and its end, if its name and unit are known and its value plain.
-
-    This reads most of what a collector gets in a fifth of the time of the general way. After None
-    the caller takes the general way, which also finds out what is wrong.
-    """
-    try:
-        end = _prefix_end(data, at)
-        if end < 0:
-            return None
-        names = _prefixes.get(data[at:end])
-        if names is None:
-            return None
-        exponent = 0
-        if data[end] == 0xC4 and data[end + 1] == 0x82:
-            exponent = data[end + 2]
-            if exponent not in _SCALES:
-                return None
-            end += 3
-        # Major types 0 and 1 differ in one bit: a negative integer n is written as -1 - n.
-        negative = data[end] & 0x20
-        first = data[end] ^ negative
-        if first < 0x18:
-            raw = first
-            end += 1
-        elif first == 0x19 and data[end + 1]:
-            raw = data[end + 1] << 8 | data[end + 2]
-            end += 3
-        elif first == 0x18 and data[end + 1] > 0x17:
-            raw = data[end + 1]
-            end += 2
-        else:
-            return None
-    except IndexError:
-        return None
-    if negative:
-        raw = -1 - raw
-    if exponent == 0:
-        return Value(names[0], names[1], raw), end
-    scale = _SCALES[exponent]
-    return Value(names[0], names[1], raw / scale if exponent >= 0x20 else raw * scale), end

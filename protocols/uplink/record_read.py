@@ -15,7 +15,6 @@ from protocols.wire.errors import TOO_LONG, UNKNOWN
 from . import cbor, senml
 from .checks import IDENTIFIER, Integer, array, mapping, wrong
 from .errors import FormatError
-from .fast_points import known_point, remember
 from .record_layout import (
     EVENT,
     EVENT_LABELS,
@@ -38,6 +37,7 @@ from .record_layout import (
     head_name,
     head_value,
 )
+from .record_shape import learn, read_known
 from .record_types import (
     EVENT_NAME,
     EVENTS,
@@ -79,8 +79,16 @@ def decode_record(data: bytes | bytearray | memoryview) -> Decoded:
     if len(data) > MAX_RECORD_BYTES:
         limit = f"at most {MAX_RECORD_BYTES} bytes"
         raise FormatError(TOO_LONG, "record", MAX_RECORD_BYTES, limit, len(data))
+    known = read_known(data)
+    if known is not None:
+        return known
     item, at = cbor.read(data, 0)
-    head = _read_head(mapping(item, "head of the record", 0))
+    record = _read_rest(data, at, _read_head(mapping(item, "head of the record", 0)))
+    learn(data, at, record)
+    return record
+
+
+def _read_rest(data: bytes, at: int, head: _Head) -> Decoded:
     values: tuple[Value, ...] = ()
     failures: tuple[Failure, ...] = ()
     events: tuple[NodeEvent, ...] = ()
@@ -161,23 +169,16 @@ def _read_points(data: bytes, at: int) -> tuple[tuple[Value, ...], tuple[Failure
     names: set[str] = set()
     while at < len(data):
         begin = at
-        known = known_point(data, begin)
-        if known is not None:
-            value, at = known
+        item, at = cbor.read(data, begin)
+        entry = mapping(item, "map after the head", begin)
+        if senml.STRING in entry:
+            failure = _read_failure(entry, begin)
+            name = failure.name
+            failures.append(failure)
+        else:
+            value = _read_value(entry, begin)
             name = value.name
             values.append(value)
-        else:
-            item, at = cbor.read(data, begin)
-            entry = mapping(item, "map after the head", begin)
-            if senml.STRING in entry:
-                failure = _read_failure(entry, begin)
-                name = failure.name
-                failures.append(failure)
-            else:
-                value = _read_value(entry, begin)
-                remember(data, begin, value)
-                name = value.name
-                values.append(value)
         if name in names:
             raise wrong("name of a point", begin, "each name once", repr(name))
         names.add(name)
