@@ -30,6 +30,13 @@ CHANNELS = {"ph": "PC1", "turbidity": "PC2"}
 ONEWIRE = "PB4"
 I2C = 1
 _REPL_MS = const(26000)
+# Buffers in bytes. What comes on the line while the node is busy must find room until it is read. A
+# part sends at most 140 bytes on a command (a piece of a picture), and unasked less than 100 in the
+# time that a sample takes; a command to it has at most 16.
+_LINE_RX = const(1024)
+_LINE_TX = const(260)
+_PART_RX = const(256)
+_PART_TX = const(32)
 
 
 class FlashFiles:
@@ -53,7 +60,7 @@ class UartLine:
     """The RS-485 line; the C driver drives the transceiver's direction."""
 
     def __init__(self, baud: int) -> None:
-        uart = port.uart(LINE, baud)
+        uart = port.uart(LINE, baud, _LINE_RX, _LINE_TX)
         self._reader = port.reader(uart)
         # As they are: wrappers would cost time and heap at every call.
         self.any = uart.any
@@ -116,7 +123,7 @@ class Stm32Board:
         wired = PARTS.get(part)
         if wired is None:
             raise ValueError("uart: expected one of %s, got %s" % (sorted(PARTS), part))
-        return port.uart(wired[0], wired[1])
+        return port.uart(wired[0], wired[1], _PART_RX, _PART_TX)
 
     def i2c(self) -> "I2c":
         """Open the I2C bus."""

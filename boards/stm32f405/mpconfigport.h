@@ -36,6 +36,7 @@
 #define MICROPY_PY_VFS (1)
 
 // Modules.
+#define MICROPY_PY___FILE__ (0) // of a frozen module it is its name, in the heap
 #define MICROPY_PY_SYS_PLATFORM "stm32f405"
 #define MICROPY_PY_HASHLIB_SHA256 (1)
 #define MICROPY_PY_CRYPTOLIB (0)

@@ -24,9 +24,9 @@ unique_id = machine.unique_id
 reset = machine.reset
 
 
-def uart(number, baud):
+def uart(number, baud, rx_bytes, tx_bytes):
     """Open a UART; the C driver drives the driver-enable pin where the board wires one."""
-    return machine.UART(number, baud, rxbuf=1024)
+    return machine.UART(number, baud, rxbuf=rx_bytes, txbuf=tx_bytes)
 
 
 def reader(uart):

@@ -11,6 +11,7 @@ from micropython import const
 from firmware.node.reading import Reading
 from firmware.node.schedule import Uptime
 from firmware.sensors.absent import AbsentBus
+from firmware.sensors.part import Part
 from protocols.wire.registers import (
     CHECKSUM,
     EVENT_SENSOR,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from firmware.node.ports import Picture
-    from firmware.sensors.part import Part
     from firmware.sensors.ports import Adc, Config, Events, I2c, OneWire, PartsBoard, Uart
 
 # A flickering point raises at most this many events at once, then one per refill time: the event
@@ -110,7 +110,9 @@ class Role:
 
     async def run(self) -> None:
         """Serve the parts that speak unasked, for ever. Never raises."""
-        await self._side_by_side([self._serve(part) for part, _ in self._parts])
+        # A task that has ended stays in the list of what is waited for, with all it holds.
+        services = [part for part, _ in self._parts if type(part).run is not Part.run]
+        await self._side_by_side([self._serve(part) for part in services])
 
     def status(self) -> int:
         """Return STATUS_WARMUP and STATUS_SENSOR_FAULT as of the last sample."""

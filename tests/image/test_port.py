@@ -218,6 +218,19 @@ def test_soft_reset_gives_an_empty_interpreter(node: Emulator) -> None:
     assert node.run("print('x' in globals())") == "False\n"
 
 
+def test_the_frozen_modules_make_no_names_in_ram(node: Emulator) -> None:
+    node.console.sendall(b"\x04")
+    node.until(RAW)  # of an interpreter that has imported nothing
+    code = """
+import micropython
+micropython.qstr_info()
+import main, firmware.roles.air, firmware.roles.water, firmware.roles.camera
+micropython.qstr_info()
+"""
+    before, after = node.run(code).splitlines()
+    assert after == before
+
+
 def test_uart_takes_thousands_of_bytes_at_once(node: Emulator) -> None:
     data = bytes(range(256)) * 32
     node.run("import machine,time,hashlib\nu=machine.UART(2,9600,rxbuf=512)")
