@@ -118,6 +118,14 @@ class CountsTime(Protocol):
 
 
 @runtime_checkable
+class Lags(Protocol):
+    """A board whose emulator follows the host's clock, and falls behind it on a busy host."""
+
+    async def lag_s(self) -> float:
+        """Return the seconds that the board has had less than the host since its last reset."""
+
+
+@runtime_checkable
 class Pausable(Protocol):
     """A board whose time can be stopped."""
 

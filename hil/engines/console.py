@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
-from hil.engines.deadline import Clock, Deadline
+from hil.engines.deadline import Clock, Deadline, Lag
 from hil.errors import ConsoleError
 from hil.wires.console_tap import Log
 
@@ -33,8 +33,8 @@ class Console:
     """The console of the board ``name``, whose bytes come through :meth:`feed`.
 
     ``log`` is the file that everything goes to, ``clock`` the board's time (None: the host's),
-    which counts in every ``limit_s`` here. ``on_object`` is called with every JSON object that the
-    node prints as a line of its own.
+    which counts in every ``limit_s`` here, ``lag`` is for deadlines. ``on_object`` is called
+    with every JSON object that the node prints as a line of its own.
     """
 
     def __init__(
@@ -43,11 +43,13 @@ class Console:
         log: Path | None = None,
         *,
         clock: Clock | None = None,
+        lag: Lag | None = None,
         on_object: Callable[[Object], None] | None = None,
     ) -> None:
         self.name = name
         self.lines: deque[str] = deque(maxlen=MAX_LINES)
         self.clock = clock
+        self.lag = lag
         #: Gets every byte as well, for a terminal that shows the console.
         self.mirror: Callable[[bytes], None] | None = None
         #: Bytes that no wait can find any more, because none came for them in time.
@@ -133,14 +135,14 @@ class Console:
     # --- waits --------------------------------------------------------------------------------
 
     async def _wait(self, look: Callable[[], _Found | None], what: str, limit_s: float) -> _Found:
-        deadline = Deadline(limit_s, self.clock)
+        deadline = Deadline(limit_s, self.clock, lag=self.lag)
         while True:
             self._news.clear()
             if (found := look()) is not None:
                 return found
             if self._ended is not None:
                 raise self.error(f"{self._ended} before it printed {what}")
-            if deadline.over():
+            if await deadline.expired():
                 raise self.error(f"printed no {what} within {limit_s:g} s")
             await deadline.look(self._news)
 

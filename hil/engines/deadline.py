@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from hil.errors import HostTooSlow
@@ -23,6 +23,8 @@ _LOOK_S: Final = 0.05
 
 #: Seconds of a board's own clock.
 Clock = Callable[[], float]
+#: Seconds that a board has had less than the host.
+Lag = Callable[[], Awaitable[float]]
 
 
 class Deadline:
@@ -31,24 +33,32 @@ class Deadline:
     ``clock`` is the board's own, or None where the board follows the host's. Then what this
     process's timers are late is taken off: a host that is late with them is as late with the
     emulators. ``patience`` bounds the host's time: ``limit_s`` times that, at least
-    ``LEAST_HOST_S``.
+    ``LEAST_HOST_S``. ``lag`` is asked once the time seems to be over, and
+    what the board has had less than the host is taken off, too.
     """
 
     def __init__(
-        self, limit_s: float, clock: Clock | None = None, *, patience: float = PATIENCE
+        self,
+        limit_s: float,
+        clock: Clock | None = None,
+        *,
+        patience: float = PATIENCE,
+        lag: Lag | None = None,
     ) -> None:
         self.limit_s = limit_s
         self._clock = clock
+        self._lag = lag
         self._start = (clock or time.monotonic)()
         self._host_start = time.monotonic()
         self._host_limit_s = max(limit_s * patience, LEAST_HOST_S)
         self._late_s = 0.0
+        self._lag_s = 0.0
 
     def elapsed_s(self) -> float:
         """Return the seconds of the board since it was made."""
         if self._clock is not None:
             return self._clock() - self._start
-        return self.host_s() - self._late_s
+        return self.host_s() - max(self._late_s, self._lag_s)
 
     def host_s(self) -> float:
         """Return the seconds of the host since it was made."""
@@ -73,6 +83,13 @@ class Deadline:
         """Return True when no time is left. HostTooSlow."""
         return self.left_s() == 0
 
+    async def expired(self) -> bool:
+        """Return True when no time is left and the board has had as much. HostTooSlow."""
+        if self.over() and self._lag is not None:
+            # A node that resets itself meanwhile begins to count anew.
+            self._lag_s = max(self._lag_s, await self._lag())
+        return self.over()
+
     async def look(self, event: asyncio.Event | None = None) -> None:
         """Wait a moment, or until ``event`` is set if that comes first."""
         moment = min(_LOOK_S, max(self.left_s(), 0.001))
@@ -91,7 +108,7 @@ class Deadline:
     async def until(self, condition: Callable[[], bool], what: str) -> None:
         """Wait until ``condition()``. TimeoutError that names ``what``; HostTooSlow."""
         while not condition():
-            if self.over():
+            if await self.expired():
                 raise TimeoutError(
                     f"expected {what} within {self.limit_s:g} s of the board, it did not happen "
                     f"({self.host_s():.1f} s of the host)"

@@ -24,6 +24,8 @@ from hil.wires.line_wire import LineWire, silence_s
 START_LIMIT_S: Final = 20.0
 #: Between the moment that counts as power on (or reset) and the first millisecond of the node.
 _START_SLACK_S: Final = 0.1
+#: A node whose count does not rise in this time has stopped, however busy the host is.
+_COUNTS_S: Final = 3.0
 
 
 class QemuBoard(ImageBoard[DescriptorWire]):
@@ -49,6 +51,7 @@ class QemuBoard(ImageBoard[DescriptorWire]):
         self._since: float | None = None
         self._reset_s = 0.0
         self._milliseconds_at = symbol_address(command.image)
+        self.console.lag = self.lag_s
 
     def is_running(self) -> bool:
         """Return True while it has power."""
@@ -118,7 +121,7 @@ class QemuBoard(ImageBoard[DescriptorWire]):
         """Wait until the node has reset itself more than ``seen`` times (``restarts`` before) and
         has come up again; return its boot line.
         """
-        deadline = Deadline(limit_s, self.console.clock)
+        deadline = Deadline(limit_s, lag=self.lag_s)
         try:
             await deadline.until(lambda: self.restarts > seen, "a reset by the node itself")
         except TimeoutError as error:
@@ -159,6 +162,24 @@ class QemuBoard(ImageBoard[DescriptorWire]):
         return ClockReading(
             begun - self._reset_s, count / 1e3, self.now_s() - begun + _START_SLACK_S
         )
+
+    async def lag_s(self) -> float:
+        """Return the seconds by which its own count is behind the host's clock since its reset.
+
+        A count that stands is no slow host: the node has stopped, or switched its interrupts off.
+        """
+        first = await self.uptime()
+        if first is None or not first.apart():
+            return 0.0
+        deadline = Deadline(_COUNTS_S)
+        while not deadline.over():
+            await deadline.look()
+            now = await self.uptime()
+            if now is None:
+                break
+            if now.own_s != first.own_s:
+                return max(0.0, now.engine_s - now.own_s)
+        return 0.0
 
     # --- memory -------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ async def test_boot_to_first_valid_answer(
     target, counts = Target.of(board.spec), PollCounts()
     limit = deadline(5, board)
     while await poll(master, target, counts) is None:
-        assert not limit.over(), f"no valid answer within 5 s of the board: {counts}"
+        assert not await limit.expired(), f"no valid answer within 5 s of the board: {counts}"
     assert not counts.wrong
     # A sample with a value follows; before it the frame marks that there is none yet.
     limit = deadline(30, board)
@@ -37,7 +37,7 @@ async def test_boot_to_first_valid_answer(
         sample = await poll(master, target, counts)
         if sample is not None and sample.header.seq >= 2:
             break
-        assert not limit.over(), f"no second sample within 30 s of the board: {counts}"
+        assert not await limit.expired(), f"no second sample within 30 s of the board: {counts}"
         await limit.look()
     assert sample.header.boot_epoch == board.boot["boot_epoch"]
     assert any(code not in (NO_SAMPLE, WARMUP) for code in sample.quality)
@@ -73,7 +73,7 @@ async def test_samples_advance_and_their_values_are_those_of_the_parts(
     good: set[str] = set()
     limit = deadline(60, board)
     while len(seen) < 3 or not good.issuperset(measured):
-        assert not limit.over(), f"samples {seen}, good values of {sorted(good)}: {counts}"
+        assert not await limit.expired(), f"samples {seen}, good values of {sorted(good)}: {counts}"
         sample = await poll(master, target, counts)
         if sample is None or sample.header.seq == 0:
             continue
@@ -95,5 +95,5 @@ async def test_warm_reset_comes_up_and_serves(
     master, target, counts = make_master(node_bench), Target.of(board.spec), PollCounts()
     limit = deadline(10, board)
     while await poll(master, target, counts) is None:
-        assert not limit.over(), f"no answer after the reset: {counts}"
+        assert not await limit.expired(), f"no answer after the reset: {counts}"
     assert not counts.wrong

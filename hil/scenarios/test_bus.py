@@ -56,7 +56,7 @@ async def ready(bench: Bench, master: Master, deadline: MakeDeadline) -> list[Ta
     for target in targets:
         limit = deadline(15, bench.nodes[target.name])
         while await poll(master, target, counts := PollCounts()) is None:
-            assert not limit.over(), f"{target.name} does not answer: {counts}"
+            assert not await limit.expired(), f"{target.name} does not answer: {counts}"
     return targets
 
 

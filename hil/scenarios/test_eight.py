@@ -76,7 +76,7 @@ async def test_eight_nodes_on_one_line(
     for target in targets:
         limit = deadline(15, bench.nodes[target.name])
         while await poll(master, target, counts := PollCounts()) is None:
-            assert not limit.over(), f"{target.name} does not answer: {counts}"
+            assert not await limit.expired(), f"{target.name} does not answer: {counts}"
 
     figures = ""
     if isinstance(bench.nodes[targets[0].name], HasClock):

@@ -21,7 +21,7 @@ import pytest_asyncio
 from gateway_agent.field.master import Master
 from hil.bench import FAST, ROLES, Bench, Place
 from hil.bus.line import Rs485Line
-from hil.engines.abilities import HasClock
+from hil.engines.abilities import HasClock, Lags
 from hil.engines.base import Board, Engine, KeepsLogs, KeepsTime
 from hil.engines.deadline import Deadline
 from hil.engines.registry import KINDS, EngineKind
@@ -281,9 +281,11 @@ def deadline(kind: EngineKind) -> MakeDeadline:
     """Make deadlines that count the board's time where it has a clock of its own."""
 
     def make(limit_s: float, board: Board | None = None) -> Deadline:
-        if board is None or not isinstance(board, HasClock):
+        if board is None:
             return Deadline(limit_s)
-        return Deadline(limit_s, board.clock())
+        clock = board.clock() if isinstance(board, HasClock) else None
+        lag = board.lag_s if isinstance(board, Lags) else None
+        return Deadline(limit_s, clock, lag=lag)
 
     return make
 

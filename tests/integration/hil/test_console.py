@@ -117,6 +117,19 @@ def test_host_that_is_too_slow_is_told_from_a_node_that_is(monkeypatch: pytest.M
         deadline.left_s()
 
 
+async def test_what_a_board_lags_is_added_to_its_time() -> None:
+    lags = iter((0.2, 0.3, 0.0))  # the board lags further, then resets itself
+
+    async def lag() -> float:
+        return next(lags)
+
+    deadline = Deadline(0.1, lag=lag)
+    with pytest.raises(TimeoutError, match="a sign"):
+        await deadline.until(lambda: False, "a sign")
+    assert 0.4 <= deadline.host_s() < 3
+    assert not list(lags)
+
+
 async def test_what_timers_are_late_is_no_time_of_the_board() -> None:
     deadline = Deadline(10.0)
     asyncio.get_running_loop().call_soon(time.sleep, 0.4)  # a host that is busy elsewhere

@@ -7,6 +7,8 @@ image is tests/conftest.py's.
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 import tomllib
 from pathlib import Path
@@ -23,7 +25,7 @@ from hil.engines.qemu_command import find_qemu
 from hil.engines.records import provisioned
 from hil.engines.registry import KINDS
 from hil.engines.unix import UnixEngine
-from hil.errors import EngineError, ReplError
+from hil.errors import ConsoleError, EngineError, ReplError
 from hil.sim.part import Steady
 from protocols.wire.crc import crc16
 from tests.conftest import need_tools, not_tested
@@ -201,3 +203,26 @@ def test_a_board_of_qemu_has_what_its_class_implements() -> None:
         Capability.FLASH_IMAGE,
         Capability.WARM_RESET,
     }
+
+
+async def test_a_busy_host_gives_a_wait_on_qemu_more_time(
+    board_image: Path, tmp_path: Path
+) -> None:
+    need_tools(["qemu-system-arm"])
+    async with QemuEngine(board_image) as engine:
+        board = await engine.board(SPEC, tmp_path)
+        assert isinstance(board, QemuBoard)
+        await board.start()
+        assert await board.lag_s() == 0
+        # For these seconds the node does not run, while the host's clock, which it follows, does.
+        os.kill(board.pid, signal.SIGSTOP)
+        await asyncio.sleep(7)
+        os.kill(board.pid, signal.SIGCONT)
+        assert await board.lag_s() > 5
+        # A node that no longer counts gets no more time for that.
+        await board.repl().interrupt(LIMIT_S)
+        board.repl().write(b"import machine; machine.disable_irq(); machine.idle()\r")
+        begun = time.monotonic()
+        with pytest.raises(ConsoleError, match="printed no"):
+            await board.console.wait_json("never", 1)
+        assert time.monotonic() - begun < LIMIT_S
