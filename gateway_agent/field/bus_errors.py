@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway_agent.config import Bus, SerialBus
 from gateway_agent.store.errors import StoreFailed
-from protocols.modbus_client import WRONG_ID, AnswerShape, Request
+from protocols.modbus_client import WRONG_ID, AnswerShape, Request, Unexpected
 from protocols.modbus_client.names import ACKNOWLEDGE, EXCEPTION_NAMES, NO_PATH, NO_TARGET
 from protocols.wire.modbus.pdu import BUSY
 
@@ -15,6 +15,9 @@ from protocols.wire.modbus.pdu import BUSY
 FATAL: Final = (MemoryError, StoreFailed)
 # Blocks of one poll without any answer, after which the rest would be the same.
 GIVE_UP: Final = 2
+
+# What to do about bytes on a connection that are no Modbus TCP.
+NO_MBAP: Final = 'is it a serial server that passes bytes on? Then its bus is type = "rtu-over-tcp"'
 
 _ADAPTER: Final = "check that the adapter is plugged in and has power"
 _OTHER_PROGRAM: Final = "another program uses the port: stop it"
@@ -80,6 +83,18 @@ class RefusedError(BusError):
         self.is_busy = code in (ACKNOWLEDGE, BUSY)
         cause = "device_busy" if self.is_busy else "exception"
         super().__init__("bus_timeout" if self.is_silence else cause, what)
+
+
+def why_none(unit: int, came: Unexpected, noise_bytes: int, timeout_ms: int) -> tuple[str, str]:
+    """Return cause and detail where no good frame came from ``unit`` in time."""
+    if came.damaged:
+        return "crc", f"unit {unit}: answer damaged or cut short"
+    if came.begun_bytes:
+        detail = f"unit {unit}: {came.begun_bytes} bytes within {timeout_ms} ms"
+        return "bad_frame", f"{detail}, which are no whole answer; {NO_MBAP}"
+    if noise_bytes:
+        return "crc", f"unit {unit}: {noise_bytes} bytes that are no frame"
+    return "bus_timeout", f"unit {unit}: no answer within {timeout_ms} ms"
 
 
 def why_foreign(request: Request, shape: AnswerShape) -> tuple[str, str]:

@@ -27,38 +27,32 @@ from protocols.modbus_client import (
     RtuClient,
     Unexpected,
     identify_request,
-    read_request,
 )
 from protocols.wire.errors import PeerError
 from protocols.wire.modbus.pdu import EXCEPTION
 
 from .bus_errors import (
     FATAL,
+    NO_MBAP,
     BusDownError,
     BusError,
     ClosedEarlyError,
     RefusedError,
     why_contested,
     why_foreign,
+    why_none,
 )
 from .bus_port import BusPort
 from .late_answers import LateAnswers
 from .pace import UnitPace, paces_of
-from .planner import answer_ms, probe_reads
+from .planner import answer_ms, probes_for
 
 SILENT_REQUESTS: Final = 3  # on TCP: this many in a row without one byte, and the peer is gone
+PATIENCE: Final = 3  # times as long is waited for a unit while another one may hold a gateway box
 DRAIN_S: Final = 2.0  # a line that never falls silent is used all the same after this time
 STALL_S: Final = 0.005  # a timer this late was held up by the process or the machine
 _ANY: Final = -1  # no unit: the key of the whole bus
 _VARIABLE_CHARS: Final = 128  # registers' worth of time for an answer of unknown length
-
-
-def probes_for(request: Request) -> tuple[Request, ...]:
-    """Return probes of a unit about which nothing is known but this request."""
-    assert request.read is not None
-    unit = request.shape.unit
-    own = (request.read,)
-    return tuple(read_request(unit, read) for read in probe_reads(own, ()))
 
 
 class _Link(asyncio.Protocol):
@@ -95,6 +89,7 @@ class Master:
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._last_byte = 0.0  # loop time of the last byte received or request sent
+        self._last_sent = 0.0  # loop time of the last request
         self._answered = False  # bytes came since the last request was sent
         self._foreign: AnswerShape | None = None  # what came instead, for the request under way
         self._is_contested = False  # another master asked for a like answer meanwhile
@@ -103,6 +98,7 @@ class Master:
         self._dirty = False  # the line must be silent before the next request
         self._late = LateAnswers()
         self._silent_requests = 0
+        self._unanswered: int | None = None  # on TCP: the unit asked last, if it was silent
         self._again = False  # the request under way met a closed connection before
         self._pace = UnitPace.of(bus, (bus.timeout_ms,), ())  # of units that the bus does not name
         self._paces = paces_of(bus)
@@ -206,9 +202,13 @@ class Master:
         self._noise_bytes = 0
         data_bytes = request.shape.data_bytes
         words = data_bytes // 2 if data_bytes > 0 else _VARIABLE_CHARS
-        self._last_byte = now = loop.time()
+        self._last_byte = self._last_sent = now = loop.time()
         self._timeout_ms = pace.timeout_ms
-        self._deadline = now + pace.fixed_s + answer_ms(self.bus, words) / 1000
+        if self._unanswered not in (None, unit):
+            # A gateway box may still wait for that one, which shows nothing about this one.
+            self._timeout_ms *= PATIENCE
+        more_ms = answer_ms(self.bus, words) + self._timeout_ms - pace.timeout_ms
+        self._deadline = now + pace.fixed_s + more_ms / 1000
         if self._timer is not None and self._timer.when() > self._deadline:
             self._timer.cancel()
             self._timer = None
@@ -234,6 +234,7 @@ class Master:
             if self._closes:
                 self._drop(politely=True)
         self._silent_requests = 0
+        self._unanswered = None
         self._port.works()
         is_refusal = bool(pdu[0] & EXCEPTION)
         if self._late:
@@ -257,7 +258,7 @@ class Master:
         except PeerError as error:
             self.counters.noise_bytes += len(data)
             self._drop()
-            self._fail("crc", str(error))
+            self._fail("crc", f"{error}; {NO_MBAP}")
             return
         unexpected = self._client.unexpected
         if unexpected.foreign or unexpected.noise_bytes:
@@ -284,6 +285,8 @@ class Master:
                 self._give_up(self._request)
             self._drop()
             detail = f"{self.bus.where} was lost: {error or 'closed by peer'}"
+            if is_net and not self._answered:
+                detail += "; check that no other client holds its connection"
             if not (is_early and self._end(ClosedEarlyError("bus_timeout", detail))):
                 self._fail("bus_timeout", detail)
         else:
@@ -320,19 +323,16 @@ class Master:
         damaged = unexpected.damaged
         self._count(unexpected)
         unit = request.asked
-        if damaged:
-            cause, detail = "crc", f"unit {unit}: answer damaged or cut short"
-        elif self._is_contested:
+        if self._is_contested and not damaged:
             cause, detail = why_contested(request)
-        elif self._foreign is not None:
+        elif self._foreign is not None and not damaged:
             cause, detail = why_foreign(request, self._foreign)
-        elif self._noise_bytes:
-            cause, detail = "crc", f"unit {unit}: {self._noise_bytes} bytes that are no frame"
         else:
-            cause = "bus_timeout"
-            detail = f"unit {unit}: no answer within {self._timeout_ms} ms"
-            if self.counters.late_replies > self._late_before:
+            cause, detail = why_none(unit, unexpected, self._noise_bytes, self._timeout_ms)
+            if cause == "bus_timeout" and self.counters.late_replies > self._late_before:
                 detail += ", but one to an earlier request"
+        if self.bus.has_ids and not self._answered:
+            self._unanswered = unit
         self._give_up(request, came=bool(damaged))
         self._silent_requests = 0 if self._answered else self._silent_requests + 1
         if not isinstance(self.bus, SerialBus) and self._silent_requests >= SILENT_REQUESTS:
@@ -386,7 +386,10 @@ class Master:
                 continue  # nobody here asks it
             self._late.add(shape, self._loop.time())
         for shape in unexpected.foreign:
-            if shape.data_bytes == LATE or self._late.take(shape):
+            if shape.data_bytes == LATE:
+                self.counters.late_replies += 1
+                self._extend()
+            elif self._late.take(shape):
                 self.counters.late_replies += 1
             else:
                 self.counters.foreign_answers += 1
@@ -394,6 +397,15 @@ class Master:
         unexpected.noise_bytes = 0
         unexpected.foreign.clear()
         unexpected.others.clear()
+
+    def _extend(self) -> None:
+        """Give the request under way its time anew: until now the peer was busy with another one.
+
+        A gateway box asks for one device at a time, and waits for one that is silent.
+        """
+        timeout_s = self._timeout_ms / 1000
+        latest = self._last_sent + PATIENCE * timeout_s
+        self._deadline = max(self._deadline, min(self._loop.time() + timeout_s, latest))
 
     async def _ready(self, unit: int, pace: UnitPace) -> asyncio.Transport:
         """Connect if need be, and wait until the unit, its bus and the line take a request."""
@@ -445,6 +457,7 @@ class Master:
         self._link = link
         self._transport = transport
         self._silent_requests = 0
+        self._unanswered = None
         self._client = self._new_client()
         delay_ms = self.bus.connect_delay_ms
         if delay_ms:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
 from gateway_agent.config import Bus, Device, NodeDevice
-from protocols.modbus_client import BIT_FUNCTIONS, Read
+from protocols.modbus_client import BIT_FUNCTIONS, Read, Request, read_request
 from protocols.modbus_client.request import REGISTERS
 from protocols.wire.modbus.pdu import MAX_READ, READ_INPUT
 from protocols.wire.registers import (
@@ -127,6 +127,13 @@ def probe_reads(reads: Sequence[Read], spans: Iterable[Span]) -> tuple[Read, ...
         if read.data_bytes <= 2 * MAX_READ and read.address + read.words <= REGISTERS:
             alike.setdefault((read.function, read.data_bytes), read)
     return tuple(alike.values())
+
+
+def probes_for(request: Request) -> tuple[Request, ...]:
+    """Return probes of a unit about which nothing is known but this request."""
+    assert request.read is not None
+    unit = request.shape.unit
+    return tuple(read_request(unit, read) for read in probe_reads((request.read,), ()))
 
 
 def answer_ms(bus: Bus, words: float) -> float:

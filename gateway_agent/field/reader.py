@@ -419,8 +419,10 @@ class ProfileReader:
                     if not isinstance(error, RefusedError):
                         silences += 1
                     elif error.is_silence:
-                        # A gateway box has waited for the device already, in the bus's time.
-                        silences = GIVE_UP
+                        # A gateway box has waited for the device already, in the bus's time. One
+                        # that has answered in this poll may answer the next block all the same.
+                        was_there = any(isinstance(item, bytes) for item in answers)
+                        silences = silences + 1 if was_there else GIVE_UP
                     else:
                         # The device answers with a refusal: not recorded as silence.
                         answer = POINT_BUSY if error.is_busy else REPORTS_FAULT

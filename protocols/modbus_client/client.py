@@ -31,6 +31,7 @@ class Unexpected:
 
     damaged: int = 0  # answers of the right beginning with a wrong CRC, or cut short
     noise_bytes: int = 0  # bytes that belong to no valid frame
+    begun_bytes: int = 0  # of a frame on TCP that is not whole yet
     foreign: list[AnswerShape] = field(default_factory=list)  # valid frames: other answers
     # Answers that another master asked for; its requests are noise.
     others: list[AnswerShape] = field(default_factory=list)

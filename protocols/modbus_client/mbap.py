@@ -67,7 +67,7 @@ class MbapClient:
                 self._request = None
                 answer = data[at + _FUNCTION : end]
             else:
-                size = self._size(data[at] << 8 | data[at + 1], length)
+                size = self._size(data, at, length)
                 shape = AnswerShape(data[at + _UNIT], data[at + _FUNCTION], size)
                 self.unexpected.foreign.append(shape)
             at = end
@@ -91,10 +91,15 @@ class MbapClient:
             return length == data_bytes + 3 and data[at + 8] == data_bytes
         return data[at + _FUNCTION] == function | EXCEPTION and length == 3
 
-    def _size(self, tid: int, length: int) -> int:
+    def _size(self, data: bytes, at: int, length: int) -> int:
         """Return what stands for the size of an answer that is not the one expected."""
-        if not self._checks_ids or (tid == self._tid and self._request is not None):
-            return length - _MIN_LENGTH
+        tid = data[at] << 8 | data[at + 1]
+        request = self._request
+        if not self._checks_ids or (tid == self._tid and request is not None):
+            size = length - _MIN_LENGTH
+            # Where the frame is as long as it should be, its byte count is what is wrong.
+            is_right = request is not None and size == request.shape.data_bytes
+            return data[at + _FUNCTION + 1] if is_right else size
         sent_before = (self._tid - tid) % _IDS < self._sent
         return LATE if tid and sent_before else WRONG_ID
 
@@ -102,4 +107,5 @@ class MbapClient:
         """See :class:`.client.ModbusClient`. A frame that has begun stays: it will go on."""
         self._request = None
         unexpected, self.unexpected = self.unexpected, Unexpected()
+        unexpected.begun_bytes = len(self._buffer)
         return unexpected

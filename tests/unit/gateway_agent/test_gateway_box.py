@@ -49,6 +49,35 @@ class Box:
         return [(0, mbap(tid, unit, bytes((function, len(data))) + data))]
 
 
+async def test_a_device_that_answered_in_this_poll_is_asked_for_its_other_blocks(
+    tmp_path: Path,
+) -> None:
+    head = '[profile]\nname = "x"\ntitle = "x"\nsource = "made up"\n'
+    path = tmp_path / "three.toml"
+    path.write_text(head + "".join(map(POINT.format, (0, 100, 200))), encoding="utf-8")
+
+    def handler(request: bytes) -> list[Reply]:
+        tid, _, _, unit, function, address, _ = struct.unpack(">HHHBBHH", request)
+        if address == 100:
+            return [(0, mbap(tid, unit, bytes((function | 0x80, 0x0B))))]
+        return [(0, mbap(tid, unit, bytes((function, 2)) + address.to_bytes(2, "big")))]
+
+    net = await TcpSlave(handler).start()
+    own = ProfileDevice(name="m", unit=1, profile=str(path), period_ms=50)
+    bus = TcpBus(name="box", host="127.0.0.1", port=net.port, timeout_ms=1000, device=(own,))
+    sink = Memory()
+    field = Field(config_of(tmp_path, bus), SystemClock(), sink, {}, Counters())
+    task = asyncio.create_task(field.run())
+    try:
+        await until(lambda: sink.of("g.m"))
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        await net.close()
+    values = {item.name: item.value for item in sink.of("g.m")[0].values}
+    assert values == {"v0": 0, "v200": 200}
+
+
 @pytest.mark.parametrize("code", [0x0A, 0x0B])
 async def test_a_silent_device_behind_a_box_costs_the_others_nothing(
     tmp_path: Path, code: int

@@ -331,6 +331,82 @@ async def test_tcp_peer_that_speaks_something_else_is_connected_anew() -> None:
     assert counters.poll_errors == {"crc": 1}
 
 
+@pytest.mark.parametrize(
+    ("reply", "text"),
+    [
+        # A serial server that passes bytes on.
+        (lambda tid: answer(1, 7), "7 bytes within .* no whole answer; .*rtu-over-tcp"),
+        # Its header gives one byte more than come.
+        (lambda tid: mbap(tid, 1, PDU + b"\0")[:-1], "29 bytes within"),
+        (lambda tid: mbap(tid, 1, b"\x04\x16" + DATA), "22 bytes of data instead of 20"),
+    ],
+    ids=["RTU", "short", "byte count"],
+)
+async def test_tcp_what_is_no_answer_is_named(reply: Callable[[int], bytes], text: str) -> None:
+    def handler(request: bytes) -> list[Reply]:
+        return [(0, reply(struct.unpack(">H", request[:2])[0]))]
+
+    async def run(master: Master, slave: TcpSlave) -> None:
+        with pytest.raises(BusError, match=text) as caught:
+            await master.read(TEN)
+        assert caught.value.cause == "bad_frame"
+
+    await on_net(handler, run)
+
+
+async def test_tcp_a_late_answer_gives_the_next_request_its_time_anew() -> None:
+    """A box was waiting for a silent device until then, and asks the next one only now."""
+
+    def handler(request: bytes) -> list[Reply]:
+        (tid,) = struct.unpack(">H", request[:2])
+        if tid == 1:
+            return [(1.75 * TIMEOUT_MS / 1000, mbap(1, 1, b"\x84\x0b"))]
+        return [(1.2 * TIMEOUT_MS / 1000, mbap(tid, 2, PDU))]
+
+    async def run(master: Master, slave: TcpSlave) -> None:
+        with pytest.raises(BusError, match="no answer"):
+            await master.read(TEN)
+        assert await master.read(read_request(2, Read(READ_INPUT, 0, 10))) == DATA
+
+    counters = await on_net(handler, run)
+    assert counters.late_replies == 1
+
+
+async def test_tcp_a_unit_is_waited_for_longer_behind_one_that_was_silent() -> None:
+    """The box waits for that one, silent itself, and serves nobody meanwhile."""
+
+    def handler(request: bytes) -> list[Reply]:
+        tid, unit = struct.unpack(">HxxxxB", request[:7])
+        return [] if unit == 1 else [(1.5 * TIMEOUT_MS / 1000, mbap(tid, 2, PDU))]
+
+    async def run(master: Master, slave: TcpSlave) -> None:
+        other = read_request(2, Read(READ_INPUT, 0, 10))
+        with pytest.raises(BusError, match=f"no answer within {TIMEOUT_MS} ms"):
+            await master.read(TEN)
+        assert await master.read(other) == DATA
+        with pytest.raises(BusError, match=f"no answer within {TIMEOUT_MS} ms"):
+            await master.read(other)
+
+    await on_net(handler, run)
+
+
+async def test_tcp_late_answers_without_end_hold_no_request_for_ever() -> None:
+    def handler(request: bytes) -> list[Reply]:
+        late = mbap(1, 1, PDU)
+        return [] if request[1] == 1 else [(0.01 * step, late) for step in range(400)]
+
+    async def run(master: Master, slave: TcpSlave) -> None:
+        loop = asyncio.get_running_loop()
+        with pytest.raises(BusError, match="no answer"):
+            await master.read(TEN)
+        begun = loop.time()
+        with pytest.raises(BusError, match="no answer"):
+            await master.read(TEN)
+        assert loop.time() - begun < 3.9
+
+    await on_net(handler, run)
+
+
 async def test_tcp_peer_gone_silent_is_connected_anew() -> None:
     async def run(master: Master, slave: TcpSlave) -> None:
         for _ in range(3):
