@@ -13,6 +13,7 @@ from typing import Final
 
 from protocols.uplink import CLOCK_HOLDOVER
 
+from .cancellation import is_cancelled, whatever_comes
 from .clock import GatewayClock, SystemClock
 from .config import GatewayConfig
 from .counters import Counters
@@ -118,8 +119,13 @@ class GatewayAgent:
         settings = StoreSettings(directory, config.gateway.id, limit, HEAD_LAG_MS)
         context = StoreContext(settings, self._clock, self._counters)
         while not self._stop.is_set():
+            opening = asyncio.ensure_future(asyncio.to_thread(Outbox.open, context, lock))
             try:
-                return await asyncio.to_thread(Outbox.open, context, lock)
+                return await whatever_comes(opening)
+            except asyncio.CancelledError:
+                if not opening.cancelled() and opening.exception() is None:
+                    opening.result().close()
+                raise
             except StoreFull as error:
                 reason = str(error)
             except StoreBusy as error:
@@ -141,24 +147,31 @@ class GatewayAgent:
             sending = group.create_task(uplink.run(), name="uplink")
             polling = group.create_task(self._poll(field), name="field")
             self.running.set()
-            await self._stop.wait()
-            log.info("stopping")
-            polling.cancel()
-            await _within(LAST_POLL_S, _ended(polling))
-            if not await _within(DRAIN_S if uplink.connected else 0, uplink.drain()):
-                depth = outbox.stats.depth
-                log.info("%d records stay in the outbox for the next start", depth)
-            watch.cancel()
-            sending.cancel()
-            await _within(HANG_UP_S, _ended(sending))
-            # Records that still wait for space are given up: their callers get an error.
-            await outbox.close()
+            try:
+                await self._stop.wait()
+                log.info("stopping")
+                polling.cancel()
+                await _within(LAST_POLL_S, _ended(polling))
+                if not await _within(DRAIN_S if uplink.connected else 0, uplink.drain()):
+                    depth = outbox.stats.depth
+                    log.info("%d records stay in the outbox for the next start", depth)
+                watch.cancel()
+                sending.cancel()
+                await _within(HANG_UP_S, _ended(sending))
+            except asyncio.CancelledError:  # from outside, or a task of the group has failed
+                for task in (watch, sending, polling):
+                    task.cancel()
+                await whatever_comes(_within(LAST_POLL_S, _ended(polling)))
+                raise
+            finally:
+                # Records that still wait for space are given up: their callers get an error.
+                await outbox.close()
 
     async def _poll(self, field: Field) -> None:
         try:
             await field.run()
         except StoreFull as error:
-            if not self._stop.is_set():
+            if not is_cancelled():
                 raise
             log.warning("the newest records are lost, the outbox has no room: %s", error)
 

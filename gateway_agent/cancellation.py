@@ -10,24 +10,32 @@ error of a child, :func:`until_first_ends` takes its place.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
-def raise_if_cancelled(task: asyncio.Task[object] | None = None) -> None:
-    """Raise CancelledError if the current task was cancelled before and runs all the same.
+def is_cancelled(task: asyncio.Task[object] | None = None) -> bool:
+    """Return whether the current task was cancelled before and runs all the same.
 
     ``task``: the current one, for a loop so hot that looking it up each time shows.
     """
     if task is None:
         task = asyncio.current_task()
-    if task is not None and task.cancelling():
+    return task is not None and task.cancelling() > 0
+
+
+def raise_if_cancelled(task: asyncio.Task[object] | None = None) -> None:
+    """Raise CancelledError if :func:`is_cancelled`."""
+    if is_cancelled(task):
         raise asyncio.CancelledError
 
 
 async def until_first_ends(*works: Coroutine[object, object, object]) -> None:
     """Run all until one ends, end the others, and raise the error of the first that has one.
 
-    A cancellation from outside wins over every error.
+    A cancellation from outside wins over every error; it is raised when all have ended.
     """
     tasks = [asyncio.create_task(work) for work in works]
     try:
@@ -35,9 +43,27 @@ async def until_first_ends(*works: Coroutine[object, object, object]) -> None:
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks)
+        await whatever_comes(asyncio.wait(tasks))
         errors = [task.exception() for task in tasks if not task.cancelled()]
     raise_if_cancelled()
     for error in errors:
         if error is not None:
             raise error
+
+
+async def whatever_comes(work: Awaitable[T]) -> T:
+    """Wait for ``work`` to its end; a cancellation that came meanwhile is raised after it.
+
+    The cancellation wins over an error, which becomes its cause. It is for what must not be left
+    half done and is bounded in itself: a clean-up, a thread.
+    """
+    task = asyncio.ensure_future(work)
+    cancellation: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancellation = error
+    if cancellation is not None:
+        raise cancellation from (None if task.cancelled() else task.exception())
+    return task.result()

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
@@ -43,42 +43,55 @@ async def serve_status(
     the block runs without one: no measurement depends on it.
     """
     path = directory / name
-
-    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                writer.write(to_json(snapshot()).encode() + b"\n")
-                await writer.drain()
-                writer.close()
-                await writer.wait_closed()
-        except (OSError, TimeoutError):
-            writer.transport.abort()
-
+    connections: set[asyncio.Transport] = set()
     try:
         path.unlink(missing_ok=True)
-        server = await _listen(path, answer)
+        server = await _listen(path, lambda: _Answer(snapshot, connections))
     except OSError as error:
         log.error("%s: cannot make the socket, `status` will not work: %s", path, error)
         yield
         return
     try:
+        await server.start_serving()
         yield
     finally:
         server.close()
-        await server.wait_closed()
         path.unlink(missing_ok=True)
+        for transport in connections:
+            transport.abort()
+        await server.wait_closed()
 
 
-async def _listen(
-    path: Path, answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-) -> asyncio.Server:
+class _Answer(asyncio.Protocol):
+    """Answers one connection in callbacks, so that no task is left when the agent stops."""
+
+    def __init__(self, snapshot: Callable[[], Struct], connections: set[asyncio.Transport]) -> None:
+        self._snapshot = snapshot
+        self._connections = connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._connections.add(transport)
+        self._timer = asyncio.get_running_loop().call_later(TIMEOUT_S, transport.abort)
+        transport.write(to_json(self._snapshot()).encode() + b"\n")
+        transport.close()  # once everything is written
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._timer.cancel()
+        self._connections.discard(self._transport)
+
+
+async def _listen(path: Path, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Server:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         # On Linux the socket's own mode becomes the file's, so there is no instant with another.
         os.fchmod(listener.fileno(), 0o600)
         with _short(path) as name:
             listener.bind(name)
-        return await asyncio.start_unix_server(answer, sock=listener)
+        return await asyncio.get_running_loop().create_unix_server(
+            protocol, sock=listener, start_serving=False
+        )
     except BaseException:
         listener.close()
         raise

@@ -16,7 +16,7 @@ from typing import Final, NoReturn, TypeVar
 import aiomqtt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from gateway_agent.cancellation import raise_if_cancelled
+from gateway_agent.cancellation import raise_if_cancelled, until_first_ends
 from gateway_agent.clock import SystemClock
 from gateway_agent.keys import check_secret, load_node_key, load_private, load_public
 from gateway_agent.status_socket import serve_status
@@ -220,12 +220,6 @@ async def run_collector(
     async def announce() -> None:
         await service.connected.wait()
         ready()
+        await stop.wait()
 
-    running = asyncio.create_task(service.run())
-    others = [asyncio.create_task(announce()), asyncio.create_task(stop.wait())]
-    await asyncio.wait({running, others[1]}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (running, *others):
-        task.cancel()
-    await asyncio.wait({running, *others})
-    if not running.cancelled():
-        running.result()  # it ends without being cancelled only with an error
+    await until_first_ends(service.run(), announce(), stop.wait())

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
-from gateway_agent.cancellation import raise_if_cancelled
+from gateway_agent.cancellation import raise_if_cancelled, whatever_comes
 from gateway_agent.store.mark import Mark
 from protocols.uplink import Record
 
@@ -113,6 +113,12 @@ class CommitQueue:
         self._room.set()
         self._commit = asyncio.ensure_future(self._sink.put(records, marks))
         await self._outcome()
+
+    async def give_up(self) -> None:
+        """Stop waiting for the commit under way; the sink carries it out all the same."""
+        if self._commit is not None:
+            self._commit.cancel()
+            await whatever_comes(asyncio.wait({self._commit}))
 
     async def _outcome(self) -> None:
         """Await the commit under way, if there is one, and raise its error."""

@@ -369,7 +369,10 @@ class Field:
         except asyncio.CancelledError:
             for poller in self._pollers:
                 poller.stop()
-            await self.queue.flush()
+            try:
+                await self.queue.flush()
+            except asyncio.CancelledError:  # once more, so nobody waits for the store any longer
+                await self.queue.give_up()
             raise
 
     def _retire(self) -> None:

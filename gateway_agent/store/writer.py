@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NoReturn, TypeVar
 
+from gateway_agent.cancellation import whatever_comes
 from protocols.uplink import Receipt, Record
 
 from .errors import StoreDamaged, StoreError, StoreFailed, StoreFull
@@ -101,14 +102,17 @@ class OutboxWriter:
         """Commit what was put, if there is space, then close the outbox. Raises no StoreError.
 
         What cannot be committed is given up; its callers get StoreFull. New requests are refused
-        from now on. If this is cancelled, the thread still does all of it.
+        from now on. If this is cancelled, all of it is done first: the directory's lock is not
+        released, nor the process ended, while the thread still writes.
         """
         if self._refusal is None:
             self._refusal = StoreFailed("the outbox is closed")
-        if self._thread.is_alive():
-            self._requests.stop()
-            await asyncio.to_thread(self._thread.join)
-        self._end(self._refusal)
+        try:
+            if self._thread.is_alive():
+                self._requests.stop()
+                await whatever_comes(asyncio.to_thread(self._thread.join))
+        finally:
+            self._end(self._refusal)
 
     async def _call(self, function: Callable[[], T]) -> T:
         """Call ``function`` in the thread."""

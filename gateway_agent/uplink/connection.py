@@ -1,10 +1,10 @@
 """Connect to an MQTT broker as gateway and collector need it: bounded, with TLS, with retries."""
 
 import logging
+import socket
 import ssl
 from collections.abc import Callable
-from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
 
 import aiomqtt
 from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -18,6 +18,7 @@ from protocols.uplink import printable
 
 from .backoff import AWAY, REFUSED
 from .broker_reasons import NO_SUBSCRIBERS, Ending, ending_of
+from .one_connection import OneConnection
 from .packet_limits import limit_packets
 
 log = logging.getLogger(__name__)
@@ -59,10 +60,8 @@ class Who(NamedTuple):
     twins: str
 
 
-class Client(aiomqtt.Client):
-    """aiomqtt's client, which always closes its socket, and notices what a broker limits, refuses
-    and gives as a reason.
-    """
+class Client(OneConnection):
+    """Notices what a broker limits, refuses and gives as a reason."""
 
     who = Who("", "")
     dropped = 0  # messages that found the queue full
@@ -70,32 +69,6 @@ class Client(aiomqtt.Client):
     _refused = ""  # by the newest PUBACK
     _is_heard = True
     _ending: Ending | None = None
-
-    async def __aenter__(self) -> Self:
-        """Connect."""
-        try:
-            return await super().__aenter__()
-        except BaseException:
-            self._client._sock_close()
-            raise
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        """Disconnect, and close the socket.
-
-        aiomqtt leaves it open after an error in reading a packet. It would be read for ever: paho
-        begins each time with the packet that it could not read.
-        """
-        try:
-            await super().__aexit__(exc_type, exc, tb)
-        finally:
-            self._client._sock_close()
-            if self._disconnected.done():
-                self._disconnected.exception()  # else asyncio logs that nobody looked at it
 
     def _on_message(self, client: PahoClient, userdata: object, message: MQTTMessage) -> None:
         if self._queue.full():  # aiomqtt would log each
@@ -132,8 +105,6 @@ class Client(aiomqtt.Client):
         if flags.is_disconnect_packet_from_server and self._ending is None:
             self._ending = ending_of(reason_code, properties, *self.who)
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
-        if self._disconnected.done():
-            self._disconnected.exception()  # else asyncio logs that nobody looked at it
 
     def _on_publish(
         self,
@@ -220,6 +191,8 @@ def make_client(
         keepalive=KEEPALIVE_S,
         max_queued_incoming_messages=MAX_QUEUED,
         tls_context=context,
+        # Else a batch waits up to 40 ms for the peer to acknowledge the PUBACK before it.
+        socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
     )
     client.who = who
 
