@@ -9,6 +9,7 @@ import pytest
 from hil.site.mosquitto import MosquittoBroker
 
 from . import table
+from .breaks import BREAKS
 from .rows import ROWS
 
 FIXED_SEED = "1"  # of the short form: `make test` does the same each time
@@ -19,6 +20,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("promise", "the oracle of the promise")
     group.addoption("--promise", choices=("short", "whole"), default="short", help="how much")
     group.addoption("--promise-seed", default="", help="what repeats the choices of a run")
+    group.addoption(
+        "--break",
+        dest="broken",
+        action="append",
+        choices=tuple(BREAKS),
+        help="break the product on purpose; the whole form does it in every way",
+    )
     group.addoption("--write-table", action="store_true", help=f"write {table.PAGE.name}")
 
 

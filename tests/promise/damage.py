@@ -17,8 +17,7 @@ async def backlog(trial: Trial) -> list[bytes]:
     site = trial.site
     await until(lambda: is_delivered(site), "everything is delivered")
     await asyncio.to_thread(site.broker.kill)
-    asked = len(site.device.asked)
-    await until(lambda: len(site.device.asked) >= asked + _BACKLOG, "polls")
+    await _polls(site, _BACKLOG)
     site.gateway.send(signal.SIGTERM)  # so that the log is moved into the main file
     await site.gateway.ended()
     return trial.evidence.of_outbox(site.state, site.root / "evidence")
@@ -125,20 +124,40 @@ def _state_files(site: PromiseSite) -> list[Path]:
 
 
 async def restored_gateway(trial: Trial) -> None:
-    """Restore the gateway's state of a moment ago, which knows nothing of what came after it."""
+    """Restore the gateway's state of a moment ago, which knows nothing of what came after it.
+
+    It holds records that were delivered since. Every other time the gateway meets no receipt
+    before it has more records than it ever had.
+    """
     await trial.begin()
-    site = trial.site
-    for _ in range(trial.rounds(2, 6)):
+    site, choose = trial.site, trial.random
+    for number in range(trial.rounds(2, 6)):
+        await asyncio.to_thread(site.broker.kill)
+        await _polls(site, 4)
         await site.gateway.kill()
         image = _image(_state_files(site))
+        await asyncio.to_thread(site.broker.start)
         await site.gateway.start()
-        await site.stores(trial.random.randint(2, 8))
+        more = choose.randint(2, 8)
+        await site.stores(more)
         await site.gateway.kill()
         _restore(_state_files(site), image)
         trial.faults += 1
-        await passed(trial.random.uniform(0, 500))
-        await site.gateway.start()
+        await passed(choose.uniform(0, 500))
+        if number % 2:
+            await site.gateway.start()
+        else:
+            await asyncio.to_thread(site.broker.kill)
+            await site.gateway.start()
+            await _polls(site, 4 * more + 20)
+            await asyncio.to_thread(site.broker.start)
         await site.stores(2)
+
+
+async def _polls(site: PromiseSite, count: int) -> None:
+    """Wait for so many polls of all units together."""
+    asked = len(site.device.asked)
+    await until(lambda: len(site.device.asked) >= asked + count, "polls")
 
 
 ROWS = (

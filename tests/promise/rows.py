@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 from typing import Final
 
-from . import damage, disk, processes, syscalls
+from . import damage, disk, power, processes, syscalls
 from .trial import Row
 
-ROWS: Final[Sequence[Row]] = (*processes.ROWS, *disk.ROWS, *damage.ROWS, *syscalls.ROWS)
+ROWS: Final[Sequence[Row]] = (
+    *processes.ROWS,
+    *power.ROWS,
+    *disk.ROWS,
+    *damage.ROWS,
+    *syscalls.ROWS,
+)

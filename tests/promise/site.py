@@ -76,6 +76,10 @@ class Program:
         self._arguments = [str(argument) for argument in arguments]
         self._process: asyncio.subprocess.Process | None = None
 
+    def patch(self, code: str) -> None:
+        """Run ``code`` in the process before the command."""
+        self.command = (sys.executable, "-c", f"{code}\n{SCRIPT}")
+
     @property
     def pid(self) -> int:
         """The process id while it runs, 0 else."""

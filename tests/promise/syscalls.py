@@ -65,13 +65,16 @@ class Tracer:
         self.program = program
         self.files = list(files)
         self.log = log
+        self.recorded: Sequence[str] = ()  # calls of which the log has everything
 
     async def start(self, injection: Injection | None = None) -> None:
         self.log.unlink(missing_ok=True)
         words = ["strace", "-D", "-f", "-q", "-o", str(self.log)]
         if injection is None or injection.how != _KILL:
             words.append("--seccomp-bpf")  # quicker, but where it stops no signal can be sent
-        words += ["-e", f"trace={','.join(_CALLS)}"]
+        words += ["-e", f"trace={','.join(self.recorded or _CALLS)}"]
+        if self.recorded:
+            words += ["-y", "-s", str(1 << 20)]
         words += [word for file in self.files for word in ("-P", str(file))]
         if injection is not None:
             words += ["-e", injection.option]

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from msgspec.structs import replace
 
@@ -62,6 +62,15 @@ class Trial:
             self.violations.append(violation)
 
 
+class Patches(Protocol):
+    """Code that runs in the processes before their commands do."""
+
+    @property
+    def gateway(self) -> str: ...
+    @property
+    def collector(self) -> str: ...
+
+
 Faults = Callable[[Trial], Awaitable[None]]
 
 
@@ -80,12 +89,21 @@ class Row:
 
 
 async def run(
-    row: Row, number: int, broker: MosquittoBroker, root: Path, seed: str, is_whole: bool
+    row: Row,
+    number: int,
+    broker: MosquittoBroker,
+    root: Path,
+    seed: str,
+    is_whole: bool,
+    patches: Patches | None = None,
 ) -> Trial:
     """Let the faults of a row happen, then check the promise."""
     async with site_of(broker, root) as site:
         choose = random.Random(f"{seed}/{row.name}/{number}")  # it must repeat
         trial = Trial(site, choose, is_whole, number, row.whole if is_whole else row.short)
+        if patches is not None:
+            site.gateway.patch(patches.gateway)
+            site.collector.patch(patches.collector)
         async with trial.stack:
             await row.faults(trial)
             await finish(trial, row)

@@ -1,0 +1,37 @@
+"""The oracle finds a product that was broken on purpose: in the whole form, or with ``--break``."""
+
+from pathlib import Path
+
+import pytest
+
+from hil.site.mosquitto import MosquittoBroker
+
+from .breaks import BREAKS
+from .trial import Row, run
+
+pytestmark = [pytest.mark.mosquitto, pytest.mark.tool("strace"), pytest.mark.timeout(300)]
+
+_TRIES = 3  # a fault at a random moment may miss what was dropped
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    option = metafunc.config.option
+    named = option.broken or (list(BREAKS) if option.promise == "whole" else [])
+    metafunc.parametrize("name", named, ids=[name.replace(" ", "-") for name in named])
+
+
+async def test_what_is_dropped_is_missed(
+    mosquitto_path: Path, tmp_path: Path, request: pytest.FixtureRequest, name: str
+) -> None:
+    broken = BREAKS[name]
+    row = Row(name, broken.what, broken.faults, alarms=True, forgets=broken.forgets)
+    seed = request.config.option.promise_seed
+    for number in range(_TRIES):
+        root = tmp_path / str(number)
+        root.mkdir()
+        with MosquittoBroker(mosquitto_path, root / "broker") as broker:
+            trial = await run(row, number, broker, root, seed, False, broken)
+        if trial.violations:
+            print(*trial.violations, sep="\n")  # noqa: T201 # for whoever wants to see it
+            return
+    pytest.fail(f"nothing was missed without {broken.what}, seed {seed}")
