@@ -29,9 +29,20 @@ class Admission:
     to one gateway. ``foreign`` are the newest texts about records of others' devices.
     """
 
-    def __init__(self, database: Database, allowed: Mapping[str, Collection[str]]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        allowed: Mapping[str, Collection[str]],
+        gateways: Collection[str] = (),
+    ) -> None:
+        """Take ``gateways``, all there are: "a.b" may be one, or a device of the gateway "a"."""
         self._database = database
         self._allowed = allowed
+        self._within = {
+            name: inner
+            for name in gateways
+            if (inner := [other for other in gateways if other.startswith(f"{name}.")])
+        }
         self.foreign: dict[tuple[str, str], str] = {}
         self.refused_foreign = 0  # of the newest batch
         self.refused_frames = 0
@@ -74,6 +85,9 @@ class Admission:
             return f"{device}: [[device]] names {', '.join(sorted(allowed))}, not {gateway}"
         if not is_node_id(device) and device != gateway and not device.startswith(f"{gateway}."):
             return f"{device}: expected a device of {gateway}, named {gateway}.<device>"
+        for inner in self._within.get(gateway, ()):
+            if device == inner or device.startswith(f"{inner}."):
+                return f"{device}: belongs to the gateway {inner}"
         if device not in owners:
             owner = self._database.owner_of(device)
             if owner is not None:

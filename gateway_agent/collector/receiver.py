@@ -125,7 +125,7 @@ class BatchReceiver:
         self._nodes = nodes
         self._node_uids = {uid for uid, _ in nodes}
         self._quarantine = Quarantine(quarantine)
-        self._admission = Admission(database, allowed or {})
+        self._admission = Admission(database, allowed or {}, gateways)
         self._log = RareLog(log, MAX_LINES)
         self._reported: list[str] = []
         self._waiting: dict[str, tuple[int, str]] = {}  # by gateway: how often, and what

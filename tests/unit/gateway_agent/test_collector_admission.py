@@ -30,7 +30,10 @@ from protocols.wire.registers import AIR
 
 WALL_MS = 1_764_000_000_000
 COLLECTOR_KEY = Ed25519PrivateKey.from_private_bytes(b"c" * 32)
-KEYS = {name: Ed25519PrivateKey.from_private_bytes(name.encode() * 8) for name in ("gw-1", "gw-2")}
+KEYS = {
+    name: Ed25519PrivateKey.from_private_bytes(name.encode().ljust(32, b"-"))
+    for name in ("gw-1", "gw-1.east", "gw-2")
+}
 UID = bytes(range(1, 13))
 NODE = f"tf-{UID.hex()}"
 NODE_KEY = b"n" * 32
@@ -172,6 +175,17 @@ def test_a_gateway_brings_no_device_with_the_name_of_another(
     platform.two.send(gap if kind == "gap" else device_record(device, 1))
     assert platform.stored() == []
     assert platform.refused() == [f"{device}: expected a device of gw-2, named gw-2.<device>"]
+
+
+@pytest.mark.parametrize("device", ["gw-1.east", "gw-1.east.s8"])
+def test_a_gateway_whose_id_begins_that_of_another_brings_nothing_of_it(
+    platform: Platform, device: str
+) -> None:
+    platform.one.send(gap_record(device, Gap("crc", None, None, None, "x"), stamp(1)))
+    assert platform.refused() == [f"{device}: belongs to the gateway gw-1.east"]
+    Gateway("gw-1.east", platform.receiver).send(device_record("gw-1.east.s8", 2))
+    platform.one.send(device_record("gw-1.eastern", 3))
+    assert [device for _, device, _ in platform.stored()] == ["gw-1.eastern", "gw-1.east.s8"]
 
 
 def test_a_gap_gives_no_right_to_a_node(platform: Platform) -> None:
