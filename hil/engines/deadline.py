@@ -20,6 +20,8 @@ PATIENCE: Final = 20.0
 #: Below this many seconds of the host no host counts as too slow.
 LEAST_HOST_S: Final = 5.0
 _LOOK_S: Final = 0.05
+#: Between two questions how far the board lags.
+_ASK_S: Final = 2.0
 
 #: Seconds of a board's own clock.
 Clock = Callable[[], float]
@@ -33,8 +35,8 @@ class Deadline:
     ``clock`` is the board's own, or None where the board follows the host's. Then what this
     process's timers are late is taken off: a host that is late with them is as late with the
     emulators. ``patience`` bounds the host's time: ``limit_s`` times that, at least
-    ``LEAST_HOST_S``. ``lag`` is asked once the time seems to be over, and
-    what the board has had less than the host is taken off, too.
+    ``LEAST_HOST_S``. ``lag`` is asked now and then, and what the board has had
+    less than the host is taken off, too.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Deadline:
         self._host_limit_s = max(limit_s * patience, LEAST_HOST_S)
         self._late_s = 0.0
         self._lag_s = 0.0
+        self._asked_s = 0.0
 
     def elapsed_s(self) -> float:
         """Return the seconds of the board since it was made."""
@@ -85,13 +88,20 @@ class Deadline:
 
     async def expired(self) -> bool:
         """Return True when no time is left and the board has had as much. HostTooSlow."""
-        if self.over() and self._lag is not None:
-            # A node that resets itself meanwhile begins to count anew.
-            self._lag_s = max(self._lag_s, await self._lag())
+        if self.over():
+            await self._ask_lag()
         return self.over()
+
+    async def _ask_lag(self) -> None:
+        # A node that resets itself meanwhile begins to count anew.
+        if self._lag is not None:
+            self._lag_s = max(self._lag_s, await self._lag())
+            self._asked_s = self.host_s()
 
     async def look(self, event: asyncio.Event | None = None) -> None:
         """Wait a moment, or until ``event`` is set if that comes first."""
+        if self.host_s() - self._asked_s > _ASK_S:
+            await self._ask_lag()
         moment = min(_LOOK_S, max(self.left_s(), 0.001))
         begun = time.monotonic()
         if event is None:

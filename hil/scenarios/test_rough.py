@@ -105,7 +105,7 @@ async def test_64_kilobytes_of_noise_neither_hang_nor_reset_nor_leak(
 
 
 @pytest.mark.needs(Capability.REPL)
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(900)
 async def test_watchdog_restarts_a_wedged_node(
     node_bench: Bench, make_master: MakeMaster, deadline: MakeDeadline
 ) -> None:

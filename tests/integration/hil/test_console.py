@@ -130,6 +130,20 @@ async def test_what_a_board_lags_is_added_to_its_time() -> None:
     assert not list(lags)
 
 
+async def test_what_a_board_lagged_before_a_reset_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hil.engines.deadline._ASK_S", 0.1)
+    begun = time.monotonic()
+
+    async def lag() -> float:
+        passed = time.monotonic() - begun
+        return passed / 2 if passed < 0.9 else 0.0  # the board has half of the time, then resets
+
+    deadline = Deadline(0.6, lag=lag)
+    with pytest.raises(TimeoutError, match="a sign"):
+        await deadline.until(lambda: False, "a sign")
+    assert deadline.host_s() > 0.95
+
+
 async def test_what_timers_are_late_is_no_time_of_the_board() -> None:
     deadline = Deadline(10.0)
     asyncio.get_running_loop().call_soon(time.sleep, 0.4)  # a host that is busy elsewhere
