@@ -121,7 +121,8 @@ def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     # The file is not shared with other processes. So SQLite maps no shared memory beside it, which
     # a full disk could take away (SIGBUS).
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
+    with proving(path):
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
     try:
         with proving(path):
             _configure(connection, path, max_bytes)

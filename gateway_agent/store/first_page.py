@@ -42,9 +42,10 @@ def readable(path: Path, max_bytes: int) -> Iterator[sqlite3.Connection]:
             log.warning("%s: a newer release wrote it; what this one can read is kept", path)
         else:
             _copy(path, copy, fresh)
-        connection = sqlite3.connect(
-            path if newer else copy, isolation_level=None, check_same_thread=False, timeout=0
-        )
+        with database.explained(copy):
+            connection = sqlite3.connect(
+                path if newer else copy, isolation_level=None, check_same_thread=False, timeout=0
+            )
         try:
             yield connection
         finally:
