@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -15,6 +16,7 @@ from gateway_agent.config import Bus, RtuOverTcpBus, SerialBus, TcpBus
 from gateway_agent.counters import Counters
 from gateway_agent.field.bus_errors import BusDownError
 from gateway_agent.field.discovery import SILENT, Found, config_block, scan
+from gateway_agent.table_types import expected_of, fields_of, shown
 from protocols.exit_status import FAULT, GOOD
 
 
@@ -40,10 +42,17 @@ def bus_of(
     if colon and number.isdecimal() and not port.startswith("/"):
         kind = RtuOverTcpBus if over_tcp else TcpBus
         fields |= {"host": host, "port": int(number)}
+    elif not port.startswith("/") and not Path(port).exists():
+        raise typer.BadParameter(
+            "expected the path of a serial port, for instance /dev/ttyUSB0, or host:port, for"
+            f" instance 10.0.0.7:502; got {shown(port)}"
+        )
     try:
         return msgspec.convert(fields, kind)
     except msgspec.ValidationError as error:
-        raise typer.BadParameter(str(error)) from error
+        key = str(error).rpartition("$.")[2].rstrip("`")
+        expected = expected_of(fields_of(kind)[key].annotation)
+        raise typer.BadParameter(f"{key}: expected {expected}, got {shown(fields[key])}") from error
 
 
 def parse_bauds(text: str) -> list[int]:
@@ -97,7 +106,7 @@ def discover(
 
     Example: tianfu-gateway discover /dev/ttyUSB0 --bauds 9600,19200 --from 1 --to 32
 
-    A silent address costs five time-outs, one with --nodes-only. Addresses 0 and 248 to 255, which
+    A silent address costs seven time-outs, one with --nodes-only. Addresses 0 and 248 to 255, which
     some devices answer whatever their own is, are asked only if named.
 
     The agent must not be running on the port. Exit status 0: a device answered, 1: none did, or

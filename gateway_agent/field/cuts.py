@@ -1,9 +1,9 @@
 """Remembers what a device refuses to have read with one request, so that it is read apart.
 
-Devices refuse (exception 02 or 03) a read across registers that they do not have, across two blocks
-of their own, or of more registers than they allow. Which of these it is cannot be seen, and need
-not: the read is cut in two until the parts are answered. The cuts that helped are kept in the state
-directory, so that the next start, and ``check``, begin with them.
+Devices refuse (exception 02 or 03, some with another one) a read across registers that they do not
+have, across two blocks of their own, or of more registers than they allow. Which of these it is
+cannot be seen, and need not: the read is cut in two until the parts are answered. The cuts that
+helped are kept in the state directory, so that the next start, and ``check``, begin with them.
 """
 
 import json

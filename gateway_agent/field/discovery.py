@@ -2,8 +2,8 @@
 
 Every address is asked for its device identification (FC 2B/0E). A device without that function
 answers with an exception or not at all. If it does not answer it is asked for two registers, then
-for one, holding and input: some devices know function 04 only, or even counts only, and ignore all
-else. Any answer will do.
+for one, holding and input, then for a coil and a discrete input: some devices know one function
+only, or even counts only, and ignore all else. Any answer will do.
 """
 
 from collections.abc import AsyncIterator, Iterable
@@ -12,7 +12,13 @@ from typing import Final
 
 from gateway_agent.config import Bus, SerialBus, TcpBus
 from gateway_agent.counters import Counters
-from protocols.modbus_client import Read, decode_identification, read_request
+from protocols.modbus_client import (
+    READ_COILS,
+    READ_DISCRETE,
+    Read,
+    decode_identification,
+    read_request,
+)
 from protocols.modbus_client.identification import (
     ALL_OBJECTS,
     MAP_OBJECT,
@@ -34,8 +40,10 @@ DEVICE: Final = "device"
 DAMAGED: Final = "damaged"
 SILENT: Final = "silent"
 
-_QUESTIONS: Final = tuple(
-    Read(function, 0, words) for words in (2, 1) for function in (READ_HOLDING, READ_INPUT)
+_QUESTIONS: Final = (
+    *(Read(function, 0, words) for words in (2, 1) for function in (READ_HOLDING, READ_INPUT)),
+    Read(READ_COILS, 0, 1),
+    Read(READ_DISCRETE, 0, 1),
 )
 _MAX_ANSWERS: Final = 16  # an identification in more parts than this is not read to its end
 _NAMES: Final = {0: "vendor", 1: "product", 2: "revision", 3: "url", 4: "name", 5: "model"}
@@ -131,7 +139,7 @@ async def _ask_register(master: Master, bus: Bus, unit: int) -> Found:
         except BusError as error:
             if error.cause == "crc":
                 return _damaged(unit, bus, error)
-            if error.cause == "bad_frame":
+            if error.cause in ("bad_frame", "wrong_unit"):
                 return Found(unit, bus.baudrate, DEVICE, f"answers, but: {error.detail}")
             silent = error.detail
         else:

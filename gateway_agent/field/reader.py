@@ -29,6 +29,7 @@ from .profile import REPORTS_FAULT, GroupClock, ProfileDecoder, Value, point_val
 from .slot_account import SlotAccount, gap
 
 _REFUSED_WHOLE: Final = (ILLEGAL_ADDRESS, ILLEGAL_VALUE)  # parts of the read may be answered
+_REFUSALS: Final = 3  # in a row, of a read with another code, before its parts are tried
 _BUSY_MS: Final = 40  # before a busy device, or one that lost a value, is asked again
 _PATIENCE_MS: Final = 1000  # no poll keeps its bus longer for busy devices, nor half its period
 
@@ -298,6 +299,7 @@ class ProfileReader:
     def _plan(self) -> None:
         """Make the requests, and what decodes their answers."""
         self._decoders: dict[tuple[str, ...], ProfileDecoder] = {}
+        self._refused: dict[Read, int] = {}  # how often in a row
         reads = self._profile.reads(JoinRules.of(self._bus, self._cuts.cuts))
         self.probes = probes_of(self._bus, self.device, reads, self._profile.spans())
         self._select()
@@ -406,6 +408,8 @@ class ProfileReader:
                 try:
                     try:
                         answer = await master.read(request, self.probes)
+                        if self._refused and request.read is not None:
+                            self._refused.pop(request.read, None)
                     except BusError as error:
                         answer = await self._ask_again(master, request, error, until_ms)
                 except BusError as error:
@@ -453,12 +457,15 @@ class ProfileReader:
         raise error
 
     def _is_cut(self, request: Request, error: BusError) -> bool:
-        return (
-            isinstance(error, RefusedError)
-            and error.code in _REFUSED_WHOLE
-            and request.read is not None
-            and self._cuts.split(request.read, self._clock.boot_ms())
-        )
+        read = request.read
+        if read is None or not isinstance(error, RefusedError) or error.is_busy or error.is_silence:
+            return False
+        if error.code not in _REFUSED_WHOLE:
+            # Some devices mean the same by another code; most that send it fail for a moment.
+            times = self._refused[read] = self._refused.get(read, 0) + 1
+            if times <= _REFUSALS:
+                return False
+        return self._cuts.split(read, self._clock.boot_ms())
 
     def failed(self, cause: str, detail: str) -> None:
         """See :class:`Reader`."""

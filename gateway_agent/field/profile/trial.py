@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from gateway_agent.config import Bus
-from gateway_agent.field.bus_errors import GIVE_UP, BusError, RefusedError
+from gateway_agent.field.bus_errors import GIVE_UP, BusDownError, BusError, RefusedError
 from gateway_agent.field.master import Master
 from gateway_agent.status import PointValue
 from protocols.modbus_client import BIT_FUNCTIONS, Read, read_request
@@ -24,13 +24,14 @@ from .decode import ProfileDecoder
 from .language import ORDERS, PointSpec
 from .model import Profile
 from .points import OUT_OF_RANGE, Cell, ProfilePoint, Value, make_point, orders_of
-from .raw_types import FLOAT, INTEGER, RAW_TYPES
+from .raw_types import FLOAT, INTEGER, RAW_TYPES, DeviceText
 from .show import point_value
 
 # A float without bounds is taken for a measurement within these sizes.
 _SMALL, _LARGE = 1e-6, 1e9
 _SIGNED: Final = {"u8": "i8", "u16": "i16", "u32": "i32", "u48": "i48", "u64": "i64"}
 _WIDE_INTEGER: Final = 1 << 24  # from here on an integer may be small with its words exchanged
+_READ_APART: Final = "read alone it answers: set max_words or gap_words, or never_join"
 _NO_PLACE: Final = (
     "the device has no such register: look for base, table and register in the manual"
 )
@@ -120,10 +121,21 @@ async def _read(
             # A joined request may be refused for one register in it: ask for each value alone.
             for part in sorted(parts):
                 await _read((part,), profile, unit, master, image)
+        except BusDownError:
+            raise
         except BusError as error:
-            if error.cause == "bus_timeout":
-                silences += 1
+            if error.cause != "bus_timeout":
+                image.fail(read, error.detail)
+                continue
             image.fail(read, error.detail)
+            single = sorted(_parts(read, profile) - {read})
+            if single and not silences:
+                # Some devices are silent where others refuse.
+                await _read(tuple(single), profile, unit, master, image)
+            answered = [part for part in single if image.words(part)]
+            for part in answered:
+                image.fail(part, f"{error.detail} to a read of {read.words}; {_READ_APART}")
+            silences += not answered
 
 
 def _parts(read: Read, profile: Profile) -> set[Read]:
@@ -165,6 +177,8 @@ def _wrong(point: ProfilePoint, value: Value, profile: Profile, bus: Bus, image:
     found = []
     if value == OUT_OF_RANGE:
         found.append(_beyond(point, profile, bus, image))
+    elif point.is_text:
+        found.append("no text" if not value else "bytes that are no text in this encoding")
     elif isinstance(value, str):
         found.append(f"the device reports {value}")
     else:
@@ -179,12 +193,14 @@ def _wrong(point: ProfilePoint, value: Value, profile: Profile, bus: Bus, image:
 
 def _is_plausible(point: ProfilePoint, value: Value) -> bool:
     if value is None or isinstance(value, str):
-        return point.is_text and bool(value)
+        return isinstance(value, DeviceText) and bool(value)
     shown = point_value(point, value).value
     assert shown is not None  # a number
     spec = point.spec
     if spec.low is not None or spec.high is not None:
-        return True  # else it would be out of range
+        # Else it would be out of range. But in a wrong order most floats are next to nothing.
+        small = _SMALL if spec.high is None else min(_SMALL, abs(spec.high) * _SMALL)
+        return point.raw.kind != FLOAT or shown == 0 or abs(shown) >= small
     if point.raw.kind == FLOAT:
         return shown == 0 or _SMALL <= abs(shown) < _LARGE
     if point.raw.kind == INTEGER and point.cell.words == 2 and isinstance(value, int):

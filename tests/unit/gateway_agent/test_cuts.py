@@ -130,6 +130,38 @@ async def test_what_is_refused_whole_is_read_in_parts(
         await net.close()
 
 
+@pytest.mark.parametrize("code", [1, 4, 0x80])
+async def test_another_code_is_taken_for_the_same_when_it_stays(tmp_path: Path, code: int) -> None:
+    device = Device(set(ADDRESSES), code=code)
+    net = await TcpSlave(device).start()
+    try:
+        async with Site(tmp_path, profile(ADDRESSES), net.port).polled() as sink:
+            await until(lambda: len(rows(sink)) > 3)
+    finally:
+        await net.close()
+    assert len(device.refused) == 4
+    assert all(row == {f"r{at}": at for at in ADDRESSES} for row in rows(sink))
+
+
+async def test_a_device_that_fails_now_and_then_teaches_nothing(tmp_path: Path) -> None:
+    device = Device({0, 1}, code=4)
+    asked = 0
+
+    def now_and_then(request: bytes) -> list[Reply]:
+        nonlocal asked
+        asked += 1
+        device.ready = asked % 4 == 0
+        return device(request)
+
+    net = await TcpSlave(now_and_then).start()
+    try:
+        async with Site(tmp_path, profile((0, 1)), net.port).polled() as sink:
+            await until(lambda: len(rows(sink)) > 3)
+    finally:
+        await net.close()
+    assert set(device.served) == set(device.refused) == {(0, 2)}
+
+
 async def test_one_hole_costs_one_refusal_and_no_value(tmp_path: Path) -> None:
     device = Device(set(ADDRESSES))
     net = await TcpSlave(device).start()

@@ -24,7 +24,7 @@ from gateway_agent.uplink.connection import Who, make_client
 from tests.paths import ROOT
 
 from .frames_of_nodes import UID
-from .slave import PtySlave, Reply, answer, frame, refusal
+from .slave import PtySlave, Reply, answer, frame, raw_answer, refusal
 
 OBJECTS = {
     0x00: b"tianfu-edge",
@@ -45,7 +45,8 @@ def identification(unit: int, objects: dict[int, bytes], more: int | None = None
 def line(request: bytes) -> list[Reply]:
     """1: a node, in two parts. 2: knows no 2B. 3: silent on 2B. 4: another maker. 5: damaged.
     6: an identification whose lengths do not fit. 8, 248: know function 04 only. 9: answers even
-    counts only. 10: knows one input register only. 11: a gateway box answers for it.
+    counts only. 10: knows one input register only. 11: a gateway box answers for it. 13: knows
+    coils only. 14: discrete inputs only. 15: answers as 99.
     Others: no answer.
     """
     unit, function = request[0], request[1]
@@ -71,6 +72,10 @@ def line(request: bytes) -> list[Reply]:
         or (unit == 10 and function == 4 and request[5] == 1)
     ):
         return [(0, answer(unit, *(7,) * request[5], function=function))]
+    if (unit, function) in ((13, 1), (14, 2)):
+        return [(0, raw_answer(unit, b"\x01", function=function))]
+    if unit == 15 and function in (3, 4):
+        return [(0, answer(99, *(7,) * request[5], function=function))]
     if unit == 11:
         return [(0, refusal(unit, function, 0x0B))]
     return []
@@ -108,9 +113,12 @@ async def test_everybody_is_told_apart(tmp_path: Path) -> None:
 
 
 async def test_devices_that_answer_little_are_found(tmp_path: Path) -> None:
-    found = await scan_all(tmp_path, range(7, 13))
+    found = await scan_all(tmp_path, range(7, 16))
     kinds = {unit: item.kind for unit, item in found.items()}
-    assert kinds == {7: SILENT, 8: DEVICE, 9: DEVICE, 10: DEVICE, 11: SILENT, 12: SILENT}
+    silent = {7: SILENT, 11: SILENT, 12: SILENT}
+    assert kinds == silent | dict.fromkeys((8, 9, 10, 13, 14, 15), DEVICE)
+    assert "function 01" in found[13].detail
+    assert "answer_unit = 99" in found[15].detail
     assert "function 04" in found[8].detail
     assert "function 03" in found[9].detail
     assert (await scan_all(tmp_path, range(248, 249)))[248].kind == DEVICE

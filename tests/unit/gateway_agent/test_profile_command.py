@@ -161,9 +161,71 @@ def test_a_device_that_is_silent_or_not_there(tmp_path: Path) -> None:
     status, text = run("profile", "try", path, "--host", "127.0.0.1:1")
     assert status == 1
     assert "127.0.0.1:1" in text
+    assert "raw words" not in text, "there is nothing to show of any point"
     status, text = run("profile", "try", path)
     assert status == 2
     assert "--port" in text
+
+
+def test_a_float_that_is_next_to_nothing_is_in_a_wrong_order(tmp_path: Path) -> None:
+    """Zero is within the bounds of a voltage, and so is what its words exchanged are."""
+    low, high = words("f", 230.0)[::-1]
+    status, tried = attempt(tmp_path, VOLTAGE, {(3, 0): [low, high]})
+    assert status == 1
+    assert 'order = "CDAB" would give 230 V' in tried["voltage"]["wrong"]
+    assert attempt(tmp_path, VOLTAGE, {(3, 0): [0, 0]})[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "wrong"), [([0, 0], "no text"), ([0xFFFF, 0xFFFF], "bytes that are no text")]
+)
+def test_what_is_no_text(tmp_path: Path, content: list[int], wrong: str) -> None:
+    point = '[[point]]\nname = "sn"\nregister = 0\ntype = "string"\nwords = 2\n'
+    status, tried = attempt(tmp_path, point, {(3, 0): content})
+    assert status == 1
+    assert tried["sn"]["wrong"].startswith(wrong)
+
+
+async def test_a_device_that_does_not_answer_a_longer_read(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    points = "".join(f'[[point]]\nname = "p{at}"\nregister = {at}\ntype = "u16"\n' for at in (0, 1))
+    path.write_text(HEAD + points, encoding="utf-8")
+
+    def reply(request: bytes) -> list[slave.Reply]:
+        unit, function, address, count = slave.registers(request)
+        return [(0, slave.answer(unit, 7 + address, function=function))] if count == 1 else []
+
+    line = slave.PtySlave(tmp_path, reply)
+    try:
+        command = ("profile", "try", path, "--port", line.path, "--timeout-ms", "200", "--json")
+        status, text = await asyncio.to_thread(run, *command)
+    finally:
+        line.close()
+    tried = json.loads(text)["points"]
+    assert status == 1
+    assert [point["value"] for point in tried] == [7, 8]
+    assert all(
+        "a read of 2; read alone it answers: set max_words" in item["wrong"] for item in tried
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--host", "http://10.0.0.7"], "or host:port, for instance 10.0.0.7:502; got"),
+        (["--host", "10.0.0.7:modbus"], "or host:port, for instance 10.0.0.7:502; got"),
+        (["--port", "ttyUSB7"], "the path of a serial port, for instance /dev/ttyUSB0"),
+        (
+            ["--port", "/dev/x", "--parity", "even"],
+            'parity: expected one of "N", "E", "O", got "even"',
+        ),
+        (["--port", "/dev/x", "--baudrate", "0"], "baudrate: expected an integer from 300"),
+    ],
+)
+def test_a_wrong_place_or_setting_is_named(options: list[str], expected: str) -> None:
+    status, text = run("profile", "try", "senseair-s8", *options)
+    assert status == 2
+    assert expected in " ".join(text.replace("│", " ").split())
 
 
 async def test_a_device_on_a_serial_line(tmp_path: Path) -> None:
