@@ -1,11 +1,11 @@
 """Runs the agent as a process, until a signal stops it: what ``tianfu-gateway run`` does."""
 
-import asyncio
 import errno
 import logging
 from pathlib import Path
 from typing import Final
 
+from gateway_agent import threads
 from gateway_agent.agent import GatewayAgent
 from gateway_agent.clock import SystemClock
 from gateway_agent.config import GatewayConfig, load
@@ -57,7 +57,7 @@ def run(config: Path) -> None:
         raise ConfigError(problems)
     check_open_files(len(loaded.bus))
     try:
-        asyncio.run(_serve(loaded))
+        threads.run(_serve(loaded))
     except StoreFailed as error:
         remedy = _remedy(error, loaded.gateway.state_dir)
         raise _StoreFailedError(f"{error}; {remedy}") from error

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from gateway_agent import threads
 from gateway_agent.collector.config import CollectorConfig, load
 from gateway_agent.collector.service import run_collector
 from gateway_agent.process import stop_on_signal
@@ -31,7 +32,7 @@ def collect(
     """
     loaded = load(config)
     try:
-        asyncio.run(_serve(loaded))
+        threads.run(_serve(loaded))
     except (sqlite3.Error, OSError, StoreFailed) as error:
         typer.echo(f"{loaded.collector.database}: {error}{_remedy(error)}", err=True)
         raise typer.Exit(FAULT) from error

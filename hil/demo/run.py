@@ -117,10 +117,11 @@ class Demo:
                     await self.site.gateway.stop()  # raises what has ended it
                     break
         finally:
-            stopped.cancel()
-            script.cancel()
-            with suppress(asyncio.CancelledError):
-                await script
+            for task in (stopped, script):
+                task.cancel()
+            await asyncio.wait((stopped, script))
+        if not script.cancelled():
+            script.result()
         self._calm()
 
     async def script(self) -> None:
@@ -167,8 +168,9 @@ class Demo:
             yield
         finally:
             painter.cancel()
-            with suppress(asyncio.CancelledError):
-                await painter
+            await asyncio.wait((painter,))
+        if not painter.cancelled():
+            painter.result()
         self._note = ""
         self._show(self._view())
 
