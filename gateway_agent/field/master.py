@@ -80,6 +80,7 @@ class Master:
         self.counters = counters
         self._loop = asyncio.get_running_loop()
         self._is_line = not bus.has_ids  # answers are known by their order alone
+        self._takes_time = bus.char_ms > 0  # to carry a byte
         self._client = self._new_client()
         self._port = BusPort(bus, counters, logs_open)
         self._link: _Link | None = None
@@ -200,15 +201,17 @@ class Master:
         self._is_contested = False
         self._late_before = self.counters.late_replies
         self._noise_bytes = 0
-        data_bytes = request.shape.data_bytes
-        words = data_bytes // 2 if data_bytes > 0 else _VARIABLE_CHARS
         self._last_byte = self._last_sent = now = loop.time()
         self._timeout_ms = pace.timeout_ms
+        self._deadline = now + pace.fixed_s
         if self._unanswered not in (None, unit):
             # A gateway box may still wait for that one, which shows nothing about this one.
             self._timeout_ms *= PATIENCE
-        more_ms = answer_ms(self.bus, words) + self._timeout_ms - pace.timeout_ms
-        self._deadline = now + pace.fixed_s + more_ms / 1000
+            self._deadline += (self._timeout_ms - pace.timeout_ms) / 1000
+        if self._takes_time:
+            data_bytes = request.shape.data_bytes
+            words = data_bytes // 2 if data_bytes > 0 else _VARIABLE_CHARS
+            self._deadline += answer_ms(self.bus, words) / 1000
         if self._timer is not None and self._timer.when() > self._deadline:
             self._timer.cancel()
             self._timer = None

@@ -344,7 +344,7 @@ class ProfileReader:
         A device that measures anew may have none for a moment; a channel that is not fitted never
         has one, and is not asked twice.
         """
-        if NO_VALUE not in values:
+        if self._decoder.is_plain or NO_VALUE not in values:
             return False
         due, before = self._before
         return due == self._due and any(

@@ -116,29 +116,37 @@ class SlotAccount:
         if slots == 0:
             return
         self.missed += slots or 0
-        self._add(MissedSlots(cause, slots, from_ms, to_ms), detail, now_ms)
+        self._add(cause, slots, from_ms, to_ms, detail, now_ms)
 
     def restore(self, missed: Iterable[MissedSlots], now_ms: int) -> None:
         """Take over what was missed before this process began to poll and is in no gap yet."""
         for item in missed:
             self.missed += item.slots or 0
             self.earlier += item.slots or 0
-            self._add(item, _DOWN if item.cause == "gateway_down" else _BEFORE, now_ms)
+            self._add(*item, _DOWN if item.cause == "gateway_down" else _BEFORE, now_ms)
 
-    def _add(self, item: MissedSlots, detail: str, now_ms: int) -> None:
+    def _add(
+        self,
+        cause: str,
+        slots: int | None,
+        from_ms: int | None,
+        to_ms: int | None,
+        detail: str,
+        now_ms: int,
+    ) -> None:
         if self._notice_at is None:
             self._notice_at = now_ms + self._notice_wait
-        if item.cause not in _FOLDED:
+        if cause not in _FOLDED:
             self.is_failing = True
-        run = self._runs.get(item.cause)
+        run = self._runs.get(cause)
         if run is None:
-            run = self._runs[item.cause] = _Run(item.slots, item.from_ms, item.to_ms)
-        elif item.slots is not None:
-            run.slots = (run.slots or 0) + item.slots
+            run = self._runs[cause] = _Run(slots, from_ms, to_ms)
+        elif slots is not None:
+            run.slots = (run.slots or 0) + slots
             if run.from_ms is None:
-                run.from_ms = item.from_ms
-            if item.to_ms is not None:
-                run.to_ms = item.to_ms
+                run.from_ms = from_ms
+            if to_ms is not None:
+                run.to_ms = to_ms
         run.detail = detail
 
     # --- what is pending ---------------------------------------------------------------------

@@ -207,6 +207,8 @@ class ProfileTemplate:
 
 
 def _integer(value: int, index: int) -> bytes:
+    if 0 <= value < 0x10000:
+        return _small_integers()[value] or _small(value)
     try:
         return cbor.encode_int(value)
     except OverflowError:
@@ -242,9 +244,8 @@ def _encode_float(value: float) -> bytes:
 
 def _encode_fraction(value: DecimalFraction) -> bytes:
     raw, exp10 = value
-    if 0 <= raw < 0x10000:
-        return _FRACTIONS[exp10] + (_small_integers()[raw] or _small(raw))
-    return _FRACTIONS[exp10] + cbor.encode_int(raw)
+    number = _small_integers()[raw] or _small(raw) if 0 <= raw < 0x10000 else cbor.encode_int(raw)
+    return _FRACTIONS[exp10] + number
 
 
 # By type; what is not here is no common value.

@@ -108,7 +108,8 @@ class ProfileDecoder:
                 slots.append(self._place(point.status))
                 self._blocks[index].add(slots[-1].block)
         self._unpacker = Unpacker(slots, sum(self._sizes))
-        self._plain = len(slots) == len(self.points) and not (
+        #: Whether all values of a whole answer are numbers, just as they stand in it.
+        self.is_plain: Final = len(slots) == len(self.points) and not (
             self._steps or self._checks or self._linears
         )
 
@@ -180,7 +181,7 @@ class ProfileDecoder:
                     parts.append(bytes(size))
             data = b"".join(parts)
         raw = self._unpacker.values(data)
-        if self._plain and whole:
+        if self.is_plain and whole:
             return raw  # type: ignore[return-value]  # numbers, as struct gives them
         values: list[Value] = list(raw[: len(self.points)])  # type: ignore[arg-type]  # or bytes
         self._finish(values)
