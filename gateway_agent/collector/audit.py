@@ -265,8 +265,8 @@ class Audit:
             message = f"does not go on from record {position.to} of stream {stream} of {gateway}"
             yield AuditFinding("batches", where, message)
         self.missing += missing.last - missing.first + 1
-        self.gaps += 1
-        rows = {"records": [missing.record_row(stream_id)], "gaps": [missing.gap_row(stream_id)]}
+        rows = {"records": missing.record_rows(stream_id), "gaps": missing.gap_rows(stream_id)}
+        self.gaps += len(rows["gaps"])
         for table in _READ:
             stored = self._fetch(table, stream_id, missing.first, missing.last)
             yield from _compare(table, f"stream {stream} of {gateway}", rows.get(table, []), stored)

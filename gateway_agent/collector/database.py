@@ -31,6 +31,9 @@ from .schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
 
 log = logging.getLogger(__name__)
 
+_INSERT_RECORD: Final = "INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_INSERT_GAP: Final = "INSERT INTO gaps VALUES (?,?,?,?,?,?,?,?,?,?,?)"
+
 MAX_POINTS: Final = 50_000  # names of points whose ids are kept in memory, about 20 MB
 
 
@@ -283,12 +286,8 @@ class Database:
         """
         with self._transaction():
             stream_id = self._stream(missing.gateway, missing.stream, missing.last, missing.head)
-            for table, row in (
-                ("records", missing.record_row(stream_id)),
-                ("gaps", missing.gap_row(stream_id)),
-            ):
-                marks = ",".join("?" * len(row))
-                self._db.execute(f"INSERT INTO {table} VALUES ({marks})", row)  # noqa: S608 # ours
+            self._db.executemany(_INSERT_RECORD, missing.record_rows(stream_id))
+            self._db.executemany(_INSERT_GAP, missing.gap_rows(stream_id))
             head = self._log.add_missing(stream_id, missing)
             for name, value in counts.items():
                 self.count(name, value)
@@ -357,11 +356,11 @@ class Database:
         records = [self._dating.date(row) for row in rows.records]
         devices = {(row[2], header.gateway) for row in rows.records if row[3] != KIND_NAMES[GAP]}
         many("INSERT OR IGNORE INTO devices VALUES (?,?)", devices)
-        many("INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", records)
+        many(_INSERT_RECORD, records)
         many("INSERT INTO readings VALUES (?,?,?,?)", readings)
         many("INSERT INTO failures VALUES (?,?,?,?)", rows.failures)
         many("INSERT INTO events VALUES (?,?,?,?,?,?)", rows.events)
-        many("INSERT INTO gaps VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows.gaps)
+        many(_INSERT_GAP, rows.gaps)
         many("INSERT INTO refused VALUES (?,?,?,?,?)", rows.refused)
 
     def _point(self, name: PointName) -> int:

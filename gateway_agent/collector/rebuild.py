@@ -99,8 +99,8 @@ class _Again(BatchReceiver):
 class TableRebuild:
     """One rebuild of the database at ``source``; the figures hold when it is done.
 
-    ``problems``: what of the old file proves nothing. ``missing``: what gaps now name. ``progress``
-    gets the done share of the work.
+    ``problems``: what of the old file proves nothing. ``missing``: what gaps name now that none did
+    before. ``progress`` gets the done share of the work.
     """
 
     def __init__(
@@ -111,6 +111,7 @@ class TableRebuild:
         self._progress = progress
         self.problems: list[AuditFinding] = []
         self.missing: list[MissingRecords] = []
+        self._missing_before: set[tuple[object, ...]] = set()
         self.batches = self.records = self.readings = 0
 
     def to(self, target: Path) -> None:
@@ -175,8 +176,12 @@ class TableRebuild:
         for number in range(1, newest + 1):
             self._progress(number / newest / 3)
             data = self._data(old, number)
-            if data is None or MissingRecords.unpack(data) is not None:
-                continue  # what is missing shows again, behind it
+            if data is None:
+                continue
+            missing = MissingRecords.unpack(data)
+            if missing is not None:  # that shows again, behind it
+                self._missing_before.add(missing[:4])
+                continue
             try:
                 header = open_batch(data, self._keys.lookup).header
             except FormatError as error:
@@ -242,17 +247,13 @@ class TableRebuild:
             if kept.first > to + 1:
                 prev = open_batch(data, None).header.prev
                 lost = MissingRecords(kept.gateway, kept.stream, to + 1, kept.first - 1, prev)
-                self._miss(new, lost)
+                new.miss(lost, {GAPS: 1})
             receiver.refused = _refused(old, kept)
             outcome = receiver.receive(data, kept.gateway)
             if outcome.verdict == ACCEPTED:
                 self.batches += 1
             else:
                 self._problem(kept.number, f"{outcome.verdict}: {outcome.detail}")
-
-    def _miss(self, new: Database, lost: MissingRecords) -> None:
-        self.missing.append(lost)
-        new.miss(lost, {GAPS: 1})
 
     def _name_ends(self, old: sqlite3.Connection, new: Database) -> None:
         """Name what is missing at the ends of streams, as far as two tables agree on it.
@@ -274,13 +275,19 @@ class TableRebuild:
             position = new.position(gateway, stream)
             to = position.contiguous_to if position is not None else 0
             if to < end:
-                self._miss(new, MissingRecords(gateway, stream, to + 1, end, head))
+                new.miss(MissingRecords(gateway, stream, to + 1, end, head), {GAPS: 1})
 
     # --- proof ----------------------------------------------------------------------------------
 
     def _audit(self, target: Path) -> None:
         """Prove the new file; sqlite3.DatabaseError if it is not what the batches have."""
         with closing(open_for_audit(target)) as connection:
+            for (data,) in connection.execute(
+                "SELECT data FROM batches WHERE typeof(data) = 'blob'"
+            ):
+                missing = MissingRecords.unpack(data)
+                if missing is not None and missing[:4] not in self._missing_before:
+                    self.missing.append(missing)
             nodes = self._keys.nodes
             newest = max(1, read_head(connection).last)
             run = Audit(

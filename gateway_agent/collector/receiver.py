@@ -34,6 +34,7 @@ from protocols.uplink import (
     Batch,
     BatchHeader,
     Decoded,
+    EarlierStream,
     FormatError,
     Receipt,
     check_proof,
@@ -194,7 +195,8 @@ class BatchReceiver:
                     " the records between are on their way, or this database went back",
                 )
                 return self._again(EARLY, header, to, head)
-            self._miss(header, to)
+            gone = (header.gateway, header.stream, to + 1, header.first - 1, header.prev)
+            self._miss(MissingRecords(*gone), "it goes by PUBACK and has them no more")
             to, head = header.first - 1, header.prev
         if stream_id is not None and self._forks(stream_id, batch, to, head):
             detail = (
@@ -221,12 +223,23 @@ class BatchReceiver:
         if before == 0:
             log.warning("%s", text)
 
-    def _miss(self, header: BatchHeader, to: int) -> None:
-        """Name the records before a batch that its gateway has forgotten, by a broker's word."""
-        first, last = to + 1, header.first - 1
-        missing = MissingRecords(header.gateway, header.stream, first, last, header.prev)
-        self._database.miss(missing, {GAPS: 1})
-        self._alarm(f"records are lost: {missing}: it goes by PUBACK and has them no more")
+    def _miss(self, missing: MissingRecords, why: str) -> None:
+        """Name records as missing that will not come any more."""
+        self._database.miss(missing, {} if missing.is_named else {GAPS: 1})
+        if not missing.is_named:
+            self._alarm(f"records are lost: {missing}: {why}")
+
+    def _miss_earlier(self, gateway: str, earlier: EarlierStream) -> None:
+        """Name what is not here of a stream that its gateway has left."""
+        position = self._database.position(gateway, earlier.stream)
+        begin = 1 if position is None else position.contiguous_to + 1
+        named = max(begin, earlier.named_from)
+        for first, last, is_named in (
+            (begin, min(named - 1, earlier.to), False), (named, earlier.to, True),
+        ):  # fmt: skip
+            if first <= last:
+                missing = MissingRecords(gateway, earlier.stream, first, last, GENESIS, is_named)
+                self._miss(missing, "a collector had them, and this database went back")
 
     def _alarm(self, text: str) -> None:
         log.error("%s", text)
@@ -254,6 +267,9 @@ class BatchReceiver:
 
     def _commit(self, data: bytes, batch: Batch, to: int) -> BatchOutcome:
         header = batch.header
+        for earlier in batch.earlier:
+            if earlier.stream != header.stream:
+                self._miss_earlier(header.gateway, earlier)
         indices = range(to + 1 - header.first, len(batch.records))
         repeated = self._database.repeated(header, batch.records).intersection(indices)
         checked = [

@@ -7,7 +7,7 @@ from protocols.uplink import fold
 from . import database, group_table
 from .errors import StoreDamaged
 from .group import Group
-from .state import BASE, Base, OutboxState, anchors_of, marks_of
+from .state import BASE, Base, OutboxState, anchors_of, earlier_of, marks_of
 
 
 def load(connection: sqlite3.Connection) -> OutboxState:
@@ -27,7 +27,7 @@ def load(connection: sqlite3.Connection) -> OutboxState:
                 raise StoreDamaged(f"group {group.first} does not follow record {expected - 1}")
             expected = group.last + 1
             last, head = group.last, group.head
-    return OutboxState(base, last, head, marks_of(state), anchors_of(state))
+    return OutboxState(base, last, head, marks_of(state), anchors_of(state), earlier_of(state))
 
 
 def _check_first(group: Group, base: Base) -> None:

@@ -249,6 +249,7 @@ class Outbox:
             window.head,
             window.records,
             self._anchor_of(window.boot_id),
+            self._state.earlier if after == 0 else (),
         )
 
     def _anchor_of(self, boot_id: bytes) -> Anchor:
@@ -330,15 +331,18 @@ class Outbox:
 
     # --- a new stream --------------------------------------------------------------------------
 
-    def rebuild(self, cause: str, why: str, lost: MissingRange | None = None) -> None:
+    def rebuild(
+        self, cause: str, why: str, lost: MissingRange | None = None, reached: int = 0
+    ) -> None:
         """Carry all good records over into a new stream whose GAP record has ``cause`` and ``why``.
 
         For damage found while running (quarantines the file) and for a refused receipt (does not).
         ``lost``: records that were receipted and that the collector has no more; named as a gap.
+        ``reached``: how far a receipt went that was refused.
         StoreFull if there is no room for the copy; nothing has changed then.
         """
         context, seen = self.context, self._state.chain_head
-        work = Rebuild(context, cause, why, cause == "outbox_damaged", lost)
+        work = Rebuild(context, cause, why, cause == "outbox_damaged", lost, reached)
         with self._guarded():
             try:
                 try:

@@ -9,12 +9,13 @@ import logging
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import chain as chained
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from gateway_agent.directories import sync_directory
-from protocols.uplink import MAX_DETAIL_LENGTH, MAX_GAP_NUMBER, Gap, Record
+from protocols.uplink import MAX_DETAIL_LENGTH, MAX_GAP_NUMBER, EarlierStream, Gap, Record
 
 from . import database, first_page, group_table
 from .errors import StoreDamaged, StoreFailed, file_error
@@ -24,7 +25,7 @@ from .head_file import ChainHead
 from .loading import load
 from .salvage import KeptRange, MissingRange, good_records, quarantine
 from .settings import StoreContext
-from .state import BASE, Base, new_stream, own_gap
+from .state import BASE, EARLIER, Base, earlier_of, new_stream, own_gap, pack_earlier
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,8 @@ class Rebuild:
     """One rebuild of an outbox for the reason ``cause`` (a gap cause) and ``why``.
 
     ``damaged`` sends the old files into quarantine; otherwise they are removed. ``lost``: records
-    that are gone although a receipt covered them; they get a GAP record too.
+    that are gone although a receipt covered them; they get a GAP record too. ``reached``: a refused
+    receipt covered records up to this one.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Rebuild:
         why: str,
         damaged: bool,
         lost: MissingRange | None = None,
+        reached: int = 0,
     ) -> None:
         self._context = context
         self._damaged = damaged
@@ -80,6 +83,7 @@ class Rebuild:
         self._new = self._path.with_suffix(".new")
         self._cause = cause
         self._why = why
+        self._reached = reached
         self._lost = () if lost is None else (lost,)
         self._salvaged = 0  # records of the present attempt
         self._gaps = 0  # GAP records of it
@@ -136,8 +140,9 @@ class Rebuild:
             base = new_stream(max(old.stream, seen.stream if seen is not None else 0))
             with database.transaction(connection):
                 for name, value in state.items():
-                    if name != BASE:
+                    if name not in (BASE, EARLIER):
                         database.put_state(connection, name, value)
+                database.put_state(connection, EARLIER, pack_earlier(self._earlier(state)))
                 database.put_state(connection, BASE, base.pack())
             chain = _NewChain(connection, base)
             self._write(chain, old.stream, chained(self._lost, self._pieces(source, old)))
@@ -145,6 +150,21 @@ class Rebuild:
         finally:
             connection.close()
         return chain.end
+
+    def _earlier(self, state: dict[str, bytes]) -> list[EarlierStream]:
+        """Return the streams that the new one's first batch names, the old one as the last.
+
+        A collector that went back again, or is a new one, lacks parts of several of them, and the
+        gaps about those with the streams that had them. So each new stream begins with all.
+        """
+        earlier = [replace(one, named_from=one.to + 1) for one in earlier_of(state)]
+        if BASE in state:
+            base = Base.unpack(state[BASE])
+            to = max(base.to, self._reached)
+            named_from = self._lost[0].first if self._lost else to + 1
+            if to:
+                earlier.append(EarlierStream(base.stream, to, named_from))
+        return earlier
 
     def _prove(self, end: tuple[int, bytes]) -> None:
         """Read the new file as a start would: only the main file takes the old one's name."""

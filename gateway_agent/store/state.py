@@ -1,17 +1,26 @@
 """The outbox stores its receipted position, marks and clock anchors beside the records.
 
 Each is one sealed row of the table ``state`` (see :mod:`.database`): ``base``,
-``mark/<device id>``, ``anchor/<boot id in hex>``. Numbers are little endian.
+``mark/<device id>``, ``anchor/<boot id in hex>``, ``earlier``. Numbers are little endian.
 """
 
 import secrets
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from gateway_agent.clock import GatewayClock
-from protocols.uplink import GENESIS, Anchor, Gap, Record, Stamp, gap_record
+from protocols.uplink import (
+    GENESIS,
+    MAX_EARLIER,
+    Anchor,
+    EarlierStream,
+    Gap,
+    Record,
+    Stamp,
+    gap_record,
+)
 
 from .head_file import ChainHead
 from .mark import Mark
@@ -20,6 +29,8 @@ ANCHOR_MS: Final = 60_000  # a boot's clock anchor is written with a commit at m
 
 BASE: Final = "base"
 _BASE: Final = struct.Struct("<QQ32s")
+EARLIER: Final = "earlier"
+_EARLIER: Final = struct.Struct("<QQQ")
 _ANCHOR: Final = struct.Struct("<16sQqQB")  # boot id, mono, wall (-1: none), uncertainty, state
 
 
@@ -40,6 +51,18 @@ class Base(NamedTuple):
         return cls(*_BASE.unpack(value))
 
 
+def pack_earlier(streams: Sequence[EarlierStream]) -> bytes:
+    """Return the value of the row of streams that this outbox has left; the newest are kept."""
+    return b"".join(
+        _EARLIER.pack(one.stream, one.to, one.named_from) for one in streams[-MAX_EARLIER:]
+    )
+
+
+def earlier_of(state: Mapping[str, bytes]) -> tuple[EarlierStream, ...]:
+    """Return the streams that this outbox has left, by the sealed values."""
+    return tuple(EarlierStream(*row) for row in _EARLIER.iter_unpack(state.get(EARLIER, b"")))
+
+
 @dataclass(slots=True)
 class OutboxState:
     """What an open outbox keeps in memory: ``head`` is the chain's head after record ``last``."""
@@ -49,6 +72,7 @@ class OutboxState:
     head: bytes
     marks: dict[str, Mark] = field(default_factory=dict)
     anchors: dict[bytes, Anchor] = field(default_factory=dict)
+    earlier: tuple[EarlierStream, ...] = ()
 
     @property
     def chain_head(self) -> ChainHead:

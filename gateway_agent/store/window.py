@@ -7,7 +7,7 @@ before its own turn, and a long backlog costs no memory.
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from protocols.uplink import Anchor, Record, fold
+from protocols.uplink import Anchor, EarlierStream, Record, fold
 
 from .group import Group
 
@@ -38,6 +38,7 @@ class Slice(NamedTuple):
     head: bytes
     records: tuple[Record, ...]
     anchor: Anchor
+    earlier: tuple[EarlierStream, ...] = ()  # streams before this one, with its first record
 
 
 def take(groups: Iterable[Group], after: int, limits: Limits) -> Window | None:

@@ -94,9 +94,11 @@ class OutboxWriter:
             lambda: self._repaired(lambda: self._outbox.release(stream, to, head))
         )
 
-    async def new_stream(self, cause: str, why: str, lost: MissingRange | None = None) -> None:
+    async def new_stream(
+        self, cause: str, why: str, lost: MissingRange | None = None, reached: int = 0
+    ) -> None:
         """Begin a new stream as :meth:`Outbox.rebuild`."""
-        await self._call(lambda: self._outbox.rebuild(cause, why, lost))
+        await self._call(lambda: self._outbox.rebuild(cause, why, lost, reached))
 
     async def close(self) -> None:
         """Commit what was put, if there is space, then close the outbox. Raises no StoreError.

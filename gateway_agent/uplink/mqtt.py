@@ -269,6 +269,7 @@ class Uplink:
             compress=self._config.compression == "zstd",
             maps=sum(record.maps for record in piece.records),
             head=piece.head,
+            earlier=piece.earlier,
             # A collector of ours that has lost its database names what it will never get.
             released=self._outbox.stats.receipted_to if self._receipts is None else 0,
         )

@@ -5,8 +5,10 @@ was restored from a backup, or lost the end of its log). An old one is retained 
 was signed before a receipt that was seen since. ANSWERS live ones that were not prove a loss, or
 UNTIMED_ANSWERS where the collector's clock was set back, so that its times prove nothing. The
 records in between left the outbox and are not in the database: a new stream names them as a gap and
-carries over everything that still waits. A receipt whose head is not ours, or that is ahead of us,
-shows another history and opens a new stream as well.
+carries over everything that still waits. The first batch of a stream repeats how far the streams
+before it were receipted, so a collector that goes back once more, behind a change of the stream,
+names what it lacks of them. A receipt whose head is not ours, or that is ahead of us, shows another
+history and opens a new stream as well.
 """
 
 import enum
@@ -102,7 +104,7 @@ class ReceiptReader:
             pruned = await self._outbox.apply_receipt(receipt)
         except ReceiptRefused as error:
             self._counters.receipts_forked += 1
-            await self._begin_stream(str(error))
+            await self._begin_stream(str(error), reached=error.to)
             return Effect.NEW_STREAM
         self._lower_ms.clear()
         self._newest_ms = max(self._newest_ms, receipt.server_ms)
@@ -139,13 +141,15 @@ class ReceiptReader:
         await self._begin_stream(why, MissingRange(to + 1, here, why))
         return Effect.NEW_STREAM
 
-    async def _begin_stream(self, why: str, lost: MissingRange | None = None) -> None:
+    async def _begin_stream(
+        self, why: str, lost: MissingRange | None = None, reached: int = 0
+    ) -> None:
         alarm = f"stream {self._outbox.stats.stream}: {why}"
         if lost is not None:
             alarm += f"; records {lost.first} to {lost.last} are missing there"
         if alarm not in self.alarms:
             self.alarms = [*self.alarms, alarm][-MAX_ALARMS:]
         log.error("%s", alarm)
-        await self._outbox.new_stream("db_truncated", why, lost)
+        await self._outbox.new_stream("db_truncated", why, lost, reached)
         self._lower_ms.clear()
         self._newest_ms = 0

@@ -13,8 +13,8 @@ CPython only; ``protocols.wire`` is the half that runs on nodes too.
 from protocols.wire.errors import LocalError, PeerError, ProtocolError
 
 from .account import MissingSamples, SampleAccount
-from .batch import MAX_BATCH_BYTES, Batch, build_batch, open_batch
-from .batch_header import Anchor, BatchHeader
+from .batch import MAX_BATCH_BYTES, MAX_EARLIER, Batch, build_batch, open_batch
+from .batch_header import Anchor, BatchHeader, EarlierStream
 from .chain import GENESIS, HEAD_BYTES, fold, link
 from .checks import MAX_NUMBER
 from .cose import KeyLookup, key_id
@@ -66,6 +66,7 @@ __all__ = [
     "KIND_NAMES",
     "MAX_BATCH_BYTES",
     "MAX_DETAIL_LENGTH",
+    "MAX_EARLIER",
     "MAX_GAP_NUMBER",
     "MAX_NUMBER",
     "MAX_RECEIPT_BYTES",
@@ -79,6 +80,7 @@ __all__ = [
     "BatchHeader",
     "DecimalFraction",
     "Decoded",
+    "EarlierStream",
     "Failure",
     "Finding",
     "FormatError",

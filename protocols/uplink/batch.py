@@ -23,9 +23,11 @@ from .batch_header import (
     BATCH_HEADER,
     COMPRESSION_NONE,
     COMPRESSION_ZSTD,
+    EARLIER_STREAM,
     MAX_ARRAY_HEAD,
     Anchor,
     BatchHeader,
+    EarlierStream,
 )
 from .chain import fold
 from .checks import Bytes, Integer, wrong
@@ -47,6 +49,8 @@ from .record_types import EXTENSION, Decoded
 MAX_BATCH_BYTES: Final = 1024 * 1024
 
 RELEASED: Final = "tf-released"  # protected header of a sender that goes by the broker's word
+EARLIER: Final = "tf-earlier"  # protected header of the first batch of a stream
+MAX_EARLIER: Final = 32  # the newest streams that a gateway has left
 _RELEASED: Final = Integer()
 _KID: Final = Bytes(KID_BYTES)
 _LEVEL: Final = 3
@@ -59,13 +63,15 @@ class Batch:
     """An opened batch; ``maps`` is the number of SenML maps in the head of its pack.
 
     ``released``: records up to this one will not come again, because the sender forgets what a
-    broker has acknowledged; 0 if it waits for receipts.
+    broker has acknowledged; 0 if it waits for receipts. ``earlier``: streams of the gateway before
+    this one, in the first batch of a stream.
     """
 
     header: BatchHeader
     records: tuple[bytes, ...]
     maps: int
     released: int = 0
+    earlier: tuple[EarlierStream, ...] = ()
 
     def decode(self) -> tuple[Decoded, ...]:
         """Read every record; the message of a FormatError names the sequence number."""
@@ -93,12 +99,13 @@ def build_batch(
     maps: int | None = None,
     head: bytes | None = None,
     released: int = 0,
+    earlier: Sequence[EarlierStream] = (),
 ) -> bytes:
     """Encode and sign records ``first`` to ``first + len(records) - 1``.
 
     ``maps``: the sum of the records' ``Record.maps``; counted here, slowly, when None. ``head``:
     the chain's head after the last record when the caller has it; folded here when None.
-    ``released``: see :class:`Batch`; 0 is not sent.
+    ``released``, ``earlier``: see :class:`Batch`; 0 and an empty one are not sent.
     LocalError: BAD_VALUE for a field out of range, TOO_LONG when a cap (MAX_RECORDS,
     MAX_PACK_BYTES, MAX_BATCH_BYTES) is exceeded: send fewer records.
     """
@@ -124,6 +131,8 @@ def build_batch(
     }
     if released:
         protected[RELEASED] = _RELEASED.pack(released, RELEASED)
+    if earlier:
+        protected[EARLIER] = [EARLIER_STREAM.pack(one, EARLIER) for one in earlier]
     pack = _array_head(maps) + b"".join(records)
     if compress:
         pack = zstandard.ZstdCompressor(level=_LEVEL).compress(pack)
@@ -149,8 +158,16 @@ def open_batch(data: bytes | bytearray | memoryview, key_lookup: KeyLookup | Non
         check_signature(message, header, key_lookup)
     maps, records = unpack(message, header)
     check_chain(header, records)
-    released = message.protected.get(RELEASED, 0)
-    return Batch(header, records, maps, _RELEASED.unpack(released, RELEASED, message.protected_at))
+    at = message.protected_at
+    released = _RELEASED.unpack(message.protected.get(RELEASED, 0), RELEASED, at)
+    return Batch(header, records, maps, released, _earlier(message))
+
+
+def _earlier(message: Sign1) -> tuple[EarlierStream, ...]:
+    item, at = message.protected.get(EARLIER, []), message.protected_at
+    if not isinstance(item, list) or len(item) > MAX_EARLIER:
+        raise wrong(EARLIER, at, f"an array of at most {MAX_EARLIER}", repr(item)[:80])
+    return tuple(EARLIER_STREAM.unpack(one, EARLIER, at) for one in item)
 
 
 def parse_batch(data: bytes | bytearray | memoryview) -> Sign1:

@@ -73,6 +73,27 @@ ANCHOR: Final = Layout(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class EarlierStream:
+    """A stream that its gateway has left: a collector had it up to record ``to``.
+
+    What a collector does not have of it will not come again. The stream that follows names records
+    ``named_from`` to ``to`` itself; nothing of them if it is ``to`` + 1.
+    """
+
+    stream: int
+    to: int
+    named_from: int
+
+
+EARLIER_STREAM: Final = Layout(
+    EarlierStream,
+    FormatField("stream", Integer(), "its number"),
+    FormatField("to", Integer(), "a collector had records 1 to this one"),
+    FormatField("named_from", Integer(1), "from here to `to` the stream that follows has a gap"),
+)
+
+
 def _header_agrees(header: BatchHeader) -> Mismatch | None:
     if header.last < header.first:
         return Mismatch(f"{header.first} or more", header.last, field="last")

@@ -1,5 +1,6 @@
 """A collector whose database goes back: delivery goes on, and exactly what is gone is a gap."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,45 @@ async def test_a_gateway_that_goes_by_puback_goes_on_too(
             alarms = service.snapshot().alarms
     assert any(f"records {first} to 50" in alarm and "PUBACK" in alarm for alarm in alarms)
     assert site.rows("SELECT cause, first, last FROM gaps") == [("db_truncated", first, 50)]
+
+
+@pytest.mark.parametrize("kind", ["same backup", "older backup", "nothing"])
+async def test_two_rollbacks_with_a_new_stream_in_between(
+    broker: MosquittoBroker, tmp_path: Path, kind: str
+) -> None:
+    site = Site(tmp_path, broker.port)
+    async with site.outbox() as outbox, site.uplink(outbox, retry_ms=200) as uplink:
+
+        async def deliver(first: int, count: int) -> int:
+            """Put and deliver records; return the stream in which they arrived."""
+            async with site.collector():
+                await outbox.put(records(first, count), {})
+                await until(lambda: outbox.stats.depth == 0, "receipted")
+            return outbox.stats.stream
+
+        await deliver(1, 5)
+        older = images(site)
+        await deliver(6, 15)
+        backup = images(site)
+        one = await deliver(21, 30)
+        restore(site, backup)
+        two = await deliver(51, 10)
+        assert site.rows("SELECT first, last FROM gaps") == [(21, 50)]
+        restore(site, {"same backup": backup, "older backup": older, "nothing": {}}[kind])
+        three = await deliver(61, 10)
+        assert len({one, two, three}) == 3
+        assert len(uplink.alarms) == 2
+    begin = {"same backup": 21, "older backup": 6, "nothing": 1}[kind]
+    named = {
+        (stream, first, last)
+        for stream, first, last in map(_named, site.rows("SELECT detail FROM gaps"))
+    }
+    assert named == {(one, begin, 50), (two, 1, 11)}
+    assert site.stored() == [*range(1, begin), *range(61, 71)]
+
+
+def _named(row: tuple[object, ...]) -> tuple[int, int, int]:
+    found = re.search(r"stream (\d+) records (\d+) to (\d+)", str(row[0]))
+    assert found is not None, row
+    stream, first, last = map(int, found.groups())
+    return stream, first, last
