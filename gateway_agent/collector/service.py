@@ -23,7 +23,7 @@ from gateway_agent.status_socket import serve_status
 from gateway_agent.store.settings import HEAD_LAG_MS
 from gateway_agent.uplink import topics
 from gateway_agent.uplink.backoff import AWAY, Backoff, Pause
-from gateway_agent.uplink.connection import Client, Who, make_client, unexplained
+from gateway_agent.uplink.connection import Client, MessageRefused, Who, make_client, unexplained
 from protocols.uplink import MAX_BATCH_BYTES, key_id
 from protocols.wire.hmac import HmacSha256
 
@@ -77,6 +77,7 @@ class CollectorService:
         self._worker = ThreadPoolExecutor(1, "collector")
         self._problem = "not connected yet"  # why no batch can arrive; empty if one can
         self._messages: Counter[str] = Counter()
+        self._unanswered: dict[str, str] = {}  # by gateway: why it gets no receipts
         self._streams = {row[:2]: row[2] for row in self._database.positions()}
         self._settling: asyncio.TimerHandle | None = None
         self._on_outcome = on_outcome
@@ -128,7 +129,7 @@ class CollectorService:
             streams=[StreamStatus(*stream, to) for stream, to in sorted(self._streams.items())],
             messages=dict(self._messages),
             waiting=self._receiver.waiting,
-            alarms=self._database.alarms + self._receiver.alarms,
+            alarms=[*self._database.alarms, *self._receiver.alarms, *self._unanswered.values()],
         )
 
     async def _session(self, client: Client) -> None:
@@ -136,7 +137,7 @@ class CollectorService:
             await client.listen(topics.ALL_BATCHES)
             self.connected.set()
             for outcome in await self._work(self._receiver.receipts):
-                await _answer(client, outcome)
+                await self._answer(client, outcome)
             raise_if_cancelled()
             async for message in client.messages:
                 await self._receive(client, message)
@@ -162,9 +163,23 @@ class CollectorService:
             return
         log.info("%s: %s: %s", topic.gateway, outcome.verdict, outcome.detail)
         self._note(outcome)
-        await _answer(client, outcome)
+        await self._answer(client, outcome)
         if self._on_outcome is not None:
             self._on_outcome(outcome)
+
+    async def _answer(self, client: Client, outcome: BatchOutcome) -> None:
+        """Send a receipt, if there is one. A broker's refusal must not stop those of others."""
+        if outcome.receipt is None:
+            return
+        topic = topics.receipt_topic(outcome.gateway, outcome.stream)
+        try:
+            await client.send(topic, outcome.receipt, retain=True)
+            self._unanswered.pop(outcome.gateway, None)
+        except MessageRefused as error:
+            text = f"{outcome.gateway}: gets no receipts: {error}: allow this client to write there"
+            if outcome.gateway not in self._unanswered:
+                log.error("%s", text)
+            self._unanswered[outcome.gateway] = text
 
     def _note(self, outcome: BatchOutcome) -> None:
         self._messages[outcome.verdict] += 1
@@ -176,12 +191,6 @@ class CollectorService:
     def _settle(self) -> None:
         self._settling = None
         self._worker.submit(self._database.settle)
-
-
-async def _answer(client: Client, outcome: BatchOutcome) -> None:
-    if outcome.receipt is not None:
-        topic = topics.receipt_topic(outcome.gateway, outcome.stream)
-        await client.send(topic, outcome.receipt, retain=True)
 
 
 def keys_of_gateways(config: CollectorConfig) -> dict[str, dict[bytes, Ed25519PublicKey]]:

@@ -60,6 +60,10 @@ class Who(NamedTuple):
     twins: str
 
 
+class MessageRefused(aiomqtt.MqttError):
+    """The broker did not take one message; the connection is as good as before."""
+
+
 class Client(OneConnection):
     """Notices what a broker limits, refuses and gives as a reason."""
 
@@ -119,7 +123,7 @@ class Client(OneConnection):
         super()._on_publish(client, userdata, mid, reason_code, properties)
 
     async def send(self, topic: str, payload: bytes, retain: bool = False) -> bool:
-        """Publish and wait for the PUBACK; MqttError if there is none, or a refusal.
+        """Publish and wait for the PUBACK; MqttError if there is none, MessageRefused (MQTT 5).
 
         Returns False if the broker says that nobody is subscribed to the topic. A broker that takes
         no QoS 1 gets QoS 0, and gives no PUBACK; one that keeps no messages is not asked to.
@@ -128,7 +132,7 @@ class Client(OneConnection):
         limits = self.limits
         await self.publish(topic, payload, qos=limits.qos, retain=retain and limits.retain)
         if self._refused:
-            raise aiomqtt.MqttError(f"the broker refused {topic}: {self._refused}")
+            raise MessageRefused(f"the broker refused {topic}: {self._refused}")
         return self._is_heard
 
     def refuse(self, reason: str) -> None:

@@ -1,7 +1,9 @@
 """Batches and receipts that are wrong, repeated or not committed: nothing of them has an effect."""
 
+import signal
 import sqlite3
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -179,3 +181,31 @@ async def test_receipts_that_are_not_the_collectors_prune_nothing(
         assert outbox.stats.depth == 10
         await publish(broker.port, topic, sign_receipt(good, own))
         await until(lambda: outbox.stats.depth == 0, "the right one prunes")
+
+
+def _has_come(site: Site, last: int) -> bool:
+    return any(outcome.to == last for outcome in site.outcomes)
+
+
+@pytest.mark.mosquitto
+async def test_receipts_that_the_broker_refuses_stop_no_batch(
+    mosquitto_path: Path, tmp_path: Path
+) -> None:
+    """One gateway's topic that is missing in an ACL would take the collector from all others."""
+    acl = tmp_path / "acl"
+    acl.write_text("topic read #\ntopic write tianfu/+/batch/#\n")
+    extra = f"acl_file {acl}\n"
+    with MosquittoBroker(mosquitto_path, tmp_path / "broker", extra) as broker:
+        site = Site(tmp_path, broker.port)
+        async with site.outbox() as outbox, site.collector() as service, site.uplink(outbox):
+            for first in (1, 11, 21):
+                await outbox.put(records(first, 10), {})
+                await until(partial(_has_come, site, first + 9), "the batch")
+            (alarm,) = service.snapshot().alarms
+            assert f"{GATEWAY}: gets no receipts: the broker refused tianfu/{GATEWAY}/" in alarm
+            assert service.snapshot().connected
+            assert outbox.stats.depth == 30
+            acl.write_text("topic readwrite #\n")
+            broker.send_signal(signal.SIGHUP)
+            await until(lambda: outbox.stats.depth == 0, "receipts, now that they are allowed")
+            assert service.snapshot().alarms == []
