@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 from gateway_agent.errors import OperatorError
 from gateway_agent.open_files import REMEDY, check_open_files, is_too_many_open_files
 from protocols.exit_status import FAULT
-from protocols.uplink import printable
+from protocols.text_of_others import printable
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ import msgspec
 
 from gateway_agent.errors import OperatorError
 from protocols.exit_status import UNUSABLE
-from protocols.uplink import printable
+from protocols.text_of_others import printable
 
 from .table_types import (
     FILE_SUFFIX,

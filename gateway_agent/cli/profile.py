@@ -20,7 +20,7 @@ from gateway_agent.field.profile.points import table_of
 from gateway_agent.field.profile.trial import TriedPoint, try_profile
 from gateway_agent.tables import ConfigError, Problem
 from protocols.exit_status import FAULT, GOOD, UNUSABLE
-from protocols.uplink import printable
+from protocols.text_of_others import printable
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from gateway_agent.store import head_file
 from gateway_agent.store.errors import StoreDamaged
-from protocols.uplink import printable
+from protocols.text_of_others import printable
 
 from .batch_log import head_path, problem_of, read_head
 from .rows import seal

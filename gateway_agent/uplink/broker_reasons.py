@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from protocols.uplink import printable
+from protocols.text_of_others import printable
 
 from .backoff import AWAY, REFUSED, TAKEN_OVER, Pause
 

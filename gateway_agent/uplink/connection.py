@@ -14,7 +14,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway_agent.config_types import MqttConnection
-from protocols.uplink import printable
+from protocols.text_of_others import printable
 
 from .backoff import AWAY, REFUSED
 from .broker_reasons import NO_SUBSCRIBERS, Ending, ending_of

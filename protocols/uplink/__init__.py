@@ -10,6 +10,7 @@ receipts, a gateway does the reverse; an archive can be checked with the public 
 CPython only; ``protocols.wire`` is the half that runs on nodes too.
 """
 
+from protocols.text_of_others import printable
 from protocols.wire.errors import LocalError, PeerError, ProtocolError
 
 from .account import MissingSamples, SampleAccount
@@ -18,7 +19,7 @@ from .batch_header import Anchor, BatchHeader, EarlierStream
 from .chain import GENESIS, HEAD_BYTES, fold, link
 from .checks import MAX_NUMBER
 from .cose import KeyLookup, key_id
-from .errors import FormatError, printable
+from .errors import FormatError
 from .fast_points import ProfileTemplate
 from .inspect import Finding, Inspection
 from .proof import NodeKeyLookup, check_proof

@@ -1,31 +1,13 @@
 """The error of the uplink's readers: a PeerError that names the field it is about.
 
 The root of the tree is in :mod:`protocols.wire.errors`, which runs on MicroPython too and has no
-room for this. :func:`printable` is how text that somebody else wrote gets into a message.
+room for this.
 """
 
-import unicodedata
 from typing import Self
 
+from protocols.text_of_others import printable
 from protocols.wire.errors import PeerError
-
-_ESCAPED = frozenset(("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"))
-
-
-def printable(text: str) -> str:
-    """Return ``text`` on one line that a terminal and a log show as it is, whoever wrote it.
-
-    Control, format, surrogate and private characters and line separators (Unicode general category
-    C*, Zl, Zp) are written as Python's escapes; a backslash stays.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        character.encode("unicode_escape").decode()
-        if unicodedata.category(character) in _ESCAPED
-        else character
-        for character in text
-    )
 
 
 class FormatError(PeerError):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from protocols.text_of_others import printable
 from protocols.wire.errors import BAD_ORDER, TRUNCATED, LocalError, PeerError
 from protocols.wire.sample import read_header as frame_header
 
@@ -24,7 +25,6 @@ from .batch import (
 from .batch_header import COMPRESSION_NONE, BatchHeader
 from .cbor import encode_int
 from .cose import KeyLookup, Sign1
-from .errors import printable
 from .proof import NodeKeyLookup, check_proof
 from .record_read import decode_record
 from .record_types import EVENTS, GAP, SAMPLE, Decoded, Gap
