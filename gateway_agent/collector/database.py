@@ -189,6 +189,15 @@ class Database:
         ).fetchone()
         return Position(*row) if row else None
 
+    def newest_other(self, gateway: str, stream: int) -> tuple[int, int] | None:
+        """Return the newest stream of a gateway beside ``stream``, and how far it is committed."""
+        found: tuple[int, int] | None = self._db.execute(
+            "SELECT stream, contiguous_to FROM streams WHERE gateway = ? AND stream <> ?"
+            " ORDER BY stream DESC LIMIT 1",
+            (gateway, stream),
+        ).fetchone()
+        return found
+
     def positions(self) -> list[tuple[str, int, int, bytes]]:
         """Return (gateway, stream, contiguous_to, head) of every stream."""
         return self._db.execute(

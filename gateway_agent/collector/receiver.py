@@ -85,6 +85,7 @@ DERIVED: Final = frozenset(
     (ACCEPTED, READINGS, RECORDS, GAPS, TAG_FAILURES, REFUSED, REPEATED, CONTRADICTED)
 )
 
+_OF_OUTBOX: Final = ("db_truncated", "outbox_damaged")  # gaps that a new stream of before has
 EARLY_ALARM: Final = 10  # batches in a row that do not follow: the gateway is stuck
 MAX_ALARMS: Final = 20  # kept for `status`; the log has all of them
 MAX_LINES: Final = 20  # in the log about what was refused, each minute
@@ -241,6 +242,18 @@ class BatchReceiver:
                 missing = MissingRecords(gateway, earlier.stream, first, last, GENESIS, is_named)
                 self._miss(missing, "a collector had them, and this database went back")
 
+    def _check_first(self, header: BatchHeader, new: Sequence[NewRecord]) -> None:
+        """Report a gateway that begins anew without a word about what it had before."""
+        other = self._database.newest_other(header.gateway, header.stream)
+        gaps = (item.decoded.gap for item in new if item.decoded is not None)
+        if other is None or any(gap is not None and gap.cause in _OF_OUTBOX for gap in gaps):
+            return
+        self._alarm(
+            f"{header.gateway}: begins stream {header.stream} and names none before it, here is"
+            f" stream {other[0]} up to record {other[1]}: was its state_dir deleted, or has another"
+            " gateway its id? What waited there for a receipt is not known"
+        )
+
     def _alarm(self, text: str) -> None:
         log.error("%s", text)
         self._reported = [*self._reported, text][-MAX_ALARMS:]
@@ -295,6 +308,8 @@ class BatchReceiver:
             self._database.commit(data, header, new, _counts(new, len(repeated)) | policy)
         if self._database.contradicted:
             self._contradict(header)
+        if header.first == 1 and to == 0 and not batch.earlier:
+            self._check_first(header, new)
         for item in new:
             if item.decoded is None:
                 where = *_name(header), item.seq

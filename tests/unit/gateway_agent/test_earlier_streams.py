@@ -266,6 +266,30 @@ async def test_a_restored_gateway_has_seen_how_far_the_collector_was(
     pair.database.close()
 
 
+async def test_a_gateway_whose_state_was_deleted_is_an_alarm(tmp_path: Path) -> None:
+    """What waited in it is known to nobody; that it is so must be known to the operator."""
+    pair = Pair(tmp_path)
+    await pair.put(20)
+    await pair.deliver()
+    first = pair.outbox.stats.stream
+    await pair.put(5)
+    await pair.outbox.close()
+    assert pair.receiver.alarms == []
+    for path in (tmp_path / "state").iterdir():
+        path.unlink()
+    pair.open_gateway()
+    pair.number = 30
+    await pair.put(3)
+    await pair.deliver()
+    (alarm,) = pair.receiver.alarms
+    assert f"here is stream {first} up to record 20" in alarm
+    await pair.put(3)
+    await pair.deliver()
+    assert len(pair.receiver.alarms) == 1
+    await pair.outbox.close()
+    pair.database.close()
+
+
 @pytest.mark.parametrize("seed", range(12))
 async def test_any_order_of_backups_leaves_nothing_unnamed(tmp_path: Path, seed: int) -> None:
     chooser = random.Random(seed)
