@@ -14,7 +14,8 @@ import pytest
 
 from gateway_agent.uplink.backoff import AWAY, REFUSED, TAKEN_OVER, Backoff, Pause
 from hil.site.mosquitto import MosquittoBroker
-from tests.integration.uplink_help import QuickTime, Site, until
+from tests.integration.uplink_help import QuickTime, Site
+from tests.promise.site import until
 from tests.unit.gateway_agent.store_help import records
 
 pytestmark = pytest.mark.timeout(120)

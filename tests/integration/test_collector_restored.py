@@ -9,7 +9,8 @@ from gateway_agent.store.writer import OutboxWriter
 from gateway_agent.uplink import topics
 from gateway_agent.uplink.mqtt import Uplink
 from hil.site.mosquitto import MosquittoBroker
-from tests.integration.uplink_help import Site, publish, until
+from tests.integration.uplink_help import Site, publish
+from tests.promise.site import until
 from tests.unit.gateway_agent.store_help import GATEWAY, records
 
 pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(120)]

@@ -12,8 +12,9 @@ import pytest
 from gateway_agent.collector.status import CollectorStatus, read_collector_status
 from gateway_agent.keys import public_path
 from hil.site.mosquitto import MosquittoBroker
-from tests.integration.uplink_help import Site, until
+from tests.integration.uplink_help import Site
 from tests.paths import ROOT
+from tests.promise.site import until
 from tests.unit.gateway_agent.store_help import GATEWAY, records
 
 CLI = "from gateway_agent.cli import app; app()"

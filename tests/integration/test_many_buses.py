@@ -13,9 +13,8 @@ import pytest
 from gateway_agent.keys import generate_signing_key
 from gateway_agent.status_socket import read_status
 from hil.site.toml import dump_toml
-from tests.integration.uplink_help import until
 from tests.paths import ROOT
-from tests.promise.site import COMMAND
+from tests.promise.site import COMMAND, until
 from tests.unit.gateway_agent.slave import Reply, TcpSlave, mbap
 
 DEVICES: Final = 2000

@@ -6,142 +6,42 @@ import json
 import os
 import resource
 import signal
-import sqlite3
 import stat
-import struct
 import termios
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from gateway_agent.keys import generate_signing_key, public_path
 from gateway_agent.status_socket import SOCKET_NAME
 from gateway_agent.store.errors import EXIT_STORE_FAILED
 from gateway_agent.store.outbox import Outbox
 from hil.site.mosquitto import MosquittoBroker
-from tests.integration.uplink_help import until
 from tests.paths import ROOT
-from tests.promise.site import COMMAND, GATEWAY, PROFILE
-from tests.unit.gateway_agent.slave import TcpSlave, mbap
+from tests.promise.site import COMMAND, GATEWAY, PromiseSite, site_of, until
 from tests.unit.gateway_agent.store_help import open_box
 
 # A dozen processes come and go in some tests: on a busy machine that takes its time.
 pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(180)]
 
 
-class Counter:
-    """A Modbus TCP device whose value rises with every request."""
-
-    def __init__(self) -> None:
-        self.value = 0
-
-    def answer(self, segment: bytes) -> Iterable[tuple[float, bytes]]:
-        tid, unit = struct.unpack(">H", segment[:2])[0], segment[6]
-        self.value += 1
-        yield 0.0, mbap(tid, unit, struct.pack(">BBI", segment[7], 4, self.value))
-
-
-class Site:
-    """Files and processes of one gateway and one collector."""
-
-    def __init__(self, root: Path, broker_port: int) -> None:
-        self.root = root
-        self.counter = Counter()
-        self.slave = TcpSlave(self.counter.answer)
-        self.broker_port = broker_port
-        for name in ("gateway.pem", "collector.pem"):
-            generate_signing_key(root / name)
-        (root / "counter.toml").write_text(PROFILE)
-        self.gateway_toml = root / "gateway.toml"
-        self.collector_toml = root / "collector.toml"
-        self.state = root / "state"
-        self.database = root / "collector.db"
-
-    async def start(self) -> None:
-        await self.slave.start()
-        self.gateway_toml.write_text(f"""
-[gateway]
-id = "{GATEWAY}"
-state_dir = "state"
-key = "gateway.pem"
-[uplink]
-host = "127.0.0.1"
-port = {self.broker_port}
-collector_key = "{public_path(Path("collector.pem"))}"
-batch_records = 20
-batch_interval_ms = 50
-retry_ms = 500
-[outbox]
-commit_ms = 5
-[[bus]]
-name = "plant"
-type = "tcp"
-host = "127.0.0.1"
-port = {self.slave.port}
-[[bus.device]]
-name = "counter"
-unit = 1
-kind = "profile"
-profile = "counter.toml"
-period_ms = 10
-""")
-        self.collector_toml.write_text(f"""
-[collector]
-key = "collector.pem"
-database = "collector.db"
-[broker]
-host = "127.0.0.1"
-port = {self.broker_port}
-[[gateway]]
-id = "{GATEWAY}"
-keys = ["{public_path(Path("gateway.pem"))}"]
-""")
-
-    def rows(self, sql: str) -> list[tuple[object, ...]]:
-        if not self.database.exists():
-            return []
-        connection = sqlite3.connect(self.database, timeout=10)
-        try:
-            return connection.execute(sql).fetchall()
-        except sqlite3.OperationalError:  # the collector has not made its tables yet
-            return []
-        finally:
-            connection.close()
-
-    def values(self) -> list[int]:
-        """What the collector has, in the order of the stream."""
-        rows = self.rows("SELECT value FROM readings ORDER BY stream_id, seq")
-        return [int(str(value)) for (value,) in rows]
-
-    @asynccontextmanager
-    async def process(self, *arguments: object) -> AsyncIterator[asyncio.subprocess.Process]:
-        """A command of tianfu-gateway; killed at the end of the block if it still runs."""
-        process = await asyncio.create_subprocess_exec(
-            *COMMAND,
-            *map(str, arguments),
-            cwd=ROOT,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            yield process
-        finally:
-            if process.returncode is None:
-                process.kill()
-            await process.communicate()
-
-
 @asynccontextmanager
-async def site_with(broker: MosquittoBroker, root: Path) -> AsyncIterator[Site]:
-    site = Site(root, broker.port)
-    await site.start()
-    try:
+async def site_with(broker: MosquittoBroker, root: Path) -> AsyncIterator[PromiseSite]:
+    async with site_of(broker, root) as site:
+        site.configure([10])
         yield site
-    finally:
-        await site.slave.close()
+
+
+def values_of(site: PromiseSite) -> list[int]:
+    """What the collector has, in the order of the stream."""
+    return site.account(1).values
+
+
+def polls_of(site: PromiseSite) -> int:
+    """How many values the device has served."""
+    return len(site.device.log[1].times) if site.device.log else 0
 
 
 def readings_in(box: Outbox) -> int:
@@ -168,18 +68,18 @@ async def test_agent_and_collector_killed_again_and_again(
     async with site_with(broker, tmp_path) as site:
         for _ in range(3):
             async with site.process("collect", "--config", site.collector_toml):
-                before = len(site.values())
+                before = len(values_of(site))
                 async with site.process("run", "--config", site.gateway_toml):
-                    await until(lambda b=before: len(site.values()) > b + 30, "readings arrive")  # type: ignore[misc] # bound now
+                    await until(lambda b=before: len(values_of(site)) > b + 30, "readings arrive")  # type: ignore[misc] # bound now
                 # both are killed here, the agent first
         async with (
             site.process("collect", "--config", site.collector_toml),
             site.process("run", "--config", site.gateway_toml) as agent,
         ):
-            before = len(site.values())
-            await until(lambda: len(site.values()) > before + 30, "readings arrive")
+            before = len(values_of(site))
+            await until(lambda: len(values_of(site)) > before + 30, "readings arrive")
             await stop(agent)
-            values = site.values()
+            values = values_of(site)
             assert values == sorted(set(values))
             assert len(values) > 120
             ((streams, last),) = site.rows("SELECT count(*), max(contiguous_to) FROM streams")
@@ -200,11 +100,11 @@ async def test_a_hangup_stops_neither_agent_nor_collector(
         site.process("collect", "--config", site.collector_toml) as collector,
         site.process("run", "--config", site.gateway_toml) as agent,
     ):
-        await until(lambda: len(site.values()) > 5, "readings arrive")
+        await until(lambda: len(values_of(site)) > 5, "readings arrive")
         for process in (collector, agent):
             process.send_signal(signal.SIGHUP)
-        before = site.counter.value
-        await until(lambda: before + 30 in site.values(), "readings arrive after the signals")
+        before = polls_of(site)
+        await until(lambda: before + 30 in values_of(site), "readings arrive after the signals")
         assert "SIGHUP is ignored" in await stop(agent)
         assert "SIGHUP is ignored" in await stop(collector)
 
@@ -228,11 +128,11 @@ async def test_a_closed_terminal_stops_neither_agent_nor_collector(
                     )
                 )  # fmt: skip
                 os.close(theirs)
-            await until(lambda: len(site.values()) > 5, "readings arrive")
+            await until(lambda: len(values_of(site)) > 5, "readings arrive")
             while terminals:
                 os.close(terminals.pop())
-            before = site.counter.value
-            await until(lambda: before + 30 in site.values(), "readings arrive without terminals")
+            before = polls_of(site)
+            await until(lambda: before + 30 in values_of(site), "readings arrive without terminals")
             for process in reversed(processes):
                 process.send_signal(signal.SIGTERM)
                 assert await asyncio.wait_for(process.wait(), 20) == 0
@@ -251,28 +151,28 @@ async def test_a_stop_without_a_broker_is_clean_and_keeps_everything(
     async with site_with(broker, tmp_path) as site:
         broker.kill()
         async with site.process("-v", "run", "--config", site.gateway_toml) as agent:
-            await until(lambda: site.counter.value > 40, "polls")
+            await until(lambda: polls_of(site) > 40, "polls")
             log = await stop(agent)
         assert "stay in the outbox for the next start" in log
         box = open_box(site.state)
         kept = readings_in(box)
         box.close()
-        assert 30 < kept <= site.counter.value
+        assert 30 < kept <= polls_of(site)
         broker.start()
         async with (
             site.process("collect", "--config", site.collector_toml),
             site.process("run", "--config", site.gateway_toml) as agent,
         ):
-            await until(lambda: len(site.values()) > kept, "the backlog arrives")
+            await until(lambda: len(values_of(site)) > kept, "the backlog arrives")
             await stop(agent)
-        values = site.values()
-        assert values[:kept] == list(range(1, kept + 1))
+        values = values_of(site)
+        assert values[:kept] == list(range(kept))
 
 
 async def test_status_of_a_running_agent(broker: MosquittoBroker, tmp_path: Path) -> None:
     async with site_with(broker, tmp_path) as site:
         async with site.process("run", "--config", site.gateway_toml) as agent:
-            await until(lambda: site.counter.value > 5, "polls")
+            await until(lambda: polls_of(site) > 5, "polls")
             mode = stat.S_IMODE((site.state / SOCKET_NAME).stat().st_mode)
             assert mode == 0o600
             async with site.process("status", "--json", "--config", site.gateway_toml) as asked:
@@ -280,15 +180,15 @@ async def test_status_of_a_running_agent(broker: MosquittoBroker, tmp_path: Path
             status = json.loads(out)
             assert status["gateway"] == GATEWAY
             (node,) = status["nodes"]
-            assert (node["id"], node["auth"]) == (f"{GATEWAY}.counter", "none")
+            assert (node["id"], node["auth"]) == (f"{GATEWAY}.d1", "none")
             assert node["values"][0]["name"] == "count"
-            assert node["values"][0]["value"] >= 1
+            assert node["values"][0]["value"] >= 1 << 24
             assert status["outbox"]["depth"] >= 1
             assert status["uplink"]["receipt"] == "signed"
             assert status["counters"]["readings_recorded"] >= 1
             async with site.process("status", "--config", site.gateway_toml) as asked:
                 out, _ = await asked.communicate()
-            assert b"counter" in out
+            assert b"d1" in out
             assert b"records wait" in out
             async with site.process("run", "--config", site.gateway_toml) as second:
                 _, errors = await second.communicate()
@@ -325,9 +225,9 @@ async def test_a_medium_that_refuses_writes_ends_the_process_and_the_next_one_go
             site.process("collect", "--config", site.collector_toml),
             site.process("run", "--config", site.gateway_toml) as agent,
         ):
-            await until(lambda: len(site.values()) > kept, "it goes on")
+            await until(lambda: len(values_of(site)) > kept, "it goes on")
             await stop(agent)
-        assert site.values()[:kept] == list(range(1, kept + 1))
+        assert values_of(site)[:kept] == list(range(kept))
 
 
 async def test_a_key_others_can_read_is_refused_with_the_remedy(

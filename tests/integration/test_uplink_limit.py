@@ -14,7 +14,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway_agent.config import MqttUplink
 from gateway_agent.uplink.connection import Who, make_client
-from tests.integration.uplink_help import Site, until
+from tests.integration.uplink_help import Site
+from tests.promise.site import until
 
 ANNOUNCED = 200_000_000
 ENOUGH = 16 << 20  # far above what the buffers of two sockets hold

@@ -12,7 +12,8 @@ from gateway_agent.store.errors import StoreFull
 from gateway_agent.store.outbox import Outbox
 from gateway_agent.store.pruning import Pruned
 from hil.site.mosquitto import MosquittoBroker
-from tests.integration.uplink_help import QuickTime, Site, until
+from tests.integration.uplink_help import QuickTime, Site
+from tests.promise.site import until
 from tests.unit.gateway_agent.store_help import GATEWAY, records
 
 pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(120)]

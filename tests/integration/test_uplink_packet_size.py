@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from hil.site.mosquitto import MosquittoBroker
-from tests.integration.uplink_help import QuickTime, Site, until
+from tests.integration.uplink_help import QuickTime, Site
+from tests.promise.site import until
 from tests.unit.gateway_agent.store_help import records
 
 pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(120)]

@@ -16,7 +16,8 @@ from gateway_agent.uplink import topics
 from gateway_agent.uplink.receipts import Effect, ReceiptReader
 from hil.site.mosquitto import MosquittoBroker
 from protocols.uplink import GENESIS, Anchor, Receipt, build_batch, sign_receipt
-from tests.integration.uplink_help import Site, captured, publish, until
+from tests.integration.uplink_help import Site, captured, publish
+from tests.promise.site import until
 from tests.unit.gateway_agent.store_help import GATEWAY, records
 from tests.unit.protocols.uplink.made_parts import STAMP, point, record_head
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from hil.site.mosquitto import MosquittoBroker
-from tests.integration.uplink_help import Site, until
+from tests.integration.uplink_help import Site
+from tests.promise.site import until
 from tests.unit.gateway_agent.store_help import records
 
 pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(120)]

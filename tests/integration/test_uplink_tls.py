@@ -13,7 +13,8 @@ from cryptography.x509.oid import NameOID
 
 from gateway_agent.config_types import TlsFiles
 from hil.site.mosquitto import MosquittoBroker
-from tests.integration.uplink_help import Site, until
+from tests.integration.uplink_help import Site
+from tests.promise.site import until
 from tests.unit.gateway_agent.store_help import records
 
 pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(120)]

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -21,14 +21,6 @@ from gateway_agent.store.writer import OutboxWriter
 from gateway_agent.uplink import topics
 from gateway_agent.uplink.mqtt import Uplink, UplinkKeys
 from tests.unit.gateway_agent.store_help import GATEWAY, StillClock
-
-
-async def until(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
-    """Wait until ``condition()`` holds; AssertionError naming ``what`` if it does not."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline, f"not within {seconds} s: {what}"
-        await asyncio.sleep(0.01)
 
 
 async def captured(port: int, count: int) -> list[bytes]:

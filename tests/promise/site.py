@@ -266,7 +266,11 @@ keys = ["gateway.pem.pub"]
     async def process(self, *arguments: object) -> AsyncIterator[asyncio.subprocess.Process]:
         """A command of tianfu-gateway; killed at the end of the block if it still runs."""
         process = await asyncio.create_subprocess_exec(
-            *COMMAND, *map(str, arguments), cwd=ROOT, stderr=asyncio.subprocess.PIPE
+            *COMMAND,
+            *map(str, arguments),
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
         )
         try:
             yield process
