@@ -8,15 +8,13 @@ from itertools import pairwise
 from typing import Final
 
 import pytest
-from pymodbus.client import ModbusSerialClient
 
 from gateway_agent.field.master import Master
 from hil.bench import FAST, Bench
 from hil.engines.abilities import Capability, HasRepl
-from hil.engines.base import Board
+from hil.site.heap import Heap, read_heap
 from hil.site.polls import PollCounts, Target, poll, poll_many
 from hil.testing.fixtures import MakeBench, MakeDeadline
-from protocols.wire.registers import COMMAND_ADDRESS, COMMAND_MEMORY
 
 pytestmark = pytest.mark.asyncio
 MakeMaster = Callable[..., Master]
@@ -32,26 +30,6 @@ CHUNK_S: Final = 0.012
 #: One sample in an hour: after the first only requests change the heap. On the slowest line this
 #: much noise would take more than a minute.
 STILL: Final = {**FAST, "sample_period_ds": 36000, "baud_div_100": 1152}
-
-
-async def memory(bench: Bench, board: Board) -> tuple[int, int]:
-    """Return the node's heap in use and its count of answers, as it prints them on command."""
-
-    def command() -> None:
-        client = ModbusSerialClient(bench.port, baudrate=bench.baud, timeout=3, retries=2)
-        assert client.connect()
-        try:
-            answer = client.write_register(COMMAND_ADDRESS, COMMAND_MEMORY)
-            assert not answer.isError(), answer
-        finally:
-            client.close()  # type: ignore[no-untyped-call]  # pymodbus
-
-    await asyncio.to_thread(command)
-    figures = await board.console.wait_json("polls", 15)
-    used, polls = figures["mem_alloc"], figures["polls"]
-    assert isinstance(used, int)
-    assert isinstance(polls, int)
-    return used, polls
 
 
 @pytest.mark.timeout(300)
@@ -73,10 +51,10 @@ async def test_64_kilobytes_of_noise_neither_hang_nor_reset_nor_leak(
         assert counts.proved == polls, counts
         master.close()
 
-    async def heap() -> tuple[int, int]:
+    async def heap() -> Heap:
         await answers(50)
-        await memory(bench, board)
-        return await memory(bench, board)
+        await read_heap(bench, board)
+        return await read_heap(bench, board)
 
     async def noise() -> None:
         heard = bench.line.traffic("air").heard
@@ -88,16 +66,14 @@ async def test_64_kilobytes_of_noise_neither_hang_nor_reset_nor_leak(
             lambda: bench.line.traffic("air").heard - heard >= 0.99 * DOSE_BYTES, "the noise, heard"
         )
 
-    before, polls_before = await heap()
-    used = [before]
-    polls_after = polls_before
+    looks = [await heap()]
     for _ in range(DOSES):
         await noise()
-        after, polls_after = await heap()
-        used.append(after)
+        looks.append(await heap())
+    used = [look.used for look in looks]
     assert min(later - earlier for earlier, later in pairwise(used)) <= 0, f"heap in use: {used}"
     # It never started anew: its count of answers goes on, and so does its epoch.
-    assert polls_after >= polls_before + DOSES * 52
+    assert looks[-1].polls >= looks[0].polls + DOSES * 52
     master = make_master(bench, timeout_ms=PATIENT_MS)
     sample = await poll(master, target, counts := PollCounts())
     assert sample is not None, counts
