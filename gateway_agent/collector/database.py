@@ -5,6 +5,7 @@ Its tables are in :mod:`.schema`, the rows of a batch in :mod:`.rows`, the store
 """
 
 import logging
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,7 +24,7 @@ from protocols.uplink import GAP, KIND_NAMES, BatchHeader
 from . import migration
 from .batch_log import WENT_BACK, BatchLog
 from .dating import CONTRADICTED, Dating
-from .errors import damage_named
+from .errors import RESTORE, DamagedDatabase, damage_named
 from .missing import MissingRecords
 from .new_record import FrameId, NewRecord, is_of_medium, shown
 from .rows import PointName, digest_of, rows_of, seal
@@ -141,13 +142,29 @@ class Database:
             remedy = "install the newer release that wrote it" if newer else "name another file"
             raise sqlite3.DatabaseError(
                 f"{path}: expected a collector database of version {SCHEMA_VERSION}, got"
-                f" application id {application:#x} version {version}; {remedy}"
+                f" application id {application:#x} version {version}; {remedy}, or, if this release"
+                f" wrote the file, it is damaged: {RESTORE}"
             )
         elif version < SCHEMA_VERSION:
             with self._transaction():
                 for step in migration.STEPS[version - 1 :]:
                     step(self._db)
                 self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        self._check_first_page(path)
+
+    def _check_first_page(self, path: Path) -> None:
+        """Find what SQLite reports only when it writes. DamagedDatabase."""
+        (fault,) = self._db.execute("PRAGMA integrity_check(sqlite_schema)").fetchone()
+        if fault != "ok":
+            raise DamagedDatabase(f"the first page is damaged: {fault}")
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            self._db.execute("ROLLBACK")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_READONLY or not os.access(path, os.W_OK):
+                raise
+            raise DamagedDatabase("the first page is damaged: it forbids writing") from error
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

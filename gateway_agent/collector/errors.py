@@ -13,7 +13,8 @@ RESTORE: Final = (
     "move it away with the files beside it, and put a backup in its place or let the collector"
     " begin a new one; the gateways go on then, and name what is missing as a gap"
 )
-_DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+# SQLITE_ERROR: our statements have no fault, so it is the tables they are for.
+_DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 
 
 class DamagedDatabase(sqlite3.DatabaseError):

@@ -139,3 +139,14 @@ def test_a_file_that_may_not_be_opened_is_no_damage(tmp_path: Path) -> None:
     with pytest.raises(StoreFailed):
         open_box(tmp_path)
     assert not (tmp_path / "quarantine").exists()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(3600)
+def test_every_bit_of_the_first_page(tmp_path: Path) -> None:
+    fill(tmp_path / "whole").close()
+    for bit in range(8 * PAGE):
+        directory = copy_of(tmp_path / "whole", tmp_path / "flipped")
+        flip(directory / "outbox.db", bit)
+        check_start(directory, bit, COUNT)
+        shutil.rmtree(directory)
