@@ -133,6 +133,21 @@ tianfu-gateway profile try my-meter.toml --host 192.168.1.20:502
 It prints every point with its raw words, its meaning and what looks wrong: a register that the
 device does not have, a value beyond its bounds, and another order of the words (or another sign)
 that would look right. Bounds make this sharper: give `low` and `high` wherever you know them.
+
+## What manuals write
+
+| in the manual | in the profile |
+| --- | --- |
+| 40001, 400001 or 4x0001; 40118 | `table = "holding"`, `register = 0`; `register = 117` |
+| 30001, 300001 or 3x0001 | `table = "input"`, `register = 0` |
+| 10001; 00001 | `table = "discrete"`; `table = "coil"`; `register = 0` |
+| function 03, 04, 01, 02 | `table = "holding"`, `"input"`, `"coil"`, `"discrete"` |
+| address 0x0012 or 0012H | `register = 0x12` |
+| register 1 is the first one | `base = 1` under `[profile]`, and the numbers as they are |
+| short, int16, signed; word, uint16 | `type = "i16"`; `type = "u16"` |
+| long, int32; dword, uint32; float, real | `type = "i32"`; `type = "u32"`; `type = "f32"` |
+| low 16 bits first, swapped, little endian words | `order = "CDAB"` |
+| resolution 0.1, divide by 10, "x10" | `scale = 0.1` |
 """
 
 _FAMILY: Final = """\
