@@ -139,6 +139,8 @@ def write_new(path: Path, content: bytes) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         path.unlink(missing_ok=True)  # half a store is none
         raise ProvisionError(f"{path}: cannot be written: {error.strerror}") from error

@@ -70,7 +70,7 @@ def reason_of(error: sqlite3.Error, database: Path) -> OSError | None:
         try:
             # As many descriptors as SQLite holds of one database.
             with path.open("wb", 0) as file, path.open("rb"):
-                written = file.write(_PROBE)
+                written = os.pwrite(file.fileno(), _PROBE, 0)  # as SQLite writes
                 if written == len(_PROBE):
                     os.fsync(file.fileno())
         finally:
