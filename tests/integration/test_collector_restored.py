@@ -86,16 +86,12 @@ async def test_a_fork_is_answered_even_if_no_receipt_is_retained(
     async with site.outbox() as outbox:
         await outbox.put(records(1, 5), {})
         stream = outbox.stats.stream
-    state = tmp_path / "state"
-    image = {path.name: path.read_bytes() for path in state.iterdir() if path.is_file()}
+    image = site.disk_image()
     async with site.collector():
         async with site.outbox() as outbox, site.uplink(outbox):
             await outbox.put(records(6, 5), {})
             await until(lambda: outbox.stats.depth == 0, "receipted")
-        for path in state.iterdir():
-            path.unlink()
-        for name, data in image.items():
-            (state / name).write_bytes(data)
+        site.restore_disk(image)
         await publish(broker.port, topics.receipt_topic(GATEWAY, stream), b"", retain=True)
         async with site.outbox() as outbox, site.uplink(outbox, retry_ms=200) as uplink:
             await outbox.put(records(11, 9), {})

@@ -107,14 +107,10 @@ async def test_a_retained_receipt_spares_sending_again(
     site = Site(tmp_path, broker.port)
     async with site.outbox() as outbox:
         await outbox.put(records(1, 20), {})
-    state = tmp_path / "state"
-    image = {path.name: path.read_bytes() for path in state.iterdir() if path.is_file()}
+    image = site.disk_image()
     async with site.collector(), site.outbox() as outbox, site.uplink(outbox):
         await until(lambda: outbox.stats.depth == 0, "receipted")
-    for path in state.iterdir():
-        path.unlink()
-    for name, data in image.items():
-        (state / name).write_bytes(data)
+    site.restore_disk(image)
     async with site.outbox() as outbox, site.uplink(outbox):
         await until(lambda: outbox.stats.depth == 0, "receipted without a collector")
 

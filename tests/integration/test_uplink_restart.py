@@ -20,16 +20,12 @@ async def test_a_disk_that_was_rolled_back_opens_a_new_stream_and_nothing_is_the
     async with site.outbox() as outbox:
         await outbox.put(records(1, 20), {})
         stream = outbox.stats.stream
-    state = tmp_path / "state"
-    image = {path.name: path.read_bytes() for path in state.iterdir() if path.is_file()}
+    image = site.disk_image()
     async with site.collector():
         async with site.outbox() as outbox, site.uplink(outbox):
             await outbox.put(records(21, 20), {})
             await until(lambda: outbox.stats.depth == 0, "receipted")
-        for path in state.iterdir():
-            path.unlink()
-        for name, data in image.items():
-            (state / name).write_bytes(data)
+        site.restore_disk(image)
         async with site.outbox() as outbox, site.uplink(outbox):
             await outbox.put(records(41, 20), {})
             await until(
@@ -64,18 +60,14 @@ async def test_damage_after_delivery_brings_nothing_twice(
     async with site.outbox() as outbox:
         for first in range(1, 31, 5):
             await outbox.put(records(first, 5), {})
-    state = tmp_path / "state"
-    image = {path.name: path.read_bytes() for path in state.iterdir() if path.is_file()}
+    image = site.disk_image()
     async with site.collector():
         async with site.outbox() as outbox, site.uplink(outbox):
             await until(lambda: outbox.stats.depth == 0, "delivered")
         # The receipts never reached the medium, and a bit of record 12 has flipped.
         data = bytearray(image["outbox.db"])
         data[data.index(records(12, 1)[0].data) + 40] ^= 4
-        for path in state.iterdir():
-            path.unlink()
-        for name, content in (image | {"outbox.db": bytes(data)}).items():
-            (state / name).write_bytes(content)
+        site.restore_disk(image | {"outbox.db": bytes(data)})
         async with site.outbox() as outbox, site.uplink(outbox):
             await outbox.put(records(31, 5), {})
             await until(lambda: outbox.stats.depth == 0, "receipted in the new stream")

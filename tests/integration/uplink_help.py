@@ -73,6 +73,19 @@ class Site:
             generate_signing_key(self.gateway_key)
             generate_signing_key(self.collector_key)
 
+    def disk_image(self) -> dict[str, bytes]:
+        """The files of the gateway's outbox, as a backup of its disk would have them."""
+        state = self.root / "state"
+        return {path.name: path.read_bytes() for path in state.iterdir() if path.is_file()}
+
+    def restore_disk(self, image: dict[str, bytes]) -> None:
+        """Replace the files of the outbox by those of an image."""
+        state = self.root / "state"
+        for path in state.iterdir():
+            path.unlink()
+        for name, data in image.items():
+            (state / name).write_bytes(data)
+
     def uplink_config(self, **changes: object) -> MqttUplink:
         """Quick enough for tests; ``changes`` are keys of ``[uplink]``."""
         fields: dict[str, object] = {
