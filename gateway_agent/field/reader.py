@@ -386,7 +386,8 @@ class ProfileReader:
             values = self._decoder.values(answers)
         record = self._decoder.record(values, now)
         self._values = self._decoder.merged(self._values, values)
-        self._groups.was_read(self._due, req_ms)
+        incomplete = self._decoder.incomplete_groups(answers) if failure is not None else ()
+        self._groups.was_read(self._due, req_ms, incomplete)
         self.last_ms = now.resp_ms
         return Polled([record])
 

@@ -220,6 +220,14 @@ class ProfileDecoder:
                 if not isinstance(answer, bytes):
                     values[index] = answer
 
+    def incomplete_groups(self, answers: Sequence[bytes | str | None]) -> set[str]:
+        """Return the groups of the points that a request without an answer belongs to."""
+        return {
+            point.spec.group
+            for point, blocks in zip(self.points, self._blocks, strict=True)
+            if any(answers[block] is None for block in blocks)
+        }
+
     def merged(self, newest: Sequence[Value], values: tuple[Value, ...]) -> Sequence[Value]:
         """Return the newest values of all points of the profile, these being some of them."""
         if self._indexes is None:

@@ -1,10 +1,14 @@
 """When each group of points of a device is read: groups have periods of their own.
 
 A device is polled with its shortest period; a slower group takes part in the poll that is nearest
-to its own time. A poll without an answer leaves its groups due, so the next one reads them.
+to its own time. A poll without an answer leaves its groups due, so the next one reads them. So does,
+a few times, a poll in which a request of the group had none.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
+
+RETRIES: Final = 3  # polls that read a slow group again, of which a request had no answer
 
 
 class GroupClock:
@@ -15,6 +19,7 @@ class GroupClock:
         self._periods = dict(periods)
         self._all = tuple(periods)
         self._due: dict[str, int] = {}  # ms of the next time; absent: not read yet
+        self._retried: dict[str, int] = {}
 
     def due(self, now_ms: int) -> tuple[str, ...]:
         """Return the groups that the poll of this moment reads, in the order of the profile."""
@@ -24,14 +29,23 @@ class GroupClock:
         return tuple(
             name
             for name, period in self._periods.items()
-            if period == self.period_ms or self._due[name] <= latest
+            if period == self.period_ms or self._due.get(name, latest) <= latest
         )
 
-    def was_read(self, groups: Iterable[str], now_ms: int) -> None:
-        """Note that these groups were asked for and the device answered."""
+    def was_read(
+        self, groups: Iterable[str], now_ms: int, incomplete: Collection[str] = ()
+    ) -> None:
+        """Note that these groups were asked for and the device answered.
+
+        ``incomplete``: the groups of which a request had no answer.
+        """
         if len(self._all) == 1:
             return
         for name in groups:
+            retried = self._retried.pop(name, 0)
+            if name in incomplete and retried < RETRIES:
+                self._retried[name] = retried + 1
+                continue
             period = self._periods[name]
             due = self._due.get(name, now_ms) + period
             late = now_ms - due

@@ -73,6 +73,7 @@ class Meter:
         path = folder / "own.toml"
         path.write_text(PROFILE, encoding="utf-8")
         self.silent = False
+        self.silent_at = -1  # a register that is not answered
         self.slave = PtySlave(folder, self._reply)
         self.device = ProfileDevice(name="m", unit=1, profile=str(path), period_ms=1000)
         port = str(self.slave.path)
@@ -85,7 +86,7 @@ class Meter:
 
     def _reply(self, request: bytes) -> Iterator[Reply]:
         unit, function, address, count = registers(request)
-        if not self.silent:
+        if not self.silent and address != self.silent_at:
             words = b"".join((100 + address + i).to_bytes(2, "big") for i in range(count))
             yield 0, raw_answer(unit, b"\1" if function == 1 else words, function)
 
@@ -125,6 +126,29 @@ async def test_each_group_is_read_with_its_own_period(tmp_path: Path) -> None:
     assert [(item.name, item.value) for item in one.reader.values()] == [
         ("plain", 100), ("total", 101), ("flow", 102), ("pump", 1),
     ]  # fmt: skip
+
+
+async def test_a_slow_group_without_its_answer_is_read_again_soon(tmp_path: Path) -> None:
+    async with meter(tmp_path) as (one, master):
+        await one.poll(master, 0)
+        one.silent_at = 1
+        assert await one.poll(master, 3000) == ["plain", "flow", "pump"]
+        one.silent_at = -1
+        assert "total" in await one.poll(master, 3500)
+        assert "total" not in await one.poll(master, 4000)
+        assert "total" in await one.poll(master, 6000)  # on its own grid again
+
+
+async def test_a_slow_group_that_is_never_answered_is_not_asked_for_all_the_time(
+    tmp_path: Path,
+) -> None:
+    async with meter(tmp_path) as (one, master):
+        one.silent_at = 1
+        for ms in range(0, 6500, 500):
+            await one.poll(master, ms)
+        asked = [registers(request)[2] for request in one.slave.requests]
+        assert asked.count(2) == 13
+        assert asked.count(1) == 8  # four times in each of two periods
 
 
 async def test_a_group_whose_poll_had_no_answer_stays_due(tmp_path: Path) -> None:
