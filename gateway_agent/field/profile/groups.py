@@ -1,8 +1,8 @@
 """When each group of points of a device is read: groups have periods of their own.
 
 A device is polled with its shortest period; a slower group takes part in the poll that is nearest
-to its own time. A poll without an answer leaves its groups due, so the next one reads them. So does,
-a few times, a poll in which a request of the group had none.
+to its own time. A poll without an answer leaves its groups due, so the next one reads them. So
+does, a few times, a poll in which a request of the group had none.
 """
 
 from collections.abc import Collection, Iterable, Mapping
