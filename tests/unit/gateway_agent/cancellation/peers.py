@@ -211,11 +211,11 @@ ANSWERS: dict[str, Callable[[bytes], bytes | None]] = {
 
 
 class TcpDevice(_Server):
-    """A Modbus TCP device, or a serial server: every register is 0, unit 2 does not answer."""
+    """A Modbus TCP device, or a serial server with what ``answer`` needs. It counts its answers."""
 
-    def __init__(self, form: str = "tcp") -> None:
+    def __init__(self, answer: Callable[[bytes], bytes | None] = _tcp_answer) -> None:
         super().__init__()
-        self.answer = ANSWERS[form]
+        self.answer = answer
         self.served = 0
 
     async def start(self) -> "TcpDevice":

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from .sweep import MOMENTS, Moment, sweep
-from .worlds_field import BUSES, discovery, field, store
+from .worlds_field import BUSES, discovery, field, store, trial
 
 
 @pytest.mark.parametrize("kind", BUSES)
@@ -24,3 +24,8 @@ def test_discovery_ends(folder: Path, moment: Moment, part: int, kind: str) -> N
 @pytest.mark.parametrize(("moment", "part"), MOMENTS)
 def test_the_store_is_closed(folder: Path, moment: Moment, part: int) -> None:
     sweep(store, folder, moment, floor=10, part=part)
+
+
+@pytest.mark.parametrize(("moment", "part"), MOMENTS)
+def test_the_trial_of_a_profile_ends(folder: Path, moment: Moment, part: int) -> None:
+    sweep(trial, folder, moment, floor=4, part=part)

@@ -1,14 +1,19 @@
 """The tasks on the field side that are swept, and the store that they put their records into."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
+
+from gateway_agent.cli import profile as profile_command
 from gateway_agent.config import (
     AsciiBus,
     AsciiOverTcpBus,
     Bus,
+    Device,
     ProfileDevice,
     RtuOverTcpBus,
     SerialBus,
@@ -19,16 +24,18 @@ from gateway_agent.counters import Counters
 from gateway_agent.field.bus_errors import BusDownError
 from gateway_agent.field.discovery import scan
 from gateway_agent.field.poller import Field
+from gateway_agent.field.profile import load_profile
 from gateway_agent.store.mark import Mark
 from gateway_agent.store.outbox import Outbox
 from gateway_agent.store.settings import StoreContext, StoreSettings
 from gateway_agent.store.writer import OutboxWriter
 from protocols.uplink import Record
+from tests.unit.gateway_agent import test_poller
 from tests.unit.gateway_agent.field_help import config_of
 from tests.unit.gateway_agent.store_help import GATEWAY, StillClock, contents, open_box, records
 from tests.unit.gateway_agent.test_agent import PROFILE
 
-from .peers import Line, LoopClock, TcpDevice
+from .peers import ANSWERS, Line, LoopClock, TcpDevice
 from .worlds import Actor
 
 BUSES = (
@@ -40,6 +47,7 @@ BUSES = (
     "tcp-slow",
     "tcp-poll",
     "tcp-request",
+    "node-over-tcp",
 )
 CLOSE_AFTER: dict[str, CloseAfter] = {"tcp-poll": "poll", "tcp-request": "request"}
 
@@ -72,8 +80,21 @@ def kept(folder: Path) -> list[bytes]:
     return found
 
 
+def _node() -> Callable[[bytes], bytes]:
+    """A node that has measured once more at each request, and has an event at some."""
+    node = test_poller.Line()
+
+    def answer(request: bytes) -> bytes:
+        node.seq += 1
+        node.events = min(node.seq // 3, 4)
+        ((_, reply),) = node(request)
+        return reply
+
+    return answer
+
+
 async def bus_of(
-    kind: str, folder: Path, devices: tuple[ProfileDevice, ...]
+    kind: str, folder: Path, devices: tuple[Device, ...]
 ) -> tuple[Bus, "TcpDevice | Line"]:
     """A bus of each kind with its slaves."""
     form = kind.partition("-")[0]
@@ -85,7 +106,8 @@ async def bus_of(
             name="b", port=str(line.path), timeout_ms=50, parity="N", data_bits=8, device=devices
         )
         return made, line
-    slave = await TcpDevice(form).start()
+    answer = _node() if form == "node" else ANSWERS[form]
+    slave = await TcpDevice(answer).start()
     net: type[TcpBus | RtuOverTcpBus] = TcpBus
     if kind.endswith("over-tcp"):
         net = AsciiOverTcpBus if form == "ascii" else RtuOverTcpBus
@@ -101,8 +123,11 @@ async def bus_of(
     ), slave
 
 
-def devices_in(folder: Path) -> tuple[ProfileDevice, ...]:
-    """One that answers and one that does not."""
+def devices_in(folder: Path, kind: str) -> tuple[Device, ...]:
+    """One that answers and one that does not; a node, where that is the kind of the bus."""
+    if kind == "node-over-tcp":
+        (node,) = test_poller.config_of(folder, folder / "none", "node").bus[0].device
+        return (msgspec.structs.replace(node, period_ms=200),)
     (folder / "probe.toml").write_text(PROFILE)
     profile = str(folder / "probe.toml")
     return tuple(
@@ -113,7 +138,7 @@ def devices_in(folder: Path) -> tuple[ProfileDevice, ...]:
 @asynccontextmanager
 async def field(folder: Path, kind: str) -> AsyncIterator[Actor]:
     """The pollers of one bus, their commit queue and the store."""
-    bus, slave = await bus_of(kind, folder, devices_in(folder))
+    bus, slave = await bus_of(kind, folder, devices_in(folder, kind))
     writer = open_writer(folder / "state")
     counters = Counters()
     polling = Field(config_of(folder, bus), LoopClock(), writer, {}, counters)
@@ -128,6 +153,7 @@ async def field(folder: Path, kind: str) -> AsyncIterator[Actor]:
 
     def check() -> None:
         assert polling.slots_unaccounted() == 0
+        assert polling.samples_unaccounted() == 0
         assert writer.stats.last >= len(writer.acknowledged)
 
     actor.checks.append(check)
@@ -157,6 +183,27 @@ async def discovery(folder: Path, kind: str) -> AsyncIterator[Actor]:
                 await asyncio.sleep(0.1)
 
     actor = Actor(search, slave)
+    try:
+        yield actor
+    finally:
+        slave.close()
+
+
+@asynccontextmanager
+async def trial(folder: Path) -> AsyncIterator[Actor]:
+    """What ``profile try`` does, again and again."""
+    bus, slave = await bus_of("tcp", folder, ())
+    (folder / "probe.toml").write_text(PROFILE)
+    profile = load_profile(str(folder / "probe.toml"))
+
+    async def read() -> None:
+        while True:
+            with contextlib.suppress(BusDownError):
+                await profile_command._try(profile, bus, 1)
+                actor.finish()
+            await asyncio.sleep(0.1)
+
+    actor = Actor(read, slave)
     try:
         yield actor
     finally:
