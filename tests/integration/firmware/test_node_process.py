@@ -297,7 +297,7 @@ def test_no_heap_growth_over_polls(node: NodeProcess, master: ModbusSerialClient
         read(master)
     after, polls = memory(node, master)
     assert polls == polled + 500 + 2 * LOOKS
-    assert after == before
+    assert after <= before
 
 
 def test_a_missing_key_is_said_on_console_and_in_status(
