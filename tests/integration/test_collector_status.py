@@ -17,7 +17,7 @@ from tests.paths import ROOT
 from tests.promise.site import until
 from tests.unit.gateway_agent.store_help import GATEWAY, records
 
-CLI = "from gateway_agent.cli import app; app()"
+CLI = "from gateway_agent.__main__ import main; main()"
 
 
 class RefusingBroker:

@@ -20,7 +20,7 @@ from tests.unit.gateway_agent.slave import TcpSlave
 
 from .device import LoggingDevice, boot_ms
 
-SCRIPT: Final = "from gateway_agent.cli import app; app()"
+SCRIPT: Final = "from gateway_agent.__main__ import main; main()"
 COMMAND: Final = (sys.executable, "-c", SCRIPT)
 GATEWAY: Final = "gw-1"
 PROFILE: Final = """
