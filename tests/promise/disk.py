@@ -67,16 +67,21 @@ async def small_disk(place: Path) -> AsyncIterator[SmallDisk]:
 
 
 async def full_gateway(trial: Trial) -> None:
-    """Fill the disk of the outbox; the gateway waits for room, or is killed and started without."""
+    """Fill the disk of the outbox; the gateway waits for room, or is killed and started without.
+
+    The collector is away until it is full: with receipts the outbox needs no more room than it has.
+    """
     site, choose = trial.site, trial.random
     disk = await trial.stack.enter_async_context(small_disk(site.root / "gateway-disk"))
     site.state, site.gateway.launcher = disk.path / "state", disk.enter
     await trial.begin(state="gateway-disk/state")
     for number in range(trial.rounds(2, 6)):
+        await site.collector.kill()
         disk.fill()
         trial.faults += 1
         await until(site.is_full, "a full outbox")
         await passed(choose.uniform(0, 1500))
+        await site.collector.start()
         if number % 2:
             await site.gateway.kill()
             await site.gateway.start()
