@@ -7,6 +7,9 @@ loop that goes on after that would outlive SIGTERM, so each loop of a task asks 
 A TaskGroup that ends with the error of a child drops its own cancellation too, and up to Python
 3.12 it leaves its task counted as cancelled after such an error. Where the task goes on after the
 error of a child, :func:`until_first_ends` takes its place.
+
+What a cancellation must not interrupt, because a file or a lock would be left, is awaited with
+:func:`whatever_comes`.
 """
 
 import asyncio
