@@ -91,9 +91,14 @@ _KINDS: Final = [
     *(Moment(again=again) for again in (1, 2, 3)),
 ]
 _QUICK: Final = [_KINDS[0], _KINDS[1], _KINDS[4], _KINDS[7]]
-# Moments of each kind at every suspension, and some kinds at every third for `make test`.
-MOMENTS: Final = [pytest.param(kind, 3, id=f"{kind}, every third") for kind in _QUICK] + [
-    pytest.param(kind, 1, id=f"{kind}", marks=pytest.mark.exhaustive) for kind in _KINDS
+# Moments of each kind at every suspension, and some kinds at every third for `make test`. A sweep
+# has a second or two to itself on an idle machine.
+MOMENTS: Final = [
+    pytest.param(kind, 3, id=f"{kind}, every third", marks=pytest.mark.timeout(180))
+    for kind in _QUICK
+] + [
+    pytest.param(kind, 1, id=f"{kind}", marks=[pytest.mark.exhaustive, pytest.mark.timeout(600)])
+    for kind in _KINDS
 ]
 
 
