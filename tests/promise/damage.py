@@ -55,7 +55,7 @@ def flip(trial: Trial, path: Path, places: range) -> None:
 async def damaged_outbox(trial: Trial) -> None:
     """Flip a bit in the bytes of a record that waits; the gap names its group."""
     await trial.begin()
-    for _ in range(trial.rounds(2, 8)):
+    for _ in range(trial.rounds(1, 8)):
         flip_record(trial, await backlog(trial))
         await redeliver(trial)
 
@@ -64,7 +64,7 @@ async def damaged_collector(trial: Trial) -> None:
     """Flip a bit of a stored record; the audit finds it, and the file is restored."""
     await trial.begin()
     site = trial.site
-    for _ in range(trial.rounds(2, 8)):
+    for _ in range(trial.rounds(1, 8)):
         await site.stores(4)
         site.collector.send(signal.SIGTERM)
         await site.collector.ended()
@@ -104,7 +104,7 @@ async def restored_collector(trial: Trial) -> None:
     """Restore the collector's database of a moment ago; what is gone is named by its numbers."""
     await trial.begin()
     site = trial.site
-    for _ in range(trial.rounds(2, 6)):
+    for _ in range(trial.rounds(1, 6)):
         await site.collector.kill()
         files = _collector_files(site)
         image = _image(files)
@@ -131,7 +131,7 @@ async def restored_gateway(trial: Trial) -> None:
     """
     await trial.begin()
     site, choose = trial.site, trial.random
-    for number in range(trial.rounds(2, 6)):
+    for number in range(trial.rounds(1, 6)):
         await asyncio.to_thread(site.broker.kill)
         await _polls(site, 4)
         await site.gateway.kill()

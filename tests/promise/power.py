@@ -16,7 +16,7 @@ async def _cut(trial: Trial, program: Program, folder: Path, names: Sequence[str
     """Run a program until it is killed, and leave what a power cut would have left."""
     choose = trial.random
     log = trial.site.root / f"{program.name}.power"
-    for _ in range(trial.rounds(3, 10)):
+    for _ in range(trial.rounds(2, 10)):
         before = {n: (folder / n).read_bytes() for n in names if (folder / n).exists()}
         tracer = Tracer(program, [*(folder / name for name in names), folder], log)
         tracer.recorded = RECORDED

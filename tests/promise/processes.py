@@ -24,19 +24,19 @@ async def _killed(trial: Trial, program: Program, rounds: int) -> None:
 
 async def kill_gateway(trial: Trial) -> None:
     await trial.begin()
-    await _killed(trial, trial.site.gateway, trial.rounds(4, 12))
+    await _killed(trial, trial.site.gateway, trial.rounds(2, 12))
 
 
 async def kill_collector(trial: Trial) -> None:
     await trial.begin()
-    await _killed(trial, trial.site.collector, trial.rounds(4, 12))
+    await _killed(trial, trial.site.collector, trial.rounds(2, 12))
 
 
 async def kill_broker(trial: Trial) -> None:
     """A broker that is killed forgets everything: what was acknowledged, and retained receipts."""
     await trial.begin()
     broker = trial.site.broker
-    for _ in range(trial.rounds(4, 12)):
+    for _ in range(trial.rounds(2, 12)):
         await passed(trial.random.uniform(0, 1500))
         await asyncio.to_thread(broker.kill)
         trial.faults += 1
@@ -49,7 +49,7 @@ async def kill_anything(trial: Trial) -> None:
     await trial.begin()
     site, choose = trial.site, trial.random
     broker_runs = True
-    for _ in range(trial.rounds(6, 20)):
+    for _ in range(trial.rounds(5, 20)):
         victim = choose.choice((site.gateway, site.collector, site.broker))
         if not isinstance(victim, Program):
             await asyncio.to_thread(site.broker.kill if broker_runs else site.broker.start)

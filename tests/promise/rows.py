@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Final
 
-from . import damage, disk, power, processes, syscalls
+from . import clocks, damage, disk, power, processes, syscalls
 from .trial import Row
 
 ROWS: Final[Sequence[Row]] = (
     *processes.ROWS,
+    *clocks.ROWS,
     *power.ROWS,
     *disk.ROWS,
     *damage.ROWS,

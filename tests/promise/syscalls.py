@@ -141,7 +141,7 @@ async def append_and_prune(trial: Trial) -> None:
     await tracer.start()
     await trial.site.stores(8)
     await trial.site.gateway.kill()
-    for injection in chosen(trial, tracer.calls(), 5):
+    for injection in chosen(trial, tracer.calls(), 3):
         await _inject(trial, tracer, injection, lambda: passed(trial.random.uniform(0, 900)))
 
 
@@ -153,7 +153,7 @@ async def collector_commit(trial: Trial) -> None:
     await tracer.start()
     await site.stores(8)
     await site.collector.kill()
-    for injection in chosen(trial, tracer.calls(), 5):
+    for injection in chosen(trial, tracer.calls(), 3):
         await _inject(trial, tracer, injection, lambda: passed(trial.random.uniform(0, 900)))
 
 
@@ -188,7 +188,7 @@ async def migration(trial: Trial) -> None:
     await tracer.start()
     await until(lambda: _content(site.database)[0] != 1, "the database is migrated")
     await site.collector.kill()
-    for injection in chosen(trial, tracer.calls(), 5):
+    for injection in chosen(trial, tracer.calls(), 3):
         _begin_version_1(site.database)
         await _inject(trial, tracer, injection, lambda: passed(200))
         after = _content(site.database)
@@ -220,24 +220,28 @@ ROWS = (
         "calls of the outbox",
         "EIO, ENOSPC, EDQUOT or SIGKILL at a system call of opening, append and prune",
         append_and_prune,
+        whole=4,
         tools=("strace",),
     ),
     Row(
         "calls of a repair",
         "the same while a damaged outbox is repaired",
         repair,
+        whole=4,
         tools=("strace",),
     ),
     Row(
         "calls of the collector",
         "the same at a system call of the collector's opening and commit",
         collector_commit,
+        whole=4,
         tools=("strace",),
     ),
     Row(
         "calls of a migration",
         "the same while a database of version 1 becomes one of today",
         migration,
+        whole=4,
         tools=("strace",),
     ),
 )

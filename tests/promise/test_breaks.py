@@ -9,7 +9,7 @@ from hil.site.mosquitto import MosquittoBroker
 from .breaks import BREAKS
 from .trial import Row, run
 
-pytestmark = [pytest.mark.mosquitto, pytest.mark.tool("strace"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.mosquitto, pytest.mark.tool("strace"), pytest.mark.timeout(900)]
 
 _TRIES = 3  # a fault at a random moment may miss what was dropped
 

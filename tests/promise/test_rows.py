@@ -11,7 +11,7 @@ from .conftest import PROPERTY
 from .rows import ROWS
 from .trial import Row, run
 
-pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(900)]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -82,7 +82,7 @@ class Row:
     what: str  # happens, for people
     faults: Faults
     short: int = 1
-    whole: int = 4
+    whole: int = 2
     tools: tuple[str, ...] = ()
     alarms: bool = False  # receipts below ours, or of another chain, are what the fault causes
     forgets: bool = False  # the gateway loses its memory of what it delivered
