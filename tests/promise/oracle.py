@@ -60,11 +60,14 @@ def violations(
     twice = sorted({slot for slot in named if named.count(slot) > 1})
     if twice and not forgets:
         found.append(f"slots are named twice: {twice}")
-    late, begin = 1 + _LATE_MS // period_ms, slot_at(begin_ms)
-    # The first poll may itself have come late.
-    promised = set(range(begin - late, stored[-1] + 1))
-    left = _left(promised if forgets else promised - set(named), stored, late, found)
-    left = [slot for slot in left if slot >= begin and slot not in named]
+    late = 1 + _LATE_MS // period_ms
+    own = _placed(stored, set())
+    slots = _placed(stored, set() if forgets else set(named))
+    found += _displaced(stored, own, slots, late)
+    begin = min(own[0], slot_at(begin_ms))  # the first poll may itself have come late
+    if slots[0] < begin:
+        found.append(f"more slots are named or stored than were promised: {slots[0]} is none")
+    left = sorted(set(range(begin, stored[-1] + 1)) - set(slots) - set(named))
     if len(left) > folded or (len(left) < folded and not forgets):
         found.append(f"slots {left} are neither stored nor named, and gaps name {folded} such")
     if found:
@@ -103,23 +106,29 @@ def _named(
     return named, folded
 
 
-def _left(free: set[int], stored: Sequence[int], late: int, found: list[str]) -> list[int]:
-    """Give each stored value a slot that no gap names; return the slots that are left.
+def _placed(moments: Sequence[int], named: set[int]) -> list[int]:
+    """Give each value a slot of its own, at its moment or before, that is not among ``named``."""
+    slots: list[int] = []
+    following = moments[-1] + 1
+    for moment in reversed(moments):
+        following = min(moment, following - 1)
+        while following in named:
+            following -= 1
+        slots.append(following)
+    return slots[::-1]
 
-    A value's slot is that of its time, or one of the ``late`` before if its answer came late.
-    """
-    left = set(free)
-    following = stored[-1] + 1
-    for moment in reversed(stored):
-        slot = min(moment, following - 1)
-        while slot not in left and slot >= moment - late:
-            slot -= 1
-        following = slot
-        if slot < moment - late:
+
+def _displaced(
+    moments: Sequence[int], own: Sequence[int], slots: Sequence[int], late: int
+) -> list[str]:
+    """Find values whose slots gaps name: such a value can only be one that came late, and alone."""
+    found = []
+    run = 0
+    for moment, without, slot in zip(moments, own, slots, strict=True):
+        run = run + 1 if slot < without else 0
+        if run > late or (slot < without and slot < moment - late):
             found.append(f"the value of slot {moment} is stored, and a gap names that slot")
-            following = moment
-        left.discard(slot)
-    return sorted(left)
+    return found
 
 
 def _grid(account: Account, times: Sequence[int], period_ms: int) -> Callable[[int], int]:
