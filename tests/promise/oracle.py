@@ -56,7 +56,7 @@ def violations(
         values = sorted(set(account.values))
     slot_at = _grid(account, times, period_ms)
     stored = [slot_at(times[index]) for index in sorted(set(values))]
-    named, folded = _named(account, slot_at, period_ms, stored[-1], found)
+    named, folded, after = _named(account, slot_at, period_ms, stored[-1], found)
     twice = sorted({slot for slot in named if named.count(slot) > 1})
     if twice and not forgets:
         found.append(f"slots are named twice: {twice}")
@@ -64,11 +64,14 @@ def violations(
     own = _placed(stored, set())
     slots = _placed(stored, set() if forgets else set(named))
     found += _displaced(stored, own, slots, late)
-    begin = min(own[0], slot_at(begin_ms))  # the first poll may itself have come late
-    if slots[0] < begin:
-        found.append(f"more slots are named or stored than were promised: {slots[0]} is none")
+    # The first poll may itself have come late, or its slot have passed before it came.
+    polled = slot_at(begin_ms)
+    dues = [slot_at(gap.from_ms) for gap in account.gaps if gap.from_ms is not None]
+    begin = max(polled - late, min(polled, own[0], *dues))
+    if min(slots[0], *named, begin) < begin:
+        found.append(f"slots before {begin} are named or stored, and none was promised")
     left = sorted(set(range(begin, stored[-1] + 1)) - set(slots) - set(named))
-    if len(left) > folded or (len(left) < folded and not forgets):
+    if len(left) > folded or (len(left) < folded - after and not forgets):
         found.append(f"slots {left} are neither stored nor named, and gaps name {folded} such")
     if found:
         about = f"stored in {stored}, named {sorted(named)}, gaps {account.gaps}"
@@ -86,10 +89,13 @@ def _named(
     period_ms: int,
     end: int,
     found: list[str],
-) -> tuple[list[int], int]:
-    """Return the slots that gaps name one by one, and how many others they count."""
+) -> tuple[list[int], int, int]:
+    """Return the slots that gaps name one by one, and how many others they count.
+
+    Of these some may come after ``end``, the last slot that is looked at: at most the third number.
+    """
     named: list[int] = []
-    folded = 0
+    folded = after = 0
     for gap in account.gaps:
         if gap.slots is None or gap.from_ms is None or gap.to_ms is None:
             found.append(f"a gap has no exact count: {gap}")
@@ -99,11 +105,12 @@ def _named(
             continue
         if gap.cause in _FOLDED:
             folded += gap.slots
+            after += max(0, last - end)
             continue
         if last - first + 1 != gap.slots or (gap.to_ms - gap.from_ms) % period_ms:
             found.append(f"a gap's count does not fit its times: {gap}")
         named += range(first, last + 1)
-    return named, folded
+    return named, folded, after
 
 
 def _placed(moments: Sequence[int], named: set[int]) -> list[int]:

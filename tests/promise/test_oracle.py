@@ -37,6 +37,7 @@ def test_what_fits() -> None:
     assert found(without(4, 5, 6), gap("gateway_down", 4, 6)) == []
     assert found(without(2, 9), gap("bus_timeout", 2, 2), gap("gateway_down", 9, 9)) == []
     assert found(without(2, 6), gap("bus_busy", 2, 6, slots=2)) == []
+    assert found(WHOLE, gap("bus_busy", -1, -1)) == []
     # What passes after the last stored value is named, and stored or not, later.
     assert found(without(10, 11), gap("gateway_down", 10, 11)) == []
 
@@ -48,7 +49,7 @@ def test_what_fits() -> None:
         (without(4, 5), [gap("gateway_down", 4, 4)], "neither stored nor named"),
         (without(4), [gap("bus_busy", 4, 6, slots=2)], "neither stored nor named"),
         (without(4), [gap("gateway_down", 3, 4)], "a gap names that slot"),
-        (without(4), [gap("gateway_down", 1, 1), gap("gateway_down", 4, 4)], "none"),
+        (without(4), [gap("gateway_down", 1, 1), gap("gateway_down", 4, 4)], "none was promised"),
         (without(4), [gap("gateway_down", 4, 4)] * 2, "named twice"),
         (without(4), [gap("gateway_down", 4, 4, slots=2)], "does not fit its times"),
         (without(4), [Gap("gateway_down", None, None, None, "")], "no exact count"),
