@@ -46,7 +46,8 @@ class Evidence:
 
     def of_collector(self, database: Path) -> None:
         """Add what a collector has stored."""
-        with closing(sqlite3.connect(database, timeout=10)) as connection:
+        uri = f"{database.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, timeout=10)) as connection:
             values = connection.execute(
                 "SELECT stream, seq, device, value FROM readings JOIN records USING"
                 " (stream_id, seq) JOIN streams ON streams.id = stream_id"

@@ -10,9 +10,11 @@ from typing import Final
 
 from .site import Account, PromiseSite
 
+_START_MS: Final = 2000  # from the first slot of all to the first poll, on a busy machine
 _MAX_TEXT: Final = 4000
 _LATE_MS: Final = 200  # a poll begins in its own slot; its answer may come later by so much
-#: Between the slots of these gaps there are values, so that only their number can be compared.
+#: Between the slots of these gaps there are values, so that only their number can be compared; so
+#: there are where slots of several causes lie among each other.
 _FOLDED: Final = frozenset({"bus_busy", "outbox_full"})
 
 
@@ -67,7 +69,7 @@ def violations(
     # The first poll may itself have come late, or its slot have passed before it came.
     polled = slot_at(begin_ms)
     dues = [slot_at(gap.from_ms) for gap in account.gaps if gap.from_ms is not None]
-    begin = max(polled - late, min(polled, own[0], *dues))
+    begin = max(polled - _START_MS // period_ms, min(polled, own[0], *dues))
     if min(slots[0], *named, begin) < begin:
         found.append(f"slots before {begin} are named or stored, and none was promised")
     left = sorted(set(range(begin, stored[-1] + 1)) - set(slots) - set(named))
@@ -103,12 +105,13 @@ def _named(
         first, last = slot_at(gap.from_ms), slot_at(gap.to_ms)
         if first > end:
             continue
-        if gap.cause in _FOLDED:
+        span = last - first + 1
+        if gap.slots > span or (gap.to_ms - gap.from_ms) % period_ms:
+            found.append(f"a gap's count does not fit its times: {gap}")
+        if gap.cause in _FOLDED or gap.slots < span:
             folded += gap.slots
             after += max(0, last - end)
             continue
-        if last - first + 1 != gap.slots or (gap.to_ms - gap.from_ms) % period_ms:
-            found.append(f"a gap's count does not fit its times: {gap}")
         named += range(first, last + 1)
     return named, folded, after
 

@@ -21,8 +21,8 @@ async def _cut(trial: Trial, program: Program, folder: Path, names: Sequence[str
         tracer = Tracer(program, [*(folder / name for name in names), folder], log)
         tracer.recorded = RECORDED
         # At a certain call, if it comes soon enough, or once some values are stored.
-        call = Injection(choose.choice(_CUT_AT), "KILL", choose.randint(1, 30))
-        await tracer.start(call if choose.random() < 0.5 else None)
+        at_call = Injection(choose.choice(_CUT_AT), "KILL", choose.randint(1, 30))
+        await tracer.start(at_call if choose.random() < 0.5 else None)
         wanted = trial.site.stored() + choose.randint(1, 8)
         await until(lambda: not program.pid or trial.site.stored() >= wanted, "a cut")  # noqa: B023 # called now
         await program.kill()

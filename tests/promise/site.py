@@ -211,11 +211,15 @@ keys = ["gateway.pem.pub"]
         path = self.readable()
         if not path.exists():
             return []
-        with closing(sqlite3.connect(path, timeout=10)) as database:
-            try:
+        # Read-only: the last writer that closes a database moves its log into the main file, and
+        # that is the product's work, or its next start's.
+        try:
+            with closing(
+                sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
+            ) as database:
                 return database.execute(sql, arguments).fetchall()
-            except sqlite3.DatabaseError:
-                return []
+        except sqlite3.DatabaseError:
+            return []
 
     def stored(self, unit: int = 1) -> int:
         """How many values of a unit are stored."""
@@ -234,6 +238,11 @@ keys = ["gateway.pem.pub"]
         """Whether the running gateway has no room for records."""
         status = self.status()
         return status is not None and status.outbox is not None and bool(status.outbox.full)
+
+    def times_full(self) -> int:
+        """How often the running gateway has found no room for records."""
+        status = self.status()
+        return 0 if status is None else status.counters.store_full
 
     def unaccounted(self) -> Reconciliation | None:
         """What the running agent cannot account for by its own books; None before they are open."""

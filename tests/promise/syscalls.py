@@ -105,7 +105,9 @@ def chosen(trial: Trial, calls: Counter[str], short: int) -> Sequence[Injection]
         for name, count in sorted(calls.items())
         for number in range(1, min(count, _MAX_NUMBER) + 1)
     ]
-    mine = trial.share(every) if trial.is_whole else trial.random.sample(every, short)
+    mine = (
+        trial.share(every) if trial.is_whole else trial.random.sample(every, min(short, len(every)))
+    )
     return [
         Injection(name, trial.random.choice(_CALLS[name]), number)
         for name, number in mine
@@ -167,13 +169,18 @@ async def repair(trial: Trial) -> None:
         flip_record(trial, await backlog(trial))
         if calls is None:
             await tracer.start()
-            await passed(1500)
+            await until(lambda: _is_open(trial), "the repair")
             calls = tracer.calls()
             todo = list(chosen(trial, calls, 2))
             await site.gateway.kill()
         else:
             await _inject(trial, tracer, todo.pop(), lambda: passed(300))
         await redeliver(trial)
+
+
+def _is_open(trial: Trial) -> bool:
+    status = trial.site.status()
+    return status is not None and status.outbox is not None
 
 
 async def migration(trial: Trial) -> None:
