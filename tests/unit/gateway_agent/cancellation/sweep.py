@@ -92,7 +92,7 @@ _KINDS: Final = [
 ]
 _QUICK: Final = [_KINDS[0], _KINDS[1], _KINDS[4], _KINDS[7]]
 # Moments of each kind at every suspension, and some kinds at every third for `make test`. A sweep
-# has a second or two to itself on an idle machine.
+# takes seconds on an idle machine.
 MOMENTS: Final = [
     pytest.param(kind, 3, id=f"{kind}, every third", marks=pytest.mark.timeout(180))
     for kind in _QUICK
