@@ -297,14 +297,18 @@ class Audit:
         derived = rows_of(stream_id, header, new)
         expected: dict[str, list[Row]] = {
             "records": [self._dated(number, header, row) for row in derived.records],
-            "readings": [(*row[:2], *row[2], row[3]) for row in derived.readings],
+            "readings": [
+                (stream, seq, device, *value)
+                for stream, seq, device, values in derived.readings
+                for value in values
+            ],
             "failures": derived.failures,
             "events": derived.events,
             "gaps": derived.gaps,
             "refused": derived.refused,
         }
         self.records += len(derived.records)
-        self.readings += len(derived.readings)
+        self.readings += len(expected["readings"])
         self.gaps += len(derived.gaps)
         for table, rows in expected.items():
             yield from _compare(

@@ -373,11 +373,13 @@ class Database:
     ) -> None:
         rows = rows_of(stream_id, header, new)
         readings = []
-        for stream, seq, name, value in rows.readings:
-            point = self._points.get(name) or points.get(name)
-            if point is None:
-                point = points[name] = self._point(name)
-            readings.append((stream, seq, point, value))
+        for stream, seq, device, values in rows.readings:
+            for name, unit, value in values:
+                key = (device, name, unit)
+                point = self._points.get(key) or points.get(key)
+                if point is None:
+                    point = points[key] = self._point(key)
+                readings.append((stream, seq, point, value))
         many = self._db.executemany
         records = [self._dating.date(row) for row in rows.records]
         devices = {(row[2], header.gateway) for row in rows.records if row[3] != KIND_NAMES[GAP]}

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from protocols.uplink import CLOCK_NAMES, KIND_NAMES, BatchHeader
+from protocols.uplink import CLOCK_NAMES, KIND_NAMES, BatchHeader, Value
 
 from .new_record import NewRecord
 
@@ -30,10 +30,10 @@ def refused_row(stream_id: int, seq: int, data: bytes, reason: str) -> Row:
 
 @dataclass(slots=True)
 class BatchRows:
-    """Rows by table; in ``readings`` the names of the point stand in the place of its id."""
+    """Rows by table. ``readings`` has stream, record, device and values, without ids of points."""
 
     records: list[Row] = field(default_factory=list)
-    readings: list[tuple[int, int, PointName, int | float]] = field(default_factory=list)
+    readings: list[tuple[int, int, str, tuple[Value, ...]]] = field(default_factory=list)
     failures: list[Row] = field(default_factory=list)
     events: list[Row] = field(default_factory=list)
     gaps: list[Row] = field(default_factory=list)
@@ -59,9 +59,7 @@ def rows_of(stream_id: int, header: BatchHeader, new: Iterable[NewRecord]) -> Ba
                 digest_of(header.gateway, boot_id, item.data), item.key_id,
             )
         )  # fmt: skip
-        rows.readings += [
-            (*at, (record.device_id, name, unit), value) for name, unit, value in record.values
-        ]
+        rows.readings.append((*at, record.device_id, record.values))
         rows.failures += [(*at, name, quality) for name, quality in record.failures]
         rows.events += [(*at, e.number, e.name, e.arg, e.offset_ms) for e in record.events]
         if record.gap is not None:

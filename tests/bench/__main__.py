@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,7 @@ from tests.paths import ROOT
 
 from . import line, mixed
 from .board import board_figures, missing, suite_figure
+from .delivered import Delivery, Load, deliver, fsync_ms
 from .gateway import first_poll_s, measure, profile_of
 from .node import ROLES, core_requests_per_s, node_figures
 from .report import Figure, markdown, print_table
@@ -102,6 +104,46 @@ def bench_gateway(figures: Figures, seconds: float) -> None:
         figures.add("gateway: start to first poll", "s", first_poll_s(Path(folder), mqtt), "<= 1")
 
 
+def bench_delivery(figures: Figures, seconds: float) -> None:
+    """Measure the whole way with signed receipts, all processes on all cores."""
+    with tempfile.TemporaryDirectory() as name:
+        figures.add("fsync of 4 KiB", "ms", fsync_ms(Path(name)), note="what a commit waits for")
+    full = {10: Load(10, 75, 250), 100: Load(100, 40, 250)}
+    for registers, load in full.items():
+        what = f"whole way, {registers} registers"
+        note = f"{_BUSES * load.units} devices offered at 250 ms: more than is possible"
+        most = _deliver(load, seconds)
+        figures.add(f"{what}: delivered", "readings/s", most.per_s, note=note)
+        figures.add(f"{what}: CPU of the gateway per million", "s", most.gateway_cpu_s)
+        figures.add(f"{what}: CPU of the collector per million", "s", most.collector_cpu_s)
+        twice = _deliver(replace(load, units=2 * load.units), seconds)
+        figures.add(
+            f"{what}: delivered of that when twice is offered", "", twice.per_s / most.per_s,
+            ">= 0.95",
+        )  # fmt: skip
+    fixed = _deliver(Load(10, 25, 1000), seconds, buses=4)
+    what = "whole way, 100 devices of 10 registers each second"
+    total = fixed.gateway_cpu_s + fixed.collector_cpu_s
+    figures.add(f"{what}: CPU of both per million", "s", total, "<= 6")
+    figures.add(f"{what}: memory of the gateway", "MiB", fixed.gateway_mib, "<= 45")
+    figures.add(f"{what}: memory of the collector", "MiB", fixed.collector_mib)
+    low = _deliver(Load(10, 25, 1000, "low"), seconds, buses=4)
+    for percent, aim in ((50, 60), (99, 150)):
+        figures.add(
+            f'age of a reading when stored, latency = "low", p{percent}', "ms",
+            low.age_ms(percent), f"<= {aim}", "1,000 readings/s",
+        )  # fmt: skip
+
+
+def _deliver(load: Load, seconds: float, buses: int = _BUSES) -> Delivery:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mosquitto(Path(folder), on_second_core=False) as mqtt,
+        modbus_servers(4, load.registers, on_second_core=False) as ports,
+    ):
+        return deliver(load, (ports * buses)[:buses], mqtt, seconds)
+
+
 def bench_profiles(figures: Figures, seconds: float) -> None:
     """Measure 100 points of mixed kinds against 100 plain registers of the same answer."""
     profiles = {"plain": mixed.plain_profile(), "mixed": mixed.mixed_profile()}
@@ -180,6 +222,7 @@ def _steps(
         "core": lambda: bench_core(figures),
         "node": lambda: bench_nodes(figures),
         "gateway": lambda: bench_gateway(figures, seconds),
+        "delivery": lambda: bench_delivery(figures, seconds),
         "profiles": lambda: bench_profiles(figures, seconds),
         "uplink": lambda: bench_uplink(figures, run),
         "board": lambda: bench_board(figures, image, suite=False),
@@ -199,7 +242,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="runs of each figure (5)")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of a load run (5)")
-    parser.add_argument("--only", help="core, node, gateway, profiles, uplink, board or suite")
+    parser.add_argument(
+        "--only", help="core, node, gateway, delivery, profiles, uplink, board or suite"
+    )
     parser.add_argument("--image", type=Path, help="the board's image (ELF); built if not given")
     parser.add_argument(
         "--write", action="store_true", help="renew the figures measured in docs/benchmarks.md"

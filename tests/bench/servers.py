@@ -20,12 +20,16 @@ def on_core(core: int, command: list[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def modbus_servers(count: int, registers: int | str) -> Iterator[list[int]]:
-    """Run ``count`` server processes on the second core; yields their ports.
+def modbus_servers(
+    count: int, registers: int | str, on_second_core: bool = True
+) -> Iterator[list[int]]:
+    """Run ``count`` server processes; yields their ports.
 
     ``registers``: how many, or "mixed" for the device of :mod:`.mixed`.
     """
-    command = on_core(1, [sys.executable, "-m", "tests.bench.modbus_server", str(registers)])
+    command = [sys.executable, "-m", "tests.bench.modbus_server", str(registers)]
+    if on_second_core:
+        command = on_core(1, command)
     processes = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(count)
@@ -42,8 +46,8 @@ def modbus_servers(count: int, registers: int | str) -> Iterator[list[int]]:
 
 
 @contextlib.contextmanager
-def mosquitto(directory: Path) -> Iterator[int]:
-    """Run a mosquitto on the second core; yields its port. FileNotFoundError without one."""
+def mosquitto(directory: Path, on_second_core: bool = True) -> Iterator[int]:
+    """Run a mosquitto; yields its port. FileNotFoundError without one."""
     program = TOOLS["mosquitto"].find()
     if program is None:
         raise FileNotFoundError(f"mosquitto is not installed: {TOOLS['mosquitto'].remedy}")
@@ -52,6 +56,6 @@ def mosquitto(directory: Path) -> Iterator[int]:
         directory / "broker",
         "max_queued_messages 0",
         log_type="none",
-        launcher=on_core(1, []),
+        launcher=on_core(1, []) if on_second_core else [],
     ) as broker:
         yield broker.port
