@@ -8,7 +8,6 @@ from typing import Final
 from tests.paths import ROOT
 
 PAGE: Final = ROOT / "docs" / "reliability.md"
-COMMAND: Final = "tox run -e promise -- --promise whole --write-table"
 _TABLE: Final = re.compile(r"(<!-- promise: the table -->\n)(?:\|.*\n)*")
 _HEAD: Final = (
     "| row | what happens | runs | faults | violations | seed |\n|---|---|---|---|---|---|\n"
