@@ -185,5 +185,5 @@ async def test_an_agent_with_devices_of_every_kind(tmp_path: Path) -> None:
     there = to_json(await asyncio.to_thread(read_status, tmp_path / "state"))
     await stopped(agent, task)
     await slave.close()
-    assert settle(here) == settle(FULL)
-    assert there == here
+    # A commit may fall between the two.
+    assert settle(here) == settle(there) == settle(FULL)
