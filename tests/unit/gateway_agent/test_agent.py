@@ -98,7 +98,12 @@ async def test_polls_are_recorded_shown_and_kept(tmp_path: Path) -> None:
     before = agent.snapshot()
     assert before.nodes == []
     task = asyncio.create_task(agent.run())
-    await until(lambda: counters.records_recorded >= 20)
+
+    def twenty_are_shown() -> bool:
+        outbox = agent.snapshot().outbox
+        return outbox is not None and outbox.last >= 20
+
+    await until(twenty_are_shown)
     status = agent.snapshot()
     (node,) = status.nodes
     assert node.values == [PointValue("level", "mm", 258)]
