@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from gateway_agent.directories import make_directory
 from gateway_agent.store import head_file
 from gateway_agent.store.errors import StoreDamaged
-from gateway_agent.store.rebuild import finish, install
+from gateway_agent.store.rebuild import finish, make_ready
 from protocols.identity import is_identifier
 from protocols.uplink import BatchHeader, FormatError, open_batch
 from protocols.wire.errors import UNKNOWN
@@ -156,8 +156,10 @@ class TableRebuild:
                 for beside in ("-wal", "-shm"):
                     new.with_name(new.name + beside).unlink(missing_ok=True)
                 new.chmod(self._source.stat().st_mode & 0o777)
-                install(new, self._source, LABEL)
+                make_ready(new, self._source)
+                # Before the last step: every start does that one first, and compares the two then.
                 head_file.write(head_path(self._source), head)
+                finish(self._source, LABEL)
             finally:
                 shutil.rmtree(place, ignore_errors=True)
 

@@ -240,17 +240,21 @@ def install(new: Path, path: Path, label: str) -> None:
     ``label``: of the old files in quarantine; "" removes them. An end of the process in between
     leaves the old database, or what :meth:`finish` completes.
     """
+    make_ready(new, path)
+    finish(path, label)
+
+
+def make_ready(new: Path, path: Path) -> None:
+    """Do the first step of :func:`install`: from now on every start completes it."""
     new.replace(_ready(path))
     sync_directory(path.parent)
-    _retire(path, label)
-    finish(path)
 
 
-def finish(path: Path) -> None:
+def finish(path: Path, label: str = "interrupted") -> None:
     """Do the last step of a rebuild; every start repeats it for an interrupted one."""
     ready = _ready(path)
     if ready.exists():
-        _retire(path, "interrupted")
+        _retire(path, label)
         ready.replace(path)
         sync_directory(path.parent)
 

@@ -17,7 +17,7 @@ from gateway_agent.collector.batch_log import head_path
 from gateway_agent.collector.database import Database
 from gateway_agent.collector.rebuild import RebuildKeys, TableRebuild, UnknownGateway
 from gateway_agent.collector.receiver import ACCEPTED
-from gateway_agent.store import head_file
+from gateway_agent.store import rebuild as store_rebuild
 from gateway_agent.store.errors import StoreBusy
 from protocols.uplink import open_batch
 from tests.paths import ROOT
@@ -265,11 +265,8 @@ def test_it_waits_for_no_collector(path: Path) -> None:
     database.close()
 
 
-STEPS = ("to", "install", "write")
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_an_error_in_the_middle_leaves_the_old_or_the_new_database(
+@pytest.mark.parametrize("step", ["to", "make_ready"])
+def test_an_error_in_the_middle_leaves_the_old_database(
     path: Path, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change(path, "DELETE FROM readings WHERE seq = 2")
@@ -279,13 +276,38 @@ def test_an_error_in_the_middle_leaves_the_old_or_the_new_database(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        where = {"to": Database, "install": rebuild_module, "write": head_file}[step]
+        where = {"to": Database, "make_ready": rebuild_module}[step]
         patch.setattr(where, {"to": "settle_log"}.get(step, step), failing)
         with pytest.raises(OSError, match="No space"):
             rebuild(path)
-    if step != "write":
-        assert contents(path) == before
+    assert contents(path) == before
     rebuild(path)
+    assert audited(path)[0] == []
+
+
+@pytest.mark.parametrize("step", ["retire", "replace"])
+def test_an_end_behind_that_is_completed_by_the_next_start(
+    path: Path, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new database is proved and durable: nothing goes back from here, and no alarm is due."""
+    expected = query(path, VALUES)
+    change(path, "DELETE FROM readings WHERE seq = 2")
+
+    def failing(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    def retired_only(path: Path, label: str) -> None:
+        retire(path, label)
+        failing()
+
+    retire = store_rebuild._retire
+    with monkeypatch.context() as patch:
+        patch.setattr(store_rebuild, "_retire", failing if step == "retire" else retired_only)
+        with pytest.raises(OSError, match="Input/output"):
+            rebuild(path)
+    assert path.exists() == (step != "replace")
+    opens(path)
+    assert query(path, VALUES) == expected
     assert audited(path)[0] == []
 
 
@@ -322,6 +344,8 @@ def test_kill_9_at_any_moment_leaves_the_old_or_the_new_database(tmp_path: Path)
         if done and killed < 8:
             done, length = False, time.monotonic() - started
         child.stdout.close()
+        if not collector.path.exists():  # killed between two renames: the next start goes on
+            opens(collector.path)
         found = query(collector.path, VALUES)
         assert found in (damaged, expected)
         assert time.monotonic() - began < 100
