@@ -23,7 +23,7 @@ from .status import Status, from_json, to_json
 log = logging.getLogger(__name__)
 
 SOCKET_NAME: Final = "status.sock"
-MAX_BYTES: Final = 4 << 20  # 300 devices with 20 values each take about 300 kB
+MAX_BYTES: Final = 64 << 20  # 1,280 devices with 100 values each take about 9 MB
 TIMEOUT_S: Final = 5.0
 _MAX_PATH: Final = 100  # sun_path holds 107 bytes and an end (unix(7))
 

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 _INSERT_RECORD: Final = "INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 _INSERT_GAP: Final = "INSERT INTO gaps VALUES (?,?,?,?,?,?,?,?,?,?,?)"
 
-MAX_POINTS: Final = 50_000  # names of points whose ids are kept in memory, about 20 MB
+MAX_POINTS: Final = 250_000  # names of points whose ids are kept in memory, about 100 MB
 
 
 class Position(NamedTuple):
