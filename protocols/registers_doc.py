@@ -57,6 +57,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "dark_percent": "darker image is tampering (dark)",
     "covered_percent": "image with less contrast is tampering (covered)",
     "frozen_count": "this many equal images in a row are tampering (frozen)",
+    "link_baud_div_100": "speed of the serial link / 100, below 12: none; in force after a restart",
 }
 """What each setting does, by name."""
 
@@ -102,5 +103,8 @@ EVENT_ARGUMENTS: Final[Mapping[str, str]] = {
     "config-old": "value of that register before",
     "config-new": "value of that register now",
     "write-refused": "writes refused since the start (low half); at most one event a minute",
+    "image-asked": "number (low half) of the image that the link is to send; 0: refused, because "
+    "the switch is off (at most one event a minute)",
+    "image-sent": "number (low half) of the image that was sent over the link",
 }
 """What the argument of each event is, by the event's name."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .port import Adc, I2c, OneWire, Uart
 
 LINE = 2
+LINK = 4
 # Part: UART and baud rate. A role has at most one part of each UART.
 PARTS = {
     "pms5003": (3, 9600),
@@ -32,9 +33,12 @@ I2C = 1
 _REPL_MS = const(26000)
 # Buffers in bytes. What comes on the line while the node is busy must find room until it is read. A
 # part sends at most 140 bytes on a command (a piece of a picture), and unasked less than 100 in the
-# time that a sample takes; a command to it has at most 16.
+# time that a sample takes; a command to it has at most 16. What finds no room on the link is
+# repeated by the other end, and what is to be sent waits in the frame that was packed.
 _LINE_RX = const(1024)
 _LINE_TX = const(260)
+_LINK_RX = const(512)
+_LINK_TX = const(260)
 _PART_RX = const(256)
 _PART_TX = const(32)
 
@@ -117,6 +121,10 @@ class Stm32Board:
     def line(self, baud: int) -> UartLine:
         """Open the RS-485 line."""
         return UartLine(baud)
+
+    def link(self, baud: int) -> "Uart":
+        """Open the port of the serial link."""
+        return port.uart(LINK, baud, _LINK_RX, _LINK_TX)
 
     def uart(self, part: str) -> "Uart":
         """Open the port of a part; ValueError for a name that is none of PARTS."""

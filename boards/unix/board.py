@@ -17,7 +17,7 @@ from firmware.roles import make_role
 from . import port
 from .bridge import CHANNELS, Bridge, BridgeAdc, BridgeI2c, BridgeOneWire
 from .node_file import load
-from .tty import NoUart, PortError, TtyLine, TtyUart
+from .tty import NoUart, PortError, TtyLine, TtyLink, TtyUart
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -97,6 +97,14 @@ class UnixBoard:
         line = TtyLine(self._file.line, baud)
         self._open.append(line)
         return line
+
+    def link(self, baud: int) -> "TtyLink | None":
+        """Open the tty of the serial link; None if the file names none."""
+        if self._file.link is None:
+            return None
+        link = TtyLink(self._file.link, baud)
+        self._open.append(link)
+        return link
 
     def uart(self, part: str) -> "TtyUart | NoUart":
         """Open the port of a part; silence if nothing is wired there."""

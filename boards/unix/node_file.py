@@ -3,10 +3,13 @@
 ::
 
     {"role": "air", "uid": "<24 hex digits>", "store": "DIR", "line": "/dev/pts/3", "baud": 9600,
+     "link": "/dev/pts/6",
      "parts": {"pms5003": "/dev/pts/4", "bridge": "/dev/pts/5"}, "settings": {"unit_id": 2}}
 
 Role, unique id and settings are a board's commission (:mod:`firmware.node.commission`); a process
-has no unique id of its own, so it needs one. ``baud``, ``parts`` and ``settings`` may be left out.
+has no unique id of its own, so it needs one. ``link``, ``baud``, ``parts`` and
+``settings`` may be left out. A ``link`` is the tty of the serial link and switches it on, unless
+the settings have a speed of it.
 """
 
 from micropython import const
@@ -15,7 +18,8 @@ from firmware.node.commission import Commission, CommissionError, fields_of
 
 _MAX_BYTES = const(8192)
 _BAUD = const(9600)
-_KEYS = ("store", "line", "baud", "parts")
+_LINK_DIV_100 = const(1152)
+_KEYS = ("store", "line", "link", "baud", "parts")
 PARTS = ("pms5003", "mhz19b", "bridge", "a02yyuw", "vc0706")
 
 
@@ -28,6 +32,9 @@ class NodeFile(Commission):
             self.wrong("uid", "24 hex digits", None)
         self.store = self._text(fields, "store")
         self.line = self._text(fields, "line")
+        self.link = self._text(fields, "link") if "link" in fields else None
+        if self.link and "link_baud_div_100" not in self.settings:
+            self.settings["link_baud_div_100"] = _LINK_DIV_100
         self.parts = self._parts(fields.get("parts", {}))
         baud = fields.get("baud", _BAUD)
         if isinstance(baud, int) and baud % 100 == 0 and 1200 <= baud <= 115200:

@@ -16,6 +16,7 @@ sleep_ms = asyncio.sleep_ms
 pause_ms = time.sleep_ms  # nothing else runs meanwhile
 
 POLLIN = select.POLLIN
+POLLOUT = select.POLLOUT
 
 _ISPEED = const(4)
 _OSPEED = const(5)

@@ -1,6 +1,7 @@
 from typing import Protocol
 
 POLLIN: int
+POLLOUT: int
 
 class Stream(Protocol):
     def readinto(self, buf: bytearray, nbytes: int = ..., /) -> int | None: ...

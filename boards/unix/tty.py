@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .port import Stream
 
 _DRAIN_READS = const(64)
+_ROOM = const(256)
 
 
 class PortError(Exception):
@@ -89,3 +90,21 @@ class TtyLine(TtyUart):
     async def receive(self, buf: bytearray) -> int:
         """Wait until something is there and read it; 0 or OSError: the other end hung up."""
         return await self._reader.readinto(buf)
+
+
+class TtyLink(TtyUart):
+    """The port of the serial link: its far end may read nothing for days, and nothing may wait."""
+
+    def __init__(self, path: str, baud: int) -> None:
+        TtyUart.__init__(self, path, baud)
+        self._room = port.poller(self.stream, port.POLLOUT)
+
+    def write(self, buf: bytes | bytearray | memoryview) -> int | None:
+        """Take what there is room for; OSError if the other end is gone.
+
+        Linux calls a tty ready when it has room for at least 256 bytes: it gives buffers in pieces
+        of that size.
+        """
+        if not self._room.poll(0):
+            return 0
+        return self.stream.write(buf if len(buf) <= _ROOM else memoryview(buf)[:_ROOM])

@@ -26,6 +26,15 @@ class Line(Protocol):
     def write(self, buf: memoryview, /) -> int | None:
         """Send."""
 
+class LinkPort(Protocol):
+    """The port of the serial link. What it does raises OSError while the other end is gone."""
+
+    def readinto(self, buf: bytearray, nbytes: int, /) -> int | None:
+        """Read what is there, at most ``nbytes``; never waits. 0 or None: nothing there."""
+
+    def write(self, buf: memoryview, /) -> int | None:
+        """Take what there is room for and return how much; 0 or None: nothing. Never waits."""
+
 class Wdt(Protocol):
     def feed(self) -> None: ...
 
@@ -59,6 +68,9 @@ class NodeBoard(PartsBoard, Protocol):
 
     async def sleep_ms(self, ms: int, /) -> None: ...
     def line(self, baud: int, /) -> Line: ...
+    def link(self, baud: int, /) -> LinkPort | None:
+        """Open the port of the serial link; None: nothing is wired there."""
+
     def wdt(self, timeout_ms: int, /) -> Wdt: ...
     def reset_cause(self) -> int:
         """Return 0 after power on, 1 after the pin or a command, 2 after the watchdog."""
@@ -69,14 +81,14 @@ class NodeBoard(PartsBoard, Protocol):
     def medium(self) -> str:
         """Return what the store is on: "flash", "volatile", or "" of a board that is a process."""
 
+    def last_fault(self) -> tuple[str, str, int, int, int, int, int] | None:
+        """Return what ended the run before: kind, text, pc, lr, cfsr, address, uptime in ms."""
+
 class Machine(NodeBoard, Protocol):
     """A board as :mod:`.run` uses it: what it was commissioned as, and how it starts anew."""
 
     def commission(self) -> Commission:
         """Return what the board was commissioned as. CommissionError."""
-
-    def last_fault(self) -> tuple[str, str, int, int, int, int, int] | None:
-        """Return what ended the run before: kind, text, pc, lr, cfsr, address, uptime in ms."""
 
     def interrupted(self) -> None:
         """Get ready for a REPL: after Ctrl-C nothing feeds the watchdog until the next run."""

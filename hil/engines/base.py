@@ -37,6 +37,11 @@ class NodeSpec:
         """Return the speed of its line: that of its settings, or ``baud``."""
         return 100 * self.settings.get("baud_div_100", self.baud // 100)
 
+    @property
+    def link_baud(self) -> int:
+        """Return the speed of its serial link; 0: it has none."""
+        return 100 * self.settings.get("link_baud_div_100", 0)
+
 
 class Board(Power, HasConsole, Protocol):
     """One node. It is made switched off; ``wire`` works before ``start``."""

@@ -31,7 +31,7 @@ _COUNTS_S: Final = 3.0
 class QemuBoard(ImageBoard[DescriptorWire]):
     """A board in ``folder``; ``store.bin`` there is what its flash holds at each power on.
 
-    Its ports are ``line``, the parts of the role, and the spare UARTs ``spare4`` and ``spare5``.
+    Its ports are ``line``, ``link``, the parts of the role, and the spare UART ``spare5``.
     """
 
     start_limit_s = START_LIMIT_S

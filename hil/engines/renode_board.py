@@ -72,8 +72,11 @@ class RenodeBoard(ImageBoard[RenodeUart], KeepsWrites, HasWatchdog, HasResetCaus
         self._samples = {0: _MID_SCALE, **ADC_CODES}
         gap_us = round(silence_s(spec.line_baud) * 1e6)
         self._line = RenodeLine(spec.line_baud, emulation.clock, gap_us, emulation.quantum_us)
-        for port in PORTS[spec.role]:
-            self._wires[port] = self._line if port == "line" else RenodeUart(PART_BAUDS[port])
+        self._wires["line"] = self._line
+        if spec.link_baud:
+            self._wires["link"] = RenodeUart(spec.link_baud)
+        for port in PORTS[spec.role].keys() - {"line", "link"}:
+            self._wires[port] = RenodeUart(PART_BAUDS[port])
 
     def is_running(self) -> bool:
         """Return True while it has power."""

@@ -36,7 +36,7 @@ ENTRY: Final = BOARD.board.entry
 #: a quarter of it on a board whose firmware is in flash.
 HEAP_BYTES: Final = 512 * 1024
 START_LIMIT_S: Final = 15.0
-#: What a node of each role has besides ``line``.
+#: What a node of each role has besides ``line`` and ``link``.
 PORTS: Final[Mapping[str, tuple[str, ...]]] = {
     "air": ("pms5003", "mhz19b", "bridge"),
     "water": ("a02yyuw", "bridge"),
@@ -91,8 +91,8 @@ class UnixNode(EmulatedBoard[Pty], KeepsWrites):
         """Return the UART of that name, ``bridge`` for what is no UART. LookupError."""
         if port not in self._wires:
             known = PORTS.get(self.spec.role, ())
-            if port not in known:
-                names = ", ".join(("line", *known))
+            if port not in ("link", *known):
+                names = ", ".join(("line", "link", *known))
                 raise LookupError(f"a {self.spec.role} node has no port {port!r}; it has {names}")
             self._wires[port] = Pty()
         return self._wires[port]
@@ -117,13 +117,15 @@ class UnixNode(EmulatedBoard[Pty], KeepsWrites):
         return self._process is not None and self._process.returncode is None
 
     def _write_spec(self) -> Path:
+        ports = {name: pty.path for name, pty in self._wires.items()}
         node = {
             "role": self.spec.role,
             "uid": self.spec.uid,
             "store": str(self._store),
-            "line": self._wires["line"].path,
+            "line": ports.pop("line"),
+            **({"link": ports.pop("link")} if "link" in ports else {}),
             "baud": self.spec.baud,
-            "parts": {name: pty.path for name, pty in self._wires.items() if name != "line"},
+            "parts": ports,
             "settings": dict(self.spec.settings),
         }
         path = self.folder / "node.json"

@@ -42,10 +42,10 @@ PART_BAUDS: Final[Mapping[str, int]] = {
     "vc0706": 38400,
     "mhz19b": 9600,
 }
-#: The chip's UART behind the line and each part, by role.
+#: The chip's UART behind the line, the serial link and each part, by role.
 PORTS: Final[Mapping[str, Mapping[str, str]]] = {
     role: {
-        "line": _BOARD.uart["line"].port,
+        **{name: _BOARD.uart[name].port for name in ("line", "link")},
         **{uart.parts[role]: uart.port for uart in _BOARD.uart.values() if role in uart.parts},
     }
     for role in ROLES

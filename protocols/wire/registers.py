@@ -115,6 +115,8 @@ EVENT_SELFTEST = 10  # arg: bit mask of failed checks
 EVENT_CONFIG_OLD = 11  # arg: the value before the change
 EVENT_CONFIG_NEW = 12  # arg: the value after it
 EVENT_WRITE_REFUSED = 13  # arg: writes refused since boot; at most one event a minute
+EVENT_IMAGE_ASKED = 14  # arg: number of the image that the link is to send, 0: refused
+EVENT_IMAGE_SENT = 15  # arg: number of the image that has left over the link
 
 EVENT_NAMES = {
     EVENT_BOOT: "boot",
@@ -130,6 +132,8 @@ EVENT_NAMES = {
     EVENT_CONFIG_OLD: "config-old",
     EVENT_CONFIG_NEW: "config-new",
     EVENT_WRITE_REFUSED: "write-refused",
+    EVENT_IMAGE_ASKED: "image-asked",
+    EVENT_IMAGE_SENT: "image-sent",
 }
 
 EVENT_SLOTS = 16
@@ -287,6 +291,7 @@ SETTINGS = (
     Setting("dark_percent", 8, 0, 100),
     Setting("covered_percent", 3, 0, 100),
     Setting("frozen_count", 5, 2, 1000),
+    Setting("link_baud_div_100", 0, 0, 9216),
 )
 
 # Written to COMMAND_ADDRESS.

@@ -13,7 +13,7 @@ from protocols.wire.modbus.timing import t35_us
 
 FLASH_BYTES: Final = 0x200000
 CONSOLE: Final = "sysbus.usart1"
-UARTS: Final = frozenset(f"sysbus.{n}" for n in ("usart1", "usart2", "usart3", "usart6"))
+UARTS: Final = frozenset(f"sysbus.{n}" for n in ("usart1", "usart2", "usart3", "uart4", "usart6"))
 LINE: Final = "sysbus.usart2"
 #: From byte to byte, what ends a frame at 9600 baud: t3.5 and the byte itself.
 SILENCE_US: Final = t35_us(9600) + 1042

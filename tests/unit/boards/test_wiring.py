@@ -32,6 +32,7 @@ def test_board_py_repeats_board_toml() -> None:
             tables[node.targets[0].id] = ast.literal_eval(node.value)
     uarts = BOARD["uart"]
     assert tables["LINE"] == int(uarts["line"]["port"][-1])
+    assert tables["LINK"] == int(uarts["link"]["port"][-1])
     parts = tables["PARTS"]
     assert isinstance(parts, dict)
     assert {name: number for name, (number, _baud) in parts.items()} == {

@@ -21,7 +21,7 @@ from protocols.wire.registers import map_of_role
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from firmware.node.app import Node
-    from firmware.node.ports import Files, Picture, Role
+    from firmware.node.ports import Files, LinkPort, Picture, Role
 
 UID = bytes(range(12))
 KEY = b'{"key_id": 7, "key": "' + b"5a" * 32 + b'"}'
@@ -208,8 +208,14 @@ class Board:
     def line(self, baud: int) -> Line:
         return self.rs485
 
+    def link(self, baud: int) -> "LinkPort | None":
+        return None
+
     def wdt(self, timeout_ms: int) -> Wdt:
         return self.dog
+
+    def last_fault(self) -> "tuple[str, str, int, int, int, int, int] | None":
+        return None
 
     def reset_cause(self) -> int:
         return self.cause

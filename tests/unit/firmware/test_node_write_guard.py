@@ -140,7 +140,7 @@ def test_a_signed_write_obeys_the_rules_of_a_plain_one() -> None:
     assert send(bank, signed(PERIOD, 0)) == 3
     assert send(bank, signed(PERIOD, 0)) == 7, "its counter is used up"
     assert send(bank, signed(0x5000, 1, number=1)) == 2
-    assert send(bank, signed(18, 5, 5, number=2)) == 2
+    assert send(bank, signed(19, 5, 5, number=2)) == 2
     assert send(bank, signed(COMMAND_ADDRESS, 1, number=3)) == 3
     assert send(bank, signed(SIGNED_ADDRESS, 1, number=4)) == 2
     assert write(bank, SIGNED_ADDRESS, 1) == 3, "shorter than any"

@@ -84,9 +84,9 @@ def test_the_boards_wiring_and_the_engine_agree() -> None:
     uart = {name: port["port"] for name, port in wiring["uart"].items()}
     assert uart["console"] == CONSOLE
     for ports in PORTS.values():
-        assert ports["line"] == uart["line"]
+        assert (ports["line"], ports["link"]) == (uart["line"], uart["link"])
         for part, port in ports.items():
-            if part != "line":
+            if part not in ("line", "link"):
                 assert port == uart["second" if part == "mhz19b" else "first"]
     for name, channel in ADC_CHANNELS.items():
         assert wiring["adc"][name]["channel"] == channel
