@@ -1,4 +1,4 @@
-"""A bench: one RS-485 line, nodes on it, simulated parts on the nodes."""
+"""A bench: one RS-485 line, nodes on it, their serial links, simulated parts on the nodes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
-from hil.bus import Rs485Line
+from hil.bus import DuplexLine, Rs485Line
 from hil.engines.abilities import Bridged
 from hil.engines.base import Board, Engine, KeepsLineTime, NodeSpec
 from hil.engines.unix import UnixEngine
@@ -24,7 +24,7 @@ from hil.wires.pty import Pty
 from hil.wires.wire import Wire
 from protocols.identity import node_id
 
-#: Endpoint of the master on the line.
+#: Endpoint of the master on the line, and of the gateway on each link.
 GATEWAY: Final = "gateway"
 ROLES: Final = ("air", "water", "camera")
 #: A node samples every second and its parts are warm after two: a bench has no half hour.
@@ -53,7 +53,8 @@ class Bench:
     line and parts; :meth:`power_on` starts the nodes. What still runs at the end is killed.
     ``pms``, ``mhz``, ``air_bridge``, ``level``, ``water_bridge`` and ``camera`` are the parts of
     the last node of their role, each with its fault switch; a bridge is there only where the engine
-    has one in place of I2C, 1-Wire and ADC.
+    has one in place of I2C, 1-Wire and ADC. A node whose settings have a speed of the serial link
+    (``link_baud_div_100``) has its own line in ``links``, by name; it may have both.
     """
 
     line: Rs485Line
@@ -83,6 +84,7 @@ class Bench:
         self.nodes: dict[str, Board] = {}
         #: The parts of each node, by the name of the port they are wired to.
         self.parts: dict[str, dict[str, Part]] = {}
+        self.links: dict[str, DuplexLine] = {}
         self._folder = folder
         self._source = source
         self._settings = settings
@@ -99,6 +101,12 @@ class Bench:
     def baud(self) -> int:
         """Return the line speed of the nodes, which sets their t3.5 and the master's."""
         return 100 * self._settings.get("baud_div_100", 96)
+
+    def link_port(self, name: str) -> str:
+        """Return the gateway's serial port of a node's link. LookupError for a node without."""
+        if name not in self.links:
+            raise LookupError(f"{name!r} has no link: expected one of {list(self.links)}")
+        return self.links[name].path(GATEWAY)
 
     def device_id(self, name: str) -> str:
         """Return the device id of a node, as in the records."""
@@ -122,6 +130,13 @@ class Bench:
                 clock, baud = self.engine.line_clock(), self._baud or self.baud
             self.line = Rs485Line(wires, seed=self._seed, baud=baud, clock=clock)
             await stack.enter_async_context(self.line)
+            for index, (name, board) in enumerate(self.nodes.items()):
+                if board.spec.link_baud:
+                    # A board with a time of its own paces its UART itself.
+                    pace = board.spec.link_baud if clock is None else None
+                    ends: dict[str, Wire] = {GATEWAY: Pty(rx_limit=4095), name: board.wire("link")}
+                    link = DuplexLine(ends, seed=self._seed + 7 * (index + 1), baud=pace)
+                    self.links[name] = await stack.enter_async_context(link)
             for index, place in enumerate(self.places):
                 earlier = sum(other.role == place.role for other in self.places[:index])
                 node = self.nodes[place.name]

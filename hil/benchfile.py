@@ -31,6 +31,7 @@ name = "hall"
 role = "air"                # air, water or camera
 unit = 1                    # Modbus address
 settings = { warmup_limit_s = 2 }   # of this node only
+# settings = { link_baud_div_100 = 1152 }   # a serial link too, 115200 baud
 
 [[node]]
 name = "basin"
@@ -40,7 +41,8 @@ unit = 2
 [parts.hall]                # how a part misbehaves: checksum, silent, garbage, saturated, warm-up
 # pms5003 = "checksum"
 
-# [[fault]]                 # of the line; kinds and keys: hil/bus/fault.py
+# [[fault]]                 # of the line, or of a node's link; kinds and keys: hil/bus/fault.py
+# link = "hall"
 # kind = "byte-flip"
 # rate = 0.01
 # times = "unlimited"
@@ -65,6 +67,8 @@ class BenchFile:
     settings: Mapping[str, int]
     parts: Mapping[str, Mapping[str, PartFault]] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
+    #: Faults of the serial link of a node, by its name.
+    link_faults: Mapping[str, tuple[Fault, ...]] = field(default_factory=dict)
 
 
 def read_bench(path: Path) -> BenchFile:
@@ -89,20 +93,48 @@ def parse_bench(text: str, where: str) -> BenchFile:
         _one_of(where, "key", key, known)
     engine = _one_of(where, "engine", data.get("engine", "unix"), tuple(KINDS))
     places = _places(where, data)
-    try:
-        plan = Plan.parse(json.dumps({"fault": data.get("fault", [])}), where)
-    except ValueError as error:
-        raise BenchFileError(str(error)) from error
+    settings = dict(FAST) | _settings(where, data.get("settings", {}))
+    faults, link_faults = _faults(where, data.get("fault", []), _linked(places, settings))
     baud = data.get("baud")
     return BenchFile(
         engine=engine,
         seed=_integer(where, "seed", data.get("seed", 0), 0, 2**32 - 1),
         places=places,
         baud=None if baud is None else _integer(where, "baud", baud, 1200, 115_200),
-        settings=dict(FAST) | _settings(where, data.get("settings", {})),
+        settings=settings,
         parts=_parts(where, data.get("parts", {}), [place.name for place in places]),
-        faults=plan.fresh(),
+        faults=faults,
+        link_faults=link_faults,
     )
+
+
+def _linked(places: tuple[Place, ...], settings: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the nodes that have a serial link."""
+    speed = {
+        place.name: {**settings, **place.settings}.get("link_baud_div_100", 0) for place in places
+    }
+    return tuple(name for name, value in speed.items() if value)
+
+
+def _faults(
+    where: str, value: object, linked: tuple[str, ...]
+) -> tuple[tuple[Fault, ...], dict[str, tuple[Fault, ...]]]:
+    """Return the faults of the line, and those of the links by node."""
+    of_links: dict[str, list[Fault]] = {}
+    of_line: list[Fault] = []
+    for number, table in enumerate(value if isinstance(value, list) else [value], 1):
+        at = f"{where}: fault {number}"
+        keys = dict(_table(at, "fault", table))
+        link = keys.pop("link", None)
+        try:
+            faults = Plan.parse(json.dumps({"fault": [keys]}), where).fresh()
+        except ValueError as error:
+            raise BenchFileError(str(error).replace(": fault 1", f": fault {number}")) from error
+        if link is None:
+            of_line += faults
+        else:
+            of_links.setdefault(_one_of(at, "link", link, linked), []).extend(faults)
+    return tuple(of_line), {name: tuple(faults) for name, faults in of_links.items()}
 
 
 def _places(where: str, data: Mapping[str, object]) -> tuple[Place, ...]:

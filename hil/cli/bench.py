@@ -116,6 +116,9 @@ def _apply_faults(made: Bench, plan: BenchFile) -> None:
                 raise LookupError(f"parts.{node}.{name}: {error}") from error
     for disturbance in plan.faults:
         made.line.inject(disturbance)
+    for node, disturbances in plan.link_faults.items():
+        for disturbance in disturbances:
+            made.links[node].inject(disturbance)
 
 
 def _show(made: Bench, plan: BenchFile) -> None:
@@ -130,6 +133,8 @@ def _show(made: Bench, plan: BenchFile) -> None:
         typer.echo(f"\nnode {place.name}: role {place.role}, address {place.unit}")
         typer.echo(f"  uid {board.spec.uid}, key {board.spec.key}")
         typer.echo(f"  boot line {dict(board.boot)}")
+        if place.name in made.links:
+            typer.echo(f"  link    {made.link_port(place.name)}  ({board.spec.link_baud} 8N1)")
         typer.echo(f"  log     {board.folder / 'console.log'}")
         if isinstance(board, HasRepl):
             typer.echo(f"  console {board.repl().path}")

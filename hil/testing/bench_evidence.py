@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from hil.bench import Bench
-from hil.bus import decode, pcapng
+from hil.bus import Trace, decode, pcapng
 from hil.engines.base import Board
 from hil.testing.evidence import Evidence
 
@@ -22,6 +22,8 @@ def show_bench(evidence: Evidence, bench: Bench) -> None:
     evidence.add("bus.txt", lambda: decode.text(list(bursts)[-_TRACE_FRAMES:]))
     evidence.add("bus.pcapng", lambda: _pcapng(bench))
     evidence.add("timeline.svg", lambda: _timeline(bench))
+    for name, link in bench.links.items():
+        evidence.add(f"link-{name}.jsonl", partial(_bursts, link.trace))
     if bench.line.late():
         evidence.add("bus-late.json", lambda: json.dumps(bench.line.late()))
 
@@ -31,6 +33,10 @@ def _console(board: Board) -> str:
     if log.exists():
         return log.read_text(encoding="utf-8", errors="replace")
     return "\n".join(board.console.lines) + "\n"
+
+
+def _bursts(trace: Trace) -> str:
+    return "".join(burst.to_json() + "\n" for burst in trace.bursts)
 
 
 def _pcapng(bench: Bench) -> bytes:
