@@ -132,6 +132,11 @@ def _faults(
             raise BenchFileError(str(error).replace(": fault 1", f": fault {number}")) from error
         if link is None:
             of_line += faults
+        elif not linked:
+            raise BenchFileError(
+                f"{at}: link: no node has a serial link, got {link!r}: give it a speed in its "
+                "settings, link_baud_div_100"
+            )
         else:
             of_links.setdefault(_one_of(at, "link", link, linked), []).extend(faults)
     return tuple(of_line), {name: tuple(faults) for name, faults in of_links.items()}

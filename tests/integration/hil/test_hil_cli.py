@@ -123,6 +123,25 @@ def test_the_example_of_a_bench_is_one() -> None:
     assert (fault.kind, fault.rate, fault.times) == (FaultKind.BYTE_FLIP, 0.01, None)
 
 
+def test_a_fault_is_of_the_line_or_of_the_link_of_one_node() -> None:
+    text = """
+        roles = ["air", "water"]
+        [settings]
+        link_baud_div_100 = 1152
+        [[fault]]
+        kind = "drop"
+        [[fault]]
+        link = "water"
+        kind = "byte-flip"
+        times = "unlimited"
+        rate = 0.02
+    """
+    plan = parse_bench(text, "f.toml")
+    assert [fault.kind for fault in plan.faults] == [FaultKind.DROP]
+    ((name, (fault,)),) = plan.link_faults.items()
+    assert (name, fault.kind, fault.rate) == ("water", FaultKind.BYTE_FLIP, 0.02)
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -138,6 +157,11 @@ def test_the_example_of_a_bench_is_one() -> None:
         ),
         ("roles = ['air']\n[parts.air]\npms5003 = 'sad'", "parts.air.pms5003: expected one of"),
         ("seed = 1\n[[fault]]\nkind = 'gremlin'", "f.toml: fault 1: kind: expected one of"),
+        (
+            "roles = ['air']\n[[fault]]\nkind = 'drop'\nlink = 'air'",
+            "f.toml: fault 1: link: no node has a serial link, got 'air': give it a speed",
+        ),
+        ("[[fault]]\nkind = 'drop'\n[[fault]]\nkind = 'drip'", "f.toml: fault 2: kind: expected"),
         ("seed = ", "f.toml: expected TOML: "),
         ("[[node]]\nname = 'a b'\nrole = 'air'", "f.toml: node 1: name: expected letters"),
         ("[[node]]\nname = 'gateway'\nrole = 'air'", "'gateway' is the line's own endpoint"),
@@ -173,10 +197,13 @@ def test_a_bench_comes_up_shows_how_to_connect_and_ends(tmp_path: Path) -> None:
 def test_a_bench_shows_its_faults(tmp_path: Path) -> None:
     file = tmp_path / "b.toml"
     fault = '[[fault]]\nkind = "byte-flip"\nrate = 0.5\n'
-    file.write_text(f'engine = "unix"\nroles = ["air"]\n{fault}[parts.air]\npms5003 = "silent"\n')
+    of_link = f'{fault}link = "air"\n[settings]\nlink_baud_div_100 = 1152\n'
+    parts = '[parts.air]\npms5003 = "silent"\n'
+    file.write_text(f'engine = "unix"\nroles = ["air"]\n{fault}{of_link}{parts}')
     done = RUNNER.invoke(app, ["bench", str(file), "--seconds", "0.1"])
     assert done.exit_code == 0, done.output
     assert "part    pms5003: silent\n" in done.output
+    assert re.search(r"link    /dev/pts/\d+  \(115200 8N1\)\n", done.output)
 
 
 def test_a_fault_of_a_part_that_the_node_has_not(tmp_path: Path) -> None:
