@@ -156,6 +156,7 @@ PUBLIC: Final = {
     ],
     "hil.bus": [
         "Burst",
+        "DuplexLine",
         "Fault",
         "FaultApplied",
         "FaultKind",
