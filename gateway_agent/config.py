@@ -86,7 +86,13 @@ class MqttUplink(MqttConnection, frozen=True, kw_only=True, tag_field="type", ta
     # How long a record may wait for others before they are sent together.
     latency: Literal["low", "normal", "saving"] = "normal"
     batch_interval_ms: Annotated[int, milliseconds(10, 3_600_000, 1000)] | None = None  # exactly
-    in_flight: Annotated[int, count(1, 64, 4)] = 4
+    # What may be on its way without a receipt: as many bytes as a link has under way, and no more
+    # batches than a collector keeps in its memory.
+    window_bytes: Annotated[
+        int,
+        Meta(ge=1024, le=1 << 26, description="bytes, 1024 to 67108864", examples=[262_144]),
+    ] = 1 << 18
+    in_flight: Annotated[int, count(1, 64, 64)] = 64
     retry_ms: Annotated[int, milliseconds(100, 3_600_000, 5000)] = 5000
 
     @property

@@ -142,6 +142,7 @@ class CollectorService:
             async for message in client.messages:
                 await self._receive(client, message)
                 raise_if_cancelled()
+                client.taken(message)
 
     def _work(self, job: Callable[[], T]) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._worker, job)

@@ -1,5 +1,6 @@
 """Connect to an MQTT broker as gateway and collector need it: bounded, with TLS, with retries."""
 
+import asyncio
 import logging
 import socket
 import ssl
@@ -9,6 +10,7 @@ from typing import Final, NamedTuple
 import aiomqtt
 from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.client import Client as PahoClient
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -26,7 +28,9 @@ log = logging.getLogger(__name__)
 KEEPALIVE_S: Final = 30
 # A broker that does not answer for this long counts as gone, even if its socket is open.
 ANSWER_S: Final = 5.0
+NO_PUBACK: Final = f"the broker has acknowledged no message for {ANSWER_S:g} s"
 MAX_QUEUED: Final = 64  # incoming messages kept while one is worked on; more are dropped
+MAX_POSTED: Final = 20  # messages without a PUBACK: what paho sends without keeping some back
 _LARGEST: Final = 268_435_460  # bytes of a packet; MQTT has none that is longer (5.0, 1.5.5)
 _PUBLISH_BYTES: Final = 10  # of a PUBLISH with QoS 1 beside topic and payload, at most (5.0, 3.3)
 
@@ -34,14 +38,14 @@ _PUBLISH_BYTES: Final = 10  # of a PUBLISH with QoS 1 beside topic and payload, 
 class BrokerLimits(NamedTuple):
     """What the broker takes, by the properties of its CONNACK (MQTT 5.0, 3.2.2.3).
 
-    The other properties there: Server Keep Alive may shorten ours. Receive Maximum is at least 1,
-    and we never have more than one message without a PUBACK. We always name our client id and never
-    use a topic alias, so nothing is assigned, and no alias is accepted.
+    The other properties there: Server Keep Alive may shorten ours. We always name our client id and
+    never use a topic alias, so nothing is assigned, and no alias is accepted.
     """
 
     packet: int = _LARGEST  # bytes
     qos: int = 1  # the quality of service of what we send
     retain: bool = True
+    unacknowledged: int = MAX_POSTED  # messages without a PUBACK
 
     @classmethod
     def of(cls, properties: Properties | None) -> "BrokerLimits":
@@ -50,6 +54,7 @@ class BrokerLimits(NamedTuple):
             getattr(properties, "MaximumPacketSize", _LARGEST),
             min(1, getattr(properties, "MaximumQoS", 1)),
             bool(getattr(properties, "RetainAvailable", 1)),
+            min(MAX_POSTED, getattr(properties, "ReceiveMaximum", MAX_POSTED)),
         )
 
 
@@ -58,6 +63,13 @@ class Who(NamedTuple):
 
     identifier: str
     twins: str
+
+
+class Puback(NamedTuple):
+    """What the broker answers to a message: ``refusal`` is empty if it took it."""
+
+    refusal: str = ""
+    is_heard: bool = True  # somebody is subscribed to the topic, as far as the broker says
 
 
 class MessageRefused(aiomqtt.MqttError):
@@ -70,9 +82,8 @@ class Client(OneConnection):
     who = Who("", "")
     dropped = 0  # messages that found the queue full
     limits = BrokerLimits()
-    _refused = ""  # by the newest PUBACK
-    _is_heard = True
     _ending: Ending | None = None
+    _posted: "dict[int, asyncio.Future[Puback]]"  # by packet identifier
 
     def _on_message(self, client: PahoClient, userdata: object, message: MQTTMessage) -> None:
         if self._queue.full():  # aiomqtt would log each
@@ -118,22 +129,42 @@ class Client(OneConnection):
         reason_code: ReasonCode,
         properties: Properties,
     ) -> None:
-        self._refused = str(reason_code) if reason_code.is_failure else ""
-        self._is_heard = reason_code.value != NO_SUBSCRIBERS
+        answer = self._posted.pop(mid, None)
+        if answer is not None and not answer.done():
+            refusal = str(reason_code) if reason_code.is_failure else ""
+            answer.set_result(Puback(refusal, reason_code.value != NO_SUBSCRIBERS))
         super()._on_publish(client, userdata, mid, reason_code, properties)
 
-    async def send(self, topic: str, payload: bytes, retain: bool = False) -> bool:
-        """Publish and wait for the PUBACK; MqttError if there is none, MessageRefused (MQTT 5).
+    def post(self, topic: str, payload: bytes, retain: bool = False) -> "asyncio.Future[Puback]":
+        """Publish without waiting; return what gets the broker's answer. MqttError: no connection.
 
-        Returns False if the broker says that nobody is subscribed to the topic. A broker that takes
-        no QoS 1 gets QoS 0, and gives no PUBACK; one that keeps no messages is not asked to.
+        A broker that takes no QoS 1 gets QoS 0, and the answer is that it was written; one that
+        keeps no messages is not asked to.
         """
-        self._refused, self._is_heard = "", True
         limits = self.limits
-        await self.publish(topic, payload, qos=limits.qos, retain=retain and limits.retain)
-        if self._refused:
-            raise MessageRefused(f"the broker refused {topic}: {self._refused}")
-        return self._is_heard
+        info = self._client.publish(topic, payload, limits.qos, retain and limits.retain)
+        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            raise aiomqtt.MqttCodeError(info.rc, "Could not publish message")
+        answer: asyncio.Future[Puback] = self._loop.create_future()
+        if info.is_published():
+            answer.set_result(Puback())
+        else:
+            self._posted[info.mid] = answer
+        return answer
+
+    async def send(self, topic: str, payload: bytes, retain: bool = False) -> None:
+        """Publish and wait for the PUBACK; MqttError if there is none, MessageRefused (MQTT 5)."""
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                puback = await self.post(topic, payload, retain)
+        except TimeoutError:
+            raise aiomqtt.MqttError(NO_PUBACK) from None
+        if puback.refusal:
+            raise MessageRefused(f"the broker refused {topic}: {puback.refusal}")
+
+    def taken(self, message: aiomqtt.Message) -> None:
+        """Acknowledge a message that was worked on: a broker keeps the next ones until then."""
+        self._client.ack(message.mid, message.qos)
 
     def refuse(self, reason: str) -> None:
         """Note why we close this connection; the caller raises."""
@@ -178,6 +209,7 @@ def make_client(
     if broker.version == "5":
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho's own
         properties.MaximumPacketSize = max_packet
+        properties.ReceiveMaximum = MAX_QUEUED
     client = Client(
         broker.host,
         broker.port,
@@ -199,6 +231,8 @@ def make_client(
         socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
     )
     client.who = who
+    client._posted = {}
+    client._client.manual_ack_set(True)
 
     def refuse(reason: str) -> None:
         client.refuse(reason)

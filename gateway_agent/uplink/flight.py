@@ -3,7 +3,11 @@
 Order is oldest first. Receipts are contiguous, so a newer batch sent before the backlog would free
 nothing; live-first needs a second stream and is not done here.
 
-* At most ``in_flight`` batches are without a receipt.
+* Batches follow each other without waiting for the broker. What is without a receipt is limited by
+  the bytes that it has on the wire (and by a number of batches, for small ones), what is without a
+  PUBACK by the broker's Receive Maximum.
+* Whenever it begins, or begins again, one batch goes alone until there is a receipt: what nobody
+  takes is one batch, not a window of them.
 * Nothing is remembered across a connection: every new one begins after the last receipt, so a
   broker that comes back empty, or a collector that ended before its commit, costs a repetition.
 * A batch that the broker did not take is sent again as two halves, and so on: some brokers limit
@@ -37,12 +41,27 @@ _ANSWER_S: Final = 1.0  # batches that were under way at a restart are answered 
 
 
 class Pace(NamedTuple):
-    """A batch has up to ``batch_records`` and waits up to ``interval_s`` to be full."""
+    """A batch has up to ``batch_records`` and waits up to ``interval_s`` to be full.
+
+    While batches without a receipt have ``window_bytes`` or more, or are ``in_flight``, no other is
+    sent. ``awaits_receipts`` False: the broker's PUBACK is taken for a receipt.
+    """
 
     batch_records: int
     interval_s: float
+    window_bytes: int
     in_flight: int
     retry_s: float
+    awaits_receipts: bool = True
+
+
+class SentBatch(NamedTuple):
+    """Records ``first`` to ``last`` in a packet of ``size`` bytes; ``again``: sent before, too."""
+
+    first: int
+    last: int
+    size: int
+    again: bool
 
 
 class Flight:
@@ -54,7 +73,11 @@ class Flight:
         self.most = pace.batch_records  # records of the next batch
         self._pace = pace
         self._sent_ever = 0  # in this stream
-        self._unreceipted: deque[int] = deque()  # last sequence number of each batch in flight
+        self._unreceipted: deque[SentBatch] = deque()  # in flight
+        self._bytes = 0  # of them
+        self._unacknowledged: deque[SentBatch] = deque()  # by the broker, in this connection
+        self._most_unacknowledged = 1
+        self._is_alone = True  # the next batch: no receipt has come since it began (again)
         self._progress_at = now  # when a receipt, or the first batch in flight, restarted the wait
         self._due_since = now  # the newest receipt, or the first batch sent after it
         self._retry_s = pace.retry_s
@@ -66,9 +89,14 @@ class Flight:
         self._held_until = -math.inf  # nobody is subscribed: nothing is sent until then
         self._unheard_s = _UNHEARD_S
 
-    def rewind(self, stats: Stats, now: float) -> None:
-        """Begin again after the last receipt, in a new connection."""
+    def rewind(self, stats: Stats, now: float, most_unacknowledged: int) -> None:
+        """Begin again after the last receipt, in a new connection to a broker.
+
+        ``most_unacknowledged``: how many batches it takes before it has acknowledged the first.
+        """
         self._retry_s = self._pace.retry_s
+        self._most_unacknowledged = most_unacknowledged
+        self._unacknowledged.clear()
         self._restart(stats, now)
 
     def _restart(self, stats: Stats, now: float) -> None:
@@ -78,21 +106,28 @@ class Flight:
         self._return(stats, now)
 
     def _return(self, stats: Stats, now: float) -> None:
-        self._unreceipted.clear()
+        self._keep_first(0)
         self.sent_to = stats.receipted_to
         self._progress_at = now
+
+    def _keep_first(self, count: int) -> None:
+        """Take all but ``count`` batches out of flight; the next one goes alone."""
+        while len(self._unreceipted) > count:
+            self._bytes -= self._unreceipted.pop().size
+        self._is_alone = self._pace.awaits_receipts
 
     def follow(self, stats: Stats, now: float) -> None:
         """Take note of what receipts, commits and rebuilds have changed, and of silence."""
         if stats.stream != self.stream:
             self.stream, self._sent_ever, self._due_since = stats.stream, 0, now
-            self.rewind(stats, now)
+            self._retry_s = self._pace.retry_s
+            self._restart(stats, now)
         if self._is_restart_due:
             self._restart(stats, now)
-        while self._unreceipted and self._unreceipted[0] <= stats.receipted_to:
-            self._unreceipted.popleft()
+        while self._unreceipted and self._unreceipted[0].last <= stats.receipted_to:
+            self._bytes -= self._unreceipted.popleft().size
         self.sent_to = max(self.sent_to, stats.receipted_to)
-        if self._unreceipted and now - self._progress_at >= self._retry_s:
+        if self._awaits_receipt and now - self._progress_at >= self._retry_s:
             self._retry_s = min(2 * self._retry_s, RETRY_FACTOR * self._pace.retry_s)
             log.warning("no receipt beyond record %d: sending again", stats.receipted_to)
             self._return(stats, now)
@@ -102,9 +137,9 @@ class Flight:
 
         ``at_once``: a batch need not be full.
         """
-        silence = self._progress_at + self._retry_s - now if self._unreceipted else _IDLE_S
+        silence = self._progress_at + self._retry_s - now if self._awaits_receipt else _IDLE_S
         pending = stats.last - self.sent_to
-        if not pending or len(self._unreceipted) >= self._pace.in_flight:
+        if not pending or self._is_window_full:
             return max(silence, _LEAST_WAIT_S)
         if now < self._held_until:
             return self._held_until - now
@@ -112,19 +147,37 @@ class Flight:
             return 0
         return max(0.0, min(self._next_at - now, silence))
 
+    @property
+    def _awaits_receipt(self) -> bool:
+        return bool(self._unreceipted) and self._pace.awaits_receipts
+
+    @property
+    def _is_window_full(self) -> bool:
+        return (
+            len(self._unreceipted) >= (1 if self._is_alone else self._pace.in_flight)
+            or self._bytes >= self._pace.window_bytes
+            or len(self._unacknowledged) >= self._most_unacknowledged
+        )
+
     def waiting_s(self, stats: Stats, now: float) -> float:
         """Return for how long there was no new receipt for what was sent; 0: none is due."""
         return now - self._due_since if self._sent_ever > stats.receipted_to else 0.0
 
-    def begin(self, piece: Slice, now: float) -> bool:
-        """Note that ``piece`` is about to be sent; return whether it repeats an earlier one."""
+    def send(self, piece: Slice, size: int, now: float) -> SentBatch:
+        """Note that ``piece`` is sent now, in a packet of ``size`` bytes."""
         if not self._unreceipted:
             self._progress_at = now
             if piece.first > self._sent_ever:
                 self._due_since = now
         self._next_at = self._following(now)
-        self._unanswered.append(piece.last)  # an answer may come before the broker's
-        return piece.first <= self._sent_ever
+        self._unanswered.append(piece.last)
+        sent = SentBatch(piece.first, piece.last, size, piece.first <= self._sent_ever)
+        self._unacknowledged.append(sent)
+        self._unreceipted.append(sent)
+        self._bytes += size
+        self.sent_to = piece.last
+        self._sent_ever = max(self._sent_ever, piece.last)
+        return sent
 
     def _following(self, now: float) -> float:
         """Return until when the batch after one that is sent ``now`` may wait to be full.
@@ -138,27 +191,40 @@ class Flight:
         interval = self._pace.interval_s
         return self._next_at + interval if late < interval else now + interval
 
-    def refused(self, piece: Slice) -> None:
-        """Note that the broker did not, or would not, take ``piece``."""
-        self.most = max(1, len(piece.records) // 2)
+    def too_large(self, records: int) -> None:
+        """Note that a batch of so many records is more than the broker takes."""
+        self.most = max(1, records // 2)
 
-    def sent(self, piece: Slice, awaits_receipt: bool) -> None:
-        """Note that the broker has acknowledged ``piece``."""
-        self._sent_ever = max(self._sent_ever, piece.last)
-        if awaits_receipt:
-            self._unreceipted.append(piece.last)
-        else:
-            self._unanswered.clear()
-        self.sent_to = piece.last
+    def ended(self) -> int:
+        """Return how many records the largest batch had that was not acknowledged to the end."""
+        largest = max(self._unacknowledged, key=lambda sent: sent.size, default=None)
+        return 0 if largest is None else largest.last - largest.first + 1
+
+    def acknowledged(self, is_heard: bool, now: float) -> SentBatch:
+        """Note that the broker has the oldest batch without a PUBACK, and return it.
+
+        Brokers answer in order (MQTT 5.0, 4.6). ``is_heard``: somebody is subscribed to it.
+        """
+        sent = self._unacknowledged.popleft()
+        if not is_heard and self._pace.awaits_receipts:
+            self._unheard(sent, now)
+            return sent
         self.most = min(self.most + 1, self._pace.batch_records)
+        if not self._pace.awaits_receipts:
+            self._bytes -= self._unreceipted.popleft().size
+            self._unanswered.clear()
+        return sent
 
-    def unheard(self, piece: Slice, now: float) -> None:
-        """Note that the broker took ``piece``, and that nobody was subscribed to it."""
-        self._sent_ever = max(self._sent_ever, piece.last)
-        if self._unanswered:
-            self._unanswered.pop()
-        self._held_until = now + self._unheard_s
-        self._unheard_s = min(2 * self._unheard_s, self._pace.retry_s)
+    def _unheard(self, sent: SentBatch, now: float) -> None:
+        """Take ``sent`` out of flight, and what was sent behind it: that does not follow."""
+        for index, other in enumerate(self._unreceipted):
+            if other is sent:
+                self._keep_first(index)
+                self._unanswered.clear()
+                self.sent_to = sent.first - 1
+                self._held_until = now + self._unheard_s
+                self._unheard_s = min(2 * self._unheard_s, self._pace.retry_s)
+                return
 
     @property
     def is_unheard(self) -> bool:
@@ -169,6 +235,7 @@ class Flight:
         """Note a receipt that covered something new, up to record ``to``."""
         self._retry_s = self._pace.retry_s
         self._progress_at = self._due_since = now
+        self._is_alone = False
         self._heard()
         if to in self._unanswered:  # answers before it were lost
             while self._unanswered[0] != to:
@@ -180,7 +247,7 @@ class Flight:
         self._heard()
         if self._answered(to) or now - self._restart_at < _ANSWER_S:
             return
-        # Not now: a batch may be on its way to the broker.
+        # Not now: a batch may be taken from the outbox at the moment.
         self._restart_at, self._is_restart_due = now, True
 
     def _heard(self) -> None:

@@ -2,11 +2,10 @@
 
 A PUBACK shows only that the broker has a batch. Records leave the outbox when the collector's
 signed receipt covers them (unless the operator chose ``receipt = "puback"`` for a platform that
-gives none). :mod:`.flight` decides what is sent when, :mod:`.receipts` applies receipts.
+gives none). :mod:`.sender` sends batches, :mod:`.receipts` applies receipts.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, NoReturn
@@ -17,24 +16,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from gateway_agent.cancellation import raise_if_cancelled, until_first_ends
 from gateway_agent.config import MqttUplink
 from gateway_agent.counters import Counters
-from gateway_agent.store.errors import StoreFull
-from gateway_agent.store.window import Slice
 from gateway_agent.store.writer import OutboxWriter
-from protocols.uplink import build_batch
 
 from . import topics
 from .backoff import AWAY, RIVALRY, Backoff, Pause
 from .broker_reasons import TOO_LARGE, Ending
 from .connection import Client, Who, make_client, unexplained
-from .flight import Flight, Pace
 from .receipts import Effect, ReceiptReader
+from .sender import BatchSender
 from .server_time import LearningClock, ServerTime
 
 log = logging.getLogger(__name__)
 
-KEY_EPOCH: Final = 0  # rises when a gateway's key is changed; no command for that yet
-# Leaves room in MAX_BATCH_BYTES for the header when the payload cannot be compressed.
-MAX_SLICE_BYTES: Final = 768 * 1024
 SHORT_S: Final = 5.0  # a connection that ends before may have been taken over by a rival
 RIVAL_SIGNS: Final = 3  # so many of them in a row
 MAX_PACKET: Final = 16 * 1024  # from the broker come receipts only
@@ -69,7 +62,6 @@ class Uplink:
         self.problem = "not connected yet"  # why it is not connected; empty when it is
         self._config = config
         self._gateway = gateway
-        self._key = keys.own
         self._outbox = outbox
         self._counters = counters
         self._now = clock or asyncio.get_running_loop().time
@@ -87,16 +79,18 @@ class Uplink:
             self._receipts = ReceiptReader(
                 gateway, keys.collector, outbox, counters, self._now, self._server_time
             )
-        pace = Pace(
-            config.batch_records,
-            config.interval_ms / 1000,
-            config.in_flight,
-            config.retry_ms / 1000,
+        self._sender = BatchSender(
+            config,
+            gateway,
+            keys.own,
+            outbox,
+            counters,
+            self._now,
+            self._server_time,
+            self._backoff.reset,
         )
-        self._flight = Flight(pace, self._now())
-        self._draining = False
+        self._flight = self._sender.flight
         self._failed = False  # since the newest connection, or since the start
-        self._sending: Slice | None = None  # what the broker has not acknowledged yet
 
     @property
     def alarms(self) -> list[str]:
@@ -140,10 +134,10 @@ class Uplink:
 
         MQTT 5 has a reason for that, too; a broker of 3.1.1 just closes the connection.
         """
-        piece, self._sending = self._sending, None
+        records = self._flight.ended()
         is_silent = self._config.version != "5" and not ending.is_known
-        if piece is not None and (ending.code == TOO_LARGE or is_silent):
-            self._flight.refused(piece)
+        if records and (ending.code == TOO_LARGE or is_silent):
+            self._flight.too_large(records)
 
     def _note_end(self, ending: Ending) -> Pause:
         """Take note of the end of a connection; return how long to stay away.
@@ -167,7 +161,7 @@ class Uplink:
 
     async def drain(self) -> None:
         """Send what is left without waiting for full batches; return when all is receipted."""
-        self._draining = True
+        self._sender.is_draining = True
         while self._outbox.stats.depth:
             self._outbox.committed.set()
             await asyncio.sleep(0.05)
@@ -190,95 +184,17 @@ class Uplink:
                 log.warning("uplink to %s works again", self._config.where)
             self._connected_at = self._now()
             self._counters.connects += 1
-            await until_first_ends(self._receive(client), self._send(client))
+            await until_first_ends(self._receive(client), self._sender.run(client))
 
     def _note_refusal(self, _: str) -> None:
         self._counters.packets_refused += 1
-
-    # --- sending -------------------------------------------------------------------------------
-
-    async def _send(self, client: Client) -> NoReturn:
-        flight, outbox = self._flight, self._outbox
-        flight.rewind(outbox.stats, self._now())
-        while True:
-            raise_if_cancelled()
-            outbox.committed.clear()
-            flight.follow(outbox.stats, self._now())
-            wait_s = flight.wait_s(outbox.stats, self._now(), self._draining)
-            if wait_s > 0:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait_s):
-                        await outbox.committed.wait()
-                continue
-            piece = await outbox.slice(flight.sent_to, flight.most, MAX_SLICE_BYTES)
-            if piece is not None and piece.stream == flight.stream:
-                await self._publish(client, piece)
-
-    async def _publish(self, client: Client, piece: Slice) -> None:
-        data = await asyncio.to_thread(self._build, piece)
-        topic = topics.batch_topic(self._gateway, piece.stream)
-        if len(data) > client.room(topic):
-            self._flight.refused(piece)
-            if len(piece.records) > 1:
-                return
-            reason = (
-                f"the broker takes packets of up to {client.limits.packet} bytes, a batch of one"
-                f" record has {len(data)}: give it a larger limit (mosquitto: max_packet_size)"
-            )
-            client.refuse(reason)
-            raise aiomqtt.MqttError(reason)
-        again = self._flight.begin(piece, self._now())
-        if self._server_time is not None and not again:
-            self._server_time.sending(piece)
-        self._sending = piece
-        is_heard = await client.send(topic, data)
-        self._sending = None
-        self._counters.pubacks += 1
-        if again:
-            self._counters.batches_resent += 1
-        else:
-            self._counters.batches_sent += 1
-        if self._receipts is not None and not is_heard:
-            if not self.is_unheard:
-                log.warning("nobody is subscribed to %s: does a collector run?", topic)
-            self._flight.unheard(piece, self._now())
-            return
-        self._flight.sent(piece, awaits_receipt=self._receipts is not None)
-        if self._receipts is None:
-            await self._release(piece)
-
-    async def _release(self, piece: Slice) -> None:
-        """Prune what the broker has acknowledged, where the operator takes that for delivered."""
-        self._backoff.reset()
-        try:
-            await self._outbox.release(piece.stream, piece.last, piece.head)
-        except StoreFull as error:
-            # The next release covers these records too.
-            log.warning("delivered records cannot be pruned for want of space: %s", error)
-
-    def _build(self, piece: Slice) -> bytes:
-        return build_batch(
-            gateway=self._gateway,
-            key_epoch=KEY_EPOCH,
-            stream=piece.stream,
-            first=piece.first,
-            prev=piece.prev,
-            anchor=piece.anchor,
-            records=[record.data for record in piece.records],
-            key=self._key,
-            compress=self._config.compression == "zstd",
-            maps=sum(record.maps for record in piece.records),
-            head=piece.head,
-            earlier=piece.earlier,
-            # A collector of ours that has lost its database names what it will never get.
-            released=self._outbox.stats.receipted_to if self._receipts is None else 0,
-        )
 
     # --- receipts ------------------------------------------------------------------------------
 
     async def _receive(self, client: Client) -> None:
         async for message in client.messages:
             raise_if_cancelled()
+            client.taken(message)
             payload = message.payload
             if self._receipts is None or not payload:
                 continue  # an empty retained message is one that was cleared

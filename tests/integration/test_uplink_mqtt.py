@@ -87,9 +87,7 @@ async def test_a_new_connection_begins_after_the_last_receipt_and_does_not_wait_
         site.uplink(outbox, retry_ms=3_600_000, in_flight=3),
     ):
         await outbox.put(records(1, 30), {})
-        # The collector has seen the first; the others come too early for it.
-        await until(lambda: site.counters.pubacks == 3 and tries, "all sent")
-        await until(lambda: site.verdicts().count("batches_early") == 2, "all seen")
+        await until(lambda: site.counters.pubacks == 1 and tries, "seen")
         monkeypatch.setattr(Database, "commit", commit)
         # A second client of the same name makes the broker end the first connection.
         async with aiomqtt.Client(
@@ -128,17 +126,17 @@ async def test_a_broker_that_was_never_there_at_start(mosquitto_path: Path, tmp_
         assert site.stored() == list(range(1, 21))
 
 
-@pytest.mark.parametrize(("version", "most"), [("5", 1), ("3.1.1", 2)])
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
 async def test_a_puback_is_no_receipt(
-    broker: MosquittoBroker, tmp_path: Path, version: str, most: int
+    broker: MosquittoBroker, tmp_path: Path, version: str
 ) -> None:
     site = Site(tmp_path, broker.port)
     async with site.outbox() as outbox:
         async with site.uplink(outbox, in_flight=2, version=version):
             await outbox.put(records(1, 50), {})
             await until(lambda: site.counters.batches_resent >= 2, "sent again")
-            assert site.counters.pubacks >= most + 2
-            assert site.counters.batches_sent == most, "one by one if the broker knows nobody"
+            assert site.counters.pubacks >= 3
+            assert site.counters.batches_sent == 1, "one goes alone until there is a receipt"
             assert outbox.stats.depth == 50
             async with site.collector():
                 await until(lambda: outbox.stats.depth == 0, "receipted in the end")

@@ -120,7 +120,8 @@ def test_the_example_means_what_it_meant() -> None:
             "batch_records": 1000,
             "latency": "normal",
             "batch_interval_ms": 1000,
-            "in_flight": 4,
+            "window_bytes": 262144,
+            "in_flight": 64,
             "retry_ms": 5000,
         },
         "outbox": {"max_bytes": 1073741824, "commit_ms": 50},
@@ -233,7 +234,8 @@ profile = "senseair-s8"
             batch_records=1000,
             latency="normal",
             batch_interval_ms=None,
-            in_flight=4,
+            window_bytes=1 << 18,
+            in_flight=64,
             retry_ms=5000,
         ),
         outbox=OutboxConfig(max_bytes=1 << 30, commit_ms=50),
@@ -349,7 +351,8 @@ def test_defaults() -> None:
         "5",
         "signed",
     )
-    assert (config.uplink.batch_records, config.uplink.in_flight) == (1000, 4)
+    assert (config.uplink.batch_records, config.uplink.window_bytes) == (1000, 1 << 18)
+    assert config.uplink.in_flight == 64
     assert config.bus[0].timeout_ms == 500
 
 
@@ -365,6 +368,7 @@ def test_defaults() -> None:
         ("uplink.port", 0, ["uplink.port", "got 0"]),
         ("uplink.port", True, ["uplink.port", "got true"]),
         ("uplink.version", "4", ["uplink.version", 'one of "5", "3.1.1"']),
+        ("uplink.window_bytes", 1023, ["uplink.window_bytes", "1024 to 67108864"]),
         ("uplink.in_flight", 65, ["uplink.in_flight", "from 1 to 64"]),
         ("uplink.prot", 1, ["uplink.prot", "did you mean `port`?"]),
         ("uplink.collector_key", ..., ["uplink.collector_key", 'receipt = "puback"']),
