@@ -44,12 +44,12 @@ from .bus_errors import (
 )
 from .bus_port import BusPort
 from .late_answers import LateAnswers
+from .line_silence import LineSilence
 from .pace import UnitPace, paces_of
 from .planner import answer_ms, probes_for
 
 SILENT_REQUESTS: Final = 3  # on TCP: this many in a row without one byte, and the peer is gone
 PATIENCE: Final = 3  # times as long is waited for a unit while another one may hold a gateway box
-DRAIN_S: Final = 2.0  # a line that never falls silent is used all the same after this time
 STALL_S: Final = 0.005  # a timer this late was held up by the process or the machine
 _ANY: Final = -1  # no unit: the key of the whole bus
 _VARIABLE_CHARS: Final = 128  # registers' worth of time for an answer of unknown length
@@ -89,14 +89,12 @@ class Master:
         self._request: Request | None = None
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._last_byte = 0.0  # loop time of the last byte received or request sent
         self._last_sent = 0.0  # loop time of the last request
         self._answered = False  # bytes came since the last request was sent
         self._foreign: AnswerShape | None = None  # what came instead, for the request under way
         self._is_contested = False  # another master asked for a like answer meanwhile
         self._late_before = 0  # late replies counted when the request was sent
         self._noise_bytes = 0
-        self._dirty = False  # the line must be silent before the next request
         self._late = LateAnswers()
         self._silent_requests = 0
         self._unanswered: int | None = None  # on TCP: the unit asked last, if it was silent
@@ -107,7 +105,7 @@ class Master:
         self._gap_s = bus.request_gap_ms / 1000
         self._is_spaced = any(pace.gap_s for pace in (self._pace, *self._paces.values()))
         self._ended: dict[int, float] = {}  # by unit: loop time at which its last request ended
-        self._silence_s = bus.silence_ms / 1000
+        self._silence = LineSilence(bus)
         self._closes = bus.close_after == "request"
 
     async def read(self, request: Request, probes: Sequence[Request] = ()) -> bytes:
@@ -115,10 +113,9 @@ class Master:
 
         If an answer of the same shape is pending, the unit is probed first: see :meth:`probe`.
         """
-        if self._is_line:
-            await self._settle(request, probes)
+        ready = await self._settle(request, probes) if self._is_line else None
         try:
-            return (await self._ask(request))[2:]
+            return (await self._ask(request, ready))[2:]
         except ClosedEarlyError:
             return (await self._ask_again(request, probes))[2:]
 
@@ -160,17 +157,20 @@ class Master:
         if self.bus.close_after == "poll":
             self._drop(politely=True)
 
-    async def _settle(self, request: Request, probes: Sequence[Request]) -> None:
-        """Probe a unit as long as an answer like that to ``request`` is pending."""
+    async def _settle(self, request: Request, probes: Sequence[Request]) -> asyncio.Transport:
+        """Probe a unit as long as an answer like that to ``request`` is pending.
+
+        Return the connection, ready for the request.
+        """
         unit = request.asked
         pace = self._paces.get(unit, self._pace)
         settles = True
-        while settles:
-            # Until then another master's request may come, whose answer is pending, too.
-            await self._ready(unit, pace)
-            if not self._is_pending(request):
-                break
+        # Until it is ready another master's request may come, whose answer is pending, too.
+        ready = await self._ready(unit, pace)
+        while settles and self._is_pending(request):
             settles = await self.probe(probes or probes_for(request))
+            ready = await self._ready(unit, pace)
+        return ready
 
     def _is_pending(self, request: Request) -> bool:
         return self._is_line and self._late.is_pending(request.shape, self._loop.time())
@@ -181,18 +181,19 @@ class Master:
         self.counters.asked_again += 1
         try:
             # A serial server may hand the answer that is under way to the new connection.
-            if self._is_line and request.read is not None:
-                await self._settle(request, probes)
-            return await self._ask(request)
+            is_read = self._is_line and request.read is not None
+            return await self._ask(
+                request, await self._settle(request, probes) if is_read else None
+            )
         finally:
             self._again = False
 
-    async def _ask(self, request: Request) -> bytes:
-        """Send one request and return the PDU of its answer."""
+    async def _ask(self, request: Request, ready: asyncio.Transport | None = None) -> bytes:
+        """Send one request and return the PDU of its answer. ``ready``: from :meth:`_ready`."""
         loop = self._loop
         unit = request.asked
         pace = self._paces.get(unit, self._pace)
-        transport = await self._ready(unit, pace)
+        transport = ready or await self._ready(unit, pace)
         answer: asyncio.Future[bytes] = loop.create_future()
         self._answer = answer
         self._request = request
@@ -201,7 +202,7 @@ class Master:
         self._is_contested = False
         self._late_before = self.counters.late_replies
         self._noise_bytes = 0
-        self._last_byte = self._last_sent = now = loop.time()
+        self._last_sent = now = self._silence.due if self._is_line else loop.time()
         self._timeout_ms = pace.timeout_ms
         self._deadline = now + pace.fixed_s
         if self._unanswered not in (None, unit):
@@ -217,13 +218,17 @@ class Master:
             self._timer = None
         if self._timer is None:
             self._timer = loop.call_at(self._deadline, self._tick)
+        data = self._client.send(request)
+        if self._is_line:
+            self._silence.hold()
         try:
-            transport.write(self._client.send(request))
+            transport.write(data)
         except FATAL:
             raise
         except Exception as error:
             self._answer = None
             raise self._fault("cannot be written to", error) from error
+        self._silence.restart()
         self.counters.polls += 1
         try:
             pdu = await answer
@@ -254,7 +259,7 @@ class Master:
         if link is not self._link:
             return
         if self._is_line:
-            self._last_byte = self._loop.time()
+            self._silence.restart()
         self._answered = True
         try:
             pdu = self._client.feed(data)
@@ -266,10 +271,10 @@ class Master:
         unexpected = self._client.unexpected
         if unexpected.foreign or unexpected.noise_bytes:
             self._count(unexpected)
-            self._dirty = True
+            self._silence.is_disturbed = True
         answer = self._answer
         if answer is None:
-            self._dirty = True
+            self._silence.is_disturbed = True
             if pdu is not None:  # its request was cancelled
                 self.counters.late_replies += 1
         elif pdu is not None:
@@ -372,7 +377,7 @@ class Master:
 
     def _give_up(self, request: Request, came: bool = False) -> None:
         """End a request without its answer. ``came``: the answer came, but damaged."""
-        self._dirty = True
+        self._silence.is_disturbed = True
         if self._is_line and not came:
             self._late.add(request.shape, self._loop.time())
 
@@ -424,30 +429,12 @@ class Master:
         if self._is_spaced:
             last = self._ended.get(unit, -pace.gap_s) + pace.gap_s
             last = max(last, self._ended.get(_ANY, -self._gap_s) + self._gap_s)
-            wait = last - self._loop.time()
-            if wait > 0:
-                await asyncio.sleep(wait)
+            await self._silence.until(last)
         if self._is_line:
-            await self._fall_silent()
-
-    async def _fall_silent(self) -> None:
-        """Wait for t3.5 since the last byte, or for real silence on a disturbed line."""
-        loop = self._loop
-        wait = self._silence_s
-        if self._dirty:
-            wait = max(wait, self.bus.quiet_ms / 1000)
-        limit = loop.time() + DRAIN_S
-        while True:
-            now = loop.time()
-            rest = self._last_byte + wait - now
-            if rest <= 0 or now >= limit:
-                break
-            await asyncio.sleep(min(rest, limit - now))
-            if self._dirty:
-                wait = max(wait, self.bus.quiet_ms / 1000)
-        if self._dirty:
-            self._count(self._client.finish())
-            self._dirty = False
+            await self._silence.fall()
+            if self._silence.is_disturbed:
+                self._count(self._client.finish())
+                self._silence.is_disturbed = False
 
     def _new_client(self) -> ModbusClient:
         if isinstance(self.bus, TcpBus):
@@ -469,7 +456,7 @@ class Master:
                 detail = f"{self.bus.where} closed the connection within {delay_ms} ms"
                 self.counters.poll_errors["bus_timeout"] += 1
                 raise BusError("bus_timeout", detail)
-        self._last_byte = self._loop.time()
+        self._silence.restart()
         return transport
 
     def _drop(self, politely: bool = False) -> None:
@@ -494,5 +481,6 @@ class Master:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._silence.close()
         self._drop()
         self._fail("bus_timeout", "the bus was closed")

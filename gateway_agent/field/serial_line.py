@@ -7,6 +7,7 @@ It is pymodbus' one: pyserial under asyncio, exclusive, raw, input flushed
 import asyncio
 import contextlib
 import errno
+import select
 from collections.abc import Callable
 
 from pymodbus.transport.serialtransport import SerialTransport
@@ -49,6 +50,14 @@ class SerialLine(SerialTransport):
         except (ValueError, OSError, NotImplementedError) as error:
             raise OSError(errno.EOPNOTSUPP, "its driver does not switch RTS") from error
 
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write at once if the port takes it, without a turn of the event loop before."""
+        if self.intern_write_buffer or not self._takes_bytes():
+            super().write(data)
+            return
+        self.intern_write_buffer.append(bytes(data))
+        self.intern_write_ready()
+
     def intern_read_ready(self) -> None:
         """Read what has come; called by the event loop."""
         self._guard(super().intern_read_ready)
@@ -63,6 +72,12 @@ class SerialLine(SerialTransport):
             super().close(exc)
         finally:
             self._release()
+
+    def _takes_bytes(self) -> bool:
+        """Return whether a write would take bytes: pyserial waits for ever if it takes none."""
+        poll = select.poll()
+        poll.register(self.sync_serial.fileno(), select.POLLOUT)
+        return poll.poll(0) == [(self.sync_serial.fileno(), select.POLLOUT)]
 
     def _guard(self, step: Callable[[], None]) -> None:
         try:

@@ -21,7 +21,7 @@ from rich.progress import track
 
 from tests.paths import ROOT
 
-from . import line, mixed
+from . import bus_share, line, mixed
 from .board import board_figures, missing, suite_figure
 from .delivered import Delivery, Load, deliver, fsync_ms
 from .gateway import first_poll_s, measure, profile_of
@@ -179,6 +179,21 @@ def bench_profiles(figures: Figures, seconds: float) -> None:
         figures.add(f"{what}: against the plan of `check`", "", took / predicted, "<= 1.1")
 
 
+def bench_line(figures: Figures, seconds: float) -> None:
+    """Measure which share of a serial line's time the gateway uses, and whether it keeps t3.5."""
+    for baudrate in bus_share.BAUDRATES:
+        with tempfile.TemporaryDirectory() as folder, mosquitto(Path(folder)) as mqtt:
+            run = bus_share.measure(Path(folder), baudrate, mqtt, seconds)
+        what = f"serial line at {baudrate:,} baud"
+        figures.add(
+            f"{what}: polls made of those possible", "", run.share, ">= 0.99",
+            f"{bus_share.REGISTERS} registers, turnaround {bus_share.TURNAROUND_MS} ms",
+        )  # fmt: skip
+        figures.add(f"{what}: pauses below t3.5", "", run.gateway.violations, "<= 0")
+        figures.add(f"{what}: pause beyond t3.5", "us", run.excess_us)
+        figures.add(f"{what}: pause beyond t3.5 of a bare loop", "us", run.terminal_us)
+
+
 def bench_uplink(figures: Figures, seed: int) -> None:
     """Measure the bytes per reading of signed batches of 1,000 readings."""
     kinds = (
@@ -223,6 +238,7 @@ def _steps(
         "node": lambda: bench_nodes(figures),
         "gateway": lambda: bench_gateway(figures, seconds),
         "delivery": lambda: bench_delivery(figures, seconds),
+        "line": lambda: bench_line(figures, seconds),
         "profiles": lambda: bench_profiles(figures, seconds),
         "uplink": lambda: bench_uplink(figures, run),
         "board": lambda: bench_board(figures, image, suite=False),
@@ -243,7 +259,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="runs of each figure (5)")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of a load run (5)")
     parser.add_argument(
-        "--only", help="core, node, gateway, delivery, profiles, uplink, board or suite"
+        "--only", help="core, node, gateway, delivery, line, profiles, uplink, board or suite"
     )
     parser.add_argument("--image", type=Path, help="the board's image (ELF); built if not given")
     parser.add_argument(

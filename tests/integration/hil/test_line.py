@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway_agent.fine_timer import FineTimer
 from hil.bus import Fault, FaultKind, Rs485Line
-from hil.bus.timer import FineTimer
 from hil.wires.pty import Pty
 
 LIMIT_S = 20

@@ -90,7 +90,7 @@ async def test_an_answer_that_another_master_waits_for_is_not_taken(tmp_path: Pa
     async def run(master: Master, slave: PtySlave) -> None:
         assert await master.read(TEN) == DATA
         slave.send(other)
-        await until(lambda: master._dirty)
+        await until(lambda: master._silence.is_disturbed)
         slave.handler = handler
         assert await master.read(TEN) == DATA
         assert await master.read(TEN) == DATA

@@ -1,4 +1,4 @@
-"""The line's fine timer: it calls once, not before its time, and not when it was put off."""
+"""The fine timer: it calls once, not before its time, and not when it was put off."""
 
 import asyncio
 import ctypes
@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from hil.bus import timer as module
-from hil.bus.timer import FineTimer
+from gateway_agent import fine_timer as module
+from gateway_agent.fine_timer import FineTimer
 
 
 async def test_it_calls_once_and_not_early() -> None:
