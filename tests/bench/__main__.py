@@ -1,60 +1,37 @@
 """``make bench``: measure everything, print the table, with ``--write`` renew docs/benchmarks.md.
 
-Aims for speed are given twice: as the project set them, and as a ratio to the naive script
-measured in the same run, which can be compared between machines.
+What can be compared between machines is the ratio to the naive script measured in the same run.
 """
 
 import argparse
 import asyncio
 import datetime as dt
 import json
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
-from rich.progress import track
 
 from tests.paths import ROOT
 
 from . import bus_share, line, mixed
 from .board import board_figures, missing, suite_figure
-from .delivered import Delivery, Load, deliver, fsync_ms
-from .gateway import first_poll_s, measure, profile_of
+from .gateway import first_poll_s, measure
 from .node import ROLES, core_requests_per_s, node_figures
-from .report import Figure, markdown, print_table
-from .servers import modbus_servers, mosquitto, on_core
+from .report import Figures, markdown, print_table
+from .servers import modbus_servers, mosquitto
 from .uplink import bytes_per_reading, node_records, profile_records
+from .whole_way import Extent, bench_delivery, bench_fixed, bench_return
 
 _PAGE: Final = ROOT / "docs" / "benchmarks.md"
 _SERVERS: Final = 8
 _EVEN_MS: Final = 20
+ONLY_IF_ASKED: Final = "suite"  # takes half an hour
 _BUSES: Final = 32  # a bus polls a device at most once in a millisecond
-# Readings per second: the aim, and what it is of the naive script on the machine it was set on.
-_AIMS: Final = {10: (25_000, 1.19), 100: (150_000, 0.84)}
-
-
-class Figures:
-    """The figures measured so far, in the order they first came up."""
-
-    def __init__(self) -> None:
-        self.all: dict[str, Figure] = {}
-
-    def add(
-        self, name: str, unit: str, value: float, aim: str | None = None, note: str = ""
-    ) -> None:
-        """Add one run's value of a figure."""
-        self.take(Figure(name, unit, aim, note, [value]))
-
-    def take(self, figure: Figure) -> None:
-        """Add the runs of a figure to those there are."""
-        known = self.all.setdefault(figure.name, figure)
-        if known is not figure:
-            known.runs += figure.runs
 
 
 def bench_core(figures: Figures) -> None:
@@ -76,72 +53,10 @@ def bench_nodes(figures: Figures) -> None:
         figures.add(f"node {role}: polls over a pty", "polls/s", run.polls_per_s)
 
 
-def bench_gateway(figures: Figures, seconds: float) -> None:
-    """Measure the agent under full load beside the naive script, and its start."""
-    for registers, (aim, ratio) in _AIMS.items():
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            mosquitto(Path(folder)) as mqtt,
-            modbus_servers(_SERVERS, registers) as ports,
-        ):
-            buses = ports * (_BUSES // _SERVERS)
-            load = measure(Path(folder), profile_of(registers), buses, mqtt, seconds)
-            naive = _naive(seconds, registers, mqtt, buses)
-        what = f"gateway, {registers} registers"
-        figures.add(f"{what}: recorded", "readings/s", load.readings_per_s, f">= {aim}")
-        figures.add(
-            f"naive script, {registers} registers", "readings/s", naive,
-            note="pymodbus to MQTT, no store, no signature",
-        )  # fmt: skip
-        figures.add(f"{what}: ratio to naive", "", load.readings_per_s / naive, f">= {ratio}")
-        figures.add(f"{what}: CPU per million readings", "s", load.cpu_s_per_million)
-        figures.add(f"{what}: peak memory", "MiB", load.peak_mib, "<= 100")
-        figures.add(
-            f"{what}: delivered of recorded", "", load.delivered_share,
-            note="while recording at full speed on one core",
-        )  # fmt: skip
+def bench_start(figures: Figures) -> None:
+    """Measure how soon a gateway that is started asks its first device."""
     with tempfile.TemporaryDirectory() as folder, mosquitto(Path(folder)) as mqtt:
         figures.add("gateway: start to first poll", "s", first_poll_s(Path(folder), mqtt), "<= 1")
-
-
-def bench_delivery(figures: Figures, seconds: float) -> None:
-    """Measure the whole way with signed receipts, all processes on all cores."""
-    with tempfile.TemporaryDirectory() as name:
-        figures.add("fsync of 4 KiB", "ms", fsync_ms(Path(name)), note="what a commit waits for")
-    full = {10: Load(10, 75, 250), 100: Load(100, 40, 250)}
-    for registers, load in full.items():
-        what = f"whole way, {registers} registers"
-        note = f"{_BUSES * load.units} devices offered at 250 ms: more than is possible"
-        most = _deliver(load, seconds)
-        figures.add(f"{what}: delivered", "readings/s", most.per_s, note=note)
-        figures.add(f"{what}: CPU of the gateway per million", "s", most.gateway_cpu_s)
-        figures.add(f"{what}: CPU of the collector per million", "s", most.collector_cpu_s)
-        twice = _deliver(replace(load, units=2 * load.units), seconds)
-        figures.add(
-            f"{what}: delivered of that when twice is offered", "", twice.per_s / most.per_s,
-            ">= 0.95",
-        )  # fmt: skip
-    fixed = _deliver(Load(10, 25, 1000), seconds, buses=4)
-    what = "whole way, 100 devices of 10 registers each second"
-    total = fixed.gateway_cpu_s + fixed.collector_cpu_s
-    figures.add(f"{what}: CPU of both per million", "s", total, "<= 6")
-    figures.add(f"{what}: memory of the gateway", "MiB", fixed.gateway_mib, "<= 45")
-    figures.add(f"{what}: memory of the collector", "MiB", fixed.collector_mib)
-    low = _deliver(Load(10, 25, 1000, "low"), seconds, buses=4)
-    for percent, aim in ((50, 60), (99, 150)):
-        figures.add(
-            f'age of a reading when stored, latency = "low", p{percent}', "ms",
-            low.age_ms(percent), f"<= {aim}", "1,000 readings/s",
-        )  # fmt: skip
-
-
-def _deliver(load: Load, seconds: float, buses: int = _BUSES) -> Delivery:
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        mosquitto(Path(folder), on_second_core=False) as mqtt,
-        modbus_servers(4, load.registers, on_second_core=False) as ports,
-    ):
-        return deliver(load, (ports * buses)[:buses], mqtt, seconds)
 
 
 def bench_profiles(figures: Figures, seconds: float) -> None:
@@ -197,16 +112,16 @@ def bench_line(figures: Figures, seconds: float) -> None:
 def bench_uplink(figures: Figures, seed: int) -> None:
     """Measure the bytes per reading of signed batches of 1,000 readings."""
     kinds = (
-        ("third-party, 10 registers", profile_records(10, seed), 1000),
-        ("third-party, 100 registers", profile_records(100, seed), 1000),
-        ("air node with frame and tag", node_records(seed), 7 * len(node_records(seed))),
+        ("third-party, 10 registers", profile_records(10, seed), 1000, 3),
+        ("third-party, 100 registers", profile_records(100, seed), 1000, 3),
+        ("air node with frame and tag", node_records(seed), 7 * len(node_records(seed)), 6),
     )
-    for name, records, readings in kinds:
+    for name, records, readings, aim in kinds:
         for compress in (True, False):
             how = "zstd" if compress else "not compressed"
             figures.add(
                 f"uplink, {name}, {how}", "bytes/reading",
-                bytes_per_reading(records, readings, compress), "<= 6" if compress else None,
+                bytes_per_reading(records, readings, compress), f"<= {aim}" if compress else None,
             )  # fmt: skip
 
 
@@ -219,62 +134,71 @@ def bench_board(figures: Figures, image: Path | None, suite: bool) -> None:
         figures.take(figure)
 
 
-def _naive(seconds: float, registers: int, mqtt: int, ports: list[int]) -> float:
-    command = [sys.executable, "-m", "tests.bench.naive", str(seconds), str(registers), str(mqtt)]
-    answer = subprocess.run(
-        on_core(0, command + [str(port) for port in ports]),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return float(answer.stdout)
-
-
 def _steps(
-    figures: Figures, run: int, seconds: float, only: str | None, image: Path | None
-) -> Iterator[Callable[[], None]]:
-    steps: dict[str, Callable[[], None]] = {
+    figures: Figures, run: int, extent: Extent, image: Path | None
+) -> dict[str, Callable[[], None]]:
+    return {
         "core": lambda: bench_core(figures),
         "node": lambda: bench_nodes(figures),
-        "gateway": lambda: bench_gateway(figures, seconds),
-        "delivery": lambda: bench_delivery(figures, seconds),
-        "line": lambda: bench_line(figures, seconds),
-        "profiles": lambda: bench_profiles(figures, seconds),
+        "start": lambda: bench_start(figures),
+        "delivery": lambda: bench_delivery(figures, extent),
+        "fixed": lambda: bench_fixed(figures, extent),
+        "return": lambda: bench_return(figures, extent),
+        "line": lambda: bench_line(figures, extent.seconds),
+        "profiles": lambda: bench_profiles(figures, extent.seconds),
         "uplink": lambda: bench_uplink(figures, run),
         "board": lambda: bench_board(figures, image, suite=False),
-        "suite": lambda: bench_board(figures, image, suite=True),
+        ONLY_IF_ASKED: lambda: bench_board(figures, image, suite=True),
     }
-    if only is not None and only not in steps:
-        raise SystemExit(f"--only: expected one of {', '.join(steps)}, got {only}")
-    return (
-        step
-        for name, step in steps.items()
-        if only in ((None, name) if name != "suite" else (name,))
-    )
+
+
+def _measure(
+    figures: Figures, runs: int, extent: Extent, only: str | None, image: Path | None
+) -> None:
+    """Run the steps so many times, with a line for each on standard error."""
+    start = time.monotonic()
+    for run in range(runs):
+        steps = _steps(figures, run, extent, image)
+        if only is not None and only not in steps:
+            raise SystemExit(f"--only: expected one of {', '.join(steps)}, got {only}")
+        chosen = [only] if only else [name for name in steps if name != ONLY_IF_ASKED]
+        for number, name in enumerate(chosen, 1):
+            minutes, seconds = divmod(int(time.monotonic() - start), 60)
+            print(
+                f"{minutes:2}:{seconds:02} run {run + 1} of {runs}, "
+                f"step {number} of {len(chosen)}: {name}",
+                file=sys.stderr,
+                flush=True,
+            )
+            steps[name]()
 
 
 def main() -> None:
     """Run the steps, show the table."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--runs", type=int, default=5, help="runs of each figure (5)")
+    parser.add_argument("--runs", type=int, default=3, help="runs of each figure (3)")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of a load run (5)")
-    parser.add_argument(
-        "--only", help="core, node, gateway, delivery, line, profiles, uplink, board or suite"
-    )
+    parser.add_argument("--only", help=f"one of {', '.join(_steps(Figures(), 0, Extent(0), None))}")
     parser.add_argument("--image", type=Path, help="the board's image (ELF); built if not given")
+    parser.add_argument(
+        "--short", action="store_true",
+        help="one moment at small loads: shows that it works, the figures mean nothing",
+    )  # fmt: skip
     parser.add_argument(
         "--write", action="store_true", help="renew the figures measured in docs/benchmarks.md"
     )
     parser.add_argument("--json", action="store_true", help="print JSON, for machines")
     arguments = parser.parse_args()
+    if arguments.short and arguments.write:
+        parser.error("--short: its figures mean nothing; measure without it to --write")
     figures = Figures()
-    console = Console(stderr=arguments.json, width=None if sys.stdout.isatty() else 140)
-    for run in track(range(arguments.runs), "measuring", console=console):
-        for step in _steps(figures, run, arguments.seconds, arguments.only, arguments.image):
-            step()
+    extent = Extent(0.3, short=True) if arguments.short else Extent(arguments.seconds)
+    runs = 1 if arguments.short else arguments.runs
+    _measure(figures, runs, extent, arguments.only, arguments.image)
     found = list(figures.all.values())
+    console = Console(stderr=arguments.json, width=None if sys.stdout.isatty() else 140)
     if arguments.json:
-        print(json.dumps({f.name: {"unit": f.unit, "runs": f.runs, "aim": f.aim} for f in found}))
+        print(json.dumps({figure.name: figure.as_dict() for figure in found}))
     else:
         print_table(found, console)
     if arguments.write:

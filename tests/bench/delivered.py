@@ -1,12 +1,12 @@
 """The whole way: gateway, broker and collector with signed receipts, until it is in the database.
 
 What is counted comes from the collector's database, what it costs from the kernel. All processes
-share the machine's cores, as on a small server that does everything. A record's age is the time
-from the device's answer to the receipt for it, which the collector signs after its commit.
+share the machine's cores, as on a small server that does everything. Signing, ``synchronous=FULL``
+and receipts are on, as they are by default. With ``receipt = "puback"`` there is no collector and
+what is counted is what the gateway has recorded, by its own status.
 """
 
 import contextlib
-import itertools
 import os
 import sqlite3
 import statistics
@@ -18,20 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
-
-from gateway_agent.keys import generate_signing_key, load_public
-from gateway_agent.uplink import topics
+from gateway_agent.keys import generate_signing_key
+from gateway_agent.status_socket import StatusError, read_status
 from hil.site.toml import dump_toml
-from protocols.uplink import open_receipt
 
-from .gateway import command, cpu_seconds, peak_mib, profile_of
+from .gateway import command, profile_of
+from .process import count_when_it_rises, cpu_seconds, peak_mib, resident_mib, running
+from .wire import Wire
 
 GATEWAY: Final = "bench"
-_DEADLINE_S: Final = 60.0
-_LOOK_S: Final = 0.2
-_WARM_UP_S: Final = 3.0
 
 
 @dataclass(frozen=True)
@@ -42,6 +37,10 @@ class Load:
     units: int
     period_ms: int
     latency: str = "normal"
+    receipt: str = "signed"
+    commit_ms: int = 50
+    observe: bool = False  # the batches on the wire too: for low rates, as it costs time
+    warm_up_s: float = 3.0
 
 
 @dataclass(frozen=True)
@@ -52,63 +51,73 @@ class Delivery:
     gateway_cpu_s: float
     collector_cpu_s: float
     gateway_mib: float
+    gateway_peak_mib: float
     collector_mib: float
-    ages_ms: list[int]
+    wire: Wire | None
 
-    def age_ms(self, percent: int) -> float:
-        """Return what so many per cent of the records were not older than."""
-        return statistics.quantiles(self.ages_ms, n=100, method="inclusive")[percent - 1]
-
-
-class Receipts:
-    """Notes when each receipt came, in ms since boot."""
-
-    def __init__(self, port: int, key: Path) -> None:
-        self.came: list[tuple[int, int]] = []  # last record, time
-        self._key = load_public(key)
-        self._client = paho.Client(CallbackAPIVersion.VERSION2)
-        self._client.on_message = self._note
-        self._client.connect("127.0.0.1", port)
-        self._client.subscribe(topics.all_receipts(GATEWAY), qos=1)
-        self._client.loop_start()
-
-    def _note(self, _client: paho.Client, _userdata: object, message: paho.MQTTMessage) -> None:
-        now_ms = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
-        self.came.append((open_receipt(message.payload, self._key).contiguous_to, now_ms))
-
-    def close(self) -> None:
-        """Disconnect."""
-        self._client.disconnect()
-        self._client.loop_stop()
-
-    def ages_ms(self, database: Path) -> list[int]:
-        """Return the age of each record that the receipts cover, from the second receipt on."""
-        came = sorted(self.came)
-        ages = []
-        with _opened(database) as connection:
-            for (before, _), (to, now_ms) in itertools.pairwise(came):
-                rows = connection.execute(
-                    "SELECT resp_ms FROM records WHERE seq > ? AND seq <= ? AND kind = 'profile'",
-                    (before, to),
-                )
-                ages += [now_ms - resp_ms for (resp_ms,) in rows]
-        return ages
+    @property
+    def cpu_s(self) -> float:
+        """Return the CPU seconds of gateway and collector together."""
+        return self.gateway_cpu_s + self.collector_cpu_s
 
 
-def write_site(folder: Path, load: Load, ports: Sequence[int], mqtt: int) -> tuple[Path, Path]:
+@dataclass(frozen=True)
+class Site:
+    """The files of a gateway and its collector in one folder."""
+
+    folder: Path
+
+    @property
+    def gateway(self) -> Path:
+        """Return the gateway's configuration."""
+        return self.folder / "gateway.toml"
+
+    @property
+    def collector(self) -> Path:
+        """Return the collector's configuration."""
+        return self.folder / "collector.toml"
+
+    @property
+    def collector_key(self) -> Path:
+        """Return the public key that receipts are verified with."""
+        return self.folder / "collector.pem.pub"
+
+    def stored(self) -> int:
+        """Return how many readings the collector has stored, by its database."""
+        database = self.folder / "collector.db"
+        if not database.exists():
+            return 0
+        with contextlib.closing(sqlite3.connect(database, timeout=10)) as connection:
+            try:
+                row = connection.execute(
+                    "SELECT value FROM counters WHERE name = 'readings_verified'"
+                ).fetchone()
+            except sqlite3.OperationalError:
+                return 0
+        return int(row[0]) if row else 0
+
+    def recorded(self) -> int:
+        """Return how many readings the gateway has recorded, by its status."""
+        try:
+            return read_status(self.folder / "state").counters.readings_recorded
+        except StatusError:
+            return 0
+
+
+def write_site(folder: Path, load: Load, ports: Sequence[int], mqtt: int) -> Site:
     """Write the configurations of a gateway with one bus per port and of its collector."""
+    site = Site(folder)
     (folder / "bench.toml").write_text(profile_of(load.registers))
     for name in ("gateway.pem", "collector.pem"):
         generate_signing_key(folder / name)
     device = {"kind": "profile", "profile": "bench.toml", "period_ms": load.period_ms}
+    uplink = {"host": "127.0.0.1", "port": mqtt, "latency": load.latency, "receipt": load.receipt}
+    if load.receipt == "signed":
+        uplink["collector_key"] = site.collector_key.name
     gateway = {
         "gateway": {"id": GATEWAY, "state_dir": "state", "key": "gateway.pem"},
-        "uplink": {
-            "host": "127.0.0.1",
-            "port": mqtt,
-            "collector_key": "collector.pem.pub",
-            "latency": load.latency,
-        },
+        "uplink": uplink,
+        "outbox": {"commit_ms": load.commit_ms},
         "bus": [
             {
                 "name": f"b{bus}",
@@ -128,43 +137,68 @@ def write_site(folder: Path, load: Load, ports: Sequence[int], mqtt: int) -> tup
         "broker": {"host": "127.0.0.1", "port": mqtt},
         "gateway": [{"id": GATEWAY, "keys": ["gateway.pem.pub"]}],
     }
-    files = folder / "gateway.toml", folder / "collector.toml"
-    for path, tables in zip(files, (gateway, collector), strict=True):
+    for path, tables in ((site.gateway, gateway), (site.collector, collector)):
         path.write_text(dump_toml(tables))
-    return files
+    return site
+
+
+@dataclass(frozen=True)
+class Running:
+    """The processes of a site; no collector if what the broker acknowledges is enough."""
+
+    site: Site
+    gateway: subprocess.Popen[bytes]
+    collector: subprocess.Popen[bytes] | None
+
+    def count_when_it_rises(self) -> tuple[float, int]:
+        """Return the time at which more readings are stored, or else recorded, and how many."""
+        count = self.site.stored if self.collector else self.site.recorded
+        return count_when_it_rises(count, self.gateway, self.site.gateway.with_suffix(".log"))
+
+    def cpu_seconds(self) -> tuple[float, float]:
+        """Return the processor time of gateway and collector so far."""
+        collector = cpu_seconds(self.collector.pid) if self.collector else 0.0
+        return cpu_seconds(self.gateway.pid), collector
+
+
+@contextlib.contextmanager
+def running_site(site: Site, collect: bool = True) -> Iterator[Running]:
+    """Run the collector, if there is one, and the gateway."""
+    with contextlib.ExitStack() as stack:
+
+        def start(name: str, config: Path) -> subprocess.Popen[bytes]:
+            program = [str(command()), name, "--config", str(config)]
+            return stack.enter_context(running(program, config.with_suffix(".log")))
+
+        collector = start("collect", site.collector) if collect else None
+        yield Running(site, start("run", site.gateway), collector)
 
 
 def deliver(load: Load, ports: Sequence[int], mqtt: int, seconds: float) -> Delivery:
     """Run gateway and collector for ``seconds`` after a warm-up."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        gateway, collector = write_site(folder, load, ports, mqtt)
-        database = folder / "collector.db"
-        receipts = Receipts(mqtt, folder / "collector.pem.pub")
-        with _process("collect", collector) as platform, _process("run", gateway) as agent:
-            end = time.monotonic() + _DEADLINE_S
-            while not (database.exists() and _verified(database)):
-                if time.monotonic() > end or agent.poll() is not None:
-                    raise RuntimeError(gateway.with_suffix(".log").read_text())
-                time.sleep(_LOOK_S)
-            time.sleep(_WARM_UP_S)
-            receipts.came.clear()
-            start, before = time.monotonic(), _verified(database)
-            cpu = [cpu_seconds(process.pid) for process in (agent, platform)]
+        site = write_site(Path(name), load, ports, mqtt)
+        with running_site(site, load.receipt == "signed") as site_now:
+            site_now.count_when_it_rises()
+            time.sleep(load.warm_up_s)
+            wire = Wire(mqtt, GATEWAY, site.collector_key) if load.observe else None
+            start, before = site_now.count_when_it_rises()
+            cpu = site_now.cpu_seconds()
             time.sleep(seconds)
-            took, stored = time.monotonic() - start, _verified(database) - before
-            used = [
-                cpu_seconds(process.pid) - earlier
-                for process, earlier in zip((agent, platform), cpu, strict=True)
-            ]
-            receipts.close()
+            end, after = site_now.count_when_it_rises()
+            used = [now - was for now, was in zip(site_now.cpu_seconds(), cpu, strict=True)]
+            if wire is not None:
+                wire.close()
+            million = (after - before) / 1e6
+            collector = site_now.collector
             return Delivery(
-                stored / took,
-                used[0] / stored * 1e6,
-                used[1] / stored * 1e6,
-                peak_mib(agent.pid),
-                peak_mib(platform.pid),
-                receipts.ages_ms(database),
+                (after - before) / (end - start),
+                used[0] / million,
+                used[1] / million,
+                resident_mib(site_now.gateway.pid),
+                peak_mib(site_now.gateway.pid),
+                peak_mib(collector.pid) if collector else 0.0,
+                wire,
             )
 
 
@@ -181,37 +215,3 @@ def fsync_ms(folder: Path, times: int = 50) -> float:
     finally:
         os.close(descriptor)
     return 1000 * statistics.median(took)
-
-
-@contextlib.contextmanager
-def _process(name: str, config: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command of ``tianfu-gateway``; it gets SIGTERM at the end."""
-    with (
-        config.with_suffix(".log").open("wb") as log,
-        subprocess.Popen(
-            [str(command()), name, "--config", str(config)], stdout=log, stderr=log
-        ) as child,
-    ):
-        try:
-            yield child
-        finally:
-            child.terminate()
-            child.wait(_DEADLINE_S)
-
-
-@contextlib.contextmanager
-def _opened(database: Path) -> Iterator[sqlite3.Connection]:
-    with contextlib.closing(sqlite3.connect(database, timeout=10)) as connection:
-        yield connection
-
-
-def _verified(database: Path) -> int:
-    """Return how many readings the collector has stored so far."""
-    with _opened(database) as connection:
-        try:
-            row = connection.execute(
-                "SELECT value FROM counters WHERE name = 'readings_verified'"
-            ).fetchone()
-        except sqlite3.OperationalError:
-            return 0
-    return int(row[0]) if row else 0

@@ -5,7 +5,6 @@ What is counted comes from the agent's own status socket, what it costs from the
 """
 
 import contextlib
-import os
 import socket
 import subprocess
 import sys
@@ -20,11 +19,11 @@ from gateway_agent.keys import generate_signing_key
 from gateway_agent.status_socket import StatusError, read_status
 from hil.site.toml import dump_toml
 
+from .process import cpu_seconds, peak_mib
 from .servers import on_core
 
 _DEADLINE_S: Final = 20.0
 _LOOK_S: Final = 0.1
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 def command() -> Path:
@@ -107,22 +106,8 @@ def counters(config: Path) -> Counters:
             time.sleep(_LOOK_S)
 
 
-def cpu_seconds(pid: int) -> float:
-    """Return the user and system time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
-def peak_mib(pid: int) -> float:
-    """Return the largest resident set of a process so far, in MiB."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    raise ValueError(f"no VmHWM for {pid}")
-
-
 @dataclass(frozen=True)
-class Load:
+class Recording:
     """The figures of a loaded agent in one run."""
 
     readings_per_s: float
@@ -138,7 +123,7 @@ def measure(
     mqtt: int,
     seconds: float,
     period_ms: int = 1,
-) -> Load:
+) -> Recording:
     """Poll all servers for ``seconds`` after a warm-up of one; with 1 ms as fast as it can."""
     config = write_config(directory, profile, ports, mqtt, period_ms)
     with agent(config) as process:
@@ -152,7 +137,7 @@ def measure(
         after, end, cpu_end = counters(config), time.monotonic(), cpu_seconds(process.pid)
         recorded = after.readings_recorded - before.readings_recorded
         delivered = after.readings_delivered - before.readings_delivered
-        return Load(
+        return Recording(
             recorded / (end - start),
             (cpu_end - cpu) / recorded * 1e6,
             peak_mib(process.pid),

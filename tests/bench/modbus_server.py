@@ -1,12 +1,14 @@
 """A Modbus TCP server that costs little, so that the gateway is what is measured.
 
-Answers FC 03 and 04 for every unit id with precomputed bytes that change from request to request
-(a slow triangle per register, as a sensor's values do), and nothing else.
+Answers FC 03 and 04 for every unit id with precomputed bytes, and nothing else. Each unit has
+values of its own that wander by at most 3 from one request to the next, as a sensor's do.
 ``python -m tests.bench.modbus_server REGISTERS`` prints the port and serves until its input closes;
 with ``mixed`` it is the device of :mod:`.mixed`.
 """
 
 import asyncio
+import os
+import random
 import struct
 import sys
 from typing import Final
@@ -16,25 +18,27 @@ from . import mixed
 _MBAP: Final = 7
 _REQUEST: Final = 12  # MBAP header, function, address, count
 _VARIANTS: Final = 64
+_UNITS: Final = 256
 
 
-def answers(registers: int) -> list[bytes]:
-    """Return the PDUs (without the function byte) of ``_VARIANTS`` consecutive samples."""
+def answers(registers: int, unit: int) -> list[bytes]:
+    """Return the PDUs (without the function byte) of consecutive samples, then of the way back."""
+    random_ = random.Random(os.getpid() * _UNITS + unit)
+    raw = [random_.randrange(100, 4000) for _ in range(registers)]
     result = []
-    for step in range(_VARIANTS):
-        swing = abs(step - _VARIANTS // 2)
-        values = [200 + 7 * index % 900 + swing for index in range(registers)]
-        result.append(struct.pack(f">B{registers}H", 2 * registers, *values))
-    return result
+    for _ in range(_VARIANTS // 2):
+        raw = [value + random_.randint(-3, 3) for value in raw]
+        result.append(struct.pack(f">B{registers}H", 2 * registers, *raw))
+    return result + result[::-1]
 
 
 class Server(asyncio.Protocol):
     """Serve one connection; requests may come joined or cut."""
 
-    def __init__(self, bodies: list[bytes]) -> None:
-        self.bodies = bodies
-        self.length = len(bodies[0]) + 2  # unit and function
-        self.step = 0
+    def __init__(self, bodies: list[list[bytes]]) -> None:
+        self.bodies = bodies  # by unit
+        self.length = len(bodies[0][0]) + 2  # unit and function
+        self.steps = [0] * _UNITS
         self.rest = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -46,18 +50,19 @@ class Server(asyncio.Protocol):
         out = []
         at = 0
         while len(data) - at >= _REQUEST:
-            self.step = (self.step + 1) % _VARIANTS
+            unit = data[at + 6]
+            self.steps[unit] = step = (self.steps[unit] + 1) % _VARIANTS
             out.append(data[at : at + 4])
             out.append(self.length.to_bytes(2, "big"))
             out.append(data[at + 6 : at + 8])
-            out.append(self.bodies[self.step])
+            out.append(self.bodies[unit][step])
             at += _REQUEST
         self.rest = data[at:]
         if out:
             self.transport.write(b"".join(out))
 
 
-async def serve(bodies: list[bytes]) -> None:
+async def serve(bodies: list[list[bytes]]) -> None:
     """Serve on a free loopback port until standard input ends."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Server(bodies), "127.0.0.1", 0)
@@ -68,4 +73,7 @@ async def serve(bodies: list[bytes]) -> None:
 
 if __name__ == "__main__":
     what = sys.argv[1]
-    asyncio.run(serve(mixed.answers() if what == "mixed" else answers(int(what))))
+    if what == "mixed":
+        asyncio.run(serve([mixed.answers()] * _UNITS))
+    else:
+        asyncio.run(serve([answers(int(what), unit) for unit in range(_UNITS)]))

@@ -1,11 +1,16 @@
-"""The baseline, as a user writes it in an afternoon: poll with pymodbus, publish JSON over MQTT.
+"""The baseline, as a user writes it in an afternoon: poll with pymodbus, JSON over MQTT, SQLite.
 
-No store, no signature, nothing survives an outage.
-``python -m tests.bench.naive SECONDS REGISTERS MQTT_PORT MODBUS_PORT...`` prints readings/s.
+QoS 1, no receipt, no signature, no store before the database: what a broker or a process loses is
+lost without a trace. The subscriber commits once in a second, as one does who has seen that a
+commit for each message is slow.
+
+``python -m tests.bench.naive poll MQTT_PORT REGISTERS UNITS PERIOD_MS MODBUS_PORT...``
+``python -m tests.bench.naive store MQTT_PORT DATABASE``; both run until SIGTERM.
 """
 
 import asyncio
 import json
+import sqlite3
 import sys
 import time
 
@@ -13,31 +18,62 @@ import aiomqtt
 from pymodbus.client import AsyncModbusTcpClient
 
 
-async def poll(port: int, registers: int, deadline: float, mqtt: aiomqtt.Client) -> int:
-    """Return how many readings one server gave until ``deadline`` (``time.monotonic`` seconds)."""
+async def poll_bus(
+    name: str, port: int, registers: int, units: int, period_s: float, mqtt: aiomqtt.Client
+) -> None:
+    """Read every unit of one server once in a period, or without a pause if that is too short."""
     client = AsyncModbusTcpClient("127.0.0.1", port=port)
     await client.connect()
-    done = 0
-    while time.monotonic() < deadline:
-        answer = await client.read_holding_registers(0, count=registers, device_id=1)
-        message = {"ts": time.time(), "values": answer.registers}
-        await mqtt.publish(f"naive/{port}", json.dumps(message), qos=0)
-        done += registers
-    client.close()
-    return done
+    due = time.monotonic()
+    while True:
+        for unit in range(1, units + 1):
+            answer = await client.read_holding_registers(0, count=registers, device_id=unit)
+            message = {"ts": time.time(), "values": answer.registers}
+            await mqtt.publish(f"naive/{name}/{unit}", json.dumps(message), qos=1)
+        due = max(due + period_s, time.monotonic())
+        await asyncio.sleep(due - time.monotonic())
 
 
-async def main(seconds: float, registers: int, mqtt_port: int, ports: list[int]) -> None:
-    """Poll all servers at once and print the rate."""
+async def poll(
+    mqtt_port: int, registers: int, units: int, period_ms: int, ports: list[int]
+) -> None:
+    """Poll all servers at once."""
+    async with aiomqtt.Client("127.0.0.1", mqtt_port) as mqtt, asyncio.TaskGroup() as group:
+        for bus, port in enumerate(ports):
+            group.create_task(
+                poll_bus(f"b{bus}", port, registers, units, period_ms / 1000, mqtt)
+            )  # fmt: skip
+
+
+async def store(mqtt_port: int, database: str) -> None:
+    """Write one row for each reading."""
+    connection = sqlite3.connect(database)
+    connection.execute(
+        "CREATE TABLE readings (ts REAL, device TEXT, register INTEGER, value INTEGER)"
+    )
+    connection.commit()
+    committed = time.monotonic()
     async with aiomqtt.Client("127.0.0.1", mqtt_port) as mqtt:
-        start = time.monotonic()
-        counts = await asyncio.gather(
-            *(poll(port, registers, start + seconds, mqtt) for port in ports)
-        )
-        print(sum(counts) / (time.monotonic() - start))
+        await mqtt.subscribe("naive/#", qos=1)
+        async for message in mqtt.messages:
+            assert isinstance(message.payload, bytes)
+            content = json.loads(message.payload)
+            device = message.topic.value.removeprefix("naive/")
+            connection.executemany(
+                "INSERT INTO readings VALUES (?, ?, ?, ?)",
+                [
+                    (content["ts"], device, register, value)
+                    for register, value in enumerate(content["values"])
+                ],
+            )
+            if time.monotonic() - committed >= 1:
+                connection.commit()
+                committed = time.monotonic()
 
 
 if __name__ == "__main__":
-    asyncio.run(
-        main(float(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), [int(p) for p in sys.argv[4:]])
-    )
+    if sys.argv[1] == "store":
+        asyncio.run(store(int(sys.argv[2]), sys.argv[3]))
+    else:
+        _mqtt, _registers, _units, _period, *_ports = map(int, sys.argv[2:])
+        asyncio.run(poll(_mqtt, _registers, _units, _period, _ports))

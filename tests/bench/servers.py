@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hil.site.mosquitto import MosquittoBroker
@@ -46,8 +46,8 @@ def modbus_servers(
 
 
 @contextlib.contextmanager
-def mosquitto(directory: Path, on_second_core: bool = True) -> Iterator[int]:
-    """Run a mosquitto; yields its port. FileNotFoundError without one."""
+def broker_of(directory: Path, launcher: Sequence[str] = ()) -> Iterator[MosquittoBroker]:
+    """Run a mosquitto that keeps its files there; FileNotFoundError without one."""
     program = TOOLS["mosquitto"].find()
     if program is None:
         raise FileNotFoundError(f"mosquitto is not installed: {TOOLS['mosquitto'].remedy}")
@@ -56,6 +56,13 @@ def mosquitto(directory: Path, on_second_core: bool = True) -> Iterator[int]:
         directory / "broker",
         "max_queued_messages 0",
         log_type="none",
-        launcher=on_core(1, []) if on_second_core else [],
+        launcher=launcher,
     ) as broker:
+        yield broker
+
+
+@contextlib.contextmanager
+def mosquitto(directory: Path) -> Iterator[int]:
+    """Run a mosquitto on the second core; yields its port. FileNotFoundError without one."""
+    with broker_of(directory, on_core(1, [])) as broker:
         yield broker.port
