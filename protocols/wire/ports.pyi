@@ -10,3 +10,13 @@ class Bank(Protocol):
     def write_holding(self, address: int, count: int, data: bytearray, at: int, /) -> int: ...
 
 TicksDiff: TypeAlias = Callable[[int, int], int]
+
+class StoredFile(Protocol):
+    """A file that a node sends: it stays as it is until the transfer has ended."""
+
+    number: int  # of the picture, of the fault
+    size: int
+    sha256: bytes
+
+    def read(self, offset: int, out: bytearray, at: int, count: int, /) -> int:
+        """Read up to ``count`` bytes into ``out[at:]``; return how many, 0 if it is gone."""

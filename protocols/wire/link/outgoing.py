@@ -1,0 +1,357 @@
+"""The sending half of a channel: messages wait in a ring until the other end has taken them over.
+
+A packet is some whole messages that stand one after the other in the ring, so sending it again
+needs no copy, and the end of a session only forgets where packets began and ended.
+
+Times are the caller's milliseconds; ``diff(a, b)`` is a - b across their wrap.
+"""
+
+from array import array
+
+from micropython import const
+
+from protocols.wire.errors import TOO_LONG, LocalError
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from protocols.wire.ports import TicksDiff
+
+PACKETS = 32  # not taken over at one time; as many as an ACK has bits
+# A message of a kept channel fits into the smallest frame that a later session may agree on.
+MAX_KEPT_MESSAGE = 229
+MAX_TIMEOUT_MS = 4000
+
+_ASK_MS = const(1000)  # the first question whether something was taken over
+_FIRST_TIMEOUT_MS = const(1000)
+_MARGIN_MS = const(50)
+_MASK = const(0xFFFF)
+
+# States of a packet.
+_FLYING = const(0)
+_LOST = const(1)
+_ARRIVED = const(2)
+
+
+class RoundTrip:
+    """The timeout of RFC 6298, from round trips of packets that were sent once."""
+
+    def __init__(self) -> None:
+        self.floor_ms = _MARGIN_MS
+        self._smoothed_x8 = -1  # nothing measured
+        self._variation_x4 = 0
+
+    def start(self, frame_ms: int) -> None:
+        """Forget what was measured; the largest frame takes ``frame_ms`` on the line."""
+        self.floor_ms = _MARGIN_MS + frame_ms
+        self._smoothed_x8 = -1
+
+    def smoothed_ms(self) -> int:
+        """Return the smoothed round trip, -1 before the first one."""
+        return self._smoothed_x8 >> 3
+
+    def measured(self, ms: int) -> None:
+        """Take a round trip."""
+        smoothed = self._smoothed_x8 >> 3
+        if smoothed < 0:
+            self._smoothed_x8 = ms << 3
+            self._variation_x4 = 2 * ms
+        else:
+            self._variation_x4 += abs(smoothed - ms) - (self._variation_x4 >> 2)
+            self._smoothed_x8 += ms - smoothed
+
+    def timeout_ms(self) -> int:
+        """Return how long a packet may take."""
+        if self._smoothed_x8 < 0:
+            return max(_FIRST_TIMEOUT_MS, self.floor_ms)
+        timeout = (self._smoothed_x8 >> 3) + self._variation_x4
+        return min(MAX_TIMEOUT_MS, max(timeout, self.floor_ms))
+
+
+class Outgoing:
+    """One channel's way out; ``size`` bytes of messages with their lengths wait at most."""
+
+    def __init__(
+        self, number: int, kept: bool, size: int, trip: RoundTrip, diff: "TicksDiff"
+    ) -> None:
+        self.number = number
+        self.kept = kept
+        self.resent = 0
+        self._trip = trip
+        self._diff = diff
+        self._ring = bytearray(size)
+        self._begin = 0  # of the oldest message in the ring
+        self._used = 0
+        self._packed = 0  # bytes from _begin on that are in packets
+        self._first = 0  # sequence of the oldest packet that is not taken over
+        self._count = 0
+        self._lost = 0
+        self._flying = 0
+        self._start = array("H", bytes(2 * PACKETS))
+        self._length = array("H", bytes(2 * PACKETS))
+        self._state = bytearray(PACKETS)
+        self._once = bytearray(PACKETS)  # 1: sent once
+        self._sent_ms = [0] * PACKETS
+        self._order = [0] * PACKETS  # rises with every sending
+        self._sendings = 0
+        self._room = 0  # of a packet; 0: no session
+        self._limit = 0  # the session's window
+        self._window = 0
+        self._backoff = 0
+        self._moved_ms = 0  # when anything was sent or taken over last
+        self._ack_counter = 0
+
+    # --- messages ---------------------------------------------------------------------------
+
+    def room(self) -> int:
+        """Return how long the next message may be; 0: there is no room, or no session for it."""
+        return max(0, min(self.longest(), len(self._ring) - self._used - 2))
+
+    def longest(self) -> int:
+        """Return how long a message may ever be; 0: there is no session for it."""
+        if self.kept:
+            return MAX_KEPT_MESSAGE
+        return max(0, self._room - 2)
+
+    def put(self, message: bytes | bytearray | memoryview, length: int) -> bool:
+        """Queue ``message[:length]``; False if there is no room now.
+
+        LocalError if it never fits.
+        """
+        longest = self.longest()
+        if length > longest > 0:
+            raise LocalError(TOO_LONG, "message", -1, longest, length)
+        if length > self.room() or not length:
+            return False
+        ring = self._ring
+        size = len(ring)
+        at = (self._begin + self._used) % size
+        if length > 127:
+            ring[at] = 0x80 | length >> 8
+            at = (at + 1) % size
+            self._used += 1
+        ring[at] = length & 0xFF
+        for index in range(length):
+            at += 1
+            if at == size:
+                at = 0
+            ring[at] = message[index]
+        self._used += length + 1
+        return True
+
+    def waiting(self) -> int:
+        """Return the bytes that are not taken over."""
+        return self._used
+
+    def drop_oldest(self) -> bool:
+        """Drop the oldest message that is in no packet; False if there is none."""
+        length = self._message(self._packed)
+        if not length:
+            return False
+        ring = self._ring
+        size = len(ring)
+        # What is in packets moves up to what stays.
+        to = self._begin + self._packed + length
+        for _ in range(self._packed):
+            to -= 1
+            ring[to % size] = ring[(to - length) % size]
+        self._begin = (self._begin + length) % size
+        self._used -= length
+        for index in range(self._count):
+            slot = (self._first + index) % PACKETS
+            self._start[slot] = (self._start[slot] + length) % size
+        return True
+
+    def _message(self, at: int) -> int:
+        """Return the bytes of the message ``at`` bytes behind the oldest, its length included."""
+        if at >= self._used:
+            return 0
+        ring = self._ring
+        size = len(ring)
+        at = (self._begin + at) % size
+        first = ring[at]
+        if first & 0x80:
+            return 2 + ((first & 0x7F) << 8 | ring[(at + 1) % size])
+        return 1 + first
+
+    # --- session ----------------------------------------------------------------------------
+
+    def open(self, room: int, window: int, now_ms: int) -> None:
+        """Begin a session whose packets have ``room`` bytes."""
+        self.close()
+        self._room = room
+        self._limit = self._window = window
+        self._moved_ms = now_ms
+
+    def close(self) -> None:
+        """End the session; what was not taken over stays if the channel is kept."""
+        self._room = self._packed = self._first = self._count = 0
+        self._lost = self._flying = self._backoff = self._ack_counter = 0
+        if not self.kept:
+            self._used = 0
+
+    # --- packets ----------------------------------------------------------------------------
+
+    def wait_ms(self, now_ms: int) -> int:
+        """Return the milliseconds until :meth:`next` has a packet; 0: now, -1: never."""
+        if not self._room or not self._used:
+            return -1
+        if self._lost or self._fits():
+            return 0
+        if self._flying:
+            passed = self._diff(now_ms, self._oldest_ms())
+            return max(0, self._timeout_ms(self._trip.timeout_ms()) - passed)
+        return max(0, self._timeout_ms(_ASK_MS) - self._diff(now_ms, self._moved_ms))
+
+    def next(self, now_ms: int) -> int:
+        """Return the sequence of the packet to send now; only when :meth:`wait_ms` is 0."""
+        if self._lost:
+            state = _LOST
+        elif self._fits():
+            return self._build(now_ms, min(self._room, self._window - self._packed))
+        elif self._flying:
+            self._time_out(now_ms)
+            state = _LOST
+        else:
+            # A question: the ACK for it shows what was taken over, and the window.
+            if self._backoff < 8:
+                self._backoff += 1
+            if not self._count:
+                return self._build(now_ms, self._room)
+            state = _ARRIVED
+        sequence = self._first
+        while self._state[sequence % PACKETS] != state:
+            sequence = sequence + 1 & _MASK
+        slot = sequence % PACKETS
+        if state == _LOST:
+            self._lost -= 1
+            self._flying += 1
+            self._state[slot] = _FLYING
+        self._once[slot] = 0
+        self.resent += 1
+        self._sent(slot, now_ms)
+        return sequence
+
+    def copy(self, sequence: int, out: bytearray, at: int) -> int:
+        """Write a packet to ``out[at:]``; return its length."""
+        ring = self._ring
+        size = len(ring)
+        slot = sequence % PACKETS
+        index = self._start[slot]
+        length = self._length[slot]
+        for target in range(at, at + length):
+            out[target] = ring[index]
+            index += 1
+            if index == size:
+                index = 0
+        return length
+
+    def acknowledged(
+        self, sequence: int, payload: bytearray, at: int, counter: int, now_ms: int
+    ) -> bool:
+        """Take an ACK with its payload at ``payload[at]``; False if it cannot be for this end."""
+        if counter < self._ack_counter:
+            return True
+        taken = sequence - self._first & _MASK
+        if taken > self._count or not self._room:
+            return False
+        self._ack_counter = counter
+        if taken:
+            for _ in range(taken):
+                slot = self._first % PACKETS
+                self._arrived(slot, now_ms)
+                length = self._length[slot]
+                self._begin = (self._begin + length) % len(self._ring)
+                self._used -= length
+                self._packed -= length
+                self._first = self._first + 1 & _MASK
+                self._count -= 1
+            self._moved_ms = now_ms
+            self._backoff = 0
+        newest = -1
+        for index in range(self._count):
+            if payload[at + 5 - (index >> 3)] >> (index & 7) & 1:
+                slot = (sequence + index) % PACKETS
+                if self._arrived(slot, now_ms):
+                    newest = max(newest, self._order[slot])
+        if newest >= 0:
+            for index in range(self._count):
+                slot = (sequence + index) % PACKETS
+                if self._state[slot] == _FLYING and self._order[slot] < newest:
+                    self._lose(slot)
+        self._window = min(self._limit, payload[at] << 8 | payload[at + 1])
+        return True
+
+    def _fits(self) -> bool:
+        """Whether a new packet may go."""
+        if self._count == PACKETS:
+            return False
+        message = self._message(self._packed)
+        return 0 < message <= self._window - self._packed
+
+    def _build(self, now_ms: int, room: int) -> int:
+        """Make a packet of the messages that have ``room``; return its sequence."""
+        length = self._message(self._packed)
+        while True:
+            message = self._message(self._packed + length)
+            if not message or length + message > room:
+                break
+            length += message
+        sequence = self._first + self._count & _MASK
+        slot = sequence % PACKETS
+        self._start[slot] = (self._begin + self._packed) % len(self._ring)
+        self._length[slot] = length
+        self._state[slot] = _FLYING
+        self._once[slot] = 1
+        self._packed += length
+        self._count += 1
+        self._flying += 1
+        self._sent(slot, now_ms)
+        return sequence
+
+    def _sent(self, slot: int, now_ms: int) -> None:
+        self._sendings += 1
+        self._order[slot] = self._sendings
+        self._sent_ms[slot] = now_ms
+        self._moved_ms = now_ms
+
+    def _arrived(self, slot: int, now_ms: int) -> bool:
+        """Note that a packet arrived; False if that was known."""
+        state = self._state[slot]
+        if state == _ARRIVED:
+            return False
+        self._state[slot] = _ARRIVED
+        if state == _LOST:
+            self._lost -= 1
+        else:
+            self._flying -= 1
+        if self._once[slot]:
+            self._trip.measured(self._diff(now_ms, self._sent_ms[slot]))
+        self._backoff = 0
+        return True
+
+    def _lose(self, slot: int) -> None:
+        self._state[slot] = _LOST
+        self._flying -= 1
+        self._lost += 1
+
+    def _timeout_ms(self, first_ms: int) -> int:
+        return min(MAX_TIMEOUT_MS, first_ms << self._backoff)
+
+    def _oldest_ms(self) -> int:
+        """Return when the packet was sent that flies longest."""
+        oldest = self._moved_ms
+        for index in range(self._count):
+            slot = (self._first + index) % PACKETS
+            if self._state[slot] == _FLYING and self._diff(self._sent_ms[slot], oldest) < 0:
+                oldest = self._sent_ms[slot]
+        return oldest
+
+    def _time_out(self, now_ms: int) -> None:
+        timeout = self._timeout_ms(self._trip.timeout_ms())
+        for index in range(self._count):
+            slot = (self._first + index) % PACKETS
+            passed = self._diff(now_ms, self._sent_ms[slot])
+            if self._state[slot] == _FLYING and passed >= timeout:
+                self._lose(slot)
+        if self._backoff < 8:
+            self._backoff += 1
