@@ -244,7 +244,9 @@ class LinkEnd:
             self._heard(kind)
             self._session_frame(session, kind, content, now_ms)
 
-    def _session_frame(self, session: LinkSession, kind: int, content: bytearray, now_ms: int) -> None:
+    def _session_frame(
+        self, session: LinkSession, kind: int, content: bytearray, now_ms: int
+    ) -> None:
         channel = content[1]
         sequence = content[2] << 8 | content[3]
         length = content[4] << 8 | content[5]

@@ -129,8 +129,9 @@ class NodeEnd(LinkEnd):
             self._confirmed_ms = now_ms
             self._hello = b""
             self._asked_ms = -1
-            session = LinkSession(mine, others, min(largest, about.largest), min(window, about.window))
-            self._begin_session(session, now_ms)
+            largest = min(largest, about.largest)
+            window = min(window, about.window)
+            self._begin_session(LinkSession(mine, others, largest, window), now_ms)
 
     def _heard(self, kind: int) -> None:
         self._confirm = None
