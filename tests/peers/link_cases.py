@@ -2,7 +2,9 @@
 
 import hashlib
 import struct
+from collections.abc import Callable
 
+from tests.peers.link_ours import OurNode
 from tests.peers.link_peer import FILE
 from tests.peers.link_talk import End, Event, Talk
 
@@ -49,13 +51,15 @@ class Download:
         self.data = bytearray()
         self.digest = bytes(32)
         self.size = -1
-        self.refused = 0
 
     def ask(self) -> None:
         self.gateway.send(FILE, get(len(self.data), self.digest))
 
-    def take(self, event: Event) -> None:
-        if event[:2] != ("message", FILE):
+    def on_event(self, side: int, event: Event) -> None:
+        """Take what comes out at the gateway's side."""
+        if side == 1 and event == ("opened",):
+            self.ask()
+        if side == 0 or event[:2] != ("message", FILE) or self.whole:
             return
         message = event[2]
         assert isinstance(message, bytes)
@@ -67,21 +71,46 @@ class Download:
             assert int.from_bytes(message[1:5]) == len(self.data)
             self.data += message[5:]
         else:
-            self.refused = message[2]
+            raise AssertionError(f"refused with {message.hex()}")
 
     @property
     def whole(self) -> bool:
         return len(self.data) == self.size and (hashlib.sha256(self.data).digest() == self.digest)
 
 
-def serve(talk: Talk, data: bytes, part: int) -> None:
-    """Let the node of a talk answer each GET with this file."""
+def serve(talk: Talk, data: bytes, part: int | None = 80) -> None:
+    """Let the node of a talk answer each GET with this file, in parts of ``part`` bytes.
+
+    None: as long as the node's end, which is the product's, has room for.
+    """
 
     def on_event(side: int, event: Event) -> None:
         if side == 0 and event[:2] == ("message", FILE):
             request = event[2]
             assert isinstance(request, bytes)
-            for message in answer(data, request, part):
-                talk.ends[0].send(FILE, message)
+            node = talk.ends[0]
+            node.drop(FILE)
+            if isinstance(node, OurNode):
+                head = answer(data, request, len(data) + 1)[0]
+                node.send(FILE, head)
+                offset = int.from_bytes(request[2:6])
+                known = head[0] == FILE_HEAD
+                node.source = parts(data, offset, part or 512) if known else None
+            else:
+                for message in answer(data, request, part or 512):
+                    node.send(FILE, message)
 
-    talk.on_event = on_event
+    talk.watch(on_event)
+
+
+def parts(data: bytes, offset: int, longest: int) -> Callable[[int], bytes]:
+    """Return what gives one PART after the other, for so much room each."""
+    at = offset
+
+    def part(room: int) -> bytes:
+        nonlocal at
+        piece = data[at : at + min(longest, room - 5)]
+        at += len(piece)
+        return struct.pack(">BI", PART, at - len(piece)) + piece if piece else b""
+
+    return part

@@ -246,6 +246,10 @@ class Peer:
     def send(self, number: int, message: bytes) -> None:
         self.channels[number].waiting.append(message)
 
+    def drop(self, number: int) -> None:
+        """Forget what was not sent yet."""
+        self.channels[number].waiting.clear()
+
     def next_event(self) -> tuple[object, ...] | None:
         return self.events.popleft() if self.events else None
 
@@ -341,9 +345,10 @@ class PeerNode(Peer):
         self.hello: bytes | None = None
 
     def _hello(self) -> None:
-        self.hello = struct.pack(">BH", 1, self.map_id) + self.uid
-        sizes = (self.epoch, self.key_id, self.largest, self.window)
-        self.hello += struct.pack(">IHHH", *sizes) + os.urandom(16)
+        if self.hello is None:
+            sizes = (self.epoch, self.key_id, self.largest, self.window)
+            self.hello = struct.pack(">BH", 1, self.map_id) + self.uid
+            self.hello += struct.pack(">IHHH", *sizes) + os.urandom(16)
         self.opening.append(opening(HELLO, self.hello))
 
     def _ask_to_open(self, now: int) -> None:
@@ -409,7 +414,11 @@ class PeerGateway(Peer):
 
     def _hello(self, hello: bytes) -> None:
         found: bytes | int = 1
-        if hello[0] == 1 and len(hello) == 41:
+        if self.pair and hello == self.pair[0]:
+            _, answer, key = self.pair
+            self.opening.append(opening(ANSWER, answer + proof(key, b"G", hello, answer)))
+            return
+        if hello[:1] == b"\1" and len(hello) == 41:
             key_id, largest, window = struct.unpack_from(">HHH", hello, 19)
             found = self.check(hello[3:15], key_id)
             if not 256 <= largest <= 512 or window < 256:

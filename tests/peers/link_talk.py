@@ -4,7 +4,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Protocol
 
-_BYTES_PER_MS = 12  # 115,200 baud, 10 bits a byte
+_BYTES_PER_MS = 11.52  # 115,200 baud, 10 bits a byte
 
 Event = tuple[object, ...]
 
@@ -12,12 +12,15 @@ Event = tuple[object, ...]
 class End(Protocol):
     """What the tests use of an end, be it the peer's or the product's."""
 
-    is_open: bool
-
+    @property
+    def is_open(self) -> bool: ...
     def feed(self, data: bytes, now: int) -> None: ...
     def send(self, number: int, message: bytes) -> None: ...
     def poll(self, now: int) -> bytes: ...
     def next_event(self) -> Event | None: ...
+    def drop(self, number: int) -> None: ...
+    def taken(self, number: int) -> None: ...
+    def close(self, reason: int) -> None: ...
 
 
 class Talk:
@@ -26,10 +29,19 @@ class Talk:
     def __init__(self, node: End, gateway: End, fault_rate: float = 0.0, seed: int = 1) -> None:
         self.ends = [node, gateway]
         self.events: list[list[Event]] = [[], []]
-        self.on_event: Callable[[int, Event], None] = lambda side, event: None
+        self.on_step: Callable[[], None] = lambda: None
+        self._watchers: list[Callable[[int, Event], None]] = []
         self.now = 0
+        self.sent = [0, 0]
+        self.longest = [0, 0]
+        self.record: list[list[bytes]] | None = None
         self._lines = [b"", b""]
+        self._credit = [0.0, 0.0]
         self._fault_rate, self._random = fault_rate, Random(seed)
+
+    def watch(self, watcher: Callable[[int, Event], None]) -> None:
+        """Call it with the side and the event of everything that comes out."""
+        self._watchers.append(watcher)
 
     def restart(self, side: int, end: End) -> None:
         """Put a new end in the place of one that lost everything."""
@@ -58,19 +70,33 @@ class Talk:
 
     def step(self) -> None:
         self.now += 1
+        self.on_step()
         for side, end in enumerate(self.ends):
-            if not self._lines[side]:
-                self._lines[side] = end.poll(self.now)
-            data, self._lines[side] = (
-                self._lines[side][:_BYTES_PER_MS],
-                self._lines[side][_BYTES_PER_MS:],
-            )
-            if data:
-                self.ends[1 - side].feed(self._disturbed(data), self.now)
+            passed = b""
+            self._credit[side] += _BYTES_PER_MS
+            while (count := int(self._credit[side])) > 0:
+                if not self._lines[side]:
+                    self._lines[side] = end.poll(self.now)
+                    self._note(side, self._lines[side])
+                if not self._lines[side]:
+                    self._credit[side] = 0.0  # an idle line saves no time for later
+                    break
+                passed += self._lines[side][:count]
+                self._credit[side] -= len(self._lines[side][:count])
+                self._lines[side] = self._lines[side][count:]
+            if passed:
+                self.ends[1 - side].feed(self._disturbed(passed), self.now)
         for side, end in enumerate(self.ends):
             while (event := end.next_event()) is not None:
                 self.events[side].append(event)
-                self.on_event(side, event)
+                for watcher in self._watchers:
+                    watcher(side, event)
+
+    def _note(self, side: int, data: bytes) -> None:
+        self.sent[side] += len(data)
+        self.longest[side] = max(self.longest[side], len(data))
+        if self.record is not None and data:
+            self.record[side].append(data)
 
     def _disturbed(self, data: bytes) -> bytes:
         flips = (
