@@ -7,13 +7,18 @@ It is pymodbus' one: pyserial under asyncio, exclusive, raw, input flushed
 import asyncio
 import contextlib
 import errno
+import os
 import select
 from collections.abc import Callable
+from typing import Final
 
 from pymodbus.transport.serialtransport import SerialTransport
+from serial import SerialException
 from serial.rs485 import RS485Settings
 
 from gateway_agent.config import SerialBus
+
+_PIECE: Final = 1024  # read at once; the event loop comes again for more
 
 
 class SerialLine(SerialTransport):
@@ -25,6 +30,7 @@ class SerialLine(SerialTransport):
 
     def __init__(self, bus: SerialBus, link: asyncio.Protocol) -> None:
         self.sync_serial = None
+        self._link = link
         try:
             super().__init__(
                 asyncio.get_running_loop(),
@@ -60,7 +66,7 @@ class SerialLine(SerialTransport):
 
     def intern_read_ready(self) -> None:
         """Read what has come; called by the event loop."""
-        self._guard(super().intern_read_ready)
+        self._guard(self._read)
 
     def intern_write_ready(self) -> None:
         """Write what waits; called by the event loop."""
@@ -73,11 +79,31 @@ class SerialLine(SerialTransport):
         finally:
             self._release()
 
+    def _read(self) -> None:
+        if data := self._read_port():
+            self._link.data_received(data)
+
+    def _read_port(self) -> bytes:
+        """Return what has come. pyserial's way to it refuses descriptors from 1024 on."""
+        try:
+            data = os.read(self.sync_serial.fileno(), _PIECE)
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            raise SerialException(f"read failed: {error}") from error
+        if not data and self._polled(select.POLLIN):
+            raise SerialException("read failed: the port is ready and has no bytes")
+        return data
+
     def _takes_bytes(self) -> bool:
         """Return whether a write would take bytes: pyserial waits for ever if it takes none."""
+        return self._polled(select.POLLOUT) == select.POLLOUT
+
+    def _polled(self, events: int) -> int:
+        """Return which of these events the port is ready for, and its faults."""
         poll = select.poll()
-        poll.register(self.sync_serial.fileno(), select.POLLOUT)
-        return poll.poll(0) == [(self.sync_serial.fileno(), select.POLLOUT)]
+        poll.register(self.sync_serial.fileno(), events)
+        return sum(found for _, found in poll.poll(0))
 
     def _guard(self, step: Callable[[], None]) -> None:
         try:

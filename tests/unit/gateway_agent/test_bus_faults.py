@@ -35,6 +35,7 @@ from gateway_agent.field.bus_errors import BusDownError
 from gateway_agent.field.master import Master
 from gateway_agent.field.poller import Field
 from gateway_agent.field.reader import Polled, ProfileReader
+from gateway_agent.field.serial_line import SerialLine
 
 from .field_help import config_of
 from .slave import PtySlave, Reply, TcpSlave, mbap, raw_answer, registers, until
@@ -190,6 +191,11 @@ def serial_bus(path: object, *devices: ProfileDevice) -> SerialBus:
     )
 
 
+def place_of(what: str) -> tuple[type, str]:
+    """Return the class and the name of what a serial line calls to do this."""
+    return (SerialLine, "_read_port") if what == "read" else (serial.Serial, what)
+
+
 async def _every_exception_at(
     site: Site, injector: Injector, reconnect: Callable[[], None]
 ) -> None:
@@ -207,7 +213,8 @@ async def test_a_serial_port_may_raise_anything(
 ) -> None:
     injector = Injector()
     put = injector.after if where == "close" else injector.before
-    monkeypatch.setattr(serial.Serial, where, put(getattr(serial.Serial, where)))
+    place = place_of(where)
+    monkeypatch.setattr(*place, put(getattr(*place)))
     line = PtySlave(tmp_path, on_line)
     net, well = await _well()
     site = Site(tmp_path, serial_bus(line.path), well)
@@ -354,7 +361,7 @@ async def test_want_of_memory_ends_the_agent(
     def fail(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(serial.Serial, where, fail)
+    monkeypatch.setattr(*place_of(where), fail)
     line = PtySlave(tmp_path, on_line)
     net, well = await _well()
     site = Site(tmp_path, serial_bus(line.path), well)
@@ -405,7 +412,7 @@ async def test_attempts_wait_longer_until_an_answer_comes(
         raise TypeError("made up")
 
     monkeypatch.setattr(serial.Serial, "open", count)
-    monkeypatch.setattr(serial.Serial, "read", fail)
+    monkeypatch.setattr(*place_of("read"), fail)
     line = PtySlave(tmp_path, on_line)
     master = Master(serial_bus(line.path), Counters())
     try:

@@ -1,6 +1,8 @@
 """The master against slaves that misbehave: every answer it gives is the one to its request."""
 
 import asyncio
+import os
+import resource
 import struct
 import time
 from collections.abc import Awaitable, Callable
@@ -460,3 +462,20 @@ async def test_nobody_listens() -> None:
 def test_frames_of_the_slave_are_real() -> None:
     assert frame(bytes.fromhex("018302")) == bytes.fromhex("018302c0f1")
     assert raw_answer(1, b"\x00\x2a", 3)[:5] == bytes.fromhex("010302002a")
+
+
+async def test_a_port_is_read_that_got_a_high_number(tmp_path: Path) -> None:
+    """Beside a thousand connections; select(2) takes no number above 1023."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1200), hard))
+    others = [os.open("/dev/null", os.O_RDONLY) for _ in range(1024)]
+
+    async def run(master: Master, slave: PtySlave) -> None:
+        assert await master.read(TEN) == DATA
+
+    try:
+        await on_line(tmp_path, obedient, run)
+    finally:
+        for other in others:
+            os.close(other)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
