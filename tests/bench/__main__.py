@@ -18,7 +18,7 @@ from rich.console import Console
 
 from tests.paths import ROOT
 
-from . import bus_share, line, mixed
+from . import bus_share, line, link, mixed
 from .board import board_figures, missing, suite_figure
 from .gateway import first_poll_s, measure
 from .node import ROLES, core_requests_per_s, node_figures
@@ -125,6 +125,12 @@ def bench_uplink(figures: Figures, seed: int) -> None:
             )  # fmt: skip
 
 
+def bench_link(figures: Figures) -> None:
+    """Measure the serial link in virtual time."""
+    for figure in link.figures():
+        figures.take(figure)
+
+
 def bench_board(figures: Figures, image: Path | None, suite: bool) -> None:
     """Measure the board's image on QEMU, or the time of the HIL suite; nothing without QEMU."""
     if (why := missing(image)) is not None:
@@ -147,6 +153,7 @@ def _steps(
         "line": lambda: bench_line(figures, extent.seconds),
         "profiles": lambda: bench_profiles(figures, extent.seconds),
         "uplink": lambda: bench_uplink(figures, run),
+        "link": lambda: bench_link(figures),
         "board": lambda: bench_board(figures, image, suite=False),
         ONLY_IF_ASKED: lambda: bench_board(figures, image, suite=True),
     }

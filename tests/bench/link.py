@@ -36,7 +36,7 @@ def _opened() -> Talk:
 
 
 def _download(talk: Talk, data: bytes) -> Download:
-    serve(talk, data, part=None)
+    serve(talk, data)
     download = Download(talk.ends[1])
     talk.watch(download.on_event)
     download.ask()
@@ -47,12 +47,10 @@ def samples_share() -> float:
     """Return the share of the line that is sample frames, while a backlog is sent."""
     talk = _opened()
     frames = [os.urandom(_SAMPLE) for _ in range(1000)]
-    before = talk.sent[0]
     for frame in frames:
         talk.ends[0].send(SAMPLES, frame)
     begun = talk.now
     talk.until(lambda: len(talk.messages(1, SAMPLES)) == len(frames), 60_000)
-    del before
     return len(frames) * _SAMPLE * _BITS / BAUD / ((talk.now - begun) / 1000)
 
 
@@ -135,7 +133,7 @@ def _send_a_file(talk: Talk) -> None:
             running[-1].ask()
 
     running: list[Download] = []
-    serve(talk, data, part=None)
+    serve(talk, data)
     talk.on_step = again
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import struct
-from collections.abc import Callable
 
 from tests.peers.link_ours import OurNode
 from tests.peers.link_peer import FILE
@@ -78,39 +77,22 @@ class Download:
         return len(self.data) == self.size and (hashlib.sha256(self.data).digest() == self.digest)
 
 
-def serve(talk: Talk, data: bytes, part: int | None = 80) -> None:
-    """Let the node of a talk answer each GET with this file, in parts of ``part`` bytes.
-
-    None: as long as the node's end, which is the product's, has room for.
-    """
+def serve(talk: Talk, data: bytes, part: int = 80) -> None:
+    """Let the node of a talk answer each GET with this file; ``part`` is for the peer's node."""
 
     def on_event(side: int, event: Event) -> None:
-        if side == 0 and event[:2] == ("message", FILE):
+        if side == 0 and event[:2] == ("message", FILE) and not isinstance(talk.ends[0], OurNode):
             request = event[2]
             assert isinstance(request, bytes)
-            node = talk.ends[0]
-            node.drop(FILE)
-            if isinstance(node, OurNode):
-                head = answer(data, request, len(data) + 1)[0]
-                node.send(FILE, head)
-                offset = int.from_bytes(request[2:6])
-                known = head[0] == FILE_HEAD
-                node.source = parts(data, offset, part or 512) if known else None
-            else:
-                for message in answer(data, request, part or 512):
-                    node.send(FILE, message)
+            talk.ends[0].drop(FILE)
+            for message in answer(data, request, part):
+                talk.ends[0].send(FILE, message)
 
+    def on_step() -> None:
+        node = talk.ends[0]
+        if isinstance(node, OurNode) and node.files is None:
+            node.offer(data)
+
+    on_step()
+    talk.on_step = on_step
     talk.watch(on_event)
-
-
-def parts(data: bytes, offset: int, longest: int) -> Callable[[int], bytes]:
-    """Return what gives one PART after the other, for so much room each."""
-    at = offset
-
-    def part(room: int) -> bytes:
-        nonlocal at
-        piece = data[at : at + min(longest, room - 5)]
-        at += len(piece)
-        return struct.pack(">BI", PART, at - len(piece)) + piece if piece else b""
-
-    return part

@@ -1,10 +1,12 @@
 """The product's ends of the link behind the interface that the tests of the peer use."""
 
+import hashlib
 import os
 from collections import deque
 from collections.abc import Callable
 
 from protocols.wire.link.end import CLOSED, MESSAGE, NO_EVENT, OPENED, REFUSED, TIMED, LinkEnd
+from protocols.wire.link.file_source import FileSource
 from protocols.wire.link.gateway import GatewayEnd
 from protocols.wire.link.node import NodeEnd
 from tests.peers.link_peer import FILE
@@ -20,8 +22,7 @@ class _Ours:
         self.end = end
         self.now = 0
         self.mark = 0
-        #: Gives the next part of a file for so much room, nothing behind its end.
-        self.source: Callable[[int], bytes] | None = None
+        self.files: FileSource | None = None
         self.waiting: dict[int, deque[bytes]] = {}
 
     @property
@@ -49,17 +50,16 @@ class _Ours:
             while messages and self.end.send(number, messages[0]):
                 messages.popleft()
         self.now = now
-        while self.source is not None and (room := self.end.room(FILE)):
-            part = self.source(room)
-            if not part or not self.end.send(FILE, part):
-                break
+        if self.files is not None:
+            self.files.pump()
         count = self.end.poll(now)
         return bytes(self.end.tx[:count])
 
     def next_event(self) -> Event | None:
         kind = self.end.next_event()
         if kind == OPENED:
-            self.source = None  # what was asked for in the session before is not wanted any more
+            if self.files is not None:
+                self.files.stop()
             return ("opened",)
         if kind == CLOSED:
             return ("closed", self.end.reason)
@@ -67,7 +67,10 @@ class _Ours:
             return ("refused", self.end.reason)
         if kind == MESSAGE:
             self.mark = self.end.mark
-            return ("message", self.end.channel, bytes(self.end.message))
+            message = bytes(self.end.message)
+            if self.end.channel == FILE and self.files is not None:
+                self.files.take(message)
+            return ("message", self.end.channel, message)
         if kind == TIMED:
             assert isinstance(self.end, GatewayEnd)
             return ("time", self.end.clock.offset_ms, self.end.clock.delay_ms)
@@ -75,7 +78,26 @@ class _Ours:
         return None
 
 
+class _Picture:
+    """A file in memory, as a node has its last picture."""
+
+    def __init__(self, data: bytes) -> None:
+        self.number, self.size = 1, len(data)
+        self.sha256 = hashlib.sha256(data).digest()
+        self._data = data
+
+    def read(self, offset: int, out: bytearray, at: int, count: int) -> int:
+        piece = self._data[offset : offset + count]
+        out[at : at + len(piece)] = piece
+        return len(piece)
+
+
 class OurNode(_Ours):
+    def offer(self, data: bytes) -> None:
+        """Send this picture to who asks for it."""
+        picture = _Picture(data)
+        self.files = FileSource(self.end, lambda file: picture if file == 1 else 1)
+
     def __init__(self, uid: bytes, map_id: int, epoch: int, key_id: int, key: bytes | None) -> None:
         end = NodeEnd(uid, map_id, epoch, key_id, key, os.urandom, lambda: self.now, baud=BAUD)
         super().__init__(end)
