@@ -46,6 +46,7 @@ REFUSED = 5  # reason: the other end refuses what was sent to open a session
 
 _CHANNEL_NUMBERS = const(8)
 _LEAD_US = const(4000)  # the line has its next frame before it is idle
+_LONG_MS = const(20_000)  # longer than any frame takes
 _MAX_OPENINGS = const(4)  # of one type in a second
 _SECOND_MS = const(1000)
 
@@ -123,7 +124,8 @@ class LinkEnd:
         self._was_timed = False
         self._closed_reason = -1
         self._refused_reason = -1
-        self._char_ns = 10_000_000_000 // baud if baud else 0
+        # A character has 10 bits; rounded up, so that the line is never asked for more than it has.
+        self._char = (160_000_000 + baud - 1) // baud if baud else 0  # in 1/16 us
         self._busy_us = 0  # the line has that much to send since _busy_ms
         self._busy_ms = 0
         self._idle = True
@@ -145,6 +147,10 @@ class LinkEnd:
     def longest(self, channel: int) -> int:
         """Return how long a message of a channel may be at all; 0: there is no session for it."""
         return self._sender(channel).longest()
+
+    def advised(self, channel: int) -> int:
+        """Return how long a message should be that can be shorter: less where frames get lost."""
+        return self._sender(channel).advised()
 
     def waiting(self, channel: int) -> int:
         """Return the bytes that the other end has not taken over, lengths included."""
@@ -289,11 +295,13 @@ class LinkEnd:
         length = self._writer.finish(end, self._idle)
         self._idle = False
         self.counters.sent += 1
-        self._busy_us += length * self._char_ns // 1000
+        self._busy_us += length * self._char >> 4
         return length
 
     def wait_ms(self, now_ms: int) -> int:
         """Return the milliseconds until :meth:`poll` has a frame without new bytes; -1: never."""
+        if self._stopped and self._bye < 0:
+            return -1
         busy = self._busy_left(now_ms) - _LEAD_US
         wait = self._timer_ms(now_ms)
         if self._opening_due():
@@ -313,8 +321,8 @@ class LinkEnd:
 
     def _busy_left(self, now_ms: int) -> int:
         if self._busy_us:
-            passed = self._diff(now_ms, self._busy_ms) * 1000
-            self._busy_us = max(0, self._busy_us - passed)
+            passed = min(_LONG_MS, self._diff(now_ms, self._busy_ms))
+            self._busy_us = max(0, self._busy_us - passed * 1000)
         self._busy_ms = now_ms
         return self._busy_us
 
@@ -384,7 +392,7 @@ class LinkEnd:
         self._was_opened = True
         self._heard_ms = now_ms
         self.counters.sessions += 1
-        self.trip.start(session.largest * self._char_ns // 1_000_000)
+        self.trip.start(session.largest * self._char // 16_000)
         room = payload_room(session.largest)
         for out in self._outs:
             out.open(room, session.window, now_ms)

@@ -82,7 +82,7 @@ class FileSource:
         part = self._part
         while self._offset < file.size:
             left = file.size - self._offset + PART_HEADER
-            length = min(left, end.longest(FILE))
+            length = min(left, end.advised(FILE))
             if length <= PART_HEADER or end.room(FILE) < length:
                 return queued
             read = file.read(self._offset, part, PART_HEADER, length - PART_HEADER)

@@ -22,9 +22,15 @@ MAX_KEPT_MESSAGE = 229
 MAX_TIMEOUT_MS = 4000
 
 _ASK_MS = const(1000)  # the first question whether something was taken over
+_DOUBLINGS = const(2)  # of either time: on a line of one's own a loss is no congestion
 _FIRST_TIMEOUT_MS = const(1000)
 _MARGIN_MS = const(50)
 _MASK = const(0xFFFF)
+# New packets are short at first and after a loss: of two lengths the shorter one gets through more
+# often where bytes are damaged, and costs little where they are not.
+_FIRST_GRAIN = const(128)
+_SMALLEST_GRAIN = const(32)
+_PROVEN = const(2)  # so many packets in a row arrived at once: the next ones are twice as long
 
 # States of a packet.
 _FLYING = const(0)
@@ -97,6 +103,8 @@ class Outgoing:
         self._limit = 0  # the session's window
         self._window = 0
         self._backoff = 0
+        self._grain = 0  # how long new packets are, if their messages allow it
+        self._streak = 0
         self._moved_ms = 0  # when anything was sent or taken over last
         self._ack_counter = 0
 
@@ -111,6 +119,10 @@ class Outgoing:
         if self.kept:
             return MAX_KEPT_MESSAGE
         return max(0, self._room - 2)
+
+    def advised(self) -> int:
+        """Return how long a message should be that can be shorter; 0: there is no session."""
+        return min(self.longest(), max(0, self._grain - 2))
 
     def put(self, message: bytes | bytearray | memoryview, length: int) -> bool:
         """Queue ``message[:length]``; False if there is no room now.
@@ -180,6 +192,8 @@ class Outgoing:
         self.close()
         self._room = room
         self._limit = self._window = window
+        self._grain = min(room, _FIRST_GRAIN)
+        self._streak = 0
         self._moved_ms = now_ms
 
     def close(self) -> None:
@@ -207,16 +221,16 @@ class Outgoing:
         if self._lost:
             state = _LOST
         elif self._fits():
-            return self._build(now_ms, min(self._room, self._window - self._packed))
+            return self._build(now_ms, min(self._grain, self._window - self._packed))
         elif self._flying:
             self._time_out(now_ms)
             state = _LOST
         else:
             # A question: the ACK for it shows what was taken over, and the window.
-            if self._backoff < 8:
+            if self._backoff < _DOUBLINGS:
                 self._backoff += 1
             if not self._count:
-                return self._build(now_ms, self._room)
+                return self._build(now_ms, self._grain)
             state = _ARRIVED
         sequence = self._first
         while self._state[sequence % PACKETS] != state:
@@ -255,10 +269,11 @@ class Outgoing:
         if taken > self._count or not self._room:
             return False
         self._ack_counter = counter
+        newest = -1  # the slot of the packet that was sent last of those that arrived
         if taken:
             for _ in range(taken):
                 slot = self._first % PACKETS
-                self._arrived(slot, now_ms)
+                newest = self._arrived(slot, newest)
                 length = self._length[slot]
                 self._begin = (self._begin + length) % len(self._ring)
                 self._used -= length
@@ -267,16 +282,17 @@ class Outgoing:
                 self._count -= 1
             self._moved_ms = now_ms
             self._backoff = 0
-        newest = -1
         for index in range(self._count):
             if payload[at + 5 - (index >> 3)] >> (index & 7) & 1:
                 slot = (sequence + index) % PACKETS
-                if self._arrived(slot, now_ms):
-                    newest = max(newest, self._order[slot])
+                newest = self._arrived(slot, newest)
         if newest >= 0:
+            # Others may have arrived long ago, and the ACK that showed it was lost.
+            if self._once[newest]:
+                self._trip.measured(self._diff(now_ms, self._sent_ms[newest]))
             for index in range(self._count):
                 slot = (sequence + index) % PACKETS
-                if self._state[slot] == _FLYING and self._order[slot] < newest:
+                if self._state[slot] == _FLYING and self._order[slot] < self._order[newest]:
                     self._lose(slot)
         self._window = min(self._limit, payload[at] << 8 | payload[at + 1])
         return True
@@ -289,7 +305,7 @@ class Outgoing:
         return 0 < message <= self._window - self._packed
 
     def _build(self, now_ms: int, room: int) -> int:
-        """Make a packet of the messages that have ``room``; return its sequence."""
+        """Make a packet of the next message, and more that have ``room``; return its sequence."""
         length = self._message(self._packed)
         while True:
             message = self._message(self._packed + length)
@@ -314,23 +330,30 @@ class Outgoing:
         self._sent_ms[slot] = now_ms
         self._moved_ms = now_ms
 
-    def _arrived(self, slot: int, now_ms: int) -> bool:
-        """Note that a packet arrived; False if that was known."""
+    def _arrived(self, slot: int, newest: int) -> int:
+        """Note that a packet arrived; return it or ``newest``, whichever was sent later."""
         state = self._state[slot]
         if state == _ARRIVED:
-            return False
+            return newest
         self._state[slot] = _ARRIVED
         if state == _LOST:
             self._lost -= 1
         else:
             self._flying -= 1
         if self._once[slot]:
-            self._trip.measured(self._diff(now_ms, self._sent_ms[slot]))
+            self._streak += 1
+            if self._streak == _PROVEN:
+                self._streak = 0
+                self._grain = min(self._room, 2 * self._grain)
         self._backoff = 0
-        return True
+        if newest >= 0 and self._order[newest] > self._order[slot]:
+            return newest
+        return slot
 
     def _lose(self, slot: int) -> None:
         self._state[slot] = _LOST
+        self._streak = 0
+        self._grain = max(_SMALLEST_GRAIN, self._grain >> 1)
         self._flying -= 1
         self._lost += 1
 
@@ -353,5 +376,5 @@ class Outgoing:
             passed = self._diff(now_ms, self._sent_ms[slot])
             if self._state[slot] == _FLYING and passed >= timeout:
                 self._lose(slot)
-        if self._backoff < 8:
+        if self._backoff < _DOUBLINGS:
             self._backoff += 1
