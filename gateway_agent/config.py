@@ -25,6 +25,7 @@ from .config_bus import (
     SerialBus,
     TcpBus,
 )
+from .config_link import LinkBus, LinkNode, check_link
 from .config_types import (
     Directory,
     KeyFile,
@@ -45,6 +46,8 @@ __all__ = [
     "Device",
     "GatewayConfig",
     "GatewayIdentity",
+    "LinkBus",
+    "LinkNode",
     "MqttUplink",
     "NodeDevice",
     "OutboxConfig",
@@ -125,13 +128,23 @@ class OutboxConfig(Struct, frozen=True, kw_only=True):
     commit_ms: Annotated[int, milliseconds(0, 10_000, 50)] = 50
 
 
+class _GatewayFile(Struct, frozen=True, kw_only=True):
+    """The file as it is written: every kind of port is a ``[[bus]]``."""
+
+    gateway: GatewayIdentity
+    uplink: UplinkConfig
+    outbox: OutboxConfig = OutboxConfig()
+    bus: tuple[Bus | LinkBus, ...]
+
+
 class GatewayConfig(Struct, frozen=True, kw_only=True):
-    """The whole file."""
+    """The whole file. ``bus``: what is polled; ``link``: where nodes push."""
 
     gateway: GatewayIdentity
     uplink: UplinkConfig
     outbox: OutboxConfig = OutboxConfig()
     bus: tuple[Bus, ...]
+    link: tuple[LinkBus, ...] = ()
 
 
 def load(path: str | Path) -> GatewayConfig:
@@ -143,22 +156,29 @@ def load(path: str | Path) -> GatewayConfig:
 def parse(tables: dict[str, object], path: Path) -> GatewayConfig:
     """Check tables that came from ``path``; see :func:`load`."""
     reader = TableReader(path)
-    config = reader.build(GatewayConfig, tables, "")
+    built = reader.build(_GatewayFile, tables, "")
     # The checks across tables run on every table that is good in itself.
     for _, uplink in reader.built_of(MqttUplink):
         _check_uplink(reader, uplink)
     _check_buses(reader)
     for _, gateway in reader.built_of(GatewayIdentity):
         _check_ids(reader, gateway)
-    return reader.result(config)
+    file = reader.result(built)
+    return GatewayConfig(
+        gateway=file.gateway,
+        uplink=file.uplink,
+        outbox=file.outbox,
+        bus=tuple(bus for bus in file.bus if not isinstance(bus, LinkBus)),
+        link=tuple(bus for bus in file.bus if isinstance(bus, LinkBus)),
+    )
 
 
 def _buses(reader: TableReader) -> Iterator[tuple[str, Bus]]:
     return reader.built_of(SerialBus, TcpBus, RtuOverTcpBus)
 
 
-def _devices(reader: TableReader) -> Iterator[tuple[str, Device]]:
-    return reader.built_of(NodeDevice, ProfileDevice)
+def _devices(reader: TableReader) -> Iterator[tuple[str, Device | LinkNode]]:
+    return reader.built_of(NodeDevice, ProfileDevice, LinkNode)
 
 
 def _check_uplink(reader: TableReader, uplink: MqttUplink) -> None:
@@ -186,13 +206,17 @@ def _check_uplink(reader: TableReader, uplink: MqttUplink) -> None:
 
 def _check_buses(reader: TableReader) -> None:
     buses = list(_buses(reader))
-    if not buses and not reader.problems:
+    links = list(reader.built_of(LinkBus))
+    ports: list[tuple[str, Bus | LinkBus]] = [*buses, *links]
+    if not ports and not reader.problems:
         reader.problem("bus", None, "at least one [[bus]]", "add the line the devices are on")
-    if len(buses) > MAX_BUSES:
-        reader.problem("bus", len(buses), f"at most {MAX_BUSES} buses", "use a second gateway")
-    reader.unique(((f"{at}.name", bus.name) for at, bus in buses), "a name no other bus has")
-    lines = ((f"{at}.port", bus.where) for at, bus in buses if not isinstance(bus, TcpBus))
+    if len(ports) > MAX_BUSES:
+        reader.problem("bus", len(ports), f"at most {MAX_BUSES} buses", "use a second gateway")
+    reader.unique(((f"{at}.name", bus.name) for at, bus in ports), "a name no other bus has")
+    lines = ((f"{at}.port", bus.where) for at, bus in ports if not isinstance(bus, TcpBus))
     reader.unique(lines, "a port no other bus uses")
+    for at, link in links:
+        check_link(reader, at, link)
     for at, bus in buses:
         if bus.data_bits == 7 and not bus.is_ascii:
             reader.problem(
@@ -201,13 +225,14 @@ def _check_buses(reader: TableReader) -> None:
                 "8, because RTU needs whole bytes",
                 'change it, or write type = "ascii"',
             )
-        if not bus.device and not reader.problems:
+    for at, port in ports:
+        if not port.device and not reader.problems:
             reader.problem(
                 f"{at}.device", None, "at least one device", "add a [[bus.device]] table below it"
             )
-        if len(bus.device) > MAX_DEVICES:
+        if len(port.device) > MAX_DEVICES:
             reader.problem(
-                f"{at}.device", len(bus.device), f"at most {MAX_DEVICES} devices", "split the bus"
+                f"{at}.device", len(port.device), f"at most {MAX_DEVICES} devices", "split the bus"
             )
     _check_devices(reader, dict(buses))
 
@@ -215,16 +240,17 @@ def _check_buses(reader: TableReader) -> None:
 def _check_devices(reader: TableReader, buses: dict[str, Bus]) -> None:
     names = ((f"{at}.name", device.name) for at, device in _devices(reader))
     reader.unique(names, "a name no other device has")
-    uids = ((f"{at}.uid", node.uid) for at, node in reader.built_of(NodeDevice))
+    uids = [(f"{at}.uid", node.uid) for at, node in reader.built_of(NodeDevice)]
+    uids += [(f"{at}.uid", node.uid) for at, node in reader.built_of(LinkNode)]
     reader.unique(uids, "a uid no other node has")
     # Third-party devices may share an address: two tables with periods of their own for one device.
-    nodes: dict[str, set[int]] = {}
-    for at, node in reader.built_of(NodeDevice):
-        nodes.setdefault(at.partition(".")[0], set()).add(node.unit)
+    taken: dict[str, set[int]] = {}
+    for at, polled in reader.built_of(NodeDevice):
+        taken.setdefault(at.partition(".")[0], set()).add(polled.unit)
     units: dict[str, list[tuple[str, object]]] = {}
-    for at, device in _devices(reader):
+    for at, device in reader.built_of(NodeDevice, ProfileDevice):
         bus_at = at.partition(".")[0]
-        if device.unit in nodes.get(bus_at, ()):
+        if device.unit in taken.get(bus_at, ()):
             units.setdefault(bus_at, []).append((f"{at}.unit", device.unit))
         bus = buses.get(bus_at)
         if bus is not None and isinstance(device, NodeDevice) and device.unit not in bus.units:

@@ -27,7 +27,23 @@ class PointValue(Struct, frozen=True, omit_defaults=True):
     quality: str = ""  # why there is no value, as in the records; empty if there is one
 
 
-class DeviceStatus(Struct, frozen=True, kw_only=True):
+class LinkStatus(Struct, frozen=True, kw_only=True):
+    """The session of a node on a link, and what its connection has counted."""
+
+    session: bool  # there is one now
+    sessions: int  # since the start of the agent
+    round_trip_ms: int | None = None  # the best of the last eight; None: not measured
+    frames: int = 0  # right ones that came
+    resent: int = 0  # packets that we sent again
+    noise_bytes: int = 0  # that were no frame
+    forged: int = 0  # frames with a wrong tag or proof
+    repeats: int = 0  # frames that came again, replayed or doubled on the way
+    malformed: int = 0  # right frames against the definition
+    refused: int = 0  # attempts to open a session that either end refused
+    flooded: int = 0  # attempts beyond four a second
+
+
+class DeviceStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One device on a bus, as the newest polls left it."""
 
     id: str  # device id, as in the records
@@ -40,10 +56,11 @@ class DeviceStatus(Struct, frozen=True, kw_only=True):
     state: DeviceState  # quarantined: it stays silent and gets probes only
     values: list[PointValue]  # of the newest good answer; empty before the first
     age_ms: int | None  # milliseconds since that answer; None before the first
-    polls: int  # since the start
+    polls: int  # since the start; on a link: samples that became records
     errors: int  # polls and repeated reads that failed, since the start
     skipped: int  # polls that fell due while the bus was busy, since the start
-    problem: str  # why the newest poll failed; empty if it did not
+    problem: str  # why the newest poll failed, or nothing comes; empty if all is well
+    link: LinkStatus | None = None  # of a node on a link
 
 
 class OutboxStatus(Struct, frozen=True, kw_only=True):

@@ -43,7 +43,7 @@ class TableShape:
     tag: str = ""  # the key that names the kind; empty: there is one kind only
     reason: str = ""  # `because kind = "node"`; empty: no kind, or an unknown one
     foreign: frozenset[str] = frozenset()  # keys that only other kinds have
-    common: frozenset[str] = frozenset()  # keys that every kind has
+    common: frozenset[str] = frozenset()  # keys that most kinds have
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class TableKinds:
         return TableShape(fields, self.tag, reason, foreign, frozenset(self._common()))
 
     def common_shape(self) -> TableShape:
-        """Return the keys that a table has whatever its kind."""
+        """Return the keys that a table of most kinds has, in the same form."""
         fields = self._common()
         return TableShape(fields, self.tag, "", self._names() - fields.keys(), frozenset(fields))
 
@@ -70,11 +70,12 @@ class TableKinds:
         return frozenset(name for member in self.members.values() for name in fields_of(member))
 
     def _common(self) -> dict[str, TableField]:
-        first, *others = (fields_of(member) for member in self.members.values())
+        shapes = [fields_of(member) for member in self.members.values()]
         return {
             name: field
-            for name, field in first.items()
-            if all(other.get(name) == field for other in others)
+            for fields in shapes
+            for name, field in fields.items()
+            if 2 * sum(other.get(name) == field for other in shapes) > len(shapes)
         }
 
 

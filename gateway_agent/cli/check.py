@@ -11,9 +11,9 @@ import typer
 from rich.table import Table
 
 from gateway_agent.cli.output import table_console
-from gateway_agent.config import GatewayConfig, load
+from gateway_agent.config import GatewayConfig, LinkBus, SerialBus, load
 from gateway_agent.field.cuts import CutFile, describe_cuts
-from gateway_agent.field.devices import open_all
+from gateway_agent.field.devices import open_all, open_links
 from gateway_agent.field.planner import BusPlan, JoinRules, plan_bus
 from gateway_agent.keys import KeyFileError, check_secret, load_private, load_public
 from gateway_agent.store.medium import too_small
@@ -27,6 +27,7 @@ class Checked:
     """Outcome of a check; there are no plans if there are problems."""
 
     plans: list[BusPlan]
+    links: list[LinkBus]  # where nodes push: there is nothing to plan
     problems: list[Problem]
 
 
@@ -35,7 +36,7 @@ def check_config(path: Path) -> Checked:
     try:
         config = load(path)
     except ConfigError as error:
-        return Checked([], list(error.problems))
+        return Checked([], [], list(error.problems))
     problems: list[Problem] = []
     _check_files(config, path, problems)
     plans: list[BusPlan] = []
@@ -57,7 +58,13 @@ def check_config(path: Path) -> Checked:
             plans.append(replace(plan, warnings=(*plan.warnings, *known_cuts)))
     except ConfigError as error:
         problems += error.problems
-    return Checked([] if problems else _with_shared_devices(plans), problems)
+    try:
+        open_links(config.link)
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        return Checked([], [], problems)
+    return Checked(_with_shared_devices(plans), list(config.link), [])
 
 
 def _with_shared_devices(plans: list[BusPlan]) -> list[BusPlan]:
@@ -178,6 +185,36 @@ def _plan_dict(plan: BusPlan) -> dict[str, object]:
     }
 
 
+def _link_dict(link: LinkBus) -> dict[str, object]:
+    return {
+        "bus": link.name,
+        "type": link.type,
+        "port": link.where,
+        "auth": link.auth,
+        "warnings": link.warnings,
+        "devices": [
+            {"name": node.name, "kind": node.kind, "role": node.role, "uid": node.uid}
+            for node in link.device
+        ],
+    }
+
+
+def _link_table(link: LinkBus) -> Table:
+    way = "nodes call in on" if link.way is None else "on"
+    line = f", {link.way.line}" if isinstance(link.way, SerialBus) else ""
+    table = Table(
+        title=f"bus {link.name}: {link.type}, {way} {link.where}{line}", title_justify="left",
+        caption="nodes push what they measure, with the period of their own setting",
+        caption_justify="left",
+    )  # fmt: skip
+    for name in ("device", "kind", "unique id", "proved by"):
+        table.add_column(name)
+    for node in link.device:
+        proof = "nothing" if node.key is None else node.key.name
+        table.add_row(node.name, f"{node.kind} {node.role}", node.uid, proof)
+    return table
+
+
 def _table(plan: BusPlan) -> Table:
     bus = plan.bus
     line = f", {bus.line}" if bus.line else ""
@@ -230,6 +267,7 @@ def check(
                 for item in checked.problems
             ],
             "buses": [_plan_dict(plan) for plan in checked.plans],
+            "links": [_link_dict(link) for link in checked.links],
         }
         typer.echo(json.dumps(result))
     else:
@@ -237,6 +275,10 @@ def check(
         for plan in checked.plans:
             console.print(_table(plan))
             for warning in plan.warnings:
+                console.print(f"warning: {warning}", style="yellow", markup=False)
+        for link in checked.links:
+            console.print(_link_table(link))
+            for warning in link.warnings:
                 console.print(f"warning: {warning}", style="yellow", markup=False)
         if checked.problems:
             typer.echo(str(ConfigError(checked.problems)), err=True)

@@ -32,6 +32,21 @@ class BootClock:
             self._difference = difference
             self._since = resp_ms
 
+    def measured(self, key_id: int, boot_epoch: int, offset_ms: int, now_ms: int) -> None:
+        """Take what an exchange of times has shown: the node's clock less ours, at ``now_ms``.
+
+        It knows the way of a frame in both directions, so it is better than any frame's age.
+        """
+        self._boot = key_id, boot_epoch
+        self._difference = -offset_ms % WRAP
+        self._since = now_ms
+
+    def age(self, header: Header, now_ms: int) -> int:
+        """Return how long ago a frame was made; 0 if this boot's clock is not known yet."""
+        if (header.key_id, header.boot_epoch) != self._boot:
+            return 0
+        return max(0, ahead(self.at(now_ms), header.t_boot_ms))
+
     def at(self, resp_ms: int) -> int:
         """Return the node's clock at ``resp_ms``. Call it only after a frame was taken."""
         return (resp_ms - self._now(resp_ms)) % WRAP

@@ -36,6 +36,11 @@ class BusPort:
         self._limit_shared = LineLimit()
         self._logged = ""
 
+    @property
+    def wait_s(self) -> float:
+        """Return how long it is until :meth:`open` tries again."""
+        return max(0.0, self._retry_at - asyncio.get_running_loop().time())
+
     async def open(self, link: asyncio.Protocol) -> asyncio.Transport:
         """Connect ``link``. BusDownError if that fails, or the last failure is too short ago."""
         loop = asyncio.get_running_loop()

@@ -8,6 +8,7 @@ has been emptied: it is a small part of what the outbox may hold.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 from gateway_agent.cancellation import raise_if_cancelled, whatever_comes
@@ -44,6 +45,7 @@ class CommitQueue:
         self._bytes = 0
         self._records: list[Record] = []
         self._marks: dict[str, Mark | Callable[[], Mark]] = {}
+        self._then: list[Callable[[], None]] = []  # when the commit is made that takes all this
         self._some = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -65,12 +67,16 @@ class CommitQueue:
         device_id: str,
         mark: Mark | Callable[[], Mark] | None,
         is_urgent: bool = True,
+        committed: Callable[[], None] | None = None,
     ) -> None:
         """Take the records of one poll and how far the device has got with them.
 
         A function is called when the commit begins; it must fit all records added until then.
-        What is not urgent starts no commit; it goes with the next one.
+        What is not urgent starts no commit; it goes with the next one. ``committed`` is called
+        when these records, and all added before them, are durable.
         """
+        if committed is not None:
+            self._then.append(committed)
         self._records += records
         if mark is not None:
             self._marks[device_id] = mark
@@ -108,10 +114,13 @@ class CommitQueue:
             name: mark if isinstance(mark, Mark) else mark() for name, mark in self._marks.items()
         }
         self._marks = {}
+        then, self._then = self._then, []
         self._bytes = 0
         self._some.clear()
         self._room.set()
         self._commit = asyncio.ensure_future(self._sink.put(records, marks))
+        if then:
+            self._commit.add_done_callback(partial(_committed, then))
         await self._outcome()
 
     async def give_up(self) -> None:
@@ -125,3 +134,9 @@ class CommitQueue:
         if self._commit is not None:
             await asyncio.shield(self._commit)
             self._commit = None
+
+
+def _committed(then: list[Callable[[], None]], commit: asyncio.Future[None]) -> None:
+    if not commit.cancelled() and commit.exception() is None:
+        for call in then:
+            call()

@@ -5,11 +5,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
 
-from gateway_agent.config import Bus, ConfigError, Device, NodeDevice, Problem, ProfileDevice
+from gateway_agent.config import (
+    Bus,
+    ConfigError,
+    Device,
+    LinkBus,
+    LinkNode,
+    NodeDevice,
+    Problem,
+    ProfileDevice,
+)
 from gateway_agent.keys import KeyFileError, SharedKey, key_problem, load_node_key
 from protocols.modbus_client import Read
 from protocols.wire.registers import RegisterMap, map_of_role
@@ -65,6 +75,15 @@ class OpenProfile:
         return msgspec.structs.replace(self.device, period_ms=min(self.periods.values()))
 
 
+@dataclass(frozen=True, slots=True)
+class OpenLinkNode:
+    """A node on a link, its register map and its key (None: it has none)."""
+
+    device: LinkNode
+    map: RegisterMap
+    key: SharedKey | None
+
+
 OpenDevice: TypeAlias = OpenNode | OpenProfile
 
 
@@ -113,8 +132,29 @@ def _open(bus: Bus, device: Device, known: dict[str, Profile]) -> OpenDevice:
                 file = str(profile.files[0])
                 raise ConfigError([Problem(file, name, str(words), expected, remedy)])
         return OpenProfile(device, profile)
+    return OpenNode(device, map_of_role(device.role), _key_of(device.key, device.uid))
+
+
+def open_links(links: Sequence[LinkBus]) -> list[list[OpenLinkNode]]:
+    """Read the key files of all links, one list per link. ConfigError with every problem of all."""
+    opened: list[list[OpenLinkNode]] = []
+    problems: list[Problem] = []
+    for link in links:
+        opened.append([])
+        for device in link.device:
+            try:
+                key = None if device.key is None else _key_of(device.key, device.uid)
+            except ConfigError as error:
+                problems += error.problems
+            else:
+                opened[-1].append(OpenLinkNode(device, map_of_role(device.role), key))
+    if problems:
+        raise ConfigError(problems)
+    return opened
+
+
+def _key_of(file: Path, uid: str) -> SharedKey:
     try:
-        key = load_node_key(device.key, bytes.fromhex(device.uid))
-        return OpenNode(device, map_of_role(device.role), key)
+        return load_node_key(file, bytes.fromhex(uid))
     except KeyFileError as error:
-        raise ConfigError([key_problem(device.key, error)]) from error
+        raise ConfigError([key_problem(file, error)]) from error

@@ -8,15 +8,26 @@ frame.
 
 from gateway_agent.counters import Counters
 from gateway_agent.keys import SharedKey
+from gateway_agent.status import PointValue
 from gateway_agent.store.mark import Mark, MissedSlots
-from protocols.uplink import Record, Stamp, event_record, gap_record, sample_record
+from protocols.uplink import (
+    ProfileTemplate,
+    Record,
+    Stamp,
+    event_record,
+    gap_record,
+    sample_record,
+)
 from protocols.wire.errors import PeerError
 from protocols.wire.hmac import HmacSha256
 from protocols.wire.registers import (
+    EVENT_MAP_ID,
     EVENT_SLOTS,
     MAPS,
     NO_SAMPLE,
     NOT_FITTED,
+    OK,
+    QUALITY_NAMES,
     RegisterMap,
 )
 from protocols.wire.sample import (
@@ -30,6 +41,7 @@ from protocols.wire.sample import (
 )
 
 from .boot_clock import BootClock
+from .profile import scaled
 from .slot_account import SlotAccount, gap
 from .wrapping import LAST, WRAP, ahead
 
@@ -41,14 +53,14 @@ class NodeTracker:
         self,
         device_id: str,
         uid: bytes,
-        key: SharedKey,
+        key: SharedKey | None,
         map: RegisterMap,
         mark: Mark | None,
         counters: Counters,
     ) -> None:
         self.device_id = device_id
         self.mark = mark
-        self.auth = "unknown"  # then "ok", "bad" or "replayed"
+        self.auth = "unknown"  # then "ok", "bad" or "replayed"; "none" of a node without a key
         self.last: Sample | None = None
         self.last_ms = 0
         self.problem = ""
@@ -57,14 +69,18 @@ class NodeTracker:
         self._new_events: tuple[Event, ...] = ()
         self.found = ""  # what the node answers when it is asked who it is
         self._uid = uid
-        self._key_id = key.key_id
-        self._mac = HmacSha256(key.key)
+        self._key_id = 0 if key is None else key.key_id
+        self._mac = None if key is None else HmacSha256(key.key)
+        # Records of a node without a key are those of any device that proves nothing.
+        points = [(point.name, point.unit, point.exp10) for point in map.points]
+        self._plain = ProfileTemplate(device_id, points) if key is None else None
         self._map = map
         self._counters = counters
         self._boot_clock = BootClock()
         self._numbers = 0  # of samples, that passed
         self._samples = 0  # of these, in records
         self._named = 0  # and in gaps
+        self.overrun = "the node measured more often than it was polled"
         self._first_frame = True  # no sample taken from this node since the process started
 
     @property
@@ -111,7 +127,7 @@ class NodeTracker:
         if header.seq == 0 and _empty(sample):
             self._good(sample, stamp)
             return []
-        record = sample_record(self.device_id, sample, frame, stamp)
+        record = self._record(sample, frame, stamp)
         records = self._gaps_before(header, stamp)
         is_same = mark is not None and self._same_boot(mark, header)
         self._numbers += (header.seq - (mark.sample_seq if mark and is_same else 0)) % WRAP
@@ -157,14 +173,60 @@ class NodeTracker:
         # An event frame carries the node's time too, and may be younger than every sample.
         self._boot_clock.seen(header, stamp.resp_ms)
         node_ms = self._boot_clock.at(stamp.resp_ms)
-        records.append(
-            event_record(
-                self.device_id, header, events, frame, stamp, after=mark.event_seq, node_ms=node_ms
+        if self._plain is None:  # events without a proof are for the log alone
+            records.append(
+                event_record(self.device_id, header, events, frame, stamp, mark.event_seq, node_ms)
             )
-        )
         self._new_events = tuple(event for event in events if event.number > mark.event_seq)
         self.mark = mark._replace(event_seq=header.seq)
         return records
+
+    def had(self, frame: bytes) -> bool:
+        """Return whether what a frame has was taken before, in the boot of the mark.
+
+        On a link a node offers again what was not acknowledged, and that is no replay.
+        """
+        mark = self.mark
+        try:
+            header = read_header(frame)
+        except PeerError:
+            return False
+        if mark is None or not self._same_boot(mark, header) or header.key_id != self._key_id:
+            return False
+        taken = mark.event_seq if header.map_id == EVENT_MAP_ID else mark.sample_seq
+        return ahead(header.seq, taken) <= 0
+
+    def measured(self, boot_epoch: int, offset_ms: int, now_ms: int) -> None:
+        """Take how far the node's clock is ahead of ours, as an exchange of times has shown."""
+        self._boot_clock.measured(self._key_id, boot_epoch, offset_ms, now_ms)
+
+    def age(self, frame: bytes, now_ms: int) -> int:
+        """Return how long ago the node made a frame, as far as its clock is known."""
+        try:
+            return self._boot_clock.age(read_header(frame), now_ms)
+        except PeerError:
+            return 0
+
+    @property
+    def events_behind(self) -> bool:
+        """Return whether the newest sample reports events that were not taken."""
+        if self.mark is None or self.last is None:
+            return False
+        return 0 < (self.last.header.event_seq - self.mark.event_seq) % 0x10000 < 0x8000
+
+    def values(self) -> list[PointValue]:
+        """Return the values of the newest good sample; empty before the first."""
+        sample = self.last
+        if sample is None:
+            return []
+        return [
+            PointValue(point.name, point.unit, scaled(raw, point.exp10))
+            if quality == OK
+            else PointValue(point.name, point.unit, None, quality=QUALITY_NAMES[quality])
+            for point, quality, raw in zip(
+                sample.map.points, sample.quality, sample.raw, strict=True
+            )
+        ]
 
     def take_events(self) -> tuple[Event, ...]:
         """Return the events that were recorded since the last call."""
@@ -192,6 +254,13 @@ class NodeTracker:
             self._reject("bad_frame", f"frame with a good tag rejected: {error}", now_ms)
             return None
         return sample
+
+    def _record(self, sample: Sample, frame: bytes, stamp: Stamp) -> Record:
+        if self._plain is None:
+            return sample_record(self.device_id, sample, frame, stamp)
+        values = zip(sample.quality, sample.raw, strict=True)
+        shown = [raw if quality == OK else QUALITY_NAMES[quality] for quality, raw in values]
+        return self._plain.record(shown, stamp)
 
     def _gaps_before(self, header: Header, stamp: Stamp) -> list[Record]:
         """Return the gaps between the last sample taken and the one with this header."""
@@ -242,6 +311,8 @@ class NodeTracker:
                 text = f"the node has no key, the key file holds key {self._key_id}: provision it"
             self._forged("key_unknown", text, now_ms)
             return None
+        if self._mac is None:
+            return header
         try:
             verify(frame, self._mac, self._uid)
         except PeerError:
@@ -291,7 +362,7 @@ class NodeTracker:
         self.failed("replayed", text, stamp.resp_ms)
 
     def _good(self, sample: Sample, stamp: Stamp) -> None:
-        self.auth = "ok"
+        self.auth = "ok" if self._plain is None else "none"
         self.problem = ""
         self.found = ""
         self.last = sample
@@ -306,7 +377,7 @@ class NodeTracker:
             return "gateway_down", "the gateway was not running"
         if self.slots:
             return self.slots.cause, self.slots.describe()
-        return "node_overrun", "the node measured more often than it was polled"
+        return "node_overrun", self.overrun
 
     def _reset(self, mark: Mark, text: str, header: Header, stamp: Stamp) -> list[Record]:
         """Return the gaps at a restart: the unknown end of the old boot, the start of the new."""

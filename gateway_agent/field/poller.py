@@ -24,19 +24,21 @@ from .bus_errors import FATAL, BusDownError, BusError, explain
 from .bus_log import DeviceLog
 from .commit_queue import CommitQueue, Sink, waiting_bytes
 from .cuts import CutFile
-from .devices import OpenNode, open_all
+from .devices import OpenNode, open_all, open_links
 from .heartbeat import STALL_MS, Heartbeat
+from .link.link_port import LinkPort
+from .link.pushing_node import PushingNode
+from .link.sessions import LinkSessions
 from .master import Master
 from .reader import NodeReader, Polled, ProfileReader, Reader, stamp
 from .schedule import PollSchedule, Slot
-from .slot_account import SlotAccount, counted, gap, resume
+from .slot_account import SlotAccount, gap, resume
+from .slot_keeper import SlotKeeper
 
 log = logging.getLogger(__name__)
 
 _RETIRED: Final = "the device is no longer in the configuration"
 _BUSY: Final = ("bus_busy", "the bus was busy when the poll fell due")
-_OFFSET_MS: Final = 1000  # wall time is read at most so often for marks
-_NOT_READ: Final = Mark(0, 0, 0)  # of a node without a sample, and of every third-party device
 
 
 class BusPoller:
@@ -56,11 +58,10 @@ class BusPoller:
         self._clock = clock
         self._queue = queue
         self._counters = counters
-        self._heartbeat = heartbeat
+        self._keeper = SlotKeeper(clock, heartbeat)
         self._schedule: PollSchedule | None = None  # None before :meth:`resume`
         self._faults: dict[int, str] = {}  # of our own, by device
         self._polling = -1  # the device that is polled now
-        self._wall, self._wall_at = clock.wall(), clock.boot_ms()
         self._logs = [
             DeviceLog(f"bus {bus.name}: {reader.device.name} (unit {reader.device.unit})")
             for reader in readers
@@ -69,7 +70,10 @@ class BusPoller:
     def resume(self, marks: Mapping[str, Mark]) -> None:
         """Name what was missed since ``marks``, by device id, and put new marks into the queue."""
         periods = [reader.device.period_ms for reader in self.readers]
-        starts = [self._resume(reader, marks.get(reader.device_id)) for reader in self.readers]
+        starts = [
+            self._keeper.resume(reader.slots, marks.get(reader.device_id), reader.device.period_ms)
+            for reader in self.readers
+        ]
         self._schedule = PollSchedule(periods, starts)
         for reader, slot in zip(self.readers, self._schedule.slots, strict=True):
             self._keep(reader, slot, reader.notices(at_once=True))
@@ -97,17 +101,6 @@ class BusPoller:
                     await self._hold(schedule)
         finally:
             master.close()
-
-    def _resume(self, reader: Reader, mark: Mark | None) -> int:
-        """Note what was missed since ``mark``; return the first slot that can still be polled."""
-        now_ms = self._clock.boot_ms()
-        if mark is None or mark.slots is None:
-            return now_ms
-        period_ms = reader.device.period_ms
-        going_on = resume(mark.slots, self._clock.boot_id, period_ms, now_ms, self._clock.wall())
-        reader.slots.restore(going_on.missed, now_ms)
-        reader.slots.outage = going_on.outage
-        return going_on.due_ms
 
     async def _poll(self, index: int, schedule: PollSchedule, master: Master, now_ms: int) -> None:
         reader, slot = self.readers[index], schedule.slots[index]
@@ -140,7 +133,7 @@ class BusPoller:
         if not isinstance(polled.failure, BusDownError):  # that is logged once for its bus
             self._logs[index].polled(reader.problem, slot.quarantined, now_ms)
         if reader.slots.outage is not None:
-            self._count_outage(reader)
+            self._keeper.count_outage(reader.slots)
         if reader.slots.notice_due(now_ms):
             records += reader.notices()
         is_urgent = bool(records) or bool(reader.slots) or reader.mark is not before
@@ -198,33 +191,9 @@ class BusPoller:
 
         ``failure``: of the device itself, which the bus was busy with.
         """
-        cause, detail = _BUSY if failure is None else (failure.cause, failure.detail)
+        why = _BUSY if failure is None else (failure.cause, failure.detail)
         first = slot.due - passed * slot.period
-        stall = self._heartbeat.stall(now_ms)
-        lost = range(0) if stall is None else stall.slots(first, slot.period, passed)
-        if stall is None or not lost:
-            reader.slots.skip(cause, detail, passed, first, slot.due - slot.period, now_ms)
-            return
-        text = f"the agent did not run for {(stall.to_ms - stall.from_ms) / 1000:.1f} s"
-        spans = [
-            (range(lost.start), cause, detail),
-            (lost, "gateway_down", text),
-            (range(lost.stop, passed), cause, detail),
-        ]
-        for span, cause, detail in spans:
-            begin, end = first + span.start * slot.period, first + (span.stop - 1) * slot.period
-            reader.slots.skip(cause, detail, len(span), begin, end, now_ms)
-
-    def _count_outage(self, reader: Reader) -> None:
-        """Count the slots of an outage before this boot, as soon as the clock is set."""
-        outage, wall = reader.slots.outage, self._clock.wall()
-        if outage is None or wall.wall_ms is None:
-            return
-        reader.slots.outage = None
-        now_ms = self._clock.boot_ms()
-        missed = counted(outage, now_ms, wall)
-        if missed is not None:
-            reader.slots.restore([missed], now_ms)
+        self._keeper.note_passed(reader.slots, first, slot.period, passed, why, now_ms)
 
     def _keep(
         self, reader: Reader, slot: Slot, records: list[Record], is_urgent: bool = True
@@ -239,16 +208,7 @@ class BusPoller:
         self._queue.add(records, reader.device_id, mark if node is None else mark(), is_urgent)
 
     def _mark(self, node: Mark | None, slot: Slot, account: SlotAccount) -> Mark:
-        now_ms = self._clock.boot_ms()
-        if now_ms - self._wall_at >= _OFFSET_MS:
-            self._wall, self._wall_at = self._clock.wall(), now_ms
-        wall_ms, unc_ms, _ = self._wall
-        if wall_ms is not None:
-            wall_ms += slot.due - self._wall_at
-        missed = account.marked() if account else ()
-        boot_id, outage = self._clock.boot_id, account.outage
-        slots = SlotMark(boot_id, slot.due, slot.period, wall_ms, unc_ms, missed, outage)
-        return Mark(*(node or _NOT_READ)[:4], slots)
+        return self._keeper.mark(node, slot.due, slot.period, account)
 
     async def _hold(self, schedule: PollSchedule) -> None:
         """Wait for the store, which is behind."""
@@ -338,6 +298,7 @@ class Field:
         self._counters = counters
         self._heartbeat = Heartbeat(clock)
         self._pollers: list[BusPoller] = []
+        self.links: list[LinkPort] = []
         cuts = CutFile(config.gateway.state_dir)
         for bus, devices in zip(config.bus, open_all(config.bus), strict=True):
             readers: list[Reader] = []
@@ -350,13 +311,24 @@ class Field:
                     readers.append(ProfileReader(bus, opened, name, clock, counters, cuts))
             poller = BusPoller(bus, readers, clock, self.queue, counters, self._heartbeat)
             self._pollers.append(poller)
+        sessions = LinkSessions()
+        for link, opened_nodes in zip(config.link, open_links(config.link), strict=True):
+            nodes = []
+            for node in opened_nodes:
+                name = node.device.device_id(config.gateway.id)
+                keeper = SlotKeeper(clock, self._heartbeat)
+                mark = marks.get(name)
+                nodes.append(
+                    PushingNode(link, node, name, mark, clock, self.queue, counters, keeper)
+                )
+            self.links.append(LinkPort(link, nodes, sessions, clock, counters))
 
     async def run(self) -> None:
         """Poll and commit until cancelled; an error of the sink ends it."""
         clock, start = self._clock, self._clock.boot_ms()
         self._retire()
-        for poller in self._pollers:
-            poller.resume(self._marks)
+        for port in self._ports:
+            port.resume(self._marks)
         try:
             # No device is asked before its mark is durable, so no crash loses what it had asked.
             await self.queue.flush()
@@ -366,18 +338,25 @@ class Field:
                 group.create_task(self._heartbeat.run(), name="heartbeat")
                 for poller in self._pollers:
                     group.create_task(poller.run(held_ms), name=f"bus {poller.bus.name}")
+                for link in self.links:
+                    group.create_task(link.run(), name=f"bus {link.link.name}")
         except asyncio.CancelledError:
-            for poller in self._pollers:
-                poller.stop()
+            for port in self._ports:
+                port.stop()
             try:
                 await self.queue.flush()
             except asyncio.CancelledError:  # once more, so nobody waits for the store any longer
                 await self.queue.give_up()
             raise
 
+    @property
+    def _ports(self) -> list[BusPoller | LinkPort]:
+        return [*self._pollers, *self.links]
+
     def _retire(self) -> None:
         """Name what was missed of devices that are no longer in the configuration, once."""
         polled = {reader.device_id for poller in self._pollers for reader in poller.readers}
+        polled |= {node.device_id for port in self.links for node in port.nodes}
         now = stamp(self._clock, self._clock.boot_ms())
         for name, mark in self._marks.items():
             slots = mark.slots
@@ -396,13 +375,19 @@ class Field:
 
     def slots_unaccounted(self) -> int:
         """Return how many polls fell due and are neither answered nor missed for a cause."""
-        return sum(poller.slots_unaccounted() for poller in self._pollers)
+        polled = sum(poller.slots_unaccounted() for poller in self._pollers)
+        return polled + sum(port.slots_unaccounted for port in self.links)
 
     def samples_unaccounted(self) -> int:
         """Return how many samples of nodes, by their numbers, are in no record and in no gap."""
         readers = [reader for poller in self._pollers for reader in poller.readers]
-        return sum(abs(reader.unaccounted) for reader in readers)
+        polled = sum(abs(reader.unaccounted) for reader in readers)
+        nodes = [node for port in self.links for node in port.nodes]
+        return polled + sum(abs(node.tracker.unaccounted) for node in nodes)
 
     def status(self, now_ms: int) -> list[DeviceStatus]:
-        """Return every device, in the order of the configuration; ages are up to ``now_ms``."""
-        return [device for poller in self._pollers for device in poller.status(now_ms)]
+        """Return every device, in the order of the configuration, those on links last.
+
+        Ages are up to ``now_ms``.
+        """
+        return [device for port in self._ports for device in port.status(now_ms)]

@@ -16,7 +16,7 @@ from protocols.modbus_client.identification import ONE_OBJECT, UID_OBJECT
 from protocols.uplink import NO_VALUE, POINT_BUSY, Record, Stamp, gap_record
 from protocols.wire.errors import PeerError
 from protocols.wire.modbus.pdu import ILLEGAL_ADDRESS, ILLEGAL_VALUE, READ_INPUT
-from protocols.wire.registers import EVENT_ADDRESS, EVENT_WORDS, OK, QUALITY_NAMES, SAMPLE_ADDRESS
+from protocols.wire.registers import EVENT_ADDRESS, EVENT_WORDS, SAMPLE_ADDRESS
 
 from .bus_errors import GIVE_UP, BusDownError, BusError, RefusedError
 from .cuts import CutFile, DeviceCuts
@@ -25,7 +25,7 @@ from .master import Master
 from .node import NodeTracker
 from .node_log import NodeLog
 from .planner import JoinRules, Span, probe_reads
-from .profile import REPORTS_FAULT, GroupClock, ProfileDecoder, Value, point_value, scaled
+from .profile import REPORTS_FAULT, GroupClock, ProfileDecoder, Value, point_value
 from .slot_account import SlotAccount, gap
 
 _REFUSED_WHOLE: Final = (ILLEGAL_ADDRESS, ILLEGAL_VALUE)  # parts of the read may be answered
@@ -249,17 +249,7 @@ class NodeReader:
 
     def values(self) -> list[PointValue]:
         """See :class:`Reader`."""
-        sample = self.tracker.last
-        if sample is None:
-            return []
-        return [
-            PointValue(point.name, point.unit, scaled(raw, point.exp10))
-            if quality == OK
-            else PointValue(point.name, point.unit, None, quality=QUALITY_NAMES[quality])
-            for point, quality, raw in zip(
-                sample.map.points, sample.quality, sample.raw, strict=True
-            )
-        ]
+        return self.tracker.values()
 
 
 class ProfileReader:

@@ -64,6 +64,10 @@ class SerialLine(SerialTransport):
         self.intern_write_buffer.append(bytes(data))
         self.intern_write_ready()
 
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes wait for the port."""
+        return sum(map(len, self.intern_write_buffer))
+
     def intern_read_ready(self) -> None:
         """Read what has come; called by the event loop."""
         self._guard(self._read)

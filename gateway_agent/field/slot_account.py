@@ -96,6 +96,11 @@ class SlotAccount:
         if due is not None:
             self.skip(cause, detail, 1, due, due, now_ms)
 
+    def take_back(self) -> bool:
+        """Forget the slot that was begun; return whether it had no outcome yet."""
+        slot, self._slot = self._slot, None
+        return slot is not None
+
     @property
     def is_open(self) -> bool:
         """Return whether the slot that was begun has no outcome yet."""

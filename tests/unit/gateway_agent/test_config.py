@@ -14,6 +14,8 @@ from gateway_agent.config import (
     ConfigError,
     GatewayConfig,
     GatewayIdentity,
+    LinkBus,
+    LinkNode,
     MqttUplink,
     NodeDevice,
     OutboxConfig,
@@ -80,6 +82,8 @@ def test_the_example_shows_every_key() -> None:
         RtuOverTcpBus,
         NodeDevice,
         ProfileDevice,
+        LinkBus,
+        LinkNode,
     )
     keys = {field.encode_name for table in tables for field in fields(table)} - {"tls", "device"}
     shown = set(re.findall(r"^([a-z_0-9]+) = ", text, re.MULTILINE))
@@ -95,7 +99,11 @@ NEWER_DEVICE_KEYS = {"answer_unit": None, "timeout_ms": None, "request_gap_ms": 
 
 
 def test_the_example_means_what_it_meant() -> None:
-    config = parse(example(), GATEWAY)
+    tables = example()
+    buses = tables["bus"]
+    assert isinstance(buses, list)
+    del buses[2:]  # the links, which came later
+    config = parse(tables, GATEWAY)
     assert to_builtins(config, enc_hook=str) == {
         "gateway": {
             "id": "site-12",
@@ -188,6 +196,7 @@ def test_the_example_means_what_it_meant() -> None:
                 ),
             },
         ),
+        "link": (),
     }
 
 
