@@ -144,6 +144,7 @@ class LinkPort:
             self._problem = ""
             try:
                 while True:
+                    raise_if_cancelled()
                     await asyncio.sleep(_TICK_S)
                     self._hang_up()
             finally:
