@@ -103,8 +103,8 @@ EVENT_ARGUMENTS: Final[Mapping[str, str]] = {
     "config-old": "value of that register before",
     "config-new": "value of that register now",
     "write-refused": "writes refused since the start (low half); at most one event a minute",
-    "image-asked": "number (low half) of the image that the link is to send; 0: refused, because "
-    "the switch is off (at most one event a minute)",
-    "image-sent": "number (low half) of the image that was sent over the link",
+    "image-asked": "number (low half) of the image that the serial link is to send",
+    "image-sent": "number (low half) of the image that was sent over the serial link",
+    "image-refused": "images asked for while the switch was off; at most one event a minute",
 }
 """What the argument of each event is, by the event's name."""

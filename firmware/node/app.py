@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from .commission import Commission
+    from .link import LinkServer
     from .ports import NodeBoard, Role
 
 # How a run ends.
@@ -58,6 +59,7 @@ _CHECK_MS = const(100)
 _LOOK_MS = const(250)  # a changed sample period is noticed within this time
 _PERSIST_MS = const(60000)  # between attempts to store what could not be stored
 _RESET_WATCHDOG = const(2)
+_SLOWEST_LINK = const(1200)
 
 
 def assemble(
@@ -84,16 +86,24 @@ def assemble(
     unit = config.get("unit_id")
     guard = WriteGuard(unit, uid, key, epoch)
     bank = Bank(sample_frame, event_frame, config, parts, guard)
+    identity = identification(map, uid)
     rtu = RtuServer(
         unit,
         bank,
-        identification(map, uid),
+        identity,
         100 * config.get("baud_div_100"),
         strict,
         board.ticks_diff,
     )
     frames = (sample_frame, event_frame)
-    return Node(board, uptime, config, epoch, key, events, parts, frames, bank, rtu)
+    node = Node(board, uptime, config, epoch, key, events, parts, frames, bank, rtu)
+    baud = 100 * config.get("link_baud_div_100")
+    port = board.link(baud) if baud >= _SLOWEST_LINK else None
+    if port is not None:
+        from .link import LinkServer  # a node without a link has no heap for it
+
+        node.link = LinkServer(node, port, baud, uid, store, identity)
+    return node
 
 
 class Node:
@@ -125,11 +135,12 @@ class Node:
         self.watchdog = Watchdog(board.wdt(TIMEOUT_MS), 0)
         baud = 100 * config.get("baud_div_100")
         self.line = board.line(baud)
-        self.server = Server(board, self.line, rtu, self.watchdog.serving.beat, self._after_request)
+        self.server = Server(board, self.line, rtu, self.watchdog.serving.beat, self.after_request)
         self.schedule = Schedule(uptime.ms(), 100 * config.get("sample_period_ds"))
         self.outcome = 0
         self.failure = ""
         self.role_errors = 0  # exceptions that left the role
+        self.link: LinkServer | None = None  # where one is wired and switched on
         self._sampling = True
         self._boot_status = 0
         self._fitted = setting_address("fitted")
@@ -148,6 +159,8 @@ class Node:
         tasks = [asyncio.create_task(self._guard("serving", self.server.run()))]
         if self._sampling:
             tasks.append(asyncio.create_task(self._guard("sampling", self._sample())))
+        if self.link is not None:
+            tasks.append(asyncio.create_task(self.link.run()))
         tried = self.uptime.ms()
         try:
             while not self.outcome:
@@ -163,6 +176,8 @@ class Node:
         finally:
             for task in tasks:
                 task.cancel()
+            if self.link is not None:
+                self.link.close(self.outcome == RESTART)
         return self.outcome
 
     def stop_sampling(self) -> None:
@@ -174,6 +189,7 @@ class Node:
         if not self.outcome:
             self.failure = why
             self.outcome = FAILED
+            self._note(why)
 
     def status(self) -> int:
         """Return the status word as it is now."""
@@ -194,11 +210,14 @@ class Node:
             await role.sample()
             reading.grade(self.config.value(self._fitted))
             role.graded()
-        except Exception:  # noqa: BLE001  # one broken driver must not silence the node
+        except Exception as error:  # noqa: BLE001  # one broken driver must not silence the node
             self.role_errors += 1
+            self._note("sampling: %s: %s" % (type(error).__name__, error))
             reading.all(FAULT)
             reading.grade(self.config.value(self._fitted))
         self.sample_frame.show(reading, at, self.status(), self.events.count)
+        if self.link is not None:
+            self.link.sample_taken()
 
     async def self_test(self) -> int:
         """Check node and role, note the outcome in status and events; mask of failed checks."""
@@ -249,8 +268,14 @@ class Node:
         except Exception as error:  # noqa: BLE001  # reported, and the node starts anew
             self.fail("%s: %s: %s" % (name, type(error).__name__, error))
 
+    def _note(self, text: str) -> None:
+        if self.link is not None:
+            self.link.note(1, text)
+
     def _show_events(self) -> None:
         self.event_frame.show(self.events, self.uptime.ms(), self.status())
+        if self.link is not None:
+            self.link.kick()
 
     def _show_empty(self) -> None:
         if self.sample_frame.seq < 1:
@@ -279,7 +304,8 @@ class Node:
         if not self.config.stored:
             self.config.persist()
 
-    def _after_request(self) -> None:
+    def after_request(self) -> None:
+        """Obey the command of a request that has been answered."""
         command = self.bank.command
         if command:
             self.bank.command = 0

@@ -39,6 +39,11 @@ class NodeKey:
         self.mac = HmacSha256(file.key)
 
 
+def secret(store: "Files") -> bytes:
+    """Return the key itself, of a store whose key a :class:`NodeKey` can use."""
+    return parse(store.read(KEY_FILE) or b"").key
+
+
 def identification(map: "RegisterMap", uid: bytes) -> "dict[int, bytes]":
     """Return the objects of Read Device Identification (FC 2B/0E; application protocol 6.21)."""
     return {

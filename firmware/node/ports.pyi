@@ -7,9 +7,17 @@ from array import array
 from typing import Protocol
 
 from firmware.node.app import Node
+from firmware.node.bank import Bank
 from firmware.node.commission import Commission
+from firmware.node.config import Config
+from firmware.node.epoch import BootEpoch
+from firmware.node.events import Events
+from firmware.node.frames import EventFrame, SampleFrame
+from firmware.node.identity import NodeKey
 from firmware.node.reading import Reading
+from firmware.node.schedule import Uptime
 from firmware.sensors.ports import PartsBoard
+from protocols.wire.modbus.server import RtuServer
 
 class Line(Protocol):
     """The port of the RS-485 line."""
@@ -100,12 +108,16 @@ class Machine(NodeBoard, Protocol):
         """
 
 class Picture(Protocol):
-    """``data[:length]`` is the last good JPEG, number ``number`` since boot (0: none)."""
+    """``data[:length]`` is the last good JPEG, number ``number`` since boot (0: none).
+
+    It does not change while ``held`` is set.
+    """
 
     data: bytearray
     length: int
     number: int
     sha: bytes  # SHA-256 of it
+    held: bool
 
 class Role(Protocol):
     reading: Reading
@@ -135,3 +147,21 @@ class Rtu(Protocol):
     def feed(self, data: bytearray, length: int, now_us: int, /) -> None: ...
     def poll(self, now_us: int, /) -> int: ...
     def wait_us(self, now_us: int, /) -> int: ...
+
+class LinkedNode(Protocol):
+    """What the serial link needs of the node that it belongs to."""
+
+    board: NodeBoard
+    uptime: Uptime
+    config: Config
+    epoch: BootEpoch
+    key: NodeKey
+    events: Events
+    role: Role
+    sample_frame: SampleFrame
+    event_frame: EventFrame
+    bank: Bank
+    rtu: RtuServer
+
+    def after_request(self) -> None:
+        """Obey the command of a request that has been answered."""

@@ -61,9 +61,13 @@ _FROZEN = const(4)
 
 
 class Picture:
-    """``data[:length]`` is the last good JPEG, number ``number`` since boot (0: none)."""
+    """``data[:length]`` is the last good JPEG, number ``number`` since boot (0: none).
+
+    While ``held`` is set it stays as it is: later pictures are taken and examined, but not kept.
+    """
 
     def __init__(self) -> None:
+        self.held = False
         self.data = bytearray(_IMAGE_CAP)
         self.length = 0
         self.number = 0
@@ -84,6 +88,9 @@ class Camera(Role):
         self._picture = Picture()
         self.image = self._picture
         self._next = bytearray(_IMAGE_CAP)
+        self._number = 0  # of pictures taken, kept or not
+        self._length = 0  # of the last of them
+        self._sha = self._picture.sha
         self._same = 0  # pictures in a row equal to the last, itself included
         self._motion_seen = 0
         self._motion_ms = 0
@@ -107,8 +114,8 @@ class Camera(Role):
         self.reading.all(code)
         self.reading.quality[_SNAPSHOTS] = OK
         raw = self.reading.raw
-        raw[_SNAPSHOTS] = self._picture.number
-        raw[_BYTES] = self._picture.length
+        raw[_SNAPSHOTS] = self._number
+        raw[_BYTES] = self._length
         raw[_LUMA] = self._luma.mean
         raw[_CONTRAST] = self._luma.contrast
         raw[_MOTIONS] = self._motions
@@ -176,12 +183,16 @@ class Camera(Role):
             return CHECKSUM  # it came with start and end, but not as a picture
         picture = self._picture
         digest = hashlib.sha256(memoryview(self._next)[:length]).digest()
-        self._same = self._same + 1 if digest == picture.sha else 1
-        # All at once, with nothing awaited in between: readers see one picture or the other.
-        picture.data, self._next = self._next, picture.data
-        picture.length = length
-        picture.sha = digest
-        picture.number = (picture.number + 1) & _COUNT
+        self._same = self._same + 1 if digest == self._sha else 1
+        self._sha = digest
+        self._length = length
+        self._number = (self._number + 1) & _COUNT
+        if not picture.held:
+            # All at once, with nothing awaited in between: readers see one picture or the other.
+            picture.data, self._next = self._next, picture.data
+            picture.length = length
+            picture.sha = digest
+            picture.number = self._number
         self._check_tamper()
         return OK
 

@@ -115,8 +115,9 @@ EVENT_SELFTEST = 10  # arg: bit mask of failed checks
 EVENT_CONFIG_OLD = 11  # arg: the value before the change
 EVENT_CONFIG_NEW = 12  # arg: the value after it
 EVENT_WRITE_REFUSED = 13  # arg: writes refused since boot; at most one event a minute
-EVENT_IMAGE_ASKED = 14  # arg: number of the image that the link is to send, 0: refused
-EVENT_IMAGE_SENT = 15  # arg: number of the image that has left over the link
+EVENT_IMAGE_ASKED = 14  # arg: number of the image that the serial link is to send
+EVENT_IMAGE_SENT = 15  # arg: number of the image that has left over the serial link
+EVENT_IMAGE_REFUSED = 16  # arg: requests refused since boot; at most one event a minute
 
 EVENT_NAMES = {
     EVENT_BOOT: "boot",
@@ -134,6 +135,7 @@ EVENT_NAMES = {
     EVENT_WRITE_REFUSED: "write-refused",
     EVENT_IMAGE_ASKED: "image-asked",
     EVENT_IMAGE_SENT: "image-sent",
+    EVENT_IMAGE_REFUSED: "image-refused",
 }
 
 EVENT_SLOTS = 16

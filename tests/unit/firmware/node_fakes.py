@@ -1,6 +1,7 @@
 """A node's surroundings in memory: store, board, line, role. Runs on both runtimes."""
 
 import asyncio
+import hashlib
 import os
 from array import array
 
@@ -288,7 +289,8 @@ class Image:
         self.data = bytearray([(index * 7 + 1) & 0xFF for index in range(1024)])
         self.length = 500
         self.number = 3
-        self.sha = bytes(range(32))
+        self.sha = hashlib.sha256(memoryview(self.data)[: self.length]).digest()
+        self.held = False
 
 
 class ImageRole(StubRole):

@@ -1,5 +1,7 @@
 """The register bank: addresses, commands, the image switch, and no heap per poll."""
 
+import hashlib
+
 from firmware.node.bank import Bank
 from protocols.wire.registers import (
     COMMAND_ADDRESS,
@@ -128,6 +130,7 @@ def test_a_role_without_images_has_no_image_blocks() -> None:
 def test_the_image_page_by_page() -> None:
     bank = make_bank("camera")
     assert write(bank, EXPORT, 1) == 0
+    data = bytes([(7 * index + 1) & 0xFF for index in range(500)])
     image = b""
     for page in range(3):
         assert write(bank, IMAGE_PAGE_ADDRESS, page) == 0
@@ -137,11 +140,11 @@ def test_the_image_page_by_page() -> None:
         assert isinstance(info, bytes)
         assert isinstance(window, bytes)
         assert info[:8] == b"\x00\x00\x00\x03\x00\x00\x01\xf4"
-        assert info[8:40] == bytes(range(32))
+        assert info[8:40] == hashlib.sha256(data).digest()
         assert info[40:] == (240 * page).to_bytes(4, "big")
         assert read(bank, IMAGE_WINDOW_ADDRESS + 7, 2) == window[14:18]
         image += window
-    assert image[:500] == bytes([(7 * index + 1) & 0xFF for index in range(500)])
+    assert image[:500] == data
     assert image[500:] == bytes(220), "bytes behind the image's end left the node"
     assert write(bank, IMAGE_PAGE_ADDRESS, 273) == 0
     assert read(bank, IMAGE_WINDOW_ADDRESS, 120) == bytes(240)

@@ -87,6 +87,30 @@ def test_the_last_good_picture_is_kept_when_the_next_one_is_bad() -> None:
     assert image.number == 2
 
 
+def test_a_held_picture_stays_while_later_ones_are_examined() -> None:
+    bench = Bench(frozen_count=3)
+    bench.show("day.jpg", live=False)
+    image = bench.role.image
+    assert image is not None
+    image.held = True
+    data = frame("day.jpg")
+    for name in ("dark_1.jpg", "dark_2.jpg"):
+        bench.show(name)
+        assert bytes(image.data[: image.length]) == data
+        assert (image.number, image.sha) == (1, hashlib.sha256(data).digest())
+    assert bench.raw[:3] == [3, len(frame("dark_2.jpg")) + 5, 2]
+    assert bench.events.pushed == [(EVENT_TAMPER_DARK, 1)]
+    image.held = False
+    bench.show("day.jpg")
+    assert image.number == 4
+    assert bytes(image.data[: image.length]) != data
+    image.held = True  # equal ones are counted although they are not kept
+    bench.show("day_car_1.jpg", live=False)
+    bench.show("day_car_1.jpg", live=False)
+    bench.show("day_car_1.jpg", live=False)
+    assert bench.events.pushed[2:] == [(EVENT_TAMPER_FROZEN, 1)]
+
+
 def test_dark_begins_and_ends() -> None:
     bench = Bench()
     bench.show("day.jpg")
