@@ -95,7 +95,7 @@ class GatewayEnd(LinkEnd):
             self.counters.malformed += 1
 
     def _offered_with(self, payload: bytes, now_ms: int) -> None:
-        if payload == self._offered:
+        if payload and payload == self._offered:
             self._opening[ANSWER] = self._answer
             return
         try:

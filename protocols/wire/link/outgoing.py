@@ -211,35 +211,31 @@ class Outgoing:
             return -1
         if self._lost or self._fits():
             return 0
-        if self._flying:
+        if self._on_its_way():
             passed = self._diff(now_ms, self._oldest_ms())
             return max(0, self._timeout_ms(self._trip.timeout_ms()) - passed)
         return max(0, self._timeout_ms(_ASK_MS) - self._diff(now_ms, self._moved_ms))
 
     def next(self, now_ms: int) -> int:
         """Return the sequence of the packet to send now; only when :meth:`wait_ms` is 0."""
-        if self._lost:
-            state = _LOST
-        elif self._fits():
-            return self._build(now_ms, min(self._grain, self._window - self._packed))
-        elif self._flying:
-            self._time_out(now_ms)
-            state = _LOST
-        else:
-            # A question: the ACK for it shows what was taken over, and the window.
-            if self._backoff < _DOUBLINGS:
-                self._backoff += 1
-            if not self._count:
-                return self._build(now_ms, self._grain)
-            state = _ARRIVED
         sequence = self._first
-        while self._state[sequence % PACKETS] != state:
-            sequence = sequence + 1 & _MASK
-        slot = sequence % PACKETS
-        if state == _LOST:
+        if not self._lost:
+            if self._fits():
+                return self._build(now_ms, min(self._grain, self._window - self._packed))
+            if self._on_its_way():
+                self._time_out(now_ms)
+            elif self._backoff < _DOUBLINGS:
+                self._backoff += 1
+        if self._lost:
+            while self._state[sequence % PACKETS] != _LOST:
+                sequence = sequence + 1 & _MASK
             self._lost -= 1
             self._flying += 1
-            self._state[slot] = _FLYING
+            self._state[sequence % PACKETS] = _FLYING
+        elif not self._count:
+            return self._build(now_ms, self._grain)
+        # Else it is a question: the ACK for it shows what was taken over, and the window.
+        slot = sequence % PACKETS
         self._once[slot] = 0
         self.resent += 1
         self._sent(slot, now_ms)
@@ -296,6 +292,10 @@ class Outgoing:
                     self._lose(slot)
         self._window = min(self._limit, payload[at] << 8 | payload[at + 1])
         return True
+
+    def _on_its_way(self) -> bool:
+        """Whether a packet flies that the other end is ready to take."""
+        return self._flying > 0 and self._packed <= self._window
 
     def _fits(self) -> bool:
         """Whether a new packet may go."""

@@ -1,6 +1,7 @@
 """Two ends of the link in memory, with a wire between them and a clock that the test moves."""
 
 from protocols.wire.link.end import CLOSED, MESSAGE, NO_EVENT, OPENED, LinkEnd
+from protocols.wire.link.frame import HEADER, FrameWriter
 from protocols.wire.link.gateway import GatewayEnd
 from protocols.wire.link.handshake import Hello
 from protocols.wire.link.node import NodeEnd
@@ -116,3 +117,23 @@ class Wire:
         assert ("gateway", OPENED) in self.events
         assert ("node", CLOSED) not in self.events
         return self
+
+
+def plain(kind: int, payload: bytes) -> bytes:
+    """Return a frame without counter and tag."""
+    writer = FrameWriter()
+    writer.content[HEADER : HEADER + len(payload)] = payload
+    length = writer.finish(writer.header(kind, 0, 0, len(payload)), True)
+    return bytes(writer.tx[:length])
+
+
+def sealed(end: LinkEnd, kind: int, channel: int, sequence: int, payload: bytes) -> bytes:
+    """Return the next session frame of an end, with a payload that it would not send itself."""
+    session = end._session
+    assert session is not None
+    writer = FrameWriter()
+    writer.content[HEADER : HEADER + len(payload)] = payload
+    size = writer.header(kind, channel, sequence, len(payload))
+    size = session.seal(writer.content, writer.view, size)
+    length = writer.finish(size, True)
+    return bytes(writer.tx[:length])
