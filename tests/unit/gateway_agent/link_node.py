@@ -42,6 +42,7 @@ class LinkNode:
         self.uid = uid
         self.period_ds = period_ds
         self.seq = 0
+        self.dropped = 0  # samples that found no room
         self.events = 0
         self.files: dict[int, bytes] = {}
         self.file_error = 0  # reason for a NONE
@@ -72,6 +73,7 @@ class LinkNode:
         if not self.end.send(SAMPLES, frame):
             assert self.end.drop_oldest(SAMPLES)
             assert self.end.send(SAMPLES, frame)
+            self.dropped += 1
         self.pump()
 
     def event(self, code: int = 1, push: bool = True) -> None:
