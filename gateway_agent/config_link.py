@@ -99,7 +99,7 @@ class LinkBus(Struct, frozen=True, kw_only=True, tag_field="type", tag="link"):
     def warnings(self) -> list[str]:
         """Return what an operator should consider."""
         found = []
-        if self.listen is not None and not _is_loopback(self.address[0]):
+        if self.listen is not None and not ipaddress.ip_address(self.address[0]).is_loopback:
             found.append(
                 f"whoever reaches {self.listen} may call in; nodes prove who they are with their"
                 " keys, but what they send can be read on the way"
@@ -118,11 +118,11 @@ def check_link(reader: TableReader, at: str, bus: LinkBus) -> None:
             value = getattr(bus, key)
             if value is not None:
                 reader.problem(f"{at}.{key}", value, f"no {key} beside listen", "remove one")
-        if not 1 <= bus.address[1] <= MAX_PORT:
+        if not (_is_address(bus.address[0]) and 1 <= bus.address[1] <= MAX_PORT):
             reader.problem(
                 f"{at}.listen",
                 bus.listen,
-                f"a port number from 1 to {MAX_PORT}",
+                f"an IP address of this machine and a port number from 1 to {MAX_PORT}",
                 'write for instance listen = "127.0.0.1:7700"',
             )
     elif bus.port is None:
@@ -170,8 +170,9 @@ def check_link(reader: TableReader, at: str, bus: LinkBus) -> None:
             )
 
 
-def _is_loopback(host: str) -> bool:
+def _is_address(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        ipaddress.ip_address(host)
     except ValueError:
-        return host == "localhost"
+        return False
+    return True

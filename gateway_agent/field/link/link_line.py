@@ -105,7 +105,8 @@ class LinkLine(asyncio.Protocol):
                 transport.write(bytes(self.end.tx[:size]))
         self._stop()
         if transport is not None:
-            transport.close()
+            # Who does not read must not keep the connection.
+            (transport.abort if transport.get_write_buffer_size() else transport.close)()
         if not self.ended.done():
             self.ended.set_result(None)
 

@@ -6,6 +6,7 @@ it; what is wrong is in the status of its nodes and, once, in the log.
 
 import asyncio
 import logging
+import socket
 from collections.abc import Mapping, Sequence
 from typing import Final, NoReturn
 
@@ -77,6 +78,7 @@ class LinkPort:
         self._counters = counters
         self._port: BusPort | None = None
         self._lines: set[LinkLine] = set()
+        self._is_stopped = False
         self._problem = "the port is not open yet"
         self._logged = ""
         self._limit = LineLimit()
@@ -97,6 +99,7 @@ class LinkPort:
         try:
             await until_first_ends(serve, self._keep_slots())
         finally:
+            self._is_stopped = True
             for line in list(self._lines):
                 line.close()
 
@@ -130,19 +133,21 @@ class LinkPort:
             await asyncio.sleep(port.wait_s)
 
     async def _listen(self) -> NoReturn:
-        host, number = self.link.address
         wait_s, loop = RECONNECT_S[0], asyncio.get_running_loop()
         while True:
             raise_if_cancelled()
             try:
-                server = await loop.create_server(self._called, host, number)
+                listener = self._bound()
             except OSError as error:
                 self._note(f"cannot listen on {self.link.listen}: {error.strerror or error}")
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, RECONNECT_S[1])
                 continue
-            self._problem = ""
+            # Without serving at once, so that no cancellation leaves the socket open.
+            server = await loop.create_server(self._called, sock=listener, start_serving=False)
             try:
+                await server.start_serving()
+                self._problem = ""
                 while True:
                     raise_if_cancelled()
                     await asyncio.sleep(_TICK_S)
@@ -150,9 +155,16 @@ class LinkPort:
             finally:
                 server.close()
 
+    def _bound(self) -> socket.socket:
+        host, number = self.link.address
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, number), family=family)
+
     def _called(self) -> LinkLine:
         line = LinkLine(self, self._clock, self._counters)
-        if len(self._lines) >= 2 * len(self.nodes) + SPARE_LINES:
+        if self._is_stopped:  # asyncio had accepted it when the server was closed
+            line.close()
+        elif len(self._lines) >= 2 * len(self.nodes) + SPARE_LINES:
             self._note("too many connections without a session: one more was closed")
             line.close()
         else:
