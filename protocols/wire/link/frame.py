@@ -7,7 +7,7 @@ Content::
 
 Session frames have a counter and a tag between payload and CRC (:mod:`.session`).
 
-Reading and writing use fixed buffers. On MicroPython only the CRC allocates (a slice, and an
+Reading and writing use fixed buffers. On MicroPython only :func:`crc32` allocates (a slice, and an
 integer where integers are small), and both are free again at once.
 """
 
@@ -39,6 +39,11 @@ _MAX_CONTENT = const(508)  # what COBS makes _MAX_CODED of, at worst
 def payload_room(largest: int) -> int:
     """Return how long the payload of a session frame may be, so that no content is too long."""
     return (largest - 2) * 254 // 255 - HEADER - SEAL_BYTES - CRC_BYTES
+
+
+def crc32(view: memoryview, end: int) -> int:
+    """Return the CRC over ``view[:end]``."""
+    return binascii.crc32(view[:end])
 
 
 def cobs_encode(source: bytes | bytearray, length: int, out: bytearray, at: int) -> int:
@@ -90,7 +95,7 @@ class FrameWriter:
         After an ``idle`` line a zero byte ends whatever the line made of the silence.
         """
         content = self.content
-        crc = binascii.crc32(self.view[:end])
+        crc = crc32(self.view, end)
         content[end] = crc >> 24 & 0xFF
         content[end + 1] = crc >> 16 & 0xFF
         content[end + 2] = crc >> 8 & 0xFF
@@ -167,7 +172,7 @@ class FrameReader:
             elif not ASK <= kind <= REFUSE:
                 size = 0
             if size == end:
-                crc = binascii.crc32(self.view[:end])
+                crc = crc32(self.view, end)
                 if (
                     crc >> 24 & 0xFF == content[end]
                     and crc >> 16 & 0xFF == content[end + 1]
