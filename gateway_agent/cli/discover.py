@@ -3,7 +3,7 @@
 import asyncio
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import msgspec
 import typer
@@ -12,10 +12,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from gateway_agent.cli.output import table_console
-from gateway_agent.config import Bus, RtuOverTcpBus, SerialBus, TcpBus
+from gateway_agent.config import Bus, LinkBus, RtuOverTcpBus, SerialBus, TcpBus
 from gateway_agent.counters import Counters
 from gateway_agent.field.bus_errors import BusDownError
 from gateway_agent.field.discovery import SILENT, Found, config_block, scan
+from gateway_agent.field.link.ask import LinkFound, ask, link_block
 from gateway_agent.table_types import expected_of, fields_of, shown
 from protocols.exit_status import FAULT, GOOD
 
@@ -88,7 +89,10 @@ async def _scan_all(
 
 def discover(
     port: Annotated[str, typer.Argument(help="Serial port, or host:port.")],
-    bauds: Annotated[str, typer.Option(help="Line speeds to try, separated by commas.")] = "9600",
+    bauds: Annotated[
+        str,
+        typer.Option(help="Line speeds to try, separated by commas; 9600, with --link 115200."),
+    ] = "",
     parity: Annotated[str, typer.Option(help="N, E or O.")] = "N",
     stopbits: Annotated[int, typer.Option(help="1 or 2.")] = 1,
     first: Annotated[int, typer.Option("--from", min=0, max=255, help="First address.")] = 1,
@@ -96,6 +100,9 @@ def discover(
     timeout_ms: Annotated[int, typer.Option(help="How long to wait for an answer.")] = 200,
     rtu_over_tcp: Annotated[
         bool, typer.Option(help="host:port is a serial server, not a Modbus TCP device.")
+    ] = False,
+    link: Annotated[
+        bool, typer.Option("--link", help="Look for a node on the serial link, not for Modbus.")
     ] = False,
     nodes_only: Annotated[
         bool, typer.Option(help="Skip the questions that find third-party devices.")
@@ -109,12 +116,16 @@ def discover(
     A silent address costs seven time-outs, one with --nodes-only. Addresses 0 and 248 to 255, which
     some devices answer whatever their own is, are asked only if named.
 
+    With --link the port is asked for a node that pushes over the serial link; that takes 2.5 s.
+
     The agent must not be running on the port. Exit status 0: a device answered, 1: none did, or
     the port cannot be used.
     """
     if first > last:
         raise typer.BadParameter(f"--from {first} is above --to {last}")
-    speeds = parse_bauds(bauds)
+    speeds = parse_bauds(bauds or ("115200" if link else "9600"))
+    if link:
+        _discover_link(port, speeds, timeout_ms, json_output)
     buses = [bus_of(port, speed, parity, stopbits, timeout_ms, rtu_over_tcp) for speed in speeds]
     if isinstance(buses[0], TcpBus):
         del buses[1:]  # a TCP device has no line speed
@@ -154,6 +165,52 @@ def discover(
     raise typer.Exit(GOOD if found else FAULT)
 
 
+def _discover_link(port: str, speeds: list[int], timeout_ms: int, json_output: bool) -> NoReturn:
+    found: list[LinkFound] = []
+    blocks: list[str] = []
+    for speed in speeds:
+        way = bus_of(port, speed, "N", 1, timeout_ms, over_tcp=True)
+        assert not isinstance(way, TcpBus)
+        try:
+            item = asyncio.run(ask(way, Counters()))
+        except BusDownError as error:
+            typer.echo(error.detail, err=True)
+            raise typer.Exit(FAULT) from error
+        if item is not None:
+            found.append(item)
+            if item.hello is not None:
+                host = way.host if isinstance(way, RtuOverTcpBus) else None
+                link = LinkBus(name="link-1", port=way.port, host=host, device=())
+                blocks.append(link_block(link, item))
+    nodes = [item for item in found if item.hello is not None]
+    if json_output:
+        result = {
+            "found": [
+                {
+                    "baudrate": item.baudrate,
+                    "kind": "node" if item.hello is not None else "noise",
+                    "role": item.role,
+                    "uid": item.uid,
+                    "key_id": item.key_id,
+                    "noise_bytes": item.noise_bytes,
+                    "detail": item.detail,
+                }
+                for item in found
+            ],
+            "config": blocks,
+        }
+        typer.echo(json.dumps(result))
+        raise typer.Exit(GOOD if nodes else FAULT)
+    for item in found:
+        who = f"{item.role} {item.uid}: " if item.hello is not None else ""
+        typer.echo(f"{port} at {item.baudrate} baud: {who}{item.detail}")
+    if not found:
+        typer.echo("nothing speaks on the link; check wiring, power and speed", err=True)
+    for block in blocks:
+        typer.echo("\n" + block)
+    raise typer.Exit(GOOD if nodes else FAULT)
+
+
 def _show(found: list[Found], blocks: list[str], counters: Counters) -> None:
     table = Table(title=f"{len(found)} found", title_justify="left")
     for name in ("address", "baud", "what", "role", "unique id", "detail"):
@@ -171,7 +228,10 @@ def _show(found: list[Found], blocks: list[str], counters: Counters) -> None:
     if found:
         table_console().print(table)
     else:
-        typer.echo("no device answered; check wiring, power, speed and parity", err=True)
+        typer.echo(
+            "no device answered; check wiring, power, speed and parity, or look with --link",
+            err=True,
+        )
     if counters.late_replies:
         typer.echo(
             f"{counters.late_replies} answers came late: try again with a longer --timeout-ms",

@@ -26,6 +26,7 @@ S = TypeVar("S", Status, CollectorStatus)
 WATCH_S: Final = 1.0
 NO_RECEIPT_MS: Final = 30_000  # what was sent and has no receipt for so long is shown
 MAX_VALUES: Final = 8  # of one device in the table; --json has them all
+MAX_LINKS: Final = 16  # lines below the table; --json has them all
 _FIRST: Final = ("failing", "quarantined", "new")  # states that the table begins with
 
 
@@ -205,6 +206,10 @@ def _lines(status: Status) -> list[Text]:
         if uplink.receipt == "puback":
             text = 'receipt = "puback": delivered means that the broker has it, not a database'
             lines.append(Text(text, style="yellow"))
+    linked = [device for device in status.nodes if device.link is not None]
+    lines += [Text(_link(device)) for device in linked[:MAX_LINKS]]
+    if len(linked) > MAX_LINKS:
+        lines.append(Text(f"and {len(linked) - MAX_LINKS} more links"))
     shown = [
         f"{name} {_count(value)}" for name, value in status.counters.as_dict().items() if value
     ]
@@ -217,6 +222,25 @@ def _lines(status: Status) -> list[Text]:
         lines.append(Text(text, style="red" if books.unaccounted else ""))
     lines.append(Text("counters: " + (", ".join(shown) or "all zero")))
     return lines
+
+
+def _link(device: DeviceStatus) -> str:
+    """Return the session of a node on a link, and what its connection counted beside good frames."""
+    link = device.link
+    assert link is not None
+    trip = "" if link.round_trip_ms is None else f", round trip {link.round_trip_ms} ms"
+    state = f"session {link.sessions}{trip}" if link.session else "no session"
+    counts = {
+        "resent": link.resent,
+        "noise bytes": link.noise_bytes,
+        "forged": link.forged,
+        "repeated": link.repeats,
+        "malformed": link.malformed,
+        "refused": link.refused,
+        "too many hellos": link.flooded,
+    }
+    others = "".join(f", {name} {value}" for name, value in counts.items() if value)
+    return f"link {device.name}: {state}, {link.frames} frames{others}"
 
 
 def _count(value: int | dict[str, int]) -> str:
