@@ -301,7 +301,7 @@ class LinkPort:
             sessions=node.sessions,
             round_trip_ms=end.clock.delay_ms if end.clock.delay_ms >= 0 else None,
             frames=counters.frames,
-            resent=0,
+            resent=end.resent(),
             noise_bytes=end.noise_bytes(),
             forged=counters.forged,
             repeats=counters.repeats,
