@@ -225,7 +225,7 @@ def _lines(status: Status) -> list[Text]:
 
 
 def _link(device: DeviceStatus) -> str:
-    """Return the session of a node on a link, and what its connection counted beside good frames."""
+    """Return the session of a node on a link, and what its connection counted."""
     link = device.link
     assert link is not None
     trip = "" if link.round_trip_ms is None else f", round trip {link.round_trip_ms} ms"
