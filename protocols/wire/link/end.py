@@ -186,6 +186,13 @@ class LinkEnd:
             if reader.size:
                 self._frame(reader.content, reader.size, now_ms)
 
+    def resent(self) -> int:
+        """Return how many packets were sent again."""
+        count = 0
+        for out in self._outs:
+            count += out.resent
+        return count
+
     def noise_bytes(self) -> int:
         """Return how many bytes came that were no frame."""
         return self._reader.noise_bytes

@@ -22,12 +22,15 @@ MAX_KEPT_MESSAGE = 229
 MAX_TIMEOUT_MS = 4000
 
 _ASK_MS = const(1000)  # the first question whether something was taken over
-_DOUBLINGS = const(2)  # of either time: on a line of one's own a loss is no congestion
+# Either time is doubled so often, a timeout that was measured once: a lost packet is a damaged one,
+# for nobody else sends on this line.
+_DOUBLINGS = const(2)
+_DOUBLINGS_MEASURED = const(1)
 _FIRST_TIMEOUT_MS = const(1000)
 _MARGIN_MS = const(50)
 _MASK = const(0xFFFF)
-# New packets are short at first and after a loss: of two lengths the shorter one gets through more
-# often where bytes are damaged, and costs little where they are not.
+# New packets are short at first and after a loss, also of the session before: of two lengths the
+# shorter one gets through more often where bytes are damaged, and costs little where they are not.
 _FIRST_GRAIN = const(128)
 _SMALLEST_GRAIN = const(32)
 _PROVEN = const(2)  # so many packets in a row arrived at once: the next ones are twice as long
@@ -47,9 +50,8 @@ class RoundTrip:
         self._variation_x4 = 0
 
     def start(self, frame_ms: int) -> None:
-        """Forget what was measured; the largest frame takes ``frame_ms`` on the line."""
+        """Begin a session whose largest frame takes ``frame_ms``; what was measured holds."""
         self.floor_ms = _MARGIN_MS + frame_ms
-        self._smoothed_x8 = -1
 
     def smoothed_ms(self) -> int:
         """Return the smoothed round trip, -1 before the first one."""
@@ -65,12 +67,14 @@ class RoundTrip:
             self._variation_x4 += abs(smoothed - ms) - (self._variation_x4 >> 2)
             self._smoothed_x8 += ms - smoothed
 
-    def timeout_ms(self) -> int:
-        """Return how long a packet may take."""
+    def timeout_ms(self, tries: int) -> int:
+        """Return how long a packet may take after ``tries`` that were in vain."""
         if self._smoothed_x8 < 0:
-            return max(_FIRST_TIMEOUT_MS, self.floor_ms)
-        timeout = (self._smoothed_x8 >> 3) + self._variation_x4
-        return min(MAX_TIMEOUT_MS, max(timeout, self.floor_ms))
+            timeout = _FIRST_TIMEOUT_MS
+        else:
+            timeout = (self._smoothed_x8 >> 3) + self._variation_x4
+            tries = min(tries, _DOUBLINGS_MEASURED)
+        return min(MAX_TIMEOUT_MS, max(timeout, self.floor_ms) << tries)
 
 
 class Outgoing:
@@ -103,7 +107,7 @@ class Outgoing:
         self._limit = 0  # the session's window
         self._window = 0
         self._backoff = 0
-        self._grain = 0  # how long new packets are, if their messages allow it
+        self._grain = _FIRST_GRAIN  # how long new packets are, if their messages allow it
         self._streak = 0
         self._moved_ms = 0  # when anything was sent or taken over last
         self._ack_counter = 0
@@ -122,7 +126,7 @@ class Outgoing:
 
     def advised(self) -> int:
         """Return how long a message should be that can be shorter; 0: there is no session."""
-        return min(self.longest(), max(0, self._grain - 2))
+        return min(self.longest(), self._grain - 2)
 
     def put(self, message: bytes | bytearray | memoryview, length: int) -> bool:
         """Queue ``message[:length]``; False if there is no room now.
@@ -192,7 +196,7 @@ class Outgoing:
         self.close()
         self._room = room
         self._limit = self._window = window
-        self._grain = min(room, _FIRST_GRAIN)
+        self._grain = min(room, self._grain)
         self._streak = 0
         self._moved_ms = now_ms
 
@@ -213,8 +217,8 @@ class Outgoing:
             return 0
         if self._on_its_way():
             passed = self._diff(now_ms, self._oldest_ms())
-            return max(0, self._timeout_ms(self._trip.timeout_ms()) - passed)
-        return max(0, self._timeout_ms(_ASK_MS) - self._diff(now_ms, self._moved_ms))
+            return max(0, self._trip.timeout_ms(self._backoff) - passed)
+        return max(0, (_ASK_MS << self._backoff) - self._diff(now_ms, self._moved_ms))
 
     def next(self, now_ms: int) -> int:
         """Return the sequence of the packet to send now; only when :meth:`wait_ms` is 0."""
@@ -357,9 +361,6 @@ class Outgoing:
         self._flying -= 1
         self._lost += 1
 
-    def _timeout_ms(self, first_ms: int) -> int:
-        return min(MAX_TIMEOUT_MS, first_ms << self._backoff)
-
     def _oldest_ms(self) -> int:
         """Return when the packet was sent that flies longest."""
         oldest = self._moved_ms
@@ -370,7 +371,7 @@ class Outgoing:
         return oldest
 
     def _time_out(self, now_ms: int) -> None:
-        timeout = self._timeout_ms(self._trip.timeout_ms())
+        timeout = self._trip.timeout_ms(self._backoff)
         for index in range(self._count):
             slot = (self._first + index) % PACKETS
             passed = self._diff(now_ms, self._sent_ms[slot])
