@@ -97,11 +97,8 @@ class Site:
         return int(row[0]) if row else 0
 
     def recorded(self) -> int:
-        """Return how many readings the gateway has recorded, by its status."""
-        try:
-            return read_status(self.folder / "state").counters.readings_recorded
-        except StatusError:
-            return 0
+        """Return how many readings the gateway has recorded, by its status. StatusError."""
+        return read_status(self.folder / "state").counters.readings_recorded
 
 
 def write_site(folder: Path, load: Load, ports: Sequence[int], mqtt: int) -> Site:
@@ -152,8 +149,14 @@ class Running:
 
     def count_when_it_rises(self) -> tuple[float, int]:
         """Return the time at which more readings are stored, or else recorded, and how many."""
-        count = self.site.stored if self.collector else self.site.recorded
+        count = self.site.stored if self.collector else self._recorded
         return count_when_it_rises(count, self.gateway, self.site.gateway.with_suffix(".log"))
+
+    def _recorded(self) -> int:
+        try:
+            return self.site.recorded()
+        except StatusError:
+            return 0  # its socket is not there yet
 
     def cpu_seconds(self) -> tuple[float, float]:
         """Return the processor time of gateway and collector so far."""

@@ -1,7 +1,8 @@
 """A Modbus TCP server that costs little, so that the gateway is what is measured.
 
-Answers FC 03 and 04 for every unit id with precomputed bytes, and nothing else. Each unit has
-values of its own that wander by at most 3 from one request to the next, as a sensor's do.
+Answers FC 03 and 04 for every unit id with precomputed bytes, and nothing else. Units measure much
+the same: a register's values are within a fifth of each other, and each wanders on its own, by at
+most 3 from one request to the next.
 ``python -m tests.bench.modbus_server REGISTERS`` prints the port and serves until its input closes;
 with ``mixed`` it is the device of :mod:`.mixed`.
 """
@@ -23,11 +24,12 @@ _UNITS: Final = 256
 
 def answers(registers: int, unit: int) -> list[bytes]:
     """Return the PDUs (without the function byte) of consecutive samples, then of the way back."""
-    random_ = random.Random(os.getpid() * _UNITS + unit)
-    raw = [random_.randrange(100, 4000) for _ in range(registers)]
+    alike, own = random.Random(0), random.Random(os.getpid() * _UNITS + unit)
+    usual = [alike.randrange(100, 4000) for _ in range(registers)]
+    raw = [own.randrange(4 * value // 5, 6 * value // 5) for value in usual]
     result = []
     for _ in range(_VARIANTS // 2):
-        raw = [value + random_.randint(-3, 3) for value in raw]
+        raw = [value + own.randint(-3, 3) for value in raw]
         result.append(struct.pack(f">B{registers}H", 2 * registers, *raw))
     return result + result[::-1]
 
