@@ -84,7 +84,7 @@ class MqttUplink(MqttConnection, frozen=True, kw_only=True, tag_field="type", ta
 
     receipt: Literal["signed", "puback"] = "signed"
     collector_key: PublicKeyFile | None = None
-    compression: Literal["zstd", "none"] = "zstd"
+    compression: Literal["zstd", "short", "none"] = "zstd"
     batch_records: Annotated[int, count(1, 10_000, 1000)] = 1000
     # How long a record may wait for others before they are sent together.
     latency: Literal["low", "normal", "saving"] = "normal"

@@ -2,8 +2,8 @@
 
 A batch is a COSE_Sign1 with alg, content type, kid and ours, ``tf``, in the protected header (so
 the signature covers it), an empty unprotected header, and as payload a SenML pack: the head of an
-array and the records' bytes. Compressed, the payload is one zstd frame of that pack. Layout:
-``docs/formats.md``.
+array and the records' bytes. Compressed, the payload is one zstd frame of that pack, or of its
+short form (:mod:`.short_pack`). Layout: ``docs/formats.md``.
 
 A stream is one life of an outbox, numbered by the gateway; its records are numbered from 1 without
 a hole and never again. All times in a batch belong to one boot of the gateway, the anchor's.
@@ -13,15 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import zstandard
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from protocols.wire.errors import BAD_ORDER, BAD_VALUE, TOO_LONG, TRUNCATED, UNKNOWN, LocalError
+from protocols.wire.errors import BAD_ORDER, TOO_LONG, TRUNCATED, UNKNOWN, LocalError
 
 from . import cbor, senml
 from .batch_header import (
     BATCH_HEADER,
-    COMPRESSION_NONE,
+    COMPRESSION_SHORT,
     COMPRESSION_ZSTD,
     EARLIER_STREAM,
     MAX_ARRAY_HEAD,
@@ -31,6 +30,7 @@ from .batch_header import (
 )
 from .chain import fold
 from .checks import Bytes, Integer, wrong
+from .compression import compressed_pack, decompress
 from .cose import (
     CONTENT_TYPE,
     KID,
@@ -45,6 +45,7 @@ from .cose import (
 from .errors import FormatError
 from .record_read import decode_record
 from .record_types import EXTENSION, Decoded
+from .short_pack import expand, max_runs_bytes
 
 MAX_BATCH_BYTES: Final = 1024 * 1024
 
@@ -53,9 +54,6 @@ EARLIER: Final = "tf-earlier"  # protected header of the first batch of a stream
 MAX_EARLIER: Final = 32  # the newest streams that a gateway has left
 _RELEASED: Final = Integer()
 _KID: Final = Bytes(KID_BYTES)
-_LEVEL: Final = 3
-# What decompressing may hold beside its output; a frame asking for more is refused.
-_MAX_WINDOW: Final = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +94,7 @@ def build_batch(
     records: Sequence[bytes],
     key: Ed25519PrivateKey,
     compress: bool,
+    short: bool = False,
     maps: int | None = None,
     head: bytes | None = None,
     released: int = 0,
@@ -103,6 +102,7 @@ def build_batch(
 ) -> bytes:
     """Encode and sign records ``first`` to ``first + len(records) - 1``.
 
+    ``compress``: with zstd. ``short``: without what can be made of the nodes' frames, too.
     ``maps``: the sum of the records' ``Record.maps``; counted here, slowly, when None. ``head``:
     the chain's head after the last record when the caller has it; folded here when None.
     ``released``, ``earlier``: see :class:`Batch`; 0 and an empty one are not sent.
@@ -112,6 +112,7 @@ def build_batch(
     if maps is None:
         maps = sum(map(count_maps, records))
     lengths = tuple(map(len, records))
+    compression, pack = compressed_pack(records, maps, compress, short)
     header = BatchHeader(
         gateway,
         key_epoch,
@@ -122,7 +123,7 @@ def build_batch(
         prev,
         anchor,
         lengths,
-        COMPRESSION_ZSTD if compress else COMPRESSION_NONE,
+        compression,
     )
     protected: dict[int | str, object] = {
         CONTENT_TYPE: senml.CONTENT_TYPE,
@@ -133,9 +134,6 @@ def build_batch(
         protected[RELEASED] = _RELEASED.pack(released, RELEASED)
     if earlier:
         protected[EARLIER] = [EARLIER_STREAM.pack(one, EARLIER) for one in earlier]
-    pack = _array_head(maps) + b"".join(records)
-    if compress:
-        pack = zstandard.ZstdCompressor(level=_LEVEL).compress(pack)
     data = sign1(protected, pack, key)
     if len(data) > MAX_BATCH_BYTES:
         raise LocalError(TOO_LONG, "batch", -1, f"at most {MAX_BATCH_BYTES} bytes", len(data))
@@ -210,8 +208,11 @@ def unpack(message: Sign1, header: BatchHeader) -> tuple[int, tuple[bytes, ...]]
     where = "pack"
     at = message.payload_at
     pack = message.payload
+    if header.compression == COMPRESSION_SHORT:
+        most = size + max_runs_bytes(len(header.lengths))
+        return expand(decompress(pack, at, 0, most), header.lengths)
     if header.compression == COMPRESSION_ZSTD:
-        pack = _decompress(pack, at, size)
+        pack = decompress(pack, at, size, size + MAX_ARRAY_HEAD)
         where = "decompressed pack"
         at = 0
     if not pack or pack[0] >> 5 != 4:
@@ -256,28 +257,3 @@ def count_maps(record: bytes) -> int:
         _, at = cbor.read(record, at)
         count += 1
     return count
-
-
-def _array_head(count: int) -> bytes:
-    head = cbor.encode_int(count)
-    return bytes((head[0] | 0x80,)) + head[1:]
-
-
-def _decompress(frame: bytes, at: int, size: int) -> bytes:
-    try:
-        parameters = zstandard.get_frame_parameters(frame)
-    except zstandard.ZstdError as error:
-        raise wrong("payload", at, "a zstd frame", str(error)) from None
-    # The size a frame claims is allocated at once, so it is held against the signed lengths first.
-    if not size < parameters.content_size <= size + MAX_ARRAY_HEAD:
-        expected = f"{size} and an array head, as lengths give"
-        raise FormatError(TOO_LONG, "size of the zstd frame", at, expected, parameters.content_size)
-    if parameters.window_size > _MAX_WINDOW:
-        limit = f"at most {_MAX_WINDOW} bytes"
-        raise FormatError(TOO_LONG, "window of the zstd frame", at, limit, parameters.window_size)
-    try:
-        return zstandard.ZstdDecompressor().decompress(
-            frame, max_output_size=size + MAX_ARRAY_HEAD, allow_extra_data=False
-        )
-    except zstandard.ZstdError as error:
-        raise FormatError(BAD_VALUE, "zstd payload", at, "an undamaged frame", str(error)) from None

@@ -18,6 +18,7 @@ BOOT_ID_BYTES: Final = 16
 
 COMPRESSION_NONE: Final = 0
 COMPRESSION_ZSTD: Final = 1
+COMPRESSION_SHORT: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,10 @@ BATCH_HEADER: Final = Layout(
         Integers(Integer(1, MAX_RECORD_BYTES), 1, MAX_RECORDS),
         "bytes of each record, in order",
     ),
-    FormatField("compression", Integer(COMPRESSION_NONE, COMPRESSION_ZSTD), "0 none, 1 zstd"),
+    FormatField(
+        "compression",
+        Integer(COMPRESSION_NONE, COMPRESSION_SHORT),
+        "0 none, 1 zstd, 2 zstd of a short pack",
+    ),
     agree=_header_agrees,
 )

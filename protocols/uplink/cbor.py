@@ -62,6 +62,12 @@ def encode(item: object) -> bytes:
     return cbor2.dumps(item, canonical=True)
 
 
+def array_head(count: int) -> bytes:
+    """Return the head of an array of ``count`` elements."""
+    head = encode_int(count)
+    return bytes((head[0] | 0x80,)) + head[1:]
+
+
 def decode(data: bytes, max_bytes: int, what: str, strict: bool = True) -> Item:
     """Return the one item that ``data`` is.
 

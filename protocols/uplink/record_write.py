@@ -48,15 +48,16 @@ def sample_record(device_id: str, sample: Sample, frame: bytes, stamp: Stamp) ->
     LocalError(BAD_VALUE): the device id, the stamp or the frame's length.
     """
     tail = [FRAME.pack(bytes(frame), "frame")]
-    maps = [_head(device_id, SAMPLE, sample.header.status, stamp, tail)]
-    readings = 0
-    for point, quality, raw in zip(sample.map.points, sample.quality, sample.raw, strict=True):
-        if quality == OK:
-            maps.append(_point(point, raw))
-            readings += 1
-        else:
-            maps.append(_failure(point.name, QUALITY_NAMES[quality]))
-    return _join(maps, readings, SAMPLE)
+    head = _head(device_id, SAMPLE, sample.header.status, stamp, tail)
+    return _join([head, *sample_points(sample)], sample.quality.count(OK), SAMPLE)
+
+
+def sample_points(sample: Sample) -> list[dict[int | str, object]]:
+    """Return what follows the head in the record of a sample frame: all of it is in the frame."""
+    return [
+        _point(point, raw) if quality == OK else _failure(point.name, QUALITY_NAMES[quality])
+        for point, quality, raw in zip(sample.map.points, sample.quality, sample.raw, strict=True)
+    ]
 
 
 def event_record(

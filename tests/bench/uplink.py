@@ -64,8 +64,11 @@ def node_records(seed: int) -> list[bytes]:
     return records
 
 
-def bytes_per_reading(records: list[bytes], readings: int, compress: bool) -> float:
-    """Return the size per reading of the signed batch of ``records``, with its headers."""
+def bytes_per_reading(records: list[bytes], readings: int, compression: str) -> float:
+    """Return the size per reading of the signed batch of ``records``, with its headers.
+
+    ``compression`` as in the gateway's configuration.
+    """
     batch = build_batch(
         gateway="gw-1",
         key_epoch=0,
@@ -75,6 +78,7 @@ def bytes_per_reading(records: list[bytes], readings: int, compress: bool) -> fl
         anchor=Anchor(bytes(16), 3_600_000, _WALL_MS, 20, CLOCK_SYNCHRONISED),
         records=records,
         key=Ed25519PrivateKey.from_private_bytes(bytes(32)),
-        compress=compress,
+        compress=compression != "none",
+        short=compression == "short",
     )
     return len(batch) / readings

@@ -18,7 +18,7 @@ from .made_parts import (
     public_of,
     sign,
 )
-from .plain_cbor import head
+from .plain_cbor import head, plain
 
 
 def _batch(
@@ -74,6 +74,24 @@ def stored_zstd(data: bytes, claim: int | None = None) -> bytes:
     return bytes.fromhex("28b52ffda0") + struct.pack("<I", size) + block + data
 
 
+_AIR_FRAME = 56
+
+
+def short_pack(records: list[bytes], runs: list[int], maps: int) -> bytes:
+    """A short pack by hand; the records of every second of ``runs`` are samples of an air node."""
+    parts, frames = [], []
+    for index, record in enumerate(records):
+        run = next(n for n in range(len(runs)) if index < sum(runs[: n + 1]))
+        if run % 2 == 0:
+            parts.append(record)
+            continue
+        at = record.index(bytes([0x58, _AIR_FRAME]))
+        parts.append(record[:at] + bytes([0x18, _AIR_FRAME]))
+        frames.append(record[at + 2 : at + 2 + _AIR_FRAME])
+    columns = [bytes(frame[index] for frame in frames) for index in range(_AIR_FRAME)]
+    return plain([maps, runs]) + b"".join(parts + columns)
+
+
 def batches_file(records: dict[str, Json], gaps: dict[str, Json]) -> dict[str, Json]:
     one = [case_bytes(records, "profile", 0), case_bytes(records, "sample", 0)]
     two = [case_bytes(records, "events", 0), case_bytes(gaps, "gap", 0)]
@@ -81,6 +99,11 @@ def batches_file(records: dict[str, Json], gaps: dict[str, Json]) -> dict[str, J
     middle = genesis
     for record in one:
         middle = hashlib.sha256(middle + record).digest()
+    sample = one[1]
+    last_of_tag = sample.index(bytes([0x58, _AIR_FRAME])) + 1 + _AIR_FRAME
+    other = bytearray(sample)
+    other[last_of_tag] ^= 1  # another frame with the same values
+    three = [one[0], sample, bytes(other)]
     first = _batch(one, 1, genesis, 13)
     second = _batch(two, 3, middle, 4, zstd=True)
     refused: list[tuple[str, bytes, int]] = [
@@ -177,6 +200,14 @@ def batches_file(records: dict[str, Json], gaps: dict[str, Json]) -> dict[str, J
             ),
             BAD_VALUE,
         ),
+        *(
+            (
+                f"short pack: {name}",
+                _batch(three, 1, genesis, 21, changes={9: 2}, pack=stored_zstd(pack)),
+                code,
+            )
+            for name, pack, code in _bad_short_packs(three)
+        ),
         ("nothing", b"", TRUNCATED),
     ]
     return {
@@ -189,6 +220,36 @@ def batches_file(records: dict[str, Json], gaps: dict[str, Json]) -> dict[str, J
             _batch_case("plain", first, one, 1, genesis, 13),
             _batch_case(
                 "compressed (one stored zstd block), after the plain one", second, two, 3, middle, 4
+            ),
+            _batch_case(
+                "short pack: a record of a third-party device, two samples",
+                _batch(
+                    three,
+                    1,
+                    genesis,
+                    21,
+                    changes={9: 2},
+                    pack=stored_zstd(short_pack(three, [1, 2], 21)),
+                ),
+                three,
+                1,
+                genesis,
+                21,
+            ),
+            _batch_case(
+                "short pack: a record of a third-party device, a sample, another one whole",
+                _batch(
+                    three,
+                    1,
+                    genesis,
+                    21,
+                    changes={9: 2},
+                    pack=stored_zstd(short_pack(three, [1, 1, 1], 21)),
+                ),
+                three,
+                1,
+                genesis,
+                21,
             ),
             _batch_case(
                 "alg -8, as RFC 8152 had it",
@@ -211,6 +272,31 @@ def batches_file(records: dict[str, Json], gaps: dict[str, Json]) -> dict[str, J
             {"name": name, "hex": data.hex(), "code": code} for name, data, code in refused
         ],
     }
+
+
+def _bad_short_packs(records: list[bytes]) -> list[tuple[str, bytes, int]]:
+    good = short_pack(records, [1, 2], 21)
+    return [
+        ("runs of too many records", good.replace(b"\x82\x01\x02", b"\x82\x01\x03", 1), BAD_VALUE),
+        ("runs of too few records", good.replace(b"\x82\x01\x02", b"\x82\x01\x01", 1), BAD_VALUE),
+        ("an empty run", good.replace(b"\x82\x01\x02", b"\x84\x01\x01\x00\x01", 1), BAD_VALUE),
+        ("no runs", good.replace(b"\x82\x15\x82\x01\x02", b"\x81\x15", 1), BAD_VALUE),
+        ("a frame too long", good.replace(b"\x18\x38", b"\x18\xfb", 1), BAD_VALUE),
+        (
+            "a short record said to be whole",
+            good.replace(b"\x82\x01\x02", b"\x82\x02\x01", 1),
+            TRUNCATED,
+        ),
+        ("a byte behind the frames", good + b"\x00", TRUNCATED),
+        ("cut in its last frame", good[:-1], TRUNCATED),
+        ("a frame of a register map nobody knows", _with_map(good, 99), UNKNOWN),
+    ]
+
+
+def _with_map(pack: bytes, map_id: int) -> bytes:
+    """``pack`` with another map id in its two frames: their second column."""
+    at = len(pack) - 2 * _AIR_FRAME + 2
+    return pack[:at] + bytes([map_id, map_id]) + pack[at + 2 :]
 
 
 def _batch_case(
