@@ -26,6 +26,7 @@ _EVENT: Final = 2 * EVENT_WORDS
 _T35_S: Final = 0.00175  # a silence between two Modbus frames, at this speed
 _PAGE: Final = 240  # bytes of a picture in one Modbus answer
 _EVENTS: Final = 400
+_BACKLOG: Final = 4000  # samples
 
 
 def _opened() -> Talk:
@@ -46,7 +47,7 @@ def _download(talk: Talk, data: bytes) -> Download:
 def samples_share() -> float:
     """Return the share of the line that is sample frames, while a backlog is sent."""
     talk = _opened()
-    frames = [os.urandom(_SAMPLE) for _ in range(1000)]
+    frames = [os.urandom(_SAMPLE) for _ in range(_BACKLOG)]
     for frame in frames:
         talk.ends[0].send(SAMPLES, frame)
     begun = talk.now
