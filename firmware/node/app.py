@@ -145,7 +145,6 @@ class Node:
         self._boot_status = 0
         self._fitted = setting_address("fitted")
         self._period = setting_address("sample_period_ds")
-        self._export = setting_address("image_export")
         events.on_push = self._show_events
         config.on_change = self._on_change
         cause = board.reset_cause()
@@ -287,11 +286,12 @@ class Node:
     def _on_change(self, address: int, before: "list[int]") -> None:
         now = self.uptime.ms()
         push = self.events.push
+        export = setting_address("image_export")
         for index in range(len(before)):
             new = self.config.value(address + index)
             if new == before[index]:
                 continue
-            if address + index == self._export:
+            if address + index == export:
                 push(EVENT_IMAGE_EXPORT, new, now)
             else:
                 push(EVENT_CONFIG, address + index, now)

@@ -89,7 +89,6 @@ class Camera(Role):
         self.image = self._picture
         self._next = bytearray(_IMAGE_CAP)
         self._number = 0  # of pictures taken, kept or not
-        self._length = 0  # of the last of them
         self._sha = self._picture.sha
         self._same = 0  # pictures in a row equal to the last, itself included
         self._motion_seen = 0
@@ -115,7 +114,7 @@ class Camera(Role):
         self.reading.quality[_SNAPSHOTS] = OK
         raw = self.reading.raw
         raw[_SNAPSHOTS] = self._number
-        raw[_BYTES] = self._length
+        raw[_BYTES] = self._camera.length
         raw[_LUMA] = self._luma.mean
         raw[_CONTRAST] = self._luma.contrast
         raw[_MOTIONS] = self._motions
@@ -185,7 +184,6 @@ class Camera(Role):
         digest = hashlib.sha256(memoryview(self._next)[:length]).digest()
         self._same = self._same + 1 if digest == self._sha else 1
         self._sha = digest
-        self._length = length
         self._number = (self._number + 1) & _COUNT
         if not picture.held:
             # All at once, with nothing awaited in between: readers see one picture or the other.

@@ -91,7 +91,7 @@ def event_record(
 
 def event_name(code: int) -> str:
     """Return the name of an event code; a code of a later firmware is ``event-<code>``."""
-    return EVENT_NAMES.get(code) or f"event-{code}"
+    return EVENT_NAMES[code] if 0 < code < len(EVENT_NAMES) else f"event-{code}"
 
 
 def gap_record(device_id: str, gap: Gap, stamp: Stamp) -> Record:

@@ -119,24 +119,26 @@ EVENT_IMAGE_ASKED = 14  # arg: number of the image that the serial link is to se
 EVENT_IMAGE_SENT = 15  # arg: number of the image that has left over the serial link
 EVENT_IMAGE_REFUSED = 16  # arg: requests refused since boot; at most one event a minute
 
-EVENT_NAMES = {
-    EVENT_BOOT: "boot",
-    EVENT_CONFIG: "config-changed",
-    EVENT_IMAGE_EXPORT: "image-export",
-    EVENT_MOTION: "motion",
-    EVENT_TAMPER_DARK: "tamper-dark",
-    EVENT_TAMPER_COVERED: "tamper-covered",
-    EVENT_TAMPER_FROZEN: "tamper-frozen",
-    EVENT_SENSOR: "sensor",
-    EVENT_ALARM: "alarm",
-    EVENT_SELFTEST: "selftest-failed",
-    EVENT_CONFIG_OLD: "config-old",
-    EVENT_CONFIG_NEW: "config-new",
-    EVENT_WRITE_REFUSED: "write-refused",
-    EVENT_IMAGE_ASKED: "image-asked",
-    EVENT_IMAGE_SENT: "image-sent",
-    EVENT_IMAGE_REFUSED: "image-refused",
-}
+# By code; no event has code 0.
+EVENT_NAMES = (
+    "",
+    "boot",
+    "config-changed",
+    "image-export",
+    "motion",
+    "tamper-dark",
+    "tamper-covered",
+    "tamper-frozen",
+    "sensor",
+    "alarm",
+    "selftest-failed",
+    "config-old",
+    "config-new",
+    "write-refused",
+    "image-asked",
+    "image-sent",
+    "image-refused",
+)
 
 EVENT_SLOTS = 16
 EVENT_SLOT_WORDS = 4  # code, arg, t_boot_ms (2)

@@ -131,7 +131,8 @@ def _events() -> Iterator[str]:
     yield ""
     rows = [
         (code, name, registers_doc.EVENT_ARGUMENTS[name])
-        for code, name in sorted(registers.EVENT_NAMES.items())
+        for code, name in enumerate(registers.EVENT_NAMES)
+        if code
     ]
     yield from _table(("code", "name", "argument"), rows)
 

@@ -37,7 +37,7 @@ def test_addresses_and_names_are_as_written_down() -> None:
     assert [setting.name for setting in registers.SETTINGS] == contract["settings"]
     assert list(registers.QUALITY_NAMES) == contract["qualities"]
     assert list(registers.STATUS_NAMES) == contract["status_bits"]
-    assert len(registers.EVENT_NAMES) == len(contract["events"])
+    assert len(registers.EVENT_NAMES) == 1 + len(contract["events"])
     for code, name in contract["events"].items():
         assert registers.EVENT_NAMES[int(code)] == name
 
