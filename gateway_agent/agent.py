@@ -17,7 +17,9 @@ from .cancellation import is_cancelled, whatever_comes
 from .clock import GatewayClock, SystemClock
 from .config import GatewayConfig
 from .counters import Counters
+from .field.link.file_fetch import FetchedFile, FetchError
 from .field.poller import Field
+from .file_socket import Progress, serve_files
 from .keys import check_secret, load_private, load_public
 from .status import OutboxStatus, Reconciliation, Status, UplinkStatus
 from .status_socket import serve_status
@@ -72,7 +74,10 @@ class GatewayAgent:
         directory = self._config.gateway.state_dir
         # The status is served before the outbox is open, to show what that waits for.
         with Lock(directory) as lock:
-            async with serve_status(directory, self.snapshot):
+            async with (
+                serve_status(directory, self.snapshot),
+                serve_files(directory, self._fetch),
+            ):
                 store = await self._open(lock)
                 if store is not None:
                     await self._run(store)
@@ -174,6 +179,11 @@ class GatewayAgent:
             if not is_cancelled():
                 raise
             log.warning("the newest records are lost, the outbox has no room: %s", error)
+
+    async def _fetch(self, node: str, file: int, progress: Progress) -> FetchedFile:
+        if self._field is None:
+            raise FetchError("the agent does not poll yet: `tianfu-gateway status` shows why")
+        return await self._field.fetch(node, file, progress)
 
     def snapshot(self) -> Status:
         """Return everything that ``status`` shows, as it is now."""

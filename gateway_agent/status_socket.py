@@ -46,7 +46,7 @@ async def serve_status(
     connections: set[asyncio.Transport] = set()
     try:
         path.unlink(missing_ok=True)
-        server = await _listen(path, lambda: _Answer(snapshot, connections))
+        server = await listen_unix(path, lambda: _Answer(snapshot, connections))
     except OSError as error:
         log.error("%s: cannot make the socket, `status` will not work: %s", path, error)
         yield
@@ -82,12 +82,13 @@ class _Answer(asyncio.Protocol):
         self._connections.discard(self._transport)
 
 
-async def _listen(path: Path, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Server:
+async def listen_unix(path: Path, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Server:
+    """Return a server on a socket with mode 0600 that does not serve yet."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         # On Linux the socket's own mode becomes the file's, so there is no instant with another.
         os.fchmod(listener.fileno(), 0o600)
-        with _short(path) as name:
+        with short_name(path) as name:
             listener.bind(name)
         return await asyncio.get_running_loop().create_unix_server(
             protocol, sock=listener, start_serving=False
@@ -118,7 +119,7 @@ def ask(path: Path, who: str, command: str) -> bytes:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(TIMEOUT_S)
         try:
-            with _short(path) as name:
+            with short_name(path) as name:
                 client.connect(name)
             return _read_all(client)
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
@@ -144,7 +145,7 @@ def _read_all(client: socket.socket) -> bytes:
 
 
 @contextmanager
-def _short(path: Path) -> Iterator[str]:
+def short_name(path: Path) -> Iterator[str]:
     """Yield a name of ``path`` that fits a socket address, however deep the directory is."""
     if len(os.fsencode(path)) <= _MAX_PATH:
         yield str(path)

@@ -22,6 +22,7 @@ BUILT_IN: Final = {
     "run": "gateway_agent.cli.run:run",
     "check": "gateway_agent.cli.check:check",
     "status": "gateway_agent.cli.status:status",
+    "snapshot": "gateway_agent.cli.snapshot:snapshot",
     "discover": "gateway_agent.cli.discover:discover",
     "profile": "gateway_agent.cli.profile:app",
     "verify": "gateway_agent.cli.verify:verify",

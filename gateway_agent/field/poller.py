@@ -7,7 +7,7 @@ error of the sink does.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -26,6 +26,7 @@ from .commit_queue import CommitQueue, Sink, waiting_bytes
 from .cuts import CutFile
 from .devices import OpenNode, open_all, open_links
 from .heartbeat import STALL_MS, Heartbeat
+from .link.file_fetch import FetchedFile, FetchError
 from .link.link_port import LinkPort
 from .link.pushing_node import PushingNode
 from .link.sessions import LinkSessions
@@ -348,6 +349,19 @@ class Field:
             except asyncio.CancelledError:  # once more, so nobody waits for the store any longer
                 await self.queue.give_up()
             raise
+
+    async def fetch(
+        self, node: str, file: int, progress: Callable[[int, int], None]
+    ) -> FetchedFile:
+        """Return a file of a node on a link; FetchError gives the reason if it does not come.
+
+        ``node``: its name in the configuration, or its id.
+        """
+        for port in self.links:
+            for item in port.nodes:
+                if node in (item.device.name, item.device_id):
+                    return await item.fetch.get(file, progress)
+        raise FetchError(f'{node} is no node on a link: name a device of a bus with type = "link"')
 
     @property
     def _ports(self) -> list[BusPoller | LinkPort]:

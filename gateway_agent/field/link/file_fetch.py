@@ -65,6 +65,11 @@ class FileFetch:
         self._send = send
         self._now: _Fetch | None = None
 
+    @property
+    def is_busy(self) -> bool:
+        """Return whether a file is on its way."""
+        return self._now is not None
+
     async def get(self, file: int, progress: Callable[[int, int], None]) -> FetchedFile:
         """Fetch a file; FetchError if it does not come whole.
 

@@ -47,7 +47,7 @@ class LinkNode:
         self.files: dict[int, bytes] = {}
         self.file_error = 0  # reason for a NONE
         self.part_bytes = 100
-        self.sent_parts = 0
+        self.asked_from: list[int] = []  # offsets of GETs
         self.refused: list[int] = []
         self.opened = 0
         self.loop = asyncio.get_running_loop()
@@ -152,6 +152,7 @@ class LinkNode:
             self._rest = None
             return
         _, file, offset = struct.unpack(">BBI", message[:6])
+        self.asked_from.append(offset)
         data = self.files.get(file)
         if data is None or self.file_error:
             self.end.send(FILE, bytes((5, file, self.file_error or 1)))
@@ -170,7 +171,6 @@ class LinkNode:
             part = data[at : at + self.part_bytes]
             if not part or not self.end.send(FILE, struct.pack(">BI", 4, at) + part):
                 return
-            self.sent_parts += 1
             self._rest = data, at + len(part)
 
 
