@@ -24,6 +24,7 @@ from protocols.uplink import (
     SAMPLE,
     Batch,
     BatchHeader,
+    Decoded,
     FormatError,
     KeyLookup,
     NodeKeyLookup,
@@ -44,14 +45,17 @@ from .dating import fold as fold_time
 from .errors import DamagedDatabase, damage_named
 from .missing import MissingRecords
 from .new_record import NewRecord
+from .packing import Shape, unpack
 from .rows import Row, digest_of, rows_of
+from .shapes import read_shape
 
 TAIL_RECORDS: Final = 2000  # that a start proves, in whole batches: a second or two
 # By table: what identifies a row for people, and how a whole row is read.
 _READ: Final = {
     "records": "SELECT * FROM records",
-    "readings": (
-        "SELECT stream_id, seq, device, name, unit, value FROM readings"
+    "packed_readings": "SELECT stream_id, seq, shape_id, numbers FROM packed_readings",
+    "single_readings": (
+        "SELECT stream_id, seq, device, name, unit, value FROM single_readings"
         " LEFT JOIN points ON points.id = point_id"
     ),
     "failures": "SELECT * FROM failures",
@@ -60,6 +64,7 @@ _READ: Final = {
     "refused": "SELECT * FROM refused",
 }
 _AUTH: Final = 7
+_MAX_SHAPES: Final = 10_000  # kept in memory
 
 
 class _Position(NamedTuple):
@@ -87,6 +92,7 @@ class Audit:
         self._keys = keys
         self._nodes = nodes
         self._progress = progress
+        self._shapes: dict[object, tuple[str, Shape] | None] = {}
         self._anchors: dict[tuple[str, bytes], list[DatingAnchor]] = {}  # by gateway and boot
         self.batches = self.kept = self.signatures = self.records = self.readings = self.gaps = 0
         self.refused = self.repeated = self.tags = self.untagged = self.unproved = self.missing = 0
@@ -101,6 +107,7 @@ class Audit:
         yield from self._counted("batches", lambda: self._from(1))
         for table, count in self._rows.items():
             yield from self._counted(table, partial(audit_tables.strays, db, table, count))
+        yield from self._counted("shapes", lambda: audit_tables.shapes(db))
         yield from self._counted("points", lambda: audit_tables.points(db))
         yield from self._counted("devices", lambda: audit_tables.devices(db))
         yield from self._counted("counters", lambda: audit_tables.counters(db))
@@ -295,25 +302,66 @@ class Audit:
             else:
                 yield AuditFinding("records", where, "is missing")
         derived = rows_of(stream_id, header, new)
+        expected_readings, found["readings"] = self._readings(
+            derived.readings, found.pop("packed_readings"), found.pop("single_readings")
+        )
         expected: dict[str, list[Row]] = {
             "records": [self._dated(number, header, row) for row in derived.records],
-            "readings": [
-                (stream, seq, device, *value)
-                for stream, seq, device, values in derived.readings
-                for value in values
-            ],
+            "readings": expected_readings,
             "failures": derived.failures,
             "events": derived.events,
             "gaps": derived.gaps,
             "refused": derived.refused,
         }
         self.records += len(derived.records)
-        self.readings += len(expected["readings"])
+        self.readings += sum(record.readings for _, _, record in derived.readings)
         self.gaps += len(derived.gaps)
         for table, rows in expected.items():
             yield from _compare(
                 table, f"stream {header.stream} of {header.gateway}", rows, found[table]
             )
+
+    def _readings(
+        self, derived: list[tuple[int, int, Decoded]], packed: list[Row], single: list[Row]
+    ) -> tuple[list[Row], list[Row]]:
+        """Return the readings that are to be there and those that are, without packed ones as they
+        are to be.
+        """
+        expected: list[Row] = []
+        differing: dict[object, list[Row]] = {}
+        stored = {row[1]: row for row in packed}
+        for stream_id, seq, record in derived:
+            row = stored.get(seq)
+            if row is not None:
+                shape = self._shape(row[2])
+                if (
+                    shape is not None
+                    and shape[0] == record.device_id
+                    and shape[1].pack(record.points, record.numbers) == row[3]
+                ):
+                    del stored[seq]
+                    continue
+            rows: list[Row] = [(stream_id, seq, record.device_id, *v) for v in record.values]
+            expected += rows
+            differing[seq] = rows
+        found = list(single)
+        for row in stored.values():
+            shape = self._shape(row[2])
+            values = None if shape is None else unpack(shape[1].points, row[3])
+            if shape is not None and values is not None:
+                rows = [(*row[:2], shape[0], *value) for value in values]
+                found += rows
+                if rows != differing.get(row[1]):
+                    continue
+            found.append(row)  # it was not written like that: named as it stands
+        return expected, found
+
+    def _shape(self, identity: object) -> tuple[str, Shape] | None:
+        if identity not in self._shapes:
+            if len(self._shapes) >= _MAX_SHAPES:
+                self._shapes.clear()
+            self._shapes[identity] = read_shape(self._db, identity)
+        return self._shapes[identity]
 
     def _record(self, seq: int, data: bytes, auth: object) -> NewRecord:
         """Prove one record as far as the keys allow. PeerError."""
@@ -375,8 +423,9 @@ def _compare(
     """Name the rows that differ; the order does not count."""
     if expected == found:
         return
-    wrong = [row for row in found if row not in expected]
-    missing = [row for row in expected if row not in found]
+    ours, theirs = set(expected), set(found)
+    wrong = [row for row in found if row not in ours]
+    missing = [row for row in expected if row not in theirs]
     for row in missing:
         got = [other for other in wrong if other[1] == row[1]]
         where = f"record {row[1]} of {stream}"

@@ -62,9 +62,18 @@ def strays(connection: sqlite3.Connection, table: str, accounted: int) -> Iterat
 def points(connection: sqlite3.Connection) -> Iterator[AuditFinding]:
     """Find names that belong to nothing."""
     for row in connection.execute(
-        "SELECT * FROM points WHERE id NOT IN (SELECT point_id FROM readings)"
+        "SELECT * FROM points WHERE id NOT IN (SELECT point_id FROM single_readings)"
+        " AND id NOT IN (SELECT point_id FROM shapes)"
     ):
         yield AuditFinding("points", repr(row)[:MAX_TEXT], "no reading has this point")
+
+
+def shapes(connection: sqlite3.Connection) -> Iterator[AuditFinding]:
+    """Find shapes of no row."""
+    for row in connection.execute(
+        "SELECT * FROM shapes WHERE id NOT IN (SELECT shape_id FROM packed_readings)"
+    ):
+        yield AuditFinding("shapes", repr(row)[:MAX_TEXT], "no readings have this shape")
 
 
 def devices(connection: sqlite3.Connection) -> Iterator[AuditFinding]:

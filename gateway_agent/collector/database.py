@@ -9,7 +9,6 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -27,15 +26,14 @@ from .dating import CONTRADICTED, Dating
 from .errors import RESTORE, DamagedDatabase, damage_named
 from .missing import MissingRecords
 from .new_record import FrameId, NewRecord, is_of_medium, shown
-from .rows import PointName, digest_of, rows_of, seal
-from .schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
+from .rows import Row, digest_of, rows_of, seal
+from .schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION, VIEWS
+from .shapes import Shapes
 
 log = logging.getLogger(__name__)
 
 _INSERT_RECORD: Final = "INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 _INSERT_GAP: Final = "INSERT INTO gaps VALUES (?,?,?,?,?,?,?,?,?,?,?)"
-
-MAX_POINTS: Final = 250_000  # names of points whose ids are kept in memory, about 100 MB
 
 
 class Position(NamedTuple):
@@ -96,6 +94,7 @@ class Database:
             with suppress(OSError):  # SQLite's own error is the better one
                 path.touch(mode=0o600)
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+        self._shapes = Shapes(self._db)
         try:
             self._open(path)
         except BaseException:
@@ -113,7 +112,6 @@ class Database:
             self._log.write_head_file()
             self._dating = Dating(self._db)
             self.contradicted = self._date_earlier()
-            self._points: dict[PointName, int] = {}  # those that came last, at most MAX_POINTS
         except BaseException:
             self._db.close()
             raise
@@ -157,6 +155,10 @@ class Database:
         (fault,) = self._db.execute("PRAGMA integrity_check(sqlite_schema)").fetchone()
         if fault != "ok":
             raise DamagedDatabase(f"the first page is damaged: {fault}")
+        views = dict(self._db.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'view'"))
+        for name, sql in VIEWS.items():
+            if views.get(name) != sql:
+                raise DamagedDatabase(f"the view {name} is not what was written")
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -174,9 +176,13 @@ class Database:
             yield
             self._db.execute("COMMIT")
         except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+            self._take_back()
             raise
+
+    def _take_back(self) -> None:
+        self._shapes.forget()
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
 
     def close(self) -> None:
         """Bring the head file up to date and release the files."""
@@ -288,19 +294,15 @@ class Database:
 
         ``data``: the batch as it was received.
         """
-        points: dict[PointName, int] = {}
         with self._transaction():
             stream_id = self._stream(header.gateway, header.stream, header.last, header.head)
             self._dating.enter(header, self._log.head.last + 1)
-            self._records(stream_id, header, new, points)
+            self._records(stream_id, header, new)
             head = self._log.add(stream_id, header, data)
             if self._dating.contradicted:
                 self.count(CONTRADICTED, self._dating.contradicted)
             for name, value in counts.items():
                 self.count(name, value)
-        if len(self._points) + len(points) > MAX_POINTS:
-            self._points.clear()
-        self._points.update(islice(points.items(), MAX_POINTS))
         self._log.follow(head)
         self.contradicted = self._dating.contradicted + self._date_earlier()
         return Position(stream_id, header.last, header.head)
@@ -336,7 +338,6 @@ class Database:
     def unstorable(self, header: BatchHeader, new: Iterable[NewRecord]) -> dict[int, str]:
         """Return which of ``new`` cannot be stored, and why, by trying each; stores nothing."""
         reasons: dict[int, str] = {}
-        points: dict[PointName, int] = {}
         self._db.execute("BEGIN IMMEDIATE")
         try:
             stream_id = self._stream(header.gateway, header.stream, header.last, header.head)
@@ -344,15 +345,15 @@ class Database:
             for item in new:
                 self._db.execute("SAVEPOINT record")
                 try:
-                    self._records(stream_id, header, [item], points)
+                    self._records(stream_id, header, [item])
                 except Exception as error:
                     if is_of_medium(error):
                         raise
                     reasons[item.seq] = item.too_wide() or shown(error)
                 self._db.execute("ROLLBACK TO record")
+                self._shapes.forget()
         finally:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+            self._take_back()
         return reasons
 
     def _stream(self, gateway: str, stream: int, to: int, head: bytes) -> int:
@@ -364,38 +365,26 @@ class Database:
         ).fetchone()
         return int(stream_id)
 
-    def _records(
-        self,
-        stream_id: int,
-        header: BatchHeader,
-        new: Iterable[NewRecord],
-        points: dict[PointName, int],
-    ) -> None:
+    def _records(self, stream_id: int, header: BatchHeader, new: Iterable[NewRecord]) -> None:
         rows = rows_of(stream_id, header, new)
-        readings = []
-        for stream, seq, device, values in rows.readings:
-            for name, unit, value in values:
-                key = (device, name, unit)
-                point = self._points.get(key) or points.get(key)
-                if point is None:
-                    point = points[key] = self._point(key)
-                readings.append((stream, seq, point, value))
+        packed: list[Row] = []
+        single: list[Row] = []
+        for stream, seq, record in rows.readings:
+            row = self._shapes.pack(record)
+            if row is not None:
+                packed.append((stream, seq, *row))
+                continue
+            for name, unit, value in record.values:
+                point = self._shapes.point(record.device_id, name, unit)
+                single.append((stream, seq, point, value))
         many = self._db.executemany
         records = [self._dating.date(row) for row in rows.records]
         devices = {(row[2], header.gateway) for row in rows.records if row[3] != KIND_NAMES[GAP]}
         many("INSERT OR IGNORE INTO devices VALUES (?,?)", devices)
         many(_INSERT_RECORD, records)
-        many("INSERT INTO readings VALUES (?,?,?,?)", readings)
+        many("INSERT INTO packed_readings VALUES (?,?,?,?)", packed)
+        many("INSERT INTO single_readings VALUES (?,?,?,?)", single)
         many("INSERT INTO failures VALUES (?,?,?,?)", rows.failures)
         many("INSERT INTO events VALUES (?,?,?,?,?,?)", rows.events)
         many(_INSERT_GAP, rows.gaps)
         many("INSERT INTO refused VALUES (?,?,?,?,?)", rows.refused)
-
-    def _point(self, name: PointName) -> int:
-        """Return the id of a point; a name that is new gets one."""
-        find = "SELECT id FROM points WHERE device = ? AND name = ? AND unit = ?"
-        add = "INSERT INTO points (device, name, unit) VALUES (?, ?, ?) RETURNING id"
-        (number,) = (
-            self._db.execute(find, name).fetchone() or self._db.execute(add, name).fetchone()
-        )
-        return int(number)

@@ -18,7 +18,7 @@ from protocols.uplink import (
 from .batch_log import new_id
 from .dating import Dated, DatingAnchor, fold, succeeds
 from .rows import seal
-from .schema import ADDED, BATCHES, DATING
+from .schema import ADDED, BATCHES, DATING, PACKED
 
 
 def begin(connection: sqlite3.Connection) -> None:
@@ -123,5 +123,13 @@ def _dated(
         yield (*fold(own, stamp.resp_ms, number, anchors), stream_id, seq)
 
 
+def from_version_4(connection: sqlite3.Connection) -> None:
+    """Add the tables of packed readings; what is there stays in rows of its own, for good."""
+    connection.execute("DROP VIEW measurements")
+    connection.execute("ALTER TABLE readings RENAME TO single_readings")
+    for statement in PACKED.split(";"):
+        connection.execute(statement)
+
+
 # From each version to the next, from 1 on.
-STEPS: Final = (from_version_1, from_version_2, from_version_3)
+STEPS: Final = (from_version_1, from_version_2, from_version_3, from_version_4)

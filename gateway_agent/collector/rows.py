@@ -5,12 +5,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from protocols.uplink import CLOCK_NAMES, KIND_NAMES, BatchHeader, Value
+from protocols.uplink import CLOCK_NAMES, KIND_NAMES, BatchHeader, Decoded
 
 from .new_record import NewRecord
 
 Row: TypeAlias = tuple[object, ...]
-PointName: TypeAlias = tuple[str, str, str]  # device, name, unit
 
 
 def digest_of(gateway: str, boot_id: bytes, data: bytes) -> bytes:
@@ -30,10 +29,10 @@ def refused_row(stream_id: int, seq: int, data: bytes, reason: str) -> Row:
 
 @dataclass(slots=True)
 class BatchRows:
-    """Rows by table. ``readings`` has stream, record, device and values, without ids of points."""
+    """Rows by table; ``readings`` has stream, number and content of each record with readings."""
 
     records: list[Row] = field(default_factory=list)
-    readings: list[tuple[int, int, str, tuple[Value, ...]]] = field(default_factory=list)
+    readings: list[tuple[int, int, Decoded]] = field(default_factory=list)
     failures: list[Row] = field(default_factory=list)
     events: list[Row] = field(default_factory=list)
     gaps: list[Row] = field(default_factory=list)
@@ -59,7 +58,8 @@ def rows_of(stream_id: int, header: BatchHeader, new: Iterable[NewRecord]) -> Ba
                 digest_of(header.gateway, boot_id, item.data), item.key_id,
             )
         )  # fmt: skip
-        rows.readings.append((*at, record.device_id, record.values))
+        if record.points:
+            rows.readings.append((*at, record))
         rows.failures += [(*at, name, quality) for name, quality in record.failures]
         rows.events += [(*at, e.number, e.name, e.arg, e.offset_ms) for e in record.events]
         if record.gap is not None:

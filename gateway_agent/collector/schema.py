@@ -6,7 +6,10 @@
     streams   gateway, stream -> contiguous_to, head          the content of a receipt
     batches   number -> stream_id, first, last, head, boot_id, anchor, chain, data   the evidence
     records   stream_id, seq -> device, kind, time, clock, auth, boot_epoch, sample_seq, status
-    readings  stream_id, seq, point_id -> value               (stream_id, seq) is one record
+    packed_readings  stream_id, seq -> shape_id, numbers      all readings of one record
+    shapes    id, position -> point_id, divisor               what ``numbers`` are (:mod:`.packing`)
+    single_readings  stream_id, seq, point_id -> value        those that cannot be packed, or are of
+                                                              version 4 and before
     points    device, name, unit                              the names behind point_id
     failures  stream_id, seq, name -> quality                 points without a reading, and why
     events    stream_id, seq, number -> name, arg, time_ms
@@ -24,14 +27,15 @@ was taken before batches were kept has empty ``data``.
 
 Times are Unix milliseconds, NULL while they are unknown: a record made before the gateway's clock
 was set, or with a wide bound, is dated as soon as a batch of the same boot brings a better anchor.
-The view ``measurements`` joins readings, points and records for people. The keys make a second
+The view ``readings`` has a row stream_id, seq, point_id, value for each reading; ``measurements``
+joins it with points and records for people. The keys make a second
 effect of the same record, or of the same frame of a node, impossible, whatever the code does.
 """
 
 from typing import Final
 
 APPLICATION_ID: Final = 0x5446_434F  # "TFCO"
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 
 BATCHES: Final = """
 CREATE TABLE batches (
@@ -59,6 +63,45 @@ CREATE INDEX anchors_due ON anchors (number) WHERE todo_ms IS NOT NULL;
 CREATE INDEX records_to_date ON records (boot_id, resp_ms)
     WHERE {TO_DATE};
 """
+_VALUE: Final = """CAST(CASE json_each.type
+        WHEN 'integer' THEN CASE WHEN json_each.value % divisor = 0 THEN json_each.value / divisor
+                                 ELSE CAST(json_each.value AS REAL) / divisor END
+        ELSE CAST(json_extract(json_each.value, '$[0]') AS REAL)
+             / (1 << json_extract(json_each.value, '$[1]') / 2)
+             / (1 << (json_extract(json_each.value, '$[1]') + 1) / 2) END AS NUMERIC)"""
+# CROSS JOIN: SQLite is to take them in this order, so that it reads each array once.
+_UNPACKED: Final = """packed_readings CROSS JOIN json_each(packed_readings.numbers)
+    CROSS JOIN shapes ON shapes.id = shape_id AND position = json_each.key
+        AND json_each.type <> 'null'"""
+_MEASURED: Final = """
+    SELECT streams.gateway, records.device, points.name, {value} AS value, points.unit,
+           datetime(records.time_ms / 1000.0, 'unixepoch') AS time_utc, records.time_ms,
+           records.unc_ms, records.clock, records.auth, streams.stream, records.seq
+    FROM records JOIN streams ON streams.id = records.stream_id JOIN {readings}
+    CROSS JOIN points ON points.id = point_id
+    WHERE {table}.stream_id = records.stream_id AND {table}.seq = records.seq"""
+VIEWS: Final = {
+    "readings": f"""CREATE VIEW readings AS
+    SELECT stream_id, seq, point_id, value FROM single_readings UNION ALL
+    SELECT stream_id, seq, point_id, {_VALUE} FROM {_UNPACKED}""",  # noqa: S608 # ours
+    "measurements": (
+        "CREATE VIEW measurements AS"
+        + _MEASURED.format(value="value", readings="single_readings", table="single_readings")
+        + " UNION ALL"
+        + _MEASURED.format(value=_VALUE, readings=_UNPACKED, table="packed_readings")
+    ),
+}
+# What version 5 has that version 4 had not; ``single_readings`` was ``readings`` there.
+PACKED: Final = f"""
+CREATE TABLE packed_readings (
+    stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, shape_id INTEGER NOT NULL,
+    numbers TEXT NOT NULL, PRIMARY KEY (stream_id, seq));
+CREATE TABLE shapes (
+    id INTEGER NOT NULL, position INTEGER NOT NULL, point_id INTEGER NOT NULL,
+    divisor INTEGER NOT NULL, PRIMARY KEY (id, position)) WITHOUT ROWID;
+CREATE INDEX shapes_of_points ON shapes (point_id);
+{";".join(VIEWS.values())};
+"""
 _TABLES: Final = """
 CREATE TABLE streams (
     id INTEGER PRIMARY KEY, gateway TEXT NOT NULL, stream INTEGER NOT NULL,
@@ -74,7 +117,7 @@ CREATE INDEX records_by_content ON records (digest);
 CREATE TABLE points (
     id INTEGER PRIMARY KEY, device TEXT NOT NULL, name TEXT NOT NULL, unit TEXT NOT NULL,
     UNIQUE (device, name, unit));
-CREATE TABLE readings (
+CREATE TABLE single_readings (
     stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, point_id INTEGER NOT NULL,
     value NUMERIC NOT NULL, PRIMARY KEY (stream_id, seq, point_id)) WITHOUT ROWID;
 CREATE TABLE failures (
@@ -92,11 +135,5 @@ CREATE TABLE refused (
     stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, data BLOB NOT NULL, reason TEXT NOT NULL,
     seal BLOB, PRIMARY KEY (stream_id, seq)) WITHOUT ROWID;
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL, seal BLOB) WITHOUT ROWID;
-CREATE VIEW measurements AS
-    SELECT streams.gateway, records.device, points.name, readings.value, points.unit,
-           datetime(records.time_ms / 1000.0, 'unixepoch') AS time_utc, records.time_ms,
-           records.unc_ms, records.clock, records.auth, streams.stream, records.seq
-    FROM readings JOIN points ON points.id = readings.point_id
-    JOIN records USING (stream_id, seq) JOIN streams ON streams.id = stream_id;
 """
-SCHEMA: Final = _TABLES + BATCHES + ADDED + DATING
+SCHEMA: Final = _TABLES + BATCHES + ADDED + DATING + PACKED

@@ -48,6 +48,7 @@ from .record_types import (
     Gap,
     NodeEvent,
     Record,
+    RecordPoint,
     Stamp,
     Value,
 )
@@ -97,6 +98,7 @@ __all__ = [
     "ProtocolError",
     "Receipt",
     "Record",
+    "RecordPoint",
     "SampleAccount",
     "Stamp",
     "Value",

@@ -50,8 +50,8 @@ from .record_types import (
     Failure,
     Gap,
     NodeEvent,
+    RecordPoint,
     Stamp,
-    Value,
 )
 
 _MANTISSA: Final = Integer(-(1 << 64), (1 << 64) - 1)
@@ -89,7 +89,8 @@ def decode_record(data: bytes | bytearray | memoryview) -> Decoded:
 
 
 def _read_rest(data: bytes, at: int, head: _Head) -> Decoded:
-    values: tuple[Value, ...] = ()
+    points: tuple[RecordPoint, ...] = ()
+    numbers: tuple[int | float, ...] = ()
     failures: tuple[Failure, ...] = ()
     events: tuple[NodeEvent, ...] = ()
     if head.kind == EVENTS:
@@ -97,18 +98,19 @@ def _read_rest(data: bytes, at: int, head: _Head) -> Decoded:
     elif head.kind == GAP:
         _read_end(data, at)
     else:
-        values, failures = _read_points(data, at)
+        points, numbers, failures = _read_points(data, at)
     return Decoded(
         head.device_id,
         head.kind,
         head.stamp,
         head.status,
-        values,
+        points,
+        numbers,
         failures,
         events,
         head.frame,
         head.gap,
-        1 + len(values) + len(failures) + len(events),
+        1 + len(points) + len(failures) + len(events),
     )
 
 
@@ -163,8 +165,11 @@ def _read_device(base_name: cbor.Item, kind: int) -> str:
     return device_id
 
 
-def _read_points(data: bytes, at: int) -> tuple[tuple[Value, ...], tuple[Failure, ...]]:
-    values: list[Value] = []
+def _read_points(
+    data: bytes, at: int
+) -> tuple[tuple[RecordPoint, ...], tuple[int | float, ...], tuple[Failure, ...]]:
+    points: list[RecordPoint] = []
+    numbers: list[int | float] = []
     failures: list[Failure] = []
     names: set[str] = set()
     while at < len(data):
@@ -176,13 +181,14 @@ def _read_points(data: bytes, at: int) -> tuple[tuple[Value, ...], tuple[Failure
             name = failure.name
             failures.append(failure)
         else:
-            value = _read_value(entry, begin)
-            name = value.name
-            values.append(value)
+            point, number = _read_point(entry, begin)
+            name = point.name
+            points.append(point)
+            numbers.append(number)
         if name in names:
             raise wrong("name of a point", begin, "each name once", repr(name))
         names.add(name)
-    return tuple(values), tuple(failures)
+    return tuple(points), tuple(numbers), tuple(failures)
 
 
 def _read_events(data: bytes, at: int) -> tuple[NodeEvent, ...]:
@@ -203,7 +209,7 @@ def _read_end(data: bytes, at: int) -> None:
         raise wrong("record of kind 3", at, "its head only", "a map more")
 
 
-def _read_value(entry: dict[int | str, cbor.Item], at: int) -> Value:
+def _read_point(entry: dict[int | str, cbor.Item], at: int) -> tuple[RecordPoint, int | float]:
     unit = ""
     if senml.UNIT in entry:
         _check_labels(entry, POINT_UNIT_LABELS, "point", at)
@@ -213,16 +219,18 @@ def _read_value(entry: dict[int | str, cbor.Item], at: int) -> Value:
     name = POINT_NAME.unpack(entry[senml.NAME], "n", at)
     item = entry[senml.VALUE]
     if type(item) is int or type(item) is float:
-        return Value(name, unit, item)
+        return RecordPoint(name, unit, 1), item
     # A decimal fraction has one encoding here: an exponent from -9 to 9 other than 0.
     value = senml.number(item, f"v of {name}", at)
     parts = item.value if isinstance(item, cbor.Tagged) else None
     if isinstance(parts, list):
         exp10 = EXPONENT.unpack(parts[0], f"exponent of {name}", at)
-        _MANTISSA.unpack(parts[1], f"v of {name}", at)
+        mantissa = _MANTISSA.unpack(parts[1], f"v of {name}", at)
         if exp10 == 0:
             raise wrong(f"v of {name}", at, "an integer where the exponent is 0", "tag 4")
-    return Value(name, unit, value)
+        if exp10 < 0:
+            return RecordPoint(name, unit, 10**-exp10), mantissa
+    return RecordPoint(name, unit, 1), value
 
 
 def _read_failure(entry: dict[int | str, cbor.Item], at: int) -> Failure:

@@ -1,16 +1,19 @@
 """Records that differ from one before in their numbers only, read in a fraction of the time.
 
 A device sends the same names and units with each record. What the general way of
-:mod:`.record_read` has accepted once is learned as a *shape*: the bytes between the numbers, which
-are the same in every such record, and what their names are. The next record of the device is
-compared with them piece by piece, and only its numbers are decoded.
+:mod:`.record_read` has accepted is learned as a *shape*: a pattern of the bytes between the
+numbers, which are the same in every such record, and what their names are. One match compares the
+next record with it and finds its numbers. Devices that send the same points have one shape.
 
+A pattern takes milliseconds to make, so a shape is learned when it comes for the second time.
 After None the caller takes the general way, which also finds out what is wrong; tests hold both
 equal. What is learned is bounded.
 """
 
-from collections.abc import Callable, Iterator
-from functools import partial
+import re
+import struct
+from collections.abc import Iterator
+from math import isfinite
 from typing import Final, NamedTuple
 
 from protocols.wire.errors import PeerError
@@ -18,10 +21,13 @@ from protocols.wire.errors import PeerError
 from . import cbor, senml
 from .checks import MAX_U16
 from .record_layout import FRAME, head_name, is_stamp
-from .record_types import EXTENSION, PROFILE, SAMPLE, Decoded, Failure, Stamp, Value
+from .record_types import EXTENSION, PROFILE, SAMPLE, Decoded, Stamp
 
 _MAX_DEVICES: Final = 8192
 _SHAPES_OF_ONE: Final = 4  # a point that fails now and then makes two
+_MAX_POINTS: Final = 50_000  # in all shapes together, about 25 MB
+_MAX_SEEN: Final = 4096
+_MAX_NUMBERS: Final = 1 << 15  # about 5 MB
 
 _TIMELESS: Final = 0xA4  # a map of 4: n, v, bn, tf
 _TIMED: Final = 0xA5  # bt too
@@ -33,61 +39,75 @@ _TEXT_U8: Final = 0x78  # the length of the text is in the next byte
 _EXTENSION: Final = cbor.encode(EXTENSION)
 _ARRAY_5: Final = 0x85  # of a third-party device: kind and stamp; a node's frame makes it 6
 _FRACTION: Final = b"\xc4\x82"  # tag 4 and an array of 2: exponent, mantissa
-_U16: Final = 0x19  # an integer in two bytes, as most registers are
+
+# A number of any size, as patterns; whether it has its shortest form is checked where it is read.
+_INTEGER: Final = rb"[\x19\x39]..|[\x18\x38].|[\x00-\x17\x20-\x37]|[\x1a\x3a].{4}|[\x1b\x3b].{8}"
+_NUMBER: Final = _INTEGER + rb"|\xf9..|\xfa.{4}|\xfb.{8}"
+_SHORT: Final = 3  # bytes of a number that is remembered: any register
+_SINGLE: Final = struct.Struct(">xf")
+
+
+class _Numbers(dict[bytes, "int | float"]):
+    """The numbers that came last, by their encoding: a look-up costs a fifth of reading."""
+
+    def __missing__(self, encoded: bytes) -> int | float:
+        # A single whose last byte is not zero has no shorter form.
+        if encoded[0] == 0xFA and encoded[4]:
+            single: float = _SINGLE.unpack(encoded)[0]
+            if isfinite(single):
+                return single
+        number, _ = cbor.read(encoded)
+        assert type(number) is int or type(number) is float
+        if len(encoded) <= _SHORT:
+            if len(self) >= _MAX_NUMBERS:
+                self.clear()
+            self[encoded] = number
+        return number
+
+
+_number: Final = _Numbers().__getitem__
 
 
 class _Shape:
     """The points of a record, all but their numbers."""
 
-    def __init__(self, points: bytes, record: Decoded) -> None:
-        """Learn it from ``points``, which were accepted as those of ``record``."""
-        self._names = [value.name for value in record.values]
-        self._units = [value.unit for value in record.values]
-        self._failures = record.failures
-        # For each number the bytes before it, how many they are, and the power of ten it is to be
-        # multiplied (above 1) or, as a negative number, divided by.
-        self._parts: list[tuple[bytes, int, int]] = []
-        begin = 0
-        for at in _value_places(points):
-            scale = 1
-            if points.startswith(_FRACTION, at):
-                exp10, at = cbor.read(points, at + len(_FRACTION))  # the mantissa
-                assert type(exp10) is int
-                scale = 10**exp10 if exp10 > 0 else -(10**-exp10)
-            self._parts.append((points[begin:at], at - begin, scale))
-            _, begin = cbor.read(points, at)
-        self._end = points[begin:]
+    def __init__(self, pattern: bytes, factors: list[tuple[int, int]], record: Decoded) -> None:
+        self._match = re.compile(pattern, re.DOTALL).fullmatch
+        self._factors = factors
+        self.points = record.points
+        self.failures = record.failures
+        self.maps = record.maps
 
-    def read(self, points: bytes) -> tuple[tuple[Value, ...], tuple[Failure, ...]] | None:
-        """Return the values and failures of ``points``; None if they have another shape."""
-        numbers: list[int | float] = []
-        add = numbers.append
-        at = 0
-        for before, length, scale in self._parts:
-            if not points.startswith(before, at):
-                return None
-            at += length
-            first = points[at]
-            raw: cbor.Item
-            if first == _U16 and points[at + 1]:
-                raw = points[at + 1] << 8 | points[at + 2]
-                at += 3
-            else:
-                raw, at = cbor.read(points, at)
-                if type(raw) is not int and (type(raw) is not float or scale != 1):
-                    return None
-            if scale == 1:
-                add(raw)
-            else:
-                add(raw / -scale if scale < 0 else raw * scale)
-        if points[at:] != self._end:
+    def read(self, data: bytes, at: int) -> tuple[int | float, ...] | None:
+        """Return the numbers of the points that begin at ``at``; None if it is another shape."""
+        found = self._match(data, at)
+        if found is None:
             return None
-        return tuple(map(_VALUE, zip(self._names, self._units, numbers, strict=True))), (
-            self._failures
-        )
+        numbers = tuple(map(_number, found.groups()))
+        if self._factors:
+            multiplied = list(numbers)
+            for index, factor in self._factors:
+                multiplied[index] *= factor
+            return tuple(multiplied)
+        return numbers
 
 
-_VALUE: Final[Callable[[tuple[str, str, float]], Value]] = partial(tuple.__new__, Value)
+def _pattern(points: bytes) -> tuple[bytes, list[tuple[int, int]]]:
+    """Return what points like these match, and by what which of their numbers is multiplied."""
+    parts: list[bytes] = []
+    factors = []
+    begin = 0
+    for index, at in enumerate(_value_places(points)):
+        number = _NUMBER
+        if points.startswith(_FRACTION, at):
+            number = _INTEGER
+            exp10, at = cbor.read(points, at + len(_FRACTION))  # the mantissa
+            assert type(exp10) is int
+            if exp10 > 0:
+                factors.append((index, 10**exp10))
+        parts.append(re.escape(points[begin:at]) + b"(" + number + b")")
+        _, begin = cbor.read(points, at)
+    return b"".join(parts) + re.escape(points[begin:]), factors
 
 
 class _Device(NamedTuple):
@@ -98,7 +118,9 @@ class _Device(NamedTuple):
     shapes: list[_Shape]
 
 
-_devices: dict[bytes, _Device] = {}  # by the id as encoded
+_devices: Final[dict[bytes, _Device]] = {}  # by the id as encoded
+_shapes: Final[dict[bytes, _Shape]] = {}  # by the pattern
+_seen: Final[set[int]] = set()  # hashes of patterns that came once
 
 
 class _KnownHead(NamedTuple):
@@ -115,17 +137,15 @@ def read_known(data: bytes) -> Decoded | None:
         head = _read_head(data)
         if head is None:
             return None
-        points = data[head.end :]
         shapes = head.device.shapes
         for index, shape in enumerate(shapes):
-            found = shape.read(points)
-            if found is not None:
+            numbers = shape.read(data, head.end)
+            if numbers is not None:
                 if index:
                     shapes[0], shapes[index] = shapes[index], shapes[0]
-                values, failures = found
                 return Decoded(
-                    head.device.id, head.device.kind, head.stamp, head.status, values, failures, (),
-                    head.frame, None, 1 + len(values) + len(failures),
+                    head.device.id, head.device.kind, head.stamp, head.status, shape.points,
+                    numbers, shape.failures, (), head.frame, None, shape.maps,
                 )  # fmt: skip
     except (IndexError, ValueError, OverflowError, PeerError):
         pass
@@ -134,15 +154,43 @@ def read_known(data: bytes) -> Decoded | None:
 
 def learn(data: bytes, at: int, record: Decoded) -> None:
     """Learn the shape of a record that was accepted; its points begin at ``at``."""
-    if record.kind not in (PROFILE, SAMPLE) or not record.values:
+    if record.kind not in (PROFILE, SAMPLE) or not record.points:
+        return
+    shape = _shape(data[at:], record)
+    if shape is None:
         return
     _, begin = cbor.read(data, 1 + len(_BEGIN))
     encoded = data[begin + 1 : _text_end(data, begin + 1)]
     if encoded not in _devices and len(_devices) >= _MAX_DEVICES:
         _devices.clear()
     device = _devices.setdefault(encoded, _Device(record.device_id, record.kind, []))
-    device.shapes.insert(0, _Shape(data[at:], record))
+    device.shapes.insert(0, shape)
     del device.shapes[_SHAPES_OF_ONE:]
+
+
+def _shape(points: bytes, record: Decoded) -> _Shape | None:
+    """Return the shape of a record; None if it comes for the first time."""
+    pattern, factors = _pattern(points)
+    shape = _shapes.get(pattern)
+    if shape is not None:
+        return shape
+    mark = hash(pattern)
+    if mark not in _seen:
+        if len(_seen) >= _MAX_SEEN:
+            _seen.clear()
+        _seen.add(mark)
+        return None
+    if sum(len(known.points) for known in _shapes.values()) + len(record.points) > _MAX_POINTS:
+        forget()
+    shape = _shapes[pattern] = _Shape(pattern, factors, record)
+    return shape
+
+
+def forget() -> None:
+    """Forget all that was learned."""
+    _devices.clear()
+    _shapes.clear()
+    _seen.clear()
 
 
 def _value_places(points: bytes) -> Iterator[int]:

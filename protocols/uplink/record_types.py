@@ -135,6 +135,17 @@ class Value(NamedTuple):
     value: int | float
 
 
+class RecordPoint(NamedTuple):
+    """What is said about a reading beside its number: the reading is ``number / divisor``.
+
+    ``divisor`` is a power of ten up to 10**MAX_EXP10; ``unit`` is "" where SenML has none.
+    """
+
+    name: str
+    unit: str
+    divisor: int
+
+
 class Failure(NamedTuple):
     """A point without a reading; ``quality`` is the reason (``timeout``, ``out-of-range`` ...)."""
 
@@ -153,13 +164,18 @@ class NodeEvent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A record, read; its kind decides which of the fields from ``values`` on are filled."""
+    """A record, read; its kind decides which of the fields from ``points`` on are filled.
+
+    ``points`` and ``numbers`` belong together, one by one; records of one shape may share their
+    ``points``.
+    """
 
     device_id: str
     kind: int
     stamp: Stamp
     status: int
-    values: tuple[Value, ...]
+    points: tuple[RecordPoint, ...]
+    numbers: tuple[int | float, ...]
     failures: tuple[Failure, ...]
     events: tuple[NodeEvent, ...]
     frame: bytes | None
@@ -169,4 +185,12 @@ class Decoded:
     @property
     def readings(self) -> int:
         """Return how many valid points it holds."""
-        return len(self.values)
+        return len(self.numbers)
+
+    @property
+    def values(self) -> tuple[Value, ...]:
+        """Return its readings, each made of its point and its number."""
+        return tuple(
+            Value(name, unit, number if divisor == 1 else number / divisor)
+            for (name, unit, divisor), number in zip(self.points, self.numbers, strict=True)
+        )

@@ -154,10 +154,30 @@ def test_every_flipped_bit_that_a_reader_could_see_is_found(path: Path) -> None:
 
 
 CHANGES = [
-    ("readings", "UPDATE readings SET value = value + 1 WHERE seq = 2 AND stream_id = 1"),
-    ("readings", "DELETE FROM readings WHERE seq = 2 AND stream_id = 1"),
-    ("readings", "INSERT INTO readings VALUES (1, 999, 1, 5)"),
-    ("readings", "INSERT INTO readings VALUES (1, 7, 1, 5)"),
+    ("readings", "UPDATE packed_readings SET numbers = '[5,2]' WHERE seq = 2 AND stream_id = 1"),
+    ("readings", "UPDATE packed_readings SET numbers = '[4, 2]' WHERE seq = 2 AND stream_id = 1"),
+    ("readings", "UPDATE packed_readings SET numbers = '[4]' WHERE seq = 2 AND stream_id = 1"),
+    ("readings", "UPDATE packed_readings SET numbers = '[4,null]' WHERE seq = 2"),
+    ("readings", "UPDATE packed_readings SET numbers = '[[8,1],2]' WHERE seq = 2"),
+    ("readings", "UPDATE packed_readings SET numbers = '[4,[2,9999999999]]' WHERE seq = 2"),
+    ("readings", "UPDATE packed_readings SET numbers = '[4,2' WHERE seq = 2 AND stream_id = 1"),
+    ("readings", "UPDATE packed_readings SET numbers = x'ff' WHERE seq = 2 AND stream_id = 1"),
+    ("readings", "UPDATE packed_readings SET shape_id = 77 WHERE seq = 2 AND stream_id = 1"),
+    ("readings", "UPDATE packed_readings SET shape_id = 2 WHERE shape_id = 1"),
+    ("readings", "DELETE FROM packed_readings WHERE seq = 2 AND stream_id = 1"),
+    ("packed_readings", "INSERT INTO packed_readings VALUES (1, 999, 1, '[4,2]')"),
+    ("readings", "INSERT INTO packed_readings VALUES (1, 7, 1, '[4,2]')"),
+    ("readings", "INSERT INTO single_readings VALUES (1, 2, 1, 4)"),
+    ("single_readings", "INSERT INTO single_readings VALUES (1, 999, 1, 5)"),
+    ("readings", "INSERT INTO single_readings VALUES (1, 7, 1, 5)"),
+    ("readings", "UPDATE shapes SET divisor = 100 WHERE divisor = 10"),
+    ("readings", "UPDATE shapes SET divisor = 0 WHERE divisor = 10"),
+    ("readings", "UPDATE shapes SET point_id = 3 - point_id WHERE id = 1"),
+    ("readings", "DELETE FROM shapes WHERE id = 1 AND position = 1"),
+    ("readings", "INSERT INTO shapes VALUES (1, 2, 1, 1)"),
+    ("shapes", "INSERT INTO shapes VALUES (99, 0, 1, 1)"),
+    ("database", "DROP VIEW measurements"),
+    ("database", "DROP VIEW readings"),
     ("readings", "UPDATE points SET unit = 'K' WHERE unit = 'Cel'"),
     ("records", "UPDATE records SET device = 'gw-1.other' WHERE seq = 1 AND stream_id = 1"),
     ("records", "UPDATE records SET time_ms = time_ms + 1 WHERE seq = 1 AND stream_id = 1"),
@@ -215,7 +235,7 @@ def test_the_tail_is_proved_at_the_start(path: Path) -> None:
     prove_tail(path, {}, {})  # keys that are out of use are no fault
     connection = sqlite3.connect(path)
     with connection:
-        connection.execute("UPDATE readings SET value = 7 WHERE stream_id = 3")
+        connection.execute("UPDATE packed_readings SET numbers = '[7,7]' WHERE stream_id = 3")
     connection.close()
     with pytest.raises(DamagedDatabase, match="readings: record 2 of stream 3 of gw-1"):
         prove_tail(path, KEYS, NODES)
@@ -278,7 +298,7 @@ def test_the_command(path: Path, public: Path, tmp_path: Path) -> None:
     assert (result["good"], result["errors"], result["signatures"]) == (True, 0, 6)
     connection = sqlite3.connect(path)
     with connection:
-        connection.execute("UPDATE readings SET value = 7 WHERE stream_id = 3")
+        connection.execute("UPDATE packed_readings SET numbers = '[7,7]' WHERE stream_id = 3")
     connection.close()
     ((status, out, err),) = command("audit", path, "--key", public)
     assert status == 1
@@ -315,7 +335,7 @@ def test_a_collector_does_not_start_on_a_flipped_row(path: Path, tmp_path: Path)
     )
     connection = sqlite3.connect(path)
     with connection:
-        connection.execute("UPDATE readings SET value = 7 WHERE stream_id = 3")
+        connection.execute("UPDATE packed_readings SET numbers = '[7,7]' WHERE stream_id = 3")
     connection.close()
     ((status, _, err),) = command("collect", "--config", config)
     assert status == 1

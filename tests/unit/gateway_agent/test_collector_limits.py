@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateway_agent.collector import database as database_module
 from gateway_agent.collector import receiver as receiver_module
 from gateway_agent.collector import rows as rows_module
+from gateway_agent.collector import shapes as shapes_module
 from gateway_agent.collector.database import Database
 from gateway_agent.collector.receiver import ACCEPTED, FAILED, MALFORMED, BatchReceiver
 from gateway_agent.collector.rows import digest_of
+from gateway_agent.collector.shapes import MAX_SHAPES
 from gateway_agent.store.errors import ReceiptRefused
 from protocols.uplink import FormatError, open_receipt
 from tests.unit.gateway_agent.store_help import StillClock, open_box, records
@@ -340,13 +341,14 @@ def test_names_of_points_without_end_cost_bounded_memory(
     collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A gateway can give each value another name; each name keeps its one id."""
-    monkeypatch.setattr(database_module, "MAX_POINTS", 10)
+    monkeypatch.setattr(shapes_module, "MAX_POINTS", 10)
     streams = [range(8), range(25), range(8)]
     for stream, numbers in enumerate(streams, 1):
         pieces = [record(STAMP, points=point(f"p{n}", "", stream * 100 + n)) for n in numbers]
         header = HEADER | {"stream": stream, "last": len(pieces)}
         assert collector.receiver.receive(batch(pieces, header, ANCHOR)).verdict == ACCEPTED
-        assert len(collector.database._points) <= 10
+        kept = collector.database._shapes._known.values()
+        assert sum(len(shape.points) for known in kept for shape in known) <= 10 + MAX_SHAPES
     assert collector.rows("SELECT count(*), count(DISTINCT name) FROM points") == [(25, 25)]
     rows = collector.rows(
         "SELECT name, count(*) FROM readings JOIN points ON id = point_id GROUP BY name"

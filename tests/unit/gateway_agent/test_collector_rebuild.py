@@ -86,12 +86,12 @@ def opens(path: Path) -> None:
     "damage",
     [
         (),
-        ("UPDATE readings SET value = value + 1",),
-        ("DELETE FROM readings WHERE seq % 2", "DELETE FROM records WHERE seq < 4"),
-        ("INSERT INTO readings SELECT stream_id, 900 + seq, point_id, 7 FROM readings",),
+        ("UPDATE packed_readings SET numbers = replace(numbers, '1', '2')",),
+        ("DELETE FROM packed_readings WHERE seq % 2", "DELETE FROM records WHERE seq < 4"),
+        ("UPDATE packed_readings SET seq = 900 + seq",),
         ("DELETE FROM gaps", "DELETE FROM failures", "DELETE FROM devices", "DELETE FROM anchors"),
         ("UPDATE records SET time_ms = 1, device = 'gw-2.x'", "DELETE FROM streams"),
-        ("DROP TABLE readings", "DROP INDEX records_of_device"),
+        ("DROP TABLE packed_readings", "DROP INDEX records_of_device"),
         ("UPDATE streams SET contiguous_to = 1, head = zeroblob(9)", "UPDATE points SET unit = ''"),
         ("UPDATE batches SET stream_id = stream_id + 70, first = 5, head = x'', chain = x'00'",),
     ],
@@ -269,7 +269,7 @@ def test_it_waits_for_no_collector(path: Path) -> None:
 def test_an_error_in_the_middle_leaves_the_old_database(
     path: Path, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    change(path, "DELETE FROM readings WHERE seq = 2")
+    change(path, "DELETE FROM packed_readings WHERE seq = 2")
     before = contents(path)
 
     def failing(*_: object) -> None:
@@ -291,7 +291,7 @@ def test_an_end_behind_that_is_completed_by_the_next_start(
 ) -> None:
     """The new database is proved and durable: nothing goes back from here, and no alarm is due."""
     expected = query(path, VALUES)
-    change(path, "DELETE FROM readings WHERE seq = 2")
+    change(path, "DELETE FROM packed_readings WHERE seq = 2")
 
     def failing(*_: object) -> None:
         raise OSError(5, "Input/output error")
@@ -318,7 +318,7 @@ def test_kill_9_at_any_moment_leaves_the_old_or_the_new_database(tmp_path: Path)
         collector.take(chain.batch(readings(first, first + 39)), ACCEPTED)
     collector.database.close()
     expected = query(collector.path, VALUES)
-    change(collector.path, "UPDATE readings SET value = 7 WHERE seq % 3 = 0")
+    change(collector.path, "UPDATE packed_readings SET numbers = '[7,7]' WHERE seq % 3 = 0")
     damaged = query(collector.path, VALUES)
     program = (
         "import sys, pathlib; from tests.unit.gateway_agent.test_collector_rebuild import rebuild;"
@@ -356,7 +356,7 @@ def test_kill_9_at_any_moment_leaves_the_old_or_the_new_database(tmp_path: Path)
 
 def test_the_command(path: Path, public: Path, tmp_path: Path) -> None:
     before = query(path, VALUES)
-    change(path, "DELETE FROM readings WHERE seq = 2")
+    change(path, "DELETE FROM packed_readings WHERE seq = 2")
     damaged = path.read_bytes()
     ((status, _, err),) = command("audit", path, "--rebuild")
     assert status == 2
