@@ -73,6 +73,7 @@ PUBLIC: Final = {
         "ProtocolError",
         "Receipt",
         "Record",
+        "RecordPoint",
         "SampleAccount",
         "Stamp",
         "Value",
