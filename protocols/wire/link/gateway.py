@@ -78,13 +78,6 @@ class GatewayEnd(LinkEnd):
         self._timed_ms = 0
         self._t1 = -1
 
-    def resent(self) -> int:
-        """Return how many packets were sent again."""
-        count = 0
-        for out in self._outs:
-            count += out.resent
-        return count
-
     def _opening_frame(self, kind: int, payload: bytes, now_ms: int) -> None:
         if kind == HELLO:
             if not self._too_many(kind, now_ms):
