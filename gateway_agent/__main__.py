@@ -1,7 +1,7 @@
-"""The program ``tianfu-gateway``: starts the agent at once, all else through the command line.
+"""The program ``tianfu-gateway``: starts agent and collector at once, all else by the command line.
 
-A supervisor always starts a gateway in the same way, and it runs for months: what reads options and
-paints help texts would take a sixth of its memory all that time, and a third of its start.
+A supervisor always starts them in the same way, and they run for months: what reads options and
+paints help texts would take a sixth of their memory all that time, and a third of their start.
 """
 
 import sys
@@ -11,20 +11,23 @@ from pathlib import Path
 def main() -> None:
     """Do what the command line says."""
     match sys.argv[1:]:
-        case ["run", "--config" | "-c", path]:
-            _run(Path(path))
+        case ["run" | "collect" as command, "--config" | "-c", path]:
+            _run(command, Path(path))
         case _:
             from gateway_agent.cli import app
 
             app()
 
 
-def _run(config: Path) -> None:
+def _run(command: str, config: Path) -> None:
     from gateway_agent.process import end_of, set_up
 
     try:
         set_up()
-        from gateway_agent.service import run
+        if command == "run":
+            from gateway_agent.service import run
+        else:
+            from gateway_agent.collector.process import run
 
         run(config)
     except Exception as error:

@@ -5,7 +5,6 @@ all wrong keys come at once here, each with file, key path, value, what was expe
 write instead. What is expected and what to write come from the field's ``msgspec.Meta``.
 """
 
-import difflib
 import re
 import tomllib
 import unicodedata
@@ -187,6 +186,8 @@ class TableReader:
                 continue
             at = _join(key, name)
             if name not in shape.foreign:
+                import difflib  # only for a file with a mistake
+
                 close = difflib.get_close_matches(name, names, 1, 0.6)
                 hint = f"did you mean `{close[0]}`?" if close else "remove it"
                 self.problem(at, value, f"one of {', '.join(names)}", hint)

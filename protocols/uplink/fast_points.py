@@ -63,14 +63,18 @@ _FAULT: Final = _QUALITIES[QUALITY_NAMES[FAULT]]
 def _small_integers() -> list[bytes]:
     """Return the table of the encodings of 0 to 65535, any register; empty where not met yet.
 
-    It begins with 0.5 MB. If every value comes up it has 3 MB.
+    It begins with 8 KB, and is as long as the largest value met needs, up to 0.5 MB. If every
+    value comes up it has 3 MB.
     """
-    return [b""] * (1 << 16)
+    return [b""] * (1 << 10)
 
 
 def _small(value: int) -> bytes:
-    """Return the encoding of a register, and keep it in the table."""
-    encoded = _small_integers()[value] = cbor.encode_int(value)
+    """Return the encoding of a register, and keep it in the table, which grows for it."""
+    table = _small_integers()
+    if value >= len(table):
+        table += [b""] * ((1 << value.bit_length()) - len(table))
+    encoded = table[value] = cbor.encode_int(value)
     return encoded
 
 
@@ -197,9 +201,9 @@ class ProfileTemplate:
         unc = stamp.unc_ms
         tail = (
             (_U32_HEAD.pack(0x1A, req) if 0x10000 <= req <= 0xFFFFFFFF else cbor.encode_int(req))
-            + ((table[delta] or _small(delta)) if delta < 0x10000 else cbor.encode_int(delta))
+            + ((table[delta] or _small(delta)) if delta < len(table) else cbor.encode_int(delta))
             + (table[stamp.clock_state] or _small(stamp.clock_state))
-            + ((table[unc] or _small(unc)) if unc < 0x10000 else cbor.encode_int(unc))
+            + ((table[unc] or _small(unc)) if unc < len(table) else cbor.encode_int(unc))
         )
         if stamp.wall_ms is None:
             return self._head_timeless + tail
@@ -208,7 +212,7 @@ class ProfileTemplate:
 
 def _integer(value: int, index: int) -> bytes:
     if 0 <= value < 0x10000:
-        return _small_integers()[value] or _small(value)
+        return _small(value)
     try:
         return cbor.encode_int(value)
     except OverflowError:

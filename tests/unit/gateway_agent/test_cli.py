@@ -285,6 +285,7 @@ def test_an_unknown_command() -> None:
         ("gateway_agent.cli.verify", {"pymodbus", "aiomqtt", "sqlite3"}),
         ("gateway_agent.cli.status", {"pymodbus", "aiomqtt", "sqlite3", "cryptography"}),
         ("gateway_agent.service", {"amqtt", "mqtt5", "typer", "pydantic", "rich", "pymodbus"}),
+        ("gateway_agent.collector.process", {"amqtt", "typer", "rich", "pymodbus"}),
     ],
 )
 def test_a_command_loads_what_it_needs(module: str, unwanted: set[str]) -> None:
@@ -298,7 +299,10 @@ def test_a_command_loads_what_it_needs(module: str, unwanted: set[str]) -> None:
     assert done.stdout.split() == []
 
 
-def test_the_service_starts_without_the_command_line_and_ends_as_it_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["run", "collect"])
+def test_a_service_starts_without_the_command_line_and_ends_as_it_does(
+    tmp_path: Path, command: str
+) -> None:
     program = (
         "import sys; from gateway_agent.__main__ import main\n"
         "try: main()\n"
@@ -307,7 +311,7 @@ def test_the_service_starts_without_the_command_line_and_ends_as_it_does(tmp_pat
     ends = []
     for option in (["--config", "none.toml"], ["--config=none.toml"]):
         done = subprocess.run(
-            [sys.executable, "-c", program, "run", *option],
+            [sys.executable, "-c", program, command, *option],
             cwd=tmp_path,
             capture_output=True,
             text=True,

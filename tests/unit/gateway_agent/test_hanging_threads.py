@@ -28,7 +28,7 @@ def hanging(host, *more, **named):
 socket.getaddrinfo = hanging
 """
 GATEWAY = HANGING + "from gateway_agent.service import run\nrun(Path(sys.argv[1]))\n"
-COLLECTOR = HANGING + "from gateway_agent.cli.collect import collect\ncollect(Path(sys.argv[1]))\n"
+COLLECTOR = HANGING + "from gateway_agent.collector.process import run\nrun(Path(sys.argv[1]))\n"
 
 
 def gateway(folder: Path) -> Path:
