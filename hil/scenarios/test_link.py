@@ -12,7 +12,9 @@ import pytest
 from gateway_agent.field.master import Master
 from hil.bench import Bench, Place
 from hil.bus.fault import Fault, FaultKind
+from hil.engines.abilities import Lags
 from hil.engines.base import Board
+from hil.errors import HostTooSlow
 from hil.sim.part import PartFault
 from hil.sim.vc0706 import Vc0706
 from hil.site.link_client import Happened, LinkClient
@@ -103,7 +105,10 @@ async def test_an_event_is_at_the_gateway_within_a_tenth_of_a_second(
             if max(late) <= LATENCY_MS + slack:
                 break
         else:
-            raise AssertionError(f"events came {late} ms after they had happened")
+            what = f"events came {late} ms after they had happened"
+            if isinstance(board, Lags) and (lag_s := await board.lag_s()):
+                raise HostTooSlow(f"{what}; the node's own clock lost {lag_s:.2f} s")
+            raise AssertionError(what)
 
 
 async def test_a_picture_comes_on_request_only_if_its_switch_is_on(
