@@ -19,7 +19,7 @@ from rich.console import Console
 
 from tests.paths import ROOT
 
-from . import bus_share, line, line_alone, link, mixed
+from . import bus_share, line, line_alone, link, link_board, mixed
 from .board import board_figures, missing, suite_figure
 from .gateway import first_poll_s, measure
 from .node import ROLES, core_requests_per_s, node_figures
@@ -138,9 +138,14 @@ def bench_uplink(figures: Figures, seed: int) -> None:
             )  # fmt: skip
 
 
-def bench_link(figures: Figures) -> None:
-    """Measure the serial link in virtual time."""
+def bench_link(figures: Figures, image: Path | None) -> None:
+    """Measure the serial link in virtual time, and what it takes of the board's image."""
     for figure in link.figures():
+        figures.take(figure)
+    if (why := missing(image)) is not None:
+        print(f"link of the board: not measured: {why}", file=sys.stderr)
+        return
+    for figure in link_board.link_figures(image):
         figures.take(figure)
 
 
@@ -166,7 +171,7 @@ def _steps(
         "line": lambda: bench_line(figures, extent.seconds),
         "profiles": lambda: bench_profiles(figures, extent.seconds),
         "uplink": lambda: bench_uplink(figures, run),
-        "link": lambda: bench_link(figures),
+        "link": lambda: bench_link(figures, image),
         "board": lambda: bench_board(figures, image, suite=False),
         ONLY_IF_ASKED: lambda: bench_board(figures, image, suite=True),
     }
