@@ -37,8 +37,8 @@ _REPL_MS = const(26000)
 # repeated by the other end, and what is to be sent waits in the frame that was packed.
 _LINE_RX = const(1024)
 _LINE_TX = const(260)
-_LINK_RX = const(512)
-_LINK_TX = const(260)
+_LINK_RX = const(384)
+_LINK_TX = const(128)
 _PART_RX = const(256)
 _PART_TX = const(32)
 

@@ -50,6 +50,8 @@ _CHUNKS = const(4)  # in one turn: what babbles must not keep the others waiting
 _SAMPLES = const(8)  # wait while the link is down
 _FILE_QUEUE = const(976)  # two packets: one on the line, one behind it
 _LOG_QUEUE = const(256)
+_SLOTS = const(1)  # the gateway asks one thing at a time
+_PACKETS = const(8)  # what the queues hold, unless the line is bad and packets are short
 _CONFIG_QUEUE = const(260)
 _MOST_PDU = const(253)
 _COUNT = const(0x3FFFFFFF)
@@ -116,6 +118,8 @@ class LinkServer:
             node.uptime.ms,
             queues,
             baud=self._baud,
+            slots=_SLOTS,
+            packets=_PACKETS,
         )
         self._tx = memoryview(self.end.tx)
         self._due_ms = 0  # when the end has something to do without being asked

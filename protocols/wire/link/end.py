@@ -80,6 +80,7 @@ class LinkEnd:
         queues: "dict[int, int]",
         takes: "tuple[int, ...]",
         slots: int,
+        packets: int,
         held: "tuple[int, ...]",
         largest: int,
         baud: int,
@@ -105,7 +106,7 @@ class LinkEnd:
         self._in: list[Incoming | None] = [None] * _CHANNEL_NUMBERS
         for number, kept in CHANNELS:
             if number in sends:
-                out = Outgoing(number, kept, queues[number], self.trip, self._diff)
+                out = Outgoing(number, kept, queues[number], packets, self.trip, self._diff)
                 self._outs.append(out)
                 self._out[number] = out
             if number in takes:

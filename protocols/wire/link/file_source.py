@@ -45,7 +45,7 @@ class FileSource:
         self._asked = 0
         self._offset = 0
         self._answer = b""  # goes before the parts
-        self._part = bytearray(MAX_FRAME)
+        self._part: bytearray | None = None  # a buffer, while a file goes
 
     @property
     def busy(self) -> bool:
@@ -64,7 +64,7 @@ class FileSource:
 
     def stop(self) -> None:
         """End the transfer; for the end of a session too."""
-        self._file = None
+        self._file = self._part = None
         self._answer = b""
 
     def pump(self) -> bool:
@@ -77,9 +77,9 @@ class FileSource:
             self._answer = b""
             queued = True
         file = self._file
-        if file is None:
-            return queued
         part = self._part
+        if file is None or part is None:
+            return queued
         while self._offset < file.size:
             left = file.size - self._offset + PART_HEADER
             length = min(left, end.advised(FILE))
@@ -89,11 +89,11 @@ class FileSource:
             if read <= 0:
                 self._none(OTHER_FILE)
                 return self.pump() or queued
-            self._write_header()
+            self._write_header(part)
             end.send(FILE, part, PART_HEADER + read)
             self._offset += read
             queued = True
-        self._file = None
+        self._file = self._part = None
         return queued
 
     def _get(self, offset: int, digest: bytes) -> None:
@@ -106,6 +106,7 @@ class FileSource:
             self._none(BEHIND_END)
         else:
             self._file = file
+            self._part = bytearray(MAX_FRAME)
             self._offset = offset
             self._answer = struct.pack(
                 ">BBII32sI",
@@ -118,11 +119,10 @@ class FileSource:
             )
 
     def _none(self, reason: int) -> None:
-        self._file = None
+        self._file = self._part = None
         self._answer = bytes((NONE, self._asked, reason))
 
-    def _write_header(self) -> None:
-        part = self._part
+    def _write_header(self, part: bytearray) -> None:
         offset = self._offset
         part[0] = PART
         part[1] = offset >> 24 & 0xFF

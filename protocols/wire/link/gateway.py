@@ -61,7 +61,7 @@ class GatewayEnd(LinkEnd):
         ticks_diff: "TicksDiff | None" = None,
     ) -> None:
         takes = (SAMPLES, EVENTS, CONFIG, FILE, LOG)
-        super().__init__(TO_NODE, _QUEUES, takes, PACKETS, held, largest, baud, ticks_diff)
+        super().__init__(TO_NODE, _QUEUES, takes, PACKETS, PACKETS, held, largest, baud, ticks_diff)
         self.hello: Hello | None = None
         self.clock = NodeClock()
         self._keys = keys

@@ -25,6 +25,7 @@ from .handshake import (
     session_keys,
 )
 from .messages import CONFIG, EVENTS, FILE, LOG, REPLACED, SAMPLES, TO_NODE
+from .outgoing import PACKETS
 from .session import LinkSession
 
 TYPE_CHECKING = const(False)
@@ -45,7 +46,8 @@ class NodeEnd(LinkEnd):
 
     ``key`` is None for a node without one, whose ``key_id`` is 0; ``random(n)`` gives n bytes that
     nobody can foresee, ``boot_ms()`` the milliseconds since boot that frames carry. ``window`` caps
-    what either end sends without an answer.
+    what either end sends without an answer; ``slots`` and ``packets`` (powers of two, at most 32)
+    are how many packets of a channel wait here, and how many are on their way to the gateway.
     """
 
     def __init__(
@@ -62,6 +64,8 @@ class NodeEnd(LinkEnd):
         window: int = 4096,
         baud: int = 0,
         ticks_diff: "TicksDiff | None" = None,
+        slots: int = _SLOTS,
+        packets: int = PACKETS,
     ) -> None:
         if (key_id == 0) != (key is None):
             raise LocalError(BAD_VALUE, "key id", -1, "0 without a key, else 1 to 65535", key_id)
@@ -69,7 +73,7 @@ class NodeEnd(LinkEnd):
             raise LocalError(BAD_VALUE, "window", -1, "256 to 65535", window)
         sends = (SAMPLES, EVENTS, CONFIG, FILE, LOG)
         queues = queues or QUEUES
-        super().__init__(sends, queues, TO_NODE, _SLOTS, (), largest, baud, ticks_diff)
+        super().__init__(sends, queues, TO_NODE, slots, packets, (), largest, baud, ticks_diff)
         self._about = Hello(map_id, uid, boot_epoch, key_id, largest, window)
         self._key = key or NO_KEY
         self._mac = HmacSha256(self._key)

@@ -78,10 +78,19 @@ class RoundTrip:
 
 
 class Outgoing:
-    """One channel's way out; ``size`` bytes of messages with their lengths wait at most."""
+    """One channel's way out; ``size`` bytes of messages with their lengths wait at most.
+
+    ``packets`` (a power of two, at most 32) are not taken over at one time.
+    """
 
     def __init__(
-        self, number: int, kept: bool, size: int, trip: RoundTrip, diff: "TicksDiff"
+        self,
+        number: int,
+        kept: bool,
+        size: int,
+        packets: int,
+        trip: RoundTrip,
+        diff: "TicksDiff",
     ) -> None:
         self.number = number
         self.kept = kept
@@ -89,6 +98,7 @@ class Outgoing:
         self._trip = trip
         self._diff = diff
         self._ring = bytearray(size)
+        self._packets = packets
         self._begin = 0  # of the oldest message in the ring
         self._used = 0
         self._packed = 0  # bytes from _begin on that are in packets
@@ -96,12 +106,12 @@ class Outgoing:
         self._count = 0
         self._lost = 0
         self._flying = 0
-        self._start = array("H", bytes(2 * PACKETS))
-        self._length = array("H", bytes(2 * PACKETS))
-        self._state = bytearray(PACKETS)
-        self._once = bytearray(PACKETS)  # 1: sent once
-        self._sent_ms = [0] * PACKETS
-        self._order = [0] * PACKETS  # rises with every sending
+        self._start = array("H", bytes(2 * packets))
+        self._length = array("H", bytes(2 * packets))
+        self._state = bytearray(packets)
+        self._once = bytearray(packets)  # 1: sent once
+        self._sent_ms = [0] * packets
+        self._order = [0] * packets  # rises with every sending
         self._sendings = 0
         self._room = 0  # of a packet; 0: no session
         self._limit = 0  # the session's window
@@ -173,7 +183,7 @@ class Outgoing:
         self._begin = (self._begin + length) % size
         self._used -= length
         for index in range(self._count):
-            slot = (self._first + index) % PACKETS
+            slot = (self._first + index) % self._packets
             self._start[slot] = (self._start[slot] + length) % size
         return True
 
@@ -231,15 +241,15 @@ class Outgoing:
             elif self._backoff < _DOUBLINGS:
                 self._backoff += 1
         if self._lost:
-            while self._state[sequence % PACKETS] != _LOST:
+            while self._state[sequence % self._packets] != _LOST:
                 sequence = sequence + 1 & _MASK
             self._lost -= 1
             self._flying += 1
-            self._state[sequence % PACKETS] = _FLYING
+            self._state[sequence % self._packets] = _FLYING
         elif not self._count:
             return self._build(now_ms, self._grain)
         # Else it is a question: the ACK for it shows what was taken over, and the window.
-        slot = sequence % PACKETS
+        slot = sequence % self._packets
         self._once[slot] = 0
         self.resent += 1
         self._sent(slot, now_ms)
@@ -249,7 +259,7 @@ class Outgoing:
         """Write a packet to ``out[at:]``; return its length."""
         ring = self._ring
         size = len(ring)
-        slot = sequence % PACKETS
+        slot = sequence % self._packets
         index = self._start[slot]
         length = self._length[slot]
         for target in range(at, at + length):
@@ -272,7 +282,7 @@ class Outgoing:
         newest = -1  # the slot of the packet that was sent last of those that arrived
         if taken:
             for _ in range(taken):
-                slot = self._first % PACKETS
+                slot = self._first % self._packets
                 newest = self._arrived(slot, newest)
                 length = self._length[slot]
                 self._begin = (self._begin + length) % len(self._ring)
@@ -284,14 +294,14 @@ class Outgoing:
             self._backoff = 0
         for index in range(self._count):
             if payload[at + 5 - (index >> 3)] >> (index & 7) & 1:
-                slot = (sequence + index) % PACKETS
+                slot = (sequence + index) % self._packets
                 newest = self._arrived(slot, newest)
         if newest >= 0:
             # Others may have arrived long ago, and the ACK that showed it was lost.
             if self._once[newest]:
                 self._trip.measured(self._diff(now_ms, self._sent_ms[newest]))
             for index in range(self._count):
-                slot = (sequence + index) % PACKETS
+                slot = (sequence + index) % self._packets
                 if self._state[slot] == _FLYING and self._order[slot] < self._order[newest]:
                     self._lose(slot)
         self._window = min(self._limit, payload[at] << 8 | payload[at + 1])
@@ -303,7 +313,7 @@ class Outgoing:
 
     def _fits(self) -> bool:
         """Whether a new packet may go."""
-        if self._count == PACKETS:
+        if self._count == self._packets:
             return False
         message = self._message(self._packed)
         return 0 < message <= self._window - self._packed
@@ -317,7 +327,7 @@ class Outgoing:
                 break
             length += message
         sequence = self._first + self._count & _MASK
-        slot = sequence % PACKETS
+        slot = sequence % self._packets
         self._start[slot] = (self._begin + self._packed) % len(self._ring)
         self._length[slot] = length
         self._state[slot] = _FLYING
@@ -365,7 +375,7 @@ class Outgoing:
         """Return when the packet was sent that flies longest."""
         oldest = self._moved_ms
         for index in range(self._count):
-            slot = (self._first + index) % PACKETS
+            slot = (self._first + index) % self._packets
             if self._state[slot] == _FLYING and self._diff(self._sent_ms[slot], oldest) < 0:
                 oldest = self._sent_ms[slot]
         return oldest
@@ -373,7 +383,7 @@ class Outgoing:
     def _time_out(self, now_ms: int) -> None:
         timeout = self._trip.timeout_ms(self._backoff)
         for index in range(self._count):
-            slot = (self._first + index) % PACKETS
+            slot = (self._first + index) % self._packets
             passed = self._diff(now_ms, self._sent_ms[slot])
             if self._state[slot] == _FLYING and passed >= timeout:
                 self._lose(slot)
