@@ -12,6 +12,7 @@ Whatever is no answer is counted by what it is: late, of another unit, damaged, 
 """
 
 import asyncio
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -47,6 +48,7 @@ from .late_answers import LateAnswers
 from .line_silence import LineSilence
 from .pace import UnitPace, paces_of
 from .planner import answer_ms, probes_for
+from .shared_timers import SharedTimers
 
 SILENT_REQUESTS: Final = 3  # on TCP: this many in a row without one byte, and the peer is gone
 PATIENCE: Final = 3  # times as long is waited for a unit while another one may hold a gateway box
@@ -74,8 +76,17 @@ class _Link(asyncio.Protocol):
 class Master:
     """The only writer on its bus. Use from one task; ``close`` may be called from any."""
 
-    def __init__(self, bus: Bus, counters: Counters, logs_open: bool = False) -> None:
-        """``logs_open``: it is for an operator's log that the bus is open now."""
+    def __init__(
+        self,
+        bus: Bus,
+        counters: Counters,
+        logs_open: bool = False,
+        timers: SharedTimers | None = None,
+    ) -> None:
+        """``logs_open``: it is for an operator's log that the bus is open now.
+
+        ``timers``: those of all buses of this event loop.
+        """
         self.bus = bus
         self.counters = counters
         self._loop = asyncio.get_running_loop()
@@ -88,7 +99,8 @@ class Master:
         self._answer: asyncio.Future[bytes] | None = None
         self._request: Request | None = None
         self._deadline = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timers = timers or SharedTimers()
+        self._tick_at = math.inf  # when the deadline is looked at next
         self._last_sent = 0.0  # loop time of the last request
         self._answered = False  # bytes came since the last request was sent
         self._foreign: AnswerShape | None = None  # what came instead, for the request under way
@@ -213,11 +225,9 @@ class Master:
             data_bytes = request.shape.data_bytes
             words = data_bytes // 2 if data_bytes > 0 else _VARIABLE_CHARS
             self._deadline += answer_ms(self.bus, words) / 1000
-        if self._timer is not None and self._timer.when() > self._deadline:
-            self._timer.cancel()
-            self._timer = None
-        if self._timer is None:
-            self._timer = loop.call_at(self._deadline, self._tick)
+        if self._tick_at > self._deadline:
+            self._tick_at = self._deadline
+            self._timers.call_at(self._deadline, self._tick)
         data = self._client.send(request)
         if self._is_line:
             self._silence.hold()
@@ -303,24 +313,27 @@ class Master:
     # --- inside -------------------------------------------------------------------------------
 
     def _tick(self) -> None:
-        """Look at the deadline. One timer serves all requests: it is moved, not made anew."""
+        """Look at the deadline. One timer serves many requests: it is moved, not made anew."""
         try:
             self._look()
         except Exception as error:  # noqa: BLE001 - the request under way gets it
             self._break("cannot be used", error)
 
     def _look(self) -> None:
-        self._timer = None
+        now = self._loop.time()
+        if now < self._tick_at:
+            return  # an earlier deadline has taken its place, and was looked at
+        self._tick_at = math.inf
         if self._answer is None:
             return
-        now = self._loop.time()
         late = now - self._deadline
         if late > STALL_S:
             # This process stood still, and the answer may lie in the port's buffer unread: a
             # device is not blamed for that.
             self._deadline = now + min(late, self._timeout_ms / 1000)
         if now < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._tick)
+            self._tick_at = self._deadline
+            self._timers.call_at(self._deadline, self._tick)
             return
         self._expire()
 
@@ -478,9 +491,6 @@ class Master:
 
     def close(self) -> None:
         """Close the bus. A request under way fails."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         self._silence.close()
         self._drop()
         self._fail("bus_timeout", "the bus was closed")

@@ -33,6 +33,7 @@ from .link.sessions import LinkSessions
 from .master import Master
 from .reader import NodeReader, Polled, ProfileReader, Reader, stamp
 from .schedule import PollSchedule, Slot
+from .shared_timers import SharedTimers
 from .slot_account import SlotAccount, gap, resume
 from .slot_keeper import SlotKeeper
 
@@ -53,8 +54,10 @@ class BusPoller:
         queue: CommitQueue,
         counters: Counters,
         heartbeat: Heartbeat,
+        timers: SharedTimers | None = None,
     ) -> None:
         self.bus = bus
+        self._timers = timers
         self.readers = readers
         self._clock = clock
         self._queue = queue
@@ -83,7 +86,8 @@ class BusPoller:
         """Poll until cancelled. ``held_ms``: how long the store took for the marks of resume."""
         clock, schedule = self._clock, self._schedule
         assert schedule is not None, "resume comes first"
-        master = Master(self.bus, self._counters, logs_open=True)
+        timers = self._timers or SharedTimers()
+        master = Master(self.bus, self._counters, logs_open=True, timers=timers)
         task = asyncio.current_task()
         self._note_held(schedule, held_ms, is_start=True)
         try:
@@ -92,7 +96,7 @@ class BusPoller:
                 now_ms = clock.boot_ms()
                 index, probe, wait = schedule.next(now_ms)
                 if wait:
-                    await asyncio.sleep(wait / 1000)
+                    await timers.sleep(wait / 1000)
                     continue
                 if probe:
                     await self._probe(index, schedule, master)
@@ -300,7 +304,7 @@ class Field:
         self._heartbeat = Heartbeat(clock)
         self._pollers: list[BusPoller] = []
         self.links: list[LinkPort] = []
-        cuts = CutFile(config.gateway.state_dir)
+        cuts, timers = CutFile(config.gateway.state_dir), SharedTimers()
         for bus, devices in zip(config.bus, open_all(config.bus), strict=True):
             readers: list[Reader] = []
             for opened in devices:
@@ -310,7 +314,8 @@ class Field:
                     readers.append(NodeReader(bus, opened, name, mark, clock, counters))
                 else:
                     readers.append(ProfileReader(bus, opened, name, clock, counters, cuts))
-            poller = BusPoller(bus, readers, clock, self.queue, counters, self._heartbeat)
+            heartbeat = self._heartbeat
+            poller = BusPoller(bus, readers, clock, self.queue, counters, heartbeat, timers)
             self._pollers.append(poller)
         sessions = LinkSessions()
         for link, opened_nodes in zip(config.link, open_links(config.link), strict=True):

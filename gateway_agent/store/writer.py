@@ -84,6 +84,17 @@ class OutboxWriter:
             lambda: self._repaired(lambda: self._outbox.slice(after, max_records, max_bytes))
         )
 
+    async def made(
+        self, after: int, max_records: int, max_bytes: int, make: Callable[[Slice], T]
+    ) -> tuple[Slice, T] | None:
+        """Read as :meth:`slice`; return it with what ``make`` makes of it in the same thread."""
+
+        def call() -> tuple[Slice, T] | None:
+            piece = self._repaired(lambda: self._outbox.slice(after, max_records, max_bytes))
+            return None if piece is None else (piece, make(piece))
+
+        return await self._call(call)
+
     async def apply_receipt(self, receipt: Receipt) -> Pruned:
         """Prune as :meth:`Outbox.apply_receipt`; damage found is repaired."""
         return await self._call(lambda: self._repaired(lambda: self._outbox.apply_receipt(receipt)))

@@ -1,7 +1,7 @@
 """Send the batches of an outbox in one connection after the other, without waiting for each.
 
-A batch is read, signed and compressed in threads while others are on their way. :mod:`.flight`
-decides what is sent when; PUBACKs are taken in the order in which the batches were sent.
+A batch is read, signed and compressed in the outbox's thread while others are on their way.
+:mod:`.flight` decides what is sent when; PUBACKs are taken in the order of the batches.
 """
 
 import asyncio
@@ -97,9 +97,9 @@ class BatchSender:
             if wait_s > 0:
                 await self._wait(wait_s)
                 continue
-            piece = await outbox.slice(flight.sent_to, flight.most, MAX_SLICE_BYTES)
-            if piece is not None and piece.stream == flight.stream:
-                await self._publish(client, piece)
+            made = await outbox.made(flight.sent_to, flight.most, MAX_SLICE_BYTES, self._build)
+            if made is not None and made[0].stream == flight.stream:
+                self._publish(client, *made)
 
     async def _wait(self, wait_s: float) -> None:
         """Wait for a commit, a receipt or a PUBACK."""
@@ -111,9 +111,8 @@ class BatchSender:
             async with asyncio.timeout(wait_s):
                 await self._outbox.committed.wait()
 
-    async def _publish(self, client: Client, piece: Slice) -> None:
+    def _publish(self, client: Client, piece: Slice, data: bytes) -> None:
         flight = self.flight
-        data = await asyncio.to_thread(self._build, piece)
         topic = topics.batch_topic(self._gateway, piece.stream)
         if len(data) > client.room(topic):
             flight.too_large(len(piece.records))
