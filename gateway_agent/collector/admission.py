@@ -16,7 +16,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from protocols.identity import is_node_id
-from protocols.uplink import GAP
 
 from .database import Database
 from .new_record import FrameId, NewRecord
@@ -51,19 +50,24 @@ class Admission:
         """Return ``new`` with those refused that must not become data."""
         self.refused_foreign = self.refused_frames = 0
         frames: set[FrameId] = set()
-        owners: dict[str, str] = {}
-        return [self._check(gateway, item, frames, owners) for item in new]
+        reasons: dict[str, str] = {}  # by device; "" for one that is the gateway's to bring
+        checked = []
+        for item in new:
+            if item.decoded is None:
+                checked.append(item)
+                continue
+            device = item.decoded.device_id
+            reason = reasons.get(device)
+            if reason is None:
+                reason = reasons[device] = self._foreign(gateway, device)
+            checked.append(self._check(gateway, item, reason, frames))
+        return checked
 
-    def _check(
-        self, gateway: str, item: NewRecord, frames: set[FrameId], owners: dict[str, str]
-    ) -> NewRecord:
-        if item.decoded is None:
-            return item
-        device = item.decoded.device_id
-        reason = self._foreign(gateway, device, owners)
+    def _check(self, gateway: str, item: NewRecord, reason: str, frames: set[FrameId]) -> NewRecord:
+        assert item.decoded is not None
         if reason:
             self.refused_foreign += 1
-            self._report(gateway, device, reason)
+            self._report(gateway, item.decoded.device_id, reason)
             return item.refuse(reason)
         frame = item.frame
         if frame is not None:
@@ -72,11 +76,9 @@ class Admission:
                 self.refused_frames += 1
                 return item.refuse(f"{frame} is stored already: {where}")
             frames.add(frame)
-        if item.decoded.kind != GAP:
-            owners.setdefault(device, gateway)  # the commit makes it durable
         return item
 
-    def _foreign(self, gateway: str, device: str, owners: dict[str, str]) -> str:
+    def _foreign(self, gateway: str, device: str) -> str:
         """Return why this gateway may not bring records of a device; "" if it may."""
         allowed = self._allowed.get(device)
         if allowed is not None:
@@ -88,12 +90,8 @@ class Admission:
         for inner in self._within.get(gateway, ()):
             if device == inner or device.startswith(f"{inner}."):
                 return f"{device}: belongs to the gateway {inner}"
-        if device not in owners:
-            owner = self._database.owner_of(device)
-            if owner is not None:
-                owners[device] = owner
-        owner = owners.get(device, gateway)
-        if owner == gateway:
+        owner = self._database.owner_of(device)
+        if owner is None or owner == gateway:
             return ""
         return (
             f"{device}: belongs to {owner}; if it was moved to {gateway}, name both gateways in a"

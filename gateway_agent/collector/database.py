@@ -7,7 +7,7 @@ Its tables are in :mod:`.schema`, the rows of a batch in :mod:`.rows`, the store
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -33,6 +33,12 @@ from .shapes import Shapes
 log = logging.getLogger(__name__)
 
 _INSERT_RECORD: Final = "INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_FRAME: Final = (
+    "SELECT gateway, stream, seq FROM records JOIN streams ON streams.id = stream_id"
+    " WHERE device = ?1 AND kind = ?2 AND boot_epoch = ?4 AND sample_seq = ?5 AND key_id "
+)
+# Two searches in an index; OR would be one among all frames of the node.
+_WHERE_IS: Final = _FRAME + "= ?3 UNION ALL " + _FRAME + "IS NULL"
 _INSERT_GAP: Final = "INSERT INTO gaps VALUES (?,?,?,?,?,?,?,?,?,?,?)"
 
 
@@ -269,19 +275,23 @@ class Database:
 
         Which key a frame had was not stored in version 1: there, any fits.
         """
-        row = self._db.execute(
-            "SELECT gateway, stream, seq FROM records JOIN streams ON streams.id = stream_id"
-            " WHERE device = ? AND kind = ? AND (key_id = ? OR key_id IS NULL)"
-            " AND boot_epoch = ? AND sample_seq = ? LIMIT 1",
-            frame,
-        ).fetchone()
+        row = self._db.execute(_WHERE_IS, frame).fetchone()
         return f"record {row[2]} of stream {row[1]} of {row[0]}" if row else ""
 
     def count(self, name: str, value: int = 1) -> None:
         """Add to a counter, durably."""
-        before = self._db.execute("SELECT value FROM counters WHERE name = ?", (name,)).fetchone()
-        total = value + (before[0] if before else 0)
-        self._db.execute("REPLACE INTO counters VALUES (?, ?, ?)", (name, total, seal(name, total)))
+        self._count({name: value})
+
+    def _count(self, values: Mapping[str, int]) -> None:
+        before = self.counters()
+        totals = [
+            (name, before.get(name, 0) + value)
+            for name, value in values.items()
+            if value or name not in before
+        ]
+        self._db.executemany(
+            "REPLACE INTO counters VALUES (?, ?, ?)", [(*total, seal(*total)) for total in totals]
+        )
 
     def counters(self) -> dict[str, int]:
         """Return all counters by name."""
@@ -300,9 +310,8 @@ class Database:
             self._records(stream_id, header, new)
             head = self._log.add(stream_id, header, data)
             if self._dating.contradicted:
-                self.count(CONTRADICTED, self._dating.contradicted)
-            for name, value in counts.items():
-                self.count(name, value)
+                counts = {**counts, CONTRADICTED: self._dating.contradicted}
+            self._count(counts)
         self._log.follow(head)
         self.contradicted = self._dating.contradicted + self._date_earlier()
         return Position(stream_id, header.last, header.head)
@@ -317,8 +326,7 @@ class Database:
             self._db.executemany(_INSERT_RECORD, missing.record_rows(stream_id))
             self._db.executemany(_INSERT_GAP, missing.gap_rows(stream_id))
             head = self._log.add_missing(stream_id, missing)
-            for name, value in counts.items():
-                self.count(name, value)
+            self._count(counts)
         self._log.follow(head)
 
     def _date_earlier(self) -> int:

@@ -83,6 +83,13 @@ class DatingAnchor(NamedTuple):
         elapsed = resp_ms - self.mono_ms
         return Dated(self.wall_ms + elapsed, self.unc_ms + drift_ms(elapsed), self.clock)
 
+    def agrees(self, time: Dated, resp_ms: int) -> bool:
+        """Return whether it does not contradict a time of that moment, whatever its own drift."""
+        if time.time_ms is None:
+            return True
+        apart_ms = abs(self.wall_ms + resp_ms - self.mono_ms - time.time_ms)
+        return apart_ms <= self.unc_ms + time.unc_ms + _TOLERANCE_MS
+
 
 def succeeds(present: DatingAnchor | None, anchor: Anchor, number: int) -> DatingAnchor | None:
     """Return the anchor of batch ``number`` if it dates from now on; None if ``present`` does."""
@@ -198,6 +205,8 @@ class Dating:
         if self._present is None:
             return row
         own, resp_ms = own_time(row)
+        if own.is_settled and self._present.agrees(own, resp_ms):
+            return row  # nearly every record
         offered = self._present.at(resp_ms)
         if own.improved_by(offered):
             return with_time(row, offered)

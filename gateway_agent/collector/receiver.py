@@ -377,7 +377,7 @@ def _counts(new: Sequence[NewRecord], repeated: int) -> dict[str, int]:
     decoded = [item.decoded for item in new if item.decoded is not None]
     return {
         ACCEPTED: 1,
-        READINGS: sum(len(record.values) for record in decoded),
+        READINGS: sum(record.readings for record in decoded),
         RECORDS: len(decoded),
         GAPS: sum(record.kind == GAP for record in decoded),
         TAG_FAILURES: sum(item.decoded is None and item.auth == BAD_PROOF for item in new),

@@ -5,17 +5,21 @@ record proves what the node measured, without trust in the gateway.
 """
 
 from collections.abc import Callable
-from typing import TypeAlias
+from functools import lru_cache
+from typing import Final, TypeAlias
 
 from protocols.identity import uid_of
 from protocols.wire.errors import BAD_VALUE, UNKNOWN
 from protocols.wire.hmac import HmacSha256
-from protocols.wire.sample import Header, decode, decode_events, read_header, verify
+from protocols.wire.registers import OK, QUALITY_NAMES, RegisterMap
+from protocols.wire.sample import Header, Sample, decode, decode_events, read_header, verify
 
 from .errors import FormatError
 from .record_read import decode_record
-from .record_types import EVENTS, SAMPLE, Decoded, NodeEvent
+from .record_types import EVENTS, SAMPLE, Decoded, Failure, NodeEvent, RecordPoint
 from .record_write import event_record, sample_record
+
+_MAX_QUALITIES: Final = 256  # combinations of which points have a value
 
 # (unique id, key id) -> the node's key; None for a node or a key that is not known.
 NodeKeyLookup: TypeAlias = Callable[[bytes, int], HmacSha256 | None]
@@ -39,6 +43,8 @@ def check_proof(record: Decoded, node_keys: NodeKeyLookup) -> Header:
     verify(record.frame, mac, uid)
     if record.kind == SAMPLE:
         sample = decode(record.frame, header)
+        if _follows(record, sample):
+            return header
         data = sample_record(record.device_id, sample, record.frame, record.stamp).data
     else:
         _, events = decode_events(record.frame, header)
@@ -49,6 +55,42 @@ def check_proof(record: Decoded, node_keys: NodeKeyLookup) -> Header:
         ).data
     _compare(record, decode_record(data))
     return header
+
+
+def _follows(record: Decoded, sample: Sample) -> bool:
+    """Return whether a record has what its frame has, point by point.
+
+    False may also mean: it has the same in another way.
+    """
+    points, failures, factors = _expected(sample.map, sample.quality)
+    numbers = tuple(
+        raw * factor
+        for raw, quality, factor in zip(sample.raw, sample.quality, factors, strict=True)
+        if quality == OK
+    )
+    return (
+        record.status == sample.header.status
+        and record.numbers == numbers
+        and record.points == points
+        and record.failures == failures
+    )
+
+
+@lru_cache(maxsize=_MAX_QUALITIES)
+def _expected(
+    map_: RegisterMap, quality: tuple[int, ...]
+) -> tuple[tuple[RecordPoint, ...], tuple[Failure, ...], tuple[int, ...]]:
+    """Return the points and the failures of a frame, and what its numbers are multiplied by."""
+    both = list(zip(map_.points, quality, strict=True))
+    return (
+        tuple(
+            RecordPoint(point.name, point.unit, 10 ** max(-point.exp10, 0))
+            for point, code in both
+            if code == OK
+        ),
+        tuple(Failure(point.name, QUALITY_NAMES[code]) for point, code in both if code != OK),
+        tuple(10 ** max(point.exp10, 0) for point in map_.points),
+    )
 
 
 def _compare(record: Decoded, proven: Decoded) -> None:

@@ -29,33 +29,44 @@ _MAX_POINTS: Final = 50_000  # in all shapes together, about 25 MB
 _MAX_SEEN: Final = 4096
 _MAX_NUMBERS: Final = 1 << 15  # about 5 MB
 
-_TIMELESS: Final = 0xA4  # a map of 4: n, v, bn, tf
-_TIMED: Final = 0xA5  # bt too
+_TIMELESS: Final = b"\xa4"  # a map of 4: n, v, bn, tf
+_TIMED: Final = b"\xa5"  # bt too
 _BEGIN: Final = cbor.encode(senml.NAME) + cbor.encode(head_name(SAMPLE)) + cbor.encode(senml.VALUE)
-_BASE_NAME: Final = cbor.encode(senml.BASE_NAME)[0]
-_BASE_TIME: Final = cbor.encode(senml.BASE_TIME)[0]
 _TEXT: Final = 0x60
 _TEXT_U8: Final = 0x78  # the length of the text is in the next byte
-_EXTENSION: Final = cbor.encode(EXTENSION)
-_ARRAY_5: Final = 0x85  # of a third-party device: kind and stamp; a node's frame makes it 6
 _FRACTION: Final = b"\xc4\x82"  # tag 4 and an array of 2: exponent, mantissa
 
 # A number of any size, as patterns; whether it has its shortest form is checked where it is read.
 _INTEGER: Final = rb"[\x19\x39]..|[\x18\x38].|[\x00-\x17\x20-\x37]|[\x1a\x3a].{4}|[\x1b\x3b].{8}"
-_NUMBER: Final = _INTEGER + rb"|\xf9..|\xfa.{4}|\xfb.{8}"
+_FLOAT: Final = rb"\xf9..|\xfa.{4}|\xfb.{8}"
+_NUMBER: Final = _INTEGER + b"|" + _FLOAT
+_UNSIGNED: Final = rb"([\x00-\x17]|\x18.|\x19..|\x1a.{4}|\x1b.{8})"
+# The head: status, device id, time, kind (in an array of 5, or of 6 with a node's frame), stamp. An
+# id ends with its first "/" after its length; whether that is right is found by looking it up.
+_match_head: Final = re.compile(
+    b"([\xa4\xa5])" + re.escape(_BEGIN) + _UNSIGNED
+    + re.escape(cbor.encode(senml.BASE_NAME)) + b"((?:x.)?[^/]*/)"
+    + b"(?:" + re.escape(cbor.encode(senml.BASE_TIME)) + b"(" + _FLOAT + b"))?"
+    + re.escape(cbor.encode(EXTENSION)) + b"(\x85\x00|\x86\x01)" + 4 * _UNSIGNED,
+    re.DOTALL,
+).match  # fmt: skip
+_KINDS: Final = {b"\x85\x00": PROFILE, b"\x86\x01": SAMPLE}
 _SHORT: Final = 3  # bytes of a number that is remembered: any register
 _SINGLE: Final = struct.Struct(">xf")
+_DOUBLE: Final = struct.Struct(">xd")
 
 
 class _Numbers(dict[bytes, "int | float"]):
     """The numbers that came last, by their encoding: a look-up costs a fifth of reading."""
 
     def __missing__(self, encoded: bytes) -> int | float:
-        # A single whose last byte is not zero has no shorter form.
-        if encoded[0] == 0xFA and encoded[4]:
-            single: float = _SINGLE.unpack(encoded)[0]
-            if isfinite(single):
-                return single
+        # A float whose last byte is not zero has no shorter form.
+        if encoded[0] >= 0xFA and encoded[-1]:
+            float_: float = (_SINGLE if encoded[0] == 0xFA else _DOUBLE).unpack(encoded)[0]
+            if isfinite(float_):
+                return float_
+        elif encoded[0] == 0x1A and (encoded[1] or encoded[2]):
+            return int.from_bytes(encoded[1:], "big")
         number, _ = cbor.read(encoded)
         assert type(number) is int or type(number) is float
         if len(encoded) <= _SHORT:
@@ -215,43 +226,35 @@ def _text_end(data: bytes, at: int) -> int:
 
 def _read_head(data: bytes) -> _KnownHead | None:
     """Read the head of a known device; None, or an error, if it is anything else."""
-    first = data[0]
-    if first not in (_TIMELESS, _TIMED) or not data.startswith(_BEGIN, 1):
+    found = _match_head(data)
+    if found is None:
         return None
-    status, at = _unsigned(data, 1 + len(_BEGIN))
-    stop = _text_end(data, at + 1)
-    device = _devices.get(data[at + 1 : stop])
-    if data[at] != _BASE_NAME or device is None:
+    first, status_, name, time, kind, *numbers = found.groups()
+    device = _devices.get(name)
+    if device is None or device.kind != _KINDS[kind] or (first == _TIMED) != (time is not None):
         return None
-    kind = device.kind
-    wall_ms, at = None, stop
-    if first == _TIMED:
-        seconds, at = cbor.read(data, at + 1)
-        if data[stop] != _BASE_TIME or type(seconds) is not float:
-            return None
+    wall_ms = None
+    if time is not None:
+        seconds = _number(time)
         wall_ms = round(seconds * 1000)
         if wall_ms / 1000 != seconds:
             return None
-    after = at + len(_EXTENSION)
-    is_node = kind == SAMPLE
-    if data[at:after] != _EXTENSION or data[after] != _ARRAY_5 + is_node or data[after + 1] != kind:
-        return None
-    req_ms, at = _unsigned(data, after + 2)
-    delta_ms, at = _unsigned(data, at)
-    state, at = _unsigned(data, at)
-    unc_ms, at = _unsigned(data, at)
+    req_ms, delta_ms, state, unc_ms = map(_unsigned, numbers)
+    status = _unsigned(status_)
     stamp = Stamp(req_ms, req_ms + delta_ms, wall_ms, unc_ms, state)
-    if not is_stamp(stamp) or status > (MAX_U16 if is_node else 0):
+    if not is_stamp(stamp):
         return None
-    if not is_node:
-        return _KnownHead(device, stamp, status, None, at)
-    frame, at = cbor.read(data, at)
-    return _KnownHead(device, stamp, status, frame, at) if FRAME.fits(frame) else None
+    if device.kind == PROFILE:
+        return None if status else _KnownHead(device, stamp, status, None, found.end())
+    frame, at = cbor.read(data, found.end())
+    if status > MAX_U16 or not FRAME.fits(frame):
+        return None
+    return _KnownHead(device, stamp, status, frame, at)
 
 
-def _unsigned(data: bytes, at: int) -> tuple[int, int]:
-    """Return the integer at ``at``, not below 0, and its end. ValueError if there is none."""
-    item, end = cbor.read(data, at)
-    if type(item) is not int or item < 0:
+def _unsigned(encoded: bytes) -> int:
+    """Return an integer by its encoding. ValueError if it is none."""
+    number = _number(encoded)
+    if type(number) is not int:
         raise ValueError
-    return item, end
+    return number

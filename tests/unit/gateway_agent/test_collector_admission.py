@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway_agent.collector.config import load
 from gateway_agent.collector.database import Database
+from gateway_agent.collector.new_record import FrameId
 from gateway_agent.collector.receiver import ACCEPTED, BatchReceiver
 from gateway_agent.tables import ConfigError
 from protocols.uplink import (
@@ -254,3 +255,33 @@ def test_the_table_of_a_device(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match="no other device has"):
         load(path)
+
+
+def test_a_frame_is_found_among_many_as_soon_as_among_few(tmp_path: Path) -> None:
+    """SQLite's own steps are counted: they must not grow with what a node has sent before."""
+    platform = Platform(tmp_path, known=True)
+    platform.one.send(node_record(1, 1))
+    connection = platform.database._db
+    steps = []
+    for many in (10, 3000):
+        connection.execute(
+            "WITH RECURSIVE n (i) AS (SELECT 10 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
+            " INSERT OR IGNORE INTO records SELECT stream_id, i, device, kind, time_ms, unc_ms,"
+            " clock, auth, status, boot_epoch, i, boot_id, resp_ms, randomblob(16), key_id"
+            " FROM records, n WHERE seq = 1",
+            (many,),
+        )
+        counted = 0
+
+        def count() -> int:
+            nonlocal counted
+            counted += 1
+            return 0
+
+        connection.set_progress_handler(count, 1)
+        for seq, expected in ((10, "record 10 of stream 1 of gw-1"), (9999, "")):
+            assert platform.database.where_is(FrameId(NODE, "sample", 1, 3, seq)) == expected
+        connection.set_progress_handler(None, 0)
+        steps.append(counted)
+    assert steps[1] < 2 * steps[0]
+    platform.database.close()

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocols.identity import MAX_IDENTIFIER_LENGTH
 from protocols.uplink import (
     CLOCK_SYNCHRONISED,
     DecimalFraction,
@@ -120,6 +121,18 @@ def test_polls_that_differ_in_their_numbers_take_the_short_way() -> None:
             assert record is not None
             assert record.stamp == stamp
             assert record == decode_record(data)
+
+
+def test_a_name_of_any_length_takes_the_short_way() -> None:
+    record_shape.forget()
+    for length in range(1, MAX_IDENTIFIER_LENGTH + 1):
+        template = ProfileTemplate("g" * length, POINTS)
+        data = template.record([300, 40, 500, 600], STAMP).data
+        for _ in range(2):
+            decode_record(data)
+        record = record_shape.read_known(data)
+        assert record is not None, length
+        assert record.device_id == "g" * length
 
 
 def test_a_point_that_fails_now_and_then_makes_two_shapes() -> None:
