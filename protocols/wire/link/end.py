@@ -248,6 +248,7 @@ class LinkEnd:
             verdict = 0
         if session is None:
             counters.late += 1
+            self._stray()
         elif verdict == FORGED:
             counters.forged += 1
         elif verdict == REPEATED:
@@ -447,6 +448,9 @@ class LinkEnd:
     def _confirmed(self, content: bytearray, size: int, now_ms: int) -> bool:
         """Whether a frame is the first of the session that waits for its confirmation."""
         return False
+
+    def _stray(self) -> None:
+        """Note a session frame that came without a session."""
 
     def _heard(self, kind: int) -> None:
         """Note a right frame of the session."""

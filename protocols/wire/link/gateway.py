@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _QUEUES = {CONFIG: 4096, FILE: 4096}
 _ASK_MS = const(2000)
-_QUICK_MS = const(250)  # between the first exchanges of TIME
+_QUICK_MS = const(250)  # between the first exchanges of TIME, and ASKs of a node in a session
 _QUICK = const(8)
 _SLOW_MS = const(5000)
 _ALIVE_MS = const(3000)
@@ -68,6 +68,7 @@ class GatewayEnd(LinkEnd):
         self._random = random
         self._window = window
         self._asked = False
+        self._strayed = False  # the node sends in a session that this end does not have
         self._asked_ms = 0
         self._offered = b""  # the last HELLO that was answered, until it became a session
         self._answer = b""
@@ -153,9 +154,13 @@ class GatewayEnd(LinkEnd):
             self._t1 = -1
             self._begin_session(pending, now_ms)
 
+    def _stray(self) -> None:
+        self._strayed = True
+
     def _timers(self, now_ms: int) -> None:
-        if not self.is_open and (not self._asked or self._diff(now_ms, self._asked_ms) >= _ASK_MS):
+        if not self.is_open and self._ask_wait(now_ms) == 0:
             self._asked = True
+            self._strayed = False
             self._asked_ms = now_ms
             self._opening[ASK] = bytes((VERSION,))
 
@@ -163,10 +168,14 @@ class GatewayEnd(LinkEnd):
         if self._stopped:
             return -1
         if not self.is_open:
-            if not self._asked:
-                return 0
-            return max(0, _ASK_MS - self._diff(now_ms, self._asked_ms))
+            return self._ask_wait(now_ms)
         return self._time_wait(now_ms)
+
+    def _ask_wait(self, now_ms: int) -> int:
+        if not self._asked:
+            return 0
+        pause = _QUICK_MS if self._strayed else _ASK_MS
+        return max(0, pause - self._diff(now_ms, self._asked_ms))
 
     def _time_wait(self, now_ms: int) -> int:
         if not self._exchanges:

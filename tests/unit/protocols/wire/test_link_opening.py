@@ -1,7 +1,7 @@
 """Opening a session: lost, late, replayed, invented and endless frames, and every refusal."""
 
 from protocols.wire.errors import BAD_VALUE, LocalError
-from protocols.wire.link.end import CLOSED, OPENED, REFUSED
+from protocols.wire.link.end import CLOSED, NO_EVENT, OPENED, REFUSED
 from protocols.wire.link.frame import ANSWER, ASK, CONFIRM, HELLO, REFUSE
 from protocols.wire.link.handshake import (
     KEY_NEEDED,
@@ -305,6 +305,41 @@ def test_the_end_of_a_session_has_a_reason() -> None:
         wire.run(60_000)
         assert len([1 for to_node, _ in wire.frames if not to_node]) == already
         assert wire.node.wait_ms(wire.now_ms) == -1
+
+
+def test_an_end_that_was_closed_before_it_had_a_session_is_silent() -> None:
+    wire = Wire()
+    ask = plain(ASK, b"\x01")
+    wire.node.feed(ask, len(ask), 0)
+    wire.node.close(STOPPING)
+    assert wire.node.poll(0) == 0
+    assert wire.node.wait_ms(0) == -1
+    wire.node.feed(ask, len(ask), 0)
+    assert wire.node.poll(5000) == 0
+
+
+def test_a_session_that_ends_before_anybody_looked_was_never_open() -> None:
+    wire = Wire()
+    for end, other in ((wire.gateway, wire.node), (wire.node, wire.gateway)) * 3:
+        while length := end.poll(0):
+            other.feed(end.tx, length, 0)
+    wire.gateway.close(STOPPING)
+    length = wire.gateway.poll(0)
+    wire.node.feed(wire.gateway.tx, length, 0)
+    assert [wire.node.next_event(), wire.node.next_event()] == [CLOSED, NO_EVENT]
+
+
+def test_a_gateway_asks_soon_when_the_node_is_in_a_session_that_it_does_not_have() -> None:
+    wire = Cut()
+    wire.opened()
+    wire.run(3000)
+    wire.gateway = Wire(seed=9).gateway
+    wire.gateway.poll(wire.now_ms)  # its first ASK is lost
+    wire.node.send(SAMPLES, b"1")
+    wire.run(300)
+    assert _open(wire) == (True, True)
+    assert wire.node.counters.sessions == 2
+    assert wire.at_gateway == [(SAMPLES, b"1")]
 
 
 class Cut(Wire):

@@ -44,6 +44,7 @@ def test_a_counter_is_taken_once_and_31_below_the_highest_are_taken_late() -> No
     assert [_check(receiver, frames[number]) for number in range(39, 9, -1)] == [RIGHT] * 30
     assert _check(receiver, frames[99]) == RIGHT
     assert _check(receiver, frames[67]) == REPEATED
+    assert _check(receiver, frames[66]) == REPEATED  # new, and too old
     assert [_check(receiver, frames[number]) for number in range(68, 99)] == [RIGHT] * 31
     assert [_check(receiver, frame) for frame in frames] == [REPEATED] * 100
 
@@ -181,13 +182,14 @@ def _packets(wire: Wire, ms: int) -> "list[tuple[int, int]]":
 
 def test_a_window_of_zero_is_asked_about_and_ends() -> None:
     wire = Wire().opened()
+    wire.node.send(SAMPLES, bytes(100))
     wire.run(3000)
-    _ack(wire, 0, 0)
+    _ack(wire, 1, 0)
     wire.node.send(SAMPLES, bytes(100))
     begun_ms = wire.now_ms
     sent = _packets(wire, 12_000)
     # The question is the packet that does not fit: at once, for the window is 3 s old.
-    assert [sequence for _, sequence in sent] == [0] * len(sent)
+    assert [sequence for _, sequence in sent] == [1] * len(sent)
     assert [at - begun_ms for at, _ in sent] == [0, 2000, 6000, 10_000]
     wire = Wire().opened()
     wire.run(3000)
@@ -200,6 +202,50 @@ def test_a_window_of_zero_is_asked_about_and_ends() -> None:
     _ack(wire, 1, 1000)
     wire.node.send(SAMPLES, bytes(100))
     assert sorted(sequence for _, sequence in _packets(wire, 10)) == [1, 2]
+
+
+def test_a_packet_that_others_overtook_is_sent_again_at_once() -> None:
+    wire = Wire().opened()
+    for _ in range(4):
+        wire.node.send(SAMPLES, bytes(200))
+    assert [sequence for _, sequence in _packets(wire, 5)] == [0, 1, 2, 3]
+    _ack(wire, 0, 4096, arrived=0b0100)
+    assert [sequence for _, sequence in _packets(wire, 5)] == [0, 1]
+    # They were sent after packet 3: that it arrives now says nothing about them.
+    _ack(wire, 0, 4096, arrived=0b1100)
+    assert _packets(wire, 5) == []
+    _ack(wire, 1, 4096, arrived=0b0110)
+    assert _packets(wire, 5) == []
+
+
+def test_only_what_was_sent_once_is_measured() -> None:
+    wire = Wire().opened()
+    wire.node.send(SAMPLES, bytes(100))
+    _packets(wire, 40)
+    _ack(wire, 1, 4096)
+    assert wire.node.trip.smoothed_ms() == 40
+    wire.node.send(SAMPLES, bytes(100))
+    assert len(_packets(wire, 400)) > 1
+    _ack(wire, 2, 4096)
+    assert wire.node.trip.smoothed_ms() == 40
+    # Two were sent, and the ACK for the first was lost: only the second is measured.
+    wire.node.send(SAMPLES, bytes(200))
+    _packets(wire, 30)
+    wire.node.send(SAMPLES, bytes(200))
+    _packets(wire, 40)
+    _ack(wire, 4, 4096)
+    assert wire.node.trip.smoothed_ms() == 40
+
+
+def test_no_more_is_on_its_way_than_both_windows_allow() -> None:
+    for session, announced, expected in ((512, 60_000, 2), (60_000, 512, 2), (256, 60_000, 1)):
+        wire = Wire()
+        wire.node._about.window = session
+        wire.opened()
+        _ack(wire, 0, announced)
+        for _ in range(10):
+            wire.node.send(SAMPLES, bytes(200))
+        assert len(_packets(wire, 5)) == expected
 
 
 def test_what_arrived_and_is_not_taken_over_is_asked_about() -> None:
