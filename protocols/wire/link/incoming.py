@@ -41,13 +41,11 @@ class Incoming:
         self.taken = 0  # the first sequence that is not taken over
         self._handed = 0  # packets from there on that were handed out
         self._offset = 0  # in the next packet, of its next message
-        self._base = 0  # handed when the session began
 
     def open(self) -> None:
         """Begin a session, without what the last one left."""
         self.ack_due = False
         self.taken = self._handed = self._offset = 0
-        self._base = self.handed
         for slot in range(self._slots):
             self._full[slot] = 0
 
@@ -104,7 +102,7 @@ class Incoming:
     def take_over(self, mark: int) -> None:
         """Let go of the packets that had been handed out when ``handed`` was ``mark``."""
         count = mark - (self.handed - self._handed)
-        if mark < self._base or count > self._handed:
+        if count > self._handed:
             return
         while count > 0:
             self._full[self.taken % self._slots] = 0

@@ -126,13 +126,12 @@ class Outgoing:
 
     def room(self) -> int:
         """Return how long the next message may be; 0: there is no room, or no session for it."""
-        return max(0, min(self.longest(), len(self._ring) - self._used - 2))
+        return min(self.longest(), max(0, len(self._ring) - self._used - 2))
 
     def longest(self) -> int:
         """Return how long a message may ever be; 0: there is no session for it."""
-        if self.kept:
-            return MAX_KEPT_MESSAGE
-        return max(0, self._room - 2)
+        longest = MAX_KEPT_MESSAGE if self.kept else self._room - 2
+        return max(0, min(longest, len(self._ring) - 2))
 
     def advised(self) -> int:
         """Return how long a message should be that can be shorter; 0: there is no session."""

@@ -91,6 +91,14 @@ def test_a_file_arrives_whole() -> None:
         assert not transfer.source.busy
 
 
+def test_a_file_goes_through_a_queue_smaller_than_a_packet() -> None:
+    wire = Wire()
+    wire.node._out[FILE]._ring = bytearray(100)  # type: ignore[union-attr]
+    transfer = Transfer(Picture(5000), wire)
+    assert transfer.fetch(transfer.sink()) == WHOLE
+    assert transfer.received == transfer.find(PICTURE).data  # type: ignore[union-attr]
+
+
 def test_an_empty_file_is_whole_at_once() -> None:
     transfer = Transfer(Picture(0))
     assert transfer.fetch(transfer.sink()) == WHOLE
