@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from hil.demo.motion import motion_text
 from hil.site.accounts import SiteAccount
 
 _STAGES = (
@@ -69,6 +70,9 @@ def summary(figures: Mapping[str, object], keep: Path | None) -> str:
         f"  polls: {figures['polls']}, errors: {errors}; batches: {figures['batches']}; "
         f"events: {figures['events']}; {figures['elapsed_s']} s"
     )
+    motion = figures["motion"]
+    assert isinstance(motion, Mapping)
+    lines.append(f"  serial link: {motion_text(motion)}")
     if keep is not None:
         lines.append(f"  keys, databases and logs are in {keep}")
     return "\n".join(lines)

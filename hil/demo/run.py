@@ -1,4 +1,4 @@
-"""The demo: three real nodes, one line, a gateway, a broker and a collector on this machine.
+"""The demo: three real nodes, two lines, a gateway, a broker and a collector on this machine.
 
 In this process run the simulated parts and the line, the broker and the gateway agent; every node
 and the collector are processes of their own. The run ends in order: the nodes stop sampling but go
@@ -14,14 +14,15 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from gateway_agent.collector.database import open_readonly
-from hil.bench import FAST, Bench
+from hil.bench import FAST, ROLES, Bench, one_of_each
 from hil.bus import Fault, FaultKind
 from hil.demo.figures import figures_of
+from hil.demo.motion import MotionReport
 from hil.demo.screen import View
 from hil.sim.chengdu import Chengdu
 from hil.sim.vc0706 import Scene
@@ -37,6 +38,8 @@ FIRST_HOUR: Final = "2015-01-29T00:00"
 #: Motion ends two seconds after the last movement, and a PMS5003 that is asked shows its silence
 #: at once: a demo has no time for the usual ten and three seconds.
 SETTINGS: Final = {**FAST, "motion_hold_ds": 20, "pms_passive": 1}
+#: The camera pushes over a serial link, and its pictures may leave it.
+CAMERA: Final = {"link_baud_div_100": 1152, "image_export": 1}
 _FRAME_S: Final = 0.25
 _SETTLE_S: Final = 15.0
 _EVENTS: Final = (
@@ -67,7 +70,13 @@ class Demo:
         self._duration_s = duration_s
         self._show = show
         self._source = Chengdu(FIRST_HOUR)
-        self.bench = Bench(folder / "nodes", self._source, settings=SETTINGS, seed=seed)
+        places = [
+            replace(place, settings=CAMERA) if place.role == "camera" else place
+            for place in one_of_each(ROLES)
+        ]
+        self.bench = Bench(
+            folder / "nodes", self._source, places=places, settings=SETTINGS, seed=seed
+        )
         self.broker = EmbeddedBroker()
         self.collector = CollectorProcess(files.collector_toml)
         gateway = GatewayTask(files.gateway_toml)
@@ -76,6 +85,7 @@ class Demo:
         self._start = time.monotonic()
         self._note = ""
         self._events: list[str] = []
+        self._motion = MotionReport(files, self.bench.device_id)
 
     async def run(self) -> DemoSummary:
         """Set up, run, stop in order, and count."""
@@ -100,6 +110,7 @@ class Demo:
         log.write_text(self.collector.log(), encoding="utf-8")
         faults = {str(kind): count for kind, count in self.bench.line.applied.items()}
         figures = figures_of(account, faults, time.monotonic() - begun)
+        figures["motion"] = self._motion.figures()
         return DemoSummary(figures, account.problems())
 
     # --- what happens -------------------------------------------------------------------------
@@ -133,6 +144,7 @@ class Demo:
         self._note = "a person moves before the camera and covers it"
         bench.camera.moving = True
         bench.camera.scene = Scene.COVERED
+        self._note = await self._motion.follow("camera")
         await self.at(covered + 4)
         self._calm()
         await self.at(noisy)

@@ -34,7 +34,10 @@ class SiteFiles:
         self.database = folder / "collector/collector.db"
 
     def write(self, bench: Bench, broker_port: int) -> None:
-        """Make the keys and both configuration files for the nodes of ``bench``."""
+        """Make the keys and both configuration files for the nodes of ``bench``.
+
+        A node that has a link is on that alone: the gateway takes one way to each node.
+        """
         keys = self.folder / "keys"
         gateway_key, collector_key = keys / "gateway.pem", keys / "collector.pem"
         generate_signing_key(gateway_key)
@@ -42,22 +45,25 @@ class SiteFiles:
         self.database.parent.mkdir(mode=0o700)
         nodes: list[dict[str, object]] = []
         devices: list[dict[str, object]] = []
+        links: list[dict[str, object]] = []
         for name in bench.names:
             spec = bench.nodes[name].spec
             assert spec.key is not None, "a gateway takes only nodes with a key"
             write_private(keys / f"{name}.json", key_content(spec.key_id, spec.key).decode())
             node: dict[str, object] = {"uid": spec.uid, "key": f"keys/{name}.json"}
             nodes.append(node)
-            devices.append(
-                {
-                    "name": f"{name}-1",
-                    "unit": bench.unit(name),
-                    "kind": "node",
-                    "role": spec.role,
-                    **node,
-                    "period_ms": POLL_MS,
-                }
-            )
+            device: dict[str, object] = {
+                "name": f"{name}-1",
+                "kind": "node",
+                "role": spec.role,
+                **node,
+            }
+            if name in bench.links:
+                port = {"port": bench.link_port(name), "baudrate": spec.link_baud}
+                link = {"name": f"link-{name}", "type": "link", **port}
+                links.append({**link, "device": [device]})
+            else:
+                devices.append({**device, "unit": bench.unit(name), "period_ms": POLL_MS})
         broker = {"host": "127.0.0.1", "port": broker_port, "version": "5"}
         bus = {"name": "rs485", "type": "rtu", "port": bench.port, "baudrate": bench.baud}
         timeout_ms = VIRTUAL_TIMEOUT_MS if isinstance(bench.engine, KeepsLineTime) else TIMEOUT_MS
@@ -71,7 +77,7 @@ class SiteFiles:
                 "retry_ms": 2000,
             },
             "outbox": {"commit_ms": 50},
-            "bus": [{**bus, "timeout_ms": timeout_ms, "device": devices}],
+            "bus": [{**bus, "timeout_ms": timeout_ms, "device": devices}, *links],
         }
         collector = {
             "collector": {"key": "keys/collector.pem", "database": "collector/collector.db"},
