@@ -225,8 +225,9 @@ def test_only_what_was_sent_once_is_measured() -> None:
     _ack(wire, 1, 4096)
     assert wire.node.trip.smoothed_ms() == 40
     wire.node.send(SAMPLES, bytes(100))
-    assert len(_packets(wire, 400)) > 1
-    _ack(wire, 2, 4096)
+    begun_ms = wire.now_ms
+    assert [at - begun_ms for at, _ in _packets(wire, 125)] == [0, 120]
+    _ack(wire, 2, 4096)  # 5 ms after it was sent again, and maybe for the first one
     assert wire.node.trip.smoothed_ms() == 40
     # Two were sent, and the ACK for the first was lost: only the second is measured.
     wire.node.send(SAMPLES, bytes(200))
@@ -270,6 +271,21 @@ def test_an_ack_that_was_overtaken_changes_nothing() -> None:
     wire.node.feed(old, len(old), wire.now_ms)
     wire.node.send(SAMPLES, bytes(100))
     assert len(_packets(wire, 5)) == 1
+
+
+def test_sequences_go_round_after_65536_packets() -> None:
+    wire = Wire().opened()
+    out = wire.node._out[SAMPLES]
+    assert out is not None
+    out._first = incoming_of(wire, SAMPLES).taken = 65_530
+    for number in range(100):
+        wire.node.send(SAMPLES, bytes((number,)) + bytes(100))
+        if number % 3 == 0:
+            wire.run(10)
+    wire.run(1000)
+    assert [message[0] for _, message in wire.at_gateway] == list(range(100))
+    assert incoming_of(wire, SAMPLES).taken < 100
+    assert wire.node.waiting(SAMPLES) == 0
 
 
 def test_a_message_that_never_fits_is_a_mistake_of_ours() -> None:
