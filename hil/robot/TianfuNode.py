@@ -50,9 +50,14 @@ def unique_id(role: str) -> str:
     return f"7f{UNITS[role]:022x}"
 
 
-def provisioned(role: str) -> bytes:
-    """Return what the store's sectors of a new node hold: quick samples, its own address."""
+def provisioned(role: str, link_baud: int = 0) -> bytes:
+    """Return what the store's sectors of a new node hold: quick samples, its own address.
+
+    ``link_baud`` is the speed of its serial link, 0: it has none.
+    """
     settings = {"unit_id": UNITS[role], "sample_period_ds": 10, "warmup_limit_s": 2}
+    if link_baud:
+        settings["link_baud_div_100"] = link_baud // 100
     return store_of(commission_of(role, settings, unique_id(role)), None)
 
 
@@ -100,11 +105,11 @@ class TianfuNode:
         """Return the path of the image, built if it has to be."""
         return find_image()
 
-    def commands_for_node(self, name: str, role: str) -> list[str]:
+    def commands_for_node(self, name: str, role: str, link_baud: str = "0") -> list[str]:
         """Return the Monitor's commands that make a provisioned node, ready to start."""
-        flash = Path(_folder().name) / f"{role}.bin"
+        flash = Path(_folder().name) / f"{role}-{link_baud}.bin"
         if not flash.is_file():
-            flash.write_bytes(provisioned(role))
+            flash.write_bytes(provisioned(role, int(link_baud)))
         macro = commands.reset_macro(
             commands.reset_lines(Path(find_image()), unique_id(role), {}),
         )
