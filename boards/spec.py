@@ -57,6 +57,7 @@ class MemoryTable(Struct, frozen=True):
     image: Bytes | None = None  # the most an image may have
     heap: Bytes | None = None  # the least that must be left for MicroPython's heap
     heap_in_use: dict[str, Bytes] = {}  # the most that a node of each role holds of it
+    heap_of_link: Bytes | None = None  # the most that the serial link adds, where it is on
     flash: Bytes | None = None  # of the chip or of the board's flash part
     ram: Bytes | None = None
 

@@ -167,11 +167,13 @@ class LinkServer:
             due = True
             end.feed(chunk, count, now)
         if due:
+            self._due_ms = now + _LOOK_MS
             self._take()
             self._offer(now)
             self._write(now)
             wait = end.wait_ms(now)
-            self._due_ms = now + (wait if 0 <= wait <= _LOOK_MS else _LOOK_MS)
+            if 0 <= wait < _LOOK_MS and self._due_ms:  # 0: what was done above needs a turn
+                self._due_ms = now + wait
 
     def kick(self) -> None:
         """Have the next turn look for what there is to send."""

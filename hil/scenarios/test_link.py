@@ -81,6 +81,19 @@ async def test_a_session_opens_and_every_sample_is_pushed_once_and_in_order(
         assert client.numbers(client.samples[0].sample.header.boot_epoch)[0] <= 2
 
 
+async def test_a_setting_is_read_and_a_plain_write_refused_as_on_the_bus(
+    make_bench: MakeBench, deadline: MakeDeadline
+) -> None:
+    bench = await linked(make_bench, "air")
+    board = bench.nodes["air"]
+    async with LinkClient(bench, "air") as client:
+        await until(deadline, board, lambda: client.is_open, "a session")
+        client.ask(1, b"\x03\x00\x02\x00\x01")
+        client.ask(2, b"\x06\x00\x02\x00\x07")
+        await until(deadline, board, lambda: len(client.answers) == 2, "both answers")
+        assert client.answers == [b"\x00\x01\x03\x02\x00\x02", b"\x00\x02\x86\x01"]
+
+
 async def test_an_event_is_at_the_gateway_within_a_tenth_of_a_second(
     make_bench: MakeBench, deadline: MakeDeadline
 ) -> None:

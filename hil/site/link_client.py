@@ -22,7 +22,7 @@ from protocols.wire.link.end import CLOSED, MESSAGE, NO_EVENT, OPENED
 from protocols.wire.link.file_sink import BROKEN, REFUSED, WHOLE, FileSink
 from protocols.wire.link.gateway import GatewayEnd
 from protocols.wire.link.handshake import NOT_CONFIGURED
-from protocols.wire.link.messages import EVENTS, FILE, LOG, SAMPLES
+from protocols.wire.link.messages import CONFIG, EVENTS, FILE, LOG, SAMPLES, pack_config
 from protocols.wire.sample import Event, Sample, decode, decode_events, verify
 
 _MAX_FILE: Final = 65_536
@@ -65,6 +65,7 @@ class LinkClient:
         self.events: list[Happened] = []
         self.counts: Counter[str] = Counter()
         self.wrong: list[str] = []
+        self.answers: list[bytes] = []  # to what was asked, each with the number it was asked with
         self.sessions = 0
         self._known: set[tuple[int, int]] = set()
         self.sink: FileSink | None = None
@@ -105,6 +106,11 @@ class LinkClient:
         """Return the milliseconds from an event at the node to its coming, by the node's clock."""
         clock = self.end.clock
         return happened.at_ms - clock.gateway_ms(happened.event.t_boot_ms, happened.at_ms)
+
+    def ask(self, number: int, pdu: bytes) -> None:
+        """Send a request as of the bus. AssertionError without a session."""
+        assert self.end.send(CONFIG, pack_config(number, pdu)), "there is no room for a request"
+        self._turn()
 
     async def fetch(self, file: int, limit_s: float) -> bytes:
         """Return a file, over as many sessions as it takes. PermissionError if it is refused."""
@@ -171,6 +177,7 @@ class LinkClient:
             self.counts["closed"] += 1
         elif event == MESSAGE:
             takers: dict[int, Callable[[bytes], None]] = {
+                CONFIG: self.answers.append,
                 SAMPLES: self._sample,
                 EVENTS: self._events,
                 FILE: self._part,
