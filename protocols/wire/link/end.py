@@ -29,7 +29,10 @@ from .frame import (
 )
 from .incoming import Incoming
 from .messages import CHANNELS, EXHAUSTED, SILENCE, SILENCE_MS
-from .outgoing import Outgoing, RoundTrip
+from .opening import OpeningFrames
+from .outgoing import Outgoing
+from .pace import LinePace
+from .round_trip import RoundTrip
 from .session import FORGED, LAST_COUNTER, REPEATED, LinkSession
 
 TYPE_CHECKING = const(False)
@@ -45,10 +48,6 @@ TIMED = 4  # the gateway's: the offset of the node's clock was measured
 REFUSED = 5  # reason: the other end refuses what was sent to open a session
 
 _CHANNEL_NUMBERS = const(8)
-_LEAD_US = const(4000)  # the line has its next frame before it is idle
-_LONG_MS = const(20_000)  # longer than any frame takes
-_MAX_OPENINGS = const(4)  # of one type in a second
-_SECOND_MS = const(1000)
 
 
 def _difference(a: int, b: int) -> int:
@@ -56,7 +55,7 @@ def _difference(a: int, b: int) -> int:
 
 
 class LinkCounters:
-    """What an end counts. Noise is in bytes, all others are frames."""
+    """What an end counts, in frames."""
 
     def __init__(self) -> None:
         self.frames = 0  # right ones that came
@@ -115,9 +114,8 @@ class LinkEnd:
                 self._ins.append(incoming)
                 self._in[number] = incoming
         self._session: LinkSession | None = None
-        self._opening: list[bytes | None] = [None] * (REFUSE + 1)  # payloads to send, by type
-        self._answered = bytearray(REFUSE + 1)  # in this second, by type
-        self._second_ms = 0
+        self._opening = OpeningFrames(self._diff)
+        self._pace = LinePace(baud, self._diff)
         self._heard_ms = 0
         self._bye = -1
         self._stopped = False
@@ -125,10 +123,6 @@ class LinkEnd:
         self._was_timed = False
         self._closed_reason = -1
         self._refused_reason = -1
-        # A character has 10 bits; rounded up, so that the line is never asked for more than it has.
-        self._char = (160_000_000 + baud - 1) // baud if baud else 0  # in 1/16 us
-        self._busy_us = 0  # the line has that much to send since _busy_ms
-        self._busy_ms = 0
         self._idle = True
 
     # --- messages ---------------------------------------------------------------------------
@@ -294,7 +288,7 @@ class LinkEnd:
 
     def poll(self, now_ms: int) -> int:
         """Return n > 0: send ``tx[:n]`` now, before the next call; 0: nothing may be sent now."""
-        if self._busy_left(now_ms) > _LEAD_US:
+        if self._pace.wait_ms(now_ms):
             return 0
         self._run_timers(now_ms)
         end = self._next_frame(now_ms)
@@ -304,16 +298,15 @@ class LinkEnd:
         length = self._writer.finish(end, self._idle)
         self._idle = False
         self.counters.sent += 1
-        self._busy_us += length * self._char >> 4
+        self._pace.sent(length)
         return length
 
     def wait_ms(self, now_ms: int) -> int:
         """Return the milliseconds until :meth:`poll` has a frame without new bytes; -1: never."""
         if self._stopped and self._bye < 0:
             return -1
-        busy = self._busy_left(now_ms) - _LEAD_US
         wait = self._timer_ms(now_ms)
-        if self._opening_due():
+        if self._opening.due():
             wait = 0
         if self.is_open:
             if self._bye >= 0:
@@ -324,23 +317,7 @@ class LinkEnd:
             for out in self._outs:
                 wait = sooner(wait, out.wait_ms(now_ms))
             wait = sooner(wait, max(0, SILENCE_MS - self._diff(now_ms, self._heard_ms)))
-        if wait >= 0 and busy > 0:
-            return max(wait, (busy + 999) // 1000)
-        return wait
-
-    def _busy_left(self, now_ms: int) -> int:
-        if self._busy_us:
-            passed = min(_LONG_MS, self._diff(now_ms, self._busy_ms))
-            self._busy_us = max(0, self._busy_us - passed * 1000)
-        self._busy_ms = now_ms
-        return self._busy_us
-
-    def _opening_due(self) -> int:
-        """Return the type of the next frame that opens a session; 0 if there is none."""
-        for kind in range(1, REFUSE + 1):
-            if self._opening[kind] is not None:
-                return kind
-        return 0
+        return max(wait, self._pace.wait_ms(now_ms)) if wait >= 0 else wait
 
     def _next_frame(self, now_ms: int) -> int:
         """Write the next frame without its CRC; return where it ends, 0 if there is none."""
@@ -348,10 +325,9 @@ class LinkEnd:
         content = writer.content
         if self._stopped and self._bye < 0:
             return 0
-        kind = self._opening_due()
-        payload = self._opening[kind]
-        if payload is not None:
-            self._opening[kind] = None
+        kind = self._opening.due()
+        if kind:
+            payload = self._opening.take(kind)
             length = len(payload)
             content[HEADER : HEADER + length] = payload
             return writer.header(kind, 0, 0, length)
@@ -401,7 +377,7 @@ class LinkEnd:
         self._was_opened = True
         self._heard_ms = now_ms
         self.counters.sessions += 1
-        self.trip.start(session.largest * self._char // 16_000)
+        self.trip.start(self._pace.frame_ms(session.largest))
         room = payload_room(session.largest)
         for out in self._outs:
             out.open(room, session.window, now_ms)
@@ -424,21 +400,15 @@ class LinkEnd:
             self._timers(now_ms)
 
     def _too_many(self, kind: int, now_ms: int) -> bool:
-        """Count a frame that opens a session; True if it is one too many in this second."""
-        answered = self._answered
-        if self._diff(now_ms, self._second_ms) >= _SECOND_MS:
-            self._second_ms = now_ms
-            for index in range(len(answered)):
-                answered[index] = 0
-        if answered[kind] == _MAX_OPENINGS:
-            self.counters.flooded += 1
-            return True
-        answered[kind] += 1
-        return False
+        """Whether a frame that opens a session is one too many in this second."""
+        if not self._opening.too_many(kind, now_ms):
+            return False
+        self.counters.flooded += 1
+        return True
 
     def _refuse(self, reason: int) -> None:
         self.counters.refusals += 1
-        self._opening[REFUSE] = bytes((reason,))
+        self._opening.put(REFUSE, bytes((reason,)))
 
     # --- what node and gateway do each in their way -----------------------------------------
 

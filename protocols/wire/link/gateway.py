@@ -97,7 +97,7 @@ class GatewayEnd(LinkEnd):
 
     def _offered_with(self, payload: bytes, now_ms: int) -> None:
         if payload and payload == self._offered:
-            self._opening[ANSWER] = self._answer
+            self._opening.put(ANSWER, self._answer)
             return
         try:
             hello = parse_hello(payload)
@@ -129,7 +129,7 @@ class GatewayEnd(LinkEnd):
         self._pending = LinkSession(
             mine, nodes, min(self._largest, hello.largest), min(self._window, hello.window)
         )
-        self._opening[ANSWER] = self._answer
+        self._opening.put(ANSWER, self._answer)
 
     def _confirmed(self, content: bytearray, size: int, now_ms: int) -> bool:
         pending = self._pending
@@ -149,7 +149,7 @@ class GatewayEnd(LinkEnd):
             self.hello = hello
             self._pending = None
             self._offered = b""
-            self._opening[ANSWER] = None
+            self._opening.put(ANSWER, None)
             self._exchanges = 0
             self._t1 = -1
             self._begin_session(pending, now_ms)
@@ -162,7 +162,7 @@ class GatewayEnd(LinkEnd):
             self._asked = True
             self._strayed = False
             self._asked_ms = now_ms
-            self._opening[ASK] = bytes((VERSION,))
+            self._opening.put(ASK, bytes((VERSION,)))
 
     def _timer_ms(self, now_ms: int) -> int:
         if self._stopped:

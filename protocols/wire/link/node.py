@@ -104,7 +104,7 @@ class NodeEnd(LinkEnd):
     def _offer(self, now_ms: int) -> None:
         if not self._hello:
             self._hello = self._about.pack(self._random(NONCE_BYTES))
-        self._opening[HELLO] = self._hello
+        self._opening.put(HELLO, self._hello)
         self._offered = True
         self._offered_ms = now_ms
 
@@ -129,7 +129,7 @@ class NodeEnd(LinkEnd):
             self._end_session(REPLACED)
             mine, others = session_keys(self._key, self._hello, answer)
             self._confirm = proof(self._mac, NODE, self._hello, answer)
-            self._opening[CONFIRM] = self._confirm
+            self._opening.put(CONFIRM, self._confirm)
             self._confirmed_ms = now_ms
             self._hello = b""
             self._asked_ms = -1
@@ -145,7 +145,7 @@ class NodeEnd(LinkEnd):
             if not self._offered or self._diff(now_ms, self._offered_ms) >= _REPEAT_MS:
                 self._offer(now_ms)
         elif self._confirm and self._diff(now_ms, self._confirmed_ms) >= _REPEAT_MS:
-            self._opening[CONFIRM] = self._confirm
+            self._opening.put(CONFIRM, self._confirm)
             self._confirmed_ms = now_ms
 
     def _timer_ms(self, now_ms: int) -> int:

@@ -12,6 +12,9 @@ from micropython import const
 
 from protocols.wire.errors import TOO_LONG, LocalError
 
+from .ring import MessageRing
+from .round_trip import DOUBLINGS, RoundTrip
+
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from protocols.wire.ports import TicksDiff
@@ -19,15 +22,8 @@ if TYPE_CHECKING:
 PACKETS = 32  # not taken over at one time; as many as an ACK has bits
 # A message of a kept channel fits into the smallest frame that a later session may agree on.
 MAX_KEPT_MESSAGE = 229
-MAX_TIMEOUT_MS = 4000
 
 _ASK_MS = const(1000)  # the first question whether something was taken over
-# Either time is doubled so often, a timeout that was measured once: a lost packet is a damaged one,
-# for nobody else sends on this line.
-_DOUBLINGS = const(2)
-_DOUBLINGS_MEASURED = const(1)
-_FIRST_TIMEOUT_MS = const(1000)
-_MARGIN_MS = const(50)
 _MASK = const(0xFFFF)
 # New packets are short at first and after a loss, also of the session before: of two lengths the
 # shorter one gets through more often where bytes are damaged, and costs little where they are not.
@@ -39,42 +35,6 @@ _PROVEN = const(2)  # so many packets in a row arrived at once: the next ones ar
 _FLYING = const(0)
 _LOST = const(1)
 _ARRIVED = const(2)
-
-
-class RoundTrip:
-    """The timeout of RFC 6298, from round trips of packets that were sent once."""
-
-    def __init__(self) -> None:
-        self.floor_ms = _MARGIN_MS
-        self._smoothed_x8 = -1  # nothing measured
-        self._variation_x4 = 0
-
-    def start(self, frame_ms: int) -> None:
-        """Begin a session whose largest frame takes ``frame_ms``; what was measured holds."""
-        self.floor_ms = _MARGIN_MS + frame_ms
-
-    def smoothed_ms(self) -> int:
-        """Return the smoothed round trip, -1 before the first one."""
-        return self._smoothed_x8 >> 3
-
-    def measured(self, ms: int) -> None:
-        """Take a round trip."""
-        smoothed = self._smoothed_x8 >> 3
-        if smoothed < 0:
-            self._smoothed_x8 = ms << 3
-            self._variation_x4 = 2 * ms
-        else:
-            self._variation_x4 += abs(smoothed - ms) - (self._variation_x4 >> 2)
-            self._smoothed_x8 += ms - smoothed
-
-    def timeout_ms(self, tries: int) -> int:
-        """Return how long a packet may take after ``tries`` that were in vain."""
-        if self._smoothed_x8 < 0:
-            timeout = _FIRST_TIMEOUT_MS
-        else:
-            timeout = (self._smoothed_x8 >> 3) + self._variation_x4
-            tries = min(tries, _DOUBLINGS_MEASURED)
-        return min(MAX_TIMEOUT_MS, max(timeout, self.floor_ms) << tries)
 
 
 class Outgoing:
@@ -97,16 +57,13 @@ class Outgoing:
         self.resent = 0
         self._trip = trip
         self._diff = diff
-        self._ring = bytearray(size)
+        self._ring = MessageRing(size)
         self._packets = packets
-        self._begin = 0  # of the oldest message in the ring
-        self._used = 0
-        self._packed = 0  # bytes from _begin on that are in packets
+        self._packed = 0  # bytes of the oldest messages, which are in packets
         self._first = 0  # sequence of the oldest packet that is not taken over
         self._count = 0
         self._lost = 0
         self._flying = 0
-        self._start = array("H", bytes(2 * packets))
         self._length = array("H", bytes(2 * packets))
         self._state = bytearray(packets)
         self._once = bytearray(packets)  # 1: sent once
@@ -126,12 +83,12 @@ class Outgoing:
 
     def room(self) -> int:
         """Return how long the next message may be; 0: there is no room, or no session for it."""
-        return min(self.longest(), max(0, len(self._ring) - self._used - 2))
+        return min(self.longest(), self._ring.room())
 
     def longest(self) -> int:
         """Return how long a message may ever be; 0: there is no session for it."""
         longest = MAX_KEPT_MESSAGE if self.kept else self._room - 2
-        return max(0, min(longest, len(self._ring) - 2))
+        return max(0, min(longest, self._ring.longest()))
 
     def advised(self) -> int:
         """Return how long a message should be that can be shorter; 0: there is no session."""
@@ -147,56 +104,16 @@ class Outgoing:
             raise LocalError(TOO_LONG, "message", -1, longest, length)
         if length > self.room() or not length:
             return False
-        ring = self._ring
-        size = len(ring)
-        at = (self._begin + self._used) % size
-        if length > 127:
-            ring[at] = 0x80 | length >> 8
-            at = (at + 1) % size
-            self._used += 1
-        ring[at] = length & 0xFF
-        for index in range(length):
-            at += 1
-            if at == size:
-                at = 0
-            ring[at] = message[index]
-        self._used += length + 1
+        self._ring.put(message, length)
         return True
 
     def waiting(self) -> int:
         """Return the bytes that are not taken over."""
-        return self._used
+        return self._ring.used
 
     def drop_oldest(self) -> bool:
         """Drop the oldest message that is in no packet; False if there is none."""
-        length = self._message(self._packed)
-        if not length:
-            return False
-        ring = self._ring
-        size = len(ring)
-        # What is in packets moves up to what stays.
-        to = self._begin + self._packed + length
-        for _ in range(self._packed):
-            to -= 1
-            ring[to % size] = ring[(to - length) % size]
-        self._begin = (self._begin + length) % size
-        self._used -= length
-        for index in range(self._count):
-            slot = (self._first + index) % self._packets
-            self._start[slot] = (self._start[slot] + length) % size
-        return True
-
-    def _message(self, at: int) -> int:
-        """Return the bytes of the message ``at`` bytes behind the oldest, its length included."""
-        if at >= self._used:
-            return 0
-        ring = self._ring
-        size = len(ring)
-        at = (self._begin + at) % size
-        first = ring[at]
-        if first & 0x80:
-            return 2 + ((first & 0x7F) << 8 | ring[(at + 1) % size])
-        return 1 + first
+        return self._ring.remove(self._packed)
 
     # --- session ----------------------------------------------------------------------------
 
@@ -214,13 +131,13 @@ class Outgoing:
         self._room = self._packed = self._first = self._count = 0
         self._lost = self._flying = self._backoff = self._ack_counter = 0
         if not self.kept:
-            self._used = 0
+            self._ring.clear()
 
     # --- packets ----------------------------------------------------------------------------
 
     def wait_ms(self, now_ms: int) -> int:
         """Return the milliseconds until :meth:`next` has a packet; 0: now, -1: never."""
-        if not self._room or not self._used:
+        if not self._room or not self._ring.used:
             return -1
         if self._lost or self._fits():
             return 0
@@ -237,7 +154,7 @@ class Outgoing:
                 return self._build(now_ms, min(self._grain, self._window - self._packed))
             if self._on_its_way():
                 self._time_out(now_ms)
-            elif self._backoff < _DOUBLINGS:
+            elif self._backoff < DOUBLINGS:
                 self._backoff += 1
         if self._lost:
             while self._state[sequence % self._packets] != _LOST:
@@ -256,16 +173,13 @@ class Outgoing:
 
     def copy(self, sequence: int, out: bytearray, at: int) -> int:
         """Write a packet to ``out[at:]``; return its length."""
-        ring = self._ring
-        size = len(ring)
-        slot = sequence % self._packets
-        index = self._start[slot]
-        length = self._length[slot]
-        for target in range(at, at + length):
-            out[target] = ring[index]
-            index += 1
-            if index == size:
-                index = 0
+        offset = 0
+        before = self._first
+        while before != sequence:
+            offset += self._length[before % self._packets]
+            before = before + 1 & _MASK
+        length = self._length[sequence % self._packets]
+        self._ring.copy(offset, length, out, at)
         return length
 
     def acknowledged(
@@ -284,8 +198,7 @@ class Outgoing:
                 slot = self._first % self._packets
                 newest = self._arrived(slot, newest)
                 length = self._length[slot]
-                self._begin = (self._begin + length) % len(self._ring)
-                self._used -= length
+                self._ring.release(length)
                 self._packed -= length
                 self._first = self._first + 1 & _MASK
                 self._count -= 1
@@ -314,20 +227,19 @@ class Outgoing:
         """Whether a new packet may go."""
         if self._count == self._packets:
             return False
-        message = self._message(self._packed)
+        message = self._ring.length(self._packed)
         return 0 < message <= self._window - self._packed
 
     def _build(self, now_ms: int, room: int) -> int:
         """Make a packet of the next message, and more that have ``room``; return its sequence."""
-        length = self._message(self._packed)
+        length = self._ring.length(self._packed)
         while True:
-            message = self._message(self._packed + length)
+            message = self._ring.length(self._packed + length)
             if not message or length + message > room:
                 break
             length += message
         sequence = self._first + self._count & _MASK
         slot = sequence % self._packets
-        self._start[slot] = (self._begin + self._packed) % len(self._ring)
         self._length[slot] = length
         self._state[slot] = _FLYING
         self._once[slot] = 1
@@ -386,5 +298,5 @@ class Outgoing:
             passed = self._diff(now_ms, self._sent_ms[slot])
             if self._state[slot] == _FLYING and passed >= timeout:
                 self._lose(slot)
-        if self._backoff < _DOUBLINGS:
+        if self._backoff < DOUBLINGS:
             self._backoff += 1

@@ -15,6 +15,7 @@ from protocols.wire.link.messages import (
     PART,
     PICTURE,
 )
+from protocols.wire.link.ring import MessageRing
 from tests.dual import raises
 
 from .link_support import Wire
@@ -93,7 +94,7 @@ def test_a_file_arrives_whole() -> None:
 
 def test_a_file_goes_through_a_queue_smaller_than_a_packet() -> None:
     wire = Wire()
-    wire.node._out[FILE]._ring = bytearray(100)  # type: ignore[union-attr]
+    wire.node._out[FILE]._ring = MessageRing(100)  # type: ignore[union-attr]
     transfer = Transfer(Picture(5000), wire)
     assert transfer.fetch(transfer.sink()) == WHOLE
     assert transfer.received == transfer.find(PICTURE).data  # type: ignore[union-attr]
