@@ -24,7 +24,6 @@ from protocols.uplink import (
     SAMPLE,
     Batch,
     BatchHeader,
-    Decoded,
     FormatError,
     KeyLookup,
     NodeKeyLookup,
@@ -39,15 +38,14 @@ from protocols.wire.hmac import HmacSha256
 from protocols.wire.sample import read_header as read_frame_header
 
 from . import audit_tables
+from .audit_readings import StoredReadings
 from .audit_tables import MAX_TEXT, AuditFinding
 from .dating import DatingAnchor, anchors_of, own_time, succeeds, with_time
 from .dating import fold as fold_time
 from .errors import DamagedDatabase, damage_named
 from .missing import MissingRecords
 from .new_record import NewRecord
-from .packing import Shape, unpack
-from .rows import Row, digest_of, rows_of
-from .shapes import read_shape
+from .rows import Row, digest_of, is_in_other_stream, rows_of
 
 TAIL_RECORDS: Final = 2000  # that a start proves, in whole batches: a second or two
 # By table: what identifies a row for people, and how a whole row is read.
@@ -64,7 +62,7 @@ _READ: Final = {
     "refused": "SELECT * FROM refused",
 }
 _AUTH: Final = 7
-_MAX_SHAPES: Final = 10_000  # kept in memory
+_DIGEST: Final = 13
 
 
 class _Position(NamedTuple):
@@ -92,7 +90,7 @@ class Audit:
         self._keys = keys
         self._nodes = nodes
         self._progress = progress
-        self._shapes: dict[object, tuple[str, Shape] | None] = {}
+        self._readings = StoredReadings(connection)
         self._anchors: dict[tuple[str, bytes], list[DatingAnchor]] = {}  # by gateway and boot
         self.batches = self.kept = self.signatures = self.records = self.readings = self.gaps = 0
         self.refused = self.repeated = self.tags = self.untagged = self.unproved = self.missing = 0
@@ -297,16 +295,19 @@ class Audit:
                     new.append(self._record(seq, data, records[seq][_AUTH]))
                 except PeerError as error:
                     yield AuditFinding("records", where, str(error))
-            elif self._is_elsewhere(header, data):
+            elif is_in_other_stream(self._db, header, data):
                 self.repeated += 1
             else:
                 yield AuditFinding("records", where, "is missing")
         derived = rows_of(stream_id, header, new)
-        expected_readings, found["readings"] = self._readings(
+        expected_readings, found["readings"] = self._readings.compare(
             derived.readings, found.pop("packed_readings"), found.pop("single_readings")
         )
         expected: dict[str, list[Row]] = {
-            "records": [self._dated(number, header, row) for row in derived.records],
+            "records": [
+                self._as_of_4(header, batch, self._dated(number, header, row), records)
+                for row in derived.records
+            ],
             "readings": expected_readings,
             "failures": derived.failures,
             "events": derived.events,
@@ -321,47 +322,17 @@ class Audit:
                 table, f"stream {header.stream} of {header.gateway}", rows, found[table]
             )
 
-    def _readings(
-        self, derived: list[tuple[int, int, Decoded]], packed: list[Row], single: list[Row]
-    ) -> tuple[list[Row], list[Row]]:
-        """Return the readings that are to be there and those that are, without packed ones as they
-        are to be.
-        """
-        expected: list[Row] = []
-        differing: dict[object, list[Row]] = {}
-        stored = {row[1]: row for row in packed}
-        for stream_id, seq, record in derived:
-            row = stored.get(seq)
-            if row is not None:
-                shape = self._shape(row[2])
-                if (
-                    shape is not None
-                    and shape[0] == record.device_id
-                    and shape[1].pack(record.points, record.numbers) == row[3]
-                ):
-                    del stored[seq]
-                    continue
-            rows: list[Row] = [(stream_id, seq, record.device_id, *v) for v in record.values]
-            expected += rows
-            differing[seq] = rows
-        found = list(single)
-        for row in stored.values():
-            shape = self._shape(row[2])
-            values = None if shape is None else unpack(shape[1].points, row[3])
-            if shape is not None and values is not None:
-                rows = [(*row[:2], shape[0], *value) for value in values]
-                found += rows
-                if rows != differing.get(row[1]):
-                    continue
-            found.append(row)  # it was not written like that: named as it stands
-        return expected, found
-
-    def _shape(self, identity: object) -> tuple[str, Shape] | None:
-        if identity not in self._shapes:
-            if len(self._shapes) >= _MAX_SHAPES:
-                self._shapes.clear()
-            self._shapes[identity] = read_shape(self._db, identity)
-        return self._shapes[identity]
+    def _as_of_4(
+        self, header: BatchHeader, batch: Batch, row: Row, stored: dict[object, Row]
+    ) -> Row:
+        """Return a row of ``records`` with the digest of version 4, if it is stored with that."""
+        found = stored[row[1]][_DIGEST]
+        if found == row[_DIGEST]:
+            return row
+        assert isinstance(row[1], int)
+        data = batch.records[row[1] - header.first]
+        plain = digest_of(header.gateway, header.anchor.boot_id, data)
+        return (*row[:_DIGEST], plain, *row[_DIGEST + 1 :]) if found == plain else row
 
     def _record(self, seq: int, data: bytes, auth: object) -> NewRecord:
         """Prove one record as far as the keys allow. PeerError."""
@@ -378,16 +349,6 @@ class Audit:
         return NewRecord(
             seq, data, record, str(shown), frame.boot_epoch, frame.seq, "", frame.key_id
         )
-
-    def _is_elsewhere(self, header: BatchHeader, data: bytes) -> bool:
-        """Return whether the record came in another stream of its gateway before."""
-        digest = digest_of(header.gateway, header.anchor.boot_id, data)
-        row = self._db.execute(
-            "SELECT 1 FROM records JOIN streams ON streams.id = stream_id"
-            " WHERE digest = ? AND gateway = ? AND stream <> ?",
-            (digest, header.gateway, header.stream),
-        ).fetchone()
-        return row is not None
 
     # --- times ----------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from .dating import CONTRADICTED, Dating
 from .errors import RESTORE, DamagedDatabase, damage_named
 from .missing import MissingRecords
 from .new_record import FrameId, NewRecord, is_of_medium, shown
-from .rows import Row, digest_of, rows_of, seal
+from .rows import Row, is_in_other_stream, rows_of, seal
 from .schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION, VIEWS
 from .shapes import Shapes
 
@@ -254,15 +254,10 @@ class Database:
         ).fetchone()
         if others is None:
             return set()
-        boot_id = header.anchor.boot_id
         return {
             index
             for index, data in enumerate(records)
-            if self._db.execute(
-                "SELECT 1 FROM records JOIN streams ON streams.id = stream_id"
-                " WHERE digest = ? AND stream <> ?",
-                (digest_of(header.gateway, boot_id, data), header.stream),
-            ).fetchone()
+            if is_in_other_stream(self._db, header, data)
         }
 
     def owner_of(self, device: str) -> str | None:

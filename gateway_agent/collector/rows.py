@@ -1,11 +1,19 @@
 """Which rows a batch stands for: written by the commit, and proved again by the audit."""
 
 import hashlib
+import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from protocols.uplink import CLOCK_NAMES, KIND_NAMES, BatchHeader, Decoded
+from protocols.uplink import (
+    CLOCK_NAMES,
+    KIND_NAMES,
+    BatchHeader,
+    Decoded,
+    FormatError,
+    decode_record,
+)
 
 from .new_record import NewRecord
 
@@ -13,8 +21,17 @@ Row: TypeAlias = tuple[object, ...]
 
 
 def digest_of(gateway: str, boot_id: bytes, data: bytes) -> bytes:
-    """Return 16 bytes that identify a record, whatever stream it comes in."""
+    """Return 16 bytes that identify a record, whatever stream it comes in, as version 4 did."""
     return hashlib.sha256(gateway.encode() + b"|" + boot_id + data).digest()[:16]
+
+
+def ordered_digest(gateway: str, boot_id: bytes, resp_ms: int, data: bytes) -> bytes:
+    """Return what identifies a record since version 5: it begins with the record's moment.
+
+    New records then stand beside each other in the index. In the order of a hash each of them would
+    be on another page of it, and each commit would write all these pages.
+    """
+    return resp_ms.to_bytes(6, "big") + digest_of(gateway, boot_id, data)[:10]
 
 
 def seal(*fields: object) -> bytes:
@@ -55,7 +72,7 @@ def rows_of(stream_id: int, header: BatchHeader, new: Iterable[NewRecord]) -> Ba
                 *at, record.device_id, KIND_NAMES[record.kind], stamp.wall_ms, stamp.unc_ms,
                 CLOCK_NAMES[stamp.clock_state], item.auth, record.status, item.boot_epoch,
                 item.sample_seq, boot_id, stamp.resp_ms,
-                digest_of(header.gateway, boot_id, item.data), item.key_id,
+                ordered_digest(header.gateway, boot_id, stamp.resp_ms, item.data), item.key_id,
             )
         )  # fmt: skip
         if record.points:
@@ -69,3 +86,19 @@ def rows_of(stream_id: int, header: BatchHeader, new: Iterable[NewRecord]) -> Ba
                  gap.slots, gap.from_ms, gap.to_ms)
             )  # fmt: skip
     return rows
+
+
+def is_in_other_stream(connection: sqlite3.Connection, header: BatchHeader, data: bytes) -> bool:
+    """Return whether a record of a batch is stored in another stream of its gateway."""
+    plain = digest_of(header.gateway, header.anchor.boot_id, data)
+    try:
+        resp_ms = decode_record(data).stamp.resp_ms
+    except FormatError:
+        return False  # what cannot be read is no record of any stream
+    ordered = ordered_digest(header.gateway, header.anchor.boot_id, resp_ms, data)
+    row = connection.execute(
+        "SELECT 1 FROM records JOIN streams ON streams.id = stream_id"
+        " WHERE digest IN (?, ?) AND gateway = ? AND stream <> ?",
+        (plain, ordered, header.gateway, header.stream),
+    ).fetchone()
+    return row is not None

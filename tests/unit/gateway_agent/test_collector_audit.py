@@ -183,6 +183,7 @@ CHANGES = [
     ("records", "UPDATE records SET time_ms = time_ms + 1 WHERE seq = 1 AND stream_id = 1"),
     ("records", "UPDATE records SET time_ms = NULL WHERE seq = 1 AND stream_id = 1"),
     ("records", "UPDATE records SET auth = 'nodf' WHERE auth = 'node'"),
+    ("records", "UPDATE records SET digest = zeroblob(16) WHERE seq = 1 AND stream_id = 1"),
     ("records", "UPDATE records SET sample_seq = 9 WHERE sample_seq = 3"),
     ("records", "DELETE FROM records WHERE seq = 2 AND stream_id = 1"),
     ("failures", "UPDATE failures SET quality = 'fault'"),
