@@ -175,7 +175,7 @@ class Node:
         finally:
             for task in tasks:
                 task.cancel()
-            if self.link is not None:
+            if self.link is not None and self.outcome:  # after Ctrl-C its session goes on
                 self.link.close(self.outcome == RESTART)
         return self.outcome
 

@@ -96,7 +96,11 @@ class LinkServer:
             self.note(ERROR, "last fault: %s, %s" % fault[:2])
 
     def _begin(self) -> None:
-        """Make an end without a session; what waited for the other end is lost, its numbers not."""
+        """Make an end without a session.
+
+        What waited for the other end is lost. The sample that is shown is offered again, and so are
+        the events: their numbers name what is missing before them.
+        """
         node = self._node
         key = node.key
         sample = len(node.sample_frame.shown())
@@ -128,6 +132,8 @@ class LinkServer:
         self._logged = self.log.first()  # lines that were given to it
         self._answer = b""  # to a config request; waits for room
         self._source = FileSource(self.end, self._files.find)
+        if node.sample_frame.seq:
+            self.sample_taken()
 
     async def run(self) -> None:
         """Serve until cancelled. An error of the link ends its session and nothing else."""

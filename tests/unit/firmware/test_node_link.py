@@ -228,6 +228,48 @@ def test_an_error_of_the_link_ends_its_session_only() -> None:
     bench.until(lambda: broke in [parse_log(line)[2] for line in bench.messages(LOG)])
 
 
+class CtrlC(Exception):
+    """Typed at the console."""
+
+
+def test_ctrl_c_ends_no_session_and_loses_no_sample() -> None:
+    bench = LinkBench()
+    bench.open()
+    bench.steps(100)
+    waiting = sample(bench)
+    end = bench.link.end
+
+    def typed() -> None:
+        raise CtrlC
+
+    bench.board.dog.feed = typed  # type: ignore[method-assign]  # where a process looks for it
+
+    async def main() -> None:
+        try:
+            run = asyncio.create_task(bench.node.run())
+            await bench.board.run(150)
+            await run
+        except CtrlC:
+            return
+        raise AssertionError("it went on")
+
+    asyncio.run(main())
+    assert bench.link.end is end
+    assert end.is_open
+    bench.until(lambda: waiting in bench.messages(SAMPLES))
+
+
+def test_an_end_made_anew_offers_what_is_shown() -> None:
+    bench = LinkBench()
+    bench.open()
+    shown = sample(bench)
+    bench.messages_of(SAMPLES, 1)
+    bench.link.close(False)  # what was queued is gone
+    bench.connect()
+    bench.until(lambda: shown in bench.messages(SAMPLES))
+    bench.until(lambda: bytes(bench.node.event_frame.shown()) in bench.messages(EVENTS))
+
+
 def test_noise_is_skipped() -> None:
     bench = LinkBench()
     bench.open()
