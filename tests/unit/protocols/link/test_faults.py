@@ -35,11 +35,12 @@ class LinkMachine(RuleBasedStateMachine):
         channel=st.sampled_from((SAMPLES, EVENTS, LOG)),
         count=st.integers(1, 12),
         size=st.sampled_from((4, 60, 160, 221)),
+        drop=st.booleans(),
     )
-    def push(self, channel: int, count: int, size: int) -> None:
-        """Push messages, as many as there is room for."""
+    def push(self, channel: int, count: int, size: int, drop: bool) -> None:
+        """Push messages, as many as there is room for, or at the cost of the oldest."""
         for _ in range(count):
-            if not self.world.push(channel, size):
+            if not self.world.push(channel, size, drop):
                 return
 
     @rule(count=st.integers(1, 6))
@@ -90,7 +91,7 @@ class LinkMachine(RuleBasedStateMachine):
 
 
 QUICK = settings(
-    max_examples=150,
+    max_examples=100,
     stateful_step_count=15,
     deadline=None,
     suppress_health_check=list(HealthCheck),
@@ -115,8 +116,9 @@ def schedule(seed: int) -> World:
         if step <= 1:
             channel = random.choice((SAMPLES, EVENTS, LOG))
             size = random.choice((4, 60, 160, 221))
-            for _ in range(random.randrange(1, 12)):
-                world.push(channel, size)
+            drop = random.random() < 0.5
+            for _ in range(random.choice((1, 5, 12, 40))):
+                world.push(channel, size, drop)
         elif step == 2:
             world.ask()
         elif step == 3 and (world.sink is None or world.sink.state > 1):
