@@ -18,8 +18,10 @@ from typing import Final, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from protocols.uplink import MAX_FILE_BYTES
+
 from .cancellation import whatever_comes
-from .field.link.file_fetch import MAX_FILE, FetchedFile, FetchError
+from .field.link.file_fetch import FetchedFile, FetchError
 from .status_socket import StatusError, listen_unix, short_name
 
 log = logging.getLogger(__name__)
@@ -203,7 +205,7 @@ def _read_lines(readline: Callable[[int], bytes], progress: Progress) -> FileAns
             progress(found.have, found.size)
         elif found.error:
             raise FetchError(found.error)
-        elif not 0 <= found.size <= MAX_FILE:
+        elif not 0 <= found.size <= MAX_FILE_BYTES:
             raise OSError(f"a file of {found.size} bytes was announced")
         else:
             return found

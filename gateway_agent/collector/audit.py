@@ -59,6 +59,7 @@ _READ: Final = {
     "failures": "SELECT * FROM failures",
     "events": "SELECT * FROM events",
     "gaps": "SELECT * FROM gaps",
+    "files": "SELECT * FROM files",
     "refused": "SELECT * FROM refused",
 }
 _AUTH: Final = 7
@@ -312,6 +313,7 @@ class Audit:
             "failures": derived.failures,
             "events": derived.events,
             "gaps": derived.gaps,
+            "files": derived.files,
             "refused": derived.refused,
         }
         self.records += len(derived.records)

@@ -390,4 +390,5 @@ class Database:
         many("INSERT INTO failures VALUES (?,?,?,?)", rows.failures)
         many("INSERT INTO events VALUES (?,?,?,?,?,?)", rows.events)
         many(_INSERT_GAP, rows.gaps)
+        many("INSERT INTO files VALUES (?,?,?,?,?,?,?,?,?)", rows.files)
         many("INSERT INTO refused VALUES (?,?,?,?,?)", rows.refused)

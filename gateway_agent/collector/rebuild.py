@@ -77,12 +77,18 @@ class _Again(BatchReceiver):
     """Receive what was received before; what was refused then stays refused, for its reason."""
 
     def __init__(
-        self, database: Database, keys: RebuildKeys, gateways: set[str], place: Path
+        self, database: Database, keys: RebuildKeys, gateways: set[str], place: Path, files: Path
     ) -> None:
         nobody = Ed25519PrivateKey.generate()  # its receipts go nowhere
         known = {gateway: {**keys.named, **keys.gateways.get(gateway, {})} for gateway in gateways}
         super().__init__(
-            database, nobody, known, keys.nodes, place / "quarantine", allowed=keys.allowed
+            database,
+            nobody,
+            known,
+            keys.nodes,
+            place / "quarantine",
+            allowed=keys.allowed,
+            files=files,
         )
         self.refused: dict[int, tuple[bytes, str]] = {}  # of the batch, by sequence number
 
@@ -238,7 +244,8 @@ class TableRebuild:
     def _receive(
         self, old: sqlite3.Connection, new: Database, batches: list[_Kept], place: Path
     ) -> None:
-        receiver = _Again(new, self._keys, {kept.gateway for kept in batches}, place)
+        files = self._source.parent / "files"
+        receiver = _Again(new, self._keys, {kept.gateway for kept in batches}, place, files)
         for done, kept in enumerate(batches, 1):
             self._progress((1 + done / len(batches)) / 3)
             data = self._data(old, kept.number)

@@ -52,6 +52,7 @@ from .database import Database
 from .dating import CONTRADICTED
 from .missing import MissingRecords
 from .new_record import NewRecord, is_of_medium, shown
+from .node_files import NodeFiles
 from .quarantine import Quarantine
 
 log = logging.getLogger(__name__)
@@ -108,7 +109,8 @@ class BatchReceiver:
 
     ``gateways``: id -> kid -> public key. ``nodes``: (unique id, key id) -> key; the records of a
     node without a key here count as the gateway signed them (auth ``gateway``). ``allowed``: device
-    id -> the gateways that may bring it, see :mod:`.admission`.
+    id -> the gateways that may bring it, see :mod:`.admission`. ``files``: the folder of files that
+    nodes handed over; None: ``files`` beside the quarantine.
     """
 
     def __init__(
@@ -120,6 +122,7 @@ class BatchReceiver:
         quarantine: Path,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         allowed: Mapping[str, Collection[str]] | None = None,
+        files: Path | None = None,
     ) -> None:
         self._database = database
         self._key = key
@@ -127,6 +130,7 @@ class BatchReceiver:
         self._nodes = nodes
         self._node_uids = {uid for uid, _ in nodes}
         self._quarantine = Quarantine(quarantine)
+        self._files = NodeFiles(files or quarantine.parent / "files")
         self._admission = Admission(database, allowed or {}, gateways)
         self._log = RareLog(log, MAX_LINES)
         self._reported: list[str] = []
@@ -295,6 +299,9 @@ class BatchReceiver:
             FOREIGN: self._admission.refused_foreign,
             FRAMES_REPEATED: self._admission.refused_frames,
         }
+        for item in new:
+            if item.decoded is not None and item.decoded.part is not None:
+                self._files.keep(item.decoded.part)
         try:
             self._database.commit(data, header, new, _counts(new, len(repeated)) | policy)
         except Exception as error:

@@ -16,6 +16,7 @@ from protocols.uplink import (
 )
 
 from .new_record import NewRecord
+from .node_files import file_name
 
 Row: TypeAlias = tuple[object, ...]
 
@@ -53,6 +54,7 @@ class BatchRows:
     failures: list[Row] = field(default_factory=list)
     events: list[Row] = field(default_factory=list)
     gaps: list[Row] = field(default_factory=list)
+    files: list[Row] = field(default_factory=list)
     refused: list[Row] = field(default_factory=list)
 
 
@@ -79,6 +81,12 @@ def rows_of(stream_id: int, header: BatchHeader, new: Iterable[NewRecord]) -> Ba
             rows.readings.append((*at, record))
         rows.failures += [(*at, name, quality) for name, quality in record.failures]
         rows.events += [(*at, e.number, e.name, e.arg, e.offset_ms) for e in record.events]
+        if record.part is not None:
+            part = record.part
+            rows.files.append(
+                (*at, record.device_id, file_name(part), part.boot_epoch, part.number, part.size,
+                 part.offset, len(part.data))
+            )  # fmt: skip
         if record.gap is not None:
             gap = record.gap
             rows.gaps.append(

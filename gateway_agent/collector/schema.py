@@ -14,6 +14,7 @@
     failures  stream_id, seq, name -> quality                 points without a reading, and why
     events    stream_id, seq, number -> name, arg, time_ms
     gaps      stream_id, seq -> device, cause, boot_epoch, first, last, detail, slots, times
+    files     stream_id, seq -> device, name, boot_epoch, number, size, offset, length
     refused   stream_id, seq -> data, reason                  signed by the gateway, and yet wrong
     devices   device -> gateway                               which one brought its first data
     counters  name -> value                                   see :mod:`.receiver`
@@ -35,7 +36,7 @@ effect of the same record, or of the same frame of a node, impossible, whatever 
 from typing import Final
 
 APPLICATION_ID: Final = 0x5446_434F  # "TFCO"
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 
 BATCHES: Final = """
 CREATE TABLE batches (
@@ -136,4 +137,11 @@ CREATE TABLE refused (
     seal BLOB, PRIMARY KEY (stream_id, seq)) WITHOUT ROWID;
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL, seal BLOB) WITHOUT ROWID;
 """
-SCHEMA: Final = _TABLES + BATCHES + ADDED + DATING + PACKED
+# What version 6 has that version 5 had not.
+FILES: Final = """
+CREATE TABLE files (
+    stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, device TEXT NOT NULL, name TEXT NOT NULL,
+    boot_epoch INTEGER NOT NULL, number INTEGER NOT NULL, size INTEGER NOT NULL,
+    offset INTEGER NOT NULL, length INTEGER NOT NULL, PRIMARY KEY (stream_id, seq)) WITHOUT ROWID;
+"""
+SCHEMA: Final = _TABLES + BATCHES + ADDED + DATING + PACKED + FILES

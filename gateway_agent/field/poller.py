@@ -18,7 +18,7 @@ from gateway_agent.counters import Counters
 from gateway_agent.status import DeviceState, DeviceStatus
 from gateway_agent.store.mark import Mark, MissedSlots, SlotMark
 from gateway_agent.store.medium import fitting
-from protocols.uplink import Record, gap_record
+from protocols.uplink import FILES, Record, gap_record
 
 from .bus_errors import FATAL, BusDownError, BusError, explain
 from .bus_log import DeviceLog
@@ -362,10 +362,12 @@ class Field:
 
         ``node``: its name in the configuration, or its id.
         """
+        if not 1 <= file <= len(FILES):
+            raise FetchError(f"there are files 1 to {len(FILES)}, not {file}")
         for port in self.links:
             for item in port.nodes:
                 if node in (item.device.name, item.device_id):
-                    return await item.fetch.get(file, progress)
+                    return await item.get_file(file, progress)
         raise FetchError(f'{node} is no node on a link: name a device of a bus with type = "link"')
 
     @property

@@ -37,12 +37,17 @@ from .record_types import (
     EVENT_NAME,
     EVENTS,
     EXTENSION,
+    FILE,
+    FILE_NAME,
+    FILES,
     GAP,
     GAP_NAME,
     MAX_DETAIL_LENGTH,
     MAX_EXP10,
+    MAX_FILE_BYTES,
     MAX_FRAME_BYTES,
     MAX_GAP_NUMBER,
+    MAX_PART_BYTES,
     MAX_WALL_MS,
     MIN_WALL_MS,
     POINT_QUALITIES,
@@ -51,6 +56,7 @@ from .record_types import (
     SAMPLE,
     STATUS_NAME,
     Failure,
+    FilePart,
     Gap,
     NodeEvent,
     Stamp,
@@ -63,7 +69,7 @@ CLOCK_STATE: Final = Integer(CLOCK_NONE, CLOCK_SYNCHRONISED)
 WALL_MS: Final = OrNull(Integer(MIN_WALL_MS, MAX_WALL_MS))
 
 _HALF: Final = 1 << 31
-_RESERVED: Final = (STATUS_NAME, EVENT_NAME, GAP_NAME)
+_RESERVED: Final = (STATUS_NAME, EVENT_NAME, GAP_NAME)  # not FILE_NAME: profiles may have it
 
 
 class _WallSeconds(FieldCheck[int | None]):
@@ -223,6 +229,29 @@ GAP_FIELDS: Final = Layout(
     FormatField("to_ms", OrNull(_SLOT_MS), "when the last of them was due, as req_ms"),
     agree=_gap_agrees,
 )
+
+
+def _part_agrees(part: FilePart) -> Mismatch | None:
+    end = part.offset + len(part.data)
+    return (
+        Mismatch(f"an end of at most size, {part.size}", end, field="data")
+        if (end > part.size)
+        else None
+    )
+
+
+# The head's vs, then "tf" after the stamp.
+FILE_FIELDS: Final = Layout(
+    FilePart,
+    FormatField("file", Word(FILES), "what the file is"),
+    FormatField("boot_epoch", U32, "the node's boot in which it was handed over"),
+    FormatField("number", U32, "the node's number of it; of a picture, arg of its image-sent"),
+    FormatField("sha256", Bytes(32), "of the whole file"),
+    FormatField("size", Integer(1, MAX_FILE_BYTES), "bytes of the whole file"),
+    FormatField("offset", Integer(0, MAX_FILE_BYTES), "where this part begins"),
+    FormatField("data", Bytes(1, MAX_PART_BYTES), "the part"),
+    agree=_part_agrees,
+)
 # The last fields of GAP_FIELDS. A gap that is not about polls ends before them.
 SLOT_FIELDS: Final = 3
 
@@ -231,17 +260,23 @@ STATUS: Final = U16
 NO_STATUS: Final = Integer(0, 0)  # of a third-party device
 FRAME: Final = Bytes(1, MAX_FRAME_BYTES)
 # kind -> how many elements "tf" has after the stamp
-TAIL_ITEMS: Final = {PROFILE: 0, SAMPLE: 1, EVENTS: 1, GAP: len(GAP_FIELDS.fields) - 1}
+TAIL_ITEMS: Final = {
+    PROFILE: 0,
+    SAMPLE: 1,
+    EVENTS: 1,
+    GAP: len(GAP_FIELDS.fields) - 1,
+    FILE: len(FILE_FIELDS.fields) - 1,
+}
 
 
 def head_name(kind: int) -> str:
     """Return what n of the head is in a record of this kind."""
-    return GAP_NAME if kind == GAP else STATUS_NAME
+    return {GAP: GAP_NAME, FILE: FILE_NAME}.get(kind, STATUS_NAME)
 
 
 def head_value(kind: int) -> int:
-    """Return the label of the head's value: the status bits, or the cause of a gap."""
-    return senml.STRING if kind == GAP else senml.VALUE
+    """Return the label of the head's value: status bits, the cause of a gap, or what a file is."""
+    return senml.STRING if kind in (GAP, FILE) else senml.VALUE
 
 
 # --- the maps behind it -------------------------------------------------------------------------

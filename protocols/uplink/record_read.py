@@ -21,6 +21,7 @@ from .record_layout import (
     EXPONENT,
     FAILURE,
     FAILURE_LABELS,
+    FILE_FIELDS,
     FRAME,
     GAP_FIELDS,
     KIND,
@@ -42,12 +43,14 @@ from .record_types import (
     EVENT_NAME,
     EVENTS,
     EXTENSION,
+    FILE,
     GAP,
     MAX_RECORD_BYTES,
     PROFILE,
     SAMPLE,
     Decoded,
     Failure,
+    FilePart,
     Gap,
     NodeEvent,
     RecordPoint,
@@ -67,6 +70,7 @@ class _Head(NamedTuple):
     status: int
     frame: bytes | None
     gap: Gap | None
+    part: FilePart | None = None
 
 
 def decode_record(data: bytes | bytearray | memoryview) -> Decoded:
@@ -95,8 +99,8 @@ def _read_rest(data: bytes, at: int, head: _Head) -> Decoded:
     events: tuple[NodeEvent, ...] = ()
     if head.kind == EVENTS:
         events = _read_events(data, at)
-    elif head.kind == GAP:
-        _read_end(data, at)
+    elif head.kind in (GAP, FILE):
+        _read_end(data, at, head.kind)
     else:
         points, numbers, failures = _read_points(data, at)
     return Decoded(
@@ -111,6 +115,7 @@ def _read_rest(data: bytes, at: int, head: _Head) -> Decoded:
         head.frame,
         head.gap,
         1 + len(points) + len(failures) + len(events),
+        head.part,
     )
 
 
@@ -118,7 +123,7 @@ def _read_head(head: dict[int | str, cbor.Item]) -> _Head:
     extension = array(head.get(EXTENSION), "tf of the head", 0, 1 + STAMP_ITEMS, _MOST_ITEMS)
     kind = KIND.unpack(extension[0], "kind", 0)
     if kind not in TAIL_ITEMS:
-        raise FormatError(UNKNOWN, "kind", 0, "0 to 3", kind)
+        raise FormatError(UNKNOWN, "kind", 0, "0 to 3, or 5", kind)
     count = 1 + STAMP_ITEMS + TAIL_ITEMS[kind]
     least = count - SLOT_FIELDS if kind == GAP and len(extension) < count else count
     array(extension, f"tf of kind {kind}", 0, least, least)
@@ -137,6 +142,9 @@ def _read_head(head: dict[int | str, cbor.Item]) -> _Head:
     tail = extension[1 + STAMP_ITEMS :]
     if kind == GAP:
         return _Head(device_id, kind, stamp, 0, None, _read_gap(value, tail))
+    if kind == FILE:
+        part = FILE_FIELDS.unpack([value, *tail], "file", 0)
+        return _Head(device_id, kind, stamp, 0, None, None, part)
     status = (NO_STATUS if kind == PROFILE else STATUS).unpack(value, "status", 0)
     frame = None if kind == PROFILE else FRAME.unpack(tail[0], "frame", 0)
     return _Head(device_id, kind, stamp, status, frame, None)
@@ -203,10 +211,10 @@ def _read_events(data: bytes, at: int) -> tuple[NodeEvent, ...]:
     return tuple(events)
 
 
-def _read_end(data: bytes, at: int) -> None:
+def _read_end(data: bytes, at: int, kind: int) -> None:
     if at < len(data):
         mapping(cbor.read(data, at)[0], "map after the head", at)
-        raise wrong("record of kind 3", at, "its head only", "a map more")
+        raise wrong(f"record of kind {kind}", at, "its head only", "a map more")
 
 
 def _read_point(entry: dict[int | str, cbor.Item], at: int) -> tuple[RecordPoint, int | float]:

@@ -15,7 +15,13 @@ PROFILE: Final = 0  # a third-party device read through a profile; no proof of t
 SAMPLE: Final = 1  # a node's sample frame, with the frame as proof
 EVENTS: Final = 2  # a node's event frame, with the frame as proof
 GAP: Final = 3  # readings that are missing, and why
-KIND_NAMES: Final = ("profile", "sample", "events", "gap")
+FILE: Final = 5  # a part of a file that a node handed over, as its last picture
+# 4 is never used: the vectors have it as a kind that nobody knows.
+KIND_NAMES: Final = ("profile", "sample", "events", "gap", "unused", "file")
+
+FILES: Final = ("picture", "log", "fault")  # what a node hands over
+MAX_FILE_BYTES: Final = 1 << 20
+MAX_PART_BYTES: Final = 8192  # of one record
 
 # Where wall time came from, rising in trust.
 CLOCK_NONE: Final = 0  # nothing has vouched for the clock in this boot
@@ -64,6 +70,7 @@ MAX_GAP_NUMBER: Final = 0xFFFFFFFF  # of the first and the last sample that a ga
 STATUS_NAME: Final = "status"
 EVENT_NAME: Final = "event"
 GAP_NAME: Final = "gap"
+FILE_NAME: Final = "file"
 QUALITY_SUFFIX: Final = "/q"
 
 EXTENSION: Final = "tf"  # our label in SenML maps and COSE headers
@@ -107,11 +114,28 @@ class Gap:
     to_ms: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """A part of a file of a node, which the gateway has had whole, with this SHA-256.
+
+    ``file`` is one of FILES. ``boot_epoch`` and ``number`` are the node's: of a picture the number
+    that its event ``image-sent`` has as ``arg``.
+    """
+
+    file: str
+    boot_epoch: int
+    number: int
+    sha256: bytes
+    size: int
+    offset: int
+    data: bytes
+
+
 class Record(NamedTuple):
     """The unit of the outbox.
 
     ``data``: SenML maps in deterministic CBOR, one after the other, ``maps`` of them.
-    ``readings``: how many of them are valid points. ``kind``: PROFILE, SAMPLE, EVENTS or GAP.
+    ``readings``: how many of them are valid points. ``kind``: PROFILE, SAMPLE, EVENTS, GAP or FILE.
     """
 
     data: bytes
@@ -181,6 +205,7 @@ class Decoded:
     frame: bytes | None
     gap: Gap | None
     maps: int
+    part: FilePart | None = None
 
     @property
     def readings(self) -> int:

@@ -15,6 +15,7 @@ from . import cbor, senml
 from .checks import IDENTIFIER
 from .record_layout import (
     EVENT,
+    FILE_FIELDS,
     FRAME,
     GAP_FIELDS,
     SLOT_FIELDS,
@@ -27,10 +28,12 @@ from .record_types import (
     EVENT_NAME,
     EVENTS,
     EXTENSION,
+    FILE,
     GAP,
     MAX_RECORD_BYTES,
     QUALITY_SUFFIX,
     SAMPLE,
+    FilePart,
     Gap,
     NodeEvent,
     Record,
@@ -102,6 +105,12 @@ def gap_record(device_id: str, gap: Gap, stamp: Stamp) -> Record:
     if tail[-SLOT_FIELDS:] == [None] * SLOT_FIELDS:
         del tail[-SLOT_FIELDS:]
     return _join([_head(device_id, GAP, cause, stamp, tail)], 0, GAP)
+
+
+def file_record(device_id: str, part: FilePart, stamp: Stamp) -> Record:
+    """Return the record of a part of a file; LocalError(BAD_VALUE) for what does not fit."""
+    what, *tail = FILE_FIELDS.pack(part, "file")
+    return _join([_head(device_id, FILE, what, stamp, tail)], 0, FILE)
 
 
 def _head(

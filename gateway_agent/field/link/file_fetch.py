@@ -1,7 +1,7 @@
 """Fetches one file of a node, goes on where it was after a break, and takes it whole or not at all.
 
 Until a file has the size and the SHA-256 that the node announced its bytes are in memory only, at
-most MAX_FILE of them.
+most MAX_FILE_BYTES of them.
 """
 
 import asyncio
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway_agent.errors import OperatorError
+from protocols.uplink import MAX_FILE_BYTES
 from protocols.wire.errors import PeerError
 from protocols.wire.link.file_sink import REFUSED, WHOLE, FileSink
 from protocols.wire.link.messages import BEHIND_END, NO_FILE, NOT_ALLOWED, OTHER_FILE
 
-MAX_FILE: Final = 1 << 20
 IDLE_S: Final = 60.0  # without one byte, sessions that come and go included
 _REASONS: Final = {
     NO_FILE: "the node has none: nothing was taken since its start",
@@ -52,7 +52,7 @@ class _Fetch:
     def begin(self) -> None:
         """Begin with nothing."""
         self.data = bytearray()
-        self.sink = FileSink(self.file, MAX_FILE, self.data.extend)
+        self.sink = FileSink(self.file, MAX_FILE_BYTES, self.data.extend)
 
     def fail(self, reason: str) -> None:
         self.whole.set_exception(FetchError(reason))

@@ -23,7 +23,7 @@ from gateway_agent.field.node import NodeTracker
 from gateway_agent.field.node_log import NodeLog
 from gateway_agent.field.slot_keeper import SlotKeeper
 from gateway_agent.store.mark import Mark
-from protocols.uplink import Record, Stamp
+from protocols.uplink import FILES, MAX_PART_BYTES, FilePart, Record, Stamp, file_record
 from protocols.wire.errors import PeerError
 from protocols.wire.link.messages import (
     CONFIG,
@@ -42,7 +42,7 @@ from protocols.wire.registers import (
     setting_address,
 )
 
-from .file_fetch import FileFetch
+from .file_fetch import FetchedFile, FileFetch
 from .push_slots import PushSlots
 from .spoken_log import SpokenLog
 
@@ -106,6 +106,7 @@ class PushingNode:
         self._waiting: deque[_Frame] = deque()  # at most the window of the session
         self._requests: dict[int, Callable[[bytes], None]] = {}
         self._next_request = 0
+        self._recorded = (0, b"")  # boot epoch and SHA-256 of the file that was recorded last
         self._asks_events = False
         name = f"bus {link.name}: {opened.device.name}"
         self._log = DeviceLog(name)
@@ -215,6 +216,31 @@ class PushingNode:
             self.fetch.message(data)
         elif channel == LOG:
             self._spoken.line(data, self._clock.boot_ms())
+
+    async def get_file(self, file: int, progress: Callable[[int, int], None]) -> FetchedFile:
+        """Fetch a file and make records of it; FetchError if it does not come whole.
+
+        The same file is recorded once in a boot of the node.
+        """
+        found = await self.fetch.get(file, progress)
+        boot_epoch = self._boot_epoch
+        if (boot_epoch, found.sha256) == self._recorded:
+            return found
+        self._recorded = boot_epoch, found.sha256
+        data, size = found.data, len(found.data)
+        for at in range(0, size, MAX_PART_BYTES):
+            await self._queue.room()
+            part = FilePart(
+                FILES[file - 1],
+                boot_epoch,
+                found.number,
+                found.sha256,
+                size,
+                at,
+                data[at : at + MAX_PART_BYTES],
+            )
+            self._keep([file_record(self.device_id, part, stamp_before(self._clock, 0))])
+        return found
 
     # --- frames ---------------------------------------------------------------------------------
 

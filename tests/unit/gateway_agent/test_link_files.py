@@ -14,13 +14,14 @@ from typer.testing import CliRunner, Result
 
 from gateway_agent.cli import app
 from gateway_agent.config import LinkBus
-from gateway_agent.field.link.file_fetch import MAX_FILE, FetchError, FileFetch
+from gateway_agent.field.link.file_fetch import FetchError, FileFetch
 from gateway_agent.file_socket import MAX_CLIENTS, SOCKET_NAME, serve_files
+from protocols.uplink import FILE, MAX_FILE_BYTES
 
 from .link_node import LinkNode, PtyWire
 from .slave import until
 from .test_config_link import HEAD, WITH_KEY
-from .test_link import Gateway, device, running
+from .test_link import DEVICE, Gateway, device, running
 from .test_poller import Memory
 
 PICTURE = b"\xff\xd8" + random.Random(7).randbytes(5000) + b"\xff\xd9"
@@ -103,9 +104,13 @@ async def test_a_picture_goes_on_after_the_port_was_gone(tmp_path: Path) -> None
                 asyncio.get_running_loop().call_later(0.05, wire.open)
 
         found = await gateway.field.fetch("air", 1, progress)
+        await gateway.field.fetch("air", 1, lambda *_: None)  # again: recorded once
     assert found.data == PICTURE
+    parts = [record.part for record in gateway.sink.of(DEVICE) if record.kind == FILE]
+    assert b"".join(part.data for part in parts if part is not None) == PICTURE
+    assert {(part.boot_epoch, part.number) for part in parts if part is not None} == {(5, 7)}
     assert seen == sorted(seen), "it began again"
-    assert node.asked_from[-1] >= 900
+    assert max(node.asked_from) >= 900
 
 
 async def test_another_picture_meanwhile_is_taken_from_its_beginning(tmp_path: Path) -> None:
@@ -140,7 +145,7 @@ def _part(offset: int, data: bytes) -> bytes:
         [_announced(4, bytes(32)), _part(0, b"abcd")],
         [_announced(4, hashlib.sha256(b"abcd").digest()), _part(0, b"abcde")],
         [_announced(4, hashlib.sha256(b"abcd").digest()), _part(1, b"bcd")],
-        [_announced(MAX_FILE + 1, bytes(32))],
+        [_announced(MAX_FILE_BYTES + 1, bytes(32))],
     ],
     ids=["another SHA-256", "longer than promised", "a hole", "too large"],
 )

@@ -10,6 +10,7 @@ from protocols.uplink import (
     Anchor,
     BatchHeader,
     Failure,
+    FilePart,
     FormatError,
     Gap,
     NodeEvent,
@@ -20,7 +21,7 @@ from protocols.uplink.batch_header import ANCHOR, BATCH_HEADER
 from protocols.uplink.checks import Bytes, Integer, Integers, Mismatch, OrNull, Text, Word
 from protocols.uplink.layout import FormatField, Layout
 from protocols.uplink.receipt import RECEIPT
-from protocols.uplink.record_layout import EVENT, FAILURE, GAP_FIELDS, STAMP, is_stamp
+from protocols.uplink.record_layout import EVENT, FAILURE, FILE_FIELDS, GAP_FIELDS, STAMP, is_stamp
 from protocols.wire.errors import BAD_VALUE, TRUNCATED, UNKNOWN, LocalError, PeerError
 
 
@@ -132,6 +133,7 @@ def test_an_error_is_moved_and_placed_without_being_changed() -> None:
         (BATCH_HEADER, BatchHeader.__dataclass_fields__),
         (RECEIPT, Receipt.__dataclass_fields__),
         (GAP_FIELDS, Gap.__dataclass_fields__),
+        (FILE_FIELDS, FilePart.__dataclass_fields__),
         (EVENT, NodeEvent._fields),
     ],
 )
