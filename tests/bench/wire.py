@@ -4,7 +4,7 @@ import statistics
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -13,8 +13,6 @@ from gateway_agent.keys import load_public
 from gateway_agent.uplink import topics
 from protocols.uplink import PROFILE, Decoded, open_batch, open_receipt
 from protocols.uplink.batch import parse_batch, read_header
-
-_RETRY_S: Final = 1
 
 
 class Seen(NamedTuple):
@@ -28,7 +26,7 @@ class Seen(NamedTuple):
 class Wire:
     """Notes each batch, and each receipt with the time when it came, in ms since boot.
 
-    It connects again when the broker returns, until it is closed.
+    It is over when the broker ends; one that returns takes another.
     """
 
     def __init__(self, port: int, gateway: str, collector_key: Path) -> None:
@@ -36,8 +34,7 @@ class Wire:
         self.batches: list[Seen] = []
         self._filters = [(topics.all_receipts(gateway), 1), (topics.ALL_BATCHES, 1)]
         self._key = load_public(collector_key)
-        self._client = paho.Client(CallbackAPIVersion.VERSION2)
-        self._client.reconnect_delay_set(_RETRY_S, _RETRY_S)
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
         self._client.on_connect = lambda client, *_: client.subscribe(self._filters)
         self._client.on_message = self._note
         self._client.connect("127.0.0.1", port)
