@@ -168,22 +168,7 @@ async def test_a_node_whose_image_switch_is_off_sends_no_picture(
             await client.fetch(PICTURE, LIMIT_S)
 
 
-async def test_samples_come_once_and_in_order_over_damaged_bytes(
-    make_bench: MakeBench, make_master: MakeMaster, deadline: MakeDeadline
-) -> None:
-    bench = await linked(make_bench, "air", sample_period_ds=10)
-    board, link = bench.nodes["air"], bench.links["air"]
-    async with LinkClient(bench, "air") as client:
-        await until(deadline, board, lambda: len(client.samples) >= 2, "samples")
-        for kind in (FaultKind.BYTE_FLIP, FaultKind.BYTE_DROP, FaultKind.BYTE_INSERT):
-            link.inject(Fault(kind, times=None, rate=BYTE_RATE / 3))
-        before = len(client.samples)
-        await until(deadline, board, lambda: len(client.samples) >= before + 4, "more samples")
-        assert link.applied[FaultKind.BYTE_FLIP] > 0
-        await counted(client, bench, make_master(bench), deadline)
-
-
-async def test_samples_come_once_and_in_order_over_cuts_and_a_gateway_that_restarts(
+async def test_samples_come_once_and_in_order_over_damage_cuts_and_a_gateway_that_restarts(
     make_bench: MakeBench, make_master: MakeMaster, deadline: MakeDeadline
 ) -> None:
     # A node holds eight samples: more than are taken while the line is cut.
@@ -191,6 +176,8 @@ async def test_samples_come_once_and_in_order_over_cuts_and_a_gateway_that_resta
     board, link = bench.nodes["air"], bench.links["air"]
     async with LinkClient(bench, "air") as client:
         await until(deadline, board, lambda: len(client.samples) >= 2, "samples")
+        for kind in (FaultKind.BYTE_FLIP, FaultKind.BYTE_DROP, FaultKind.BYTE_INSERT):
+            link.inject(Fault(kind, times=None, rate=BYTE_RATE / 3))
         for origin in link.names:
             link.inject(Fault(FaultKind.SPLIT, origin=origin, times=2, delay_s=0.03))
             link.inject(Fault(FaultKind.CUT, origin=origin, times=2, size=20))
@@ -201,6 +188,7 @@ async def test_samples_come_once_and_in_order_over_cuts_and_a_gateway_that_resta
         await until(deadline, board, lambda: len(client.samples) >= before + 4, "samples after it")
         assert unplugged.applied
         assert client.sessions >= 2
+        assert link.applied[FaultKind.BYTE_FLIP]
         await counted(client, bench, make_master(bench), deadline)
 
 
