@@ -1,6 +1,7 @@
 """The links that are swept: a serial port, a serial server, and a port on which a node calls in."""
 
 import asyncio
+import hashlib
 import os
 import socket
 import tty
@@ -12,7 +13,9 @@ import msgspec
 
 from gateway_agent.config import LinkBus
 from gateway_agent.counters import Counters
+from gateway_agent.field.link.file_fetch import FetchedFile
 from gateway_agent.field.poller import Field
+from gateway_agent.file_socket import SOCKET_NAME, Progress, serve_files
 from protocols.uplink import decode_record
 from protocols.wire.link.messages import SAMPLES
 from tests.unit.gateway_agent.field_help import config_of
@@ -221,3 +224,55 @@ async def link(folder: Path, kind: str) -> AsyncIterator[Actor]:
         int.from_bytes(item.frame[8:12]) for item in records if item.kind == 1 and item.frame
     }
     assert set(range(1, acknowledged + 1)) <= numbers
+
+
+@asynccontextmanager
+async def files(folder: Path) -> AsyncIterator[Actor]:
+    """The file socket: one client gets its file, one asks and never reads, one never asks."""
+    loop = asyncio.get_running_loop()
+    data = bytes(1 << 20)
+
+    async def fetch(node: str, file: int, progress: Progress) -> FetchedFile:
+        for part in range(3):
+            progress(part, 3)
+            await asyncio.sleep(MEASURE_S)
+        return FetchedFile(file, 1, hashlib.sha256(data).digest(), data)
+
+    def read(client: socket.socket) -> None:
+        with suppress(OSError):
+            if client.recv(1 << 16):
+                return
+        loop.remove_reader(client)
+        actor.finish()
+
+    def connect() -> None:
+        for number in range(3):
+            client = socket.socket(socket.AF_UNIX)
+            actor.clients.append(client)
+            client.setblocking(False)
+            with suppress(FileNotFoundError):  # stopped before
+                client.connect(str(folder / SOCKET_NAME))
+                if number < 2:
+                    client.send(b'{"node": "air"}\n')
+                if not number:
+                    loop.add_reader(client, read, client)
+
+    def leave() -> None:
+        for client in actor.clients:
+            loop.remove_reader(client)
+            client.close()
+
+    async def serve() -> None:
+        async with serve_files(folder, fetch):
+            loop.call_later(MEASURE_S, connect)
+            while True:
+                await asyncio.sleep(0.1)
+
+    actor = Actor(serve)
+    actor.leave = leave  # type: ignore[method-assign] # a reader stands on each
+    actor.checks.append(lambda: _gone(folder / SOCKET_NAME))
+    yield actor
+
+
+def _gone(path: Path) -> None:
+    assert not path.exists()
