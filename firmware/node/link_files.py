@@ -58,9 +58,9 @@ class HeldPicture(Content):
         self._files = files
 
     def read(self, offset: int, out: bytearray, at: int, count: int) -> int:
-        """Read as the base does; 0 once images may not leave any more."""
+        """Read as the base does, while images may leave."""
         if not self._files.may_send():
-            return 0
+            return -NOT_ALLOWED
         count = Content.read(self, offset, out, at, count)
         self._files.was_read(offset + count == self.size)
         return count

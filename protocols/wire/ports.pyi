@@ -19,4 +19,7 @@ class StoredFile(Protocol):
     sha256: bytes
 
     def read(self, offset: int, out: bytearray, at: int, count: int, /) -> int:
-        """Read up to ``count`` bytes into ``out[at:]``; return how many, 0 if it is gone."""
+        """Read up to ``count`` bytes into ``out[at:]``; return how many.
+
+        0: it is gone; below 0: it may not be read any more, for the reason ``-n`` of a NONE.
+        """

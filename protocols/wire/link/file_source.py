@@ -87,7 +87,7 @@ class FileSource:
                 return queued
             read = file.read(self._offset, part, PART_HEADER, length - PART_HEADER)
             if read <= 0:
-                self._none(OTHER_FILE)
+                self._none(-read or OTHER_FILE)
                 return self.pump() or queued
             self._write_header(part)
             end.send(FILE, part, PART_HEADER + read)

@@ -109,7 +109,7 @@ def test_the_switch_ends_a_transfer() -> None:
     bench.until(lambda: bench.take(sink) == RUNNING and len(data) > 1000)
     bench.node.config.set_many(EXPORT, [0])
     bench.until(lambda: bench.take(sink) == REFUSED)
-    assert sink.reason == OTHER_FILE
+    assert sink.reason == NOT_ALLOWED
     assert len(data) < 4000
     assert [code for code, _ in bench.codes()] == [EVENT_IMAGE_ASKED]
     assert EVENT_IMAGE_EXPORT in [code for code, _, _ in bench.node.events.slots()]
