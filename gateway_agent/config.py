@@ -124,7 +124,8 @@ class OutboxConfig(Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=1 << 20, description="bytes, at least 1048576", examples=[1_073_741_824]),
     ] = 1 << 30
-    # How long a record waits for others before it is committed.
+    # How long a record waits for others before it is committed: what a kill loses. 0: a bus polls
+    # again when its last poll is committed.
     commit_ms: Annotated[int, milliseconds(0, 10_000, 50)] = 50
 
 

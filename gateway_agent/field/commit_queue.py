@@ -34,8 +34,9 @@ class Sink(Protocol):
 class CommitQueue:
     """Collect from the pollers and feed the sink, from :meth:`run` or :meth:`flush`.
 
-    ``linger_ms`` is how long the first record of a commit waits for others, ``max_bytes`` the size
-    of waiting records from which pollers wait.
+    ``linger_ms`` is how long the first record of a commit waits for others; if it is 0, pollers
+    wait for :meth:`stored` after each poll. ``max_bytes``: the size of waiting records from which
+    they wait in any case.
     """
 
     def __init__(self, sink: Sink, linger_ms: int, max_bytes: int = MAX_WAITING) -> None:
@@ -90,6 +91,20 @@ class CommitQueue:
     async def room(self) -> None:
         """Wait until there is room again."""
         await self._room.wait()
+
+    @property
+    def is_patient(self) -> bool:
+        """Return whether pollers go on while what they have read waits for its commit."""
+        return self._linger_s > 0
+
+    async def stored(self) -> None:
+        """Wait until everything urgent that was added is durable."""
+        if self._some.is_set():
+            stored = asyncio.Event()
+            self._then.append(stored.set)
+            await stored.wait()
+        elif self._commit is not None:
+            await asyncio.wait({self._commit})
 
     async def run(self) -> None:
         """Commit for ever; an error of the sink ends it."""

@@ -102,7 +102,8 @@ class BusPoller:
                     await self._probe(index, schedule, master)
                 else:
                     await self._poll(index, schedule, master, now_ms)
-                if self._queue.full:
+                if self._queue.full or not self._queue.is_patient:
+                    raise_if_cancelled(task)
                     await self._hold(schedule)
         finally:
             master.close()
@@ -216,10 +217,14 @@ class BusPoller:
         return self._keeper.mark(node, slot.due, slot.period, account)
 
     async def _hold(self, schedule: PollSchedule) -> None:
-        """Wait for the store, which is behind."""
-        start = self._clock.boot_ms()
+        """Wait for the store, which is behind, or has to have the newest poll before the next."""
+        is_full, start = self._queue.full, self._clock.boot_ms()
         await self._queue.room()
-        self._note_held(schedule, self._clock.boot_ms() - start)
+        if not self._queue.is_patient:
+            await self._queue.stored()
+        held_ms = self._clock.boot_ms() - start
+        if is_full or held_ms >= STALL_MS:  # else the bus was busy, with this commit too
+            self._note_held(schedule, held_ms)
 
     def _note_held(self, schedule: PollSchedule, held_ms: int, is_start: bool = False) -> None:
         """Note the slots that passed while the pollers waited for the store."""

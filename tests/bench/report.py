@@ -147,8 +147,8 @@ with `receipt = "puback"` has no collector and counts what the gateway recorded.
 the medium, so *fsync of 4 KiB* stands beside the figures. A gateway commits at most once in
 `commit_ms`; what comes while a commit runs is in the next one, here and at the collector. So a disk
 with an fsync of 5 ms adds about that much to the age of a reading at each of the two. With
-`commit_ms = 0` a commit begins as soon as the one before it has ended: a power cut then loses what
-was read during one fsync, not during 50 ms.
+`commit_ms = 0` a bus is polled again when its last poll is committed: a kill or a power cut then
+loses one poll of each bus at most, not those of 50 ms.
 """
 
 

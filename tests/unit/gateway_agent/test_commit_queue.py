@@ -136,3 +136,27 @@ async def test_a_cancelled_wait_for_room_changes_nothing() -> None:
     await queue.flush()
     await queue.room()
     assert sink.commits == [([ONE, TWO], {})]
+
+
+async def test_without_a_wait_for_others_pollers_wait_for_what_they_added() -> None:
+    sink = GatedSink()
+    queue = CommitQueue(sink, linger_ms=0)
+    assert not queue.is_patient
+    assert CommitQueue(sink, linger_ms=1).is_patient
+    task = asyncio.create_task(queue.run())
+    await asyncio.wait_for(queue.stored(), 5)  # nothing was added
+    queue.add([ONE], "d", Mark(1, 1, 0))
+    first = asyncio.create_task(queue.stored())
+    await until(lambda: sink.under_way)
+    queue.add([TWO], "e", Mark(1, 2, 0))
+    second = asyncio.create_task(queue.stored())
+    await asyncio.sleep(0.01)
+    assert not first.done()
+    sink.gate.set()
+    await asyncio.wait_for(first, 5)
+    assert sink.commits[0][0] == [ONE]
+    await asyncio.wait_for(second, 5)
+    assert [records for records, _ in sink.commits] == [[ONE], [TWO]]
+    queue.add([], "d", Mark(1, 3, 0), is_urgent=False)  # no news: it goes with the next commit
+    await asyncio.wait_for(queue.stored(), 5)
+    await cancel(task)

@@ -125,7 +125,7 @@ def config_of(folder: Path, port: Path, devices: str = "both") -> GatewayConfig:
     return GatewayConfig(
         gateway=GatewayIdentity(id="g", state_dir=folder, key=folder / "g.key"),
         uplink=MqttUplink(host="h"),
-        outbox=OutboxConfig(commit_ms=0),
+        outbox=OutboxConfig(commit_ms=1),  # 0: nothing is polled before the commit
         bus=(bus,),
     )
 
