@@ -30,8 +30,8 @@ class LineOwner(Protocol):
     def opened(self, line: "LinkLine", hello: Hello) -> PushingNode:
         """Return the node whose session began; its key was proved."""
 
-    def closed(self, line: "LinkLine", reason: int) -> None:
-        """Note that the session ended."""
+    def closed(self, line: "LinkLine", reason: int | None) -> None:
+        """Note that the session ended; None: with the connection."""
 
     def refused(self, line: "LinkLine", reason: int) -> None:
         """Note that the node refuses what we sent to open a session."""
@@ -46,7 +46,7 @@ class LinkLine(asyncio.Protocol):
         self.node: PushingNode | None = None
         self.ended: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
         self.end = GatewayEnd(self._key_of, os.urandom, baud=baudrate)
-        self.opened_ms = clock.boot_ms()  # the connection
+        self.idle_since_ms = clock.boot_ms()  # without a session
         self._owner = owner
         self._clock = clock
         self._counters = counters
@@ -117,7 +117,7 @@ class LinkLine(asyncio.Protocol):
             self._timer = None
         if self.node is not None:
             self.node = None
-            self._owner.closed(self, STOPPING)
+            self._owner.closed(self, None)
 
     def _guard(self, data: bytes) -> None:
         """Work, and close the connection if that fails."""

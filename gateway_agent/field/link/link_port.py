@@ -78,6 +78,7 @@ class LinkPort:
         self._counters = counters
         self._port: BusPort | None = None
         self._lines: set[LinkLine] = set()
+        self._gone: dict[str, str] = {}  # why the last session of a node ended, by its id
         self._is_stopped = False
         self._problem = "the port is not open yet"
         self._logged = ""
@@ -176,7 +177,7 @@ class LinkPort:
         """Close the connections of those that never came to a session."""
         now_ms = self._clock.boot_ms()
         for line in list(self._lines):
-            if line.node is None and now_ms - line.opened_ms > NO_SESSION_MS:
+            if line.node is None and now_ms - line.idle_since_ms > NO_SESSION_MS:
                 self._note(f"a connection came to no session within {NO_SESSION_MS // 1000} s")
                 line.close()
 
@@ -208,19 +209,24 @@ class LinkPort:
         if self._port is not None:
             self._port.works()
         self._problem = ""
+        self._gone.pop(found.device_id, None)
         if self._logged:
             self._logged = ""
             log.warning("bus %s: %s has a session", self.link.name, found.device.name)
         found.session_opened(line, hello.boot_epoch)
         return found
 
-    def closed(self, line: LinkLine, reason: int) -> None:
-        """Note that the session of a connection ended."""
-        self._problem = f"no session: {_ENDED.get(reason, f'it ended for reason {reason}')}"
+    def closed(self, line: LinkLine, reason: int | None) -> None:
+        """Note that the session of a connection ended; None: with the connection."""
+        text = "its connection ended"
+        if reason is not None:
+            text = _ENDED.get(reason, f"it ended for reason {reason}")
+        line.idle_since_ms = self._clock.boot_ms()
         for node in self.nodes:
             if node.line is line:
                 node.session_closed()
                 self._sessions.closed(line, node)
+                self._gone[node.device_id] = f"no session: {text}"
 
     def refused(self, line: LinkLine, reason: int) -> None:
         """Note that the node refuses us."""
@@ -239,8 +245,8 @@ class LinkPort:
         """Return why a node brings nothing."""
         if node.line is not None:
             return f"it has a session and has pushed no sample for {node.silent_ms / 1000:.0f} s"
-        if self._problem:
-            return self._problem
+        if self._problem or node.device_id in self._gone:
+            return self._problem or self._gone[node.device_id]
         if self.link.way is None:
             return "it has not called in"
         noise = sum(line.end.noise_bytes() for line in self._lines)

@@ -112,7 +112,8 @@ async def test_a_serial_server_and_a_node_that_calls_in(tmp_path: Path) -> None:
         await until(lambda: gateway.status().polls == 1 and gateway.status("two").polls == 2)
         await until(lambda: len(sink.records) == 3)
         caller.close()
-        await until(lambda: "ended" in gateway.status("two").problem or not far.opened)
+        await until(lambda: "no session: its connection ended" in gateway.status("two").problem)
+        assert gateway.status().problem == ""
         server.close()
         near.close()
     assert sink.seqs() == [1]

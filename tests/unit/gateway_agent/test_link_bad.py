@@ -10,6 +10,7 @@ import pytest
 
 from gateway_agent.config import LinkBus
 from gateway_agent.field.link import link_port
+from protocols.wire.registers import EVENT_CONFIG
 
 from .link_node import LinkNode, PtyWire
 from .slave import until
@@ -116,6 +117,19 @@ async def test_silence_is_a_gap_by_the_period_of_the_node(tmp_path: Path) -> Non
     assert (gap.cause, gap.first, gap.last) == ("bus_timeout", 2, 5)
     assert gap.slots is not None
     assert gap.slots >= 3
+
+
+async def test_a_changed_period_is_read_again(tmp_path: Path) -> None:
+    sink, node = Memory(), LinkNode(period_ds=50)
+    with PtyWire(tmp_path, node) as wire:
+        link = LinkBus(name="l", port=str(wire.path), device=(device(tmp_path),))
+        async with running(tmp_path, sink, link) as gateway:
+            own = gateway.field.links[0].nodes[0]
+            node.measure()
+            await until(lambda: own.period_ms == 5000 and sink.seqs() == [1])
+            node.period_ds = 20
+            node.event(EVENT_CONFIG)
+            await until(lambda: own.period_ms == 2000)
 
 
 async def test_a_restarted_node_is_a_new_boot_and_its_events_are_asked_for(tmp_path: Path) -> None:
