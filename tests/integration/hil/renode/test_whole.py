@@ -35,7 +35,7 @@ BAD = """
 def test_bad(engine):
     raise AssertionError
 """
-CASES = 8
+CASES = 9
 
 
 @pytest.fixture
