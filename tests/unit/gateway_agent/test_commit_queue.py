@@ -160,3 +160,33 @@ async def test_without_a_wait_for_others_pollers_wait_for_what_they_added() -> N
     queue.add([], "d", Mark(1, 3, 0), is_urgent=False)  # no news: it goes with the next commit
     await asyncio.wait_for(queue.stored(), 5)
     await cancel(task)
+
+
+async def test_who_waits_for_a_commit_hears_of_that_one_and_only_when_it_is_durable() -> None:
+    sink, done = GatedSink(), list[int]()
+    queue = CommitQueue(sink, linger_ms=0)
+    queue.add([ONE], "d", Mark(1, 1, 0), committed=lambda: done.append(1))
+    first = asyncio.create_task(queue.flush())
+    await until(lambda: sink.under_way)
+    queue.add([TWO], "d", Mark(1, 2, 0), committed=lambda: done.append(2))
+    assert done == []
+    sink.gate.set()
+    await first
+    await until(lambda: done == [1])
+    sink.error = OSError("the medium")
+    with pytest.raises(OSError, match="the medium"):
+        await queue.flush()
+    await asyncio.sleep(0)
+    assert done == [1]
+
+
+async def test_a_cancelled_wait_does_not_hide_that_a_commit_was_made() -> None:
+    sink, done = GatedSink(), list[int]()
+    queue = CommitQueue(sink, linger_ms=0)
+    queue.add([ONE], "d", Mark(1, 1, 0), committed=lambda: done.append(1))
+    task = asyncio.create_task(queue.run())
+    await until(lambda: sink.under_way)
+    await cancel(task)
+    sink.gate.set()
+    await until(lambda: done == [1])
+    assert [records for records, _ in sink.commits] == [[ONE]]

@@ -457,3 +457,18 @@ def test_the_node_clock_is_followed_as_it_drifts(ppm: int) -> None:
         assert -400 < error <= 300, number
         resp_ms += 600_000
         node_ms += 600_000 + ppm * 600_000 // 1_000_000
+
+
+def test_an_exchange_of_times_is_better_than_the_age_of_any_frame() -> None:
+    clock = BootClock()
+    header = header_at(100_000)
+    assert clock.age(header, 7000) == 0  # nothing is known of this boot
+    clock.measured(KEY_ID, 5, 99_000, 5000)  # the node shows 104,000
+    assert clock.age(header, 5000) == 4000
+    clock.seen(header, 5000)  # a frame that waited for 4 s
+    assert clock.at(5000) == 104_000
+    other = Header(0x0101, 1, 6, 1, 1000, 0, 0, KEY_ID)  # of the next boot
+    assert clock.age(other, 5000) == 0
+    wrapped = BootClock()
+    wrapped.measured(KEY_ID, 5, 99_000 - (1 << 32), 5000)
+    assert wrapped.age(header, 5000) == 4000
