@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gateway_agent.collector.audit import Audit
 from gateway_agent.collector.audit_tables import open_for_audit
+from gateway_agent.collector.migration import STEPS
 from gateway_agent.collector.packing import pack, unpack
 from gateway_agent.collector.receiver import ACCEPTED
 from gateway_agent.collector.schema import SCHEMA, SCHEMA_VERSION
@@ -19,6 +20,7 @@ from protocols.uplink import ProfileTemplate, Record, RecordPoint
 
 from .test_collector import Chain, Collector, stamp
 from .test_collector import readings as of_co2
+from .test_collector_evidence import VERSION_1
 
 VERSION_4 = Path(__file__).with_name("collector_v4.sql")
 I63 = 2**63
@@ -220,6 +222,38 @@ def test_a_database_of_version_4_goes_on_and_keeps_its_rows(tmp_path: Path) -> N
         ("e", 9, "Wh"), ("f", 1.5, "Hz"), ("u", 230.6, "V"), ("x", 2, ""),
     ]  # fmt: skip
     assert findings(collector.path) == []
+    collector.database.close()
+
+
+@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION))
+def test_a_database_of_every_older_version_goes_on(tmp_path: Path, version: int) -> None:
+    """Each is made from one that version 1 wrote, by the steps that led to it."""
+    with closing(sqlite3.connect(tmp_path / "collector.db", isolation_level=None)) as old:
+        old.executescript(VERSION_1.read_text())
+        for step in STEPS[: version - 1]:
+            step(old)
+        old.execute(f"PRAGMA user_version = {version}")
+        before = old.execute("SELECT * FROM measurements ORDER BY stream, seq, name").fetchall()
+    collector = Collector(tmp_path)
+    after = collector.rows("SELECT * FROM measurements ORDER BY stream, seq, name")
+    assert after == before
+    assert len(before) == 16
+    collector.take(Chain(7).batch(of_co2(20, 21)), ACCEPTED)
+    assert collector.rows("SELECT count(*) FROM packed_readings") == [(2,)]
+    assert findings(collector.path) == []
+    collector.database.close()
+
+
+def test_the_audit_names_the_one_reading_that_was_changed(tmp_path: Path) -> None:
+    collector = Collector(tmp_path)
+    collector.take(Chain().batch(meter((2301, 5, 50.5, 7), (2302, 6, 50.25, 8))), ACCEPTED)
+    change = "UPDATE packed_readings SET numbers = '[2302,6,[201,2],9]' WHERE seq = 2"
+    collector.database._db.execute(change)
+    (found,) = findings(collector.path)
+    assert found == (
+        "readings: record 2 of stream 1 of gw-1: expected ('gw-1.meter', 'x', '', 8), got"
+        " ('gw-1.meter', 'x', '', 9)"
+    )
     collector.database.close()
 
 
