@@ -210,7 +210,11 @@ def unpack(message: Sign1, header: BatchHeader) -> tuple[int, tuple[bytes, ...]]
     pack = message.payload
     if header.compression == COMPRESSION_SHORT:
         most = size + max_runs_bytes(len(header.lengths))
-        return expand(decompress(pack, at, 0, most), header.lengths)
+        short = decompress(pack, at, 0, most)
+        try:
+            return expand(short, header.lengths)
+        except FormatError as error:
+            raise error.within("decompressed pack") from None
     if header.compression == COMPRESSION_ZSTD:
         pack = decompress(pack, at, size, size + MAX_ARRAY_HEAD)
         where = "decompressed pack"

@@ -17,7 +17,7 @@ from protocols.wire.hmac import HmacSha256
 from protocols.wire.registers import AIR, WATER, RegisterMap
 from tests.bench.uplink import node_records, profile_records
 
-from .support import ANCHOR
+from .support import ANCHOR, cases
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 UID = bytes(range(12))
@@ -126,3 +126,10 @@ def test_runs_without_end_cost_little() -> None:
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_a_fault_in_a_short_pack_is_placed_in_what_was_decompressed() -> None:
+    refused = cases("batch", "refused")
+    [case] = [case for case in refused if case["name"].endswith("a short record said to be whole")]
+    with pytest.raises(FormatError, match=r"decompressed pack: CBOR item"):
+        open_batch(bytes.fromhex(case["hex"]), None)
