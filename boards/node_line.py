@@ -26,6 +26,7 @@ from protocols.modbus_client import (
 )
 from protocols.modbus_client.identification import (
     ALL_OBJECTS,
+    IMAGE_OBJECT,
     PRODUCT_OBJECT,
     ROLE_OBJECT,
     UID_OBJECT,
@@ -85,6 +86,7 @@ class NodeIdentity:
     uid: bytes
     map: RegisterMap
     product: str
+    image: str  # SHA-256 of the image that runs, in hex; empty of a board without an image
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,8 @@ class NodeLine:
                 f"{self._where()}: expected a node of ours, got a device that identifies itself as "
                 f"{vendor!r} {product!r}"
             )
-        return NodeIdentity(uid, map_of_role(role), product.decode("latin-1"))
+        image = objects.get(IMAGE_OBJECT, b"").hex()
+        return NodeIdentity(uid, map_of_role(role), product.decode("latin-1"), image)
 
     def write_state(self) -> WriteState:
         """Read whether the node wants signed writes, and the counter."""

@@ -25,10 +25,14 @@ def commission_of(role: str, settings: Mapping[str, int], uid: str | None = None
     return record
 
 
-def key_content(key_id: int, key: str) -> bytes:
-    """Return the content of a node's key file; ``key`` is 64 hex digits."""
-    check = check_of(key_id, bytes.fromhex(key), None)
-    return json.dumps({"key_id": key_id, "key": key, "check": check}).encode()
+def key_content(key_id: int, key: str, uid: str | None = None) -> bytes:
+    """Return the content of a node's key file; ``key`` is 64 hex digits, ``uid`` 24 or None."""
+    made_for = None if uid is None else bytes.fromhex(uid)
+    fields: dict[str, object] = {"key_id": key_id, "key": key}
+    if uid is not None:
+        fields["uid"] = uid
+    fields["check"] = check_of(key_id, bytes.fromhex(key), made_for)
+    return json.dumps(fields).encode()
 
 
 def records_of(commission: bytes, key: bytes | None) -> dict[str, bytes]:

@@ -49,6 +49,7 @@ class BoardTable(Struct, frozen=True):
     port: Text  # the MicroPython port; a path ending in the folder's name is a port of our own
     entry: str = ""  # the file a node begins with, from the repository's root
     default: bool = False  # the board that counts where none is named; one board is it
+    seen: str = ""  # the date on which its firmware was seen to run on silicon; empty: never
 
 
 class MemoryTable(Struct, frozen=True):
@@ -62,12 +63,21 @@ class MemoryTable(Struct, frozen=True):
     ram: Bytes | None = None
 
 
+class RomTable(Struct, frozen=True):
+    """``[flash.rom]``: the bootloader that the chip has in its ROM (AN3155)."""
+
+    chip_id: int
+    uid: int  # address of the 12 bytes that each chip has from the factory
+    sector_kib: list[Bytes]
+
+
 class FlashTable(Struct, frozen=True):
     """``[flash]``: how a technician gets the firmware onto the board."""
 
-    method: Literal["none", "swd", "dfu", "uf2", "esptool"]
+    method: Literal["none", "uart", "swd", "dfu", "uf2", "esptool"]
     firmware: str = ""  # of a stock board: the release's file name, VERSION standing for v1.25.0
     enter: str = ""  # what to do with the board before
+    rom: RomTable | None = None  # of a board that is flashed by "uart"
 
 
 class EmulationTable(Struct, frozen=True):

@@ -67,6 +67,7 @@ TOOLS: Final[Mapping[str, Tool]] = {
         _debian("mosquitto", "the full stack", "mosquitto", variable="MOSQUITTO"),
         Tool("mpremote", "the console suite", f"{sys.executable} -m pip install mpremote"),
         _debian("qemu-system-arm", "the engine qemu", "qemu-system-arm", variable="QEMU"),
+        _debian("stm32flash", "another flash job than ours", "stm32flash"),
         _debian("strace", "errors at single system calls", "strace"),
         _debian("tshark", "reading bus traces", "tshark"),
     )

@@ -10,6 +10,7 @@ import typer
 
 from .boards import boards
 from .build import build
+from .flash import flash
 from .line import calibrate, set_settings, show
 from .provision import provision
 
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 app.command()(build)
 app.command()(provision)
+app.command()(flash)
 app.command()(boards)
 app.command()(show)
 app.command("set")(set_settings)
@@ -44,4 +46,4 @@ def main(
         ),
     ] = False,
 ) -> None:
-    """Build and provision the boards that nodes are made of; show, set and calibrate a node."""
+    """Build, flash and provision boards; show, set and calibrate a node."""

@@ -38,6 +38,7 @@ def boards(
                 "heap_bytes_min": spec.memory.heap,
                 "flash_method": spec.flash.method,
                 "engines": spec.emulation.engines,
+                "seen_on_silicon": spec.board.seen or None,
                 "own_image": spec.has_image,
             }
             for spec in found
@@ -45,7 +46,16 @@ def boards(
         typer.echo(json.dumps({"boards": rows}))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
-    for name in ("board", "chip", "flash", "RAM", "firmware", "flashed by", "emulated by"):
+    for name in (
+        "board",
+        "chip",
+        "flash",
+        "RAM",
+        "firmware",
+        "flashed by",
+        "emulated by",
+        "seen on silicon",
+    ):
         table.add_column(name, no_wrap=True)
     for spec in found:
         table.add_row(
@@ -56,6 +66,7 @@ def boards(
             "own image" if spec.has_image else f"stock {spec.board.port}",
             spec.flash.method,
             ", ".join(spec.emulation.engines) or "-",
+            "-" if spec.board.port == "unix" else spec.board.seen or "never",
         )
     console = Console()
     if not console.is_terminal:

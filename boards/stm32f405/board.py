@@ -84,6 +84,7 @@ class Stm32Board:
 
     def __init__(self) -> None:
         self.unique_id = port.unique_id
+        self.image_digest = port.image_digest
         self.sleep_ms = port.sleep_ms
         self.now_ms = port.ticks_ms
         self.now_us = port.ticks_us

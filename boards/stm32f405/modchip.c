@@ -3,12 +3,14 @@
 //   fail(text)      leave text as the reason and restart by watchdog, within 2 s
 //   clock() -> (source, hz)
 //   stack() -> (used, size)   bytes of the C stack, now
+//   image() -> memoryview     of the image in flash, all of the file that was flashed
 
 #include "fault.h"
 #include "layout.h"
 #include "port.h"
 #include "py/cstack.h"
 #include "py/runtime.h"
+#include "regs.h"
 
 static const qstr kinds[FAULT_KINDS] = {
     [FAULT_NONE] = MP_QSTR_none, [FAULT_HARD] = MP_QSTR_hard, [FAULT_STACK] = MP_QSTR_stack,
@@ -57,12 +59,21 @@ static mp_obj_t chip_stack(void) {
 }
 static MP_DEFINE_CONST_FUN_OBJ_0(chip_stack_obj, chip_stack);
 
+extern uint8_t data_load[], data_start[], data_end[]; // of the linker script
+
+static mp_obj_t chip_image(void) {
+    uint8_t *base = (uint8_t *)IMAGE_BASE;
+    return mp_obj_new_memoryview('B', (size_t)(data_load - base) + (size_t)(data_end - data_start), base);
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(chip_image_obj, chip_image);
+
 static const mp_rom_map_elem_t chip_globals_table[] = {
     { MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR_chip) },
     { MP_ROM_QSTR(MP_QSTR_last_fault), MP_ROM_PTR(&chip_last_fault_obj) },
     { MP_ROM_QSTR(MP_QSTR_fail), MP_ROM_PTR(&chip_fail_obj) },
     { MP_ROM_QSTR(MP_QSTR_clock), MP_ROM_PTR(&chip_clock_obj) },
     { MP_ROM_QSTR(MP_QSTR_stack), MP_ROM_PTR(&chip_stack_obj) },
+    { MP_ROM_QSTR(MP_QSTR_image), MP_ROM_PTR(&chip_image_obj) },
 };
 static MP_DEFINE_CONST_DICT(chip_globals, chip_globals_table);
 

@@ -57,6 +57,13 @@ def reset_cause():
     return 2 if cause == machine.WDT_RESET else 1
 
 
+def image_digest():
+    """Return the SHA-256 of the image in flash, which is that of the file that was flashed."""
+    import hashlib  # a name less in this module's table, once per boot
+
+    return hashlib.sha256(chip.image()).digest()
+
+
 class OneWire:
     """The 1-Wire bus at a pin with a pull-up; slots are timed by MicroPython's C code."""
 

@@ -76,6 +76,10 @@ class UnixBoard:
         """Return the file's: a process has no chip."""
         return self._file.uid or b""
 
+    def image_digest(self) -> bytes | None:
+        """Return None: the interpreter runs the files as they are."""
+        return None
+
     def store(self) -> Store:
         """Return the files in the directory that the node's file names."""
         return Store(self._file.store)

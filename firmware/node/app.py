@@ -86,7 +86,7 @@ def assemble(
     unit = config.get("unit_id")
     guard = WriteGuard(unit, uid, key, epoch)
     bank = Bank(sample_frame, event_frame, config, parts, guard)
-    identity = identification(map, uid)
+    identity = identification(map, uid, board.image_digest())
     rtu = RtuServer(
         unit,
         bank,

@@ -44,9 +44,15 @@ def secret(store: "Files") -> bytes:
     return parse(store.read(KEY_FILE) or b"").key
 
 
-def identification(map: "RegisterMap", uid: bytes) -> "dict[int, bytes]":
-    """Return the objects of Read Device Identification (FC 2B/0E; application protocol 6.21)."""
-    return {
+def identification(
+    map: "RegisterMap", uid: bytes, image: "bytes | None" = None
+) -> "dict[int, bytes]":
+    """Return the objects of Read Device Identification (FC 2B/0E; application protocol 6.21).
+
+    ``image`` is the SHA-256 of the image that runs, which shows what was flashed; a board that runs
+    files as they are has none.
+    """
+    objects = {
         0x00: b"tianfu-edge",
         0x01: map.product.encode(),
         0x02: REVISION,
@@ -55,3 +61,6 @@ def identification(map: "RegisterMap", uid: bytes) -> "dict[int, bytes]":
         0x80: binascii.hexlify(uid),
         0x81: ("%04x.%d" % (map.map_id, map.version)).encode(),
     }
+    if image is not None:
+        objects[0x82] = image  # as bytes: in hex it would be 32 more on the heap
+    return objects

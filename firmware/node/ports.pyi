@@ -68,6 +68,9 @@ class NodeBoard(PartsBoard, Protocol):
     def unique_id(self) -> bytes:
         """Return the 12 bytes that the chip has from the factory."""
 
+    def image_digest(self) -> bytes | None:
+        """Return the SHA-256 of the image that runs; None: the board runs files as they are."""
+
     def store(self) -> Files:
         """Return the board's store; called once per boot."""
 

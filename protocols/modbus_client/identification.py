@@ -16,6 +16,7 @@ PRODUCT_OBJECT: Final = 0x01
 ROLE_OBJECT: Final = 0x05
 UID_OBJECT: Final = 0x80
 MAP_OBJECT: Final = 0x81
+IMAGE_OBJECT: Final = 0x82  # SHA-256 of the image that runs, 32 bytes; not of every board
 VENDOR: Final = b"tianfu-edge"  # what a node of ours has there
 
 _OBJECTS_AT: Final = 7  # function, type, access, conformity, more follows, next object, count

@@ -42,6 +42,7 @@ def test_boards_are_listed_with_chip_and_firmware() -> None:
     assert "own image" in rows[BOARD]
     stock = next(spec for spec in map(specs.load, specs.names()) if not spec.has_image)
     assert f"stock {stock.board.port}" in rows[stock.board.name]
+    assert rows[BOARD].split()[-1] == rows[stock.board.name].split()[-1] == "never", "on silicon"
 
 
 def test_boards_as_json() -> None:
@@ -51,6 +52,8 @@ def test_boards_as_json() -> None:
     assert sorted(listed) == sorted(specs.names())
     assert listed[BOARD]["flash_bytes"] == 1024 * 1024
     assert listed[BOARD]["own_image"] is True
+    assert listed[BOARD]["flash_method"] == "uart"
+    assert listed[BOARD]["seen_on_silicon"] is None
 
 
 def test_a_board_that_is_not_there_names_those_that_are() -> None:

@@ -178,6 +178,9 @@ class Board:
     def unique_id(self) -> bytes:
         return UID
 
+    def image_digest(self) -> bytes | None:
+        return None
+
     def store(self) -> "Files":
         return self.files
 

@@ -186,3 +186,5 @@ def test_identification() -> None:
     assert objects[0x05] == b"air"
     assert objects[0x80] == b"000102030405060708090a0b"
     assert objects[0x81] == b"0101.1"
+    assert 0x82 not in objects, "a board that runs files has no image"
+    assert identification(AIR, UID, bytes(range(32)))[0x82] == bytes(range(32))

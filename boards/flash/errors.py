@@ -1,0 +1,162 @@
+"""What can go wrong while a board is flashed: one table, from which docs/errors.md is made.
+
+An error begins with its code, so that a technician can look it up and a program can compare it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from boards.errors import BoardError
+
+PREFIX: Final = "TF-FLASH"
+
+
+@dataclass(frozen=True, slots=True)
+class FlashFault:
+    """One row: what it is, why it happens, what to do about it."""
+
+    number: int
+    title: str
+    cause: str
+    action: str
+
+    @property
+    def code(self) -> str:
+        """The code as it is printed."""
+        return f"{PREFIX}-{self.number:03}"
+
+
+NO_PORT: Final = FlashFault(
+    1,
+    "the port cannot be opened",
+    "the path is wrong, or the adapter is not plugged in",
+    "plug the adapter in and give the path that `ls /dev/serial/by-id` shows",
+)
+PORT_BUSY: Final = FlashFault(
+    2,
+    "another program uses the port",
+    "a terminal, an agent or another flash job has the port open",
+    "end that program and repeat the command",
+)
+NO_PERMISSION: Final = FlashFault(
+    3,
+    "you may not use the port",
+    "the system gives serial ports to a group that you are not in",
+    "type `sudo usermod -aG dialout $USER` and log in again, or put "
+    'KERNEL=="ttyUSB[0-9]*|ttyACM[0-9]*", MODE="0666" into '
+    "/etc/udev/rules.d/70-serial.rules and plug the adapter in again",
+)
+CABLE: Final = FlashFault(
+    4,
+    "the port failed while it was in use",
+    "the cable or the adapter was pulled, or lost its power",
+    "connect it again and repeat the same command: it begins anew and leaves nothing half done",
+)
+SILENT: Final = FlashFault(
+    10,
+    "no bootloader answers",
+    "BOOT0 was low at the last reset, RX and TX are swapped, or the board has no power",
+    "set BOOT0 high, press reset, and repeat the command",
+)
+NO_LOADER: Final = FlashFault(
+    11,
+    "what answers is no bootloader",
+    "the firmware runs instead of the bootloader, or another speed or device is on the port",
+    "set BOOT0 high, press reset, and repeat the command; a lower --baud helps on long wires",
+)
+REFUSED: Final = FlashFault(
+    12,
+    "the bootloader refused a command",
+    "the line garbles bytes, or the bootloader lacks the command",
+    "repeat the command with a lower --baud; if it comes again, use another adapter",
+)
+STALLED: Final = FlashFault(
+    13,
+    "the bootloader stopped answering",
+    "the board lost its power or was reset",
+    "set BOOT0 high, press reset, and repeat the same command",
+)
+WRONG_CHIP: Final = FlashFault(
+    20,
+    "the board has another chip than the one named",
+    "another board is on the port, or --board names the wrong one",
+    "connect the right board, or name it with --board (`tianfu-node boards` lists them)",
+)
+READ_PROTECTED: Final = FlashFault(
+    21,
+    "the chip is read-out protected",
+    "somebody set its protection; to take it away erases the whole flash, keys included",
+    "repeat the command with --unlock if everything on the board may be lost",
+)
+WRITE_PROTECTED: Final = FlashFault(
+    22,
+    "the chip does not let a sector be erased or written",
+    "the sector's write protection is on, or the supply voltage is too low",
+    "check the 3.3 V supply; else take the protection away with ST's tool, and repeat the command",
+)
+IMAGE: Final = FlashFault(
+    23,
+    "the image cannot be flashed",
+    "it could not be built, or it is empty or larger than its place in flash",
+    "run `tianfu-node build BOARD`, or name another file with --image",
+)
+MISMATCH: Final = FlashFault(
+    30,
+    "the flash does not hold what was written",
+    "the flash is worn or the supply is unstable",
+    "repeat the command; a board that fails twice is to be thrown away",
+)
+KEY_FILE: Final = FlashFault(
+    40,
+    "the node's key cannot be stored on this computer",
+    "the folder is not writable or the disk is full",
+    "name another folder with --keys, and repeat the command",
+)
+NO_NODE: Final = FlashFault(
+    50,
+    "the node does not answer on its bus",
+    "the bus port is another one, A and B are swapped, or the node did not start",
+    "check the wiring of the bus port, set BOOT0 low, press reset, and repeat the command",
+)
+OTHER_NODE: Final = FlashFault(
+    51,
+    "the node that answers is not the board that was flashed",
+    "another node with the same address is on the bus",
+    "leave only the board that was flashed on the bus, and repeat the command",
+)
+NOT_PROVEN: Final = FlashFault(
+    52,
+    "the node's samples are not signed with the key that it was given",
+    "the node did not read its record store",
+    "repeat the command; a board that fails twice is to be thrown away",
+)
+
+FAULTS: Final[Sequence[FlashFault]] = (
+    NO_PORT,
+    PORT_BUSY,
+    NO_PERMISSION,
+    CABLE,
+    SILENT,
+    NO_LOADER,
+    REFUSED,
+    STALLED,
+    WRONG_CHIP,
+    READ_PROTECTED,
+    WRITE_PROTECTED,
+    IMAGE,
+    MISMATCH,
+    KEY_FILE,
+    NO_NODE,
+    OTHER_NODE,
+    NOT_PROVEN,
+)
+
+
+class FlashingError(BoardError):
+    """A board was not flashed; ``fault`` is the row of the table, ``what`` this case of it."""
+
+    def __init__(self, fault: FlashFault, what: str) -> None:
+        super().__init__(f"{fault.code}: {what}; {fault.action}")
+        self.fault = fault
+        self.what = what

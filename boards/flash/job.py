@@ -1,0 +1,267 @@
+"""One board from whatever is on it to a node that has proven what it is, step by step.
+
+Nothing is erased before the chip is known to be the right one. The block that a chip starts from
+is written last, so an image that was cut off never runs. Whatever happens, the same command begins
+anew and ends well.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from boards.provision import Provisioned, ProvisionError, provision, write_new
+from boards.records import key_content
+from boards.recordstore import RecordError, survey
+from firmware.node.commission import NAME, CommissionError
+from firmware.node.commission import parse as parse_commission
+from firmware.node.identity import KEY_FILE
+from protocols.wire.errors import PeerError
+from protocols.wire.node_key import parse
+
+from .an3155 import BLOCK, WORD, RomLoader
+from .errors import KEY_FILE as KEY_FAULT
+from .errors import MISMATCH, WRONG_CHIP, FlashingError
+from .target import BLANK, FlashRegion, FlashTarget, chip_name
+
+_BLANK_RUN: Final = 16  # blocks; what follows so many blank ones is not looked at
+_READ_TRIES: Final = 3  # of a block that differs: a read has no check of its own
+
+
+class Watcher(Protocol):
+    """Who is shown how the job goes."""
+
+    def begin(self, step: str) -> None:
+        """Take that a step begins."""
+
+    def progress(self, done: int, total: int) -> None:
+        """Take how many bytes of the step are done."""
+
+    def end(self, text: str) -> None:
+        """Take that the step is done, and its result."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundBoard:
+    """What is on the port: ``image`` is what its flash holds at the image's place, ``key_id`` the
+    key of its record store; 0: it has none.
+    """
+
+    uid: str
+    image: bytes
+    role: str
+    key_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlashPlan:
+    """What shall be on the board."""
+
+    role: str
+    settings: Mapping[str, int]
+    image: bytes
+    key_id: int  # one that this board never had
+    keys: Path  # the folder for the key files
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the image, in hex."""
+        return hashlib.sha256(self.image).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenRegion:
+    """A region that was read back: its SHA-256 is that of what the chip gave."""
+
+    name: str
+    address: int
+    size: int
+    sha256: str
+
+
+class FlashJob:
+    """The steps, on a bootloader that is connected. BoardError from every method."""
+
+    def __init__(self, loader: RomLoader, target: FlashTarget, watcher: Watcher) -> None:
+        self._loader = loader
+        self._target = target
+        self._watcher = watcher
+
+    def identify(self) -> FoundBoard:
+        """Read what board it is and what is on it; WRONG_CHIP before anything else happens."""
+        target = self._target
+        self._watcher.begin("identify")
+        found = self._loader.chip_id()
+        if found != target.chip_id:
+            raise FlashingError(
+                WRONG_CHIP,
+                f"{target.board} has {chip_name(target.chip_id)}, the board answers "
+                f"{chip_name(found)}; nothing was written",
+            )
+        uid = self._loader.read(target.uid_at, 12).hex()
+        image = self._content(target.image_at, target.image_max)
+        half = target.store_bytes // 2
+        store = b"".join(
+            self._content(target.store_at + at, half).ljust(half, b"\xff") for at in (0, half)
+        )
+        role, key_id = _commissioned(store)
+        self._watcher.end(f"{chip_name(found)}, unique id {uid}, {_described(image, role)}")
+        return FoundBoard(uid, image, role, key_id)
+
+    def write(self, plan: FlashPlan, board: FoundBoard) -> WrittenRegion:
+        """Write the image, unless it is there already; read it back."""
+        region = FlashRegion("image", self._target.image_at, plan.image)
+        self.erase_store()
+        if board.image != plan.image.rstrip(b"\xff"):
+            self._program(region)
+        return self._read_back(region)
+
+    def erase_store(self) -> None:
+        """Erase the old record store: a key that was there must not serve again."""
+        target = self._target
+        self._erase(
+            "erase the record store", target.sectors_of(target.store_at, target.store_bytes)
+        )
+
+    def provision(
+        self, plan: FlashPlan, board: FoundBoard
+    ) -> tuple[WrittenRegion, Provisioned, Path]:
+        """Make a key, store it here, then give it to the board.
+
+        A key that cannot have reached the board is deleted again.
+        """
+        path = plan.keys / key_file_name(board.uid, plan.key_id)
+        try:
+            plan.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_new(path, key_content(plan.key_id, secrets.token_hex(32), board.uid))
+        except (OSError, ProvisionError) as error:
+            raise FlashingError(KEY_FAULT, f"{path}: {error}") from error
+        reached = False
+        try:
+            made = provision(self._target.board, plan.role, path, plan.settings, board.uid)
+            region = FlashRegion("record store", made.address, made.store)
+            reached = True
+            self._program(region, erase=False)
+        finally:
+            if not reached:
+                path.unlink(missing_ok=True)
+        return self._read_back(region), made, path
+
+    def start(self) -> None:
+        """Start the image."""
+        self._loader.go(self._target.image_at)
+
+    # --- the flash ----------------------------------------------------------------------------
+
+    def _content(self, address: int, size: int) -> bytes:
+        """Return what stands there up to the first long blank stretch, without blank end."""
+        content = b""
+        blank = 0
+        for at in range(0, size, BLOCK):
+            block = self._loader.read(address + at, BLOCK)
+            content += block
+            blank = blank + 1 if _is_blank(block) else 0
+            if blank == _BLANK_RUN:
+                break
+            self._watcher.progress(at, size)
+        return content.rstrip(b"\xff")
+
+    def _erase(self, step: str, sectors: list[int]) -> None:
+        self._watcher.begin(step)
+        for count, sector in enumerate(sectors):
+            self._watcher.progress(count, len(sectors))
+            self._loader.erase(sector)
+        self._watcher.end(f"sectors {sectors[0]} to {sectors[-1]}")
+
+    def _program(self, region: FlashRegion, erase: bool = True) -> None:
+        sectors = self._target.sectors_of(region.address, len(region.content))
+        if erase:
+            self._erase(f"erase for the {region.name}", sectors)
+        self._watcher.begin(f"write the {region.name}")
+        size = len(region.content)
+        # The first block last: without it the chip starts nothing.
+        for at in [*range(BLOCK, size, BLOCK), 0]:
+            block = region.content[at : at + BLOCK]
+            if not _is_blank(block):
+                padded = block.ljust(-(-len(block) // WORD) * WORD, b"\xff")
+                self._loader.write(region.address + at, padded)
+            self._watcher.progress(at or size, size)
+        self._watcher.end(f"{size} bytes at {region.address:#010x}")
+
+    def _read_back(self, region: FlashRegion) -> WrittenRegion:
+        self._watcher.begin(f"read back the {region.name}")
+        size = len(region.content)
+        digest = hashlib.sha256()
+        for at in range(0, size, BLOCK):
+            wanted = region.content[at : at + BLOCK]
+            for _ in range(_READ_TRIES):
+                got = self._loader.read(region.address + at, len(wanted))
+                if got == wanted:
+                    break
+            else:
+                place = at + next(
+                    n for n, pair in enumerate(zip(got, wanted)) if len(set(pair)) > 1
+                )
+                raise FlashingError(
+                    MISMATCH,
+                    f"{region.name}: at offset {place:#x} ({region.address + place:#010x}) "
+                    f"expected {region.content[place]:#04x}, the chip has {got[place - at]:#04x}",
+                )
+            digest.update(got)
+            self._watcher.progress(at, size)
+        if digest.digest() != hashlib.sha256(region.content).digest():
+            raise FlashingError(MISMATCH, f"{region.name}: its SHA-256 is {digest.hexdigest()}")
+        self._watcher.end(f"SHA-256 {digest.hexdigest()} of {size} bytes, as written")
+        return WrittenRegion(region.name, region.address, size, digest.hexdigest())
+
+
+def plan_line(plan: FlashPlan, board: FoundBoard, target: FlashTarget) -> str:
+    """Return in one line what will be done."""
+    same = board.image == plan.image.rstrip(b"\xff")
+    image = f"image {plan.digest[:16]} ({len(plan.image)} bytes)"
+    settings = ", ".join(f"{name} {value}" for name, value in plan.settings.items())
+    lost = f"; settings and calibration of the {board.role} node are lost" if board.role else ""
+    return (
+        f"{target.board} {board.uid}: {'keep' if same else 'write'} {image}, new record store: "
+        f"{plan.role} node, {settings}, key id {plan.key_id}{lost}"
+    )
+
+
+def key_file_name(uid: str, key_id: int) -> str:
+    """Return the name of the file with a board's key."""
+    return f"{uid}-{key_id}.json"
+
+
+def key_ids(keys: Path, uid: str) -> list[int]:
+    """Return the ids of a board's keys that are in the folder."""
+    numbers = [path.stem.removeprefix(f"{uid}-") for path in keys.glob(f"{uid}-*.json")]
+    return [int(number) for number in numbers if number.isdecimal()]
+
+
+def _is_blank(block: bytes) -> bool:
+    return block.count(BLANK) == len(block)
+
+
+def _commissioned(store: bytes) -> tuple[str, int]:
+    """Return role and key id of a record store as the node would read them."""
+    try:
+        records = survey(store).records
+    except RecordError:
+        return "", 0
+    try:
+        key_id = parse(records.get(KEY_FILE, b"")).key_id
+    except PeerError:
+        key_id = 0
+    try:
+        return parse_commission(records.get(NAME, b"")).role, key_id
+    except CommissionError:
+        return "", key_id
+
+
+def _described(image: bytes, role: str) -> str:
+    if not image:
+        return "blank"
+    digest = hashlib.sha256(image).hexdigest()
+    return f"image {digest[:16]} ({len(image)} bytes), {role or 'no'} node in its record store"

@@ -1,0 +1,109 @@
+"""The serial port of a flash job, whose failures are rows of the table of errors."""
+
+import errno
+import os
+import termios
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import serial
+
+from .errors import CABLE, NO_PERMISSION, NO_PORT, PORT_BUSY, FlashFault, FlashingError
+
+_SLICE_S: Final = 0.02
+_WRITE_S: Final = 5.0
+_BUSY: Final = (errno.EBUSY, errno.EAGAIN, errno.EWOULDBLOCK)
+
+
+class FlashPort:
+    """A port with the line settings of AN3155: 8 bits, even parity. Use it in a ``with`` block.
+
+    FlashingError from every method.
+    """
+
+    def __init__(self, path: str, baud: int) -> None:
+        self.path = path
+        try:
+            try:
+                self._serial = _opened(path, baud, serial.PARITY_EVEN)
+            except termios.error:  # a pseudo terminal has no parity
+                self._serial = _opened(path, baud, serial.PARITY_NONE)
+        except (OSError, ValueError, termios.error) as error:  # SerialException is an OSError
+            number = error.errno if isinstance(error, OSError) else None
+            raise FlashingError(_why(number), f"{path}: {error}{_users(path)}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._serial.close()
+
+    def write(self, data: bytes) -> None:
+        """Send."""
+        try:
+            self._serial.write(data)
+        except (OSError, termios.error) as error:
+            raise self._failed(error) from error
+
+    def read(self, count: int, limit_s: float) -> bytes:
+        """Return ``count`` bytes; fewer if they do not come in time."""
+        got = b""
+        end = time.monotonic() + limit_s
+        try:
+            while len(got) < count:
+                got += self._serial.read(count - len(got))
+                if time.monotonic() >= end:
+                    break
+        except (OSError, termios.error) as error:
+            raise self._failed(error) from error
+        return got
+
+    def drain(self, quiet_s: float) -> None:
+        """Read and forget until nothing comes for ``quiet_s``."""
+        while self.read(1, quiet_s):
+            pass
+
+    def _failed(self, error: Exception) -> FlashingError:
+        return FlashingError(CABLE, f"{self.path}: {error}")
+
+
+def _opened(path: str, baud: int, parity: str) -> serial.Serial:
+    return serial.Serial(
+        path,
+        baudrate=baud,
+        parity=parity,
+        timeout=_SLICE_S,
+        write_timeout=_WRITE_S,
+        exclusive=True,
+    )
+
+
+def _why(number: int | None) -> FlashFault:
+    if number in _BUSY:
+        return PORT_BUSY
+    return NO_PERMISSION if number in (errno.EACCES, errno.EPERM) else NO_PORT
+
+
+def _users(path: str) -> str:
+    """Return which other processes have the port open, as far as the system shows them."""
+    try:
+        wanted = Path(path).resolve()
+    except OSError:
+        return ""
+    found: list[str] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            links = [Path(os.readlink(each)) for each in (process / "fd").iterdir()]
+            if wanted in links and int(process.name) != os.getpid():
+                name = (process / "comm").read_text(encoding="utf-8").strip()
+                found.append(f"{name} (process {process.name})")
+        except OSError:  # ended meanwhile, or somebody else's
+            continue
+    return f", opened by {', '.join(found)}" if found else ""

@@ -1,0 +1,1 @@
+"""Flash jobs against the bench's model of the ROM bootloader."""

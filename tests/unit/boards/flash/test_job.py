@@ -1,0 +1,227 @@
+"""A flash job from the port to the record store, and everything that must not happen on the way.
+
+The proof over the node's bus has its own tests; here what it would look at is taken from the chip.
+"""
+
+import hashlib
+import json
+import random
+import stat
+from pathlib import Path
+
+import pytest
+
+from boards.errors import BoardError
+from boards.flash import run as flash_run
+from boards.flash import station_log
+from boards.flash.errors import FlashingError
+from boards.flash.prove import NodeProof
+from boards.flash.run import FlashRequest, flash
+from boards.recordstore import contents
+from hil.boot_rom.cable import BootRomBoard
+from hil.boot_rom.chip import BootRom
+
+UID = bytes(range(1, 13))
+IMAGE = random.Random(405).randbytes(20_001)
+STORE = slice(0xC0000, 0x100000)
+
+
+class Steps:
+    """Keeps what was shown."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._step = ""
+
+    def begin(self, step: str) -> None:
+        self._step = step
+
+    def progress(self, done: int, total: int) -> None:
+        assert 0 <= done <= total
+
+    def end(self, text: str) -> None:
+        self.lines.append(f"{self._step}: {text}")
+
+
+def proven(
+    port: str, unit: int, baud: int, uid: str, image: str, key: Path, limit_s: float
+) -> NodeProof:
+    """Stand in for the node."""
+    return NodeProof(uid, "air", image, json.loads(key.read_text())["key_id"], 1, 1)
+
+
+@pytest.fixture(autouse=True)
+def _no_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flash_run, "prove", proven)
+
+
+def request(folder: Path, port: Path, **more: object) -> FlashRequest:
+    image = folder / "image.bin"
+    image.write_bytes(IMAGE)
+    fields: dict[str, object] = {
+        "board": "stm32f405",
+        "role": "air",
+        "settings": {"unit_id": 7},
+        "port": str(port),
+        "baud": 115200,
+        "bus_port": "",
+        "keys": folder / "keys",
+        "log": folder / "station.jsonl",
+        "image": image,
+    }
+    return FlashRequest(**{**fields, **more})  # type: ignore[arg-type]  # of the fields by name
+
+
+def keys(folder: Path) -> dict[str, str]:
+    """The key files there are, by name, and their secrets."""
+    return {
+        path.name: json.loads(path.read_text())["key"]
+        for path in sorted((folder / "keys").glob("*"))
+    }
+
+
+def test_a_blank_board_gets_image_and_store(tmp_path: Path) -> None:
+    started: list[int] = []
+    rom = BootRom(UID, on_go=started.append)
+    steps = Steps()
+    with BootRomBoard(rom, tmp_path) as board:
+        report = flash(request(tmp_path, board.port), steps)
+    assert bytes(rom.flash[: len(IMAGE)]) == IMAGE
+    assert set(rom.flash[len(IMAGE) : 0xC0000]) == {0xFF}
+    records = contents(bytes(rom.flash[STORE]))
+    assert json.loads(records["board"]) == {
+        "role": "air",
+        "settings": {"unit_id": 7},
+        "uid": UID.hex(),
+    }
+    key = json.loads(records["node.key"])
+    assert keys(tmp_path) == {f"{UID.hex()}-1.json": key["key"]}
+    assert (key["key_id"], key["uid"]) == (1, UID.hex())
+    assert stat.S_IMODE((tmp_path / "keys" / f"{UID.hex()}-1.json").stat().st_mode) == 0o600
+    assert started == [0x08000000]
+    assert report.image == hashlib.sha256(IMAGE).hexdigest()
+    assert [each.sha256 for each in report.regions] == [
+        report.image,
+        hashlib.sha256(rom.flash[STORE]).hexdigest(),
+    ]
+    assert steps.lines[0] == f"identify: STM32F405/407 (id 0x413), unique id {UID.hex()}, blank"
+
+
+def test_a_board_in_use_keeps_its_image_and_gets_a_new_key(tmp_path: Path) -> None:
+    rom = BootRom(UID)
+    with BootRomBoard(rom, tmp_path) as board:
+        wanted = request(tmp_path, board.port)
+        flash(wanted, Steps())
+        old = keys(tmp_path)[f"{UID.hex()}-1.json"]
+        rom.erased.clear()
+        # Another station: its log and its keys are not here, the board shows its key's id.
+        (tmp_path / "station.jsonl").unlink()
+        (tmp_path / "keys" / f"{UID.hex()}-1.json").unlink()
+        report = flash(wanted, Steps())
+    assert rom.erased == [10, 11]
+    assert "keep image" in report.plan
+    assert "settings and calibration of the air node are lost" in report.plan
+    assert list(keys(tmp_path)) == [f"{UID.hex()}-2.json"]
+    assert old.encode() not in bytes(rom.flash)
+
+
+def test_another_chip_is_refused_before_anything_is_erased(tmp_path: Path) -> None:
+    rom = BootRom(UID, chip_id=0x431)
+    with (
+        BootRomBoard(rom, tmp_path) as board,
+        pytest.raises(
+            FlashingError,
+            match=r"^TF-FLASH-020: .*STM32F405/407 .*STM32F411 .*nothing was written",
+        ),
+    ):
+        flash(request(tmp_path, board.port), Steps())
+    assert set(rom.commands) <= {0x00, 0x02}
+    assert keys(tmp_path) == {}
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    rom = BootRom(UID)
+    with BootRomBoard(rom, tmp_path) as board:
+        report = flash(request(tmp_path, board.port, dry_run=True), Steps())
+    assert set(rom.commands) <= {0x00, 0x02, 0x11}
+    assert report.proof is None
+    assert {path.name for path in tmp_path.iterdir()} == {"image.bin", "port"}
+
+
+def test_a_bit_that_does_not_take_is_named_by_its_offset(tmp_path: Path) -> None:
+    rom = BootRom(UID)
+    at = next(n for n in range(5000, 6000) if IMAGE[n] & 4)
+    rom.faults.stuck.append((at, 4))
+    with (
+        BootRomBoard(rom, tmp_path) as board,
+        pytest.raises(FlashingError, match=rf"^TF-FLASH-030: image: at offset {at:#x} "),
+    ):
+        flash(request(tmp_path, board.port), Steps())
+    assert keys(tmp_path) == {}
+    assert station_log.entries(tmp_path / "station.jsonl")[-1]["event"] == "failed"
+
+
+def test_a_bit_that_flips_on_the_line_costs_nothing(tmp_path: Path) -> None:
+    rom = BootRom(UID)
+    rom.faults.flip_read.update(range(250, 300, 3))
+    with BootRomBoard(rom, tmp_path) as board:
+        flash(request(tmp_path, board.port), Steps())
+    assert bytes(rom.flash[: len(IMAGE)]) == IMAGE
+
+
+def test_a_protected_chip_is_unlocked_only_on_request(tmp_path: Path) -> None:
+    rom = BootRom(UID, protected=True)
+    with BootRomBoard(rom, tmp_path) as board:
+        with pytest.raises(FlashingError, match=r"^TF-FLASH-021: .*--unlock"):
+            flash(request(tmp_path, board.port), Steps())
+        with pytest.raises(FlashingError, match=r"^TF-FLASH-021: "):
+            flash(request(tmp_path, board.port, unlock=True, dry_run=True), Steps())
+        assert rom.protected
+        flash(request(tmp_path, board.port, unlock=True), Steps())
+    assert bytes(rom.flash[: len(IMAGE)]) == IMAGE
+
+
+@pytest.mark.parametrize(
+    ("pull_at", "keeps_power"), [(6_000, True), (18_000, True), (30_000, False)]
+)
+def test_after_a_pulled_cable_the_same_command_ends_well(
+    tmp_path: Path, pull_at: int, keeps_power: bool
+) -> None:
+    """Every tenth of the way is pulled in the test that runs the real image."""
+    rom = BootRom(UID)
+    with BootRomBoard(rom, tmp_path, pull_at, keeps_power) as board:
+        wanted = request(tmp_path, board.port)
+        with pytest.raises(FlashingError, match=r"^TF-FLASH-004: .*the same command"):
+            flash(wanted, Steps())
+        flash(wanted, Steps())
+        assert board.pulls == 1
+    assert bytes(rom.flash[: len(IMAGE)]) == IMAGE
+    key = json.loads(contents(bytes(rom.flash[STORE]))["node.key"])
+    assert keys(tmp_path)[f"{UID.hex()}-{key['key_id']}.json"] == key["key"]
+    ids = [line.get("key_id") for line in station_log.entries(tmp_path / "station.jsonl")]
+    assert ids.count(key["key_id"]) == 2, "begun and proven, once each"
+
+
+@pytest.mark.parametrize("content", [b"", bytes(0x60001)])
+def test_an_image_that_does_not_fit_is_refused(tmp_path: Path, content: bytes) -> None:
+    wanted = request(tmp_path, tmp_path / "port")
+    (tmp_path / "image.bin").write_bytes(content)
+    with pytest.raises(FlashingError, match=r"^TF-FLASH-023: .*1 to 393216 bytes"):
+        flash(wanted, Steps())
+
+
+def test_a_folder_that_takes_no_key_ends_the_job_before_the_board_has_one(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("a file where the folder should be")
+    rom = BootRom(UID)
+    with (
+        BootRomBoard(rom, tmp_path) as board,
+        pytest.raises(FlashingError, match=r"^TF-FLASH-040: "),
+    ):
+        flash(request(tmp_path, board.port), Steps())
+    assert set(rom.flash[STORE]) == {0xFF}
+
+
+@pytest.mark.parametrize("more", [{"role": "fire"}, {"settings": {"unit_id": 0}}])
+def test_what_no_node_can_be_is_refused_first(tmp_path: Path, more: dict[str, object]) -> None:
+    with pytest.raises(BoardError, match=r"role|unit_id"):
+        flash(request(tmp_path, tmp_path / "nothing", **more), Steps())
