@@ -1,6 +1,7 @@
 """A record of kind 5: a part of a file, byte for byte as another encoder writes it."""
 
 import hashlib
+from typing import Any
 
 import cbor2
 import pytest
@@ -15,6 +16,8 @@ from protocols.uplink import (
     file_record,
 )
 from protocols.wire.errors import LocalError
+
+from .support import case_name, cases, stamp_of
 
 DATA = b"\xff\xd8picture\xff\xd9"
 SHA256 = hashlib.sha256(DATA).digest()
@@ -66,3 +69,27 @@ def test_what_is_no_part_of_a_file_is_refused(data: bytes) -> None:
 def test_what_does_not_fit_is_not_written() -> None:
     with pytest.raises(LocalError):
         file_record(NODE, FilePart("picture", 5, 9, SHA256, 4, 1, b"abcd"), STAMP)
+
+
+@pytest.mark.parametrize("case", cases("file", "file"), ids=case_name)
+def test_the_vectors_are_written_and_read(case: dict[str, Any]) -> None:
+    part = FilePart(
+        case["file"],
+        case["boot_epoch"],
+        case["number"],
+        bytes.fromhex(case["sha256"]),
+        case["size"],
+        case["offset"],
+        bytes.fromhex(case["data"]),
+    )
+    stamp = stamp_of(case["stamp"])
+    assert file_record(case["device_id"], part, stamp).data.hex() == case["hex"]
+    read = decode_record(bytes.fromhex(case["hex"]))
+    assert (read.device_id, read.part, read.stamp) == (case["device_id"], part, stamp)
+
+
+@pytest.mark.parametrize("case", cases("file", "refused"), ids=case_name)
+def test_the_wrong_vectors_are_refused(case: dict[str, Any]) -> None:
+    with pytest.raises(FormatError) as caught:
+        decode_record(bytes.fromhex(case["hex"]))
+    assert (caught.value.code, caught.value.offset) == (case["code"], case["offset"])
