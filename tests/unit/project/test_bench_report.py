@@ -1,6 +1,13 @@
 """The page of benchmarks: what is measured anew, what stays."""
 
-from tests.bench.report import Figure, machine, markdown, rows_of
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from tests.bench import __main__ as bench
+from tests.bench.report import Figure, Figures, machine, markdown, rows_of
+from tests.bench.whole_way import Extent
 
 
 def test_a_page_keeps_what_was_not_measured_and_renews_what_was() -> None:
@@ -21,3 +28,27 @@ def test_figures_of_another_machine_are_not_mixed_with_ours() -> None:
     page = markdown([Figure("a", "s", None, "", [1])], "2026-01-01")
     assert rows_of(page.replace(machine(), "Another, 64 cores")) == {}
     assert rows_of("") == {}
+
+
+def test_a_step_that_fails_costs_only_its_own_figures(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("no broker")
+
+    def steps(figures: Figures, run: int, *_: object) -> dict[str, Callable[[], None]]:
+        return {"start": broken, "node": partial(figures.add, "heap", "bytes", run + 1.0),
+                "fixed": partial(figures.add, "CPU", "s", run + 1.0)}  # fmt: skip
+
+    monkeypatch.setattr(bench, "_steps", steps)
+    figures = Figures()
+    failed = bench._measure(figures, 2, Extent(1), None, None)
+    assert failed == ["run 1, step start", "run 2, step start"]
+    # What takes long and varies little is measured in the first run only.
+    assert {name: figure.runs for name, figure in figures.all.items()} == {
+        "heap": [1.0],
+        "CPU": [1.0, 2.0],
+    }
+    shown = capsys.readouterr().err
+    assert "run 2 of 2, step 2 of 2: fixed" in shown
+    assert "RuntimeError: no broker" in shown
