@@ -73,7 +73,7 @@ def frames(channel, size, turns):
 
 def flash_bytes() -> int:
     """Return the bytes of the link's compiled modules that a node has, as the budgets pin them."""
-    manifest = (ROOT / "boards" / "stm32f405" / "manifest.py").read_text(encoding="utf-8")
+    manifest = (ROOT / "boards" / default_name() / "manifest.py").read_text(encoding="utf-8")
     found = re.search(r"^GATEWAYS = (\(.*\))", manifest, re.MULTILINE)
     assert found is not None
     left_out = ast.literal_eval(found[1])

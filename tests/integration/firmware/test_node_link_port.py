@@ -18,7 +18,7 @@ from protocols.wire.registers import EVENT_BOOT, EVENT_CONFIG, EVENT_SENSOR
 from protocols.wire.sample import decode, decode_events, verify
 from tests.paths import ROOT
 
-from .node_process import KEY, LIMIT_S, UID, Cable, NodeProcess, interpreter, raw_fd
+from .node_process import BOARD, KEY, LIMIT_S, UID, Cable, NodeProcess, interpreter, raw_fd
 
 _TURN_S = 0.002
 
@@ -118,8 +118,8 @@ def test_a_node_pushes_answers_and_goes_on_with_the_next_gateway(
 _FILL = """
 import sys
 sys.path.insert(0, ".")
-from boards.unix.tty import TtyLink
-link = TtyLink(sys.argv[1], 115200)
+tty = __import__("boards." + sys.argv[2] + ".tty", None, None, ("TtyLink",))
+link = tty.TtyLink(sys.argv[1], 115200)
 frame = memoryview(bytes(511))
 sent = refused = 0
 while refused < 100:
@@ -135,7 +135,7 @@ def test_a_tty_that_nobody_reads_takes_what_it_has_room_for() -> None:
     near, far = os.openpty()
     tty.setraw(far)
     run = subprocess.run(
-        [interpreter(), "-c", _FILL, os.ttyname(far)],
+        [interpreter(), "-c", _FILL, os.ttyname(far), BOARD.board.name],
         cwd=ROOT,
         capture_output=True,
         text=True,
