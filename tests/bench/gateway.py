@@ -19,7 +19,7 @@ from gateway_agent.keys import generate_signing_key
 from gateway_agent.status_socket import StatusError, read_status
 from hil.site.toml import dump_toml
 
-from .process import cpu_seconds, peak_mib
+from .process import cpu_seconds
 from .servers import on_core
 
 _DEADLINE_S: Final = 20.0
@@ -112,8 +112,6 @@ class Recording:
 
     readings_per_s: float
     cpu_s_per_million: float
-    peak_mib: float
-    delivered_share: float
 
 
 def measure(
@@ -136,12 +134,9 @@ def measure(
         time.sleep(seconds)
         after, end, cpu_end = counters(config), time.monotonic(), cpu_seconds(process.pid)
         recorded = after.readings_recorded - before.readings_recorded
-        delivered = after.readings_delivered - before.readings_delivered
         return Recording(
             recorded / (end - start),
             (cpu_end - cpu) / recorded * 1e6,
-            peak_mib(process.pid),
-            delivered / recorded,
         )
 
 

@@ -94,7 +94,7 @@ def bench_fixed(figures: Figures, extent: Extent) -> None:
     at_once = _deliver(longer, replace(load, commit_ms=0, observe=False), _SERVERS)
     figures.add(
         f"{what}, commit_ms = 0: CPU of the gateway per million", "s", at_once.gateway_cpu_s,
-        note="a commit for each poll; nothing waits 50 ms for it",
+        note="each poll is committed before its bus polls again",
     )  # fmt: skip
     figures.add(f"{what}: memory of the gateway", "MiB", fixed.gateway_mib, "<= 45")
     figures.add(f"{what}: peak memory of the gateway", "MiB", fixed.gateway_peak_mib)
