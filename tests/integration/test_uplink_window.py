@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway_agent.keys import load_private
+from gateway_agent.keys import load_private, load_public, public_path
 from hil.site.mosquitto import MosquittoBroker
 from protocols.uplink import Receipt, open_batch, sign_receipt
 from tests.integration.uplink_help import Site
@@ -150,8 +150,9 @@ async def test_a_broker_that_acknowledges_nothing_is_left(
 async def test_no_batch_is_sent_twice_while_connections_live(
     broker: MosquittoBroker, tmp_path: Path, version: str
 ) -> None:
-    async with WireTap(broker.port, version).running() as tap:
-        site = Site(tmp_path, broker.port)
+    site = Site(tmp_path, broker.port)
+    key = load_public(public_path(site.collector_key))
+    async with WireTap(broker.port, key, version).running() as tap:
         async with site.outbox() as outbox, site.collector(version=version):
             await outbox.put(records(1, 1000), {})
             # The collector takes its batches one by one, more slowly than they come.
