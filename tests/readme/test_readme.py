@@ -22,6 +22,7 @@ BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NOT_HERE = {
     "make test": "it runs this test",
     ".venv/bin/tianfu-gateway discover": "a serial port",
+    ".venv/bin/tianfu-node flash": "a board on a serial port",
     ".venv/bin/tianfu-node show": "a node on a serial port",
     ".venv/bin/tianfu-node set": "a node on a serial port",
     ".venv/bin/tianfu-node calibrate": "a node on a serial port",

@@ -1,16 +1,18 @@
 """From a blank board to a node that has proven itself, in one command, with the real image."""
 
 import json
-import os
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from boards.build import build
+from boards.build import Image, build
 from boards.folder import default_name
+from boards.recordstore import contents
 from hil.boot_rom.cable import BootRomBoard
 from hil.boot_rom.chip import BootRom
 from hil.boot_rom.started import StartedBoard
@@ -22,40 +24,77 @@ pytestmark = [
 ]
 
 
-def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).parent / "tianfu-node"), "flash", *words]
-    return subprocess.run(
-        command,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
-        env=os.environ,
-    )
+class Bench:
+    """A station's ``folder``, a board in its bootloader, and the node that its flash becomes."""
+
+    def __init__(self, folder: Path, board: BootRomBoard, node: StartedBoard) -> None:
+        self.folder = folder
+        self.board = board
+        self.node = node
+
+    def flash(self) -> subprocess.CompletedProcess[str]:
+        """Run the one command, the same each time."""
+        command = [str(Path(sys.executable).parent / "tianfu-node"), "flash", "--json"]
+        command += ["--port", str(self.board.port), "--bus-port", self.node.bus_port]
+        command += ["--role", "air", "--unit", "7", "--set", "sample_period_ds=5"]
+        return subprocess.run(
+            command, cwd=self.folder, capture_output=True, text=True, check=False, timeout=200
+        )
+
+
+@contextmanager
+def bench(folder: Path, pull_at: int | None = None, keeps_power: bool = False) -> Iterator[Bench]:
+    """A blank board; the cable is pulled when it has got so many bytes."""
+    folder.mkdir(exist_ok=True)
+    with StartedBoard(folder) as node:
+        rom = BootRom(UID, on_go=node.go)
+        node.rom = rom
+        with BootRomBoard(rom, folder, pull_at, keeps_power) as board:
+            yield Bench(folder, board, node)
+
+
+def check(made: Bench, done: subprocess.CompletedProcess[str], image: Image) -> None:
+    """The node has proven itself, the chip holds the image, and the key is in two places alone."""
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    flash = bytes(made.board.rom.flash)
+    assert flash[: image.flash_bytes] == image.bin.read_bytes()
+    assert report["image"] == report["proof"]["image"] == image.digest
+    assert report["proof"]["uid"] == report["uid"] == UID.hex()
+    assert report["proof"]["role"] == "air"
+    assert report["proof"]["seq"] >= 1
+    key = made.folder / report["key_file"]
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    secret = json.loads(key.read_text())["key"]
+    assert json.loads(contents(flash[0xC0000:])["node.key"])["key"] == secret
+    # The bench's own copy of the flash, which QEMU runs, is not the station's.
+    files = [path for path in made.folder.rglob("*") if path.is_file() and path.name != "flash.bin"]
+    assert [path for path in files if secret.encode() in path.read_bytes()] == [key]
+    assert secret not in done.stdout + done.stderr
 
 
 def test_a_blank_board_becomes_a_proven_node(tmp_path: Path) -> None:
     image = build(default_name())
-    with StartedBoard(tmp_path) as node:
-        rom = BootRom(UID, on_go=node.go)
-        node.rom = rom
-        words = ("--role", "air", "--unit", "7", "--set", "sample_period_ds=5", "--json")
-        with BootRomBoard(rom, tmp_path) as board:
-            ports = ("--port", str(board.port), "--bus-port", node.bus_port)
-            done = run(tmp_path, *ports, *words)
-            assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert bytes(rom.flash[: image.flash_bytes]) == image.bin.read_bytes()
-    assert report["image"] == image.digest
-    assert report["proof"]["uid"] == report["uid"] == UID.hex()
-    assert report["proof"]["image"] == image.digest
-    assert report["proof"]["role"] == "air"
-    assert report["proof"]["seq"] >= 1
-    key = tmp_path / report["key_file"]
-    assert stat.S_IMODE(key.stat().st_mode) == 0o600
-    secret = json.loads(key.read_text())["key"]
-    assert secret.encode() in bytes(rom.flash)
-    left = [path for path in tmp_path.rglob("*") if path.is_file() and path != key]
-    assert [path for path in left if secret.encode() in path.read_bytes()] == []
-    assert secret not in done.stdout + done.stderr
+    with bench(tmp_path) as made:
+        check(made, made.flash(), image)
+        assert made.node.starts == 1
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("keeps_power", [False, True])
+def test_a_cable_pulled_at_every_tenth_is_recovered_by_the_same_command(
+    tmp_path: Path, keeps_power: bool
+) -> None:
+    image = build(default_name())
+    with bench(tmp_path / "whole") as made:
+        check(made, made.flash(), image)
+        total = made.board.taken
+    for tenth in range(10):
+        with bench(tmp_path / str(tenth), 1 + total * tenth // 10, keeps_power) as made:
+            pulled = made.flash()
+            assert pulled.returncode == 1
+            assert "TF-FLASH-004: " in pulled.stderr
+            assert made.node.starts == 0
+            check(made, made.flash(), image)
+            assert made.board.pulls == 1

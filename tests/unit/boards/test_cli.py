@@ -56,6 +56,20 @@ def test_boards_as_json() -> None:
     assert listed[BOARD]["seen_on_silicon"] is None
 
 
+def test_flash_wants_the_bus_on_which_the_node_proves_itself() -> None:
+    status, text = run("flash", "--port", "/dev/null", "--role", "air", "--unit", "7")
+    assert status == 2
+    assert "--bus-port: expected" in text
+
+
+def test_flash_of_a_stock_board_names_what_it_can_flash() -> None:
+    stock = next(spec for spec in map(specs.load, specs.names()) if spec.flash.rom is None)
+    words = ("--port", "/dev/null", "--role", "air", "--unit", "7", "--dry-run")
+    status, text = run("flash", *words, "--board", stock.board.name)
+    assert status == 1
+    assert "flashed by uart" in text
+
+
 def test_a_board_that_is_not_there_names_those_that_are() -> None:
     status, text = run("build", "no-such-board")
     assert status == 1
