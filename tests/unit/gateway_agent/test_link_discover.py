@@ -5,10 +5,12 @@ import json
 import tomllib
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner, Result
 
 from gateway_agent.cli import app
 from gateway_agent.config import parse
+from gateway_agent.field.link import ask
 
 from .frames_of_nodes import KEY_ID, UID
 from .link_node import LinkNode, PtyWire
@@ -44,7 +46,8 @@ async def test_a_node_without_a_key_says_so(tmp_path: Path) -> None:
     assert 'auth = "none"' in result.output
 
 
-async def test_what_is_no_frame_is_named(tmp_path: Path) -> None:
+async def test_what_is_no_frame_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ask, "ANSWER_S", 0.5)
     node = LinkNode()
     with PtyWire(tmp_path, node) as wire:
         node.unplug()
