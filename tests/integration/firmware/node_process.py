@@ -76,6 +76,8 @@ class Cable:
 class NodeProcess:
     """One node: its directory lasts, its process can be started as often as wanted."""
 
+    heap_bytes = 262144  # of the interpreter: what a node without a link has to do with
+
     def __init__(self, folder: Path, line: str, role: str = "air", **fields: object) -> None:
         self.folder = folder
         self.store = folder / "store"
@@ -102,7 +104,7 @@ class NodeProcess:
         path.write_text(json.dumps(self.spec))
         self._tail = b""
         self.process = subprocess.Popen(
-            [interpreter(), "-X", "heapsize=262144", BOARD.board.entry, str(path)],
+            [interpreter(), "-X", f"heapsize={self.heap_bytes}", BOARD.board.entry, str(path)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

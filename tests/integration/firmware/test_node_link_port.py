@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hil.engines.unix import HEAP_BYTES
 from protocols.wire.hmac import HmacSha256
 from protocols.wire.link.end import MESSAGE, NO_EVENT, OPENED
 from protocols.wire.link.gateway import GatewayEnd
@@ -88,6 +89,7 @@ def test_a_node_pushes_answers_and_goes_on_with_the_next_gateway(
     gateway = Gateway(link.master_end)
     settings = {"sample_period_ds": 2, "warmup_limit_s": 0}
     with NodeProcess(tmp_path, bus.node_end, link=link.node_end, settings=settings) as node:
+        node.heap_bytes = HEAP_BYTES
         node.start()
         gateway.until(lambda: len(gateway.numbers()) >= 5, "samples")
         assert gateway.sessions == 1
