@@ -238,6 +238,17 @@ def test_only_what_was_sent_once_is_measured() -> None:
     assert wire.node.trip.smoothed_ms() == 40
 
 
+def test_what_arrives_ends_the_longer_timeout() -> None:
+    wire = Wire().opened()
+    wire.node.send(SAMPLES, bytes(200))
+    begun_ms = wire.now_ms
+    assert [at - begun_ms for at, _ in _packets(wire, 3500)] == [0, 1000, 3000]
+    _ack(wire, 0, 4096, arrived=1)  # not taken over
+    wire.node.send(SAMPLES, bytes(200))
+    begun_ms = wire.now_ms
+    assert [at - begun_ms for at, _ in _packets(wire, 1500)] == [0, 1000]
+
+
 def test_no_more_is_on_its_way_than_both_windows_allow() -> None:
     for session, announced, expected in ((512, 60_000, 2), (60_000, 512, 2), (256, 60_000, 1)):
         wire = Wire()
