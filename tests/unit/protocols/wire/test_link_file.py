@@ -3,7 +3,7 @@
 import hashlib
 import struct
 
-from protocols.wire.errors import BAD_ORDER, BAD_TAG, TOO_LONG, LocalError, PeerError
+from protocols.wire.errors import BAD_ORDER, BAD_TAG, BAD_VALUE, TOO_LONG, LocalError, PeerError
 from protocols.wire.link.file_sink import ASKED, BROKEN, REFUSED, RUNNING, WHOLE, FileSink
 from protocols.wire.link.file_source import FileSource
 from protocols.wire.link.messages import (
@@ -223,6 +223,18 @@ def test_a_file_longer_than_allowed_or_promised_is_broken() -> None:
     assert sink.state == BROKEN
     assert got == [bytes(8)]
     assert sink.take(_part(8, bytes(2))) == BROKEN
+
+
+def test_a_file_that_changes_its_size_is_broken() -> None:
+    digest = b"d" * 32
+    for size in (4, 11):
+        sink = FileSink(PICTURE, 100, lambda data: None)
+        sink.request()
+        sink.take(_info(10, digest=digest))
+        sink.take(_part(0, bytes(5)))
+        sink.request()
+        assert raises(PeerError, sink.take, _info(size, 5, digest)).code == BAD_VALUE
+        assert sink.state == BROKEN
 
 
 def test_parts_that_do_not_follow_each_other_break_the_file() -> None:

@@ -2,7 +2,7 @@
 
 from protocols.wire.errors import BAD_VALUE, LocalError
 from protocols.wire.link.end import CLOSED, NO_EVENT, OPENED, REFUSED
-from protocols.wire.link.frame import ANSWER, ASK, CONFIRM, HELLO, REFUSE
+from protocols.wire.link.frame import ANSWER, ASK, BYE, CONFIRM, HELLO, REFUSE
 from protocols.wire.link.handshake import (
     KEY_NEEDED,
     NO_KEY,
@@ -24,7 +24,7 @@ from protocols.wire.link.messages import (
 from protocols.wire.link.node import NodeEnd
 from tests.dual import raises
 
-from .link_support import BOOT_EPOCH, KEY, MAP_ID, UID, Wire, plain
+from .link_support import BOOT_EPOCH, KEY, MAP_ID, UID, Wire, plain, sealed
 
 
 def _types(wire: Wire) -> "list[int]":
@@ -272,12 +272,15 @@ def test_what_only_the_other_side_may_send_is_counted() -> None:
 def test_a_node_that_restarts_gets_a_new_session_at_once() -> None:
     wire = Wire().opened()
     wire.run(1000)
+    clock = wire.gateway.clock
     restarted = Wire(seed=9)
     restarted.node._about.boot_epoch = BOOT_EPOCH + 1
     wire.node = restarted.node
     wire.run(100)
     assert _open(wire)[0]
     assert wire.gateway.counters.sessions == 2
+    # Milliseconds since another boot say nothing about the former one.
+    assert wire.gateway.clock is not clock
     changes = [event for event in wire.events if event[1] in (OPENED, CLOSED)]
     assert changes[2:] == [("node", OPENED), ("gateway", CLOSED), ("gateway", OPENED)]
     assert wire.gateway.hello is not None
@@ -340,6 +343,18 @@ def test_a_gateway_asks_soon_when_the_node_is_in_a_session_that_it_does_not_have
     assert _open(wire) == (True, True)
     assert wire.node.counters.sessions == 2
     assert wire.at_gateway == [(SAMPLES, b"1")]
+
+
+def test_each_stray_frame_brings_one_ask_forward() -> None:
+    stray = sealed(Wire().opened().node, BYE, 0, 0, b"\x00")
+    gateway = Wire(seed=9).gateway
+    asked = []
+    for now_ms in range(0, 5000, 10):
+        if now_ms == 100:
+            gateway.feed(stray, len(stray), now_ms)
+        if gateway.poll(now_ms):
+            asked.append(now_ms)
+    assert asked == [0, 250, 2250, 4250]
 
 
 class Cut(Wire):

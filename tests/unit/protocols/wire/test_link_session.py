@@ -10,7 +10,7 @@ from protocols.wire.link.outgoing import MAX_KEPT_MESSAGE
 from protocols.wire.link.session import FORGED, REPEATED, RIGHT, LinkSession
 from tests.dual import raises
 
-from .link_support import Wire, sealed
+from .link_support import BOOTED_MS, Wire, sealed
 
 
 def incoming_of(wire: Wire, channel: int) -> Incoming:
@@ -258,6 +258,60 @@ def test_no_more_is_on_its_way_than_both_windows_allow() -> None:
         for _ in range(10):
             wire.node.send(SAMPLES, bytes(200))
         assert len(_packets(wire, 5)) == expected
+
+
+def test_no_more_than_32_packets_are_on_their_way() -> None:
+    wire = Wire().opened()
+    sent = []
+    for _ in range(40):
+        wire.node.send(SAMPLES, bytes(10))
+        sent += [sequence for _, sequence in _packets(wire, 1)]
+    assert sent == list(range(32))
+
+
+def test_only_after_silence_a_zero_byte_goes_before_a_frame() -> None:
+    wire = Wire().opened()
+    wire.run(3000)
+    for _ in range(2):
+        for channel in (SAMPLES, EVENTS, LOG):
+            wire.node.send(channel, bytes(10))
+        first_bytes = []
+        while wire.node.poll(wire.now_ms):
+            first_bytes.append(wire.node.tx[0])
+        assert [byte == 0 for byte in first_bytes] == [True, False, False]
+
+
+def test_an_ack_is_due_at_once() -> None:
+    wire = Wire().opened()
+    wire.run(3000)
+    frame = sealed(wire.node, DATA, LOG, 0, b"\x03one")
+    assert wire.gateway.wait_ms(wire.now_ms) > 0
+    wire.gateway.feed(frame, len(frame), wire.now_ms)
+    assert wire.gateway.wait_ms(wire.now_ms) == 0
+
+
+def test_a_packet_longer_than_a_slot_is_dropped() -> None:
+    wire = Wire(largest=256).opened()
+    wire.run(3000)
+    incoming = wire.node._in[CONFIG]
+    assert incoming is not None
+    for payload in (b"\x81\x90" + bytes(400), b"\x01a"):
+        frame = sealed(wire.gateway, DATA, CONFIG, 0, payload)
+        wire.node.feed(frame, len(frame), wire.now_ms)
+    assert incoming.dropped == 1
+    wire.step()
+    assert wire.at_node == [(CONFIG, b"a")]
+
+
+def test_an_answer_to_another_question_of_time_changes_nothing() -> None:
+    wire = Wire().opened()
+    wire.run(3000)
+    for asked_ms in (0, wire.now_ms, 2**63):
+        payload = struct.pack(">BQII", 1, asked_ms, 5, 6)
+        frame = sealed(wire.node, TIME, 0, 0, payload)
+        wire.gateway.feed(frame, len(frame), wire.now_ms)
+    assert wire.gateway.clock.offset_ms == BOOTED_MS
+    assert wire.gateway.counters.malformed == 0
 
 
 def test_what_arrived_and_is_not_taken_over_is_asked_about() -> None:
