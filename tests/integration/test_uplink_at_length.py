@@ -44,10 +44,10 @@ async def site_of(
 
 
 async def delivered(folder: Path, units: int, seconds: float) -> float:
-    """Readings stored in a second, of a load of 8 buses with so many devices each."""
+    """Readings stored in a second, of a load of 32 buses with so many devices each."""
     with broker_of(folder) as broker:
         load = Load(10, units, PERIOD_MS)
-        async with site_of(folder, load, broker, 8) as (processes, _):
+        async with site_of(folder, load, broker, 32) as (processes, _):
             await asyncio.sleep(3)
             before = processes.site.stored()
             await asyncio.sleep(seconds)
@@ -59,7 +59,7 @@ async def test_an_overload_costs_nothing_of_what_can_be_delivered(tmp_path: Path
     once: list[float] = []
     twice: list[float] = []
     for turn in range(3):
-        for units, found in ((240, once), (480, twice)):
+        for units, found in ((75, once), (150, twice)):
             folder = tmp_path / f"{turn}-{units}"
             folder.mkdir()
             found.append(await delivered(folder, units, 20))
