@@ -44,7 +44,7 @@ _NAMES: Final = {
 _NEEDED: Final = (_GET_ID, _READ, _GO, _WRITE, _ERASE)
 
 _WAKE_S: Final = 0.1
-_QUIET_S: Final = 0.03
+_QUIET_S: Final = 0.05
 #: A sector of 128 KiB takes 1 to 2 s, 4 s at the lowest voltage (datasheet, table of the flash).
 _ERASE_S: Final = 12.0
 _ERASE_ALL_S: Final = 60.0

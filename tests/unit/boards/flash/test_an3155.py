@@ -1,7 +1,9 @@
 """The ROM bootloader from our side: each command, and each way in which one fails."""
 
+import fcntl
 import os
 import pty
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -141,12 +143,17 @@ def test_a_port_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_in_use_names_the_program(tmp_path: Path) -> None:
-    with (
-        BootRomBoard(BootRom(UID), tmp_path) as board,
-        FlashPort(str(board.port), 115200),
-        pytest.raises(FlashingError, match=r"^TF-FLASH-002: "),
-    ):
-        FlashPort(str(board.port), 115200)
+    with BootRomBoard(BootRom(UID), tmp_path) as board:
+        held = os.open(board.port, os.O_RDWR | os.O_NOCTTY)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        other = subprocess.Popen(["sleep", "60"], pass_fds=[held])
+        os.close(held)
+        try:
+            with pytest.raises(FlashingError, match=rf"^TF-FLASH-002: .*process {other.pid}\)"):
+                FlashPort(str(board.port), 115200)
+        finally:
+            other.kill()
+            other.wait()
 
 
 def test_a_port_that_you_may_not_use_shows_the_udev_rule(monkeypatch: pytest.MonkeyPatch) -> None:

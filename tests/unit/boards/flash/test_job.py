@@ -193,6 +193,9 @@ def test_after_a_pulled_cable_the_same_command_ends_well(
         wanted = request(tmp_path, board.port)
         with pytest.raises(FlashingError, match=r"^TF-FLASH-004: .*the same command"):
             flash(wanted, Steps())
+        assert set(rom.flash[:256]) == {0xFF} or bytes(rom.flash[: len(IMAGE)]) == IMAGE, (
+            "half an image must not start"
+        )
         flash(wanted, Steps())
         assert board.pulls == 1
     assert bytes(rom.flash[: len(IMAGE)]) == IMAGE
@@ -219,6 +222,24 @@ def test_a_folder_that_takes_no_key_ends_the_job_before_the_board_has_one(tmp_pa
     ):
         flash(request(tmp_path, board.port), Steps())
     assert set(rom.flash[STORE]) == {0xFF}
+
+
+def test_a_key_that_did_not_reach_the_board_is_deleted_and_its_id_used_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise BoardError("no store")
+
+    rom = BootRom(UID)
+    with BootRomBoard(rom, tmp_path) as board:
+        wanted = request(tmp_path, board.port)
+        with monkeypatch.context() as broken:
+            broken.setattr("boards.flash.job.provision", fail)
+            with pytest.raises(BoardError, match="no store"):
+                flash(wanted, Steps())
+        assert keys(tmp_path) == {}
+        flash(wanted, Steps())
+    assert list(keys(tmp_path)) == [f"{UID.hex()}-2.json"]
 
 
 @pytest.mark.parametrize("more", [{"role": "fire"}, {"settings": {"unit_id": 0}}])
