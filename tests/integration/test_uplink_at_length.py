@@ -63,7 +63,8 @@ async def test_an_overload_costs_nothing_of_what_can_be_delivered(tmp_path: Path
             folder = tmp_path / f"{turn}-{units}"
             folder.mkdir()
             found.append(await delivered(folder, units, 20))
-    assert statistics.median(twice) >= 0.95 * statistics.median(once), (once, twice)
+    # Other work on the machine only takes away: the best of three is what is possible.
+    assert max(twice) >= 0.95 * max(once), (once, twice)
 
 
 def accounts(site: Site) -> list[tuple[str, int, int, int]]:
