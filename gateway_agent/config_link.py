@@ -102,7 +102,8 @@ class LinkBus(Struct, frozen=True, kw_only=True, tag_field="type", tag="link"):
         if self.listen is not None and not ipaddress.ip_address(self.address[0]).is_loopback:
             found.append(
                 f"whoever reaches {self.listen} may call in; nodes prove who they are with their"
-                " keys, but what they send can be read on the way"
+                " keys, but what they send can be read on the way: listen on 127.0.0.1, and put"
+                " stunnel with a key for each node in front (docs/modems.md)"
             )
         if self.auth == "none":
             found.append(

@@ -69,6 +69,7 @@ TOOLS: Final[Mapping[str, Tool]] = {
         _debian("qemu-system-arm", "the engine qemu", "qemu-system-arm", variable="QEMU"),
         _debian("stm32flash", "another flash job than ours", "stm32flash"),
         _debian("strace", "errors at single system calls", "strace"),
+        _debian("stunnel", "TLS for nodes that call in", "stunnel4"),
         _debian("tshark", "reading bus traces", "tshark"),
     )
 }

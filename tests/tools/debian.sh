@@ -39,6 +39,7 @@ missing() {
     has mono || echo mono-runtime
     has stm32flash || echo stm32flash
     has strace || echo strace
+    has stunnel || echo stunnel4
     has tshark || echo tshark
 }
 

@@ -125,6 +125,7 @@ def test_check_shows_links_and_warns(tmp_path: Path) -> None:
     assert shown.exit_code == 0, shown.output
     assert "nodes call in on 0.0.0.0:7700" in shown.output
     assert "warning: whoever reaches 0.0.0.0:7700 may call in" in shown.output
+    assert "put stunnel with a key for each node in front (docs/modems.md)" in shown.output
     assert "nothing proves that readings on this port are those of the node" in shown.output
     found = json.loads(CliRunner().invoke(app, ["check", "--config", str(file), "--json"]).output)
     assert [(link["bus"], link["auth"]) for link in found["links"]] == [("l", "key"), ("m", "none")]
