@@ -25,6 +25,7 @@ class LineSilence:
         self._silence_s = bus.silence_ms / 1000
         self._quiet_s = max(self._silence_s, bus.quiet_ms / 1000)
         self._is_fine = isinstance(bus, SerialBus)  # a network takes longer than the difference
+        self._lead_s = LEAD_S if self._is_fine else 0.0
         self._last_byte = 0.0
         self._due = 0.0  # when the next request may be sent
         self._timer: FineTimer | None = None
@@ -34,27 +35,27 @@ class LineSilence:
     def due(self) -> float:
         """Return when a request that is ready now may be sent: now, or in ``LEAD_S`` at most."""
         now = self._loop.time()
-        return self._due if 0 < self._due - now <= LEAD_S else now
+        return self._due if 0 < self._due - now <= self._lead_s else now
 
     def restart(self) -> None:
         """Note that bytes are received or sent now."""
         self._last_byte = self._loop.time()
 
     async def fall(self) -> None:
-        """Wait until ``LEAD_S`` before the line has been silent for as long as it must be."""
+        """Wait until the line has been silent for as long as it must be, a little less if fine."""
         limit = self._loop.time() + DRAIN_S
         while True:
             wait = self._quiet_s if self.is_disturbed else self._silence_s
             due = min(self._last_byte + wait, limit)
-            if due - self._loop.time() <= LEAD_S:
+            if due - self._loop.time() <= self._lead_s:
                 self._due = max(self._due, due)
                 return
             await self.until(due)
 
     async def until(self, when: float) -> None:
-        """Wait until ``LEAD_S`` before ``when``."""
+        """Wait until ``when``, or where the timer is fine until a little before it."""
         self._due = when
-        rest = when - LEAD_S - self._loop.time()
+        rest = when - self._lead_s - self._loop.time()
         if rest <= 0:
             return
         timer = self._fine_timer() if self._is_fine else None

@@ -33,6 +33,7 @@ END_S: Final = 10.0  # virtual seconds in which a task must end
 GUARD_S: Final = 20.0  # real seconds for a thread to answer
 LIMIT_S: Final = 600.0  # virtual seconds for a world to do what it was made for
 LAST: Final = 20_000  # no sweep is longer
+_LOOK_S: Final = 1e-6  # what reading the clock takes
 
 _WATCHED: contextvars.ContextVar["Watch | None"] = contextvars.ContextVar("watched", default=None)
 
@@ -126,7 +127,7 @@ class _Selector(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time moves only when it has nothing to do."""
+    """An event loop whose time moves when it has nothing to do, and a little when it is read."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -140,7 +141,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.set_task_factory(_make_task)  # type: ignore[arg-type] # typeshed leaves out context
 
     def time(self) -> float:
-        """Return the virtual time in seconds."""
+        """Return the virtual time in seconds; who waits for it by looking gets there."""
+        self.now += _LOOK_S
         return self.now
 
     def turned(self) -> None:
