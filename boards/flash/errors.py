@@ -44,7 +44,7 @@ NO_PERMISSION: Final = FlashFault(
     "you may not use the port",
     "the system gives serial ports to a group that you are not in",
     "type `sudo usermod -aG dialout $USER` and log in again, or put "
-    'KERNEL=="ttyUSB[0-9]*|ttyACM[0-9]*", MODE="0666" into '
+    'KERNEL=="ttyUSB[0-9]*|ttyACM[0-9]*", TAG+="uaccess" into '
     "/etc/udev/rules.d/70-serial.rules and plug the adapter in again",
 )
 CABLE: Final = FlashFault(

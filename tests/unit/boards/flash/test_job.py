@@ -17,6 +17,7 @@ from boards.flash import station_log
 from boards.flash.errors import FlashingError
 from boards.flash.prove import NodeProof
 from boards.flash.run import FlashRequest, flash
+from boards.folder import default_name
 from boards.recordstore import contents
 from hil.boot_rom.cable import BootRomBoard
 from hil.boot_rom.chip import BootRom
@@ -59,7 +60,7 @@ def request(folder: Path, port: Path, **more: object) -> FlashRequest:
     image = folder / "image.bin"
     image.write_bytes(IMAGE)
     fields: dict[str, object] = {
-        "board": "stm32f405",
+        "board": default_name(),
         "role": "air",
         "settings": {"unit_id": 7},
         "port": str(port),
