@@ -214,4 +214,4 @@ async def test_who_has_a_key_still_gets_no_cipher_that_hides_nothing(tmp_path: P
         async with found.modem(node, "water-7", found.key, more) as caller:
             await until(caller.lost.is_set)
         assert (bytes(caller.came), node.opened) == (b"", 0)
-        assert "no shared cipher" in found.log.read_text()
+        await until(lambda: "no shared cipher" in found.log.read_text())
