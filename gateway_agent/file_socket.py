@@ -9,7 +9,6 @@ gets lines of :class:`FileProgress`, a :class:`FileAnswer` and after that the by
 import asyncio
 import hashlib
 import logging
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,7 +21,7 @@ from protocols.uplink import MAX_FILE_BYTES
 
 from .cancellation import whatever_comes
 from .field.link.file_fetch import FetchedFile, FetchError
-from .status_socket import StatusError, listen_unix, short_name
+from .status_socket import StatusError, connected, listen_unix
 
 log = logging.getLogger(__name__)
 
@@ -170,26 +169,14 @@ def ask_file(
     StatusError: no agent answers. FetchError: the file did not come; the text gives the reason.
     """
     path = directory / SOCKET_NAME
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.settimeout(CLIENT_S)
-        try:
-            with short_name(path) as name:
-                client.connect(name)
+    try:
+        with connected(path, "agent", "run", CLIENT_S) as client:
             client.sendall(msgspec.json.encode(question) + b"\n")
             with client.makefile("rb") as stream:
                 answer = _read_lines(stream.readline, progress)
                 data = stream.read(answer.size)
-        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
-            raise StatusError(
-                f"{path}: no agent answers there: is `tianfu-gateway run` running with this"
-                " configuration?"
-            ) from error
-        except PermissionError as error:
-            raise StatusError(
-                f"{path}: not permitted: run this command as the user the agent runs as"
-            ) from error
-        except (OSError, msgspec.DecodeError) as error:
-            raise StatusError(f"{path}: {error}") from error
+    except msgspec.DecodeError as error:
+        raise StatusError(f"{path}: {error}") from error
     if hashlib.sha256(data).hexdigest() != answer.sha256:
         raise FetchError(f"{len(data)} of {answer.size} bytes came from the agent: ask again")
     return answer, data

@@ -112,16 +112,24 @@ def read_status(directory: Path) -> Status:
 
 
 def ask(path: Path, who: str, command: str) -> bytes:
-    """Return what is served on the socket at ``path``. StatusError if nothing answers.
+    """Return what is served on the socket at ``path``. StatusError as of :func:`connected`."""
+    with connected(path, who, command, TIMEOUT_S) as client:
+        return _read_all(client)
 
-    ``who`` should answer there; ``command`` of ``tianfu-gateway`` starts it.
+
+@contextmanager
+def connected(path: Path, who: str, command: str, limit_s: float) -> Iterator[socket.socket]:
+    """Connect to the socket at ``path``. StatusError if nothing answers, also within the block.
+
+    ``who`` should answer there, in ``limit_s`` each time; ``command`` of ``tianfu-gateway`` starts
+    it.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.settimeout(TIMEOUT_S)
+        client.settimeout(limit_s)
         try:
             with short_name(path) as name:
                 client.connect(name)
-            return _read_all(client)
+            yield client
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
             raise StatusError(
                 f"{path}: no {who} answers there: is `tianfu-gateway {command}` running with this"
