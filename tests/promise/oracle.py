@@ -73,10 +73,7 @@ def violations(
     if min(slots[0], *named, begin) < begin:
         found.append(f"slots before {begin} are named or stored, and none was promised")
     left = sorted(set(range(begin, stored[-1] + 1)) - set(slots) - set(named))
-    beyond = 0  # slots among them that may lie after the last value, which then came late
-    if values[-1] - values[-late:][0] == len(values[-late:]) - 1:  # all that was served is stored
-        beyond = sum(1 for slot in left if slot > stored[-1] - late)
-    if len(left) - beyond > folded or (len(left) < folded - after and not forgets):
+    if len(left) > folded or (len(left) < folded - after and not forgets):
         found.append(f"slots {left} are neither stored nor named, and gaps name {folded} such")
     if found:
         about = f"stored in {stored}, named {sorted(named)}, gaps {account.gaps}"
