@@ -226,7 +226,6 @@ class PushingNode:
         boot_epoch = self._boot_epoch
         if (boot_epoch, found.sha256) == self._recorded:
             return found
-        self._recorded = boot_epoch, found.sha256
         data, size = found.data, len(found.data)
         for at in range(0, size, MAX_PART_BYTES):
             await self._queue.room()
@@ -240,6 +239,8 @@ class PushingNode:
                 data[at : at + MAX_PART_BYTES],
             )
             self._keep([file_record(self.device_id, part, stamp_before(self._clock, 0))])
+        # Not before: who asked may leave in the middle, and the next one needs the rest.
+        self._recorded = boot_epoch, found.sha256
         return found
 
     # --- frames ---------------------------------------------------------------------------------

@@ -199,3 +199,37 @@ async def test_a_client_that_leaves_ends_its_file(tmp_path: Path) -> None:
             fetch = gateway.field.links[0].nodes[0].fetch
             await until(lambda: fetch.is_busy)
         await until(lambda: not fetch.is_busy)
+
+
+async def test_a_picture_is_recorded_whole_though_a_client_left_in_the_middle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = LinkNode()
+    node.files[1] = picture = random.Random(8).randbytes(20_000)
+    waits, calls = asyncio.Event(), 0
+
+    async def room() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:  # the store is behind when the second part comes
+            waits.set()
+            await asyncio.Event().wait()
+
+    def ignore(have: int, size: int) -> None:
+        pass
+
+    async with site(tmp_path, node) as (gateway, _):
+        monkeypatch.setattr(gateway.field.queue, "room", room)
+        leaving = asyncio.create_task(gateway.field.fetch("air", 1, ignore))
+        await asyncio.wait_for(waits.wait(), 20)
+        leaving.cancel()
+        await asyncio.wait({leaving})
+        for _ in range(2):  # the second time all of it is recorded
+            assert (await gateway.field.fetch("air", 1, ignore)).data == picture
+
+        def parts() -> dict[int, bytes]:
+            found = [item.part for item in gateway.sink.of(DEVICE) if item.kind == FILE]
+            return {part.offset: part.data for part in found if part is not None}
+
+        await until(lambda: b"".join(data for _, data in sorted(parts().items())) == picture)
+    assert calls == 5
