@@ -1,7 +1,8 @@
 """The proof of a board: the node itself, over its own bus, shows what was flashed.
 
-Its device identification must give the chip's unique id and the SHA-256 of the image, which the
-node computes over its flash, and a sample that it took must verify with the key that it was given.
+Its device identification must give the chip's unique id, the role and the SHA-256 of the image,
+which the node computes over its flash, and a sample that it took must verify with the key that it
+was given.
 """
 
 import time
@@ -32,7 +33,7 @@ class NodeProof:
 
 
 def prove(
-    port: str, unit: int, baud: int, uid: str, image: str, key: Path, limit_s: float
+    port: str, unit: int, baud: int, uid: str, role: str, image: str, key: Path, limit_s: float
 ) -> NodeProof:
     """Wait for the node and check what it shows. BoardError within about ``limit_s``."""
     end = time.monotonic() + limit_s
@@ -40,6 +41,7 @@ def prove(
         identity = _wait_for_node(line, end)
         for what, wanted, got in (
             ("unique id", uid, identity.uid.hex()),
+            ("role", role, identity.map.role),
             ("image's SHA-256", image, identity.image),
         ):
             if got != wanted:

@@ -102,6 +102,7 @@ def flash(request: FlashRequest, watcher: Watcher) -> FlashReport:
                 request.unit,
                 request.bus_baud,
                 board.uid,
+                plan.role,
                 plan.digest,
                 key_file,
                 request.prove_s,

@@ -35,16 +35,18 @@ def test_the_node_shows_what_was_flashed_or_is_named(tmp_path: Path, cable: Cabl
     with NodeProcess(tmp_path, cable.node_end) as node:
         node.start()
         port = cable.master_end
-        proof = prove(port, 1, BAUD, UID.hex(), NO_IMAGE, good, 20)
+        proof = prove(port, 1, BAUD, UID.hex(), "air", NO_IMAGE, good, 20)
         assert (proof.uid, proof.role, proof.key_id) == (UID.hex(), "air", 5)
         assert proof.seq >= 1
         with pytest.raises(FlashingError, match=r"^TF-FLASH-051: .*expected unique id 0f0f"):
-            prove(port, 1, BAUD, "0f" * 12, NO_IMAGE, good, 20)
+            prove(port, 1, BAUD, "0f" * 12, "air", NO_IMAGE, good, 20)
         with pytest.raises(FlashingError, match=r"^TF-FLASH-051: .*SHA-256 abab.*has none"):
-            prove(port, 1, BAUD, UID.hex(), "ab" * 32, good, 20)
+            prove(port, 1, BAUD, UID.hex(), "air", "ab" * 32, good, 20)
+        with pytest.raises(FlashingError, match=r"^TF-FLASH-051: .*expected role water.*has air"):
+            prove(port, 1, BAUD, UID.hex(), "water", NO_IMAGE, good, 20)
         other = key_file(tmp_path, bytes(32))
         with pytest.raises(FlashingError, match=r"^TF-FLASH-052: "):
-            prove(port, 1, BAUD, UID.hex(), NO_IMAGE, other, 0.5)
+            prove(port, 1, BAUD, UID.hex(), "air", NO_IMAGE, other, 0.5)
 
 
 def test_a_node_that_does_not_answer(
@@ -52,4 +54,4 @@ def test_a_node_that_does_not_answer(
 ) -> None:
     monkeypatch.setattr(node_line, "_ANSWER_S", 0.05)
     with pytest.raises(FlashingError, match=r"^TF-FLASH-050: "):
-        prove(cable.master_end, 1, BAUD, UID.hex(), NO_IMAGE, key_file(tmp_path, KEY), 0.5)
+        prove(cable.master_end, 1, BAUD, UID.hex(), "air", NO_IMAGE, key_file(tmp_path, KEY), 0.5)

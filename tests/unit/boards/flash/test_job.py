@@ -45,10 +45,10 @@ class Steps:
 
 
 def proven(
-    port: str, unit: int, baud: int, uid: str, image: str, key: Path, limit_s: float
+    port: str, unit: int, baud: int, uid: str, role: str, image: str, key: Path, limit_s: float
 ) -> NodeProof:
     """Stand in for the node."""
-    return NodeProof(uid, "air", image, json.loads(key.read_text())["key_id"], 1, 1)
+    return NodeProof(uid, role, image, json.loads(key.read_text())["key_id"], 1, 1)
 
 
 @pytest.fixture(autouse=True)
