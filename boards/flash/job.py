@@ -21,13 +21,13 @@ from firmware.node.identity import KEY_FILE
 from protocols.wire.errors import PeerError
 from protocols.wire.node_key import parse
 
-from .an3155 import BLOCK, WORD, RomLoader
 from .errors import KEY_FILE as KEY_FAULT
 from .errors import MISMATCH, WRONG_CHIP, FlashingError
-from .target import BLANK, FlashRegion, FlashTarget, chip_name
+from .method import ChipIdentity, FlashMethod
+from .target import FlashRegion, FlashTarget, chip_name
 
-_BLANK_RUN: Final = 16  # blocks; what follows so many blank ones is not looked at
-_READ_TRIES: Final = 3  # of a block that differs: a read has no check of its own
+_BLANK_RUN: Final = 4096  # bytes; what follows so many blank ones is not looked at
+_READ_TRIES: Final = 3  # of a piece that differs: a read may have no check of its own
 
 
 class Watcher(Protocol):
@@ -82,10 +82,10 @@ class WrittenRegion:
 
 
 class FlashJob:
-    """The steps, on a bootloader that is connected. BoardError from every method."""
+    """The steps, by a method that has been opened. BoardError from every one."""
 
-    def __init__(self, loader: RomLoader, target: FlashTarget, watcher: Watcher) -> None:
-        self._loader = loader
+    def __init__(self, method: FlashMethod, target: FlashTarget, watcher: Watcher) -> None:
+        self._method = method
         self._target = target
         self._watcher = watcher
 
@@ -93,21 +93,18 @@ class FlashJob:
         """Read what board it is and what is on it; WRONG_CHIP before anything else happens."""
         target = self._target
         self._watcher.begin("identify")
-        found = self._loader.chip_id()
-        if found != target.chip_id:
-            raise FlashingError(
-                WRONG_CHIP,
-                f"{target.board} has {chip_name(target.chip_id)}, the board answers "
-                f"{chip_name(found)}; nothing was written",
-            )
-        uid = self._loader.read(target.uid_at, 12).hex()
+        found = self._method.identify()
+        _check(found, target)
+        uid = found.uid or ""
         image = self._content(target.image_at, target.image_max)
         half = target.store_bytes // 2
         store = b"".join(
             self._content(target.store_at + at, half).ljust(half, b"\xff") for at in (0, half)
         )
         role, key_id = _commissioned(store)
-        self._watcher.end(f"{chip_name(found)}, unique id {uid}, {_described(image, role)}")
+        self._watcher.end(
+            f"{chip_name(target.chip_id)}, unique id {uid}, {_described(image, role)}"
+        )
         return FoundBoard(uid, image, role, key_id)
 
     def write(self, plan: FlashPlan, board: FoundBoard) -> WrittenRegion:
@@ -151,53 +148,44 @@ class FlashJob:
 
     def start(self) -> None:
         """Start the image."""
-        self._loader.go(self._target.image_at)
+        self._method.start(self._target.image_at)
 
     # --- the flash ----------------------------------------------------------------------------
 
     def _content(self, address: int, size: int) -> bytes:
         """Return what stands there up to the first long blank stretch, without blank end."""
         content = b""
-        blank = 0
-        for at in range(0, size, BLOCK):
-            block = self._loader.read(address + at, BLOCK)
-            content += block
-            blank = blank + 1 if _is_blank(block) else 0
-            if blank == _BLANK_RUN:
+        piece = self._method.piece
+        for at in range(0, size, piece):
+            content += self._method.read(address + at, min(piece, size - at), _unseen)
+            if len(content) - len(content.rstrip(b"\xff")) >= _BLANK_RUN:
                 break
             self._watcher.progress(at, size)
         return content.rstrip(b"\xff")
 
     def _erase(self, step: str, sectors: list[int]) -> None:
         self._watcher.begin(step)
-        for count, sector in enumerate(sectors):
-            self._watcher.progress(count, len(sectors))
-            self._loader.erase(sector)
+        self._method.erase(sectors, self._watcher.progress)
         self._watcher.end(f"sectors {sectors[0]} to {sectors[-1]}")
 
     def _program(self, region: FlashRegion, erase: bool = True) -> None:
-        sectors = self._target.sectors_of(region.address, len(region.content))
-        if erase:
+        size = len(region.content)
+        if erase and not self._method.write_erases:
+            sectors = self._target.sectors_of(region.address, size)
             self._erase(f"erase for the {region.name}", sectors)
         self._watcher.begin(f"write the {region.name}")
-        size = len(region.content)
-        # The first block last: without it the chip starts nothing.
-        for at in [*range(BLOCK, size, BLOCK), 0]:
-            block = region.content[at : at + BLOCK]
-            if not _is_blank(block):
-                padded = block.ljust(-(-len(block) // WORD) * WORD, b"\xff")
-                self._loader.write(region.address + at, padded)
-            self._watcher.progress(at or size, size)
+        self._method.write(region.address, region.content, self._watcher.progress)
         self._watcher.end(f"{size} bytes at {region.address:#010x}")
 
     def _read_back(self, region: FlashRegion) -> WrittenRegion:
         self._watcher.begin(f"read back the {region.name}")
         size = len(region.content)
+        piece = self._method.piece
         digest = hashlib.sha256()
-        for at in range(0, size, BLOCK):
-            wanted = region.content[at : at + BLOCK]
+        for at in range(0, size, piece):
+            wanted = region.content[at : at + piece]
             for _ in range(_READ_TRIES):
-                got = self._loader.read(region.address + at, len(wanted))
+                got = self._method.read(region.address + at, len(wanted), _unseen)
                 if got == wanted:
                     break
             else:
@@ -240,8 +228,23 @@ def key_ids(keys: Path, uid: str) -> list[int]:
     return [int(number) for number in numbers if number.isdecimal()]
 
 
-def _is_blank(block: bytes) -> bool:
-    return block.count(BLANK) == len(block)
+def _unseen(done: int, total: int) -> None:
+    """Show nothing: a transfer is one piece of a longer step."""
+
+
+def _check(found: ChipIdentity, target: FlashTarget) -> None:
+    """Compare what the chip answers with what the board must have. WRONG_CHIP."""
+    if found.chip_id not in (None, target.chip_id):
+        got = chip_name(found.chip_id or 0)
+    elif found.sectors not in (None, target.sectors):
+        got = f"flash of {len(found.sectors or ())} sectors, {sum(found.sectors or ())} bytes"
+    else:
+        return
+    raise FlashingError(
+        WRONG_CHIP,
+        f"{target.board} has {chip_name(target.chip_id)}, the board answers {got}; "
+        "nothing was written",
+    )
 
 
 def _commissioned(store: bytes) -> tuple[str, int]:

@@ -14,11 +14,11 @@ from firmware.node.commission import CommissionError
 from protocols.wire.node_key import MAX_KEY_ID
 
 from . import station_log
-from .an3155 import RomLoader
 from .errors import KEY_FILE, READ_PROTECTED, FlashingError
 from .job import FlashJob, FlashPlan, FoundBoard, Watcher, WrittenRegion, key_ids, plan_line
+from .method import FlashMethod
+from .methods.choice import method_of
 from .prove import NodeProof, prove
-from .serial_port import FlashPort
 from .target import image_of, target_of
 
 _DEFAULT_BAUD_DIV: Final = 96
@@ -75,11 +75,9 @@ def flash(request: FlashRequest, watcher: Watcher) -> FlashReport:
         raise BoardError(str(error)) from error
     target = target_of(request.board)
     content = image_of(target, request.image)
-    with FlashPort(request.port, request.baud) as port:
-        loader = RomLoader(port)
-        loader.connect()
-        job = FlashJob(loader, target, watcher)
-        board = _identified(request, job, loader, watcher)
+    with method_of("uart", target, request.port, request.baud) as method:
+        job = FlashJob(method, target, watcher)
+        board = _identified(request, job, method, watcher)
         lines = _StationLines(request, board.uid)
         plan = FlashPlan(
             request.role, request.settings, content, lines.next_key_id(board), request.keys
@@ -118,7 +116,7 @@ def flash(request: FlashRequest, watcher: Watcher) -> FlashReport:
             "proven",
             {
                 "image": plan.digest,
-                "image_verified_by": "read back over the ROM bootloader",
+                "image_verified_by": method.verified_by,
                 "role": proof.role,
                 "unit": request.unit,
                 "key_id": proof.key_id,
@@ -132,7 +130,7 @@ def flash(request: FlashRequest, watcher: Watcher) -> FlashReport:
 
 
 def _identified(
-    request: FlashRequest, job: FlashJob, loader: RomLoader, watcher: Watcher
+    request: FlashRequest, job: FlashJob, method: FlashMethod, watcher: Watcher
 ) -> FoundBoard:
     try:
         return job.identify()
@@ -140,7 +138,7 @@ def _identified(
         if error.fault is not READ_PROTECTED or not request.unlock or request.dry_run:
             raise
     watcher.begin("unlock")
-    loader.unlock()
+    method.unlock()
     watcher.end("the chip has erased itself")
     return job.identify()
 

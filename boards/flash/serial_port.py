@@ -43,6 +43,10 @@ class FlashPort:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the port."""
         self._serial.close()
 
     def write(self, data: bytes) -> None:
