@@ -5,7 +5,7 @@ A gateway's agent owns its lines, so it must not run on the port meanwhile.
 
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -68,7 +68,11 @@ class NodeLineError(BoardError):
 
 
 class NodeSilence(NodeLineError):
-    """No answer came."""
+    """No answer came; ``noise_bytes`` that are none came instead."""
+
+    def __init__(self, text: str, noise_bytes: int = 0) -> None:
+        super().__init__(text)
+        self.noise_bytes = noise_bytes
 
 
 class NodeRefusal(NodeLineError):
@@ -99,11 +103,27 @@ class WriteState:
 
 
 class NodeLine:
-    """The line to one node; use it in a ``with`` block. NodeLineError from every method."""
+    """The line to one node; use it in a ``with`` block. NodeLineError from every method.
 
-    def __init__(self, port: str, unit: int, baud: int) -> None:
+    ``tries`` and ``answer_s`` are how often it is asked and how long it is waited for; ``tap``
+    takes every frame that was sent (True) and what came (False).
+    """
+
+    def __init__(
+        self,
+        port: str,
+        unit: int,
+        baud: int,
+        *,
+        answer_s: float | None = None,
+        tries: int = _TRIES,
+        tap: Callable[[bool, bytes], None] = lambda _sent, _data: None,
+    ) -> None:
         self.port = port
         self.unit = unit
+        self._answer_s = _ANSWER_S if answer_s is None else answer_s
+        self._tries = tries
+        self._tap = tap
         self._silence_s = t35_us(baud) / 1e6
         try:
             self._serial = serial.serial_for_url(
@@ -247,7 +267,7 @@ class NodeLine:
         return self._ask(read_request(self.unit, Read(function, address, words)))[2:]
 
     def _ask(self, request: Request) -> bytes:
-        for _ in range(_TRIES - 1):
+        for _ in range(self._tries - 1):
             try:
                 return self._ask_once(request)
             except NodeSilence:
@@ -259,19 +279,24 @@ class NodeLine:
         try:
             time.sleep(self._silence_s)
             self._serial.reset_input_buffer()
-            self._serial.write(client.send(request))
-            deadline = time.monotonic() + _ANSWER_S
+            frame = client.send(request)
+            self._serial.write(frame)
+            self._tap(True, frame)
+            deadline = time.monotonic() + self._answer_s
             answer = None
             while answer is None and time.monotonic() < deadline:
-                answer = client.feed(self._serial.read(max(1, self._serial.in_waiting)))
+                came = self._serial.read(max(1, self._serial.in_waiting))
+                self._tap(False, came)
+                answer = client.feed(came)
         except OSError as error:
             raise NodeLineError(f"{self.port}: the port failed: {error}") from error
         if answer is None:
             noise = client.finish().noise_bytes
-            came = f"{noise} bytes that are no answer" if noise else "nothing"
+            got = f"{noise} bytes that are no answer" if noise else "nothing"
             raise NodeSilence(
-                f"{self._where()}: expected an answer within {_ANSWER_S:.0f} s, got {came}; check "
-                "address, speed, wiring and power"
+                f"{self._where()}: expected an answer within {self._answer_s:g} s, got {got}; "
+                "check address, speed, wiring and power",
+                noise,
             )
         if answer[0] & EXCEPTION:
             raise NodeRefusal(answer[1], f"{self._where()}: {_refusal(answer[1])}")

@@ -12,6 +12,7 @@ from .boards import boards
 from .build import build
 from .flash import flash
 from .line import calibrate, set_settings, show
+from .probe import probe
 from .provision import provision
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app.command()(build)
 app.command()(provision)
 app.command()(flash)
 app.command()(boards)
+app.command()(probe)
 app.command()(show)
 app.command("set")(set_settings)
 app.command()(calibrate)

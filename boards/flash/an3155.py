@@ -71,11 +71,13 @@ class _Nack(_Garbled):
 class RomLoader:
     """The bootloader at the other end of ``port``. FlashingError from every method.
 
-    ``answer_s`` is the longest that an answer takes, but to an erase.
+    ``answer_s`` is the longest that an answer takes, but to an erase; ``wakes`` is how often it is
+    woken. The first time takes two bytes and ends no command that waits for the rest of its data.
     """
 
-    def __init__(self, port: FlashPort, answer_s: float = 1.0) -> None:
+    def __init__(self, port: FlashPort, answer_s: float = 1.0, wakes: int = _WAKES) -> None:
         self._port = port
+        self._wakes = wakes
         self._answer_s = answer_s
         self.version = ""
 
@@ -169,7 +171,7 @@ class RomLoader:
         Awake already, it takes every second of these bytes for a wrong command and answers NACK.
         """
         came = b""
-        for attempt in range(_WAKES):
+        for attempt in range(self._wakes):
             if attempt:
                 self._port.write(_FILL)
                 self._port.drain(_QUIET_S)

@@ -1,14 +1,14 @@
 """The serial port of a flash job, whose failures are rows of the table of errors."""
 
 import errno
-import os
 import termios
 import time
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 import serial
+
+from boards.ports import named, users
 
 from .errors import CABLE, NO_PERMISSION, NO_PORT, PORT_BUSY, FlashFault, FlashingError
 
@@ -32,7 +32,7 @@ class FlashPort:
                 self._serial = _opened(path, baud, serial.PARITY_NONE)
         except (OSError, ValueError, termios.error) as error:  # SerialException is an OSError
             number = error.errno if isinstance(error, OSError) else None
-            raise FlashingError(_why(number), f"{path}: {error}{_users(path)}") from error
+            raise FlashingError(_why(number), f"{path}: {error}{named(users(path))}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -93,21 +93,3 @@ def _why(number: int | None) -> FlashFault:
     if number in _BUSY:
         return PORT_BUSY
     return NO_PERMISSION if number in (errno.EACCES, errno.EPERM) else NO_PORT
-
-
-def _users(path: str) -> str:
-    """Return which other processes have the port open, as far as the system shows them."""
-    try:
-        wanted = Path(path).resolve()
-    except OSError:
-        return ""
-    found: list[str] = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            links = [Path(os.readlink(each)) for each in (process / "fd").iterdir()]
-            if wanted in links and int(process.name) != os.getpid():
-                name = (process / "comm").read_text(encoding="utf-8").strip()
-                found.append(f"{name} (process {process.name})")
-        except OSError:  # ended meanwhile, or somebody else's
-            continue
-    return f", opened by {', '.join(found)}" if found else ""

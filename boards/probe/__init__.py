@@ -1,0 +1,1 @@
+"""What is connected to this computer: ports, bootloaders, consoles, nodes. Nothing is changed."""
