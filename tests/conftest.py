@@ -4,6 +4,7 @@
   there is none, counted in the summary with the command that installs it, and fails instead of
   being skipped when ``CI=true``.
 * So is a test that runs the default board's image (fixture ``board_image``) where there is none.
+* A test marked ``provokes("TF-FLASH-004")`` fails if that error was not made in it.
 * A log record whose arguments do not fit its text fails the test that caused it.
 """
 
@@ -19,6 +20,7 @@ import pytest
 
 from boards import build as images
 from boards.errors import BoardError
+from boards.flash.errors import FlashFault, FlashingError
 from boards.folder import default_name
 from hil.tools import TOOLS
 
@@ -144,3 +146,21 @@ def _log_records_fit_their_text() -> Iterator[None]:
     yield
     root.removeHandler(check)
     assert not check.bad, "log records whose arguments do not fit:\n" + "\n".join(check.bad)
+
+
+@pytest.fixture(autouse=True)
+def _marked_errors_are_provoked(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    wanted = {str(code) for mark in request.node.iter_markers("provokes") for code in mark.args}
+    made: set[str] = set()
+    if wanted:
+        begin = FlashingError.__init__
+
+        def noted(self: FlashingError, fault: FlashFault, what: str) -> None:
+            made.add(fault.code)
+            begin(self, fault, what)
+
+        monkeypatch.setattr(FlashingError, "__init__", noted)
+    yield
+    assert wanted <= made, f"marked as provoked, and never made: {sorted(wanted - made)}"

@@ -30,6 +30,7 @@ def key_file(folder: Path, key: bytes) -> Path:
     return path
 
 
+@pytest.mark.provokes("TF-FLASH-051", "TF-FLASH-052")
 def test_the_node_shows_what_was_flashed_or_is_named(tmp_path: Path, cable: Cable) -> None:
     good = key_file(tmp_path, KEY)
     with NodeProcess(tmp_path, cable.node_end) as node:
@@ -49,6 +50,7 @@ def test_the_node_shows_what_was_flashed_or_is_named(tmp_path: Path, cable: Cabl
             prove(port, 1, BAUD, UID.hex(), "air", NO_IMAGE, other, 0.5)
 
 
+@pytest.mark.provokes("TF-FLASH-050")
 def test_a_node_that_does_not_answer(
     tmp_path: Path, cable: Cable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -143,6 +143,7 @@ def test_silence_is_said_and_is_no_success() -> None:
     assert "nothing answers" in text
 
 
+@pytest.mark.provokes("TF-FLASH-001")
 def test_a_port_that_is_not_there_has_its_code(tmp_path: Path) -> None:
     status, text = probe("--port", tmp_path / "none")
     assert status == 1

@@ -77,6 +77,7 @@ def test_a_command_that_fails_once_is_repeated(tmp_path: Path, kind: str) -> Non
         assert made.read(BASE, 4) == b"abcd"
 
 
+@pytest.mark.provokes("TF-FLASH-021")
 def test_a_chip_that_is_read_protected_is_named_and_stays_protected(tmp_path: Path) -> None:
     rom = BootRom(UID, protected=True)
     with loader(tmp_path, rom) as made:
@@ -98,6 +99,7 @@ def test_unlock_erases_everything_and_goes_on(tmp_path: Path) -> None:
     assert not rom.protected
 
 
+@pytest.mark.provokes("TF-FLASH-022")
 def test_a_sector_that_is_write_protected_is_named(tmp_path: Path) -> None:
     rom = BootRom(UID, faults=RomFaults(write_protected={3}))
     with loader(tmp_path, rom) as made:
@@ -114,6 +116,7 @@ def test_a_slow_erase_is_waited_for(tmp_path: Path) -> None:
     assert rom.erased == [11]
 
 
+@pytest.mark.provokes("TF-FLASH-004")
 def test_a_pulled_cable_is_named(tmp_path: Path) -> None:
     rom = BootRom(UID)
     with BootRomBoard(rom, tmp_path) as board, FlashPort(str(board.port), 115200) as port:
@@ -124,6 +127,7 @@ def test_a_pulled_cable_is_named(tmp_path: Path) -> None:
             made.write(BASE, bytes(256))
 
 
+@pytest.mark.provokes("TF-FLASH-010")
 def test_nothing_answers(tmp_path: Path) -> None:
     near, far = pty.openpty()
     try:
@@ -137,11 +141,13 @@ def test_nothing_answers(tmp_path: Path) -> None:
         os.close(far)
 
 
+@pytest.mark.provokes("TF-FLASH-001")
 def test_a_port_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FlashingError, match=r"^TF-FLASH-001: "):
         FlashPort(str(tmp_path / "nothing"), 115200)
 
 
+@pytest.mark.provokes("TF-FLASH-002")
 def test_a_port_that_is_in_use_names_the_program(tmp_path: Path) -> None:
     with BootRomBoard(BootRom(UID), tmp_path) as board:
         held = os.open(board.port, os.O_RDWR | os.O_NOCTTY)
@@ -156,6 +162,7 @@ def test_a_port_that_is_in_use_names_the_program(tmp_path: Path) -> None:
             other.wait()
 
 
+@pytest.mark.provokes("TF-FLASH-003")
 def test_a_port_that_you_may_not_use_shows_the_udev_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests may run as root, whom the system refuses nothing."""
 
@@ -167,6 +174,7 @@ def test_a_port_that_you_may_not_use_shows_the_udev_rule(monkeypatch: pytest.Mon
         FlashPort("/dev/ttyUSB0", 115200)
 
 
+@pytest.mark.provokes("TF-FLASH-011")
 def test_firmware_that_talks_is_no_bootloader(tmp_path: Path) -> None:
     class Talker(BootRom):
         def feed(self, data: bytes) -> bytes:
@@ -179,6 +187,7 @@ def test_firmware_that_talks_is_no_bootloader(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.provokes("TF-FLASH-012")
 def test_a_command_that_is_always_refused(tmp_path: Path) -> None:
     rom = BootRom(UID)
     with loader(tmp_path, rom) as made:
@@ -187,6 +196,7 @@ def test_a_command_that_is_always_refused(tmp_path: Path) -> None:
             made.go(BASE)
 
 
+@pytest.mark.provokes("TF-FLASH-013")
 def test_a_bootloader_that_falls_silent(tmp_path: Path) -> None:
     rom = BootRom(UID)
     with loader(tmp_path, rom) as made:

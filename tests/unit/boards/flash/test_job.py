@@ -126,6 +126,7 @@ def test_a_board_in_use_keeps_its_image_and_gets_a_new_key(tmp_path: Path) -> No
     assert old.encode() not in bytes(rom.flash)
 
 
+@pytest.mark.provokes("TF-FLASH-020")
 def test_another_chip_is_refused_before_anything_is_erased(tmp_path: Path) -> None:
     rom = BootRom(UID, chip_id=0x431)
     with (
@@ -149,6 +150,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"image.bin", "port"}
 
 
+@pytest.mark.provokes("TF-FLASH-030")
 def test_a_bit_that_does_not_take_is_named_by_its_offset(tmp_path: Path) -> None:
     rom = BootRom(UID)
     at = next(n for n in range(5000, 6000) if IMAGE[n] & 4)
@@ -170,6 +172,7 @@ def test_a_bit_that_flips_on_the_line_costs_nothing(tmp_path: Path) -> None:
     assert bytes(rom.flash[: len(IMAGE)]) == IMAGE
 
 
+@pytest.mark.provokes("TF-FLASH-021")
 def test_a_protected_chip_is_unlocked_only_on_request(tmp_path: Path) -> None:
     rom = BootRom(UID, protected=True)
     with BootRomBoard(rom, tmp_path) as board:
@@ -182,6 +185,7 @@ def test_a_protected_chip_is_unlocked_only_on_request(tmp_path: Path) -> None:
     assert bytes(rom.flash[: len(IMAGE)]) == IMAGE
 
 
+@pytest.mark.provokes("TF-FLASH-004")
 @pytest.mark.parametrize(
     ("pull_at", "keeps_power"), [(6_000, True), (18_000, True), (30_000, False)]
 )
@@ -206,6 +210,7 @@ def test_after_a_pulled_cable_the_same_command_ends_well(
     assert ids.count(key["key_id"]) == 2, "begun and proven, once each"
 
 
+@pytest.mark.provokes("TF-FLASH-023")
 @pytest.mark.parametrize("content", [b"", bytes(0x60001)])
 def test_an_image_that_does_not_fit_is_refused(tmp_path: Path, content: bytes) -> None:
     wanted = request(tmp_path, tmp_path / "port")
@@ -214,6 +219,7 @@ def test_an_image_that_does_not_fit_is_refused(tmp_path: Path, content: bytes) -
         flash(wanted, Steps())
 
 
+@pytest.mark.provokes("TF-FLASH-040")
 def test_a_folder_that_takes_no_key_ends_the_job_before_the_board_has_one(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("a file where the folder should be")
     rom = BootRom(UID)
