@@ -1,21 +1,24 @@
 """The table ``shapes``: which readings of a device stand at which place of a packed row.
 
-The devices that write now are kept in memory. A device has few shapes, however its points come and
-go: a record goes into a row of a shape that has more points, and when MAX_SHAPES are there and none
-fits, its readings get rows of their own.
+The devices that write now are kept in memory; points that many devices have in common are kept
+once. A device has few shapes, however its points come and go: a record goes into a row of a shape
+that has more points, and when MAX_SHAPES are there and none fits, its readings get rows of their
+own.
 """
 
 import sqlite3
 from itertools import groupby
 from operator import itemgetter
-from typing import Final
+from typing import Final, TypeAlias
 
 from protocols.uplink import Decoded, RecordPoint
 
 from .packing import Shape, pack
 
 MAX_SHAPES: Final = 16  # of a device
-MAX_POINTS: Final = 250_000  # in the shapes that are kept in memory, at most about 100 MB
+MAX_POINTS: Final = 250_000  # different ones, devices and shapes in memory: at most about 100 MB
+
+Points: TypeAlias = tuple[RecordPoint, ...]
 
 
 class Shapes:
@@ -24,11 +27,13 @@ class Shapes:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
         self._known: dict[str, list[Shape]] = {}  # by device
-        self._size = 0  # devices and points in them
+        self._points: dict[Points, Points] = {}  # each once, whatever many devices have it
+        self._size = 0  # devices, their shapes, and the points in them
 
     def forget(self) -> None:
         """Forget what is in memory; call it when a transaction was taken back."""
         self._known.clear()
+        self._points.clear()
         self._size = 0
 
     def pack(self, record: Decoded) -> tuple[int, str] | None:
@@ -51,10 +56,9 @@ class Shapes:
         text = pack(points, numbers)
         if text is None or len(shapes) >= MAX_SHAPES:
             return None
-        shape = Shape(self._add(record.device_id, points), points)
-        shapes.append(shape)
-        self._size += len(points)
-        return shape.id, text
+        identity = self._add(record.device_id, points)
+        shapes.append(Shape(identity, self._once(points)))
+        return identity, text
 
     def _of(self, device: str) -> list[Shape]:
         shapes = self._known.get(device)
@@ -67,20 +71,32 @@ class Shapes:
                 " ORDER BY shapes.id, position",
                 (device,),
             )
+            self._size += 1
             shapes = self._known[device] = [
-                Shape(identity, tuple(RecordPoint(*row[1:]) for row in of_one))
+                Shape(identity, self._once(tuple(RecordPoint(*row[1:]) for row in of_one)))
                 for identity, of_one in groupby(rows, itemgetter(0))
             ]
-            self._size += 1 + sum(len(shape.points) for shape in shapes)
         return shapes
 
-    def _add(self, device: str, points: tuple[RecordPoint, ...]) -> int:
+    def _once(self, points: Points) -> Points:
+        """Return the tuple that is kept of all that equal ``points``, for one more shape."""
+        kept = self._points.setdefault(points, points)
+        self._size += 1 + len(points) * (kept is points)
+        return kept
+
+    def _add(self, device: str, points: Points) -> int:
         (newest,) = self._db.execute("SELECT max(id) FROM shapes").fetchone()
         identity: int = (newest or 0) + 1
         self._db.executemany(
+            "INSERT OR IGNORE INTO points (device, name, unit) VALUES (?, ?, ?)",
+            [(device, point.name, point.unit) for point in points],
+        )
+        found = self._db.execute("SELECT name, unit, id FROM points WHERE device = ?", (device,))
+        ids = {(name, unit): number for name, unit, number in found}
+        self._db.executemany(
             "INSERT INTO shapes VALUES (?,?,?,?)",
             [
-                (identity, position, self.point(device, point.name, point.unit), point.divisor)
+                (identity, position, ids[point.name, point.unit], point.divisor)
                 for position, point in enumerate(points)
             ],
         )

@@ -5,7 +5,8 @@ A device sends the same names and units with each record. What the general way o
 numbers, which are the same in every such record, and what their names are. One match compares the
 next record with it and finds its numbers. Devices that send the same points have one shape.
 
-A pattern takes milliseconds to make, so a shape is learned when it comes for the second time.
+A pattern takes milliseconds to make, so a shape is learned when it comes for the second time; a
+device that is new and sends a shape that others send needs none.
 After None the caller takes the general way, which also finds out what is wrong; tests hold both
 equal. What is learned is bounded.
 """
@@ -21,7 +22,7 @@ from protocols.wire.errors import PeerError
 from . import cbor, senml
 from .checks import MAX_U16
 from .record_layout import FRAME, head_name, is_stamp
-from .record_types import EXTENSION, PROFILE, SAMPLE, Decoded, Stamp
+from .record_types import EXTENSION, PROFILE, SAMPLE, Decoded, RecordPoint, Stamp
 
 _MAX_DEVICES: Final = 8192
 _SHAPES_OF_ONE: Final = 4  # a point that fails now and then makes two
@@ -131,6 +132,7 @@ class _Device(NamedTuple):
 
 _devices: Final[dict[bytes, _Device]] = {}  # by the id as encoded
 _shapes: Final[dict[bytes, _Shape]] = {}  # by the pattern
+_newest: Final[dict[tuple[RecordPoint, ...], _Shape]] = {}  # that of each tuple of points
 _seen: Final[set[int]] = set()  # hashes of patterns that came once
 
 
@@ -167,13 +169,17 @@ def learn(data: bytes, at: int, record: Decoded) -> None:
     """Learn the shape of a record that was accepted; its points begin at ``at``."""
     if record.kind not in (PROFILE, SAMPLE) or not record.points:
         return
-    shape = _shape(data[at:], record)
+    shape = _newest.get(record.points)
+    if shape is None or shape.read(data, at) is None:
+        shape = _shape(data[at:], record)
     if shape is None:
         return
+    _newest[record.points] = shape
     _, begin = cbor.read(data, 1 + len(_BEGIN))
     encoded = data[begin + 1 : _text_end(data, begin + 1)]
     if encoded not in _devices and len(_devices) >= _MAX_DEVICES:
-        _devices.clear()
+        for one in [*_devices][::2]:  # not all: with a few more devices most are found then
+            del _devices[one]
     device = _devices.setdefault(encoded, _Device(record.device_id, record.kind, []))
     device.shapes.insert(0, shape)
     del device.shapes[_SHAPES_OF_ONE:]
@@ -201,6 +207,7 @@ def forget() -> None:
     """Forget all that was learned."""
     _devices.clear()
     _shapes.clear()
+    _newest.clear()
     _seen.clear()
 
 

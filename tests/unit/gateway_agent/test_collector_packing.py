@@ -15,8 +15,8 @@ from gateway_agent.collector.migration import STEPS
 from gateway_agent.collector.packing import pack, unpack
 from gateway_agent.collector.receiver import ACCEPTED
 from gateway_agent.collector.schema import SCHEMA, SCHEMA_VERSION
-from gateway_agent.collector.shapes import MAX_SHAPES
-from protocols.uplink import ProfileTemplate, Record, RecordPoint
+from gateway_agent.collector.shapes import MAX_SHAPES, Shapes, read_shape
+from protocols.uplink import ProfileTemplate, Record, RecordPoint, decode_record
 
 from .test_collector import Chain, Collector, stamp
 from .test_collector import readings as of_co2
@@ -168,6 +168,41 @@ def test_shapes_without_end_are_bounded_and_nothing_is_lost(tmp_path: Path) -> N
     assert got == [(f"p{number}", number) for number in range(1, 41)]
     assert findings(collector.path) == []
     collector.database.close()
+
+
+def test_points_that_devices_have_in_common_are_kept_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """2,560 devices with the same 100 points were forgotten and read again all the time."""
+    monkeypatch.setattr("gateway_agent.collector.shapes.MAX_POINTS", 100)
+    database = sqlite3.connect(tmp_path / "shapes.db", isolation_level=None)
+    database.executescript(SCHEMA)
+    database.execute("BEGIN")
+    shapes, statements = Shapes(database), list[str]()
+    names = [(f"p{number}", "V", -1) for number in range(50)]
+    devices = [
+        decode_record(ProfileTemplate(f"gw-1.d{number}", names).record(range(50), stamp(1)).data)
+        for number in range(20)
+    ]
+    packed = [shapes.pack(record) for record in devices]
+    database.set_trace_callback(statements.append)
+    assert [shapes.pack(record) for record in devices] == packed
+    assert statements == []
+    others = [
+        decode_record(ProfileTemplate(f"gw-2.d{n}", [(f"q{n}", "", 0)]).record([n], stamp(1)).data)
+        for n in range(100)
+    ]
+    for record in others:
+        shapes.pack(record)
+        assert shapes._size <= 103
+    assert [shapes.pack(record) for record in devices] == packed
+    ids = [row[0] for row in packed if row is not None]
+    assert len(ids) == len(set(ids)) == len(devices)
+    for record, identity in zip(devices, ids, strict=True):
+        found = read_shape(database, identity)
+        assert found is not None
+        assert (found[0], found[1].points) == (record.device_id, record.points)
+    database.close()
 
 
 def test_a_number_that_cannot_be_packed_has_a_row_of_its_own(tmp_path: Path) -> None:

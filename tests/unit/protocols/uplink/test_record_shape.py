@@ -146,6 +146,37 @@ def test_a_point_that_fails_now_and_then_makes_two_shapes() -> None:
         assert len(record.failures) == (data is failed)
 
 
+def test_a_device_that_sends_what_others_send_takes_the_short_way_at_once() -> None:
+    record_shape.forget()
+    for _ in range(2):
+        decode_record(of_a_device([300, 40, 500, 600]))
+    new = ProfileTemplate("gw.new", POINTS)
+    decode_record(new.record([300, 40, 500, 70_000], STAMP).data)
+    data = new.record([1, 2, 3, 4], STAMP).data
+    record = record_shape.read_known(data)
+    assert record is not None
+    assert record.device_id == "gw.new"
+    other = ProfileTemplate("gw.other", POINTS[:3])
+    decode_record(other.record([300, 40, 500], STAMP).data)
+    assert record_shape.read_known(other.record([1, 2, 3], STAMP).data) is None
+    record_shape.forget()
+    assert record == decode_record(data)
+
+
+def test_some_devices_more_than_are_remembered_cost_little() -> None:
+    record_shape.forget()
+    devices = [
+        ProfileTemplate(f"gw.d{number}", [("a", "", 0)]).record([number % 7], STAMP).data
+        for number in range(record_shape._MAX_DEVICES * 11 // 10)
+    ]
+    known = 0
+    for turn in range(3):
+        for data in devices:
+            known += turn == 2 and record_shape.read_known(data) is not None
+            decode_record(data)
+    assert known >= len(devices) // 3
+
+
 def test_what_is_learned_is_bounded() -> None:
     record_shape.forget()
     for number in range(record_shape._MAX_DEVICES + 10):
