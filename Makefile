@@ -39,7 +39,7 @@ bench: $(READY) programs
 install: python
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-	    --editable '.[hil]'
+	    --editable '.[hil,station]'
 	@echo "Installed in .venv/bin: tianfu-gateway tianfu-node tianfu-hil"
 
 format: $(READY)

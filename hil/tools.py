@@ -66,6 +66,7 @@ TOOLS: Final[Mapping[str, Tool]] = {
         _debian("mono", "running a model of Renode without it", "mono-runtime"),
         _debian("mosquitto", "the full stack", "mosquitto", variable="MOSQUITTO"),
         Tool("mpremote", "the console suite", f"{sys.executable} -m pip install mpremote"),
+        _debian("pdftoppm", "looking at a PDF", "poppler-utils"),
         _debian("qemu-system-arm", "the engine qemu", "qemu-system-arm", variable="QEMU"),
         _debian("stm32flash", "another flash job than ours", "stm32flash"),
         _debian("strace", "errors at single system calls", "strace"),

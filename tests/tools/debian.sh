@@ -37,6 +37,7 @@ missing() {
     has mbpoll || echo mbpoll
     has mcs || echo mono-mcs
     has mono || echo mono-runtime
+    has pdftoppm || echo poppler-utils
     has stm32flash || echo stm32flash
     has strace || echo strace
     has stunnel || echo stunnel4

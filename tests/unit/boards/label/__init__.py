@@ -1,0 +1,1 @@
+"""Labels: made of proof alone, and read back by other readers than ours."""
