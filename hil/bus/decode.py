@@ -1,37 +1,20 @@
 """The trace as Modbus RTU: frames, and which answer belongs to which request.
 
-What was *received* is decoded, not what was sent. Frames that ran together are told apart by their
-lengths (:mod:`protocols.wire.modbus.adu`) and CRCs; bytes that are part of no valid frame stay a
-frame without a CRC.
+What was *received* is decoded (:mod:`protocols.modbus_client.frames`), not what was sent; bytes
+that are part of no valid frame stay a frame without a CRC.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Final
 
-from hil.bus.fault import SHORTEST_FRAME, FaultApplied
+from hil.bus.fault import FaultApplied
 from hil.bus.trace import NOISE, Burst
-from protocols.modbus_client.names import EXCEPTION_NAMES, FUNCTION_NAMES
-from protocols.wire.crc import crc16
-from protocols.wire.modbus.adu import MAX_FRAME, answer_length, request_length
-from protocols.wire.modbus.pdu import (
-    EXCEPTION,
-    READ_HOLDING,
-    READ_INPUT,
-    READ_WRITE,
-    WRITE_MANY,
-    WRITE_ONE,
-)
-
-_REGISTER_ANSWERS: Final = (READ_HOLDING, READ_INPUT, READ_WRITE)
-_WRITES_ONE: Final = (0x05, WRITE_ONE)  # a coil, a register
-_WRITES_MANY: Final = (0x0F, WRITE_MANY)
-#: Requests that begin with an address and a count; 01 and 02 read coils and discrete inputs.
-_ADDRESSED: Final = (0x01, 0x02, *_REGISTER_ANSWERS, *_WRITES_MANY)
+from protocols.modbus_client.frames import FrameContent, content_of, split_frames
+from protocols.modbus_client.names import FUNCTION_NAMES
 
 
 class FrameKind(StrEnum):
@@ -48,8 +31,7 @@ class FrameKind(StrEnum):
 class BusFrame:
     """One frame on the line. ``gap_us`` is the silence before it, None for the first.
 
-    ``address`` and ``count`` are those of a request (or an answer that repeats them), ``values``
-    the registers of an answer, or those a request writes; what a frame does not have is None.
+    ``content`` is None of what is no valid frame.
     """
 
     burst: int
@@ -61,12 +43,7 @@ class BusFrame:
     data: bytes
     faults: tuple[FaultApplied, ...] = ()
     collided: bool = False
-    unit: int | None = None
-    function: int | None = None
-    address: int | None = None
-    count: int | None = None
-    values: tuple[int, ...] | None = None
-    exception: str | None = None
+    content: FrameContent | None = None
 
     @property
     def crc_ok(self) -> bool:
@@ -79,20 +56,8 @@ class BusFrame:
             return "nobody received it"
         if self.kind is FrameKind.DAMAGED:
             return f"{len(self.data)} bytes, no valid frame"
-        assert self.function is not None
-        words = [
-            f"unit {self.unit}",
-            FUNCTION_NAMES.get(self.function, f"function {self.function:#04x}"),
-        ]
-        if self.exception is not None:
-            words.append(f"exception: {self.exception}")
-        elif self.address is not None:
-            last = self.address + (self.count or 1) - 1
-            words.append(str(self.address) if last == self.address else f"{self.address}..{last}")
-        if self.values is not None:
-            shown = " ".join(str(value) for value in self.values[:8])
-            words.append(f"= {shown}{' ...' if len(self.values) > 8 else ''}")
-        return " ".join(words)
+        assert self.content is not None
+        return self.content.describe()
 
     def to_dict(self) -> dict[str, object]:
         """Return a table for JSON: bytes as hex, fields that the frame does not have left out."""
@@ -105,16 +70,11 @@ class BusFrame:
             "kind": str(self.kind),
             "data": self.data.hex(),
             "crc_ok": self.crc_ok,
-            "unit": self.unit,
-            "function": self.function,
-            "name": None if self.function is None else FUNCTION_NAMES.get(self.function),
-            "address": self.address,
-            "count": self.count,
-            "values": None if self.values is None else list(self.values),
-            "exception": self.exception,
             "collided": self.collided or None,
             "faults": [str(fault) for fault in self.faults] or None,
         }
+        if self.content is not None:
+            plain |= asdict(self.content) | {"name": FUNCTION_NAMES.get(self.content.function)}
         return {key: value for key, value in plain.items() if value is not None}
 
 
@@ -148,7 +108,7 @@ def frames(bursts: Iterable[Burst], master: str = "gateway") -> Iterator[BusFram
             continue
         at = 0
         faults = burst.faults
-        for piece, valid in _split(burst.heard, is_request):
+        for piece, valid in split_frames(burst.heard, is_request):
             start = burst.byte_time(at)
             at += len(piece)
             end = burst.byte_time(at - 1) + burst.byte_ns
@@ -210,35 +170,6 @@ def to_json(bursts: Iterable[Burst], master: str = "gateway") -> str:
     )
 
 
-def _split(heard: bytes, is_request: bool) -> Iterator[tuple[bytes, bool]]:
-    """Split what was received into frames, each with whether it is valid.
-
-    The bytes between two valid frames are one piece that is not valid.
-    """
-    if len(heard) >= SHORTEST_FRAME and crc16(heard) == 0:
-        length = _length(heard, is_request)
-        if length in (0, len(heard)):
-            yield heard, True
-            return
-    junk = start = 0
-    while start < len(heard):
-        length = _length(heard[start : start + MAX_FRAME], is_request)
-        if not length or crc16(heard[start : start + length]):
-            start += 1
-            continue
-        if start > junk:
-            yield heard[junk:start], False
-        yield heard[start : start + length], True
-        junk = start = start + length
-    if start > junk:
-        yield heard[junk:start], False
-
-
-def _length(data: bytes, is_request: bool) -> int:
-    measure = request_length if is_request else answer_length
-    return measure(bytearray(data), len(data))
-
-
 def _frame(
     burst: Burst,
     start: int,
@@ -261,31 +192,10 @@ def _frame(
             faults,
             burst.collided,
         )
-    function, body = data[1], data[2:-2]
+    content = content_of(data, is_request)
     kind = FrameKind.REQUEST if is_request else FrameKind.ANSWER
-    address = count = None
-    values: tuple[int, ...] | None = None
-    exception = None
-    if not is_request and function & EXCEPTION:
-        kind, function = FrameKind.EXCEPTION, function & ~EXCEPTION
-        exception = EXCEPTION_NAMES.get(body[0], f"code {body[0]}")
-    elif function in _WRITES_ONE and len(body) == 4:
-        address, count, values = _word(body, 0), 1, (_word(body, 2),)
-    elif (is_request or function in _WRITES_MANY) and function in _ADDRESSED and len(body) >= 4:
-        address, count = _word(body, 0), _word(body, 2)
-        if function == WRITE_MANY and is_request:
-            values = _words(body[5:])
-    elif function in _REGISTER_ANSWERS:
-        values = _words(body[1:])
     return BusFrame(
-        burst.number, start, end, gap, burst.origin, kind, data, faults, burst.collided,
-        data[0], function, address, count, values, exception,
+        burst.number, start, end, gap, burst.origin,
+        kind if content.exception is None else FrameKind.EXCEPTION,
+        data, faults, burst.collided, content,
     )  # fmt: skip
-
-
-def _word(data: bytes, at: int) -> int:
-    return data[at] << 8 | data[at + 1]
-
-
-def _words(data: bytes) -> tuple[int, ...]:
-    return tuple(_word(data, at) for at in range(0, len(data) - 1, 2))

@@ -9,8 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Final, Self
 
-#: Unit, function, CRC.
-SHORTEST_FRAME: Final = 4
+from protocols.modbus_client.frames import SHORTEST_FRAME
 
 
 class FaultKind(StrEnum):

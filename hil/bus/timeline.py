@@ -203,17 +203,19 @@ def _labels(frame: BusFrame) -> list[str]:
         return ["not heard", "lost"]
     if frame.kind is FrameKind.DAMAGED:
         return [f"{len(frame.data)} bytes, bad", "bad"]
-    code = f"{frame.function or 0:02X}"
+    content = frame.content
+    assert content is not None
+    code = f"{content.function:02X}"
     if frame.kind is FrameKind.EXCEPTION:
-        return [f"{code} {frame.exception}", f"!{frame.data[2]:02X}"]
+        return [f"{code} {content.exception}", f"!{frame.data[2]:02X}"]
     if frame.kind is FrameKind.ANSWER:
-        count = len(frame.values) if frame.values else 0
+        count = len(content.values) if content.values else 0
         return [f"{code} {count} registers", f"{code} x{count}", code] if count else [code]
-    span = "" if frame.address is None else f" {frame.address}+{frame.count}"
+    span = "" if content.address is None else f" {content.address}+{content.count}"
     return [
-        f"unit {frame.unit}: {code}{span}",
-        f"{frame.unit}: {code}{span}",
-        f"{frame.unit}: {code}",
+        f"unit {content.unit}: {code}{span}",
+        f"{content.unit}: {code}{span}",
+        f"{content.unit}: {code}",
     ]
 
 

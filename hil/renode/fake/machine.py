@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from hil.bus.fault import SHORTEST_FRAME
 from hil.renode.fake.port import FakePort
 from hil.renode.fake.pty import FakePty
+from protocols.modbus_client.frames import SHORTEST_FRAME
 from protocols.wire.crc import crc16
 from protocols.wire.modbus.timing import t35_us
 

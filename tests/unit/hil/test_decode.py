@@ -69,7 +69,11 @@ def test_requests_and_answers_in_words() -> None:
     ]
     assert [exchange.turnaround_us for exchange in found] == [2000.0] * 3
     first = found[0].answers[0]
-    assert (first.gap_us, first.kind, first.values) == (2000.0, FrameKind.ANSWER, (100, 65535))
+    assert (first.gap_us, first.kind, first.content and first.content.values) == (
+        2000.0,
+        FrameKind.ANSWER,
+        (100, 65535),
+    )
 
 
 def test_json_and_text_agree() -> None:
