@@ -12,6 +12,7 @@ from .boards import boards
 from .build import build
 from .flash import flash
 from .line import calibrate, set_settings, show
+from .monitor import monitor
 from .probe import probe
 from .provision import provision
 
@@ -28,6 +29,7 @@ app.command()(provision)
 app.command()(flash)
 app.command()(boards)
 app.command()(probe)
+app.command()(monitor)
 app.command()(show)
 app.command("set")(set_settings)
 app.command()(calibrate)

@@ -4,7 +4,7 @@ A request and its answer look alike on a line. What follows a request of the sam
 is its answer; everything else is tried as a request first.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -48,6 +48,18 @@ class HeardFrame:
         return f"{len(self.data)} bytes, CRC wrong or no frame: {self.data[:12].hex(' ')}" + (
             " ..." if len(self.data) > 12 else ""
         )
+
+    def to_dict(self) -> dict[str, object]:
+        """Return a table for JSON: the bytes as hex, what the frame does not have left out."""
+        fields: dict[str, object] = {
+            "at_ms": self.at_ms,
+            "kind": str(self.kind),
+            "data": self.data.hex(),
+            "crc_ok": self.content is not None,
+        }
+        if self.content is not None:
+            fields |= asdict(self.content) | {"name": self.content.name}
+        return {name: value for name, value in fields.items() if value is not None}
 
 
 class BusListener:

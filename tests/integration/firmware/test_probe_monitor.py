@@ -1,6 +1,9 @@
 """``tianfu-node probe`` and ``monitor`` at a bus with a real node process on it."""
 
 import json
+import os
+import threading
+import tty
 from collections.abc import Iterator
 
 import pytest
@@ -36,3 +39,64 @@ def test_probe_finds_the_node_at_its_address(port: str) -> None:
     assert (found["kind"], found["unit"], found["role"]) == ("node", 1, "water")
     assert (found["uid"], found["key_id"], found["signed_writes"]) == (UID.hex(), 5, True)
     assert found["sample"].startswith("1/"), "the boot epoch of a new node"
+
+
+def test_monitor_prints_samples_as_lines_in_a_pipe(port: str) -> None:
+    status, text = run("monitor", "1", "--port", port, "--every", "0.1", "--count", "2")
+    assert status == 0, text
+    first, second = text.splitlines()
+    assert "\x1b" not in text
+    assert first.startswith("1/")
+    assert "ph " in first
+    assert int(second.split()[0].split("/")[1]) > int(first.split()[0].split("/")[1])
+
+
+def test_monitor_shows_the_frames_of_its_bus(port: str) -> None:
+    words = ("monitor", "1", "--port", port, "--every", "0.1", "--count", "1", "--bus", "--json")
+    status, text = run(*words)
+    assert status == 0, text
+    lines = [json.loads(line) for line in text.splitlines()]
+    frames = [line for line in lines if "kind" in line]
+    # The identification in two parts, then the sample frame: each asked and answered.
+    assert [frame["kind"] for frame in frames[:4]] == ["request", "answer"] * 2
+    assert [frame["function"] for frame in frames[:4]] == [0x2B] * 4
+    sample = next(frame for frame in frames if frame["function"] == 4)
+    assert (sample["unit"], sample["address"], sample["name"]) == (1, 0, "read input registers")
+    (reading,) = [line for line in lines if "points" in line]
+    assert set(reading["points"]) == {"distance", "temperature", "ph", "turbidity_ntu"}
+
+
+def test_monitor_names_an_address_where_nobody_is(port: str) -> None:
+    status, _ = run("monitor", "9", "--port", port, "--count", "1")
+    assert status == 1
+
+
+def test_a_bus_is_only_listened_to(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What another master and a node say is printed; nothing is sent."""
+    near, far = os.openpty()
+    tty.setraw(far)
+    ended = threading.Event()
+    request = bytes.fromhex("0104001000027 00e".replace(" ", ""))
+
+    def talk() -> None:
+        while not ended.wait(0.05):
+            os.write(near, request)
+
+    thread = threading.Thread(target=talk)
+    thread.start()
+    try:
+        status, text = run("monitor", "--bus", "--port", os.ttyname(far), "--count", "1")
+        os.set_blocking(near, False)
+        with pytest.raises(BlockingIOError):
+            os.read(near, 1)
+    finally:
+        ended.set()
+        thread.join()
+        os.close(near)
+        os.close(far)
+    assert status == 0
+    assert "request   unit 1 read input registers 16..17" in text
+
+
+def test_monitor_without_a_node_or_a_bus_is_a_wrong_command() -> None:
+    assert run("monitor", "--port", "/dev/none")[0] == 2
