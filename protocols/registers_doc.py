@@ -106,5 +106,24 @@ EVENT_ARGUMENTS: Final[Mapping[str, str]] = {
     "image-asked": "number (low half) of the image that the serial link is to send",
     "image-sent": "number (low half) of the image that was sent over the serial link",
     "image-refused": "images asked for while the switch was off; at most one event a minute",
+    "update": "step * 256 + low byte of the version, or + the reason (refused, failed), see below",
 }
 """What the argument of each event is, by the event's name."""
+
+UPDATE_STATUS: Final[tuple[tuple[str, int, str], ...]] = (
+    ("state", 1, "see below"),
+    ("session", 1, "number that the master gave with its order"),
+    ("reason", 1, "why the newest order was refused, or what ended the update, see below"),
+    ("blocks", 1, "of the image that is received"),
+    ("missing", 1, "how many of them are missing"),
+    ("running", 1, "what runs: 0 the base, 1 slot A, 2 slot B"),
+    ("version", 2, "of what runs; 0: what is frozen into the base"),
+    ("floor", 2, "releases below it are refused"),
+    ("trial", 1, "1: what runs is on trial"),
+    ("outcome", 1, "of the last trial, see below"),
+    ("erase_ms", 1, "for which an erase may keep the node from answering"),
+    ("target", 2, "version that is received"),
+    ("capacity", 2, "bytes of the longest image"),
+    ("mark", 2, "first 4 bytes of the SHA-256 of the manifest that is received"),
+)
+"""The status registers of an update: name, registers, meaning."""

@@ -102,6 +102,9 @@ class Stm32Board:
         """Return the records in flash."""
         return FlashFiles()
 
+    def slots(self) -> None:
+        """Return None: this board runs what is frozen into its image."""
+
     def medium(self) -> str:
         """Return "flash", or "volatile" where the flash takes nothing (an emulator's)."""
         return "flash" if port.store_writable() else "volatile"

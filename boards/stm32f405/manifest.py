@@ -7,6 +7,7 @@ every build gives the same bytes. MicroPython's makemanifest runs this file in i
 import os
 
 ROOT = "../.."
+MASTERS = ("image_manifest.py", "status.py")  # half of an update
 GATEWAYS = ("clock.py", "file_sink.py", "gateway.py")  # half of the link
 TOOLS = ("make_header.py", "manifest.py")  # of the build, not of the node
 
@@ -31,6 +32,7 @@ for folder in (
 ):
     freeze_folder(folder)
 freeze_folder("protocols/wire/link", skip=GATEWAYS)
+freeze_folder("protocols/wire/update", skip=MASTERS)
 freeze_folder("boards/stm32f405", skip=(*TOOLS, "main.py"))
 if os.path.exists("main.py"):
     module("main.py")  # by its own name: the C code imports main, and so does the REPL

@@ -22,8 +22,10 @@ from .tty import NoUart, PortError, TtyLine, TtyLink, TtyUart
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from firmware.node.app import Node
+    from firmware.node.ports import Slots
 
     from .node_file import NodeFile
+    from .slots import FileSlots
 
 POWER_ON = 0
 COMMANDED = 1
@@ -67,6 +69,7 @@ class UnixBoard:
         self.sleep_ms = port.sleep_ms  # as it is: a wrapper would take heap at every call
         self._bridge: Bridge | None = None
         self._input = ConsoleInput()
+        self._slots: FileSlots | None = None
 
     def commission(self) -> "NodeFile":
         """Return the node's file, which is its commission."""
@@ -83,6 +86,16 @@ class UnixBoard:
     def store(self) -> Store:
         """Return the files in the directory that the node's file names."""
         return Store(self._file.store)
+
+    def slots(self) -> "Slots | None":
+        """Return the slots in the node's store; None if its file has no release keys."""
+        keys = self._file.release_keys
+        if self._slots is None and keys is not None:
+            from .slots import FileSlots  # most processes have none
+
+            self._slots = FileSlots(self._file.store, self.store(), keys)
+            self._slots.boot(False)
+        return self._slots
 
     def now_ms(self) -> int:
         """Return milliseconds since boot, as a microcontroller's ticks count."""
@@ -170,6 +183,8 @@ class UnixBoard:
         if node.failure:
             port.pause_ms(_PAUSE_MS)
         write_figures("ended", node)
+        if self._slots is not None:
+            self._slots.boot(bool(node.failure))
         for uart in self._open:
             uart.close()
         self._open = []

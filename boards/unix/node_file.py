@@ -7,10 +7,13 @@
      "parts": {"pms5003": "/dev/pts/4", "bridge": "/dev/pts/5"}, "settings": {"unit_id": 2}}
 
 Role, unique id and settings are a board's commission (:mod:`firmware.node.commission`); a process
-has no unique id of its own, so it needs one. ``link``, ``baud``, ``parts`` and
-``settings`` may be left out. A ``link`` is the tty of the serial link and switches it on, unless
-the settings have a speed of it.
+has no unique id of its own, so it needs one. ``link``, ``baud``, ``parts``,
+``settings`` and ``release_keys`` may be left out. A ``link`` is the tty of the serial link and
+switches it on, unless the settings have a speed of it. ``release_keys`` (texts of 64 hex digits)
+gives the node slots for updates that are signed with one of these keys.
 """
+
+import binascii
 
 from micropython import const
 
@@ -19,7 +22,8 @@ from firmware.node.commission import Commission, CommissionError, fields_of
 _MAX_BYTES = const(8192)
 _BAUD = const(9600)
 _LINK_DIV_100 = const(1152)
-_KEYS = ("store", "line", "link", "baud", "parts")
+_RELEASE_KEY_DIGITS = const(64)
+_KEYS = ("store", "line", "link", "baud", "parts", "release_keys")
 PARTS = ("pms5003", "mhz19b", "bridge", "a02yyuw", "vc0706")
 
 
@@ -36,6 +40,7 @@ class NodeFile(Commission):
         if self.link and "link_baud_div_100" not in self.settings:
             self.settings["link_baud_div_100"] = _LINK_DIV_100
         self.parts = self._parts(fields.get("parts", {}))
+        self.release_keys = self._release_keys(fields.get("release_keys"))
         baud = fields.get("baud", _BAUD)
         if isinstance(baud, int) and baud % 100 == 0 and 1200 <= baud <= 115200:
             if "baud_div_100" not in self.settings:
@@ -65,6 +70,19 @@ class NodeFile(Commission):
             else:
                 parts[name] = path
         return parts
+
+    def _release_keys(self, value: object) -> "list[bytes] | None":
+        keys: list[bytes] = []
+        if value is None:
+            return None
+        for text in value if isinstance(value, list) else [value]:
+            try:
+                if not isinstance(text, str) or len(text) != _RELEASE_KEY_DIGITS:
+                    raise ValueError
+                keys.append(binascii.unhexlify(text))
+            except ValueError:
+                self.wrong("release_keys", "a list of texts of 64 hex digits", text)
+        return keys
 
 
 def load(path: str) -> NodeFile:

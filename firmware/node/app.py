@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from .commission import Commission
     from .link import LinkServer
     from .ports import NodeBoard, Role
+    from .update import NodeUpdate
 
 # How a run ends.
 RESTART = 1  # commanded by the master
@@ -141,16 +142,19 @@ class Node:
         self.failure = ""
         self.role_errors = 0  # exceptions that left the role
         self.link: LinkServer | None = None  # where one is wired and switched on
+        self.update: NodeUpdate | None = None  # once somebody asked for one, or on trial
+        bank.node = self
         self._sampling = True
         self._boot_status = 0
-        self._fitted = setting_address("fitted")
-        self._period = setting_address("sample_period_ds")
         events.on_push = self._show_events
         config.on_change = self._on_change
         cause = board.reset_cause()
         if cause == _RESET_WATCHDOG:
             self._boot_status |= STATUS_WATCHDOG_RESET
         events.push(EVENT_BOOT, cause, 0)
+        slots = board.slots()
+        if slots is not None and slots.status()[3]:
+            bank.open_update()
         self._show_empty()
 
     async def run(self) -> int:
@@ -169,6 +173,8 @@ class Node:
                 if self.watchdog.overdue(now):
                     self.fail("watchdog: sampling or serving made no progress")
                 self.bank.guard.report(self.events, now)
+                if self.update is not None and self.update.expired(now):
+                    self.fail("update: nobody confirmed the image on trial in time")
                 if now - tried >= _PERSIST_MS:
                     tried = now
                     self._persist()
@@ -207,13 +213,13 @@ class Node:
         at = self.uptime.ms()
         try:
             await role.sample()
-            reading.grade(self.config.value(self._fitted))
+            reading.grade(self.config.get("fitted"))
             role.graded()
         except Exception as error:  # noqa: BLE001  # one broken driver must not silence the node
             self.role_errors += 1
             self._note("sampling: %s: %s" % (type(error).__name__, error))
             reading.all(FAULT)
-            reading.grade(self.config.value(self._fitted))
+            reading.grade(self.config.get("fitted"))
         self.sample_frame.show(reading, at, self.status(), self.events.count)
         if self.link is not None:
             self.link.sample_taken()
@@ -241,7 +247,7 @@ class Node:
         try:
             while True:
                 now = self.uptime.ms()
-                schedule.set_period(100 * self.config.value(self._period), now)
+                schedule.set_period(100 * self.config.get("sample_period_ds"), now)
                 due = schedule.due_in(now)
                 if due:
                     await self.board.sleep_ms(min(due, _LOOK_MS))
@@ -280,7 +286,7 @@ class Node:
         if self.sample_frame.seq < 1:
             reading = self.role.reading
             reading.all(NO_SAMPLE)
-            reading.grade(self.config.value(self._fitted))
+            reading.grade(self.config.get("fitted"))
             self.sample_frame.show_empty(reading, self.status(), self.events.count)
 
     def _on_change(self, address: int, before: "list[int]") -> None:
@@ -306,6 +312,8 @@ class Node:
 
     def after_request(self) -> None:
         """Obey the command of a request that has been answered."""
+        if self.update is not None and self.update.after_request():
+            self.outcome = RESTART
         command = self.bank.command
         if command:
             self.bank.command = 0

@@ -35,9 +35,11 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from .config import Config
     from .frames import EventFrame, SampleFrame
-    from .ports import Picture, Role
+    from .ports import Picture, Role, UpdatedNode
+    from .update import NodeUpdate
     from .write_guard import WriteGuard
 
+_UPDATE = const(0x0400)  # UPDATE_ADDRESS, whose module costs heap that most boots can do without
 _MAX_PAGE = const(273)  # of 65536 bytes, the longest image of the map
 _EXCEPTIONS = (0, ILLEGAL_ADDRESS, ILLEGAL_VALUE)  # by what Config.check returns
 
@@ -66,7 +68,7 @@ class Bank:
         self.page = 0
         self._sample_words = sample.map.words
         self._export = setting_address("image_export")
-        self._info = bytearray(2 * IMAGE_INFO_WORDS)
+        self.node: UpdatedNode | None = None  # whose registers of an update are here, too
 
     def read_input(self, address: int, count: int, out: bytearray, at: int) -> int:
         """Copy ``count`` input registers to ``out`` from byte ``at`` on; 0 or an exception code."""
@@ -88,15 +90,19 @@ class Bank:
         image = self.role.image
         if image is not None and self.config.value(self._export):
             if IMAGE_INFO_ADDRESS <= address and end <= IMAGE_INFO_ADDRESS + IMAGE_INFO_WORDS:
-                self._fill_info(image)
-                return _copy(self._info, 2 * (address - IMAGE_INFO_ADDRESS), 2 * count, out, at)
+                start = 2 * (address - IMAGE_INFO_ADDRESS)
+                for index in range(start, start + 2 * count):
+                    out[at] = _info(image, self.page, index)
+                    at += 1
+                return 0
             if IMAGE_WINDOW_ADDRESS <= address and end <= IMAGE_WINDOW_ADDRESS + IMAGE_WINDOW_WORDS:
                 start = self.page * IMAGE_WINDOW_BYTES + 2 * (address - IMAGE_WINDOW_ADDRESS)
                 for index in range(2 * count):
                     inside = start + index < image.length
                     out[at + index] = image.data[start + index] if inside else 0
                 return 0
-        return ILLEGAL_ADDRESS
+        update = self.open_update() if address >= _UPDATE else None
+        return ILLEGAL_ADDRESS if update is None else update.read_input(address, count, out, at)
 
     def read_holding(self, address: int, count: int, out: bytearray, at: int) -> int:
         """Copy ``count`` holding registers to ``out`` from byte ``at`` on; 0 or an exception."""
@@ -130,6 +136,9 @@ class Bank:
         is wrong. What changes nothing that lasts, image page and COMMAND_MEMORY, needs no tag.
         """
         guard = self.guard
+        if address > _UPDATE:
+            update = self.open_update()
+            return ILLEGAL_ADDRESS if update is None else update.write(address, count, data, at)
         if address != SIGNED_ADDRESS:
             return self._write(address, count, data, at, not guard.commissioned)
         if not guard.commissioned:
@@ -140,7 +149,12 @@ class Bank:
             return NAK
         at += 8
         address = data[at] << 8 | data[at + 1]
-        return self._write(address, count - MIN_WORDS + 1, data, at + 2, True)
+        count -= MIN_WORDS - 1
+        if address == _UPDATE:
+            update = self.open_update()
+            if update is not None:
+                return update.order(count, data, at + 2)
+        return self._write(address, count, data, at + 2, True)
 
     def _write(self, address: int, count: int, data: bytearray, at: int, allowed: bool) -> int:
         if count < 1:
@@ -172,14 +186,17 @@ class Bank:
             self.config.set_many(address - CONFIG_ADDRESS, values)
         return 0
 
-    def _fill_info(self, image: "Picture") -> None:
-        # image_number u32, length u32, SHA-256, first byte of the window u32
-        info = self._info
-        _put_u32(info, 0, image.number)
-        _put_u32(info, 4, image.length)
-        for index in range(32):
-            info[8 + index] = image.sha[index]
-        _put_u32(info, 40, self.page * IMAGE_WINDOW_BYTES)
+    def open_update(self) -> "NodeUpdate | None":
+        """Return what has the registers of an update; None on a board without slots."""
+        node = self.node
+        slots = None if node is None else node.board.slots()
+        if node is None or slots is None:
+            return None
+        if node.update is None:
+            from .update import NodeUpdate  # it has no heap before somebody asks for it
+
+            node.update = NodeUpdate(node, slots)
+        return node.update
 
 
 def _copy(frame: bytearray, start: int, length: int, out: bytearray, at: int) -> int:
@@ -193,8 +210,11 @@ def _copy(frame: bytearray, start: int, length: int, out: bytearray, at: int) ->
     return 0
 
 
-def _put_u32(buf: bytearray, at: int, value: int) -> None:
-    buf[at] = (value >> 24) & 0xFF
-    buf[at + 1] = (value >> 16) & 0xFF
-    buf[at + 2] = (value >> 8) & 0xFF
-    buf[at + 3] = value & 0xFF
+def _info(image: "Picture", page: int, index: int) -> int:
+    # image_number u32, length u32, SHA-256, first byte of the window u32
+    if 8 <= index < 40:
+        return image.sha[index - 8]
+    value = page * IMAGE_WINDOW_BYTES
+    if index < 8:
+        value = image.number if index < 4 else image.length
+    return value >> 8 * (~index & 3) & 0xFF

@@ -16,6 +16,8 @@ from firmware.node.frames import EventFrame, SampleFrame
 from firmware.node.identity import NodeKey
 from firmware.node.reading import Reading
 from firmware.node.schedule import Uptime
+from firmware.node.serve import Server
+from firmware.node.update import NodeUpdate
 from firmware.sensors.ports import PartsBoard
 from protocols.wire.modbus.server import RtuServer
 
@@ -64,6 +66,38 @@ class Files(Protocol):
         After False a read may give either content: a board may keep the new one in RAM.
         """
 
+class Slots(Protocol):
+    """Two slots for an application image; an update goes into the one that does not run.
+
+    Numbers that are returned are reasons of ``protocols.wire.update.window``.
+    """
+
+    SIZE: int  # bytes of the longest image
+
+    def status(self) -> tuple[int, int, int, int, int, int]:
+        """Return running (0 base, 1 A, 2 B), version, floor, trial (0, 1), outcome, target slot."""
+
+    def check(self, manifest: bytes, /) -> int:
+        """Return 0 or why the image of this manifest is refused; changes nothing."""
+
+    def erase(self) -> bool:
+        """Erase the target; it may keep the processor for seconds."""
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview, /) -> bool:
+        """Write to the target, whole words; equal bytes again are no error."""
+
+    def blank(self, offset: int, size: int, /) -> bool:
+        """Return whether the target is erased there."""
+
+    def digest(self, size: int, /) -> bytes:
+        """Return the SHA-256 of the target's first ``size`` bytes."""
+
+    def order(self, manifest: bytes, /) -> int:
+        """Have the next start take the target on trial; 0 or why not."""
+
+    def confirm(self) -> bool:
+        """Keep what runs on trial, and raise the floor."""
+
 class NodeBoard(PartsBoard, Protocol):
     def unique_id(self) -> bytes:
         """Return the 12 bytes that the chip has from the factory."""
@@ -73,6 +107,9 @@ class NodeBoard(PartsBoard, Protocol):
 
     def store(self) -> Files:
         """Return the board's store; called once per boot."""
+
+    def slots(self) -> Slots | None:
+        """Return the slots for application images; None: this board has none."""
 
     def now_us(self) -> int:
         """Return ticks in us; they wrap, so only ``ticks_diff`` may compare them."""
@@ -168,3 +205,16 @@ class LinkedNode(Protocol):
 
     def after_request(self) -> None:
         """Obey the command of a request that has been answered."""
+
+class UpdatedNode(Protocol):
+    """What an update needs of the node that it belongs to."""
+
+    board: NodeBoard
+    uptime: Uptime
+    events: Events
+    sample_frame: SampleFrame
+    server: Server
+    update: NodeUpdate | None
+
+    def status(self) -> int:
+        """Return the status word as it is now."""

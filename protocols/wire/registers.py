@@ -118,6 +118,7 @@ EVENT_WRITE_REFUSED = 13  # arg: writes refused since boot; at most one event a 
 EVENT_IMAGE_ASKED = 14  # arg: number of the image that the serial link is to send
 EVENT_IMAGE_SENT = 15  # arg: number of the image that has left over the serial link
 EVENT_IMAGE_REFUSED = 16  # arg: requests refused since boot; at most one event a minute
+EVENT_UPDATE = 17  # arg: step << 8 | reason or version, protocols.wire.update.window
 
 # By code; no event has code 0.
 EVENT_NAMES = (
@@ -138,6 +139,7 @@ EVENT_NAMES = (
     "image-asked",
     "image-sent",
     "image-refused",
+    "update",
 )
 
 EVENT_SLOTS = 16

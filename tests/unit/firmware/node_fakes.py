@@ -22,7 +22,7 @@ from protocols.wire.registers import map_of_role
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from firmware.node.app import Node
-    from firmware.node.ports import Files, LinkPort, Picture, Role
+    from firmware.node.ports import Files, LinkPort, Picture, Role, Slots
 
 UID = bytes(range(12))
 KEY = b'{"key_id": 7, "key": "' + b"5a" * 32 + b'"}'
@@ -83,6 +83,12 @@ class Directory:
     def get(self, name: str) -> bytes:
         with open(self.path + "/" + name, "rb") as file:
             return file.read()
+
+    def names(self) -> "list[str]":
+        return sorted(os.listdir(self.path))
+
+    def delete(self, name: str) -> None:
+        os.remove(self.path + "/" + name)
 
     def remove(self) -> None:
         for name in os.listdir(self.path):
@@ -170,6 +176,7 @@ class Board:
     def __init__(self, store_dir: str) -> None:
         self.files: Files = Store(store_dir)
         self.cause = 0
+        self.app_slots: Slots | None = None
         self.rs485 = Line()
         self.dog = Wdt()
         self._ms = (1 << 30) - 500
@@ -183,6 +190,9 @@ class Board:
 
     def store(self) -> "Files":
         return self.files
+
+    def slots(self) -> "Slots | None":
+        return self.app_slots
 
     def now_ms(self) -> int:
         return self._ms & ((1 << 30) - 1)
