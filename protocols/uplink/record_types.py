@@ -48,6 +48,7 @@ CAUSES: Final = (
     "replayed",
     "bus_busy",
     "device_busy",
+    "node_update",
 )
 
 # Why a point has no value: what a node may report of it, and what a third-party device may.

@@ -52,7 +52,7 @@ OUTCOME_NAMES = (
 )
 
 
-class Status:
+class UpdateStatus:
     """What a node shows of its slots and of the update under way, in the order of the registers."""
 
     def __init__(
@@ -88,11 +88,11 @@ class Status:
         self.mark = mark  # first 4 bytes of the SHA-256 of the manifest that is received
 
 
-def read_status(data: bytes) -> Status:
+def read_status(data: bytes) -> UpdateStatus:
     """Return the status that ``data`` begins with; PeerError if it cannot be one."""
     if len(data) < STATUS_BYTES:
         raise PeerError(TRUNCATED, "status of an update", -1, STATUS_BYTES, len(data))
-    status = Status(*struct.unpack(STATUS_FORM, data[:STATUS_BYTES]))
+    status = UpdateStatus(*struct.unpack(STATUS_FORM, data[:STATUS_BYTES]))
     if status.state >= len(STATE_NAMES):
         raise PeerError(BAD_VALUE, "state of an update", 0, "0 to 6", status.state)
     if status.reason >= len(REASON_NAMES):

@@ -15,7 +15,7 @@ from tests.unit.firmware.node_fakes import KEY, KEY_BYTES, UID, Board, Directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from protocols.wire.update.status import Status
+    from protocols.wire.update.status import UpdateStatus
 
 VECTORS = vectors("update")
 RELEASE_KEY = unhexlify(VECTORS["release_key"])
@@ -82,7 +82,7 @@ class UpdateBench:
         digest = hashlib.sha256(manifest).digest()
         return self.order(1, session, *struct.unpack(">HH", digest[:4]))
 
-    def status(self) -> "Status":
+    def status(self) -> "UpdateStatus":
         """Return what the status registers have."""
         return read_status(self.registers(0, STATUS_WORDS))
 
