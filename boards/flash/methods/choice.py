@@ -1,12 +1,19 @@
 """Which ways there are, by the names that board.toml uses."""
 
+from collections.abc import Mapping
+from typing import Final
+
 from boards.errors import BoardError
 from boards.flash.method import FlashMethod
 from boards.flash.target import FlashTarget
 
+from .dfu import DfuMethod
+from .swd import SwdMethod
 from .uart import UartMethod
 
-METHODS: dict[str, type[UartMethod]] = {UartMethod.name: UartMethod}
+METHODS: Final[Mapping[str, type[UartMethod] | type[DfuMethod] | type[SwdMethod]]] = {
+    kind.name: kind for kind in (UartMethod, DfuMethod, SwdMethod)
+}
 
 
 def method_of(name: str, target: FlashTarget, port: str, baud: int) -> FlashMethod:
