@@ -1,19 +1,24 @@
 """The board after "go": QEMU runs what the model's flash holds, with its bus on a pseudo terminal.
 
 So a node that proves itself at :attr:`StartedBoard.bus_port` was booted from the bytes that the
-flash job wrote, image and record store alike, and from nothing else.
+flash job wrote, image and record store alike, and from nothing else. What the node writes is in
+the model's flash too, so that a power cycle boots from that.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from hil.boot_rom.chip import BootRom
+from hil.boot_rom.flash_writes import FlashWrites
 from hil.engines.console import Console
 from hil.engines.qemu_command import QemuCommand, find_qemu
 from hil.engines.qemu_process import QemuProcess
@@ -30,10 +35,14 @@ class StartedBoard:
     """Runs the flash of ``rom`` whenever the bootloader is asked to; use it in a ``with`` block.
 
     ``folder`` gets the console's log and, readable for its owner alone, what the flash held.
+    ``symbols`` are those of the image that will run; without them its flash is read-only.
     """
 
-    def __init__(self, folder: Path, baud: int = 9600) -> None:
+    def __init__(
+        self, folder: Path, baud: int = 9600, symbols: Mapping[str, int] | None = None
+    ) -> None:
         self._folder = folder
+        self._symbols = symbols
         self._baud = baud
         self._bus = Pty()
         self.bus_port = self._bus.path
@@ -44,13 +53,20 @@ class StartedBoard:
         self._thread = threading.Thread(target=self._loop.run_forever, name="started board")
         self._qemu: QemuProcess | None = None
         self._console: Console | None = None
+        self._writes: asyncio.Task[None] | None = None
 
     def go(self, _address: int) -> None:
         """Start the node; for :class:`BootRom`'s ``on_go``. Returns at once."""
-        assert self.rom is not None
+        self._run()
+
+    def power_cycle(self) -> None:
+        """Take the power away and give it back with BOOT0 low. Returns when the power is back."""
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(_STOP_S)
+        self._run().result(_STOP_S)
+
+    def _run(self) -> Future[None]:
         self.starts += 1
-        flash = bytes(self.rom.flash)
-        asyncio.run_coroutine_threadsafe(self._start(flash), self._loop)
+        return asyncio.run_coroutine_threadsafe(self._start(), self._loop)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -74,9 +90,10 @@ class StartedBoard:
     def _content(self) -> Path:
         return self._folder / "flash.bin"
 
-    async def _start(self, flash: bytes) -> None:
+    async def _start(self) -> None:
         await self._stop()
-        write_private(self._content, flash)
+        assert self.rom is not None
+        write_private(self._content, bytes(self.rom.flash))
         line = LineWire(silence_s(self._baud))
         console_wire = DescriptorWire()
         self._console = console = Console("flashed", self._folder / "console.log")
@@ -87,12 +104,22 @@ class StartedBoard:
         uarts = {CONSOLE: console_wire, PORTS[ROLES[0]]["line"]: line}
         command = QemuCommand(find_qemu(), self._content)
         self._qemu = QemuProcess(command, self._folder, uarts, console, lambda _: None)
-        await self._qemu.start()
+        if self._symbols is None:
+            await self._qemu.start()
+            return
+        near, far = socket.socketpair()
+        with far:
+            await self._qemu.start(debugger=far.fileno())
+        writes = FlashWrites(self.rom, self._symbols)
+        self._writes = asyncio.create_task(writes.serve(near))
 
     async def _stop(self) -> None:
         if self._qemu is not None:
             await self._qemu.kill()
             self._qemu = None
+        if self._writes is not None:
+            await self._writes
+            self._writes = None
         if self._console is not None:
             self._console.close()
             self._console = None
