@@ -46,6 +46,8 @@ from protocols.wire.modbus.pdu import (
 from protocols.wire.modbus.timing import t35_us
 from protocols.wire.registers import (
     COMMISSIONED_ADDRESS,
+    EVENT_ADDRESS,
+    EVENT_WORDS,
     MAPS,
     RAW_ADDRESS,
     SAMPLE_ADDRESS,
@@ -53,7 +55,15 @@ from protocols.wire.registers import (
     RegisterMap,
     map_of_role,
 )
-from protocols.wire.sample import Sample, decode, read_header, verify
+from protocols.wire.sample import (
+    Event,
+    Header,
+    Sample,
+    decode,
+    decode_events,
+    read_header,
+    verify,
+)
 from protocols.wire.uid import parse_uid
 
 from .errors import BoardError
@@ -197,6 +207,14 @@ class NodeLine:
             return frame, decode(frame)
         except PeerError as error:
             raise NodeLineError(f"{self._where()}: sample frame: {error}") from error
+
+    def events(self) -> tuple[bytes, Header, tuple[Event, ...]]:
+        """Read the event frame; return it as it came and decoded, its tag not checked."""
+        frame = self._read(READ_INPUT, EVENT_ADDRESS, EVENT_WORDS)
+        try:
+            return frame, *decode_events(frame)
+        except PeerError as error:
+            raise NodeLineError(f"{self._where()}: event frame: {error}") from error
 
     # --- what changes a node -------------------------------------------------------------------
 

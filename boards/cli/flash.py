@@ -52,9 +52,10 @@ def flash(
 
     Example: tianfu-node flash --port /dev/ttyUSB0 --bus-port /dev/ttyUSB1 --role air --unit 7
 
-    Set BOOT0 high and press reset before. If anything fails, repeat the same command: it begins
-    anew. Never tried on a real board yet, only on models of the bootloader and the chip. Exit
-    status 0: the node has proven itself, 1: not; docs/errors.md explains the codes of errors.
+    Set BOOT0 high and connect the board before; when it asks, set BOOT0 low and take the board's
+    power away and give it back. If anything fails, repeat the same command: it begins anew. Never
+    tried on a real board yet, only on models of the bootloader and the chip. Exit status 0: the
+    node has proven itself twice, 1: not; docs/errors.md explains the codes of errors.
     """
     if bus_port is None and not dry_run:
         typer.echo(
@@ -90,14 +91,14 @@ def show(report: FlashReport, json_output: bool) -> None:
     """Print what was done."""
     if json_output:
         fields = dataclasses.asdict(report)
-        fields["key_file"] = None if report.key_file is None else str(report.key_file)
-        typer.echo(json.dumps(fields))
+        typer.echo(json.dumps(fields, default=str))
     elif report.proof is None:
         typer.echo("dry run: nothing was written")
     else:
         typer.echo(
-            f"PROVEN: board {report.uid} in {report.seconds:.0f} s. Its key, for the gateway and "
-            f"the collector: {report.key_file}\nNow set BOOT0 low."
+            f"PROVEN twice: board {report.uid} in {report.seconds:.0f} s and "
+            f"{len(report.human_actions)} human actions. Its key, for the gateway and the "
+            f"collector: {report.key_file}"
         )
 
 
@@ -125,6 +126,10 @@ class _Checklist:
         """Replace the bar by a line."""
         self._remove()
         self._console.print(f"[ok] {self._step}: {text}", markup=False, highlight=False)
+
+    def ask(self, text: str) -> None:
+        """Show what to do, until the step is done."""
+        self._console.print(f"[you] {text}", markup=False, highlight=False)
 
     def _remove(self) -> None:
         if self._bar is not None:

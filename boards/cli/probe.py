@@ -81,6 +81,9 @@ class _Bar:
     def end(self, text: str) -> None:
         """Do nothing: the result is printed as a whole."""
 
+    def ask(self, text: str) -> None:
+        """Do nothing: a look needs nobody."""
+
 
 def _listened(path: str, wait_s: float) -> PortLook:
     try:

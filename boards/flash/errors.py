@@ -169,6 +169,19 @@ NOT_PROVEN: Final = FlashFault(
     "repeat the command; a board that fails twice is to be thrown away",
 )
 
+SELF_TEST: Final = FlashFault(
+    53,
+    "the node's self-test failed",
+    "a part of the chip is damaged, or its flash takes nothing",
+    "repeat the command; a board that fails twice is to be thrown away",
+)
+NO_POWER_CYCLE: Final = FlashFault(
+    54,
+    "the node was not seen to start again from power on",
+    "its power was not taken away in time, or it was reset in another way, or it did not come back",
+    "repeat the command; when it asks, set BOOT0 low, take the board's power away and give it back",
+)
+
 FAULTS: Final[Sequence[FlashFault]] = (
     NO_PORT,
     PORT_BUSY,
@@ -193,6 +206,8 @@ FAULTS: Final[Sequence[FlashFault]] = (
     NO_NODE,
     OTHER_NODE,
     NOT_PROVEN,
+    SELF_TEST,
+    NO_POWER_CYCLE,
 )
 
 

@@ -42,6 +42,9 @@ class Watcher(Protocol):
     def end(self, text: str) -> None:
         """Take that the step is done, and its result."""
 
+    def ask(self, text: str) -> None:
+        """Take what the technician has to do now."""
+
 
 @dataclass(frozen=True, slots=True)
 class FoundBoard:

@@ -3,7 +3,8 @@
 import getpass
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,10 +19,13 @@ from .errors import KEY_FILE, READ_PROTECTED, FlashingError
 from .job import FlashJob, FlashPlan, FoundBoard, Watcher, WrittenRegion, key_ids, plan_line
 from .method import FlashMethod
 from .methods.choice import method_of
-from .prove import NodeProof, prove
+from .prove import NodeProof, NodeProver
 from .target import image_of, target_of
 
 _DEFAULT_BAUD_DIV: Final = 96
+#: What a technician does with each board, besides sticking its label on.
+CONNECT: Final = "connect the board with BOOT0 high"
+POWER_CYCLE: Final = "set BOOT0 low, take the board's power away and give it back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,9 @@ class FlashRequest:
     image: Path | None = None
     unlock: bool = False
     dry_run: bool = False
+    lane: str = ""  # the place of the ports, where several boards are flashed side by side
     prove_s: float = 30.0
+    power_s: float = 120.0  # how long the power cycle may take
 
     @property
     def unit(self) -> int:
@@ -54,7 +60,7 @@ class FlashRequest:
 
 @dataclass(frozen=True, slots=True)
 class FlashReport:
-    """What was done. A dry run has no regions, no key file and no proof."""
+    """What was done. A dry run has no regions, no key file and no proofs."""
 
     board: str
     uid: str
@@ -63,11 +69,19 @@ class FlashReport:
     regions: tuple[WrittenRegion, ...]
     key_file: Path | None
     proof: NodeProof | None
+    proof_after_power_cycle: NodeProof | None
+    human_actions: tuple[str, ...]
     seconds: float
 
 
-def flash(request: FlashRequest, watcher: Watcher) -> FlashReport:
-    """Flash, provision and prove one board. BoardError; the same call begins anew."""
+def flash(
+    request: FlashRequest, watcher: Watcher, allow: Callable[[str], None] = lambda _uid: None
+) -> FlashReport:
+    """Flash, provision and prove one board, twice. BoardError; the same call begins anew.
+
+    ``allow`` gets the unique id before anything is erased, and raises BoardError if that board
+    must not be flashed.
+    """
     begun = time.monotonic()
     try:
         commission_of(request.role, request.settings)
@@ -78,7 +92,8 @@ def flash(request: FlashRequest, watcher: Watcher) -> FlashReport:
     with method_of("uart", target, request.port, request.baud) as method:
         job = FlashJob(method, target, watcher)
         board = _identified(request, job, method, watcher)
-        lines = _StationLines(request, board.uid)
+        allow(board.uid)
+        lines = _StationLines(request, board.uid, begun)
         plan = FlashPlan(
             request.role, request.settings, content, lines.next_key_id(board), request.keys
         )
@@ -87,45 +102,68 @@ def flash(request: FlashRequest, watcher: Watcher) -> FlashReport:
         watcher.end(text)
         if request.dry_run:
             seconds = time.monotonic() - begun
-            return FlashReport(request.board, board.uid, text, plan.digest, (), None, None, seconds)
+            return FlashReport(
+                request.board, board.uid, text, plan.digest, (), None, None, None, (), seconds
+            )
         # Before anything is erased: a key id that is written down is never used again.
         lines.add("begun", {"key_id": plan.key_id, "plan": text})
-        try:
+        with lines.failing():
             image = job.write(plan, board)
             store, _, key_file = job.provision(plan, board)
             job.start()
-            watcher.begin("prove")
-            proof = prove(
-                request.bus_port,
-                request.unit,
-                request.bus_baud,
-                board.uid,
-                plan.role,
-                plan.digest,
-                key_file,
-                request.prove_s,
-            )
-            watcher.end(
-                f"{proof.role} node at address {request.unit}: unique id and image are right, "
-                f"sample {proof.boot_epoch}/{proof.seq} is signed with key {proof.key_id}"
-            )
-        except BoardError as error:
-            lines.add("failed", {"error": str(error)})
-            raise
-        lines.add(
-            "proven",
-            {
-                "image": plan.digest,
-                "image_verified_by": method.verified_by,
-                "role": proof.role,
-                "unit": request.unit,
-                "key_id": proof.key_id,
-                "sample": f"{proof.boot_epoch}/{proof.seq}",
-            },
-        )
-    seconds = time.monotonic() - begun
+    with lines.failing():
+        first, second = _proven(request, plan, board.uid, key_file, watcher)
+    # Written from what the node itself showed, and by nothing before the second proof.
+    lines.add(
+        "proven",
+        {
+            "image": second.image,
+            "image_verified_by": method.verified_by,
+            "role": second.role,
+            "unit": request.unit,
+            "key_id": second.key_id,
+            "sample": first.sample,
+            "sample_after_power_cycle": second.sample,
+            "silent_parts": second.silent_parts,
+        },
+        method.verified_by,
+    )
     return FlashReport(
-        request.board, board.uid, text, plan.digest, (image, store), key_file, proof, seconds
+        request.board,
+        board.uid,
+        text,
+        plan.digest,
+        (image, store),
+        key_file,
+        first,
+        second,
+        (CONNECT, POWER_CYCLE),
+        time.monotonic() - begun,
+    )
+
+
+def _proven(
+    request: FlashRequest, plan: FlashPlan, uid: str, key: Path, watcher: Watcher
+) -> tuple[NodeProof, NodeProof]:
+    """Let the node prove itself, lose its power, and prove itself again."""
+    prover = NodeProver(
+        request.bus_port, request.unit, request.bus_baud, uid, plan.role, plan.digest, key
+    )
+    watcher.begin("prove")
+    first = prover.prove(request.prove_s)
+    watcher.end(_shown(first, request.unit))
+    watcher.begin("prove after a power cycle")
+    watcher.ask(POWER_CYCLE)
+    second = prover.prove_again(first, request.power_s, watcher.ask)
+    watcher.end(_shown(second, request.unit))
+    return first, second
+
+
+def _shown(proof: NodeProof, unit: int) -> str:
+    parts = f", parts {proof.silent_parts:#x} are silent" if proof.silent_parts else ""
+    return (
+        f"{proof.role} node at address {unit}: unique id and image are right, self-test passed"
+        f"{parts}, sample {proof.sample} is signed with key {proof.key_id}"
     )
 
 
@@ -146,18 +184,31 @@ def _identified(
 class _StationLines:
     """The lines of one board in the station log."""
 
-    def __init__(self, request: FlashRequest, uid: str) -> None:
+    def __init__(self, request: FlashRequest, uid: str, begun: float) -> None:
         self._request = request
         self._uid = uid
+        self._begun = begun
 
-    def add(self, event: str, fields: Mapping[str, object]) -> None:
-        """Add a line."""
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        """Add a line if what is done inside fails."""
+        try:
+            yield
+        except BoardError as error:
+            self.add("failed", {"error": str(error)})
+            raise
+
+    def add(self, event: str, fields: Mapping[str, object], verified_by: str = "") -> None:
+        """Add a line; ``verified_by`` is how what was written was read again."""
         head = {
             "event": event,
             "board": self._request.board,
             "uid": self._uid,
             "who": getpass.getuser(),
             "station": platform.node(),
+            "lane": self._request.lane,
+            "seconds": round(time.monotonic() - self._begun, 1),
+            "verified_by": verified_by,
         }
         station_log.append(self._request.log, {**head, **fields})
 

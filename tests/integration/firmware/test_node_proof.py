@@ -5,11 +5,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pymodbus.client import ModbusSerialClient
 
 from boards import node_line
 from boards.flash.errors import FlashingError
-from boards.flash.prove import prove
-from tests.integration.firmware.node_process import KEY, UID, Cable, NodeProcess
+from boards.flash.prove import NodeProver
+from protocols.wire.registers import COMMAND_ADDRESS, COMMAND_RESTART
+from tests.integration.firmware.node_process import (
+    KEY,
+    UID,
+    Cable,
+    NodeProcess,
+    write_signed,
+)
 
 pytestmark = pytest.mark.timeout(120)
 BAUD = 115200
@@ -36,18 +44,18 @@ def test_the_node_shows_what_was_flashed_or_is_named(tmp_path: Path, cable: Cabl
     with NodeProcess(tmp_path, cable.node_end) as node:
         node.start()
         port = cable.master_end
-        proof = prove(port, 1, BAUD, UID.hex(), "air", NO_IMAGE, good, 20)
+        proof = NodeProver(port, 1, BAUD, UID.hex(), "air", NO_IMAGE, good).prove(20)
         assert (proof.uid, proof.role, proof.key_id) == (UID.hex(), "air", 5)
         assert proof.seq >= 1
         with pytest.raises(FlashingError, match=r"^TF-FLASH-051: .*expected unique id 0f0f"):
-            prove(port, 1, BAUD, "0f" * 12, "air", NO_IMAGE, good, 20)
+            NodeProver(port, 1, BAUD, "0f" * 12, "air", NO_IMAGE, good).prove(20)
         with pytest.raises(FlashingError, match=r"^TF-FLASH-051: .*SHA-256 abab.*has none"):
-            prove(port, 1, BAUD, UID.hex(), "air", "ab" * 32, good, 20)
+            NodeProver(port, 1, BAUD, UID.hex(), "air", "ab" * 32, good).prove(20)
         with pytest.raises(FlashingError, match=r"^TF-FLASH-051: .*expected role water.*has air"):
-            prove(port, 1, BAUD, UID.hex(), "water", NO_IMAGE, good, 20)
+            NodeProver(port, 1, BAUD, UID.hex(), "water", NO_IMAGE, good).prove(20)
         other = key_file(tmp_path, bytes(32))
         with pytest.raises(FlashingError, match=r"^TF-FLASH-052: "):
-            prove(port, 1, BAUD, UID.hex(), "air", NO_IMAGE, other, 0.5)
+            NodeProver(port, 1, BAUD, UID.hex(), "air", NO_IMAGE, other).prove(0.5)
 
 
 @pytest.mark.provokes("TF-FLASH-050")
@@ -56,4 +64,52 @@ def test_a_node_that_does_not_answer(
 ) -> None:
     monkeypatch.setattr(node_line, "_ANSWER_S", 0.05)
     with pytest.raises(FlashingError, match=r"^TF-FLASH-050: "):
-        prove(cable.master_end, 1, BAUD, UID.hex(), "air", NO_IMAGE, key_file(tmp_path, KEY), 0.5)
+        NodeProver(
+            cable.master_end, 1, BAUD, UID.hex(), "air", NO_IMAGE, key_file(tmp_path, KEY)
+        ).prove(0.5)
+
+
+@pytest.mark.provokes("TF-FLASH-053")
+def test_a_node_whose_self_test_fails_is_not_proven(tmp_path: Path, cable: Cable) -> None:
+    with NodeProcess(tmp_path, cable.node_end) as node:
+        for name in ("epoch.0", "epoch.1"):
+            (node.store / name).write_bytes(b"damaged")
+        node.start()
+        with pytest.raises(FlashingError, match=r"^TF-FLASH-053: .*failed checks 0x0010"):
+            NodeProver(
+                cable.master_end, 1, BAUD, UID.hex(), "air", NO_IMAGE, key_file(tmp_path, KEY)
+            ).prove(20)
+
+
+@pytest.mark.provokes("TF-FLASH-054")
+def test_only_a_start_from_power_on_proves_the_second_time(
+    tmp_path: Path, cable: Cable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_line, "_ANSWER_S", 0.2)
+    prover = NodeProver(
+        cable.master_end, 1, BAUD, UID.hex(), "air", NO_IMAGE, key_file(tmp_path, KEY)
+    )
+    said: list[str] = []
+    with NodeProcess(tmp_path, cable.node_end) as node:
+        node.start()
+        first = prover.prove(20)
+        with pytest.raises(FlashingError, match=r"^TF-FLASH-054: .*it runs on in the boot 1"):
+            prover.prove_again(first, 0.5, said.append)
+        restart(cable.master_end)
+        with pytest.raises(FlashingError, match=r"^TF-FLASH-054: .*reset pin or a command"):
+            prover.prove_again(first, 5, said.append)
+        assert len(said) == 1
+        assert "started by its reset pin or a command: take its power away" in said[0]
+        node.kill()
+        with pytest.raises(FlashingError, match=r"^TF-FLASH-054: .*got nothing"):
+            prover.prove_again(first, 0.5, said.append)
+        node.start()
+        second = prover.prove_again(first, 20, said.append)
+        assert (second.boot_epoch, second.reset_cause) == (3, 0)
+        assert first.silent_parts == second.silent_parts == 0b111
+
+
+def restart(port: str) -> None:
+    """Command a restart, signed, as a master would."""
+    with ModbusSerialClient(port, baudrate=BAUD, timeout=2) as master:
+        write_signed(master, COMMAND_ADDRESS, COMMAND_RESTART)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from boards.build import Image, build
+from boards.elf import read_symbols
 from boards.folder import default_name
 from boards.recordstore import contents
 from hil.boot_rom.cable import BootRomBoard
@@ -37,16 +38,25 @@ class Bench:
         command = [str(Path(sys.executable).parent / "tianfu-node"), "flash", "--json"]
         command += ["--port", str(self.board.port), "--bus-port", self.node.bus_port]
         command += ["--role", "air", "--unit", "7", "--set", "sample_period_ds=5"]
-        return subprocess.run(
-            command, cwd=self.folder, capture_output=True, text=True, check=False, timeout=200
-        )
+        with subprocess.Popen(
+            command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stderr is not None
+            shown = ""
+            for line in process.stderr:
+                shown += line
+                if "take the board's power away" in line and line.startswith("[you]"):
+                    self.node.power_cycle()
+            out, _ = process.communicate(timeout=200)
+        return subprocess.CompletedProcess(command, process.returncode, out, shown)
 
 
 @contextmanager
 def bench(folder: Path, pull_at: int | None = None, keeps_power: bool = False) -> Iterator[Bench]:
     """A blank board; the cable is pulled when it has got so many bytes."""
     folder.mkdir(exist_ok=True)
-    with StartedBoard(folder) as node:
+    symbols = read_symbols(build(default_name()).elf)
+    with StartedBoard(folder, symbols=symbols) as node:
         rom = BootRom(UID, on_go=node.go)
         node.rom = rom
         with BootRomBoard(rom, folder, pull_at, keeps_power) as board:
@@ -63,6 +73,10 @@ def check(made: Bench, done: subprocess.CompletedProcess[str], image: Image) -> 
     assert report["proof"]["uid"] == report["uid"] == UID.hex()
     assert report["proof"]["role"] == "air"
     assert report["proof"]["seq"] >= 1
+    again = report["proof_after_power_cycle"]
+    assert (again["uid"], again["image"], again["reset_cause"]) == (report["uid"], image.digest, 0)
+    assert again["boot_epoch"] > report["proof"]["boot_epoch"]
+    assert len(report["human_actions"]) <= 3
     key = made.folder / report["key_file"]
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     secret = json.loads(key.read_text())["key"]
@@ -77,7 +91,7 @@ def test_a_blank_board_becomes_a_proven_node(tmp_path: Path) -> None:
     image = build(default_name())
     with bench(tmp_path) as made:
         check(made, made.flash(), image)
-        assert made.node.starts == 1
+        assert made.node.starts == 2
 
 
 @pytest.mark.exhaustive

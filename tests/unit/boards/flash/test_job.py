@@ -7,6 +7,8 @@ import hashlib
 import json
 import random
 import stat
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from boards.errors import BoardError
 from boards.flash import run as flash_run
 from boards.flash import station_log
 from boards.flash.errors import FlashingError
-from boards.flash.prove import NodeProof
+from boards.flash.prove import NodeProof, NodeProver
 from boards.flash.run import FlashRequest, flash
 from boards.folder import default_name
 from boards.recordstore import contents
@@ -43,17 +45,26 @@ class Steps:
     def end(self, text: str) -> None:
         self.lines.append(f"{self._step}: {text}")
 
+    def ask(self, text: str) -> None:
+        self.lines.append(f"asked: {text}")
 
-def proven(
-    port: str, unit: int, baud: int, uid: str, role: str, image: str, key: Path, limit_s: float
-) -> NodeProof:
+
+class Proven(NodeProver):
     """Stand in for the node."""
-    return NodeProof(uid, role, image, json.loads(key.read_text())["key_id"], 1, 1)
+
+    def prove(self, limit_s: float) -> NodeProof:
+        key_id = json.loads(self.key.read_text())["key_id"]
+        return NodeProof(self.uid, self.role, self.image, key_id, 1, 1)
+
+    def prove_again(
+        self, first: NodeProof, limit_s: float, again: Callable[[str], None]
+    ) -> NodeProof:
+        return replace(first, boot_epoch=2)
 
 
 @pytest.fixture(autouse=True)
 def _no_node(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flash_run, "prove", proven)
+    monkeypatch.setattr(flash_run, "NodeProver", Proven)
 
 
 def request(folder: Path, port: Path, **more: object) -> FlashRequest:
