@@ -28,7 +28,8 @@ demo: $(READY)
 	@.tox/demo/bin/tianfu-gateway demo $(or $(ARGS),--duration 20 --json)
 
 test: $(READY) programs
-	$(TOX) run
+	@$(TOX) run-parallel --parallel 2 --parallel-no-spinner -m beside; beside=$$?; \
+	    $(TOX) run -m alone && exit $$beside
 
 hil-renode: $(READY) programs
 	@$(TOX) run --quiet -e hil-renode -- $(ARGS)

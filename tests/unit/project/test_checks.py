@@ -42,8 +42,10 @@ def test_make_test_runs_the_checks_of_tox() -> None:
         timeout=30,
         check=True,
     )
-    # Without -e tox runs its env_list.
-    assert ".venv-tools/bin/tox run" in done.stdout.splitlines()
+    parts = re.findall(r"\.venv-tools/bin/tox run\S*(?: --\S+(?: \d+)?)* -m (\w+)", done.stdout)
+    labels = dict(re.findall(r"^(\w+) = (.*)$", tox()["tox"]["labels"], re.MULTILINE))
+    assert parts == list(labels)
+    assert ", ".join(labels[name] for name in parts).split(", ") == env_list()
 
 
 def test_contributing_has_one_row_per_check_in_the_same_order() -> None:
