@@ -85,6 +85,7 @@ def test_a_cable_that_was_pulled_leaves_nothing_that_starts(
     assert board.flash[: len(IMAGE)] == IMAGE
 
 
+@pytest.mark.provokes("TF-FLASH-014", "TF-FLASH-015")
 def test_no_board_and_two_boards(board: FakeBoard, target: FlashTarget) -> None:
     board.set(boards=[])
     with pytest.raises(FlashingError, match="TF-FLASH-014"):
@@ -103,7 +104,7 @@ def test_no_board_and_two_boards(board: FakeBoard, target: FlashTarget) -> None:
 @pytest.mark.parametrize(
     ("state", "code"),
     [
-        ({"no_access": True}, "019"),
+        pytest.param({"no_access": True}, "019", marks=pytest.mark.provokes("TF-FLASH-019")),
         ({"protected": True}, "021"),
         ({"write_protected": [AT]}, "022"),
     ],

@@ -73,9 +73,9 @@ def test_a_cable_that_was_pulled_leaves_nothing_that_starts(
 @pytest.mark.parametrize(
     ("state", "code"),
     [
-        ({"probe": ""}, "016"),
-        ({"no_chip": True}, "017"),
-        ({"millivolts": 900}, "018"),
+        pytest.param({"probe": ""}, "016", marks=pytest.mark.provokes("TF-FLASH-016")),
+        pytest.param({"no_chip": True}, "017", marks=pytest.mark.provokes("TF-FLASH-017")),
+        pytest.param({"millivolts": 900}, "018", marks=pytest.mark.provokes("TF-FLASH-018")),
         ({"no_access": True}, "019"),
         ({"protected": True}, "021"),
         ({"write_protected": [1]}, "022"),
