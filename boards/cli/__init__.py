@@ -10,11 +10,13 @@ import typer
 
 from .boards import boards
 from .build import build
+from .console import console
 from .flash import flash
 from .line import calibrate, set_settings, show
 from .monitor import monitor
 from .probe import probe
 from .provision import provision
+from .recover import recover
 
 app = typer.Typer(
     name="tianfu-node",
@@ -30,6 +32,8 @@ app.command()(flash)
 app.command()(boards)
 app.command()(probe)
 app.command()(monitor)
+app.command()(console)
+app.command()(recover)
 app.command()(show)
 app.command("set")(set_settings)
 app.command()(calibrate)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -72,3 +74,26 @@ async def test_serving_goes_on_from_the_repl(node_bench: Bench) -> None:
     figures = await board.stop_sampling()
     assert figures["boot_epoch"] == board.boot["boot_epoch"]
     assert isinstance(figures["sampled_frames"], int)
+
+
+@pytest.mark.needs(Capability.MPREMOTE, Capability.IMAGE)
+@pytest.mark.timeout(120)
+async def test_recover_restarts_the_node_from_its_console(node_bench: Bench) -> None:
+    board = node_bench.nodes["air"]
+    assert isinstance(board, HasRepl)
+    before = board.boot["boot_epoch"]
+    assert isinstance(before, int)
+    command = [str(Path(sys.executable).parent / "tianfu-node"), "recover", "--yes", "--json"]
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        *("--port", board.repl().path),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), _LIMIT_S)
+    assert process.returncode == 0, output
+    rungs = json.loads(output.splitlines()[-1])["rungs"]
+    assert [rung["works"] for rung in rungs] == [False, True]
+    assert f"boot {before + 1}" in rungs[1]["text"]
+    assert board.boot["boot_epoch"] == before + 1
