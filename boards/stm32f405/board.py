@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from firmware.node.app import Node
     from firmware.node.commission import Commission
 
-    from .port import Adc, I2c, OneWire, Uart
+    from .port import Adc, I2c, OneWire, Slots, Uart
 
 LINE = 2
 LINK = 4
@@ -50,14 +50,9 @@ class FlashFiles:
 
     def __init__(self) -> None:
         self.lost = port.store_lost()
-
-    def read(self, name: str) -> bytes | None:
-        """Return the content of a record; None: there is none of that name."""
-        return port.read_record(name)
-
-    def write(self, name: str, data: bytes | bytearray) -> bool:
-        """Replace a record; False if the medium did not take it: RAM keeps it until reset."""
-        return port.write_record(name, data)
+        # As they are, see modflashstore.c: wrappers would cost heap.
+        self.read = port.read_record
+        self.write = port.write_record
 
 
 class UartLine:
@@ -121,6 +116,10 @@ class Stm32Board:
         if node.outcome == RESTART:
             port.reset()
         raise RuntimeError(node.failure)
+
+    def slots(self) -> "Slots":
+        """Return the application slots (modslots.c)."""
+        return port.slots
 
     def line(self, baud: int) -> UartLine:
         """Open the RS-485 line."""

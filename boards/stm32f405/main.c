@@ -1,5 +1,6 @@
 // The Python side: heap, the application, the REPL, soft resets.
 
+#include "applications.h"
 #include "console.h"
 #include "fault.h"
 #include "layout.h"
@@ -24,6 +25,7 @@ extern char stack_top, heap_start, heap_end;
 static bool run_application(void) {
     nlr_buf_t nlr;
     if (nlr_push(&nlr) == 0) {
+        applications_mount();
         mp_hal_set_interrupt_char(CHAR_CTRL_C);
         mp_obj_t module = mp_import_name(MP_QSTR_main, mp_const_none, MP_OBJ_NEW_SMALL_INT(0));
         mp_call_function_0(mp_load_attr(module, MP_QSTR_run));
@@ -58,6 +60,7 @@ static void repl(void) {
 
 int main(void) {
     console_init();
+    applications_boot();
     for (;;) {
         mp_cstack_init_with_top(&stack_top, LAYOUT_STACK_SIZE - LAYOUT_GUARD_SIZE);
         gc_init(&heap_start, &heap_end);

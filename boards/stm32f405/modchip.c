@@ -3,8 +3,9 @@
 //   fail(text)      leave text as the reason and restart by watchdog, within 2 s
 //   clock() -> (source, hz)
 //   stack() -> (used, size)   bytes of the C stack, now
-//   image() -> memoryview     of the image in flash, all of the file that was flashed
+//   image_digest() -> bytes   SHA-256 of the image in flash, which is that of the file that was flashed
 
+#include "applications.h"
 #include "fault.h"
 #include "layout.h"
 #include "port.h"
@@ -59,13 +60,10 @@ static mp_obj_t chip_stack(void) {
 }
 static MP_DEFINE_CONST_FUN_OBJ_0(chip_stack_obj, chip_stack);
 
-extern uint8_t data_load[], data_start[], data_end[]; // of the linker script
-
-static mp_obj_t chip_image(void) {
-    uint8_t *base = (uint8_t *)IMAGE_BASE;
-    return mp_obj_new_memoryview('B', (size_t)(data_load - base) + (size_t)(data_end - data_start), base);
+static mp_obj_t chip_image_digest(void) {
+    return mp_obj_new_bytes(applications_image_digest(), 32);
 }
-static MP_DEFINE_CONST_FUN_OBJ_0(chip_image_obj, chip_image);
+static MP_DEFINE_CONST_FUN_OBJ_0(chip_image_digest_obj, chip_image_digest);
 
 static const mp_rom_map_elem_t chip_globals_table[] = {
     { MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR_chip) },
@@ -73,7 +71,7 @@ static const mp_rom_map_elem_t chip_globals_table[] = {
     { MP_ROM_QSTR(MP_QSTR_fail), MP_ROM_PTR(&chip_fail_obj) },
     { MP_ROM_QSTR(MP_QSTR_clock), MP_ROM_PTR(&chip_clock_obj) },
     { MP_ROM_QSTR(MP_QSTR_stack), MP_ROM_PTR(&chip_stack_obj) },
-    { MP_ROM_QSTR(MP_QSTR_image), MP_ROM_PTR(&chip_image_obj) },
+    { MP_ROM_QSTR(MP_QSTR_image_digest), MP_ROM_PTR(&chip_image_digest_obj) },
 };
 static MP_DEFINE_CONST_DICT(chip_globals, chip_globals_table);
 

@@ -5,52 +5,15 @@
 //   writable() -> bool           False since a write failed
 //   lost() -> bool               damage was found where a newer record may have been
 //   stats() -> dict              sequence, used, free, records, volatile
-//
-// What it needs of the port is flash.h:
-//   bool flash_program(uint32_t address, uint32_t word);  one 32 bit word, BSY waited for
-//   bool flash_erase(unsigned sector);                    0 to 11, caches flushed
 #include "py/runtime.h"
 
-#include "board_gen.h"
-#include "flash.h"
-#include "record_store.h"
-
-#define FIRST_SECTOR 10u
-#define FIRST_ADDRESS STORE_BASE // peripherals.toml
-#define SECTOR_BYTES (STORE_SIZE / RS_SECTORS)
-
-static bool program(void *context, unsigned sector, uint32_t offset, uint32_t word) {
-    (void)context;
-    return flash_program(FIRST_ADDRESS + sector * SECTOR_BYTES + offset, word);
-}
-
-static bool erase(void *context, unsigned sector) {
-    (void)context;
-    return flash_erase(FIRST_SECTOR + sector);
-}
-
-// Opened at the first use after a reset; what is kept in RAM only outlives a soft reset.
-static rs_store_t *the_store(void) {
-    static const rs_flash_t flash = {
-        .sector = {(const uint8_t *)FIRST_ADDRESS, (const uint8_t *)(FIRST_ADDRESS + SECTOR_BYTES)},
-        .sector_bytes = SECTOR_BYTES,
-        .program = program,
-        .erase = erase,
-    };
-    static rs_store_t store;
-    static bool opened;
-    if (!opened) {
-        opened = true;
-        rs_open(&store, &flash);
-    }
-    return &store;
-}
+#include "flash_store.h"
 
 static mp_obj_t flashstore_read(mp_obj_t name_in) {
     size_t name_len, data_len;
     const char *name = mp_obj_str_get_data(name_in, &name_len);
     const uint8_t *data;
-    if (!rs_read(the_store(), name, name_len, &data, &data_len)) {
+    if (!rs_read(flash_store(), name, name_len, &data, &data_len)) {
         return mp_const_none;
     }
     return mp_obj_new_bytes(data, data_len);
@@ -67,27 +30,27 @@ static mp_obj_t flashstore_write(mp_obj_t name_in, mp_obj_t data_in) {
             MP_ERROR_TEXT("record: expected a name of 1 to %d and at most %d bytes, got %d and %d"),
             (int)RS_NAME_MAX, (int)RS_DATA_MAX, (int)name_len, (int)data.len);
     }
-    return mp_obj_new_bool(rs_write(the_store(), name, name_len, data.buf, data.len));
+    return mp_obj_new_bool(rs_write(flash_store(), name, name_len, data.buf, data.len));
 }
 static MP_DEFINE_CONST_FUN_OBJ_2(flashstore_write_obj, flashstore_write);
 
 static mp_obj_t flashstore_writable(void) {
-    return mp_obj_new_bool(rs_writable(the_store()));
+    return mp_obj_new_bool(rs_writable(flash_store()));
 }
 static MP_DEFINE_CONST_FUN_OBJ_0(flashstore_writable_obj, flashstore_writable);
 
 static mp_obj_t flashstore_lost(void) {
-    return mp_obj_new_bool(rs_lost(the_store()));
+    return mp_obj_new_bool(rs_lost(flash_store()));
 }
 static MP_DEFINE_CONST_FUN_OBJ_0(flashstore_lost_obj, flashstore_lost);
 
 static mp_obj_t flashstore_stats(void) {
-    const rs_store_t *store = the_store();
-    uint32_t used = store->end < SECTOR_BYTES ? store->end : SECTOR_BYTES;
+    const rs_store_t *store = flash_store();
+    uint32_t used = store->end < FLASH_STORE_SECTOR ? store->end : FLASH_STORE_SECTOR;
     mp_obj_t dict = mp_obj_new_dict(5);
     mp_obj_dict_store(dict, MP_ROM_QSTR(MP_QSTR_sequence), mp_obj_new_int_from_uint(store->sequence));
     mp_obj_dict_store(dict, MP_ROM_QSTR(MP_QSTR_used), MP_OBJ_NEW_SMALL_INT(used));
-    mp_obj_dict_store(dict, MP_ROM_QSTR(MP_QSTR_free), MP_OBJ_NEW_SMALL_INT(SECTOR_BYTES - used));
+    mp_obj_dict_store(dict, MP_ROM_QSTR(MP_QSTR_free), MP_OBJ_NEW_SMALL_INT(FLASH_STORE_SECTOR - used));
     mp_obj_dict_store(dict, MP_ROM_QSTR(MP_QSTR_records), MP_OBJ_NEW_SMALL_INT(store->count));
     mp_obj_dict_store(dict, MP_ROM_QSTR(MP_QSTR_volatile), MP_OBJ_NEW_SMALL_INT(rs_volatile(store)));
     return dict;

@@ -30,10 +30,13 @@
 #define MICROPY_USE_INTERNAL_ERRNO (1) // Linux's numbers, as the unix port's; newlib has others
 #define MICROPY_SCHEDULER_DEPTH (8)
 
-// No file system lives on the board; VFS is there for `mpremote mount` while developing.
+// No file system lives on the board; VFS is there for `mpremote mount` while developing, and the
+// format of a ROMFS for the applications in the slots (applications.c).
 #define MICROPY_VFS (1)
 #define MICROPY_READER_VFS (1)
 #define MICROPY_PY_VFS (1)
+#define MICROPY_VFS_ROM (1)
+#define MICROPY_VFS_ROM_IOCTL (0)
 
 // Modules.
 #define MICROPY_PY___FILE__ (0) // of a frozen module it is its name, in the heap

@@ -8,6 +8,7 @@ import _onewire
 import chip
 import flashstore
 import machine
+import slots  # noqa: F401  # board.py hands it out
 
 ticks_ms = time.ticks_ms
 ticks_us = time.ticks_us
@@ -20,6 +21,7 @@ store_writable = flashstore.writable
 store_lost = flashstore.lost
 
 last_fault = chip.last_fault
+image_digest = chip.image_digest
 unique_id = machine.unique_id
 reset = machine.reset
 
@@ -55,13 +57,6 @@ def reset_cause():
     if cause == machine.PWRON_RESET:
         return 0
     return 2 if cause == machine.WDT_RESET else 1
-
-
-def image_digest():
-    """Return the SHA-256 of the image in flash, which is that of the file that was flashed."""
-    import hashlib  # a name less in this module's table, once per boot
-
-    return hashlib.sha256(chip.image()).digest()
 
 
 class OneWire:

@@ -74,9 +74,20 @@ def test_store_is_where_everybody_looks_for_it() -> None:
     assert store["base"] == STORE_ADDRESS == store_area(NAME)[0]
     suite = (ROOT / "hil/robot/node.resource").read_text("utf-8")
     assert f"sysbus.{wiring.CONSOLE} " in suite
-    module = (FOLDER / "modflashstore.c").read_text("utf-8")
+    module = (FOLDER / "flash_store.c").read_text("utf-8")
     assert f"#define FIRST_SECTOR {store['sectors'][0]}u" in module
     assert "#define FIRST_ADDRESS STORE_BASE" in module
+
+
+def test_slots_are_between_the_image_and_the_store() -> None:
+    memory = CHIP["memory"]
+    slots = memory["slots"]
+    assert slots["sectors"] == [7, 8]
+    assert slots["base"] == memory["flash"]["base"] + (slots["sectors"][0] - 4) * 0x20000
+    assert slots["base"] >= memory["image"]["base"] + memory["image"]["size"]
+    assert slots["base"] + slots["size"] <= memory["store"]["base"]
+    text = (FOLDER / "applications.c").read_text("utf-8")
+    assert f"#define FIRST_SECTOR {slots['sectors'][0]}u" in text
 
 
 def test_memory_budgets_agree() -> None:
