@@ -15,8 +15,9 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from firmware.node.app import Node
     from firmware.node.commission import Commission
+    from firmware.node.ports import Slots
 
-    from .port import Adc, I2c, OneWire, Slots, Uart
+    from .port import Adc, I2c, OneWire, Uart
 
 LINE = 2
 LINK = 4
@@ -96,9 +97,6 @@ class Stm32Board:
     def store(self) -> FlashFiles:
         """Return the records in flash."""
         return FlashFiles()
-
-    def slots(self) -> None:
-        """Return None: this board runs what is frozen into its image."""
 
     def medium(self) -> str:
         """Return "flash", or "volatile" where the flash takes nothing (an emulator's)."""
