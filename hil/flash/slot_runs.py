@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from hil.flash.slots_model import HEADER_BYTES, KEY, SECTOR_BYTES, Cut, SlotsModel, Status
+from hil.flash.slots_model import HEADER_BYTES, KEY, SECTOR_BYTES, Cut, SlotsModel, SlotsStatus
 from hil.flash.states import torn_sectors, torn_words
 
 GOOD: Final = 0
@@ -36,7 +36,7 @@ class LongRun:
     most_faults: int = 0  # and in those that were cut: perhaps it was noted
     cuts: int = 0
 
-    def boot(self, fault: bool = False) -> Status:
+    def boot(self, fault: bool = False) -> SlotsStatus:
         """Boot until a boot comes to its end, and look at what runs."""
         self.most_faults += fault
         while True:
@@ -53,7 +53,7 @@ class LongRun:
         self.look(status)
         return status
 
-    def look(self, status: Status) -> None:
+    def look(self, status: SlotsStatus) -> None:
         """Check what runs against what is known outside the node."""
         if status.running:
             begin = (status.running - 1) * SECTOR_BYTES + HEADER_BYTES
@@ -112,7 +112,7 @@ class LongRun:
                 return False
         return bool(self.cuttable(lambda: model.order(manifest) == GOOD))
 
-    def attend(self, version: int, status: Status) -> None:
+    def attend(self, version: int, status: SlotsStatus) -> None:
         """Run the trial to its end."""
         while status.trial:
             if version in self.bad or (self.dice.random() < 0.2 and self.most_faults < TRIALS - 1):

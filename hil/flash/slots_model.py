@@ -60,7 +60,7 @@ def compile_slots(folder: Path, changes: Mapping[str, Mapping[str, str]] | None 
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class SlotsStatus:
     """What the node shows of its slots."""
 
     running: int
@@ -112,16 +112,16 @@ class SlotsModel:
         self.signed.add(head)
         return head + _signature(head)
 
-    def boot(self, fault: bool = False, cut_after: int = -1) -> Status:
+    def boot(self, fault: bool = False, cut_after: int = -1) -> SlotsStatus:
         """Start anew with the power on; ``cut_after``: until so many operations were done."""
         self._library.model_boot(fault, ctypes.c_long(cut_after))
         return self.status()
 
-    def status(self) -> Status:
+    def status(self) -> SlotsStatus:
         """Return what the node shows."""
         values = (ctypes.c_uint32 * 7)()
         self._library.model_status(values)
-        return Status(*values)
+        return SlotsStatus(*values)
 
     def arm(self, after: int, at_random: bool = False) -> None:
         """Cut the power after so many operations more."""

@@ -7,7 +7,14 @@ import pytest
 from hil.errors import NoCompilerError
 from hil.flash.slot_mutants import MUTANTS
 from hil.flash.slot_runs import REVERTED, TRIALS, long_run, single_cuts, steps
-from hil.flash.slots_model import HEADER_BYTES, KEY, SECTOR_BYTES, SlotsModel, Status, compile_slots
+from hil.flash.slots_model import (
+    HEADER_BYTES,
+    KEY,
+    SECTOR_BYTES,
+    SlotsModel,
+    SlotsStatus,
+    compile_slots,
+)
 
 BASE, A, B = 0, 1, 2
 #: The numbers of slots_refusal_t in slots.h.
@@ -35,7 +42,7 @@ def node(library: Path) -> SlotsModel:
     return model
 
 
-def update(node: SlotsModel, version: int, floor: int = 0, back_from: int = 0) -> Status:
+def update(node: SlotsModel, version: int, floor: int = 0, back_from: int = 0) -> SlotsStatus:
     """Bring a version to the node and start it on trial."""
     image = bytes([version]) * 64
     manifest = node.manifest(version, image, floor, back_from)
@@ -46,20 +53,20 @@ def update(node: SlotsModel, version: int, floor: int = 0, back_from: int = 0) -
     return node.boot()
 
 
-def confirmed(node: SlotsModel, version: int, floor: int = 0) -> Status:
+def confirmed(node: SlotsModel, version: int, floor: int = 0) -> SlotsStatus:
     assert update(node, version, floor).trial
     assert node.confirm()
     return node.boot()
 
 
 def test_a_board_that_was_never_updated_starts_its_base(node: SlotsModel) -> None:
-    assert node.boot() == Status(BASE, 0, 0, 0, 0, A, 0)
-    assert node.boot(fault=True) == Status(BASE, 0, 0, 0, 0, A, 0)
+    assert node.boot() == SlotsStatus(BASE, 0, 0, 0, 0, A, 0)
+    assert node.boot(fault=True) == SlotsStatus(BASE, 0, 0, 0, 0, A, 0)
 
 
 def test_a_confirmed_image_stays_and_the_next_goes_into_the_other_slot(node: SlotsModel) -> None:
-    assert confirmed(node, 1) == Status(A, 1, 0, 0, 3, B, 0)
-    assert confirmed(node, 2, floor=1) == Status(B, 2, 1, 0, 3, A, 0)
+    assert confirmed(node, 1) == SlotsStatus(A, 1, 0, 0, 3, B, 0)
+    assert confirmed(node, 2, floor=1) == SlotsStatus(B, 2, 1, 0, 3, A, 0)
     assert node.boot(fault=True).version == 2, "a fault of a confirmed image is no trial's"
 
 
@@ -67,10 +74,10 @@ def test_only_faults_are_failed_trials(node: SlotsModel) -> None:
     confirmed(node, 1)
     assert update(node, 2).trial
     for _ in range(10):
-        assert node.boot(fault=False) == Status(B, 2, 0, 1, 2, 0, 0)
+        assert node.boot(fault=False) == SlotsStatus(B, 2, 0, 1, 2, 0, 0)
     for failed in range(1, TRIALS):
-        assert node.boot(fault=True) == Status(B, 2, 0, 1, 2, 0, failed)
-    assert node.boot(fault=True) == Status(A, 1, 0, 0, REVERTED, B, 0)
+        assert node.boot(fault=True) == SlotsStatus(B, 2, 0, 1, 2, 0, failed)
+    assert node.boot(fault=True) == SlotsStatus(A, 1, 0, 0, REVERTED, B, 0)
     assert node.boot(fault=True).version == 1
     assert node.boot().outcome == REVERTED
 
@@ -81,7 +88,7 @@ def test_the_fault_of_the_run_that_took_the_order_is_not_the_new_images(node: Sl
     assert node.erase()
     assert node.write(0, image)
     assert node.order(manifest) == GOOD
-    assert node.boot(fault=True) == Status(A, 1, 0, 1, 2, 0, 0)
+    assert node.boot(fault=True) == SlotsStatus(A, 1, 0, 1, 2, 0, 0)
 
 
 def test_the_floor_rises_only_with_a_confirmation_and_never_above_what_runs(
@@ -105,7 +112,7 @@ def test_an_older_version_needs_an_order_to_roll_back_from_what_runs(node: Slots
     assert node.check(node.manifest(4, image, back_from=5)) == VERSION
     order = node.manifest(4, image, back_from=6)
     assert node.order(order) == GOOD, "the other slot still has it: nothing is sent"
-    assert node.boot() == Status(A, 4, 0, 1, 2, 0, 0)
+    assert node.boot() == SlotsStatus(A, 4, 0, 1, 2, 0, 0)
     assert node.confirm()
     assert node.boot().version == 4
 
@@ -155,7 +162,7 @@ def test_an_order_needs_the_whole_image(node: SlotsModel) -> None:
     assert not node.write(0, image[::-1]), "a word that is written is not written anew"
     assert not node.write(2, image)
     assert not node.write(SECTOR_BYTES - HEADER_BYTES, bytes(4))
-    assert node.boot() == Status(BASE, 0, 0, 0, 0, A, 0)
+    assert node.boot() == SlotsStatus(BASE, 0, 0, 0, 0, A, 0)
 
 
 def damage(node: SlotsModel) -> None:
