@@ -74,6 +74,7 @@ STATUS: Final[Mapping[str, str]] = {
     "tamper": "tampering now",
     "image-export": "the image switch is on: images may leave the node",
     "write-refused": "since the start a write came without the right tag and counter",
+    "calibration": "a point is being calibrated (flag C): it shows no sample meanwhile",
 }
 """What each status bit means, by name."""
 
@@ -107,6 +108,7 @@ EVENT_ARGUMENTS: Final[Mapping[str, str]] = {
     "image-sent": "number (low half) of the image that was sent over the serial link",
     "image-refused": "images asked for while the switch was off; at most one event a minute",
     "update": "step * 256 + low byte of the version, or + the reason (refused, failed), see below",
+    "calibration": "point index * 256 + 1 begins, 0 ends, 2 stored",
 }
 """What the argument of each event is, by the event's name."""
 

@@ -31,6 +31,7 @@ PARTS = {
 CHANNELS = {"ph": "PC1", "turbidity": "PC2"}
 ONEWIRE = "PB4"
 I2C = 1
+LED = "PB0"
 _REPL_MS = const(26000)
 # Buffers in bytes. What comes on the line while the node is busy must find room until it is read. A
 # part sends at most 140 bytes on a command (a piece of a picture), and unasked less than 100 in the
@@ -61,6 +62,7 @@ class UartLine:
 
     def __init__(self, baud: int) -> None:
         uart = port.uart(LINE, baud, _LINE_RX, _LINE_TX)
+        self._uart = uart
         self._reader = port.reader(uart)
         # As they are: wrappers would cost time and heap at every call.
         self.any = uart.any
@@ -73,6 +75,10 @@ class UartLine:
             count = await self._reader.readinto(buf)
             if count:  # None: what woke us was taken by somebody else
                 return count
+
+    def speed(self, baud: int) -> None:
+        """Go on at another speed."""
+        port.tune(self._uart, baud, _LINE_RX, _LINE_TX)
 
 
 class Stm32Board:
@@ -126,6 +132,10 @@ class Stm32Board:
     def link(self, baud: int) -> "Uart":
         """Open the port of the serial link."""
         return port.uart(LINK, baud, _LINK_RX, _LINK_TX)
+
+    def light(self, on: bool) -> None:
+        """Switch the light that shows which board this is."""
+        port.light(LED, on)
 
     def uart(self, part: str) -> "Uart":
         """Open the port of a part; ValueError for a name that is none of PARTS."""

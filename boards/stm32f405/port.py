@@ -31,6 +31,16 @@ def uart(number, baud, rx_bytes, tx_bytes):
     return machine.UART(number, baud, rxbuf=rx_bytes, txbuf=tx_bytes)
 
 
+def tune(uart, baud, rx_bytes, tx_bytes):
+    """Open an open UART again at another speed; what waits in its buffers is lost."""
+    uart.init(baud, rxbuf=rx_bytes, txbuf=tx_bytes)
+
+
+def light(pin, on):
+    """Switch the light at a pin."""
+    machine.Pin(pin, machine.Pin.OUT).value(on)
+
+
 def reader(uart):
     """Return the event loop's reader: ``await readinto(buf)`` wakes when there is data."""
     return asyncio.StreamReader(uart)

@@ -156,6 +156,9 @@ class UnixBoard:
             raise ValueError("adc channel: expected one of %s, got %s" % (CHANNELS, channel))
         return BridgeAdc(self._wire(), CHANNELS.index(channel))
 
+    def light(self, on: bool) -> None:
+        """Do nothing: a process has no light, its console shows that it blinks."""
+
     def wdt(self, timeout_ms: int) -> ConsoleInput:
         """Return what takes feeds."""
         return self._input

@@ -39,13 +39,16 @@ _SPEEDS = {
 
 
 def open_tty(path, baud):
-    """Open a tty raw, 8 data bits, so that a read returns what is there and never waits.
-
-    A speed that is not in the table leaves the tty's own; a pty has none anyway.
-    """
+    """Open a tty raw, 8 data bits, so that a read returns what is there and never waits."""
     stream = open(path, "r+b", 0)
+    termios.setraw(stream.fileno())
+    set_speed(stream, baud)
+    return stream
+
+
+def set_speed(stream, baud):
+    """Set the speed of a tty; one that is not in the table leaves the tty's own."""
     fd = stream.fileno()
-    termios.setraw(fd)
     mode = termios.tcgetattr(fd)
     speed = _SPEEDS.get(baud)
     if speed is not None:
@@ -53,7 +56,6 @@ def open_tty(path, baud):
     mode[_CC][_VMIN] = 0
     mode[_CC][_VTIME] = 0
     termios.tcsetattr(fd, termios.TCSANOW, mode)
-    return stream
 
 
 def console_input():

@@ -91,6 +91,10 @@ class TtyLine(TtyUart):
         """Wait until something is there and read it; 0 or OSError: the other end hung up."""
         return await self._reader.readinto(buf)
 
+    def speed(self, baud: int) -> None:
+        """Go on at another speed."""
+        port.set_speed(self.stream, baud)
+
 
 class TtyLink(TtyUart):
     """The port of the serial link: its far end may read nothing for days, and nothing may wait."""

@@ -175,6 +175,8 @@ class Node:
                 self.bank.guard.report(self.events, now)
                 if self.update is not None and self.update.expired(now):
                     self.fail("update: nobody confirmed the image on trial in time")
+                if self.bank.site is not None:
+                    self.bank.site.turn(now)
                 if now - tried >= _PERSIST_MS:
                     tried = now
                     self._persist()
@@ -200,6 +202,8 @@ class Node:
         """Return the status word as it is now."""
         bits = self._boot_status | self.config.status() | self.events.status()
         bits |= self.bank.guard.status()
+        if self.bank.site is not None:
+            bits |= self.bank.site.status()
         if not (self.epoch.stored and self.config.stored):
             bits |= STATUS_STORE_VOLATILE
         if self.key.mac is None:
@@ -214,6 +218,8 @@ class Node:
         try:
             await role.sample()
             reading.grade(self.config.get("fitted"))
+            if self.bank.site is not None:
+                self.bank.site.mark(reading)
             role.graded()
         except Exception as error:  # noqa: BLE001  # one broken driver must not silence the node
             self.role_errors += 1

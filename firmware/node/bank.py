@@ -7,7 +7,13 @@ it sees one frame.
 
 from micropython import const
 
-from protocols.wire.modbus.pdu import ILLEGAL_ADDRESS, ILLEGAL_FUNCTION, ILLEGAL_VALUE, NAK
+from protocols.wire.modbus.pdu import (
+    ILLEGAL_ADDRESS,
+    ILLEGAL_FUNCTION,
+    ILLEGAL_VALUE,
+    NAK,
+    NO_ANSWER,
+)
 from protocols.wire.registers import (
     COMMAND_ADDRESS,
     COMMAND_MEMORY,
@@ -27,6 +33,8 @@ from protocols.wire.registers import (
     SAMPLE_ADDRESS,
     SETTINGS,
     SIGNED_ADDRESS,
+    SITE_ADDRESS,
+    SITE_END,
     setting_address,
 )
 from protocols.wire.signed_write import MAX_WORDS, MIN_WORDS
@@ -35,10 +43,12 @@ TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from .config import Config
     from .frames import EventFrame, SampleFrame
-    from .ports import Picture, Role, UpdatedNode
+    from .ports import Picture, Role, VisitedNode
+    from .site import Visit
     from .update import NodeUpdate
     from .write_guard import WriteGuard
 
+_BY_UID = const(0x0190)  # site.BY_UID, whose module is not there before it is needed
 _UPDATE = const(0x0400)  # UPDATE_ADDRESS, whose module costs heap that most boots can do without
 _MAX_PAGE = const(273)  # of 65536 bytes, the longest image of the map
 _EXCEPTIONS = (0, ILLEGAL_ADDRESS, ILLEGAL_VALUE)  # by what Config.check returns
@@ -64,11 +74,12 @@ class Bank:
         self.config = config
         self.role = role
         self.guard = guard
+        self.site: Visit | None = None  # of a visit of a technician
         self.command = 0
         self.page = 0
         self._sample_words = sample.map.words
         self._export = setting_address("image_export")
-        self.node: UpdatedNode | None = None  # whose registers of an update are here, too
+        self.node: VisitedNode | None = None  # for what it has registers of now and then only
 
     def read_input(self, address: int, count: int, out: bytearray, at: int) -> int:
         """Copy ``count`` input registers to ``out`` from byte ``at`` on; 0 or an exception code."""
@@ -109,6 +120,8 @@ class Bank:
         end = address + count
         if count < 1:
             return ILLEGAL_ADDRESS
+        if SITE_ADDRESS <= address and end <= SITE_END:
+            return self._on_site().read(address, count, out, at)
         settings = CONFIG_ADDRESS <= address and end <= CONFIG_ADDRESS + len(SETTINGS)
         if not settings and not (
             COMMAND_ADDRESS <= address and end <= COMMAND_ADDRESS + CONTROL_WORDS
@@ -139,16 +152,26 @@ class Bank:
         if address > _UPDATE:
             update = self.open_update()
             return ILLEGAL_ADDRESS if update is None else update.write(address, count, data, at)
-        if address != SIGNED_ADDRESS:
+        by_uid = address == _BY_UID
+        if by_uid:
+            count -= 6
+            if count < MIN_WORDS:
+                return ILLEGAL_VALUE
+            if not self._on_site().is_meant(data, at):
+                return NO_ANSWER
+            at += 12
+        elif address != SIGNED_ADDRESS:
             return self._write(address, count, data, at, not guard.commissioned)
-        if not guard.commissioned:
+        elif not guard.commissioned:
             return ILLEGAL_FUNCTION
-        if not MIN_WORDS <= count <= MAX_WORDS:
+        elif count < MIN_WORDS:
             return ILLEGAL_VALUE
-        if not guard.accepts(data, at, at + 2 * count):
+        address = data[at + 8] << 8 | data[at + 9]
+        if count > MAX_WORDS and not SITE_ADDRESS <= address < SITE_END:
+            return ILLEGAL_VALUE
+        if guard.commissioned and not guard.accepts(data, at, at + 2 * count):
             return NAK
         at += 8
-        address = data[at] << 8 | data[at + 1]
         count -= MIN_WORDS - 1
         if address == _UPDATE:
             update = self.open_update()
@@ -162,6 +185,8 @@ class Bank:
         values = []
         for index in range(count):
             values.append(data[at + 2 * index] << 8 | data[at + 2 * index + 1])
+        if SITE_ADDRESS <= address < SITE_END:
+            return self._on_site().write(address, values, allowed)
         value = values[0]
         command = address == COMMAND_ADDRESS and count == 1
         if address == IMAGE_PAGE_ADDRESS and count == 1:
@@ -197,6 +222,15 @@ class Bank:
 
             node.update = NodeUpdate(node, slots)
         return node.update
+
+    def _on_site(self) -> "Visit":
+        site = self.site
+        if site is None:
+            from .site import Visit  # a node that nobody visits has no heap for it
+
+            assert self.node is not None
+            site = self.site = Visit(self.node)
+        return site
 
 
 def _copy(frame: bytearray, start: int, length: int, out: bytearray, at: int) -> int:

@@ -70,7 +70,7 @@ class Config:
     """
 
     def __init__(self, store: "Files", defaults: "dict[str, int]") -> None:
-        self._store = store
+        self.store = store
         # Called with the first address written and the values before, if a write changed any.
         self.on_change: Callable[[int, list[int]], None] | None = None
         self.stored = True
@@ -128,7 +128,7 @@ class Config:
 
     def persist(self) -> bool:
         """Write what is in force; True if it is on the medium."""
-        self.stored = self._store.write(FILE, encode(self._values))
+        self.stored = self.store.write(FILE, encode(self._values))
         if self.stored:
             self.defaulted = False
         return self.stored

@@ -275,6 +275,8 @@ class LinkServer:
         request[1 : 1 + length] = message[2:]
         answer = bytearray(256)
         end = self._pdu.execute(request, len(request), answer)
+        if not end:
+            return b""
         return bytes(message[:2]) + answer[1:end]
 
     def _send_answer(self) -> None:

@@ -36,6 +36,9 @@ class Line(Protocol):
     def write(self, buf: memoryview, /) -> int | None:
         """Send."""
 
+    def speed(self, baud: int, /) -> None:
+        """Go on at another speed; what waits to be read or sent may be lost."""
+
 class LinkPort(Protocol):
     """The port of the serial link. What it does raises OSError while the other end is gone."""
 
@@ -118,6 +121,9 @@ class NodeBoard(PartsBoard, Protocol):
     def line(self, baud: int, /) -> Line: ...
     def link(self, baud: int, /) -> LinkPort | None:
         """Open the port of the serial link; None: nothing is wired there."""
+
+    def light(self, on: bool, /) -> None:
+        """Switch the light that shows which board this is; nothing where there is none."""
 
     def wdt(self, timeout_ms: int, /) -> Wdt: ...
     def reset_cause(self) -> int:
@@ -205,6 +211,14 @@ class LinkedNode(Protocol):
 
     def after_request(self) -> None:
         """Obey the command of a request that has been answered."""
+
+class VisitedNode(UpdatedNode, Protocol):
+    """What a technician's visit needs of the node that it belongs to."""
+
+    config: Config
+    bank: Bank
+    rtu: RtuServer
+    line: Line
 
 class UpdatedNode(Protocol):
     """What an update needs of the node that it belongs to."""

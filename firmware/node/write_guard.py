@@ -26,11 +26,14 @@ _COUNT = const(0x3FFFFFFF)
 
 
 class WriteGuard:
-    """``shown`` are the registers from COMMISSIONED_ADDRESS on, big endian."""
+    """``shown`` are the registers from COMMISSIONED_ADDRESS on, big endian.
+
+    ``unit`` and ``uid`` are the node's.
+    """
 
     def __init__(self, unit: int, uid: bytes, key: "NodeKey", epoch: "BootEpoch") -> None:
-        self._unit = unit
-        self._uid = uid
+        self.unit = unit
+        self.uid = uid
         self._mac = key.mac
         self.commissioned = key.mac is not None
         self.refused = 0
@@ -58,7 +61,7 @@ class WriteGuard:
         if (
             mac is not None
             and signed[: _HEAD - 2] == self.shown[2:10]
-            and equal(tag(mac, self._unit, self._uid, signed), data[end - TAG_BYTES : end])
+            and equal(tag(mac, self.unit, self.uid, signed), data[end - TAG_BYTES : end])
         ):
             self._number = (self._number + 1) & _COUNT
             self._show()

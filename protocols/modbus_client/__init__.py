@@ -25,7 +25,9 @@ from protocols.modbus_client.request import (
 from protocols.modbus_client.rtu import RtuClient
 from protocols.modbus_client.signed_write import (
     WriteCounter,
+    select_request,
     signed_write_request,
+    write_by_uid_request,
     write_request,
 )
 
@@ -50,6 +52,8 @@ __all__ = [
     "decode_identification",
     "identify_request",
     "read_request",
+    "select_request",
     "signed_write_request",
+    "write_by_uid_request",
     "write_request",
 ]

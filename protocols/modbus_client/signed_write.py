@@ -9,13 +9,16 @@ from typing import Final, NamedTuple
 
 from protocols.wire.errors import BAD_VALUE, LocalError
 from protocols.wire.hmac import HmacSha256
-from protocols.wire.modbus.pdu import WRITE_MANY
-from protocols.wire.registers import SIGNED_ADDRESS
+from protocols.wire.modbus.pdu import READ_WRITE, WRITE_MANY
+from protocols.wire.registers import SIGNED_ADDRESS, SITE_ADDRESS, SITE_END
+from protocols.wire.sample import TAG_BYTES
 from protocols.wire.signed_write import MAX_VALUES, tag
+from protocols.wire.site import BY_UID, SELECT, SELECT_WORDS
 
 from .request import FIXED, AnswerShape, Request
 
 _MAX_WORDS: Final = 123  # Application Protocol V1.1b3, section 6.12
+_MAX_SITE: Final = 100
 
 
 class WriteCounter(NamedTuple):
@@ -45,11 +48,46 @@ def signed_write_request(
 ) -> Request:
     """Return the request that has the node write ``values``, signed with its key.
 
-    LocalError for less than 1 or more than ``MAX_VALUES`` values, or one that is no u16.
+    LocalError for less than 1 or more than ``MAX_VALUES`` values (registers of a visit: 100), or
+    one that is no u16.
     """
-    signed = struct.pack(">IIH", *counter, register) + _packed(values, MAX_VALUES)
-    block = signed + tag(mac, unit, uid, signed)
+    block = _signed(unit, register, values, mac, uid, counter)
     return write_request(unit, SIGNED_ADDRESS, struct.unpack(f">{len(block) // 2}H", block))
+
+
+def write_by_uid_request(
+    unit: int,
+    register: int,
+    values: Sequence[int],
+    mac: HmacSha256 | None,
+    uid: bytes,
+    counter: WriteCounter,
+) -> Request:
+    """Return the request that only the node with this unique id takes and answers.
+
+    It is signed if there is a ``mac``. LocalError as :func:`signed_write_request`.
+    """
+    block = uid + _signed(unit, register, values, mac, uid, counter)
+    return write_request(unit, BY_UID, struct.unpack(f">{len(block) // 2}H", block))
+
+
+def select_request(unit: int, salt: int, low: int, high: int) -> Request:
+    """Return the request (FC 17) that the nodes in a window of places answer with who they are."""
+    pdu = struct.pack(">BHHHHBHHH", READ_WRITE, SELECT, SELECT_WORDS, SELECT, 3, 6, salt, low, high)
+    return Request(AnswerShape(unit, READ_WRITE, 2 * SELECT_WORDS), pdu, None)
+
+
+def _signed(
+    unit: int,
+    register: int,
+    values: Sequence[int],
+    mac: HmacSha256 | None,
+    uid: bytes,
+    counter: WriteCounter,
+) -> bytes:
+    most = _MAX_SITE if SITE_ADDRESS <= register < SITE_END else MAX_VALUES
+    signed = struct.pack(">IIH", *counter, register) + _packed(values, most)
+    return signed + (bytes(TAG_BYTES) if mac is None else tag(mac, unit, uid, signed))
 
 
 def _packed(values: Sequence[int], most: int) -> bytes:

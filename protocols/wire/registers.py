@@ -14,11 +14,19 @@ A node shows four blocks (all words big endian, as Modbus has them):
 * **configuration**, holding registers from ``CONFIG_ADDRESS`` (FC 03, 06, 10, 17), ``SETTINGS`` one
   register each, then the control registers. A node with a key takes settings and commands only as
   a signed write (:mod:`.signed_write`) to ``SIGNED_ADDRESS``.
+* **on site**, holding registers from ``SITE_ADDRESS`` on: what a technician's tool asks for
+  (:mod:`.site`).
 
 ``docs/registers.md`` is generated from this module.
 """
 
+from micropython import const
+
 from .errors import UNKNOWN, PeerError
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # How a value lies in its registers.
 U16 = 0
@@ -39,6 +47,8 @@ WRITE_COUNTER_ADDRESS = 0x00F3  # of the next signed write: boot epoch (2), numb
 WRITES_REFUSED_ADDRESS = 0x00F7  # writes without the right tag and counter, since boot
 CONTROL_WORDS = 8  # from COMMAND_ADDRESS on
 SIGNED_ADDRESS = 0x0100  # takes signed writes; cannot be read
+SITE_ADDRESS = 0x0180  # holding registers of a technician's visit (:mod:`.site`)
+SITE_END = 0x0200
 
 # The last image, while image_export is 1 (exception 02 otherwise).
 IMAGE_INFO_WORDS = 22  # image_number (2), length (2), SHA-256 (16), window base (2)
@@ -64,6 +74,7 @@ STATUS_MOTION = 0x0100
 STATUS_TAMPER = 0x0200
 STATUS_IMAGE_EXPORT = 0x0400  # the image switch is on: images may leave the node
 STATUS_WRITE_REFUSED = 0x0800  # since boot a write came without the right tag and counter
+STATUS_CALIBRATION = 0x1000  # a point is being calibrated: its quality is NO_SAMPLE meanwhile
 
 STATUS_NAMES = (
     "config-defaulted",
@@ -78,6 +89,7 @@ STATUS_NAMES = (
     "tamper",
     "image-export",
     "write-refused",
+    "calibration",
 )
 
 # Quality of one point: a nibble each, four to a register, first point in the lowest nibble.
@@ -119,6 +131,7 @@ EVENT_IMAGE_ASKED = 14  # arg: number of the image that the serial link is to se
 EVENT_IMAGE_SENT = 15  # arg: number of the image that has left over the serial link
 EVENT_IMAGE_REFUSED = 16  # arg: requests refused since boot; at most one event a minute
 EVENT_UPDATE = 17  # arg: step << 8 | reason or version, protocols.wire.update.window
+EVENT_CALIBRATION = 18  # arg: point index << 8 | 1 begins, 0 ends, 2 stored
 
 # By code; no event has code 0.
 EVENT_NAMES = (
@@ -140,6 +153,7 @@ EVENT_NAMES = (
     "image-sent",
     "image-refused",
     "update",
+    "calibration",
 )
 
 EVENT_SLOTS = 16
@@ -269,36 +283,58 @@ class Setting:
         return self.low <= raw <= self.high
 
 
-# The index in this tuple is the holding register's address. The raw readings of the default
-# calibration are MicroPython's read_u16, 65535 at a reference of 3300 mV:
+# Name, default, lowest, highest; the index is the holding register's address. All is constant, so
+# on a node it lies in flash, where objects would take 1.5 KB of heap. The raw readings of the
+# default calibration are MicroPython's read_u16, 65535 at a reference of 3300 mV:
 # * pH: a glass electrode gives 59.16 mV per pH at 25 degC (Nernst) around 0 mV at pH 7; DFRobot
 #   SEN0161-V2 puts out 1500 mV plus three times that, so pH 7 is 1500 mV, pH 4 2032.44 mV.
 # * turbidity: DFRobot SEN0189's curve, NTU = -1120.4 V^2 + 5742.3 V - 4352.9, has 0 NTU at 4.2002 V
 #   and 1000 NTU at 3.9003 V; two thirds of that reach the pin (10 and 20 kOhm). Point 1 lies one
 #   step of a 12 bit converter (16) higher, so that clear water is not below 0 by rounding. Between
 #   the points the curve is at most 25 NTU off this line.
-SETTINGS = (
-    Setting("unit_id", 1, 1, 247),
-    Setting("baud_div_100", 96, 12, 1152),
-    Setting("sample_period_ds", 50, 1, 36000),
-    Setting("warmup_limit_s", 3600, 0, 3600),
-    Setting("fitted", 0xFFFF, 0, 0xFFFF),
-    Setting("image_export", 0, 0, 1),
-    Setting("pms_passive", 0, 0, 1),
-    Setting("ph_raw_1", 29789, 0, 65535),
-    Setting("ph_value_1", 700, 0, 1400),
-    Setting("ph_raw_2", 40362, 0, 65535),
-    Setting("ph_value_2", 400, 0, 1400),
-    Setting("ntu_raw_1", 55625, 0, 65535),
-    Setting("ntu_value_1", 0, 0, 40000),
-    Setting("ntu_raw_2", 51637, 0, 65535),
-    Setting("ntu_value_2", 10000, 0, 40000),
-    Setting("motion_hold_ds", 100, 1, 36000),
-    Setting("dark_percent", 8, 0, 100),
-    Setting("covered_percent", 3, 0, 100),
-    Setting("frozen_count", 5, 2, 1000),
-    Setting("link_baud_div_100", 0, 0, 9216),
+_SETTINGS = (
+    ("unit_id", 1, 1, 247),
+    ("baud_div_100", 96, 12, 1152),
+    ("sample_period_ds", 50, 1, 36000),
+    ("warmup_limit_s", 3600, 0, 3600),
+    ("fitted", 0xFFFF, 0, 0xFFFF),
+    ("image_export", 0, 0, 1),
+    ("pms_passive", 0, 0, 1),
+    ("ph_raw_1", 29789, 0, 65535),
+    ("ph_value_1", 700, 0, 1400),
+    ("ph_raw_2", 40362, 0, 65535),
+    ("ph_value_2", 400, 0, 1400),
+    ("ntu_raw_1", 55625, 0, 65535),
+    ("ntu_value_1", 0, 0, 40000),
+    ("ntu_raw_2", 51637, 0, 65535),
+    ("ntu_value_2", 10000, 0, 40000),
+    ("motion_hold_ds", 100, 1, 36000),
+    ("dark_percent", 8, 0, 100),
+    ("covered_percent", 3, 0, 100),
+    ("frozen_count", 5, 2, 1000),
+    ("link_baud_div_100", 0, 0, 9216),
 )
+
+
+class Settings:
+    """The settings by address. Each is made when it is asked for: keep none of them on a node."""
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(_SETTINGS)
+
+    def __getitem__(self, address: int) -> Setting:
+        """Return the setting at a holding register; IndexError if there is none."""
+        name, default, low, high = _SETTINGS[address]
+        return Setting(name, default, low, high)
+
+    def __iter__(self) -> "Iterator[Setting]":
+        """Yield them by address."""
+        for address in range(len(_SETTINGS)):
+            yield self[address]
+
+
+SETTINGS = Settings()
 
 # Written to COMMAND_ADDRESS.
 COMMAND_RESTART = 0x5A5A  # answer first, then restart
@@ -307,7 +343,7 @@ COMMAND_MEMORY = 0x4D45  # "ME": print the heap's figures on the console; change
 
 def setting_address(name: str) -> int:
     """Return the address of a setting by name; PeerError(UNKNOWN) if there is none."""
-    for address in range(len(SETTINGS)):
-        if SETTINGS[address].name == name:
+    for address in range(len(_SETTINGS)):
+        if _SETTINGS[address][0] == name:
             return address
     raise PeerError(UNKNOWN, "setting", -1, "a name of SETTINGS", name)

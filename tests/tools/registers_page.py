@@ -11,7 +11,7 @@ from protocols import registers_doc
 from protocols.wire import registers, sample, signed_write
 from protocols.wire.registers import MAPS, Point, RegisterMap
 from tests.paths import ROOT
-from tests.tools import page, update_part
+from tests.tools import page, site_part, update_part
 
 PATH = ROOT / "docs" / "registers.md"
 
@@ -277,7 +277,15 @@ def render() -> str:
     lines += _envelope()
     for map in MAPS:
         lines += _role(map)
-    for part in (_events(), _image(), _raw(), _settings(), _signed(), update_part.lines()):
+    for part in (
+        _events(),
+        _image(),
+        _raw(),
+        _settings(),
+        _signed(),
+        site_part.lines(),
+        update_part.lines(),
+    ):
         lines += part
     return "\n".join(lines).rstrip() + "\n"
 

@@ -5,8 +5,8 @@ Functions: 03 and 04 (read registers), 06 and 10 (write registers), 17 (read and
 specification's order: function 01, then quantity and value 03, then address 02, then the code that
 the bank returns.
 
-The registers belong to a *bank* with three methods, each returning 0 or an exception code (1 to
-4, 6, 7)::
+The registers belong to a *bank* with three methods, each returning 0, an exception code (1 to
+4, 6, 7), or ``NO_ANSWER``::
 
     read_input(address, count, out, at)      write registers address.. to out[at:], big endian
     read_holding(address, count, out, at)    the same for holding registers
@@ -48,6 +48,8 @@ ILLEGAL_VALUE = const(3)
 DEVICE_FAILURE = const(4)
 BUSY = const(6)
 NAK = const(7)
+#: In place of an exception code: the request is meant for another server of our address.
+NO_ANSWER = const(0x100)
 
 MAX_READ = const(125)  # registers in one answer (section 6.4)
 _MAX_WRITE = const(123)
@@ -135,7 +137,8 @@ class PduServer:
     def execute(self, rx: bytearray, length: int, tx: bytearray) -> int:
         """Do what the request ``rx[:length]`` (a whole frame, its CRC checked) asks for.
 
-        Return where the answer in ``tx`` ends; its CRC belongs there. ``tx`` has 256 bytes.
+        Return where the answer in ``tx`` ends; its CRC belongs there. ``tx`` has 256 bytes. 0: no
+        answer is to be sent.
         """
         function = rx[1]
         if function in (READ_INPUT, READ_HOLDING):
@@ -154,6 +157,9 @@ class PduServer:
         tx[1] = function
         if end < 0:
             counters = self.counters
+            if end == -NO_ANSWER:
+                counters.server_no_response += 1
+                return 0
             counters.bus_exception += 1
             if end == -BUSY:
                 counters.server_busy += 1

@@ -36,8 +36,9 @@ requests to other servers, their answers, and last the request to us. There is n
 inside noise, whose last bytes might be another server's data.
 
 These are never answered: other addresses, broadcasts (writes among them are executed), a wrong
-CRC, a request that is followed by another frame, and what can only be an answer (another node with
-our address). The line must not echo: an echoed FC 06 looks like a request.
+CRC, a request that is followed by another frame, what can only be an answer (another node with our
+address), and what the bank leaves to another server (``pdu.NO_ANSWER``). The line must not echo: an
+echoed FC 06 looks like a request.
 
 Memory is two buffers of 256 bytes, whatever comes in. ``feed``, ``poll`` and ``wait_us`` allocate
 nothing on MicroPython.
@@ -94,19 +95,12 @@ class RtuServer:
         strict: bool = True,
         ticks_diff: "TicksDiff | None" = None,
     ) -> None:
-        if not 1 <= unit_id <= 247:
-            raise LocalError(BAD_VALUE, "unit id", -1, "1 to 247", unit_id)
-        if not 300 <= baud <= 1_000_000:
-            raise LocalError(BAD_VALUE, "baud", -1, "300 to 1000000", baud)
-        self.unit_id = unit_id
+        self.tune(unit_id, baud)
         self.tx = bytearray(MAX_FRAME)
         self.counters = LineCounters()
         self._pdu = PduServer(bank, identity, self.counters)
         self._strict = strict
         self._diff = ticks_diff or _difference
-        self._char_us = chars_us(baud)
-        self._t15_us = t15_us(baud)
-        self._t35_us = t35_us(baud)
         self._rx = bytearray(MAX_FRAME)
         self._state = _IDLE
         self._due = _REQUEST
@@ -114,6 +108,17 @@ class RtuServer:
         self._crc = _CRC_INIT  # over everything since the last silence, kept or not
         self._last_us = 0
         self._result = NEED_DATA  # SILENT: feed dealt with a frame, and poll has not returned it
+
+    def tune(self, unit_id: int, baud: int) -> None:
+        """Serve another address at another speed from now on. LocalError as for the class."""
+        if not 1 <= unit_id <= 247:
+            raise LocalError(BAD_VALUE, "unit id", -1, "1 to 247", unit_id)
+        if not 300 <= baud <= 1_000_000:
+            raise LocalError(BAD_VALUE, "baud", -1, "300 to 1000000", baud)
+        self.unit_id = unit_id
+        self._char_us = chars_us(baud)
+        self._t15_us = t15_us(baud)
+        self._t35_us = t35_us(baud)
 
     def feed(self, data: bytes | bytearray | memoryview, length: int, now_us: int) -> None:
         """Take ``data[:length]``, whose last byte arrived at ``now_us``.
@@ -273,6 +278,8 @@ class RtuServer:
             return SILENT
         tx = self.tx
         end = self._pdu.execute(rx, length, tx)
+        if not end:
+            return SILENT
         crc = crc16(tx, end)
         tx[end] = crc & 0xFF
         tx[end + 1] = crc >> 8

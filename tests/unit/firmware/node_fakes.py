@@ -104,6 +104,7 @@ class Line:
         self.outbox: list[bytes] = []
         self.dead = False
         self.error: Exception | None = None
+        self.speeds: list[int] = []
 
     async def receive(self, buf: bytearray) -> int:
         while not self.inbox and not self.dead:
@@ -129,6 +130,9 @@ class Line:
     def write(self, buf: memoryview) -> int | None:
         self.outbox.append(bytes(buf))
         return len(buf)
+
+    def speed(self, baud: int) -> None:
+        self.speeds.append(baud)
 
 
 class Wdt:
@@ -179,6 +183,7 @@ class Board:
         self.app_slots: Slots | None = None
         self.rs485 = Line()
         self.dog = Wdt()
+        self.lights: list[bool] = []
         self._ms = (1 << 30) - 500
         self._us = 0
 
@@ -224,6 +229,9 @@ class Board:
 
     def link(self, baud: int) -> "LinkPort | None":
         return None
+
+    def light(self, on: bool) -> None:
+        self.lights.append(on)
 
     def wdt(self, timeout_ms: int) -> Wdt:
         return self.dog

@@ -118,7 +118,9 @@ PUBLIC: Final = {
         "decode_identification",
         "identify_request",
         "read_request",
+        "select_request",
         "signed_write_request",
+        "write_by_uid_request",
         "write_request",
     ],
     "gateway_agent": [

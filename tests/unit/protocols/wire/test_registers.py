@@ -112,5 +112,6 @@ def test_status_bits_have_names_in_order() -> None:
         registers.STATUS_TAMPER,
         registers.STATUS_IMAGE_EXPORT,
         registers.STATUS_WRITE_REFUSED,
+        registers.STATUS_CALIBRATION,
     ]
     assert bits == [1 << index for index in range(len(registers.STATUS_NAMES))]
