@@ -2,25 +2,36 @@
 
 import dataclasses
 import json
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from boards.errors import BoardError
+from boards.flash.detect import FlashWish, MissingOptions, completed
 from boards.flash.run import FlashReport, FlashRequest
 from boards.flash.run import flash as run
 from boards.folder import default_name
+from boards.ports import serial_ports
 from boards.provision import setting
 from protocols.exit_status import FAULT, UNUSABLE
 
 
 def flash(
-    port: Annotated[str, typer.Option(help="Serial port of the board's bootloader.")],
-    role: Annotated[str, typer.Option(help="air, water or camera.")],
-    unit: Annotated[int, typer.Option(min=1, max=247, help="Modbus address of the node.")],
+    port: Annotated[
+        str | None,
+        typer.Option(help="Serial port of the board's bootloader; without it they are asked."),
+    ] = None,
+    role: Annotated[str | None, typer.Option(help="air, water or camera.")] = None,
+    unit: Annotated[
+        int | None,
+        typer.Option(min=1, max=247, help="Modbus address; without it the next free one is asked."),
+    ] = None,
     bus_port: Annotated[
         str | None,
         typer.Option(help="Serial port of the node's own bus, where it proves itself."),
@@ -39,6 +50,10 @@ def flash(
     ] = None,
     keys: Annotated[Path, typer.Option(help="Folder for the nodes' keys.")] = Path("keys"),
     log: Annotated[Path, typer.Option(help="The station log.")] = Path("station.jsonl"),
+    labels: Annotated[Path, typer.Option(help="Folder for the labels.")] = Path("labels"),
+    label: Annotated[
+        bool, typer.Option("--label/--no-label", help="Draw a label: PNG, PDF and ZPL.")
+    ] = True,
     unlock: Annotated[
         bool,
         typer.Option("--unlock", help="Of a chip that is read-out protected: erase it all."),
@@ -50,6 +65,7 @@ def flash(
 ) -> None:
     """Flash a board by the bootloader in its ROM, provision it, and let the node prove itself.
 
+    Without options it looks for the board and asks for what it cannot find out.
     Example: tianfu-node flash --port /dev/ttyUSB0 --bus-port /dev/ttyUSB1 --role air --unit 7
 
     Set BOOT0 high and connect the board before; when it asks, set BOOT0 low and take the board's
@@ -57,30 +73,31 @@ def flash(
     tried on a real board yet, only on models of the bootloader and the chip. Exit status 0: the
     node has proven itself twice, 1: not; docs/errors.md explains the codes of errors.
     """
-    if bus_port is None and not dry_run:
-        typer.echo(
-            "--bus-port: expected the port of the node's bus: a board that has not proven itself "
-            "is not flashed (--dry-run needs none)",
-            err=True,
-        )
-        raise typer.Exit(UNUSABLE)
     console = Console(stderr=True)
+    wish = FlashWish(port, bus_port, role, unit, board, needs_bus=not dry_run)
     try:
+        named = dict(map(setting, settings or []))
+        technician = _AtTerminal() if sys.stdin.isatty() and not json_output else None
+        wish = completed(wish, log, baud, serial_ports, technician, _proposal(console))
         request = FlashRequest(
-            board or default_name(),
-            role,
-            {**dict(map(setting, settings or [])), "unit_id": unit},
-            port,
+            wish.board or default_name(),
+            wish.role or "",
+            {**named, "unit_id": wish.unit or 0},
+            wish.port or "",
             baud,
-            bus_port or "",
+            wish.bus_port or "",
             keys,
             log,
             image,
+            labels if label else None,
             unlock,
             dry_run,
         )
         with Progress(console=console, transient=True) as bars:
             report = run(request, _Checklist(console, bars))
+    except MissingOptions as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(UNUSABLE) from error
     except BoardError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(FAULT) from error
@@ -99,7 +116,28 @@ def show(report: FlashReport, json_output: bool) -> None:
             f"PROVEN twice: board {report.uid} in {report.seconds:.0f} s and "
             f"{len(report.human_actions)} human actions. Its key, for the gateway and the "
             f"collector: {report.key_file}"
+            + (f"\nStick this label on: {report.label[1]}" if report.label else "")
         )
+
+
+def _proposal(console: Console) -> Callable[[str], None]:
+    return lambda text: console.print(text, markup=False, highlight=False)
+
+
+class _AtTerminal:
+    """The technician, who answers at the terminal."""
+
+    def choose(self, question: str, choices: Sequence[str]) -> str:
+        """Ask for one of them by its number; the first is the default."""
+        for number, each in enumerate(choices, 1):
+            typer.echo(f"  {number} {each}", err=True)
+        numbers = click.IntRange(1, len(choices))
+        chosen = int(typer.prompt(question, default=1, type=numbers, err=True))
+        return choices[chosen - 1]
+
+    def number(self, question: str, default: int) -> int:
+        """Ask for a number."""
+        return int(typer.prompt(question, default=default, type=click.IntRange(1, 247), err=True))
 
 
 class _Checklist:

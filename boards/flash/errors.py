@@ -182,6 +182,13 @@ NO_POWER_CYCLE: Final = FlashFault(
     "repeat the command; when it asks, set BOOT0 low, take the board's power away and give it back",
 )
 
+NO_ADDRESS: Final = FlashFault(
+    45,
+    "no address is left",
+    "the station log has a proven node at each of the 247 addresses of a bus",
+    "name the address with --unit, or begin another station log with --log",
+)
+
 FAULTS: Final[Sequence[FlashFault]] = (
     NO_PORT,
     PORT_BUSY,
@@ -208,6 +215,7 @@ FAULTS: Final[Sequence[FlashFault]] = (
     NOT_PROVEN,
     SELF_TEST,
     NO_POWER_CYCLE,
+    NO_ADDRESS,
 )
 
 

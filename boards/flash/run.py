@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from boards.errors import BoardError
+from boards.label import Label, write_png, write_sheet, zpl
 from boards.records import commission_of
 from firmware.node.commission import CommissionError
 from protocols.wire.node_key import MAX_KEY_ID
@@ -26,6 +27,7 @@ _DEFAULT_BAUD_DIV: Final = 96
 #: What a technician does with each board, besides sticking its label on.
 CONNECT: Final = "connect the board with BOOT0 high"
 POWER_CYCLE: Final = "set BOOT0 low, take the board's power away and give it back"
+STICK: Final = "stick the label on the board"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class FlashRequest:
     keys: Path
     log: Path
     image: Path | None = None
+    labels: Path | None = None  # the folder for the labels; None: no label is made
     unlock: bool = False
     dry_run: bool = False
     lane: str = ""  # the place of the ports, where several boards are flashed side by side
@@ -71,6 +74,7 @@ class FlashReport:
     proof: NodeProof | None
     proof_after_power_cycle: NodeProof | None
     human_actions: tuple[str, ...]
+    label: tuple[Path, ...]  # the same label as files of several kinds
     seconds: float
 
 
@@ -103,7 +107,7 @@ def flash(
         if request.dry_run:
             seconds = time.monotonic() - begun
             return FlashReport(
-                request.board, board.uid, text, plan.digest, (), None, None, None, (), seconds
+                request.board, board.uid, text, plan.digest, (), None, None, None, (), (), seconds
             )
         # Before anything is erased: a key id that is written down is never used again.
         lines.add("begun", {"key_id": plan.key_id, "plan": text})
@@ -114,7 +118,7 @@ def flash(
     with lines.failing():
         first, second = _proven(request, plan, board.uid, key_file, watcher)
     # Written from what the node itself showed, and by nothing before the second proof.
-    lines.add(
+    proven = lines.add(
         "proven",
         {
             "image": second.image,
@@ -128,6 +132,7 @@ def flash(
         },
         method.verified_by,
     )
+    files = _labelled(request, lines, Label.of_line(proven), watcher)
     return FlashReport(
         request.board,
         board.uid,
@@ -137,7 +142,8 @@ def flash(
         key_file,
         first,
         second,
-        (CONNECT, POWER_CYCLE),
+        (CONNECT, POWER_CYCLE, STICK) if files else (CONNECT, POWER_CYCLE),
+        files,
         time.monotonic() - begun,
     )
 
@@ -157,6 +163,32 @@ def _proven(
     second = prover.prove_again(first, request.power_s, watcher.ask)
     watcher.end(_shown(second, request.unit))
     return first, second
+
+
+def _labelled(
+    request: FlashRequest, lines: "_StationLines", label: Label, watcher: Watcher
+) -> tuple[Path, ...]:
+    """Draw the label of a board that has proven itself twice."""
+    if request.labels is None:
+        return ()
+    watcher.begin("label")
+    try:
+        request.labels.mkdir(parents=True, exist_ok=True)
+        picture, sheet, printer = (
+            request.labels / f"{label.uid}.{kind}" for kind in ("png", "pdf", "zpl")
+        )
+        write_png(label, picture)
+        write_sheet([label], sheet)
+        printer.write_text(zpl(label), encoding="utf-8")
+    except OSError as error:
+        raise BoardError(
+            f"{request.labels}: expected a folder for labels, got: {error.strerror}; the board is "
+            "proven: make its label with `tianfu-node label`"
+        ) from error
+    files = (picture, sheet, printer)
+    lines.add("labelled", {"label": label.text, "files": list(map(str, files))})
+    watcher.end(f"{label.text} in {sheet}")
+    return files
 
 
 def _shown(proof: NodeProof, unit: int) -> str:
@@ -198,7 +230,9 @@ class _StationLines:
             self.add("failed", {"error": str(error)})
             raise
 
-    def add(self, event: str, fields: Mapping[str, object], verified_by: str = "") -> None:
+    def add(
+        self, event: str, fields: Mapping[str, object], verified_by: str = ""
+    ) -> Mapping[str, object]:
         """Add a line; ``verified_by`` is how what was written was read again."""
         head = {
             "event": event,
@@ -210,7 +244,9 @@ class _StationLines:
             "seconds": round(time.monotonic() - self._begun, 1),
             "verified_by": verified_by,
         }
-        station_log.append(self._request.log, {**head, **fields})
+        line = {**head, **fields}
+        station_log.append(self._request.log, line)
+        return line
 
     def next_key_id(self, board: FoundBoard) -> int:
         """Return a key id that the board never had, as far as it, the log and the folder show."""

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import PIL.Image
 import pytest
+import zxingcpp
 
 from boards.build import Image, build
 from boards.elf import read_symbols
 from boards.folder import default_name
+from boards.label import Label
 from boards.recordstore import contents
 from hil.boot_rom.cable import BootRomBoard
 from hil.boot_rom.chip import BootRom
@@ -77,6 +80,12 @@ def check(made: Bench, done: subprocess.CompletedProcess[str], image: Image) -> 
     assert (again["uid"], again["image"], again["reset_cause"]) == (report["uid"], image.digest, 0)
     assert again["boot_epoch"] > report["proof"]["boot_epoch"]
     assert len(report["human_actions"]) <= 3
+    label = Label(default_name(), "air", 7, UID.hex(), image.digest, report["proof"]["key_id"])
+    picture, sheet, _ = (made.folder / name for name in report["label"])
+    scanned = zxingcpp.read_barcode(PIL.Image.open(picture))
+    assert scanned is not None
+    assert scanned.text == label.text
+    assert sheet.read_bytes().startswith(b"%PDF-")
     key = made.folder / report["key_file"]
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     secret = json.loads(key.read_text())["key"]
