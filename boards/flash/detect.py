@@ -1,7 +1,8 @@
 """What a flash needs and nobody named: found by asking the ports, else by asking the technician.
 
-Only ports on USB are looked at. A port with a bootloader is found by waking it; a blank board's bus answers nobody, so the bus is
-what is left over. Without somebody to ask, what is missing is named option by option.
+Only ports on USB are looked at. A port with a bootloader is found by waking it; a blank board's bus
+answers nobody, so the bus is what is left over. Without somebody to ask, what is missing is named
+option by option.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -110,8 +110,9 @@ def test_a_port_of_the_computer_itself_is_no_candidate(tmp_path: Path) -> None:
         ports(tmp_path, 1, 0) as found,
         pytest.raises(MissingOptions, match=r"--bus-port: .*none"),
     ):
-        both = [*found, info("/dev/ttyS0")]
-        completed(NOTHING, tmp_path / "log", 115200, lambda: both, None, print)
+        completed(
+            NOTHING, tmp_path / "log", 115200, lambda: [*found, info("/dev/ttyS0")], None, print
+        )
 
 
 def test_what_is_named_is_not_asked(tmp_path: Path) -> None:
