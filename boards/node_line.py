@@ -34,7 +34,7 @@ from protocols.modbus_client.identification import (
     VENDOR_OBJECT,
 )
 from protocols.modbus_client.names import EXCEPTION_NAMES
-from protocols.wire.errors import PeerError
+from protocols.wire.errors import UNKNOWN, PeerError
 from protocols.wire.modbus.pdu import (
     EXCEPTION,
     ILLEGAL_ADDRESS,
@@ -67,6 +67,7 @@ from protocols.wire.sample import (
 from protocols.wire.uid import parse_uid
 
 from .errors import BoardError
+from .flash.errors import UNSUPPORTED, FlashingError
 
 _TRIES: Final = 3
 _ANSWER_S: Final = 1.0
@@ -201,15 +202,23 @@ class NodeLine:
         return list(struct.unpack(f">{count}H", self._read(READ_INPUT, RAW_ADDRESS, count)))
 
     def sample(self, map: RegisterMap) -> tuple[bytes, Sample]:
-        """Read the sample frame; return it as it came and decoded, its tag not checked."""
+        """Read the sample frame; return it as it came and decoded, its tag not checked.
+
+        FlashingError of a node whose registers are of another version.
+        """
         frame = self._read(READ_INPUT, SAMPLE_ADDRESS, map.words)
         try:
             return frame, decode(frame)
         except PeerError as error:
+            if error.code == UNKNOWN:
+                raise FlashingError(UNSUPPORTED, f"{self._where()}: {error}") from error
             raise NodeLineError(f"{self._where()}: sample frame: {error}") from error
 
     def events(self) -> tuple[bytes, Header, tuple[Event, ...]]:
-        """Read the event frame; return it as it came and decoded, its tag not checked."""
+        """Read the event frame; return it as it came and decoded, its tag not checked.
+
+        FlashingError of a node whose registers are of another version.
+        """
         frame = self._read(READ_INPUT, EVENT_ADDRESS, EVENT_WORDS)
         try:
             return frame, *decode_events(frame)

@@ -138,6 +138,12 @@ IMAGE: Final = FlashFault(
     "it could not be built, or it is empty or larger than its place in flash",
     "run `tianfu-node build BOARD`, or name another file with --image",
 )
+TWINS: Final = FlashFault(
+    24,
+    "two boards show one unique id",
+    "a board was plugged in twice, or a copied chip has the id of another",
+    "unplug one of them and repeat the command; if both show it alone too, throw one away",
+)
 MISMATCH: Final = FlashFault(
     30,
     "the flash does not hold what was written",
@@ -189,6 +195,19 @@ NO_ADDRESS: Final = FlashFault(
     "name the address with --unit, or begin another station log with --log",
 )
 
+STILL_IN_LOADER: Final = FlashFault(
+    55,
+    "the node is silent, and the bootloader of its chip answers",
+    "BOOT0 is still high, so the chip started its bootloader again",
+    "set BOOT0 low, press reset, and repeat the command",
+)
+UNSUPPORTED: Final = FlashFault(
+    56,
+    "the node runs a firmware that this program does not understand",
+    "its registers are of another version than this program's",
+    "install the program of the firmware's version, or flash the node with this one's image",
+)
+
 FAULTS: Final[Sequence[FlashFault]] = (
     NO_PORT,
     PORT_BUSY,
@@ -208,6 +227,7 @@ FAULTS: Final[Sequence[FlashFault]] = (
     READ_PROTECTED,
     WRITE_PROTECTED,
     IMAGE,
+    TWINS,
     MISMATCH,
     KEY_FILE,
     NO_NODE,
@@ -215,6 +235,8 @@ FAULTS: Final[Sequence[FlashFault]] = (
     NOT_PROVEN,
     SELF_TEST,
     NO_POWER_CYCLE,
+    STILL_IN_LOADER,
+    UNSUPPORTED,
     NO_ADDRESS,
 )
 

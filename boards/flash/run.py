@@ -21,6 +21,7 @@ from .job import FlashJob, FlashPlan, FoundBoard, Watcher, WrittenRegion, key_id
 from .method import FlashMethod
 from .methods.choice import method_of
 from .prove import NodeProof, NodeProver
+from .silence import silence_of
 from .target import image_of, target_of
 
 _DEFAULT_BAUD_DIV: Final = 96
@@ -156,7 +157,10 @@ def _proven(
         request.bus_port, request.unit, request.bus_baud, uid, plan.role, plan.digest, key
     )
     watcher.begin("prove")
-    first = prover.prove(request.prove_s)
+    try:
+        first = prover.prove(request.prove_s)
+    except FlashingError as error:
+        raise silence_of(error, request.port, request.baud) from error
     watcher.end(_shown(first, request.unit))
     watcher.begin("prove after a power cycle")
     watcher.ask(POWER_CYCLE)

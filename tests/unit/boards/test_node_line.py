@@ -8,9 +8,11 @@ from contextlib import contextmanager
 import pytest
 
 from boards import node_line
+from boards.flash.errors import FlashingError
 from boards.node_line import NodeLine, NodeLineError, NodeRefusal, NodeSilence, WriteState
 from firmware.node.identity import NodeKey
 from protocols.modbus_client import WriteCounter
+from protocols.wire.registers import map_of_role
 
 Answer = Callable[[bytes], bytes]
 UID = bytes(range(1, 13))
@@ -151,3 +153,19 @@ def test_a_plain_write_that_is_never_answered_is_silence() -> None:
 def test_a_port_that_is_not_there_names_what_to_check() -> None:
     with pytest.raises(NodeLineError, match="group dialout"):
         NodeLine("/dev/does-not-exist", 1, 9600)
+
+
+@pytest.mark.provokes("TF-FLASH-056")
+def test_a_node_with_registers_of_another_version_is_named() -> None:
+    """Version 9 of the map of an air node; docs/registers.md has version 1."""
+    air = map_of_role("air")
+    frame = b"\x01\x01\x00\x09" + bytes(2 * air.words - 4)
+
+    def answer(_: bytes) -> bytes:
+        return with_crc(b"\x02\x04" + bytes((len(frame),)) + frame)
+
+    with (
+        line_to(answer) as line,
+        pytest.raises(FlashingError, match=r"^TF-FLASH-056: .*version.*expected 1, got 9"),
+    ):
+        line.sample(air)
