@@ -12,7 +12,9 @@ from .boards import boards
 from .build import build
 from .console import console
 from .flash import flash
+from .label import label
 from .line import calibrate, set_settings, show
+from .log import log
 from .monitor import monitor
 from .probe import probe
 from .provision import provision
@@ -29,6 +31,8 @@ app = typer.Typer(
 app.command()(build)
 app.command()(provision)
 app.command()(flash)
+app.command()(label)
+app.command()(log)
 app.command()(boards)
 app.command()(probe)
 app.command()(monitor)

@@ -1,8 +1,6 @@
-"""What a station did to which board, line by line; each line holds the hash of the one before.
+"""What a station did to which board, line by line: appended, never changed, on the disk at once.
 
-A line is a JSON object with ``prev``, the SHA-256 of the line before (64 zeros in the first), and
-``time``. It holds no secret: of a key it has the id. Nobody changes or removes a line without
-breaking the chain behind it; lines cut off at the end are not noticed by the file alone.
+:mod:`protocols.station_log` has the form of a line and the chain; the gateway reads it there.
 """
 
 import fcntl
@@ -12,19 +10,17 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 from boards.errors import BoardError
-
-FIRST: Final = "0" * 64
+from protocols.station_log import ChainError, StationChain, StationLine, read_chain
 
 
 class StationLogError(BoardError):
     """A station log cannot be read or written, or a line of it was changed."""
 
 
-def append(path: Path, fields: Mapping[str, object]) -> None:
-    """Add a line, on the disk when this returns; several stations may share a file.
+def append(path: Path, fields: Mapping[str, object]) -> str:
+    """Add a line, on the disk when this returns its hash; several stations may share a file.
 
     StationLogError, also for a file whose chain is broken: nothing is added to it.
     """
@@ -33,47 +29,37 @@ def append(path: Path, fields: Mapping[str, object]) -> None:
         with os.fdopen(os.open(path, flags, 0o644), "r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             before = file.read()
-            prev = _checked(path, before)[1]
+            prev = _checked(path, before).head
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            line = json.dumps({"prev": prev, "time": now, **fields}) + "\n"
-            if before and not before.endswith(b"\n"):
-                line = "\n" + line  # power was lost in the middle of a line
-            file.write(line.encode())
+            line = json.dumps({"prev": prev, "time": now, **fields}).encode()
+            # Power may have been lost in the middle of the line before.
+            begin = b"\n" if before and not before.endswith(b"\n") else b""
+            file.write(begin + line + b"\n")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         raise StationLogError(f"{path}: cannot be written: {error.strerror}") from error
+    return hashlib.sha256(line).hexdigest()
 
 
-def entries(path: Path) -> list[dict[str, object]]:
+def entries(path: Path) -> list[StationLine]:
     """Return all lines; none if there is no such file. StationLogError."""
+    return chain(path).lines if path.exists() else []
+
+
+def chain(path: Path) -> StationChain:
+    """Return the lines and the head of a log that is there. StationLogError."""
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
-        return []
     except OSError as error:
         raise StationLogError(f"{path}: cannot be read: {error.strerror}") from error
-    return _checked(path, content)[0]
+    return _checked(path, content)
 
 
-def _checked(path: Path, content: bytes) -> tuple[list[dict[str, object]], str]:
-    """Return the lines and the hash of the last one. A last line that was cut off is left out."""
-    found: list[dict[str, object]] = []
-    prev = FIRST
-    for number, line in enumerate(content.split(b"\n"), 1):
-        if not line:
-            continue
-        try:
-            fields = json.loads(line)
-        except ValueError:
-            # Cut off by a power cut. A whole line that was garbled breaks the chain at the next.
-            continue
-        if not isinstance(fields, dict) or fields.get("prev") != prev:
-            raise StationLogError(
-                f"{path}, line {number}: expected a line with the hash of the line before "
-                f"({prev[:16]}...), got {line[:80]!r}: a line was changed or removed; keep the "
-                "file, and name another one with --log"
-            )
-        found.append(fields)
-        prev = hashlib.sha256(line).hexdigest()
-    return found, prev
+def _checked(path: Path, content: bytes) -> StationChain:
+    try:
+        return read_chain(content)
+    except ChainError as error:
+        raise StationLogError(
+            f"{path}, {error}; keep the file, and name another one with --log"
+        ) from error

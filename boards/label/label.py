@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from protocols.identity import UID_PATTERN
+from protocols.station_log import PROVEN, proven_twice
 from protocols.wire.node_key import MAX_KEY_ID
 from protocols.wire.registers import MAPS
 
@@ -26,7 +27,6 @@ MARGIN_MM: Final = 2.0
 
 _ROLES: Final = "|".join(each.role for each in MAPS)
 _DIGEST: Final = r"[0-9a-f]{64}"
-_SAMPLE: Final = re.compile(r"(\d+)/(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +44,12 @@ class Label:
     def of_line(cls, line: Mapping[str, object]) -> "Label":
         """Make the label of a station log's line. LabelError if it does not show both proofs."""
         uid = line.get("uid")
-        if line.get("event") != "proven":
+        if line.get("event") != PROVEN:
             raise LabelError(
                 f"{uid}: expected a board that has proven itself, got one that is "
                 f"{line.get('event')!r}; flash it again"
             )
-        first, second = (
-            _SAMPLE.fullmatch(str(line.get(name)))
-            for name in ("sample", "sample_after_power_cycle")
-        )
-        if first is None or second is None or int(second[1]) <= int(first[1]):
+        if not proven_twice(line):
             raise LabelError(
                 f"{uid}: expected a sample before and one after a power cycle, got "
                 f"{line.get('sample')!r} and {line.get('sample_after_power_cycle')!r}; a board "

@@ -1,0 +1,82 @@
+"""The form of a station's log, which a station writes and a gateway enrolls nodes from.
+
+A line is a JSON object. ``prev`` is the SHA-256 of the line before (64 zeros in the first), so that
+no line can be changed or removed without breaking the chain behind it. The hash of the last line is
+the *head*: whoever wrote it down notices when lines were cut off at the end. A log holds no secret
+in clear (:mod:`protocols.enrolment`).
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple, TypeAlias
+
+FIRST: Final = "0" * 64
+PROVEN: Final = "proven"
+SEALED: Final = "sealed"
+
+_STATES: Final = ("begun", "failed", PROVEN)
+_SAMPLE: Final = re.compile(r"(\d+)/(\d+)")
+
+StationLine: TypeAlias = dict[str, object]
+
+
+class ChainError(Exception):
+    """A line does not follow from the one before; ``line`` is its number, ``found`` its begin."""
+
+    def __init__(self, line: int, prev: str, found: bytes) -> None:
+        super().__init__(
+            f"line {line}: expected a line with the hash of the line before ({prev[:16]}...), got "
+            f"{found[:80]!r}: a line was changed or removed"
+        )
+
+
+class StationChain(NamedTuple):
+    """The lines of a log. ``cut`` are the numbers of lines that a power cut left unfinished."""
+
+    lines: list[StationLine]
+    head: str
+    cut: list[int]
+
+
+def read_chain(content: bytes) -> StationChain:
+    """Read a log and check its chain. ChainError."""
+    lines: list[StationLine] = []
+    cut: list[int] = []
+    prev = FIRST
+    for number, text in enumerate(content.split(b"\n"), 1):
+        if not text:
+            continue
+        try:
+            fields = json.loads(text)
+        except ValueError:
+            # Cut off by a power cut. A whole line that was garbled breaks the chain at the next.
+            cut.append(number)
+            continue
+        if not isinstance(fields, dict) or fields.get("prev") != prev:
+            raise ChainError(number, prev, text)
+        lines.append(fields)
+        prev = hashlib.sha256(text).hexdigest()
+    return StationChain(lines, prev, cut)
+
+
+def proven_boards(lines: Iterable[StationLine]) -> dict[str, StationLine]:
+    """Return the line of each board, by unique id, that proved itself twice and is still so."""
+    found: dict[str, StationLine] = {}
+    for line in lines:
+        uid = str(line.get("uid"))
+        if line.get("event") in _STATES:
+            found.pop(uid, None)
+            if proven_twice(line):
+                found[uid] = line
+    return found
+
+
+def proven_twice(line: Mapping[str, object]) -> bool:
+    """Return whether the board showed a signed sample before and after a power cycle."""
+    samples = (line.get("sample"), line.get("sample_after_power_cycle"))
+    first, second = (_SAMPLE.fullmatch(str(each)) for each in samples)
+    if line.get("event") != PROVEN or first is None or second is None:
+        return False
+    return int(second[1]) > int(first[1])
