@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,9 @@ PROOF: dict[str, object] = {
 }
 
 
-def add(log: Path, event: str, uid: str = UID, **fields: object) -> str:
+def add(log: Path, event: str, fields: Mapping[str, object], uid: str = UID) -> str:
     head = {"event": event, "uid": uid, "who": "=cmd|x", "lane": "1-2", "seconds": 41.5}
-    return station_log.append(log, head | fields)
+    return station_log.append(log, {**head, **fields})
 
 
 def run(*arguments: object, scans: str = "") -> Result:
@@ -38,12 +39,12 @@ def run(*arguments: object, scans: str = "") -> Result:
 def log(tmp_path: Path) -> Path:
     """One proven board, one that failed after its proof, one that proved itself once."""
     path = tmp_path / "station.jsonl"
-    add(path, "begun")
-    add(path, "proven", **PROOF)
-    add(path, "labelled")
-    add(path, "proven", OTHER, **PROOF)
-    add(path, "begun", OTHER)
-    add(path, "proven", "ee" * 12, **PROOF | {"sample_after_power_cycle": None})
+    add(path, "begun", {})
+    add(path, "proven", PROOF)
+    add(path, "labelled", {})
+    add(path, "proven", PROOF, OTHER)
+    add(path, "begun", {}, OTHER)
+    add(path, "proven", PROOF | {"sample_after_power_cycle": None}, "ee" * 12)
     return path
 
 
@@ -95,8 +96,8 @@ def test_the_log_is_exported_whole(log: Path) -> None:
 
 
 def test_lines_that_were_cut_off_are_noticed_by_the_head(log: Path) -> None:
-    head = add(log, "failed")
-    add(log, "begun")
+    head = add(log, "failed", {})
+    add(log, "begun", {})
     assert run("log", "--log", log, "--verify", "--head", head[:16]).exit_code == 0
     lines = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(b"".join(lines[:-2]))
