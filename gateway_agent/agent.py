@@ -29,6 +29,9 @@ from .store.medium import fitting
 from .store.outbox import Outbox
 from .store.settings import HEAD_LAG_MS, StoreContext, StoreSettings
 from .store.writer import OutboxWriter
+from .update.image import UpdateError
+from .update.order_socket import serve_orders
+from .update.rollout import Rollout, UpdateOrder
 from .uplink.mqtt import Uplink, UplinkKeys
 
 log = logging.getLogger(__name__)
@@ -58,6 +61,7 @@ class GatewayAgent:
         self._outbox: OutboxWriter | None = None
         self._field: Field | None = None
         self._uplink: Uplink | None = None
+        self._rollout: Rollout | None = None
         self._waiting_for = ""  # why the outbox is not open yet
         self.running = asyncio.Event()  # set when everything has been started
 
@@ -77,6 +81,7 @@ class GatewayAgent:
             async with (
                 serve_status(directory, self.snapshot),
                 serve_files(directory, self._fetch),
+                serve_orders(directory, self._order),
             ):
                 store = await self._open(lock)
                 if store is not None:
@@ -91,6 +96,9 @@ class GatewayAgent:
             self._learn_time(store)
             self._field = Field(config, self._clock, outbox, store.marks(), self._counters)
             self._outbox = outbox
+            self._rollout = Rollout(config, self._clock)
+            self._field.use_spare_time(self._rollout.drivers)
+            self._rollout.resume()
             self._uplink = Uplink(
                 config.uplink,
                 config.gateway.id,
@@ -185,6 +193,11 @@ class GatewayAgent:
             raise FetchError("the agent does not poll yet: `tianfu-gateway status` shows why")
         return await self._field.fetch(node, file, progress)
 
+    def _order(self, order: UpdateOrder, image: bytes) -> int:
+        if self._rollout is None:
+            raise UpdateError("the agent does not poll yet: `tianfu-gateway status` shows why")
+        return self._rollout.order(order, image)
+
     def snapshot(self) -> Status:
         """Return everything that ``status`` shows, as it is now."""
         now_ms = self._clock.boot_ms()
@@ -197,6 +210,7 @@ class GatewayAgent:
             outbox=None if self._outbox is None else _outbox_status(self._outbox),
             uplink=None if self._uplink is None else self._uplink_status(self._uplink),
             alarms=[] if self._uplink is None else self._uplink.alarms,
+            update=None if self._rollout is None else self._rollout.status(),
             waiting_for=self._waiting_for if self._outbox is None else "",
         )
 

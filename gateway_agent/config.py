@@ -72,6 +72,7 @@ class GatewayIdentity(Struct, frozen=True, kw_only=True):
     id: Name
     state_dir: Directory
     key: KeyFile  # its private signing key
+    update_keys: tuple[PublicKeyFile, ...] = ()  # of who makes releases for nodes
 
 
 #: "saving" is for links that are paid by the byte: each batch has a header, a signature

@@ -100,6 +100,25 @@ class Reconciliation(Struct, frozen=True, kw_only=True):
     archive: int  # receipts that do not fit the chain of the outbox
 
 
+class NodeUpdateStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How far one node is with an update."""
+
+    name: str  # from the configuration
+    phase: str  # waiting, asking, beginning, erasing, receiving, restarting, trial, done, failed
+    blocks: int = 0  # of the image
+    missing: int = 0  # of these
+    problem: str = ""  # why it failed, and what to do
+
+
+class RolloutStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The update of nodes that is under way, or was the last one."""
+
+    version: int  # that the nodes get
+    nodes: list[NodeUpdateStatus]  # in the order in which they are updated
+    ended: str = ""  # how it ended; empty while it has not
+    bus_ms: int = 0  # of bus time that the group under way has taken
+
+
 class Status(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The whole agent at one moment. A field at its default is left out of the JSON."""
 
@@ -111,6 +130,7 @@ class Status(Struct, frozen=True, kw_only=True, omit_defaults=True):
     outbox: OutboxStatus | None = None  # None: it is not open yet
     uplink: UplinkStatus | None = None  # None: it is not started yet
     alarms: list[str] = []  # what an operator must learn of, since the start of the process
+    update: RolloutStatus | None = None  # None: no update of nodes was ordered
     waiting_for: str = ""  # why the outbox cannot be opened; empty if it can or is
 
 

@@ -23,6 +23,7 @@ BUILT_IN: Final = {
     "check": "gateway_agent.cli.check:check",
     "status": "gateway_agent.cli.status:status",
     "snapshot": "gateway_agent.cli.snapshot:snapshot",
+    "update": "gateway_agent.cli.update:update",
     "discover": "gateway_agent.cli.discover:discover",
     "profile": "gateway_agent.cli.profile:app",
     "verify": "gateway_agent.cli.verify:verify",

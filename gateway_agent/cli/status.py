@@ -16,7 +16,7 @@ from gateway_agent.cli.output import Report, table_console
 from gateway_agent.collector.config import load as load_collector
 from gateway_agent.collector.status import CollectorStatus, read_collector_status
 from gateway_agent.config import load
-from gateway_agent.status import DeviceStatus, PointValue, Status, to_json
+from gateway_agent.status import DeviceStatus, PointValue, RolloutStatus, Status, to_json
 from gateway_agent.status_socket import StatusError, read_status
 from gateway_agent.tables import read_toml
 from protocols.exit_status import FAULT, GOOD
@@ -160,6 +160,16 @@ def age(milliseconds: int | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
+def _update_lines(update: RolloutStatus) -> list[Text]:
+    lines = [Text(f"update of nodes to version {update.version}: {update.ended or 'under way'}")]
+    for node in update.nodes:
+        blocks = f", {node.blocks - node.missing} of {node.blocks} blocks" if node.blocks else ""
+        problem = f": {node.problem}" if node.problem else ""
+        style = "red" if problem else ""
+        lines.append(Text(f"  {node.name} {node.phase}{blocks}{problem}", style=style))
+    return lines
+
+
 def _lines(status: Status) -> list[Text]:
     lines = []
     outbox, uplink = status.outbox, status.uplink
@@ -173,6 +183,7 @@ def _lines(status: Status) -> list[Text]:
         if outbox.full:
             lines.append(Text(f"no space, new records wait: {outbox.full}", style="red"))
     lines += [Text(f"ALARM: {alarm}", style="red") for alarm in status.alarms]
+    lines += [] if status.update is None else _update_lines(status.update)
     if status.waiting_for:
         lines.append(Text(f"outbox not open: {status.waiting_for}", style="red"))
     if uplink is not None:

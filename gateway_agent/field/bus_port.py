@@ -10,8 +10,9 @@ import asyncio
 import logging
 from typing import Final
 
-from gateway_agent.config import Bus, SerialBus
+from gateway_agent.config import Bus, SerialBus, TcpBus
 from gateway_agent.counters import Counters
+from protocols.modbus_client import AsciiClient, MbapClient, ModbusClient, RtuClient
 
 from .bus_errors import FATAL, BusDownError, explain, is_expected
 from .bus_log import LineLimit
@@ -20,6 +21,13 @@ log = logging.getLogger(__name__)
 
 CONNECT_S: Final = 5.0
 RECONNECT_S: Final = (0.5, 30.0)  # first wait and longest wait between attempts
+
+
+def client_of(bus: Bus) -> ModbusClient:
+    """Return the client for the frames of a bus."""
+    if isinstance(bus, TcpBus):
+        return MbapClient(bus.check_transaction_id)
+    return AsciiClient() if bus.is_ascii else RtuClient()
 
 
 class BusPort:

@@ -16,16 +16,12 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from gateway_agent.config import Bus, SerialBus, TcpBus
+from gateway_agent.config import Bus, SerialBus
 from gateway_agent.counters import Counters
 from protocols.modbus_client import (
     LATE,
     AnswerShape,
-    AsciiClient,
-    MbapClient,
-    ModbusClient,
     Request,
-    RtuClient,
     Unexpected,
     identify_request,
 )
@@ -43,7 +39,7 @@ from .bus_errors import (
     why_foreign,
     why_none,
 )
-from .bus_port import BusPort
+from .bus_port import BusPort, client_of
 from .late_answers import LateAnswers
 from .line_silence import LineSilence
 from .pace import UnitPace, paces_of
@@ -92,7 +88,7 @@ class Master:
         self._loop = asyncio.get_running_loop()
         self._is_line = not bus.has_ids  # answers are known by their order alone
         self._takes_time = bus.char_ms > 0  # to carry a byte
-        self._client = self._new_client()
+        self._client = client_of(self.bus)
         self._port = BusPort(bus, counters, logs_open)
         self._link: _Link | None = None
         self._transport: asyncio.Transport | None = None
@@ -158,11 +154,21 @@ class Master:
 
     async def identify(self, unit: int, access: int, object_id: int) -> bytes:
         """Return the PDU of the answer to an identification request. BusError: there is none."""
-        request = identify_request(unit, access, object_id)
+        return await self.ask(identify_request(unit, access, object_id))
+
+    async def ask(self, request: Request) -> bytes:
+        """Return the PDU of the answer. BusError: there is none, and a write may be done or not."""
         try:
             return await self._ask(request)
         except ClosedEarlyError:
             return await self._ask_again(request, ())
+
+    async def broadcast(self, request: Request, pause_s: float) -> None:
+        """Send what no unit answers; ``pause_s``: for the request, and for the units after it."""
+        transport = await self._ready(request.asked, self._pace)
+        transport.write(request.adu)
+        await asyncio.sleep(pause_s)
+        self._silence.restart()
 
     def polled(self) -> None:
         """Note that the poll of a device is over: some want a connection for each."""
@@ -449,11 +455,6 @@ class Master:
                 self._count(self._client.finish())
                 self._silence.is_disturbed = False
 
-    def _new_client(self) -> ModbusClient:
-        if isinstance(self.bus, TcpBus):
-            return MbapClient(self.bus.check_transaction_id)
-        return AsciiClient() if self.bus.is_ascii else RtuClient()
-
     async def _connect(self) -> asyncio.Transport:
         link = _Link(self)
         transport = await self._port.open(link)
@@ -461,7 +462,7 @@ class Master:
         self._transport = transport
         self._silent_requests = 0
         self._unanswered = None
-        self._client = self._new_client()
+        self._client = client_of(self.bus)
         delay_ms = self.bus.connect_delay_ms
         if delay_ms:
             await asyncio.sleep(delay_ms / 1000)

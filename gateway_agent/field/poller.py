@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from gateway_agent.cancellation import raise_if_cancelled
 from gateway_agent.clock import GatewayClock, Wall
@@ -43,8 +43,21 @@ _RETIRED: Final = "the device is no longer in the configuration"
 _BUSY: Final = ("bus_busy", "the bus was busy when the poll fell due")
 
 
+class SpareTime(Protocol):
+    """What uses the time of a bus between its polls: the update of nodes."""
+
+    async def step(self, master: Master, free_ms: int) -> int:
+        """Do one thing that takes at most ``free_ms``; return for how long to wait then."""
+
+    def away(self, device_id: str, now_ms: int) -> str:
+        """Return why a device is not polled now; empty if it is."""
+
+    def polled(self, device_id: str) -> None:
+        """Note that a node gave a sample with a good tag."""
+
+
 class BusPoller:
-    """Polls the devices of one bus."""
+    """Polls the devices of one bus. ``spare`` gets the time between the polls."""
 
     def __init__(
         self,
@@ -58,6 +71,7 @@ class BusPoller:
     ) -> None:
         self.bus = bus
         self._timers = timers
+        self.spare: SpareTime | None = None
         self.readers = readers
         self._clock = clock
         self._queue = queue
@@ -96,7 +110,10 @@ class BusPoller:
                 now_ms = clock.boot_ms()
                 index, probe, wait = schedule.next(now_ms)
                 if wait:
-                    await timers.sleep(wait / 1000)
+                    if self.spare is not None:
+                        wait = min(wait, await self.spare.step(master, wait))
+                    if wait:
+                        await timers.sleep(wait / 1000)
                     continue
                 if probe:
                     await self._probe(index, schedule, master)
@@ -114,8 +131,9 @@ class BusPoller:
         self._catch_up(reader, slot, schedule.overtaken(index, now_ms), None, now_ms)
         reader.slots.begin(slot.due)
         self._polling = index
+        away = "" if self.spare is None else self.spare.away(reader.device_id, now_ms)
         try:
-            polled = await reader.poll(master)
+            polled = _not_asked(reader, away) if away else await reader.poll(master)
         except FATAL:
             raise
         except Exception as error:  # noqa: BLE001 - a fault of ours costs this poll only
@@ -127,6 +145,8 @@ class BusPoller:
         else:
             self._faults.pop(index, None)
             master.polled()
+            if self.spare is not None and reader.auth == "ok" and not reader.problem:
+                self.spare.polled(reader.device_id)
         records = polled.records
         if polled.failure is None:
             reader.slots.answer()
@@ -290,6 +310,12 @@ class BusPoller:
         )
 
 
+def _not_asked(reader: Reader, why: str) -> Polled:
+    """Return the outcome of a poll of a node that cannot answer while it is updated."""
+    reader.failed("node_update", why)
+    return Polled([], failure=BusError("node_update", why))
+
+
 class Field:
     """Polls all buses. ConfigError from the constructor: a key file or profile is unusable."""
 
@@ -333,6 +359,11 @@ class Field:
                     PushingNode(link, node, name, mark, clock, self.queue, counters, keeper)
                 )
             self.links.append(LinkPort(link, nodes, sessions, clock, counters))
+
+    def use_spare_time(self, of_bus: Mapping[str, SpareTime]) -> None:
+        """Give the time between the polls of each bus, by its name, to somebody."""
+        for poller in self._pollers:
+            poller.spare = of_bus.get(poller.bus.name)
 
     async def run(self) -> None:
         """Poll and commit until cancelled; an error of the sink ends it."""

@@ -36,6 +36,7 @@ class UpdateBench:
         self.keys = list(keys)
         self.erases = 0
         self.number = 0
+        self.unit = 1
         self.slots: FileSlots | None = None
         self.boot(False)
 
@@ -50,7 +51,7 @@ class UpdateBench:
             self.slots.boot(after_failure)
         board.app_slots = self.slots
         self.board = board
-        self.node, self.role = make_node(board, "water", {})
+        self.node, self.role = make_node(board, "water", {"unit_id": self.unit})
         self.bank = self.node.bank
         self.number = 0
 
@@ -70,7 +71,7 @@ class UpdateBench:
         block = struct.pack(">IIH", epoch, self.number, ORDER_AT)
         for value in values:
             block += struct.pack(">H", value)
-        message = struct.pack(">HHH", 0x01FE, 1, 1) + block
+        message = struct.pack(">HHH", 0x01FE, 1, self.unit) + block
         tag = (mac or HmacSha256(KEY_BYTES)).digest(message, UID)[:16]
         if mac is None:
             self.number += 1

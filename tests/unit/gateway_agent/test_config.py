@@ -109,6 +109,7 @@ def test_the_example_means_what_it_meant() -> None:
             "id": "site-12",
             "state_dir": "/etc/tianfu/state",
             "key": "/etc/tianfu/gateway.key",
+            "update_keys": ("/etc/tianfu/release.pub",),
         },
         "uplink": {
             "type": "mqtt",

@@ -1,0 +1,132 @@
+"""The nodes of one bus that are updated together, in the free time of the bus.
+
+A block that two or more nodes miss is sent once, to all (address 0); what only one misses goes to
+that one. At most ``SHARE`` of the bus's time is taken, and a request begins only if its worst case
+ends before the next poll falls due, so that no poll and no alarm waits for it.
+"""
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from gateway_agent.config import Bus
+from protocols.modbus_client import Request, write_request
+from protocols.wire.update.window import BLOCK_OFFSET, UPDATE_ADDRESS, pack_block
+
+from .image import SignedImage
+from .node_session import LOOK_MS, NodeSession
+
+SHARE: Final = 0.3  # of the bus's time
+BROADCAST: Final = 0
+TURNAROUND_MS: Final = 100  # after a broadcast (Modbus over Serial Line V1.02, 2.4.1)
+PATIENCE_MS: Final = 10_000  # without a pause long enough, after which the usual time must do
+_FRAME_CHARS: Final = 3  # address and CRC around a PDU
+_ANSWER_CHARS: Final = 8  # of a write
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request. ``node``: whose it is, None of a broadcast; ``block``: what it carries."""
+
+    request: Request
+    node: NodeSession | None
+    block: int | None = None
+
+
+class BusUpdate:
+    """Decides what is sent next and when; no I/O. Times are CLOCK_BOOTTIME in ms."""
+
+    def __init__(
+        self, bus: Bus, image: SignedImage, session: int, nodes: Iterable[NodeSession]
+    ) -> None:
+        self.nodes = tuple(nodes)
+        self.spent_ms = 0.0  # of the bus
+        self.sent = 0  # blocks, to one or to all
+        self._bus = bus
+        self._image = image
+        self._session = session
+        self._turn = 0
+        self._at = -1  # the block sent last
+        self._not_before = 0.0
+        self._last_ms: int | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether nothing more will be asked."""
+        return all(node.is_over for node in self.nodes)
+
+    def next(self, now_ms: int, free_ms: int) -> tuple[Ask | None, int]:
+        """Return what to send now, if it fits into ``free_ms``; else for how long to wait."""
+        if self._last_ms is None:
+            self._last_ms = now_ms
+        if now_ms < self._not_before:
+            return None, max(1, round(self._not_before - now_ms))
+        ask = self._choose(now_ms)
+        if ask is None:
+            waits = [node.wait_ms(now_ms) for node in self.nodes if not node.is_over]
+            return None, max(1, min(waits, default=LOOK_MS))
+        needed = self.usual_ms(ask)
+        if now_ms - self._last_ms < PATIENCE_MS and ask.node is not None:
+            needed += self._bus.timeout_ms
+        return (ask, 0) if needed <= free_ms else (None, free_ms)
+
+    def over(self, ask: Ask, start_ms: int, now_ms: int) -> None:
+        """Note how long a request has kept the bus: the update pauses in proportion."""
+        took = max(now_ms - start_ms, self.usual_ms(ask))
+        self.spent_ms += took
+        self._last_ms = now_ms
+        self._not_before = start_ms + took / SHARE
+        if ask.block is None:
+            return
+        self.sent += 1
+        if ask.node is None:
+            for node in self.nodes:
+                if node.wants_blocks and ask.block in node.missing:
+                    node.block_taken(ask.block, now_ms)
+
+    def usual_ms(self, ask: Ask) -> float:
+        """Return the time that a request keeps the bus if all goes well."""
+        bus = self._bus
+        chars = len(ask.request.pdu) + _FRAME_CHARS
+        if ask.node is None:
+            return chars * bus.char_ms + bus.silence_ms + TURNAROUND_MS
+        read = ask.request.read
+        chars += _ANSWER_CHARS if read is None else read.data_bytes + 5
+        return chars * bus.char_ms + 2 * bus.silence_ms + bus.turnaround_ms
+
+    def away(self, device_id: str, now_ms: int) -> str:
+        """Return why a node is not asked now; empty if it can be."""
+        for node in self.nodes:
+            if node.target.device_id == device_id and now_ms < node.away_until:
+                return f"the node is {node.phase} for an update"
+        return ""
+
+    def polled(self, device_id: str) -> None:
+        """Note a sample with a good tag."""
+        for node in self.nodes:
+            if node.target.device_id == device_id:
+                node.polled()
+
+    def _choose(self, now_ms: int) -> Ask | None:
+        for step in range(len(self.nodes)):
+            node = self.nodes[(self._turn + step) % len(self.nodes)]
+            request = node.next(now_ms)
+            if request is not None:
+                self._turn = (self._turn + step + 1) % len(self.nodes)
+                return Ask(request, node)
+        if any(node.holds_others for node in self.nodes):
+            return None
+        takers = [node for node in self.nodes if node.wants_blocks]
+        wanted = set().union(*(node.missing for node in takers))
+        if not wanted:
+            return None
+        later = [number for number in wanted if number > self._at]
+        self._at = number = min(later) if later else min(wanted)
+        block = pack_block(self._session, number, self._image.content)
+        words = struct.unpack(f">{len(block) // 2}H", block)
+        own = [node for node in takers if number in node.missing]
+        address = UPDATE_ADDRESS + BLOCK_OFFSET
+        if len(own) > 1 and not self._bus.has_ids:
+            return Ask(write_request(BROADCAST, address, words), None, number)
+        return Ask(write_request(own[0].target.unit, address, words), own[0], number)

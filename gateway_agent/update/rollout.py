@@ -1,0 +1,238 @@
+"""Which nodes are updated when: canaries first, then groups, with a stop at the first failure.
+
+What was ordered is in two files of the state directory, so that an agent that was killed goes on:
+the image, and the order with its outcome. How far each node is, the node itself shows.
+"""
+
+import logging
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from gateway_agent.clock import GatewayClock
+from gateway_agent.config import Bus, GatewayConfig
+from gateway_agent.field.devices import OpenNode, open_all
+from gateway_agent.status import NodeUpdateStatus, RolloutStatus
+
+from .bus_driver import BusDriver
+from .bus_update import BusUpdate
+from .image import SignedImage, UpdateError, read_image
+from .node_session import NodeSession, UpdateTarget
+
+log = logging.getLogger(__name__)
+
+IMAGE_FILE: Final = "update.tfu"
+ORDER_FILE: Final = "update.json"
+ALL: Final = "all"
+MAX_GROUP: Final = 247
+_MAX_SESSION: Final = 0xFFFF
+
+
+class UpdateOrder(Struct, frozen=True, kw_only=True):
+    """What an operator orders: for a node, a role or all; ``size`` bytes of an image follow."""
+
+    target: str
+    size: int = 0
+    canary: int = 1  # nodes that come first, alone
+    group: int = 8  # nodes at one time after them
+    cancel: bool = False
+
+
+class _Kept(Struct, kw_only=True):
+    """The order and its outcome, as they are on the medium."""
+
+    session: int
+    canary: int
+    group: int
+    nodes: list[str]  # device ids
+    ended: str = ""  # how it ended; empty while it has not
+    failed: dict[str, str] = {}  # why, by device id
+
+
+class Rollout:
+    """All updates of one gateway, one at a time. ConfigError: a node's key cannot be used."""
+
+    def __init__(self, config: GatewayConfig, clock: GatewayClock) -> None:
+        self._keys = config.gateway.update_keys
+        self._directory = config.gateway.state_dir
+        self._clock = clock
+        self.drivers: dict[str, BusDriver] = {}
+        self._nodes: dict[str, tuple[Bus, UpdateTarget, str]] = {}  # by device id
+        for bus, devices in zip(config.bus, open_all(config.bus), strict=True):
+            self.drivers[bus.name] = BusDriver(clock, self._advance)
+            for opened in devices:
+                if isinstance(opened, OpenNode):
+                    device = opened.device
+                    name = device.device_id(config.gateway.id)
+                    uid = bytes.fromhex(device.uid)
+                    target = UpdateTarget(name, device.name, device.unit, uid, opened.key)
+                    self._nodes[name] = (bus, target, device.role)
+        self._kept: _Kept | None = None
+        self._image: SignedImage | None = None
+        self._sessions: dict[str, NodeSession] = {}  # of the groups that were begun
+        self._group: list[NodeSession] = []
+
+    def resume(self) -> None:
+        """Go on with what the agent before this one was ordered; log what cannot go on."""
+        order, image = self._directory / ORDER_FILE, self._directory / IMAGE_FILE
+        try:
+            kept = msgspec.json.decode(order.read_bytes(), type=_Kept)
+            self._image = read_image(image.read_bytes(), self._keys)
+        except FileNotFoundError:
+            return
+        except (OSError, msgspec.DecodeError, UpdateError) as error:
+            log.error("the update that was under way cannot go on, order it again: %s", error)
+            return
+        self._kept = kept
+        if not kept.ended:
+            log.info("update: going on with %d nodes", len(kept.nodes))
+            self._advance()
+
+    def order(self, order: UpdateOrder, data: bytes) -> int:
+        """Begin an update, or cancel; return how many nodes it is for. UpdateError: why not."""
+        kept = self._kept
+        if order.cancel:
+            return self._cancel()
+        if kept is not None and not kept.ended:
+            raise UpdateError(
+                "an update is under way: wait for it (`tianfu-gateway status`), or end it with"
+                " `tianfu-gateway update --cancel`"
+            )
+        image = read_image(data, self._keys)
+        names = self._named(order.target)
+        if not 0 <= order.canary <= MAX_GROUP or not 1 <= order.group <= MAX_GROUP:
+            raise UpdateError(f"canary and group: expected 0 (1) to {MAX_GROUP}")
+        session = 1 + secrets.randbelow(_MAX_SESSION)
+        self._kept = _Kept(session=session, canary=order.canary, group=order.group, nodes=names)
+        self._image = image
+        self._sessions, self._group = {}, []
+        try:
+            _write(self._directory / IMAGE_FILE, image.file)
+            self._keep()
+        except OSError as error:
+            self._kept = None
+            raise UpdateError(f"{self._directory}: {error}; nothing was begun") from error
+        log.info("update: version %d for %d nodes", image.manifest.version, len(names))
+        self._advance()
+        return len(names)
+
+    def status(self) -> RolloutStatus | None:
+        """Return what is under way, or was last; None if nothing was ordered yet."""
+        kept, image = self._kept, self._image
+        if kept is None or image is None:
+            return None
+        return RolloutStatus(
+            version=image.manifest.version,
+            ended=kept.ended,
+            nodes=[self._node_status(name, kept) for name in kept.nodes],
+            bus_ms=round(
+                sum(driver.work.spent_ms for driver in self.drivers.values() if driver.work)
+            ),
+        )
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _named(self, target: str) -> list[str]:
+        names = [
+            name
+            for name, (_, node, role) in self._nodes.items()
+            if target in (ALL, role, node.name, name)
+        ]
+        if not names:
+            raise UpdateError(
+                f'{target} is no node on a bus, no role and not "all": name one of'
+                f" {', '.join(node.name for _, node, _ in self._nodes.values()) or 'no nodes'}"
+            )
+        return names
+
+    def _groups(self, kept: _Kept) -> list[list[str]]:
+        names = [name for name in kept.nodes if name in self._nodes]
+        canary = kept.canary
+        groups = [names[:canary]] if canary else []
+        return groups + [
+            names[at : at + kept.group] for at in range(canary, len(names), kept.group)
+        ]
+
+    def _advance(self) -> None:
+        """Begin the next group when the one before is over, and end the update at a failure."""
+        kept, image = self._kept, self._image
+        if kept is None or image is None or kept.ended:
+            return
+        if not all(node.is_over for node in self._group):
+            return
+        failed = [node for node in self._group if node.phase == "failed"]
+        for node in self._group:
+            what = node.problem or "runs the new version, confirmed"
+            log.info("update: %s: %s", node.target.name, what)
+        if failed:
+            kept.failed = {node.target.device_id: node.problem for node in failed}
+            rest = len(kept.nodes) - len(self._sessions)
+            self._end(f"stopped: {failed[0].target.name} failed; {rest} nodes were not begun")
+            return
+        for group in self._groups(kept):
+            if group and group[0] not in self._sessions:
+                self._begin(group, image, kept.session)
+                return
+        self._end("done")
+
+    def _begin(self, group: Sequence[str], image: SignedImage, session: int) -> None:
+        now_ms = self._clock.boot_ms()
+        by_bus: dict[str, list[NodeSession]] = {}
+        self._group = []
+        for name in group:
+            bus, target, _ = self._nodes[name]
+            node = NodeSession(target, image, session, now_ms)
+            self._sessions[name] = node
+            self._group.append(node)
+            by_bus.setdefault(bus.name, []).append(node)
+        buses: Mapping[str, Bus] = {bus.name: bus for bus, _, _ in self._nodes.values()}
+        for name, driver in self.drivers.items():
+            nodes = by_bus.get(name)
+            driver.work = BusUpdate(buses[name], image, session, nodes) if nodes else None
+
+    def _cancel(self) -> int:
+        kept = self._kept
+        if kept is None or kept.ended:
+            raise UpdateError("no update is under way: there is nothing to cancel")
+        self._end("cancelled by the operator")
+        return len(kept.nodes)
+
+    def _end(self, how: str) -> None:
+        assert self._kept is not None
+        self._kept.ended = how
+        self._group = []
+        for driver in self.drivers.values():
+            driver.work = None
+        log.info("update: %s", how)
+        try:
+            self._keep()
+        except OSError as error:  # the nodes show the same to the agent after this one
+            log.error("%s: %s", self._directory / ORDER_FILE, error)
+
+    def _keep(self) -> None:
+        _write(self._directory / ORDER_FILE, msgspec.json.encode(self._kept))
+
+    def _node_status(self, name: str, kept: _Kept) -> NodeUpdateStatus:
+        session = self._sessions.get(name)
+        if session is None:
+            shown = self._nodes[name][1].name if name in self._nodes else name
+            problem = kept.failed.get(name, "")
+            phase = "failed" if problem else "done" if kept.ended == "done" else "waiting"
+            return NodeUpdateStatus(name=shown, phase=phase, problem=problem)
+        return NodeUpdateStatus(
+            name=session.target.name,
+            phase=session.phase,
+            blocks=session.blocks,
+            missing=len(session.missing),
+            problem=session.problem,
+        )
+
+
+def _write(path: Path, data: bytes) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(data)
+    part.replace(path)
