@@ -21,6 +21,8 @@ from boards.ports import serial_ports
 from boards.provision import setting
 from protocols.exit_status import FAULT, UNUSABLE
 
+from .flash_lanes import run_lanes
+
 
 def flash(
     port: Annotated[
@@ -54,6 +56,15 @@ def flash(
     label: Annotated[
         bool, typer.Option("--label/--no-label", help="Draw a label: PNG, PDF and ZPL.")
     ] = True,
+    lanes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|BOOTLOADER=BUS,...",
+            help="Flash boards side by side: auto takes the two ports of each adapter or hub.",
+        ),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="With --lanes: how many boards.")] = 1,
+    bell: Annotated[bool, typer.Option("--bell", help="With --lanes: ring if needed.")] = False,
     unlock: Annotated[
         bool,
         typer.Option("--unlock", help="Of a chip that is read-out protected: erase it all."),
@@ -61,7 +72,9 @@ def flash(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be done; write nothing.")
     ] = False,
-    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object (a line a board).")
+    ] = False,
 ) -> None:
     """Flash a board by the bootloader in its ROM, provision it, and let the node prove itself.
 
@@ -75,6 +88,8 @@ def flash(
     """
     console = Console(stderr=True)
     wish = FlashWish(port, bus_port, role, unit, board, needs_bus=not dry_run)
+    if lanes is not None:
+        wish = FlashWish("", "", role, unit or 1, board, needs_bus=False)
     try:
         named = dict(map(setting, settings or []))
         technician = _AtTerminal() if sys.stdin.isatty() and not json_output else None
@@ -93,6 +108,9 @@ def flash(
             unlock,
             dry_run,
         )
+        if lanes is not None:
+            run_lanes(request, lanes, count, json_output, bell)
+            return
         with Progress(console=console, transient=True) as bars:
             report = run(request, _Checklist(console, bars))
     except MissingOptions as error:

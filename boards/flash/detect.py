@@ -116,17 +116,19 @@ def loader_at(port: PortInfo, baud: int) -> FoundPort:
         return FoundPort(port, None, "" if answers_not else str(error))
 
 
-def next_unit(log: Path, taken: Iterable[int] = ()) -> int:
-    """Return the lowest address without a proven node in the station log. BoardError."""
+def next_unit(log: Path, taken: Iterable[int] = (), first: int = 1) -> int:
+    """Return the lowest address from ``first`` on that is neither taken nor that of a proven node
+    in the station log. BoardError.
+    """
     units: dict[object, object] = {}
     for line in station_log.entries(log):
         if line.get("event") == "proven":
             units[line.get("uid")] = line.get("unit")
     used = {*units.values(), *taken}
-    for unit in range(1, _LAST_UNIT + 1):
+    for unit in range(first, _LAST_UNIT + 1):
         if unit not in used:
             return unit
-    raise FlashingError(NO_ADDRESS, f"{log}: all {_LAST_UNIT} addresses are used")
+    raise FlashingError(NO_ADDRESS, f"{log}: addresses {first} to {_LAST_UNIT} are used")
 
 
 def _loader(

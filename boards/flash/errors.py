@@ -188,6 +188,12 @@ NO_POWER_CYCLE: Final = FlashFault(
     "repeat the command; when it asks, set BOOT0 low, take the board's power away and give it back",
 )
 
+BATCH_STOPPED: Final = FlashFault(
+    46,
+    "two boards in a row failed in the same way",
+    "what they have in common is the cause: cable, adapter, supply, image or bus",
+    "look up the code of the failures, mend that, and repeat the command",
+)
 NO_ADDRESS: Final = FlashFault(
     45,
     "no address is left",
@@ -238,6 +244,7 @@ FAULTS: Final[Sequence[FlashFault]] = (
     STILL_IN_LOADER,
     UNSUPPORTED,
     NO_ADDRESS,
+    BATCH_STOPPED,
 )
 
 

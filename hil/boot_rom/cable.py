@@ -35,6 +35,8 @@ class BootRomBoard:
         self.port = folder / "port"
         self.pull_at = pull_at
         self.keeps_power = keeps_power
+        #: No board is there, or it was started with BOOT0 low: nothing hears what comes.
+        self.asleep = False
         #: Bytes that the board got.
         self.taken = 0
         self.pulls = 0
@@ -86,6 +88,8 @@ class BootRomBoard:
             if pulled:
                 assert self.pull_at is not None
                 data = data[: self.pull_at - self.taken]
+            if self.asleep:
+                continue
             self.taken += len(data)
             out = self.rom.feed(data)
             if pulled:
