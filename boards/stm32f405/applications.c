@@ -17,7 +17,7 @@
 #include "monocypher/monocypher-ed25519.h"
 #include "py/emitglue.h"
 #include "py/frozenmod.h"
-#include "py/mphal.h"
+#include "py/mpprint.h"
 #include "py/persistentcode.h"
 #include "py/runtime.h"
 #include "reset.h"
@@ -69,6 +69,11 @@ void applications_boot(void) {
     const uint8_t *image = (const uint8_t *)IMAGE_BASE;
     sha256(image, (size_t)(data_load - image) + (size_t)(data_end - data_start), identity + 2);
     slots_boot(&slots, &port, flash_store(), reset_cause() == RESET_WATCHDOG);
+    if (slots.running != BD_BASE || slots.state.outcome != BD_NONE) {
+        mp_printf(&mp_plat_print, "{\"slot\": %u, \"version\": %u, \"trial\": %u, \"outcome\": %u}\n",
+            (unsigned)slots.running, (unsigned)slots_version(&slots), (unsigned)slots_on_trial(&slots),
+            (unsigned)slots.state.outcome);
+    }
 }
 
 const uint8_t *applications_image_digest(void) {
