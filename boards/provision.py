@@ -95,12 +95,18 @@ def setting(text: str) -> tuple[str, int]:
 
 
 def provision(
-    board: str, role: str, key: Path, settings: Mapping[str, int], uid: str | None = None
+    board: str,
+    role: str,
+    key: Path,
+    settings: Mapping[str, int],
+    uid: str | None = None,
+    release: bytes = b"",
 ) -> Provisioned:
     """Make the store of a board with this role and the key in ``key``. BoardError.
 
     ``settings`` are raw values by register name (``docs/registers.md``); ``uid`` is 24 hex digits,
-    by default those that the key was made for, if the key file names them.
+    by default those that the key was made for, if the key file names them. ``release`` are the
+    public keys, one or two, whose updates the node takes.
     """
     if not specs.load(board).has_image:
         raise ProvisionError(
@@ -120,7 +126,7 @@ def provision(
         commission = commission_of(role, settings, uid)
     except CommissionError as error:
         raise ProvisionError(str(error)) from error
-    store = store_of(commission, content)
+    store = store_of(commission, content, release)
     return Provisioned(role, uid, dict(settings), key_id, store_area(board)[0], store)
 
 

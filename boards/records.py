@@ -14,6 +14,8 @@ from protocols.wire.node_key import check_of
 
 from .recordstore import compose
 
+RELEASE_KEYS = "release"  # the record that slots.c reads
+
 
 def commission_of(role: str, settings: Mapping[str, int], uid: str | None = None) -> bytes:
     """Return the record that makes a board a node of this role. CommissionError."""
@@ -35,11 +37,19 @@ def key_content(key_id: int, key: str, uid: str | None = None) -> bytes:
     return json.dumps(fields).encode()
 
 
-def records_of(commission: bytes, key: bytes | None) -> dict[str, bytes]:
-    """Return what a new board's store holds, by name. ``key`` None: a node without a key."""
-    return {NAME: commission} if key is None else {NAME: commission, KEY_FILE: key}
+def records_of(commission: bytes, key: bytes | None, release: bytes = b"") -> dict[str, bytes]:
+    """Return what a new board's store holds, by name. ``key`` None: a node without a key.
+
+    ``release`` are the public keys, 32 bytes each, whose updates it takes.
+    """
+    records = {NAME: commission}
+    if key is not None:
+        records[KEY_FILE] = key
+    if release:
+        records[RELEASE_KEYS] = release
+    return records
 
 
-def store_of(commission: bytes, key: bytes | None) -> bytes:
+def store_of(commission: bytes, key: bytes | None, release: bytes = b"") -> bytes:
     """Return the content of a new board's record store, all of its sectors."""
-    return compose(records_of(commission, key))
+    return compose(records_of(commission, key, release))

@@ -19,6 +19,7 @@ from .monitor import monitor
 from .probe import probe
 from .provision import provision
 from .recover import recover
+from .sign import sign
 
 app = typer.Typer(
     name="tianfu-node",
@@ -29,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(build)
+app.command()(sign)
 app.command()(provision)
 app.command()(flash)
 app.command()(label)

@@ -11,7 +11,9 @@ from rich.table import Table
 
 from boards import build as images
 from boards import spec as specs
+from boards.application import build_application
 from boards.errors import BoardError
+from boards.provision import write_new
 from protocols.exit_status import FAULT
 
 KIB = 1024
@@ -26,14 +28,38 @@ def build(
     verify: Annotated[
         bool, typer.Option("--verify", help="Build once more elsewhere; compare every byte.")
     ] = False,
+    application: Annotated[
+        Path | None,
+        typer.Option(help="A new file: an application for a slot of nodes that run --base."),
+    ] = None,
+    modules: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--module", help="A module of the application, such as firmware/node/bank.py."
+        ),
+    ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option(help="The nodes' firmware.bin; without it the image that is built now."),
+    ] = None,
+    release: Annotated[int, typer.Option(help="Version of the application, from 1.")] = 1,
+    floor: Annotated[
+        int, typer.Option(help="Once confirmed, a node takes no version below this one.")
+    ] = 0,
+    rollback_from: Annotated[
+        int, typer.Option(help="The version that nodes run which are to go back to this one.")
+    ] = 0,
 ) -> None:
     """Build a board's image and hold it against the budget of its board.toml.
 
     Example: tianfu-node build BOARD --verify
 
     The MicroPython tree is the one MICROPYTHON_SRC names, or Debian's source package, fetched
-    once through apt. Needs gcc-arm-none-eabi, libnewlib-arm-none-eabi, gcc and make. Exit status
-    0: built and within the budget, 1: not.
+    once through apt. Needs gcc-arm-none-eabi, libnewlib-arm-none-eabi, gcc and make.
+
+    With --application it also makes what `tianfu-node sign` signs and an update brings to nodes in
+    service: the named modules, which go before those in their image. Exit status 0: built and
+    within the budget, 1: not.
     """
     console = Console(stderr=True)
     try:
@@ -48,7 +74,16 @@ def build(
             image = images.build(board, progress, clean)
             if verify:
                 image = images.verify(board, progress)
-    except BoardError as error:
+            if application is not None:
+                content = build_application(
+                    board,
+                    (base or image.bin).read_bytes(),
+                    modules or [],
+                    (release, floor, rollback_from),
+                    progress,
+                )
+                write_new(application, content)
+    except (BoardError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(FAULT) from error
     if json_output:
@@ -59,6 +94,8 @@ def build(
     show(image, spec)
     if verify:
         typer.echo("Another build, in another folder, gave the same bytes.")
+    if application is not None:
+        typer.echo(f"application {application}, unsigned: tianfu-node sign {application}")
 
 
 def show(image: images.Image, spec: specs.Spec) -> None:

@@ -6,11 +6,14 @@ from typing import Annotated
 
 import typer
 
+from boards.application import release_public
 from boards.errors import BoardError
 from boards.folder import default_name
+from boards.provision import ProvisionError, setting, write_new
 from boards.provision import provision as make
-from boards.provision import setting, write_new
 from protocols.exit_status import FAULT
+
+MOST_RELEASE_KEYS = 2
 
 
 def provision(
@@ -28,6 +31,10 @@ def provision(
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=N", help="A setting of docs/registers.md, raw value."),
+    ] = None,
+    release_keys: Annotated[
+        list[Path] | None,
+        typer.Option("--release-key", help="Public key (PEM) whose updates it takes; at most two."),
     ] = None,
     board: Annotated[
         str | None,
@@ -47,7 +54,12 @@ def provision(
         values = dict(map(setting, settings or []))
         if unit is not None:
             values["unit_id"] = unit
-        made = make(board, role, key, values, uid)
+        release = b"".join(map(release_public, (release_keys or [])))
+        if len(release_keys or []) > MOST_RELEASE_KEYS:
+            raise ProvisionError(
+                f"--release-key: expected at most two, got {len(release_keys or [])}"
+            )
+        made = make(board, role, key, values, uid, release)
         write_new(out, made.store)
     except BoardError as error:
         typer.echo(str(error), err=True)
