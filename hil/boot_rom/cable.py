@@ -37,8 +37,9 @@ class BootRomBoard:
         self.keeps_power = keeps_power
         #: No board is there, or it was started with BOOT0 low: nothing hears what comes.
         self.asleep = False
-        #: Bytes that the board got.
+        #: Bytes that the board got, and that it sent.
         self.taken = 0
+        self.given = 0
         self.pulls = 0
         self._near = self._far = -1
         self._ended = False
@@ -92,6 +93,7 @@ class BootRomBoard:
                 continue
             self.taken += len(data)
             out = self.rom.feed(data)
+            self.given += len(out)
             if pulled:
                 self._pull()
             else:

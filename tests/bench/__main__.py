@@ -19,7 +19,7 @@ from rich.console import Console
 
 from tests.paths import ROOT
 
-from . import bus_share, line, line_alone, link, link_board, mixed
+from . import bus_share, flashing, line, line_alone, link, link_board, mixed
 from .board import board_figures, missing, suite_figure
 from .gateway import first_poll_s, measure
 from .node import ROLES, core_requests_per_s, node_figures
@@ -33,7 +33,7 @@ _SERVERS: Final = 8
 _EVEN_MS: Final = 20
 ONLY_IF_ASKED: Final = "suite"  # takes half an hour
 # Take long and give much the same each time: heaps, virtual times, ratios.
-ONCE: Final = ("node", "profiles", "link", "board")
+ONCE: Final = ("node", "profiles", "link", "board", "flash")
 _BUSES: Final = 32  # a bus polls a device at most once in a millisecond
 
 
@@ -158,6 +158,17 @@ def bench_board(figures: Figures, image: Path | None, suite: bool) -> None:
         figures.take(figure)
 
 
+def bench_flash(figures: Figures, image: Path | None, short: bool) -> None:
+    """Measure flashing against the model: one board, many, and what goes wrong."""
+    if (why := missing(image)) is not None:
+        print(f"flash of the real image: not measured: {why}", file=sys.stderr)
+    else:
+        flashing.bench_one(figures)
+    flashing.bench_lanes(figures, 8 if short else 200)
+    flashing.bench_cable(figures, 4 if short else 100)
+    flashing.bench_refused(figures, 2 if short else 100)
+
+
 def _steps(
     figures: Figures, run: int, extent: Extent, image: Path | None
 ) -> dict[str, Callable[[], None]]:
@@ -173,6 +184,7 @@ def _steps(
         "uplink": lambda: bench_uplink(figures, run),
         "link": lambda: bench_link(figures, image),
         "board": lambda: bench_board(figures, image, suite=False),
+        "flash": lambda: bench_flash(figures, image, extent.short),
         ONLY_IF_ASKED: lambda: bench_board(figures, image, suite=True),
     }
 
