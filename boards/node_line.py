@@ -67,7 +67,8 @@ from protocols.wire.sample import (
 from protocols.wire.uid import parse_uid
 
 from .errors import BoardError
-from .flash.errors import UNSUPPORTED, FlashingError
+from .flash.errors import CABLE, UNSUPPORTED, FlashingError
+from .flash.serial_port import port_error
 
 _TRIES: Final = 3
 _ANSWER_S: Final = 1.0
@@ -138,13 +139,10 @@ class NodeLine:
         self._silence_s = t35_us(baud) / 1e6
         try:
             self._serial = serial.serial_for_url(
-                port, baudrate=baud, timeout=0.02, write_timeout=_ANSWER_S
+                port, baudrate=baud, timeout=0.02, write_timeout=_ANSWER_S, exclusive=True
             )
         except (OSError, ValueError) as error:  # SerialException is an OSError
-            raise NodeLineError(
-                f"{port}: expected a serial port that can be opened, got: {error}; is the path "
-                "right, may you use it (group dialout), and has no agent opened it?"
-            ) from error
+            raise port_error(port, error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -316,7 +314,7 @@ class NodeLine:
                 self._tap(False, came)
                 answer = client.feed(came)
         except OSError as error:
-            raise NodeLineError(f"{self.port}: the port failed: {error}") from error
+            raise FlashingError(CABLE, f"{self.port}: {error}") from error
         if answer is None:
             noise = client.finish().noise_bytes
             got = f"{noise} bytes that are no answer" if noise else "nothing"

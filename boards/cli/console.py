@@ -13,6 +13,9 @@ import serial
 import typer
 
 from boards.console import ConsoleReader
+from boards.errors import BoardError
+from boards.flash.errors import CABLE, FlashingError
+from boards.flash.serial_port import open_line
 from protocols.exit_status import FAULT
 
 _EXIT: Final = b"\x1d"  # Ctrl-]
@@ -36,15 +39,14 @@ def console(
     switches between plain words and everything as it comes. Exit status 0: left, 1: port failed.
     """
     try:
-        with serial.Serial(port, baud, timeout=0, exclusive=True) as line, _raw_terminal():
+        with open_line(port, baud, 0) as line, _raw_terminal():
             typer.echo(f"{port}: {_KEYS}", err=True)
-            _talk(line, ConsoleReader(raw))
-    except (OSError, ValueError) as error:
-        typer.echo(
-            f"{port}: expected a serial port that can be used, got: {error}; `tianfu-node probe` "
-            "shows who uses it",
-            err=True,
-        )
+            try:
+                _talk(line, ConsoleReader(raw))
+            except OSError as error:
+                raise FlashingError(CABLE, f"{port}: {error}") from error
+    except BoardError as error:
+        typer.echo(str(error), err=True)
         raise typer.Exit(FAULT) from error
 
 

@@ -31,8 +31,7 @@ class FlashPort:
             except termios.error:  # a pseudo terminal has no parity
                 self._serial = _opened(path, baud, serial.PARITY_NONE)
         except (OSError, ValueError, termios.error) as error:  # SerialException is an OSError
-            number = error.errno if isinstance(error, OSError) else None
-            raise FlashingError(_why(number), f"{path}: {error}{named(users(path))}") from error
+            raise port_error(path, error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -76,6 +75,23 @@ class FlashPort:
 
     def _failed(self, error: Exception) -> FlashingError:
         return FlashingError(CABLE, f"{self.path}: {error}")
+
+
+def open_line(path: str, baud: int, timeout_s: float) -> serial.Serial:
+    """Open a port with 8 bits and no parity, as consoles and lines have it. FlashingError."""
+    try:
+        return serial.Serial(path, baud, timeout=timeout_s, exclusive=True)
+    except (OSError, ValueError) as error:
+        raise port_error(path, error) from error
+
+
+def port_error(path: str, error: Exception) -> FlashingError:
+    """Return why a port cannot be opened, with who has it open."""
+    number = error.errno if isinstance(error, OSError) else None
+    return FlashingError(
+        _why(number),
+        f"{path}: expected a serial port that can be opened, got: {error}{named(users(path))}",
+    )
 
 
 def _opened(path: str, baud: int, parity: str) -> serial.Serial:

@@ -4,9 +4,9 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-import serial
-
-from boards.node_line import NodeLine, NodeLineError, NodeSilence
+from boards.flash.errors import CABLE, FlashingError
+from boards.flash.serial_port import open_line
+from boards.node_line import NodeLine, NodeSilence
 from protocols.modbus_client.listener import BusListener, HeardFrame
 
 from .watch import NodeReading, WatchedNode, reading_of
@@ -15,24 +15,21 @@ _LOOK_S: Final = 0.01
 
 
 def heard(port: str, baud: int, until_s: float | None) -> Iterator[HeardFrame | None]:
-    """Yield frames, and None at least every so often, so that a caller can stop. NodeLineError.
+    """Yield frames, and None at least every so often, so that a caller can stop. BoardError.
 
     ``until_s`` is when it ends by itself, after so many seconds; None: never.
     """
     listener = BusListener()
     begun = time.monotonic()
-    try:
-        with serial.Serial(port, baud, timeout=_LOOK_S, exclusive=True) as line:
+    with open_line(port, baud, _LOOK_S) as line:
+        try:
             while until_s is None or time.monotonic() - begun < until_s:
                 data = line.read(max(1, line.in_waiting))
                 now_ms = round((time.monotonic() - begun) * 1000)
                 yield from listener.feed(data, now_ms)
                 yield None
-    except (OSError, ValueError) as error:
-        raise NodeLineError(
-            f"{port}: expected a serial port that can be listened to, got: {error}; is the path "
-            "right, may you use it (group dialout), and has no agent opened it?"
-        ) from error
+        except OSError as error:
+            raise FlashingError(CABLE, f"{port}: {error}") from error
 
 
 def polled(
@@ -40,7 +37,7 @@ def polled(
 ) -> Iterator[tuple[WatchedNode, NodeReading | None, list[HeardFrame]]]:
     """Yield, after each poll, the node, its sample if it is a new one, and the frames that passed.
 
-    A node that falls silent is waited for; one that never answers is a NodeLineError.
+    A node that falls silent is waited for; one that never answers is a BoardError.
     """
     listener = BusListener()
     frames: list[HeardFrame] = []

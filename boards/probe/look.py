@@ -12,15 +12,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import serial
-
 from boards import spec as specs
 from boards.errors import BoardError
 from boards.flash.an3155 import RomLoader
-from boards.flash.errors import NO_LOADER, READ_PROTECTED, SILENT, FlashingError
+from boards.flash.errors import CABLE, NO_LOADER, READ_PROTECTED, SILENT, FlashingError
 from boards.flash.job import FlashJob, Watcher
 from boards.flash.methods.uart import UartMethod
-from boards.flash.serial_port import FlashPort
+from boards.flash.serial_port import FlashPort, open_line
 from boards.flash.target import chip_name, target_of
 from boards.node_line import NodeLine, NodeLineError, NodeRefusal, NodeSilence
 from protocols.wire.registers import STATUS_NAMES
@@ -105,10 +103,10 @@ def loader_at(port: str, baud: int, watcher: Watcher) -> FoundLoader | None:
 def console_at(port: str, listen_s: float, ask: bool) -> FoundConsole | None:
     """Return what a console prints within ``listen_s``; ``ask``: after an empty line is typed.
 
-    NodeLineError if the port fails.
+    FlashingError if the port fails.
     """
-    try:
-        with serial.Serial(port, CONSOLE_BAUD, timeout=0.02, exclusive=True) as opened:
+    with open_line(port, CONSOLE_BAUD, 0.02) as opened:
+        try:
             if ask:
                 opened.reset_input_buffer()
                 opened.write(b"\r")
@@ -116,8 +114,8 @@ def console_at(port: str, listen_s: float, ask: bool) -> FoundConsole | None:
             end = time.monotonic() + listen_s
             while time.monotonic() < end and len(came) < _LINE_MAX:
                 came += opened.read(max(1, opened.in_waiting))
-    except (OSError, ValueError) as error:
-        raise NodeLineError(f"{port}: the port failed: {error}") from error
+        except OSError as error:
+            raise FlashingError(CABLE, f"{port}: {error}") from error
     text = came.decode("latin-1")
     printed = tuple(_objects(text.splitlines()))
     prompt = text.endswith(_PROMPT)

@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
-import serial
-
 from boards.configure import restart
 from boards.errors import BoardError
 from boards.flash.job import Watcher
 from boards.flash.methods.uart import UartMethod
+from boards.flash.serial_port import open_line
 from boards.flash.target import target_of
 from boards.node_line import NodeLine, NodeLineError
 from boards.probe.findings import FoundLoader
@@ -181,10 +180,7 @@ class _ConsolePort:
 
     def __init__(self, port: str) -> None:
         self._path = port
-        try:
-            self._serial = serial.Serial(port, CONSOLE_BAUD, timeout=0.02, exclusive=True)
-        except (OSError, ValueError) as error:
-            raise RungFailed(f"{port}: the console cannot be opened: {error}") from error
+        self._serial = open_line(port, CONSOLE_BAUD, 0.02)
         self._came = b""
 
     def __enter__(self) -> Self:

@@ -5,12 +5,13 @@ import os
 import threading
 import tty
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from boards.cli import app
-from tests.integration.firmware.node_process import UID, Cable, NodeProcess
+from tests.integration.firmware.node_process import KEY, UID, Cable, NodeProcess
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -100,3 +101,21 @@ def test_a_bus_is_only_listened_to(tmp_path_factory: pytest.TempPathFactory) -> 
 
 def test_monitor_without_a_node_or_a_bus_is_a_wrong_command() -> None:
     assert run("monitor", "--port", "/dev/none")[0] == 2
+
+
+def test_recover_restarts_a_node_over_its_bus(tmp_path: Path) -> None:
+    key = tmp_path / "key.json"
+    key.touch(0o600)
+    key.write_text(json.dumps({"key_id": 5, "key": KEY.hex()}))
+    cable = Cable()
+    try:
+        with NodeProcess(tmp_path, cable.node_end, "air") as node:
+            node.start()
+            words = ("recover", "--bus-port", cable.master_end, "--port", "/dev/none")
+            status, text = run(*words, "--unit", "1", "--key", str(key), "--json")
+    finally:
+        cable.close()
+    assert status == 0, text
+    (rung,) = json.loads(text)["rungs"]
+    assert rung["rung"] == "soft reset over the bus"
+    assert "restarted and samples, boot 2" in rung["text"]

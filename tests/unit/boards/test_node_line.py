@@ -150,8 +150,9 @@ def test_a_plain_write_that_is_never_answered_is_silence() -> None:
         line.write(0, [1], None, UID)
 
 
+@pytest.mark.provokes("TF-FLASH-001")
 def test_a_port_that_is_not_there_names_what_to_check() -> None:
-    with pytest.raises(NodeLineError, match="group dialout"):
+    with pytest.raises(FlashingError, match=r"^TF-FLASH-001: .*serial port.*/dev/serial/by-id"):
         NodeLine("/dev/does-not-exist", 1, 9600)
 
 

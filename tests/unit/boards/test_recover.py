@@ -1,5 +1,6 @@
 """The ladder: each rung is tried, told, and the first that works is the last."""
 
+import fcntl
 import json
 import os
 import threading
@@ -16,6 +17,7 @@ from boards import spec as specs
 from boards.cli import app
 from boards.folder import default_name
 from boards.probe.findings import FoundLoader
+from boards.records import commission_of, store_of
 from boards.recover.ladder import Ladder, RecoverPlan, RungResult
 from boards.recover.pins import pin_uses, svg, text
 from hil.boot_rom.cable import BootRomBoard
@@ -177,3 +179,44 @@ def test_every_board_has_a_picture(name: str) -> None:
     spec = specs.load(name)
     assert text(spec).startswith("+--")
     ET.fromstring(svg(spec))  # noqa: S314 # our own
+
+
+def test_what_is_on_the_chip_is_started_before_it_is_flashed_anew(tmp_path: Path) -> None:
+    started: list[int] = []
+
+    def go(address: int) -> None:
+        """After "go" the node takes a moment, then prints on the same port."""
+        started.append(address)
+        threading.Timer(0.2, lambda: board._send(BOOT)).start()
+
+    rom = BootRom(UID, on_go=go)
+    rom.flash[:4] = b"abcd"
+    store = store_of(commission_of("air", {"unit_id": 7}), None)
+    rom.flash[0xC0000 : 0xC0000 + len(store)] = store
+    with BootRomBoard(rom, tmp_path) as board:
+        results = climbed(str(board.port))
+    assert [result.rung for result in results][-1] == "bootloader in the ROM"
+    assert "air node runs" in results[-1].text
+    assert started == [0x08000000]
+    assert 0x44 not in rom.commands, "nothing was erased"
+
+
+@pytest.mark.provokes("TF-FLASH-002")
+def test_a_port_that_is_in_use_has_its_code_on_every_command(tmp_path: Path) -> None:
+    near, far = os.openpty()
+    path = os.ttyname(far)
+    fcntl.flock(far, fcntl.LOCK_EX)
+    try:
+        for words in (
+            ["monitor", "1", "--port", path],
+            ["monitor", "--bus", "--port", path],
+            ["console", path],
+            ["show", path],
+            ["probe", "--port", path],
+        ):
+            done = CliRunner().invoke(app, words)
+            assert done.exit_code == 1
+            assert "TF-FLASH-002: " in done.output, words
+    finally:
+        os.close(near)
+        os.close(far)
