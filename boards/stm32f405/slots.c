@@ -105,10 +105,14 @@ void slots_boot(slots_t *slots, const slots_port_t *port, rs_store_t *records, b
     }
     bd_state_t state = slots->state;
     slots->running = bd_decide(&state, slots->found, fault);
-    if (memcmp(&state, &slots->state, sizeof(state)) != 0 && !store(slots, &state) &&
-        state.pending != BD_BASE) {
+    if (memcmp(&state, &slots->state, sizeof(state)) == 0 || store(slots, &state)) {
+        return;
+    }
+    if (state.pending != BD_BASE) {
         // A trial that leaves no trace could go on for ever.
         slots->running = bd_confirmed(&slots->state, slots->found);
+    } else {
+        slots->state = state; // decided anew at the next boot
     }
 }
 

@@ -37,7 +37,9 @@ RAW = b"raw REPL; CTRL-B to exit\r\n>"
 class Emulator:
     """Run one QEMU process with the image; the console and USART2 are sockets."""
 
-    def __init__(self, elf: Path, folder: Path, more: Sequence[str] = ()) -> None:
+    def __init__(
+        self, elf: Path, folder: Path, more: Sequence[str] = (), pass_fds: Sequence[int] = ()
+    ) -> None:
         arguments = ["qemu-system-arm", "-M", "netduinoplus2", "-kernel", str(elf)]
         arguments += ["-display", "none", "-monitor", "none"]
         for port in ("c1", "c2"):
@@ -45,13 +47,14 @@ class Emulator:
             arguments += ["-chardev", f"socket,id={port},path={path},server=on,wait=on"]
             arguments += ["-serial", f"chardev:{port}"]
         arguments += ["-qmp", f"unix:{folder / 'qmp'},server=on,wait=off", *more]
-        self.process = subprocess.Popen(arguments, stderr=subprocess.PIPE)
+        self.process = subprocess.Popen(arguments, stderr=subprocess.PIPE, pass_fds=pass_fds)
         self.console = self._connect(folder / "c1")
         self.line = self._connect(folder / "c2")
         self._qmp = self._connect(folder / "qmp")
         self._answers = self._qmp.makefile("rb")
         self._qmp.sendall(b'{"execute": "qmp_capabilities"}')
         self.seen = b""
+        self.printed = b""  # before the REPL
 
     def _connect(self, path: Path) -> socket.socket:
         end = time.monotonic() + DEADLINE_S

@@ -1,11 +1,15 @@
 """Applications in the slots of the real image, on QEMU: which runs, and what its modules replace.
 
-What the flash holds is laid down before a boot; QEMU's flash takes nothing from the node.
+What the flash holds is laid down before a boot. QEMU's flash takes nothing from the node, but for
+a debugger's help (``hil/boot_rom/flash_writes.py``).
 """
 
+import asyncio
 import contextlib
+import socket
 import struct
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +18,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from boards import build as images
 from boards.application import base_of, romfs, sign
+from boards.elf import read_symbols
 from boards.folder import default_name, tables
 from boards.recordstore import compose
 from boards.source import micropython_tree
 from boards.toolchain import mpy_cross
+from hil.boot_rom.chip import FLASH_AT, BootRom
+from hil.boot_rom.flash_writes import FlashWrites
 from hil.engines.wiring import STORE_ADDRESS
 from protocols.wire.update.image_manifest import unsigned
 from tests.image.test_port import Emulator
@@ -38,13 +45,11 @@ MODULES = {
 PENDING, ON_TRIAL, CONFIRMED = 1, 2, 3
 
 
-@pytest.fixture(scope="module")
-def application(tmp_path_factory: pytest.TempPathFactory, board_image: Path) -> bytes:
-    """A signed file whose image has MODULES."""
-    folder = tmp_path_factory.mktemp("application")
+def made(folder: Path, board_image: Path, modules: dict[str, str]) -> bytes:
+    """Return a signed file whose image has these modules."""
     cross = mpy_cross(micropython_tree(lambda _: None), lambda _: None)
     files = {}
-    for name, text in MODULES.items():
+    for name, text in modules.items():
         source, out = folder / "m.py", folder / "m.mpy"
         source.write_text(text)
         subprocess.run([cross, "-s", name, "-o", out, source], check=True)
@@ -53,6 +58,12 @@ def application(tmp_path_factory: pytest.TempPathFactory, board_image: Path) -> 
     base = base_of(board_image.with_name("firmware.bin").read_bytes())
     head = unsigned(default_name(), (0, 255), 7, 5, base, image, bytes(4))
     return sign(head + bytes(64) + image, KEY)
+
+
+@pytest.fixture(scope="module")
+def application(tmp_path_factory: pytest.TempPathFactory, board_image: Path) -> bytes:
+    """A signed file whose image has MODULES."""
+    return made(tmp_path_factory.mktemp("application"), board_image, MODULES)
 
 
 def record(application: bytes, outcome: int) -> bytes:
@@ -76,7 +87,7 @@ def board(elf: Path, folder: Path, slot: bytes, records: dict[str, bytes]) -> It
         path.write_bytes(data)
         more += ["-device", f"loader,file={path},addr={address:#x},force-raw=on"]
     with contextlib.closing(Emulator(elf, folder, more)) as emulator:
-        emulator.until(b">>> ")
+        emulator.printed = emulator.until(b">>> ")
         emulator.raw()
         yield emulator
 
@@ -155,6 +166,85 @@ def test_the_node_refuses_what_is_not_for_it(
         assert node.value("slots.erase()") in (False, True)
         assert node.value("slots.write(0, b'abcd')") is False
         assert node.value(f"slots.order({application[:160]!r})") in (11, 12)
+
+
+def test_an_application_that_fails_again_gives_way_to_the_base(
+    board_image: Path, tmp_path: Path
+) -> None:
+    """On trial for the third time: it ends in a fault, a reset follows, and the base starts."""
+    broken = made(
+        tmp_path, board_image, {"main.py": "def run():\n    raise ValueError('broken')\n"}
+    )
+    noted = record(broken, ON_TRIAL)
+    records = {"release": PUBLIC, "slots": noted[:4] + b"\2" + noted[5:]}
+    with board(board_image, tmp_path, broken, records) as node:
+        assert b'"slot": 1, "version": 7, "trial": 1' in node.printed
+        assert b'"slot": 0, "version": 0, "trial": 0, "outcome": 5' in node.printed
+        assert node.value("__import__('slots').status()") == [0, 0, 0, 0, 5, 1]
+
+
+class LiveFlash:
+    """A board whose node writes its flash; each ``with`` block is from power on to power off."""
+
+    def __init__(self, elf: Path, folder: Path, records: dict[str, bytes]) -> None:
+        self._folder = folder
+        self._symbols = read_symbols(elf)
+        self.rom = BootRom(bytes(12))
+        image = elf.with_name("firmware.bin").read_bytes()
+        self.rom.flash[: len(image)] = image
+        store = compose(records)
+        begin = STORE_ADDRESS - FLASH_AT
+        self.rom.flash[begin : begin + len(store)] = store
+
+    @contextlib.contextmanager
+    def powered(self) -> Iterator[Emulator]:
+        """Boot from what the flash holds."""
+        flash = self._folder / "flash.bin"
+        flash.write_bytes(self.rom.flash)
+        near, far = socket.socketpair()
+        more = ["-chardev", f"socket,id=gdb,fd={far.fileno()}", "-gdb", "chardev:gdb", "-S"]
+        with far:
+            emulator = Emulator(flash, self._folder, more, pass_fds=(far.fileno(),))
+        writes = FlashWrites(self.rom, self._symbols)
+        thread = threading.Thread(target=asyncio.run, args=(writes.serve(near),))
+        thread.start()
+        try:
+            emulator.until(b">>> ")
+            emulator.raw()
+            emulator.run("import slots")
+            yield emulator
+        finally:
+            emulator.close()
+            thread.join()
+
+
+def test_an_update_from_the_first_block_to_the_confirmation(
+    board_image: Path, tmp_path: Path, application: bytes
+) -> None:
+    """The node's own flash driver, live: erase, write, order, trial, power cut, confirmation."""
+    live = LiveFlash(board_image, tmp_path, {"release": PUBLIC})
+    manifest, image = application[:160], application[160:]
+    with live.powered() as node:
+        assert node.value(f"slots.check({manifest!r})") == 0
+        assert node.value("slots.erase()") is True
+        for at in range(0, len(image), 240):
+            assert node.value(f"slots.write({at}, {image[at : at + 240]!r})") is True
+        assert node.value(f"slots.digest({len(image)})[:4] == {manifest[48:52]!r}") is True
+        assert node.value("slots.blank(1024, 64)") is True
+        assert node.value(f"slots.order({manifest!r})") == 0
+        assert node.value("slots.status()") == [0, 0, 0, 0, PENDING, 1]
+    begin = SLOTS - FLASH_AT
+    assert live.rom.flash[begin : begin + 160] == manifest
+    assert live.rom.flash[begin + 512 : begin + 512 + len(image)] == image
+    with live.powered() as node:
+        assert node.value("slots.status()") == [1, 7, 0, 1, ON_TRIAL, 0]
+        assert node.value("__import__('firmware.node.selftest').node.selftest.WHO") == "slot"
+    with live.powered() as node:
+        assert node.value("slots.status()") == [1, 7, 0, 1, ON_TRIAL, 0]
+        assert node.value("slots.confirm()") is True
+        assert node.value("slots.status()") == [1, 7, 5, 0, CONFIRMED, 2]
+    with live.powered() as node:
+        assert node.value("slots.status()") == [1, 7, 5, 0, CONFIRMED, 2]
 
 
 def test_versions_of_the_bytecode_are_those_of_the_image(board_image: Path) -> None:
