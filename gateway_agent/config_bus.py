@@ -12,6 +12,7 @@ from msgspec import Struct
 from protocols.identity import node_id
 from protocols.wire.modbus.pdu import MAX_READ
 from protocols.wire.modbus.timing import t35_us
+from protocols.wire.node_key import MAX_KEY_ID
 
 from .config_types import (
     Host,
@@ -54,6 +55,8 @@ class NodeDevice(_Device, frozen=True, kw_only=True, tag="node"):
     role: Role
     uid: Uid
     key: NodeKeyFile
+    # The key id of the board that this one took the place of, under the same unique id.
+    replaces: Annotated[int, count(1, MAX_KEY_ID, 1)] | None = None
 
     def device_id(self, gateway_id: str) -> str:  # of every device, see ProfileDevice
         """Return the id of the device in records."""

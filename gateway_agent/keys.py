@@ -85,8 +85,8 @@ def generate_signing_key(path: Path) -> Ed25519PrivateKey:
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     line = _KEY_ID_LINE[1:] + fingerprint(key.public_key()).encode() + b"\n"
-    _create(path, private_pem + line, 0o600)
-    _create(public, public_pem + line, 0o644)
+    create_key_file(path, private_pem + line, 0o600)
+    create_key_file(public, public_pem + line, 0o644)
     return key
 
 
@@ -102,13 +102,13 @@ def generate_node_key(path: Path, key_number: int = 1, uid: bytes | None = None)
     if uid is not None:
         fields["uid"] = uid.hex()
     fields["check"] = check_of(key.key_id, key.key, uid)
-    _create(path, json.dumps(fields).encode() + b"\n", 0o600)
+    create_key_file(path, json.dumps(fields).encode() + b"\n", 0o600)
     return key
 
 
 def load_private(path: Path) -> Ed25519PrivateKey:
     """Read a private key. KeyFileError: absent, readable by others, damaged, or no Ed25519 key."""
-    data = _read_secret(path)
+    data = read_secret(path)
     try:
         key = serialization.load_pem_private_key(data, None)
     except Exception as error:  # the library raises more for damaged DER than it documents
@@ -163,7 +163,7 @@ def load_node_key(path: Path, uid: bytes | None = None) -> SharedKey:
 
     KeyFileError: absent, readable by others, damaged, made for another node, or another content.
     """
-    data = _read_secret(path)
+    data = read_secret(path)
     try:
         file = parse(data)
     except PeerError as error:
@@ -229,7 +229,7 @@ def _unreadable(path: Path, error: OSError) -> KeyFileError:
     )
 
 
-def _create(path: Path, data: bytes, mode: int) -> None:
+def create_key_file(path: Path, data: bytes, mode: int) -> None:
     """Write a new file that has ``mode`` from the instant it exists; durable when this returns."""
     try:
         make_directory(path.parent)
@@ -261,7 +261,8 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _read_secret(path: Path) -> bytes:
+def read_secret(path: Path) -> bytes:
+    """Read a file that its owner alone may read. KeyFileError."""
     _check_mode(path, 0o077)
     return _read(path)
 

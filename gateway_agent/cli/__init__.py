@@ -30,6 +30,7 @@ BUILT_IN: Final = {
     "collect": "gateway_agent.cli.collect:collect",
     "audit": "gateway_agent.cli.audit:audit",
     "keygen": "gateway_agent.cli.keygen:app",
+    "enroll": "gateway_agent.cli.enroll:enroll",
 }
 
 

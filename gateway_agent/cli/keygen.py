@@ -44,6 +44,24 @@ def collector(out: Out) -> None:
     _signing(out, "give this file to the gateways: [uplink] collector_key")
 
 
+@app.command("enroll")
+def enroll(out: Out) -> None:
+    """Make the key that stations seal the keys of new nodes to, for a gateway or a collector.
+
+    Example: tianfu-gateway keygen enroll --out enroll.pem
+    """
+    from gateway_agent.enrolment_keys import generate_enrolment_key
+    from protocols.enrolment import recipient_id
+
+    key = generate_enrolment_key(out)
+    typer.echo(f"private key: {out} (secret)")
+    typer.echo(
+        f"public key:  {public_path(out)}; give this file to the stations: "
+        f"tianfu-node log --seal {public_path(out).name}"
+    )
+    typer.echo(f"key id:      {recipient_id(key.public_key())}")
+
+
 @app.command("node")
 def node(
     out: Out,

@@ -91,8 +91,13 @@ class CollectorConfig(Struct, frozen=True, kw_only=True):
 def load(path: str | Path) -> CollectorConfig:
     """Read and check a configuration file. ConfigError with every problem found."""
     path = Path(path)
+    return parse(read_toml(path), path)
+
+
+def parse(tables: dict[str, object], path: Path) -> CollectorConfig:
+    """Check tables that came from ``path``; see :func:`load`."""
     reader = TableReader(path)
-    config = reader.build(CollectorConfig, read_toml(path), "")
+    config = reader.build(CollectorConfig, tables, "")
     gateways = list(reader.built_of(KnownGateway))
     if not gateways and not reader.problems:
         reader.problem("gateway", None, "at least one [[gateway]]", "add the gateways to trust")

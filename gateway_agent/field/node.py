@@ -57,8 +57,10 @@ class NodeTracker:
         map: RegisterMap,
         mark: Mark | None,
         counters: Counters,
+        replaces: int | None = None,
     ) -> None:
         self.device_id = device_id
+        self._replaces = replaces  # the key id of the board before this one
         self.mark = mark
         self.auth = "unknown"  # then "ok", "bad" or "replayed"; "none" of a node without a key
         self.last: Sample | None = None
@@ -385,7 +387,10 @@ class NodeTracker:
         if self.slots:
             text += f"; {self.slots.describe()}"
             missed = self.slots.total()
-        records = [self._gap("node_reset", mark.boot_epoch, None, None, text, stamp, missed)]
+        cause = "node_reset"
+        if mark.key_id and mark.key_id == self._replaces and not self._same_key(mark):
+            cause, text = "node_replaced", f"another board took its place; {text}"
+        records = [self._gap(cause, mark.boot_epoch, None, None, text, stamp, missed)]
         if header.seq != 1:
             cause, why = (
                 self._why() if self._first_frame or self.slots else ("node_reset", "restarted")

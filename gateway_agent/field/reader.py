@@ -141,7 +141,9 @@ class NodeReader:
         self.device: Device = device
         self.device_id = device_id
         uid = bytes.fromhex(device.uid)
-        self.tracker = NodeTracker(device_id, uid, opened.key, opened.map, mark, counters)
+        self.tracker = NodeTracker(
+            device_id, uid, opened.key, opened.map, mark, counters, device.replaces
+        )
         self.slots = self.tracker.slots
         self._bus = bus
         self._clock = clock

@@ -49,6 +49,7 @@ CAUSES: Final = (
     "bus_busy",
     "device_busy",
     "node_update",
+    "node_replaced",
 )
 
 # Why a point has no value: what a node may report of it, and what a third-party device may.

@@ -157,6 +157,7 @@ def test_the_example_means_what_it_meant() -> None:
                         "role": "air",
                         "uid": "0123456789abcdef01234567",
                         "key": "/etc/tianfu/air-1.key",
+                        "replaces": 1,
                         "period_ms": 2500,
                     },
                     {

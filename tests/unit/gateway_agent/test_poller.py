@@ -108,11 +108,21 @@ class Line:
         return [(0, reply)]
 
 
-def config_of(folder: Path, port: Path, devices: str = "both") -> GatewayConfig:
+def config_of(
+    folder: Path, port: Path, devices: str = "both", replaces: int | None = None
+) -> GatewayConfig:
     key = folder / "node.key"
     key.write_text(json.dumps({"key_id": KEY_ID, "key": KEY.hex()}), encoding="ascii")
     key.chmod(0o600)
-    node = NodeDevice(name="air", unit=1, role="air", uid=UID.hex(), key=key, period_ms=PERIOD_MS)
+    node = NodeDevice(
+        name="air",
+        unit=1,
+        role="air",
+        uid=UID.hex(),
+        key=key,
+        replaces=replaces,
+        period_ms=PERIOD_MS,
+    )
     co2 = ProfileDevice(name="co2", unit=2, profile="senseair-s8", period_ms=PERIOD_MS)
     bus = SerialBus(
         name="line",
@@ -144,13 +154,14 @@ async def run(
     test: Callable[[Bench], Awaitable[None]],
     marks: Mapping[str, Mark] | None = None,
     devices: str = "both",
+    replaces: int | None = None,
 ) -> Bench:
     """Poll a Line while the test runs, then cancel; returns what is left to look at."""
     line = Line()
     slave = PtySlave(folder, line)
     counters = Counters()
     sink = Memory()
-    config = config_of(folder, slave.path, devices)
+    config = config_of(folder, slave.path, devices, replaces)
     field_ = Field(config, SystemClock(), sink, marks or {}, counters)
     bench = Bench(line, slave, sink, counters, field_)
     task = asyncio.create_task(field_.run())
@@ -277,6 +288,27 @@ async def test_each_block_of_a_device_records_why_it_has_no_values(tmp_path: Pat
         "silent": "timeout",
     }
     assert [item.value for item in values] == [500, None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("before", "replaces", "cause"),
+    [
+        (KEY_ID - 1, KEY_ID - 1, "node_replaced"),
+        (KEY_ID - 1, KEY_ID - 2, "node_reset"),  # that was another board
+        (KEY_ID, KEY_ID, "node_reset"),  # the same key: it restarted
+    ],
+)
+async def test_another_board_in_a_nodes_place_is_named(
+    tmp_path: Path, before: int, replaces: int, cause: str
+) -> None:
+    async def test(bench: Bench) -> None:
+        await until(lambda: bench.sink.seqs() == [1])
+
+    marks = {NODE: Mark(3, 9000, 12, before)}
+    bench = await run(tmp_path, test, marks, devices="node", replaces=replaces)
+    gap = bench.sink.gaps(NODE)[0]
+    assert (gap.cause, gap.boot_epoch) == (cause, 3)
+    assert ("another board took its place; key 7 came" in gap.detail) == (cause == "node_replaced")
 
 
 async def test_a_node_provisioned_anew_is_taken_under_its_new_key(tmp_path: Path) -> None:

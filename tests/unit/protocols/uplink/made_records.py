@@ -288,6 +288,16 @@ def gaps_file() -> dict[str, Json]:
             ["gateway_down", 3, 4712, 4720, "the machine was off", 20, -95_000, -500],
         ),
         ("polls at an unknown time", "gw-01.s8", ["crc", None, None, None, "", 1, None, None]),
+        (
+            "a poll while the node erased flash",
+            "gw-01.s8",
+            ["node_update", None, None, None, "", 1, None, None],
+        ),
+        (
+            "another board took a node's place",
+            NODE,
+            ["node_replaced", 3, None, None, "key 2 came into force"],
+        ),
     ]
     refused: list[tuple[str, list[Json], int]] = [
         ("unknown cause", ["boredom", None, None, None, ""], UNKNOWN),
