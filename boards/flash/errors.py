@@ -144,6 +144,30 @@ TWINS: Final = FlashFault(
     "a board was plugged in twice, or a copied chip has the id of another",
     "unplug one of them and repeat the command; if both show it alone too, throw one away",
 )
+NO_REPL: Final = FlashFault(
+    25,
+    "no MicroPython answers on the port",
+    "the board has no MicroPython yet, its program never gives way, or another port was named",
+    "press reset and repeat; a board without MicroPython: name the port's release with --firmware",
+)
+WRONG_PORT: Final = FlashFault(
+    26,
+    "the board runs MicroPython for another chip",
+    "another board is on the port, or --board names the wrong one",
+    "connect the right board, or name it with --board (`tianfu-node boards` lists them)",
+)
+OTHER_MICROPYTHON: Final = FlashFault(
+    27,
+    "the board's MicroPython cannot run the node's files",
+    "it is older than 1.19 or has another bytecode than mpy-cross writes",
+    "give it a release from 1.25 on, with --firmware, and repeat the command",
+)
+REPL_FAILED: Final = FlashFault(
+    28,
+    "MicroPython failed while files were copied",
+    "the file system is full or damaged, the cable was pulled, or the board was reset",
+    "connect the board again and repeat the same command: what is right already is kept",
+)
 MISMATCH: Final = FlashFault(
     30,
     "the flash does not hold what was written",
@@ -234,6 +258,10 @@ FAULTS: Final[Sequence[FlashFault]] = (
     WRITE_PROTECTED,
     IMAGE,
     TWINS,
+    NO_REPL,
+    WRONG_PORT,
+    OTHER_MICROPYTHON,
+    REPL_FAILED,
     MISMATCH,
     KEY_FILE,
     NO_NODE,

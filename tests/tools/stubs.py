@@ -1,9 +1,9 @@
 """Check the types of what a stock board runs against the stubs of its MicroPython port.
 
-``python -m tests.tools.stubs``: for every board.toml with a key ``stubs``, the firmware and the
-wire protocols are checked by mypy --strict, with the board's ``board.py`` and ``main.py`` where it
-has them. The stubs of different ports
-cannot live in one environment, so each package is installed into a folder of its own.
+``python -m tests.tools.stubs``: for every board.toml with a key ``stubs``, the firmware, the wire
+protocols and the generic board are checked by mypy --strict, with the board's ``board.py`` and
+``main.py`` where it has them. The stubs of different ports cannot live in one environment, so each
+package is installed into a folder of its own.
 """
 
 import subprocess
@@ -13,7 +13,7 @@ from pathlib import Path
 from boards import spec as specs
 from boards.cache import ROOT, cache_root
 
-OURS = ("firmware", "protocols/wire")
+OURS = ("firmware", "protocols/wire", "boards/generic")
 OWN = ("board.py", "main.py")
 # What the stubs leave open (Any) is not a mistake of ours.
 OPTIONS = ["--strict", "--strict-bytes", "--no-warn-return-any", "--explicit-package-bases"]
