@@ -12,6 +12,7 @@ from boards.errors import BoardError
 from boards.ports import PortInfo, named, serial_ports
 from boards.probe.findings import PortLook
 from boards.probe.look import LookPlan, console_at, look
+from boards.usb_devices import UsbDevice, usb_devices
 from protocols.exit_status import FAULT, UNUSABLE
 
 MAX_UNIT = 247
@@ -43,6 +44,7 @@ def probe(
         typer.echo(f"--units: expected addresses as 1-16 or 2,5,7, got {units}", err=True)
         raise typer.Exit(UNUSABLE) from None
     ports = serial_ports()
+    devices = usb_devices()
     chosen = port or [each.path for each in ports if len(ports) == 1]
     with Progress(console=Console(stderr=True), transient=True) as bars:
         watcher = _Bar(bars)
@@ -52,13 +54,14 @@ def probe(
             json.dumps(
                 {
                     "ports": [dataclasses.asdict(each) for each in ports],
+                    "usb": [dataclasses.asdict(each) for each in devices],
                     "looks": [_plain(each) for each in looks],
                 }
             )
         )
     else:
-        _print(ports, looks)
-    good = all(each.findings for each in looks) if looks else bool(ports)
+        _print(ports, devices, looks)
+    good = all(each.findings for each in looks) if looks else bool(ports or devices)
     if not good:
         raise typer.Exit(FAULT)
 
@@ -104,7 +107,9 @@ def _plain(found: PortLook) -> dict[str, object]:
     }
 
 
-def _print(ports: list[PortInfo], looks: list[PortLook]) -> None:
+def _print(ports: list[PortInfo], devices: list[UsbDevice], looks: list[PortLook]) -> None:
+    for device in devices:
+        typer.echo(f"USB {device.place}  {device.what} {device.usb_id} {device.serial}".rstrip())
     if not ports and not looks:
         typer.echo("no serial port: plug an adapter in, or name a port with --port")
     for each in ports:

@@ -185,3 +185,28 @@ def test_ports_are_listed_by_place_with_their_users(
     assert f"sleep (process {other.pid})" in lines[1]
     assert lines[2].strip() == str(lasting)
     assert "tianfu-node probe --port PORT" in lines[3]
+
+
+def test_boards_without_a_serial_port_are_found_by_their_place(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The files that Linux has under /sys/bus/usb/devices."""
+    for place, vendor, product, serial in (
+        ("1-1.4", "0483", "df11", "206A3275"),
+        ("1-1.5", "1d6b", "0002", "hub"),
+        ("1-2", "0483", "374b", None),
+    ):
+        device = tmp_path / place
+        device.mkdir()
+        (device / "idVendor").write_text(f"{vendor}\n")
+        (device / "idProduct").write_text(f"{product}\n")
+        if serial is not None:
+            (device / "serial").write_text(f"{serial}\n")
+    monkeypatch.setattr("serial.tools.list_ports.comports", list)
+    monkeypatch.setattr("boards.usb_devices._FOLDER", tmp_path)
+    status, text = probe()
+    assert status == 0
+    assert text.splitlines()[:2] == [
+        "USB 1-1.4  STM32 in its USB bootloader (dfu) 0483:df11 206A3275",
+        "USB 1-2  ST-LINK/V2-1 (swd) 0483:374b",
+    ]

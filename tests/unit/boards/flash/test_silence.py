@@ -1,4 +1,4 @@
-"""What is found out about a board beyond that it failed: still in its bootloader, or a twin."""
+"""What is found out about a board beyond its silence: it is in its bootloader still."""
 
 import os
 import tty
@@ -8,7 +8,6 @@ import pytest
 
 from boards import node_line
 from boards.flash.errors import FlashingError
-from boards.flash.in_work import BoardsInWork
 from boards.flash.run import FlashRequest, flash
 from boards.folder import default_name
 from hil.boot_rom.cable import BootRomBoard
@@ -54,16 +53,3 @@ def test_a_board_whose_boot0_is_still_high(tmp_path: Path, monkeypatch: pytest.M
     finally:
         os.close(near)
         os.close(far)
-
-
-@pytest.mark.provokes("TF-FLASH-024")
-def test_two_lanes_with_one_unique_id() -> None:
-    boards = BoardsInWork()
-    with (
-        boards.hold("ab" * 12, "1-1.1"),
-        pytest.raises(FlashingError, match=r"^TF-FLASH-024: lane 1-1.2: .*in lane 1-1.1"),
-        boards.hold("ab" * 12, "1-1.2"),
-    ):
-        pass
-    with boards.hold("ab" * 12, "1-1.2"), boards.hold("cd" * 12, "1-1.1"):
-        pass
