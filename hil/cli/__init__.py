@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from hil.cli.bench import bench as _bench
+from hil.cli.board import board as _board
 from hil.cli.boards import boards as _boards
 from hil.cli.doctor import doctor as _doctor
 from hil.cli.run import run as _run
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.command("run")(_run)
 app.command("bench")(_bench)
+app.command("board")(_board)
 app.command("doctor")(_doctor)
 app.command("boards")(_boards)
 
@@ -47,5 +49,6 @@ def main(
     """Run the product on emulated boards: real firmware, a real line, no hardware.
 
     First `doctor` (what is missing here?), then `run` (all suites on every engine there is).
+    `board` gives an emulated board to try `tianfu-node flash` on.
     `bench --example > my.toml` and `bench my.toml` give a site to work with by hand.
     """
