@@ -191,8 +191,11 @@ class NodeLine:
 
     def settings(self) -> list[int]:
         """Read the raw values of all settings, by address."""
-        data = self._read(READ_HOLDING, 0, len(SETTINGS))
-        return list(struct.unpack(f">{len(SETTINGS)}H", data))
+        return self.holding(0, len(SETTINGS))
+
+    def holding(self, address: int, words: int) -> list[int]:
+        """Read holding registers."""
+        return list(struct.unpack(f">{words}H", self._read(READ_HOLDING, address, words)))
 
     def raw(self, map: RegisterMap) -> list[int]:
         """Read what the part of each point gave at the last sample."""
@@ -282,6 +285,10 @@ class NodeLine:
                 return
         assert silence is not None
         raise silence
+
+    def ask(self, request: Request) -> bytes:
+        """Ask once; return the answer from its function code on. NodeLineError."""
+        return self._ask_once(request)
 
     # --- inside -------------------------------------------------------------------------------
 

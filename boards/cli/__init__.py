@@ -10,6 +10,7 @@ import typer
 
 from .boards import boards
 from .build import build
+from .commission import blink, commission
 from .console import console
 from .flash import flash
 from .label import label
@@ -43,6 +44,8 @@ app.command()(recover)
 app.command()(show)
 app.command("set")(set_settings)
 app.command()(calibrate)
+app.command()(blink)
+app.add_typer(commission)
 
 
 def _version(wanted: bool) -> None:
