@@ -81,7 +81,7 @@ def run(*words: object) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-@pytest.mark.provokes("TF-SITE-001")
+@pytest.mark.provokes("TF-SITE-070")
 def test_a_node_is_moved_and_stays_over_a_power_cut(
     node: NodeProcess, cable: SlowCable, tmp_path: Path
 ) -> None:
@@ -101,11 +101,11 @@ def test_a_node_is_moved_and_stays_over_a_power_cut(
     assert (settings["unit_id"], settings["baud_div_100"]) == (7, 192)
     status, text = run(*words, "--to", 8, "--baud", 19200, "--key", key)
     assert status == 1
-    assert "TF-SITE-001" in text
+    assert "TF-SITE-070" in text
 
 
-@pytest.mark.provokes("TF-SITE-004")
-@pytest.mark.provokes("TF-SITE-005")
+@pytest.mark.provokes("TF-SITE-073")
+@pytest.mark.provokes("TF-SITE-074")
 def test_a_node_that_is_not_heard_comes_back(
     node: NodeProcess, cable: SlowCable, tmp_path: Path
 ) -> None:
@@ -113,7 +113,7 @@ def test_a_node_that_is_not_heard_comes_back(
     words = ("commission", "address", cable.master_end, "--baud", 115200, "--key", key)
     status, text = run(*words, "--to", 7, "--to-baud", 57600, "--trial", 2)
     assert status == 1
-    assert "TF-SITE-004" in text
+    assert "TF-SITE-073" in text
     status, text = run("show", cable.master_end, "--baud", 115200, "--json")
     assert status == 0, text
     assert json.loads(text)["settings"]["baud_div_100"] == 1152
@@ -122,15 +122,15 @@ def test_a_node_that_is_not_heard_comes_back(
         cable.cut = cable.cut or "tried" in text
 
     secret = node_key(key)
-    with pytest.raises(FlashingError, match="TF-SITE-005"):
+    with pytest.raises(FlashingError, match="TF-SITE-074"):
         move(cable.master_end, Berth(1, 115200), Berth(7, 115200), secret, trial_s=2, show=cut)
     cable.cut = False
     with NodeLine(cable.master_end, 1, 115200) as line:
         assert line.identity().uid == UID
 
 
-@pytest.mark.provokes("TF-SITE-002")
-@pytest.mark.provokes("TF-SITE-003")
+@pytest.mark.provokes("TF-SITE-071")
+@pytest.mark.provokes("TF-SITE-072")
 async def test_two_nodes_with_one_address_are_found_and_parted(tmp_path: Path) -> None:
     uids = ("7f" * 12, "7f" * 11 + "7e")
     keys = [secrets.token_hex(32) for _ in uids]
@@ -152,7 +152,7 @@ async def test_two_nodes_with_one_address_are_found_and_parted(tmp_path: Path) -
             at = ("--baud", 115200)
             status, text = await asyncio.to_thread(run, "commission", "find", port, *at)
             assert status == 1
-            assert "TF-SITE-002" in text
+            assert "TF-SITE-071" in text
             assert all(uid in text for uid in uids)
             key = key_file(tmp_path, keys[1], 1)
             words = ("commission", "address", port, "--uid", uids[1], "--key", key, *at)
@@ -166,7 +166,7 @@ async def test_two_nodes_with_one_address_are_found_and_parted(tmp_path: Path) -
             first = ("commission", "address", port, "--key", key, *at)
             status, text = await asyncio.to_thread(run, *first, "--to", 2)
             assert status == 1
-            assert "TF-SITE-003" in text
+            assert "TF-SITE-072" in text
             for board in boards:
                 await board.kill()
 
@@ -189,7 +189,7 @@ class Technician(Dialogue):
         self.shown.append(text)
 
 
-@pytest.mark.provokes("TF-SITE-006")
+@pytest.mark.provokes("TF-SITE-075")
 async def test_a_probe_is_calibrated_and_an_interrupted_dialogue_changes_nothing(
     tmp_path: Path,
 ) -> None:
@@ -222,7 +222,7 @@ async def test_a_probe_is_calibrated_and_an_interrupted_dialogue_changes_nothing
 
                 with pytest.raises(KeyboardInterrupt):
                     guided([])
-                with pytest.raises(FlashingError, match="TF-SITE-006"):
+                with pytest.raises(FlashingError, match="TF-SITE-075"):
                     guided([7.0], 0)
                 assert line.settings() == before
                 assert line.holding(TRIAL, 7)[4:6] == [0, 0]  # nothing is held any more

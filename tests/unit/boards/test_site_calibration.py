@@ -19,7 +19,7 @@ def test_an_ideal_electrode_has_a_hundred_percent_at_any_temperature() -> None:
     assert judge("ph", raws(1500, 56.18), PH, 10.0) == pytest.approx(100, abs=0.1)
 
 
-@pytest.mark.provokes("TF-SITE-007")
+@pytest.mark.provokes("TF-SITE-076")
 @pytest.mark.parametrize(
     ("neutral", "slope", "why"),
     [
@@ -32,7 +32,7 @@ def test_an_ideal_electrode_has_a_hundred_percent_at_any_temperature() -> None:
     ],
 )
 def test_a_worn_or_swapped_probe_is_refused(neutral: float, slope: float, why: str) -> None:
-    with pytest.raises(FlashingError, match="TF-SITE-007") as caught:
+    with pytest.raises(FlashingError, match="TF-SITE-076") as caught:
         judge("ph", raws(neutral, slope), PH, 25.0)
     assert why in str(caught.value)
 
