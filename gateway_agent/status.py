@@ -117,6 +117,7 @@ class RolloutStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     nodes: list[NodeUpdateStatus]  # in the order in which they are updated
     ended: str = ""  # how it ended; empty while it has not
     bus_ms: int = 0  # of bus time that the group under way has taken
+    hindrance: str = ""  # why nothing can be sent, and what to do; empty if it can
 
 
 class Status(Struct, frozen=True, kw_only=True, omit_defaults=True):

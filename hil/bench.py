@@ -76,6 +76,7 @@ class Bench:
         settings: Mapping[str, int] = FAST,
         seed: int = 0,
         baud: int | None = None,
+        release_keys: tuple[str, ...] = (),
     ) -> None:
         self.engine: Engine = engine or UnixEngine()
         self.places = tuple(places) if places is not None else one_of_each(roles)
@@ -90,6 +91,7 @@ class Bench:
         self._settings = settings
         self._seed = seed
         self._baud = baud
+        self._release_keys = release_keys
         self._stack = AsyncExitStack()
 
     @property
@@ -158,6 +160,7 @@ class Bench:
             uid=f"7f{place.unit:022x}",
             settings={**self._settings, **place.settings, "unit_id": place.unit},
             key=secrets.token_hex(32),
+            release_keys=self._release_keys,
         )
 
     def _parts(self, role: str, board: Board, seed: int) -> dict[str, Part]:

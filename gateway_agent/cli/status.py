@@ -162,6 +162,8 @@ def age(milliseconds: int | None) -> str:
 
 def _update_lines(update: RolloutStatus) -> list[Text]:
     lines = [Text(f"update of nodes to version {update.version}: {update.ended or 'under way'}")]
+    if update.hindrance:
+        lines.append(Text(f"  waits: {update.hindrance}", style="yellow"))
     for node in update.nodes:
         blocks = f", {node.blocks - node.missing} of {node.blocks} blocks" if node.blocks else ""
         problem = f": {node.problem}" if node.problem else ""

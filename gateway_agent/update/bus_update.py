@@ -21,6 +21,7 @@ SHARE: Final = 0.3  # of the bus's time
 BROADCAST: Final = 0
 TURNAROUND_MS: Final = 100  # after a broadcast (Modbus over Serial Line V1.02, 2.4.1)
 PATIENCE_MS: Final = 10_000  # without a pause long enough, after which the usual time must do
+HINDERED_MS: Final = 60_000  # without any pause long enough, after which that is a problem
 _FRAME_CHARS: Final = 3  # address and CRC around a PDU
 _ANSWER_CHARS: Final = 8  # of a write
 
@@ -42,6 +43,7 @@ class BusUpdate:
     ) -> None:
         self.nodes = tuple(nodes)
         self.spent_ms = 0.0  # of the bus
+        self.hindrance = ""  # why nothing can be sent; empty if it can
         self.sent = 0  # blocks, to one or to all
         self._bus = bus
         self._image = image
@@ -69,7 +71,15 @@ class BusUpdate:
         needed = self.usual_ms(ask)
         if now_ms - self._last_ms < PATIENCE_MS and ask.node is not None:
             needed += self._bus.timeout_ms
-        return (ask, 0) if needed <= free_ms else (None, free_ms)
+        if needed <= free_ms:
+            self.hindrance = ""
+            return ask, 0
+        if now_ms - self._last_ms > HINDERED_MS:
+            self.hindrance = (
+                f"bus {self._bus.name}: no pause between its polls is {needed:.0f} ms long;"
+                " raise period_ms of its devices, or the speed of the line"
+            )
+        return None, free_ms
 
     def over(self, ask: Ask, start_ms: int, now_ms: int) -> None:
         """Note how long a request has kept the bus: the update pauses in proportion."""

@@ -125,13 +125,13 @@ class Rollout:
         kept, image = self._kept, self._image
         if kept is None or image is None:
             return None
+        works = [driver.work for driver in self.drivers.values() if driver.work is not None]
         return RolloutStatus(
             version=image.manifest.version,
             ended=kept.ended,
             nodes=[self._node_status(name, kept) for name in kept.nodes],
-            bus_ms=round(
-                sum(driver.work.spent_ms for driver in self.drivers.values() if driver.work)
-            ),
+            bus_ms=round(sum(work.spent_ms for work in works)),
+            hindrance="; ".join(work.hindrance for work in works if work.hindrance),
         )
 
     # --- inside ----------------------------------------------------------------------------------

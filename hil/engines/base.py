@@ -31,6 +31,7 @@ class NodeSpec:
     key_id: int = 1
     key: str | None = None
     baud: int = 9600
+    release_keys: tuple[str, ...] = ()  # 64 hex digits each: it takes updates, if its engine can
 
     @property
     def line_baud(self) -> int:

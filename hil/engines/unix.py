@@ -105,6 +105,10 @@ class UnixNode(EmulatedBoard[Pty], KeepsWrites):
         """Return what is wired to its converter, by probe: the table ``adc`` of its board.toml."""
         return convert(BOARD.tables["adc"], dict[str, BridgedInput])
 
+    def slot(self, number: int) -> bytes:
+        """Return what the flash of an application slot has behind its header; 1: slot A."""
+        return (self._store / f"slot{number}").read_bytes()[512:]
+
     @property
     def pid(self) -> int:
         """The process that runs now. EngineError if none does."""
@@ -127,6 +131,7 @@ class UnixNode(EmulatedBoard[Pty], KeepsWrites):
             "baud": self.spec.baud,
             "parts": ports,
             "settings": dict(self.spec.settings),
+            **({"release_keys": list(self.spec.release_keys)} if self.spec.release_keys else {}),
         }
         path = self.folder / "node.json"
         path.write_text(json.dumps(node, indent=1), encoding="utf-8")

@@ -23,11 +23,15 @@ VIRTUAL_TIMEOUT_MS: Final = 500
 class SiteFiles:
     """The files of one run below ``folder``, which must be empty or not exist. SiteError."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, release_keys: tuple[Path, ...] = (), poll_ms: int = POLL_MS
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise SiteError(f"{folder}: expected an empty folder or a new name, got one with files")
         self.folder = folder
+        self._poll_ms = poll_ms
+        self._release_keys = [str(path) for path in release_keys]
         self.state = folder / "state"
         self.gateway_toml = folder / "gateway.toml"
         self.collector_toml = folder / "collector.toml"
@@ -63,12 +67,17 @@ class SiteFiles:
                 link = {"name": f"link-{name}", "type": "link", **port}
                 links.append({**link, "device": [device]})
             else:
-                devices.append({**device, "unit": bench.unit(name), "period_ms": POLL_MS})
+                devices.append({**device, "unit": bench.unit(name), "period_ms": self._poll_ms})
         broker = {"host": "127.0.0.1", "port": broker_port, "version": "5"}
         bus = {"name": "rs485", "type": "rtu", "port": bench.port, "baudrate": bench.baud}
         timeout_ms = VIRTUAL_TIMEOUT_MS if isinstance(bench.engine, KeepsLineTime) else TIMEOUT_MS
         gateway = {
-            "gateway": {"id": GATEWAY_ID, "state_dir": "state", "key": "keys/gateway.pem"},
+            "gateway": {
+                "id": GATEWAY_ID,
+                "state_dir": "state",
+                "key": "keys/gateway.pem",
+                "update_keys": self._release_keys,
+            },
             "uplink": {
                 **broker,
                 "receipt": "signed",

@@ -170,6 +170,15 @@ def test_a_silent_node_does_not_stop_the_others_and_is_given_up() -> None:
         assert "does not answer" in work.nodes[1].problem
 
 
+def test_a_bus_without_pauses_is_named_with_what_to_do() -> None:
+    with bus_of(1, 2, 3, period_ms=400) as bus:
+        work = bus.work(SMALL)
+        bus.run(work, until_ms=120_000)
+        assert not work.is_over
+        assert "raise period_ms" in work.hindrance
+        assert bus.late_ms <= 150
+
+
 def test_nothing_is_sent_that_does_not_end_before_the_next_poll() -> None:
     with bus_of(1, 2, 3, 4, period_ms=4000) as bus:
         work = bus.work(SMALL)
