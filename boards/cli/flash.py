@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from boards.folder import default_name
 from boards.ports import serial_ports
 from boards.provision import setting
 from protocols.exit_status import FAULT, UNUSABLE
+from protocols.identity import UID_PATTERN, UID_RULE
 
 from .flash_lanes import run_lanes
 
@@ -69,6 +71,9 @@ def flash(
         bool,
         typer.Option("--unlock", help="Of a chip that is read-out protected: erase it all."),
     ] = False,
+    replaces: Annotated[
+        str, typer.Option(metavar="ID", help="The unique id of the broken node it continues.")
+    ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be done; write nothing.")
     ] = False,
@@ -107,6 +112,7 @@ def flash(
             labels if label else None,
             unlock,
             dry_run,
+            replaces=_replaced(replaces, lanes),
         )
         if lanes is not None:
             run_lanes(request, lanes, count, json_output, bell)
@@ -120,6 +126,16 @@ def flash(
         typer.echo(str(error), err=True)
         raise typer.Exit(FAULT) from error
     show(report, json_output)
+
+
+def _replaced(text: str, lanes: str | None) -> str:
+    uid = text.lower()
+    if uid and (lanes is not None or not re.fullmatch(UID_PATTERN, uid)):
+        raise BoardError(
+            f"--replaces: expected the {UID_RULE} on the label of the broken node, for one board "
+            f"and without --lanes, got {text}"
+        )
+    return uid
 
 
 def show(report: FlashReport, json_output: bool) -> None:

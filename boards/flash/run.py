@@ -5,7 +5,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -50,6 +50,7 @@ class FlashRequest:
     lane: str = ""  # the place of the ports, where several boards are flashed side by side
     prove_s: float = 30.0
     power_s: float = 120.0  # how long the power cycle may take
+    replaces: str = ""  # the unique id of the broken node that this board continues
 
     @property
     def unit(self) -> int:
@@ -98,6 +99,10 @@ def flash(
         job = FlashJob(method, target, watcher)
         board = _identified(request, job, method, watcher)
         allow(board.uid)
+        chip_uid = board.uid
+        if request.replaces:
+            # Its name and its series go on, so it is commissioned with the id they have.
+            board = replace(board, uid=request.replaces)
         lines = _StationLines(request, board.uid, begun)
         plan = FlashPlan(
             request.role, request.settings, content, lines.next_key_id(board), request.keys
@@ -111,7 +116,7 @@ def flash(
                 request.board, board.uid, text, plan.digest, (), None, None, None, (), (), seconds
             )
         # Before anything is erased: a key id that is written down is never used again.
-        lines.add("begun", {"key_id": plan.key_id, "plan": text})
+        lines.add("begun", {"key_id": plan.key_id, "plan": text, "chip_uid": chip_uid})
         with lines.failing():
             image = job.write(plan, board)
             store, _, key_file = job.provision(plan, board)

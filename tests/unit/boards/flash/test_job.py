@@ -119,6 +119,25 @@ def test_a_blank_board_gets_image_and_store(tmp_path: Path) -> None:
     assert steps.lines[0] == f"identify: STM32F405/407 (id 0x413), unique id {UID.hex()}, blank"
 
 
+def test_a_board_continues_a_broken_node_under_the_next_key(tmp_path: Path) -> None:
+    broken, spare = BootRom(UID), BootRom(bytes(range(31, 43)))
+    with BootRomBoard(broken, tmp_path) as board:
+        flash(request(tmp_path, board.port), Steps())
+    with BootRomBoard(spare, tmp_path) as board:
+        report = flash(request(tmp_path, board.port, replaces=UID.hex()), Steps())
+    records = contents(bytes(spare.flash[STORE]))
+    assert json.loads(records["board"])["uid"] == report.uid == UID.hex()
+    assert json.loads(records["node.key"])["key_id"] == 2
+    assert sorted(keys(tmp_path)) == [f"{UID.hex()}-1.json", f"{UID.hex()}-2.json"]
+    begun = [
+        each for each in station_log.entries(tmp_path / "station.jsonl") if each["event"] == "begun"
+    ]
+    assert [(each["uid"], each["chip_uid"]) for each in begun] == [
+        (UID.hex(), UID.hex()),
+        (UID.hex(), bytes(range(31, 43)).hex()),
+    ]
+
+
 def test_a_board_in_use_keeps_its_image_and_gets_a_new_key(tmp_path: Path) -> None:
     rom = BootRom(UID)
     with BootRomBoard(rom, tmp_path) as board:

@@ -1,0 +1,135 @@
+"""A board takes the place of a broken one: one name, one series, two keys, and a named change."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway_agent.collector import config as collector_config
+from gateway_agent.collector.audit import Audit
+from gateway_agent.collector.audit_tables import open_for_audit
+from gateway_agent.collector.database import Database
+from gateway_agent.collector.figures import read_figures
+from gateway_agent.collector.receiver import ACCEPTED, BatchReceiver
+from gateway_agent.collector.service import keys_of_nodes
+from gateway_agent.config import NodeDevice, load
+from gateway_agent.counters import Counters
+from gateway_agent.field.node import NodeTracker
+from gateway_agent.keys import load_node_key
+from gateway_agent.store.mark import Mark
+from protocols.uplink import Record, key_id
+from protocols.wire.registers import AIR
+
+from .frames_of_nodes import UID, air_body, seal
+from .test_collector import COLLECTOR_KEY, GATEWAY, GATEWAY_KEY, WALL_MS, Chain, stamp
+from .test_enrolment import Site
+
+
+class World:
+    """A site whose gateway reads one node, by the configuration that ``enroll`` wrote."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.chain = Chain()
+        self.polls = 0
+        self.mark: Mark | None = None
+        self.counters = Counters()
+        self.database = Database(site.collector.parent / "collector.db")
+
+    def tracker(self) -> NodeTracker:
+        """Start the gateway: the device as the file has it now, the mark as it was left."""
+        device = load(self.site.gateway).bus[0].device[1]
+        assert isinstance(device, NodeDevice)
+        assert device.name == "air-7"
+        key = load_node_key(device.key, UID)
+        name = device.device_id(GATEWAY)
+        return NodeTracker(name, UID, key, AIR, self.mark, self.counters, device.replaces)
+
+    def poll(self, tracker: NodeTracker, key: int, epoch: int, seq: int) -> list[Record]:
+        """Take a frame that the board with this key makes; only the standard library signs it."""
+        path = self.site.keys / f"{UID.hex()}-{key}.json"
+        secret = bytes.fromhex(json.loads(path.read_text())["key"])
+        self.polls += 1
+        frame = seal(air_body(epoch, seq), secret, UID, key)
+        tracker.slots.begin(stamp(self.polls).req_ms)
+        records = tracker.sample(frame, stamp(self.polls))
+        self.mark = tracker.mark
+        return records
+
+    def deliver(self, records: list[Record]) -> None:
+        """Hand records to a collector that was started with its configuration of now."""
+        public = GATEWAY_KEY.public_key()
+        receiver = BatchReceiver(
+            self.database,
+            COLLECTOR_KEY,
+            {GATEWAY: {key_id(public): public}},
+            keys_of_nodes(collector_config.load(self.site.collector)),
+            self.site.collector.parent / "quarantine",
+            lambda: WALL_MS,
+        )
+        outcome = receiver.receive(self.chain.batch(records), GATEWAY)
+        assert outcome.verdict == ACCEPTED, outcome
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    site = Site(tmp_path)
+    site.prove(UID.hex())
+    site.seal()
+    assert site.enroll("--bus", "roof").exit_code == 0
+    assert site.enroll(config=site.collector).exit_code == 0
+    made = World(site)
+    yield made
+    made.database.close()
+
+
+def test_readings_before_and_after_stand_under_one_name(world: World) -> None:
+    old = world.tracker()
+    world.deliver([*world.poll(old, 1, 4, 1), *world.poll(old, 1, 4, 2)])
+
+    world.site.prove(UID.hex(), key_id=2)
+    world.site.seal()
+    assert world.site.enroll("--replace", "air-7").exit_code == 0
+    assert world.site.enroll(config=world.site.collector).exit_code == 0
+    new = world.tracker()
+    world.deliver([*world.poll(new, 2, 1, 1), *world.poll(new, 2, 1, 2)])
+
+    assert world.poll(new, 1, 4, 3) == []  # the old board, connected again
+    assert "key file holds 2" in new.problem
+    assert world.counters.gaps["node_replaced"] == 1
+
+    path = world.site.collector.parent / "collector.db"
+    with sqlite3.connect(path) as connection:
+        series = connection.execute("SELECT count(DISTINCT device), count(*) FROM measurements")
+        assert series.fetchone() == (1, 4 * 7)
+        (gap,) = connection.execute("SELECT cause, boot_epoch, detail FROM gaps").fetchall()
+    connection.close()
+    assert gap[:2] == ("node_replaced", 4)
+    assert "key 2 came into force" in gap[2]
+    assert "under key 1 nothing is known after sample 4/2" in gap[2]
+    assert read_figures(path)["gaps_by_cause"] == {"node_replaced": 1}
+
+
+def test_an_audit_proves_both_boards_each_by_its_own_key(world: World) -> None:
+    world.deliver(world.poll(world.tracker(), 1, 4, 1))
+    world.site.prove(UID.hex(), key_id=2)
+    world.site.seal()
+    world.site.enroll("--replace", "air-7")
+    world.site.enroll(config=world.site.collector)
+    world.deliver(world.poll(world.tracker(), 2, 1, 1))
+
+    nodes = keys_of_nodes(collector_config.load(world.site.collector))
+    assert sorted(number for _, number in nodes) == [1, 2]
+    public = GATEWAY_KEY.public_key()
+    connection = open_for_audit(world.site.collector.parent / "collector.db")
+    for known, proven in ((nodes, 2), ({}, 0)):
+        run = Audit(
+            connection,
+            lambda gateway, kid: public,
+            lambda uid, number, known=known: known.get((uid, number)),  # type: ignore[misc]
+        )
+        assert list(run.run()) == []
+        assert (run.gaps, run.tags) == (1, proven)
+    connection.close()
