@@ -176,6 +176,12 @@ MISMATCH: Final = FlashFault(
     "the flash is worn or the supply is unstable",
     "repeat the command; a board that fails twice is to be thrown away",
 )
+WRONG_IMAGE: Final = FlashFault(
+    31,
+    "the image is made for another board",
+    "--image names the file of another board, or a file that is no image",
+    "name the right file with --image, or leave it out: the board's own is built",
+)
 KEY_FILE: Final = FlashFault(
     40,
     "the node's key cannot be stored on this computer",
@@ -314,6 +320,7 @@ FAULTS: Final[Sequence[FlashFault]] = (
     OTHER_MICROPYTHON,
     REPL_FAILED,
     MISMATCH,
+    WRONG_IMAGE,
     KEY_FILE,
     NO_NODE,
     OTHER_NODE,

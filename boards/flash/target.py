@@ -1,5 +1,6 @@
 """Where a board's image and record store go, and which chip must be there: from its tables."""
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -9,10 +10,11 @@ from boards import spec as specs
 from boards.errors import BoardError
 from boards.folder import store_area, tables
 
-from .errors import IMAGE, FlashingError
+from .errors import IMAGE, WRONG_IMAGE, FlashingError
 
 KIB: Final = 1024
 BLANK: Final = 0xFF
+_VECTORS: Final = 8  # bytes of an image that the chip itself reads: stack pointer, start
 #: What product ids stand for (AN2606), for messages.
 CHIPS: Final = {
     0x410: "STM32F10x medium density",
@@ -53,6 +55,8 @@ class FlashTarget:
     image_max: int
     store_at: int
     store_bytes: int
+    ram_at: int = 0
+    ram_bytes: int = 0
 
     def sectors_of(self, address: int, size: int) -> list[int]:
         """Return the sectors that hold these bytes."""
@@ -91,6 +95,8 @@ def target_of(board: str) -> FlashTarget:
         int(memory["image"]["size"]),
         store_at,
         store_bytes,
+        int(memory["ram"]["base"]),
+        int(memory["ram"]["size"]),
     )
 
 
@@ -105,4 +111,26 @@ def image_of(target: FlashTarget, file: Path | None) -> bytes:
         raise FlashingError(
             IMAGE, f"{path}: expected 1 to {target.image_max} bytes, got {len(content)}"
         )
+    if (problem := _foreign(target, content)) is not None:
+        raise FlashingError(
+            WRONG_IMAGE,
+            f"{path}: expected an image of {target.board}, got {problem}; nothing was written",
+        )
     return content
+
+
+def _foreign(target: FlashTarget, content: bytes) -> str | None:
+    """Return what shows that an image is not of this board; None: nothing does.
+
+    The chip starts with the stack pointer and the address that the image begins with; the frozen
+    firmware of each board has the path of its folder.
+    """
+    frozen = [name for name in specs.names() if f"boards/{name}/board.py".encode() in content]
+    if frozen and target.board not in frozen:
+        return f"one of {', '.join(frozen)}"
+    stack, start = struct.unpack_from("<II", content.ljust(_VECTORS, b"\xff"))
+    if not target.ram_at < stack <= target.ram_at + target.ram_bytes:
+        return f"one whose stack begins at {stack:#010x}, which is no RAM of the board"
+    if not target.image_at <= start - 1 < target.image_at + len(content):
+        return f"one that starts at {start:#010x}, outside of itself"
+    return None

@@ -25,7 +25,8 @@ from hil.boot_rom.cable import BootRomBoard
 from hil.boot_rom.chip import BootRom
 
 UID = bytes(range(1, 13))
-IMAGE = random.Random(405).randbytes(20_001)
+VECTORS = bytes.fromhex("0040002001010008")
+IMAGE = VECTORS + random.Random(405).randbytes(19_993)
 STORE = slice(0xC0000, 0x100000)
 
 
@@ -247,6 +248,29 @@ def test_an_image_that_does_not_fit_is_refused(tmp_path: Path, content: bytes) -
     (tmp_path / "image.bin").write_bytes(content)
     with pytest.raises(FlashingError, match=r"^TF-FLASH-023: .*1 to 393216 bytes"):
         flash(wanted, Steps())
+
+
+@pytest.mark.provokes("TF-FLASH-031")
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (VECTORS + bytes(300) + b"boards/rpi_pico/board.py", "one of rpi_pico"),
+        (bytes.fromhex("0040001001010008") + bytes(300), "0x10004000, which is no RAM"),
+        (bytes.fromhex("0040002001010000") + bytes(300), "starts at 0x00000101"),
+        (bytes.fromhex("0040002001020008") + bytes(300), "starts at 0x08000201"),
+        (b"\x7fELF", "which is no RAM"),
+    ],
+)
+def test_an_image_of_another_board_is_refused_before_anything_is_erased(
+    tmp_path: Path, content: bytes, problem: str
+) -> None:
+    rom = BootRom(UID)
+    with BootRomBoard(rom, tmp_path) as board:
+        wanted = request(tmp_path, board.port)
+        (tmp_path / "image.bin").write_bytes(content)
+        with pytest.raises(FlashingError, match=rf"^TF-FLASH-031: .*{problem}.*nothing was writ"):
+            flash(wanted, Steps())
+    assert rom.erased == []
 
 
 @pytest.mark.provokes("TF-FLASH-040")

@@ -31,7 +31,7 @@ def test_a_board_whose_boot0_is_still_high(tmp_path: Path, monkeypatch: pytest.M
     """The command go leads nowhere: after the reset the bootloader runs again."""
     monkeypatch.setattr(node_line, "_ANSWER_S", 0.05)
     image = tmp_path / "image.bin"
-    image.write_bytes(b"image")
+    image.write_bytes(bytes.fromhex("0040002009000008") + b"image")
     near, far = os.openpty()
     tty.setraw(far)
     try:
