@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from boards.configure import APART, CALIBRATED
+from boards.errors import BoardError
 from boards.flash.errors import SITE_PROBE, SITE_UNSTEADY, FlashingError
 from boards.node_line import NodeIdentity, NodeLine, NodeLineError
 from firmware.node.identity import NodeKey
@@ -176,7 +177,7 @@ class _Hold:
         """Let go; a node that does not hear that lets go within a minute."""
         try:
             self._line.write(HOLD, [0, 0], self._key, self._uid)
-        except NodeLineError:
+        except BoardError:
             pass
 
 

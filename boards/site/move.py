@@ -20,6 +20,7 @@ from boards.flash.errors import (
 )
 from boards.node_line import NodeLine, NodeLineError, NodeRefusal, NodeSilence
 from firmware.node.identity import NodeKey
+from protocols.wire.modbus.pdu import DEVICE_FAILURE
 from protocols.wire.site import KEEP, TRIAL
 
 from .find import Presence, answer_s, is_taken, nodes_at, order
@@ -125,8 +126,13 @@ def _stays(port: str, there: Berth, key: NodeKey | None, uid: bytes, end: float)
                     order(line, nodes[0], KEEP, [1], key)
                     if line.settings()[:2] == wanted:
                         return True
-        except NodeRefusal:
-            raise
+        except NodeRefusal as error:
+            if error.code != DEVICE_FAILURE:
+                raise
+            raise NodeLineError(
+                f"{port}: node {uid.hex()} cannot store its settings (status store-volatile): it "
+                "comes back by itself; repair or replace the board"
+            ) from error
         except NodeLineError:
             pass  # it is asked again while the trial lasts
         time.sleep(_AGAIN_S)
