@@ -52,13 +52,11 @@ def monitor(
     if unit is None and not bus:
         typer.echo("expected the address of a node, or --bus to listen only", err=True)
         raise typer.Exit(UNUSABLE)
-    seen = 0
     try:
-        with suppress(KeyboardInterrupt):
-            if unit is None:
-                seen = _listen(port, baud, count, duration, json_output)
-            else:
-                seen = _poll(polled(port, unit, baud, every, duration), bus, count, json_output)
+        if unit is None:
+            seen = _listen(port, baud, count, duration, json_output)
+        else:
+            seen = _poll(polled(port, unit, baud, every, duration), bus, count, json_output)
     except BoardError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(FAULT) from error
@@ -71,12 +69,13 @@ def _listen(
     port: str, baud: int, count: int | None, duration: float | None, json_output: bool
 ) -> int:
     seen = 0
-    for frame in heard(port, baud, duration):
-        if frame is not None:
-            typer.echo(json.dumps(frame.to_dict()) if json_output else frame_text(frame))
-            seen += 1
-            if seen == count:
-                break
+    with suppress(KeyboardInterrupt):
+        for frame in heard(port, baud, duration):
+            if frame is not None:
+                typer.echo(json.dumps(frame.to_dict()) if json_output else frame_text(frame))
+                seen += 1
+                if seen == count:
+                    break
     return seen
 
 
@@ -85,8 +84,9 @@ def _poll(polls: Polls, bus: bool, count: int | None, json_output: bool) -> int:
     console = Console()
     chart = console.is_terminal and not json_output
     last: deque[HeardFrame] = deque(maxlen=_FRAMES)
-    with Live(console=console, auto_refresh=False) if chart else nullcontext() as live:
-        samples = 0
+    samples = 0
+    screen_ = Live(console=console, auto_refresh=False) if chart else nullcontext()
+    with suppress(KeyboardInterrupt), screen_ as live:
         for node, reading, frames in polls:
             last += frames
             samples = node.samples

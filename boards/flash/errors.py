@@ -188,6 +188,18 @@ KEY_FILE: Final = FlashFault(
     "the folder is not writable or the disk is full",
     "name another folder with --keys, and repeat the command",
 )
+NO_ADDRESS: Final = FlashFault(
+    45,
+    "no address is left",
+    "the station log has a proven node at each of the 247 addresses of a bus",
+    "name the address with --unit, or begin another station log with --log",
+)
+BATCH_STOPPED: Final = FlashFault(
+    46,
+    "two boards in a row failed in the same way",
+    "what they have in common is the cause: cable, adapter, supply, image or bus",
+    "look up the code of the failures, mend that, and repeat the command",
+)
 NO_NODE: Final = FlashFault(
     50,
     "the node does not answer on its bus",
@@ -206,7 +218,6 @@ NOT_PROVEN: Final = FlashFault(
     "the node did not read its record store",
     "repeat the command; a board that fails twice is to be thrown away",
 )
-
 SELF_TEST: Final = FlashFault(
     53,
     "the node's self-test failed",
@@ -219,20 +230,6 @@ NO_POWER_CYCLE: Final = FlashFault(
     "its power was not taken away in time, or it was reset in another way, or it did not come back",
     "repeat the command; when it asks, set BOOT0 low, take the board's power away and give it back",
 )
-
-BATCH_STOPPED: Final = FlashFault(
-    46,
-    "two boards in a row failed in the same way",
-    "what they have in common is the cause: cable, adapter, supply, image or bus",
-    "look up the code of the failures, mend that, and repeat the command",
-)
-NO_ADDRESS: Final = FlashFault(
-    45,
-    "no address is left",
-    "the station log has a proven node at each of the 247 addresses of a bus",
-    "name the address with --unit, or begin another station log with --log",
-)
-
 STILL_IN_LOADER: Final = FlashFault(
     55,
     "the node is silent, and the bootloader of its chip answers",
@@ -322,6 +319,8 @@ FAULTS: Final[Sequence[FlashFault]] = (
     MISMATCH,
     WRONG_IMAGE,
     KEY_FILE,
+    NO_ADDRESS,
+    BATCH_STOPPED,
     NO_NODE,
     OTHER_NODE,
     NOT_PROVEN,
@@ -329,8 +328,6 @@ FAULTS: Final[Sequence[FlashFault]] = (
     NO_POWER_CYCLE,
     STILL_IN_LOADER,
     UNSUPPORTED,
-    NO_ADDRESS,
-    BATCH_STOPPED,
     SITE_NO_NODE,
     SITE_DUPLICATE,
     SITE_TAKEN,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
+from boards import spec as specs
 from boards.configure import restart
 from boards.errors import BoardError
 from boards.flash.job import Watcher
@@ -148,6 +149,12 @@ class Ladder:
     def bootloader(self) -> str:
         """Reach the chip without its firmware, and start what is on it."""
         plan = self._plan
+        way = specs.load(plan.board).flash
+        if way.rom is None:
+            raise RungFailed(
+                f"not tried: {plan.board} is flashed by {way.method} ({way.enter or 'no way in'}); "
+                f"type `tianfu-node flash --board {plan.board}`"
+            )
         self._hands.asked("set BOOT0 high (3.3 V), press reset")
         found = loader_at(plan.port, CONSOLE_BAUD, self._watcher)
         if found is None:

@@ -17,8 +17,9 @@ def test_the_page_is_current(capsys: pytest.CaptureFixture[str]) -> None:
     assert errors_page.main(["--check"]) == 0, capsys.readouterr().err
 
 
-def test_every_code_is_there_once() -> None:
-    assert len({each.number for each in FAULTS}) == len(FAULTS)
+def test_every_code_is_there_once_and_in_order() -> None:
+    numbers = [each.number for each in FAULTS]
+    assert numbers == sorted(set(numbers))
     text = errors_page.PATH.read_text(encoding="utf-8")
     for each in FAULTS:
         assert text.count(f"| {each.code} |") == 1

@@ -74,6 +74,11 @@ def test_both_languages_show_the_same() -> None:
 
 
 @pytest.mark.parametrize("name", GUIDES)
+def test_the_picture_of_a_flash_is_that_of_the_command_that_is_shown(name: str) -> None:
+    assert f"```sh\n{guide_pictures.FLASH}\n```" in text_of(name)
+
+
+@pytest.mark.parametrize("name", GUIDES)
 def test_every_picture_is_shown(name: str) -> None:
     shown = {source.removeprefix("guide/") for source, _, _ in IMAGE.findall(text_of(name))}
     assert shown == set(guide_pictures.pictures())

@@ -13,23 +13,37 @@ from tests.tools import page
 PATH: Final = ROOT / "docs" / "errors.md"
 _COMMAND: Final = "python -m tests.tools.errors_page --write"
 _HEAD: Final = """\
-# Errors of `tianfu-node flash`
+# Errors of `tianfu-node`
 
 An error begins with its code, then what was found, then what to do. Made from
 `boards/flash/errors.py`; to write it anew: `python -m tests.tools.errors_page --write`.
-
-| code | what | why | what to do |
-|---|---|---|---|
 """
+#: By the first number of each: what its errors are about.
+_SECTIONS: Final = {
+    0: "Ports",
+    10: "Bootloaders and programmers",
+    20: "The board and what is to be written",
+    30: "What was written",
+    40: "This computer and the batch",
+    50: "The node on its bus",
+    60: "Updates",
+    70: "On site",
+}
+_TABLE: Final = "| code | what | why | what to do |\n|---|---|---|---|\n"
 
 
 def render() -> str:
     """Return the text of the page."""
-    rows = (
-        f"| {each.code} | {each.title} | {each.cause} | {_plain(each.action)} |\n"
-        for each in FAULTS
-    )
-    return _HEAD + "".join(rows)
+    parts = [_HEAD]
+    for first, title in _SECTIONS.items():
+        rows = [
+            f"| {each.code} | {each.title} | {each.cause} | {_plain(each.action)} |\n"
+            for each in FAULTS
+            if first <= each.number < first + 10
+        ]
+        if rows:
+            parts.append(f"\n## {title}\n\n{_TABLE}{''.join(rows)}")
+    return "".join(parts)
 
 
 def _plain(text: str) -> str:

@@ -9,6 +9,7 @@ a picture is not current.
 import io
 import os
 import re
+import shlex
 import struct
 import sys
 import tempfile
@@ -41,6 +42,8 @@ from tests.tools import page, wiring_picture
 
 FOLDER: Final = ROOT / "docs" / "guide"
 _COMMAND: Final = "python -m tests.tools.guide_pictures --write"
+#: The command as the guide has it.
+FLASH: Final = "tianfu-node flash --port /dev/ttyUSB0 --bus-port /dev/ttyUSB1 --role air --unit 7"
 _UID: Final = bytes.fromhex("3a0021000f51303735313632")
 _IMAGE: Final = b"".join(number.to_bytes(4, "big") for number in range(5000))
 _WIDTH: Final = 88
@@ -74,8 +77,8 @@ def _flash() -> str:
             patch.object(NodeProver, "prove", shown),
             patch.object(NodeProver, "prove_again", shown),
         ):
-            words = ["flash", "--port", str(board.port), "--bus-port", "/dev/ttyUSB1"]
-            words += ["--role", "air", "--unit", "7", "--image", "image.bin"]
+            words = shlex.split(FLASH.replace("/dev/ttyUSB0", str(board.port)))[1:]
+            words += ["--image", "image.bin"]
             done = CliRunner().invoke(app, words, env={"COLUMNS": "400", "NO_COLOR": "1"})
     if done.exit_code:
         raise SystemExit(f"the flash for the picture failed: {done.output}")

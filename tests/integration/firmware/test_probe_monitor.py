@@ -2,7 +2,13 @@
 
 import json
 import os
+import re
+import select
+import signal
+import subprocess
+import sys
 import threading
+import time
 import tty
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,3 +125,32 @@ def test_recover_restarts_a_node_over_its_bus(tmp_path: Path) -> None:
     (rung,) = json.loads(text)["rungs"]
     assert rung["rung"] == "soft reset over the bus"
     assert "restarted and samples, boot 2" in rung["text"]
+
+
+def test_the_chart_on_a_terminal_without_colour_ends_with_ctrl_c(port: str) -> None:
+    terminal, child_side = os.openpty()
+    command = [str(Path(sys.executable).parent / "tianfu-node"), "monitor", "1", "--port", port]
+    process = subprocess.Popen(
+        [*command, "--baud", "115200", "--every", "0.1"],
+        stdin=child_side,
+        stdout=child_side,
+        stderr=child_side,
+        env={**os.environ, "NO_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"},
+    )
+    os.close(child_side)
+    came = b""
+    deadline = time.monotonic() + 30
+    try:
+        while b"3 samples" not in came:
+            assert time.monotonic() < deadline, came
+            if select.select([terminal], [], [], 0.1)[0]:
+                came += os.read(terminal, 65536)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
+    text = came.decode()
+    assert "turbidity_ntu" in text
+    assert re.search(r"\x1b\[[\d;]*3\d", text) is None, "NO_COLOR"

@@ -69,9 +69,11 @@ def console(answer: Callable[[bytes], bytes]) -> Iterator[str]:
         os.close(far)
 
 
-def climbed(port: str, flash: Callable[[FoundLoader], str] | None = None) -> list[RungResult]:
+def climbed(
+    port: str, flash: Callable[[FoundLoader], str] | None = None, board: str = default_name()
+) -> list[RungResult]:
     """Climb with short limits; return what each rung did."""
-    plan = RecoverPlan(default_name(), port, prompt_s=0.3, boot_s=0.5, watchdog_s=0.5)
+    plan = RecoverPlan(board, port, prompt_s=0.3, boot_s=0.5, watchdog_s=0.5)
     results: list[RungResult] = []
     nobody = Nobody()
     Ladder(plan, nobody, nobody, flash or (lambda _: "flashed")).climb(results.append)
@@ -220,3 +222,11 @@ def test_a_port_that_is_in_use_has_its_code_on_every_command(tmp_path: Path) -> 
     finally:
         os.close(near)
         os.close(far)
+
+
+def test_a_board_with_another_way_in_is_sent_there() -> None:
+    other = next(s for s in map(specs.load, specs.names()) if s.flash.method == "dfu")
+    with console(lambda _: b"") as port:
+        results = climbed(port, board=other.board.name)
+    assert other.flash.enter in results[3].text
+    assert f"tianfu-node flash --board {other.board.name}" in results[3].text
