@@ -6,6 +6,7 @@ schedule. It gets cheap probes with growing waits between them. All probes of a 
 most a tenth of its time, so the other devices keep their slots.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -42,6 +43,9 @@ class PollSchedule:
         self.slots = [
             Slot(period, start, start) for period, start in zip(periods, starts, strict=True)
         ]
+        # Beside the slots, because a bus may have hundreds and looks for the first after each poll.
+        self._due: list[float] = list(starts)  # inf while quarantined
+        self._quarantined: list[int] = []
         self._next_probe = min(starts)
 
     def next(self, now: int) -> tuple[int, bool, int]:
@@ -49,26 +53,18 @@ class PollSchedule:
 
         A device that is due goes before a probe, and the one due for longest goes first.
         """
-        best = -1
-        when = 0
-        probe = -1
-        probe_when = 0
-        for index, slot in enumerate(self.slots):
-            if slot.quarantined:
-                at = max(slot.probe_at, self._next_probe)
-                if probe < 0 or at < probe_when:
-                    probe, probe_when = index, at
-            elif best < 0 or slot.due < when:
-                best, when = index, slot.due
-        if probe < 0:
-            return best, False, max(0, when - now)
-        if best < 0:
-            return probe, True, max(0, probe_when - now)
-        # A probe that is late by as much as its own wait goes before polls.
-        overdue = probe_when + self.slots[probe].probe_wait <= now
-        if (when > now and probe_when < when) or overdue:
-            return probe, True, max(0, probe_when - now)
-        return best, False, max(0, when - now)
+        when = min(self._due)
+        if self._quarantined:
+            probe = min(self._quarantined, key=self._probe_at)
+            probe_when = self._probe_at(probe)
+            # A probe that is late by as much as its own wait goes before polls.
+            overdue = probe_when + self.slots[probe].probe_wait <= now
+            if (when > now and probe_when < when) or overdue:
+                return probe, True, max(0, probe_when - now)
+        return self._due.index(when), False, max(0, int(when) - now)
+
+    def _probe_at(self, index: int) -> int:
+        return max(self.slots[index].probe_at, self._next_probe)
 
     def polled(self, index: int, now: int, silent: bool) -> int:
         """Note that a poll has ended; return how many slots were skipped.
@@ -78,12 +74,11 @@ class PollSchedule:
         slot = self.slots[index]
         slot.failures = slot.failures + 1 if silent else 0
         slot.due += slot.period
-        skipped = self._catch_up(slot, now)
-        slot.skipped += skipped
+        slot.skipped += (skipped := self._catch_up(index, now))
         if slot.failures >= QUARANTINE_AFTER:
-            slot.quarantined = True
             slot.probe_wait = max(slot.period, PROBE_MIN_MS)
             slot.probe_at = now + slot.probe_wait
+            self._quarantine(index, True)
         return skipped
 
     def probed(self, index: int, now: int, took: int, silent: bool) -> int:
@@ -93,14 +88,14 @@ class PollSchedule:
         apart, so a slot has passed.
         """
         slot = self.slots[index]
-        passed = self._catch_up(slot, now)
+        passed = self._catch_up(index, now)
         if silent:
             slot.probe_wait = min(2 * slot.probe_wait, max(PROBE_MAX_MS, slot.period))
             slot.probe_at = now + slot.probe_wait
             self._next_probe = now + (PROBE_SHARE - 1) * took
         else:
-            slot.quarantined = False
             slot.failures = 0
+            self._quarantine(index, False)
         return passed
 
     def overtaken(self, index: int, now: int) -> int:
@@ -108,17 +103,21 @@ class PollSchedule:
 
         Called before each poll, so that a reading is never taken for a slot a period ago.
         """
-        slot = self.slots[index]
-        skipped = self._catch_up(slot, now)
-        slot.skipped += skipped
+        skipped = self._catch_up(index, now)
+        self.slots[index].skipped += skipped
         return skipped
 
-    @staticmethod
-    def _catch_up(slot: Slot, now: int) -> int:
+    def _catch_up(self, index: int, now: int) -> int:
         """Skip the slots that a later due slot has overtaken; return how many."""
-        late = now - slot.due
-        if late < slot.period:
-            return 0
-        skipped = late // slot.period
+        slot = self.slots[index]
+        skipped = max(0, now - slot.due) // slot.period
         slot.due += skipped * slot.period
+        if not slot.quarantined:
+            self._due[index] = slot.due
         return skipped
+
+    def _quarantine(self, index: int, quarantined: bool) -> None:
+        slot = self.slots[index]
+        slot.quarantined = quarantined
+        self._due[index] = math.inf if quarantined else slot.due
+        self._quarantined = [at for at, one in enumerate(self.slots) if one.quarantined]
