@@ -6,7 +6,7 @@ schedule. It gets cheap probes with growing waits between them. All probes of a 
 most a tenth of its time, so the other devices keep their slots.
 """
 
-import math
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +14,7 @@ from typing import Final
 QUARANTINE_AFTER: Final = 3  # polls without any answer
 PROBE_MIN_MS: Final = 1_000  # first wait between probes (or the period, if longer)
 PROBE_MAX_MS: Final = 60_000
+_NEVER: Final = 1 << 62
 PROBE_SHARE: Final = 10  # a failed probe is followed by nine times its duration without one
 
 
@@ -43,8 +44,9 @@ class PollSchedule:
         self.slots = [
             Slot(period, start, start) for period, start in zip(periods, starts, strict=True)
         ]
-        # Beside the slots, because a bus may have hundreds and looks for the first after each poll.
-        self._due: list[float] = list(starts)  # inf while quarantined
+        # A heap of (due, index): a bus may have hundreds, and looks for the first after each poll.
+        # An entry whose slot has moved on is stale; each move enters another one.
+        self._due = sorted((start, index) for index, start in enumerate(starts))
         self._quarantined: list[int] = []
         self._next_probe = min(starts)
 
@@ -53,15 +55,18 @@ class PollSchedule:
 
         A device that is due goes before a probe, and the one due for longest goes first.
         """
-        when = min(self._due)
+        due, slots = self._due, self.slots
+        while due and (slots[due[0][1]].due != due[0][0] or slots[due[0][1]].quarantined):
+            heapq.heappop(due)
+        when, best = due[0] if due else (_NEVER, -1)
         if self._quarantined:
             probe = min(self._quarantined, key=self._probe_at)
             probe_when = self._probe_at(probe)
             # A probe that is late by as much as its own wait goes before polls.
-            overdue = probe_when + self.slots[probe].probe_wait <= now
+            overdue = probe_when + slots[probe].probe_wait <= now
             if (when > now and probe_when < when) or overdue:
                 return probe, True, max(0, probe_when - now)
-        return self._due.index(when), False, max(0, int(when) - now)
+        return best, False, max(0, when - now)
 
     def _probe_at(self, index: int) -> int:
         return max(self.slots[index].probe_at, self._next_probe)
@@ -74,11 +79,12 @@ class PollSchedule:
         slot = self.slots[index]
         slot.failures = slot.failures + 1 if silent else 0
         slot.due += slot.period
-        slot.skipped += (skipped := self._catch_up(index, now))
+        slot.skipped += (skipped := self._catch_up(slot, now))
+        heapq.heappush(self._due, (slot.due, index))
         if slot.failures >= QUARANTINE_AFTER:
             slot.probe_wait = max(slot.period, PROBE_MIN_MS)
             slot.probe_at = now + slot.probe_wait
-            self._quarantine(index, True)
+            self._quarantine(slot, True)
         return skipped
 
     def probed(self, index: int, now: int, took: int, silent: bool) -> int:
@@ -88,14 +94,15 @@ class PollSchedule:
         apart, so a slot has passed.
         """
         slot = self.slots[index]
-        passed = self._catch_up(index, now)
+        passed = self._catch_up(slot, now)
         if silent:
             slot.probe_wait = min(2 * slot.probe_wait, max(PROBE_MAX_MS, slot.period))
             slot.probe_at = now + slot.probe_wait
             self._next_probe = now + (PROBE_SHARE - 1) * took
         else:
             slot.failures = 0
-            self._quarantine(index, False)
+            self._quarantine(slot, False)
+            heapq.heappush(self._due, (slot.due, index))
         return passed
 
     def overtaken(self, index: int, now: int) -> int:
@@ -103,21 +110,23 @@ class PollSchedule:
 
         Called before each poll, so that a reading is never taken for a slot a period ago.
         """
-        skipped = self._catch_up(index, now)
-        self.slots[index].skipped += skipped
+        slot = self.slots[index]
+        skipped = self._catch_up(slot, now)
+        if skipped:
+            slot.skipped += skipped
+            heapq.heappush(self._due, (slot.due, index))
         return skipped
 
-    def _catch_up(self, index: int, now: int) -> int:
+    @staticmethod
+    def _catch_up(slot: Slot, now: int) -> int:
         """Skip the slots that a later due slot has overtaken; return how many."""
-        slot = self.slots[index]
-        skipped = max(0, now - slot.due) // slot.period
+        late = now - slot.due
+        if late < slot.period:
+            return 0
+        skipped = late // slot.period
         slot.due += skipped * slot.period
-        if not slot.quarantined:
-            self._due[index] = slot.due
         return skipped
 
-    def _quarantine(self, index: int, quarantined: bool) -> None:
-        slot = self.slots[index]
+    def _quarantine(self, slot: Slot, quarantined: bool) -> None:
         slot.quarantined = quarantined
-        self._due[index] = math.inf if quarantined else slot.due
-        self._quarantined = [at for at, one in enumerate(self.slots) if one.quarantined]
+        self._quarantined = [index for index, one in enumerate(self.slots) if one.quarantined]

@@ -27,6 +27,7 @@ from .process import count_when_it_rises, cpu_seconds, peak_mib, resident_mib, r
 from .wire import Wire
 
 GATEWAY: Final = "bench"
+_ALL_S: Final = 60.0  # within which each device has been read
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,11 @@ class Site:
                 return 0
         return int(row[0]) if row else 0
 
+    def devices(self) -> int:
+        """Return of how many devices the collector has stored something."""
+        with contextlib.closing(sqlite3.connect(self.folder / "collector.db")) as connection:
+            return int(connection.execute("SELECT count(*) FROM devices").fetchone()[0])
+
     def recorded(self) -> int:
         """Return how many readings the gateway has recorded, by its status. StatusError."""
         return read_status(self.folder / "state").counters.readings_recorded
@@ -152,6 +158,14 @@ class Running:
         count = self.site.stored if self.collector else self._recorded
         return count_when_it_rises(count, self.gateway, self.site.gateway.with_suffix(".log"))
 
+    def wait_until_all_have_come(self, devices: int) -> None:
+        """Wait for something of each device: its first record costs the collector twenty others."""
+        deadline = time.monotonic() + _ALL_S
+        while self.collector is not None and self.site.devices() < devices:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.site.devices()} of {devices} devices in {_ALL_S:.0f} s")
+            time.sleep(0.5)
+
     def _recorded(self) -> int:
         try:
             return self.site.recorded()
@@ -178,13 +192,18 @@ def running_site(site: Site, collect: bool = True) -> Iterator[Running]:
 
 
 def deliver(load: Load, ports: Sequence[int], mqtt: int, seconds: float) -> Delivery:
-    """Run gateway and collector for ``seconds`` after a warm-up."""
+    """Run gateway and collector for ``seconds`` after a warm-up.
+
+    What waited from before counts only if as much was recorded meanwhile: it cannot go on so.
+    """
     with tempfile.TemporaryDirectory() as name:
         site = write_site(Path(name), load, ports, mqtt)
         with running_site(site, load.receipt == "signed") as site_now:
             site_now.count_when_it_rises()
+            site_now.wait_until_all_have_come(len(ports) * load.units)
             time.sleep(load.warm_up_s)
             wire = Wire(mqtt, GATEWAY, site.collector_key) if load.observe else None
+            recorded = site.recorded()
             start, before = site_now.count_when_it_rises()
             cpu = site_now.cpu_seconds()
             time.sleep(seconds)
@@ -193,9 +212,10 @@ def deliver(load: Load, ports: Sequence[int], mqtt: int, seconds: float) -> Deli
             if wire is not None:
                 wire.close()
             million = (after - before) / 1e6
+            lasting = min(after - before, site.recorded() - recorded)
             collector = site_now.collector
             return Delivery(
-                (after - before) / (end - start),
+                lasting / (end - start),
                 used[0] / million,
                 used[1] / million,
                 resident_mib(site_now.gateway.pid),
