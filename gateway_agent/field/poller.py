@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from gateway_agent.cancellation import raise_if_cancelled
 from gateway_agent.clock import GatewayClock, Wall
@@ -24,18 +24,18 @@ from .bus_errors import FATAL, BusDownError, BusError, explain
 from .bus_log import DeviceLog
 from .commit_queue import CommitQueue, Sink, waiting_bytes
 from .cuts import CutFile
-from .devices import OpenNode, open_all, open_links
+from .devices import OpenNode, open_all
 from .heartbeat import STALL_MS, Heartbeat
 from .link.file_fetch import FetchedFile, FetchError
-from .link.link_port import LinkPort
-from .link.pushing_node import PushingNode
-from .link.sessions import LinkSessions
 from .master import Master
 from .reader import NodeReader, Polled, ProfileReader, Reader, stamp
 from .schedule import PollSchedule, Slot
 from .shared_timers import SharedTimers
 from .slot_account import SlotAccount, gap, resume
 from .slot_keeper import SlotKeeper
+
+if TYPE_CHECKING:
+    from .link.link_port import LinkPort
 
 log = logging.getLogger(__name__)
 
@@ -348,17 +348,12 @@ class Field:
             heartbeat = self._heartbeat
             poller = BusPoller(bus, readers, clock, self.queue, counters, heartbeat, timers)
             self._pollers.append(poller)
-        sessions = LinkSessions()
-        for link, opened_nodes in zip(config.link, open_links(config.link), strict=True):
-            nodes = []
-            for node in opened_nodes:
-                name = node.device.device_id(config.gateway.id)
-                keeper = SlotKeeper(clock, self._heartbeat)
-                mark = marks.get(name)
-                nodes.append(
-                    PushingNode(link, node, name, mark, clock, self.queue, counters, keeper)
-                )
-            self.links.append(LinkPort(link, nodes, sessions, clock, counters))
+        if config.link:
+            from .link.ports import link_ports
+
+            self.links = link_ports(
+                config.link, config.gateway.id, marks, clock, self.queue, counters, self._heartbeat
+            )
 
     def use_spare_time(self, of_bus: Mapping[str, SpareTime]) -> None:
         """Give the time between the polls of each bus, by its name, to somebody."""
@@ -407,7 +402,7 @@ class Field:
         raise FetchError(f'{node} is no node on a link: name a device of a bus with type = "link"')
 
     @property
-    def _ports(self) -> list[BusPoller | LinkPort]:
+    def _ports(self) -> "list[BusPoller | LinkPort]":
         return [*self._pollers, *self.links]
 
     def _retire(self) -> None:

@@ -14,7 +14,7 @@ import functools
 import struct
 from collections.abc import Callable, Sequence
 from math import isfinite
-from typing import Final, TypeAlias, cast
+from typing import Final, NamedTuple, TypeAlias, cast
 
 from protocols.wire.errors import BAD_VALUE, TOO_LONG, LocalError
 from protocols.wire.registers import FAULT, QUALITY_NAMES, TIMEOUT
@@ -78,6 +78,41 @@ def _small(value: int) -> bytes:
     return encoded
 
 
+class _Layout(NamedTuple):
+    """What records of the same points have in common; nobody changes it."""
+
+    floats: list[bytes]
+    failures: list[bytes]
+    parts: list[bytes]  # a place for the head, then what stands before each value and its place
+    scaled: list[int]
+    longest: int  # bytes of the points
+
+
+@functools.lru_cache(maxsize=64)
+def _layout(points: tuple[tuple[str, str, int], ...]) -> _Layout:
+    """Return the layout of points; devices of one profile share it. LocalError."""
+    scaled = [index for index, (_, _, exp10) in enumerate(points) if exp10]
+    floats, failures, parts = list[bytes](), list[bytes](), [b""]
+    seen: set[str] = set()
+    for point, unit, exp10 in points:
+        POINT_NAME.pack(point, "point name")
+        if unit:
+            UNIT.pack(unit, f"unit of {point}")
+        EXPONENT.pack(exp10, f"exponent of {point}")
+        if point in seen:
+            raise LocalError(BAD_VALUE, "point name", -1, "each name once", point)
+        seen.add(point)
+        prefix = _prefix(point, unit)
+        floats.append(prefix)
+        failures.append(_failure(point))
+        parts += [prefix + (_FRACTION + cbor.encode(exp10) if exp10 else b""), b""]
+    longest = sum(
+        max(len(values) + _LONGEST_VALUE, len(failure) + _LONGEST_QUALITY)
+        for values, failure in zip(parts[1::2], failures, strict=True)
+    )
+    return _Layout(floats, failures, parts, scaled, longest)
+
+
 class ProfileTemplate:
     """Writes the records of one third-party device.
 
@@ -102,28 +137,11 @@ class ProfileTemplate:
         )
         self._head_timeless = bytes((_MAP + 4,)) + head + _EXTENSION
         self._head_timed = bytes((_MAP + 5,)) + head + _label(senml.BASE_TIME)
-        self._floats: list[bytes] = []
         self._suspect = 0  # a value that was no integer last time
-        self._scaled = [index for index, (_, _, exp10) in enumerate(points) if exp10]
-        self._failures: list[bytes] = []
-        self._parts: list[bytes] = [b""]
-        seen: set[str] = set()
-        for point, unit, exp10 in points:
-            POINT_NAME.pack(point, "point name")
-            if unit:
-                UNIT.pack(unit, f"unit of {point}")
-            EXPONENT.pack(exp10, f"exponent of {point}")
-            if point in seen:
-                raise LocalError(BAD_VALUE, "point name", -1, "each name once", point)
-            seen.add(point)
-            prefix = _prefix(point, unit)
-            self._floats.append(prefix)
-            self._failures.append(_failure(point))
-            fraction = _FRACTION + cbor.encode(exp10) if exp10 else b""
-            self._parts += [prefix + fraction, b""]
-        longest = len(self._head_timed) + 50
-        for values, failure in zip(self._parts[1::2], self._failures, strict=True):
-            longest += max(len(values) + _LONGEST_VALUE, len(failure) + _LONGEST_QUALITY)
+        layout = _layout(tuple(points))
+        self._floats, self._failures, self._parts = layout.floats, layout.failures, layout.parts
+        self._scaled = layout.scaled
+        longest = layout.longest + len(self._head_timed) + 50
         if longest > MAX_RECORD_BYTES:
             limit = f"at most {MAX_RECORD_BYTES} bytes"
             raise LocalError(TOO_LONG, f"record of {self._count} points", -1, limit, longest)

@@ -48,10 +48,13 @@ async def delivered(folder: Path, units: int, seconds: float) -> float:
     with broker_of(folder) as broker:
         load = Load(10, units, PERIOD_MS)
         async with site_of(folder, load, broker, 32) as (processes, _):
+            site = processes.site
+            await until(lambda: site.devices() == 32 * units, "each device has come", 60)
             await asyncio.sleep(3)
-            before = processes.site.stored()
+            before, recorded = site.stored(), site.recorded()
             await asyncio.sleep(seconds)
-            return (processes.site.stored() - before) / seconds
+            # What waited from before cannot go on: it counts if as much was recorded meanwhile.
+            return min(site.stored() - before, site.recorded() - recorded) / seconds
 
 
 async def test_an_overload_costs_nothing_of_what_can_be_delivered(tmp_path: Path) -> None:
@@ -63,8 +66,7 @@ async def test_an_overload_costs_nothing_of_what_can_be_delivered(tmp_path: Path
             folder = tmp_path / f"{turn}-{units}"
             folder.mkdir()
             found.append(await delivered(folder, units, 20))
-    # Other work on the machine only takes away: the best of three is what is possible.
-    assert max(twice) >= 0.95 * max(once), (once, twice)
+    assert statistics.median(twice) >= 0.95 * statistics.median(once), (once, twice)
 
 
 def accounts(site: Site) -> list[tuple[str, int, int, int]]:
@@ -140,6 +142,6 @@ async def test_the_age_of_readings_does_not_drift(tmp_path: Path) -> None:
         medians = [statistics.median(found) for found in list(windows.values())[:6]]
         assert len(medians) == 6
         # Timed from the end of the batch before, it rose to a second and fell again in 8 minutes.
-        assert max(medians) - min(medians) <= 50, medians
-        assert statistics.median(medians) <= 150, medians
+        assert max(medians) - min(medians) <= 20, medians
+        assert max(medians) <= 120, medians
         assert tap.repeated() == 0
