@@ -44,7 +44,10 @@ def flash(
         str | None,
         typer.Option(help="A board of `tianfu-node boards`; without it the default board."),
     ] = None,
-    baud: Annotated[int, typer.Option(help="Speed of the bootloader's port.")] = 115200,
+    baud: Annotated[
+        int,
+        typer.Option(help="Speed of the bootloader's port; 115200 if it is more and not heard."),
+    ] = 230400,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=N", help="A setting of docs/registers.md, raw value."),

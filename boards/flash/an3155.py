@@ -21,6 +21,7 @@ from .serial_port import FlashPort
 
 BLOCK: Final = 256  # the most that one command reads or writes
 WORD: Final = 4
+PROMISED_BAUD: Final = 115200
 
 _SYNC: Final = 0x7F
 _ACK: Final = 0x79
@@ -50,6 +51,7 @@ _ERASE_S: Final = 12.0
 _ERASE_ALL_S: Final = 60.0
 _TRIES: Final = 3
 _WAKES: Final = 5
+_FAST_WAKES: Final = 2  # at a speed that it may not understand
 #: A command that was cut off may wait for all bytes of a write: this many of them end it.
 _FILL: Final = bytes([_SYNC]) * 130
 
@@ -240,6 +242,31 @@ class RomLoader:
         if len(got) < count:
             raise _Garbled(f"expected {count} bytes within {limit_s:g} s, got {len(got)}")
         return got
+
+
+def connected(path: str, baud: int, wakes: int = _WAKES) -> tuple[FlashPort, RomLoader]:
+    """Open a port and wake its bootloader; at 115,200 baud if ``baud`` is more and it is not heard.
+
+    The chip measures the speed by the first byte; AN3155 promises up to 115,200. FlashingError.
+    """
+    faster = baud > PROMISED_BAUD
+    try:
+        return _connected(path, baud, min(wakes, _FAST_WAKES) if faster else wakes)
+    except FlashingError as error:
+        if not faster or error.fault not in (SILENT, NO_LOADER, STALLED):
+            raise
+    return _connected(path, PROMISED_BAUD, wakes)
+
+
+def _connected(path: str, baud: int, wakes: int) -> tuple[FlashPort, RomLoader]:
+    port = FlashPort(path, baud)
+    loader = RomLoader(port, wakes=wakes)
+    try:
+        loader.connect()
+    except BaseException:
+        port.close()
+        raise
+    return port, loader
 
 
 def _checked(data: bytes) -> bytes:

@@ -16,9 +16,8 @@ from boards.ports import PortInfo
 from protocols.wire.registers import MAPS
 
 from . import station_log
-from .an3155 import RomLoader
+from .an3155 import connected
 from .errors import NO_ADDRESS, NO_LOADER, SILENT, FlashingError
-from .serial_port import FlashPort
 from .target import chip_name
 
 ROLES: Final = tuple(each.role for each in MAPS)
@@ -107,9 +106,8 @@ def loader_at(port: PortInfo, baud: int) -> FoundPort:
     if port.users:
         return FoundPort(port, None, f"opened by {', '.join(map(str, port.users))}")
     try:
-        with FlashPort(port.path, baud) as opened:
-            loader = RomLoader(opened, wakes=1)
-            loader.connect()
+        opened, loader = connected(port.path, baud, wakes=1)
+        with opened:
             return FoundPort(port, loader.chip_id())
     except FlashingError as error:
         answers_not = error.fault in (SILENT, NO_LOADER)

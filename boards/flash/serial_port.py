@@ -3,6 +3,7 @@
 import errno
 import termios
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -25,6 +26,7 @@ class FlashPort:
 
     def __init__(self, path: str, baud: int) -> None:
         self.path = path
+        self.baud = baud
         try:
             try:
                 self._serial = _opened(path, baud, serial.PARITY_EVEN)
@@ -95,7 +97,7 @@ def port_error(path: str, error: Exception) -> FlashingError:
 
 
 def _opened(path: str, baud: int, parity: str) -> serial.Serial:
-    return serial.Serial(
+    opened = serial.Serial(
         path,
         baudrate=baud,
         parity=parity,
@@ -103,6 +105,10 @@ def _opened(path: str, baud: int, parity: str) -> serial.Serial:
         write_timeout=_WRITE_S,
         exclusive=True,
     )
+    # An FTDI adapter holds a single byte, such as each ACK, back for 16 ms otherwise.
+    with suppress(OSError, ValueError):  # other ports have no such setting
+        opened.set_low_latency_mode(True)
+    return opened
 
 
 def _why(number: int | None) -> FlashFault:

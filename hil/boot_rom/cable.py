@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import termios
 import threading
 import tty
 from contextlib import suppress
@@ -18,6 +19,7 @@ from typing import Final, Self
 from hil.boot_rom.chip import BootRom
 
 _LOOK_S: Final = 0.05
+_OSPEED: Final = 5  # the place of the speed in the attributes of a terminal
 
 
 class BootRomBoard:
@@ -35,6 +37,8 @@ class BootRomBoard:
         self.port = folder / "port"
         self.pull_at = pull_at
         self.keeps_power = keeps_power
+        #: The highest speed that the bootloader understands.
+        self.max_baud = termios.B4000000
         #: No board is there, or it was started with BOOT0 low: nothing hears what comes.
         self.asleep = False
         #: Bytes that the board got, and that it sent.
@@ -89,7 +93,7 @@ class BootRomBoard:
             if pulled:
                 assert self.pull_at is not None
                 data = data[: self.pull_at - self.taken]
-            if self.asleep:
+            if self.asleep or termios.tcgetattr(self._far)[_OSPEED] > self.max_baud:
                 continue
             self.taken += len(data)
             out = self.rom.feed(data)

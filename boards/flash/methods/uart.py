@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from boards.flash.an3155 import BLOCK, WORD, RomLoader
+from boards.flash.an3155 import BLOCK, WORD, connected
 from boards.flash.method import ChipIdentity, FlashMethod, Progress
-from boards.flash.serial_port import FlashPort
 from boards.flash.target import BLANK, FlashTarget
 
 _UID_BYTES = 12
@@ -24,13 +23,7 @@ class UartMethod(FlashMethod):
 
     def open(self) -> None:
         """Open the port and wake the bootloader."""
-        self._port = FlashPort(self._path, self._baud)
-        self._loader = RomLoader(self._port)
-        try:
-            self._loader.connect()
-        except BaseException:
-            self._port.close()
-            raise
+        self._port, self._loader = connected(self._path, self._baud)
 
     def close(self) -> None:
         """Close the port."""

@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import subprocess
+import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from boards.flash.an3155 import RomLoader
+from boards.flash.an3155 import RomLoader, connected
 from boards.flash.errors import FlashingError
 from boards.flash.serial_port import FlashPort
 from hil.boot_rom.cable import BootRomBoard
@@ -28,6 +29,18 @@ def loader(folder: Path, rom: BootRom) -> Iterator[RomLoader]:
         made = RomLoader(port, answer_s=0.3)
         made.connect()
         yield made
+
+
+@pytest.mark.parametrize(("max_baud", "heard_at"), [("B230400", 230400), ("B115200", 115200)])
+def test_a_speed_that_the_chip_does_not_understand_is_lowered(
+    tmp_path: Path, max_baud: str, heard_at: int
+) -> None:
+    with BootRomBoard(BootRom(UID), tmp_path) as board:
+        board.max_baud = getattr(termios, max_baud)
+        port, made = connected(str(board.port), 230400)
+        with port:
+            assert made.chip_id() == 0x413
+            assert port.baud == heard_at
 
 
 def test_every_command(tmp_path: Path) -> None:
