@@ -170,6 +170,12 @@ REPL_FAILED: Final = FlashFault(
     "the file system is full or damaged, the cable was pulled, or the board was reset",
     "connect the board again and repeat the same command: what is right already is kept",
 )
+FIRMWARE: Final = FlashFault(
+    29,
+    "the firmware file is not for this board",
+    "it is another board's or another format, it is cut off, or it was changed",
+    "fetch the release for this board anew, and name it with --firmware",
+)
 MISMATCH: Final = FlashFault(
     30,
     "the flash does not hold what was written",
@@ -292,6 +298,25 @@ SITE_PROBE: Final = FlashFault(
     ON_SITE,
 )
 
+NO_ESP: Final = FlashFault(
+    64,
+    "no ESP32 in its bootloader answers",
+    "the board was not put into its bootloader, or another port was named",
+    "hold BOOT while pressing EN, and repeat the command",
+)
+NO_VOLUME: Final = FlashFault(
+    65,
+    "no board shows itself as a volume",
+    "BOOTSEL was not held while USB was connected, or the volume is not mounted",
+    "hold BOOTSEL while connecting USB, open the volume once in the file manager, and repeat",
+)
+MANY_VOLUMES: Final = FlashFault(
+    66,
+    "several boards show themselves as volumes",
+    "more than one board is in its bootloader",
+    "name one by its mount point with --port, or unplug the others",
+)
+
 FAULTS: Final[Sequence[FlashFault]] = (
     NO_PORT,
     PORT_BUSY,
@@ -316,6 +341,7 @@ FAULTS: Final[Sequence[FlashFault]] = (
     WRONG_PORT,
     OTHER_MICROPYTHON,
     REPL_FAILED,
+    FIRMWARE,
     MISMATCH,
     WRONG_IMAGE,
     KEY_FILE,
@@ -335,6 +361,9 @@ FAULTS: Final[Sequence[FlashFault]] = (
     SITE_LOST,
     SITE_UNSTEADY,
     SITE_PROBE,
+    NO_ESP,
+    NO_VOLUME,
+    MANY_VOLUMES,
 )
 
 
