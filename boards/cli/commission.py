@@ -1,5 +1,7 @@
 """``tianfu-node commission`` and ``blink``: one node on site, over the bus and a USB adapter."""
 
+import dataclasses
+import datetime as dt
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +12,7 @@ import typer
 from boards.errors import BoardError
 from boards.node_line import NodeLine
 from boards.provision import node_key
+from boards.site.aim import views, zero_level
 from boards.site.calibration import Dialogue, Reference
 from boards.site.calibration import calibrate as run_calibration
 from boards.site.find import answer_s, nodes_at, order
@@ -19,6 +22,8 @@ from protocols.wire.site import BLINK, MAX_BLINK_S, MAX_TRIAL_S
 from protocols.wire.uid import parse_uid
 
 from .line import Baud, Json, Key, Port, Unit
+
+_BAR = 40
 
 commission = typer.Typer(
     name="commission",
@@ -181,3 +186,60 @@ def calibrate(
             "day": done.day.isoformat(),
         }
         typer.echo(json.dumps(outcome) if json_output else f"recorded in the node: {outcome}")
+
+
+@commission.command()
+def level(
+    port: Port,
+    level_mm: Annotated[
+        int, typer.Option("--level", min=0, help="What the staff gauge shows, mm.")
+    ],
+    gauge: Annotated[str, typer.Option(help="Which gauge, at most 16 characters.")],
+    hand: Annotated[str, typer.Option(help="Who reads it, at most 16 characters.")],
+    key: Key = None,
+    unit: Unit = 1,
+    baud: Baud = 9600,
+    json_output: Json = False,
+) -> None:
+    """Record the zero of a level in the node: level = zero - distance.
+
+    Example: tianfu-node commission level /dev/ttyUSB0 --level 850 --gauge P3 --hand wang --key K
+
+    Exit status 0: recorded, 1: not, because of waves for example.
+    """
+    with _errors(), NodeLine(port, unit, baud) as line:
+        secret = None if key is None else node_key(key)
+        identity = line.identity()
+        zero = zero_level(line, identity, level_mm, gauge, hand, secret, dt.date.today())
+        shown = {"level_mm": level_mm, "zero_mm": zero}
+        typer.echo(
+            json.dumps(shown) if json_output else f"zero {zero} mm from the sensor: recorded"
+        )
+
+
+@commission.command()
+def aim(
+    port: Port,
+    unit: Unit = 1,
+    baud: Baud = 9600,
+    count: Annotated[int, typer.Option(min=0, help="Pictures to look at; 0: until Ctrl-C.")] = 0,
+    json_output: Json = False,
+) -> None:
+    """Show brightness, contrast and sharpness of each picture; no image leaves the node.
+
+    Example: tianfu-node commission aim /dev/ttyUSB0 --unit 3
+
+    Turn the lens until the bar is longest. Exit status 0, 1: there is no camera.
+    """
+    with _errors(), NodeLine(port, unit, baud) as line:
+        for number, view in enumerate(views(line, line.identity()), 1):
+            if json_output:
+                typer.echo(json.dumps(dataclasses.asdict(view)))
+            else:
+                bar = "#" * (_BAR * view.sharpness // max(1, view.best))
+                typer.echo(
+                    f"brightness {view.luma:3} %  contrast {view.contrast:3} %  "
+                    f"sharpness {view.sharpness:6} {bar}"
+                )
+            if number == count:
+                break

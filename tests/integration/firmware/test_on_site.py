@@ -243,3 +243,35 @@ async def test_a_probe_is_calibrated_and_an_interrupted_dialogue_changes_nothing
                 assert events[-1] == (18, 0x0200)
 
         await asyncio.to_thread(work)
+
+
+async def test_a_level_gets_its_zero_and_a_camera_is_aimed(tmp_path: Path) -> None:
+    source = Steady()
+    fast = {"sample_period_ds": 3, "warmup_limit_s": 0, "baud_div_100": 1152}
+    async with Bench(tmp_path / "b", source, roles=("water", "camera"), settings=fast) as bench:
+        await bench.power_on()
+        spec = bench.nodes["water"].spec
+        assert spec.key is not None
+        key = key_file(tmp_path, spec.key, spec.key_id)
+        at = ("--baud", 115200, "--json")
+        words = ("commission", "level", bench.port, "--gauge", "P3", "--hand", "wang")
+        status, text = await asyncio.to_thread(run, *words, "--level", 850, "--key", key, *at)
+        assert status == 0, text
+        assert json.loads(text) == {"level_mm": 850, "zero_mm": 1953 + 850}
+        words = ("commission", "aim", bench.port, "--unit", bench.unit("camera"), "--count", 2)
+        status, text = await asyncio.to_thread(run, *words, *at)
+        assert status == 0, text
+        views = [json.loads(line) for line in text.splitlines()]
+        assert len(views) == 2
+        assert all(0 < view["luma"] <= 100 and view["sharpness"] > 500 for view in views)
+        assert views[1]["best"] == max(view["sharpness"] for view in views)
+
+        def recorded() -> tuple[list[int], int]:
+            with NodeLine(bench.port, 1, 115200) as line:
+                words = line.holding(RECORD, 31)
+            with NodeLine(bench.port, bench.unit("camera"), 115200) as line:
+                return words, line.settings()[5]
+
+        record, image_export = await asyncio.to_thread(recorded)
+        assert record[:5] == [0xFFFF, record[1], 1953, 850, 2803]
+        assert image_export == 0
