@@ -191,9 +191,7 @@ def calibrate(
 @commission.command()
 def level(
     port: Port,
-    level_mm: Annotated[
-        int, typer.Option("--level", min=0, help="What the staff gauge shows, mm.")
-    ],
+    level_mm: Annotated[int, typer.Option("--level", min=0, help="mm at the staff gauge.")],
     gauge: Annotated[str, typer.Option(help="Which gauge, at most 16 characters.")],
     hand: Annotated[str, typer.Option(help="Who reads it, at most 16 characters.")],
     key: Key = None,
@@ -210,7 +208,8 @@ def level(
     with _errors(), NodeLine(port, unit, baud) as line:
         secret = None if key is None else node_key(key)
         identity = line.identity()
-        zero = zero_level(line, identity, level_mm, gauge, hand, secret, dt.date.today())
+        today = dt.datetime.now(dt.UTC).astimezone().date()
+        zero = zero_level(line, identity, level_mm, gauge, hand, secret, today)
         shown = {"level_mm": level_mm, "zero_mm": zero}
         typer.echo(
             json.dumps(shown) if json_output else f"zero {zero} mm from the sensor: recorded"

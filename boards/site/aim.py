@@ -26,7 +26,7 @@ WAVES_MM: Final = 30  # between the nearest and the farthest of the readings: ca
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class PictureFigures:
     """What the camera sees, in figures."""
 
     luma: int  # percent
@@ -35,7 +35,7 @@ class View:
     best: int  # the sharpest so far
 
 
-def views(line: NodeLine, identity: NodeIdentity) -> Iterator[View]:
+def views(line: NodeLine, identity: NodeIdentity) -> Iterator[PictureFigures]:
     """Yield what each new picture shows, until the caller ends it. NodeLineError."""
     names = [point.name for point in identity.map.points]
     if "luma" not in names:
@@ -46,7 +46,9 @@ def views(line: NodeLine, identity: NodeIdentity) -> Iterator[View]:
             continue
         sharpness = raw[names.index("image_bytes")]
         best = max(best, sharpness)
-        yield View(raw[names.index("luma")], raw[names.index("contrast")], sharpness, best)
+        yield PictureFigures(
+            raw[names.index("luma")], raw[names.index("contrast")], sharpness, best
+        )
 
 
 def zero_level(

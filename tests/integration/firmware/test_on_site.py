@@ -258,8 +258,8 @@ async def test_a_level_gets_its_zero_and_a_camera_is_aimed(tmp_path: Path) -> No
         status, text = await asyncio.to_thread(run, *words, "--level", 850, "--key", key, *at)
         assert status == 0, text
         assert json.loads(text) == {"level_mm": 850, "zero_mm": 1953 + 850}
-        words = ("commission", "aim", bench.port, "--unit", bench.unit("camera"), "--count", 2)
-        status, text = await asyncio.to_thread(run, *words, *at)
+        aim = ("commission", "aim", bench.port, "--unit", bench.unit("camera"), "--count", 2)
+        status, text = await asyncio.to_thread(run, *aim, *at)
         assert status == 0, text
         views = [json.loads(line) for line in text.splitlines()]
         assert len(views) == 2
