@@ -16,7 +16,7 @@ _HEAD: Final = """\
 # Errors of `tianfu-node`
 
 An error begins with its code, then what was found, then what to do. Made from
-`boards/flash/errors.py`; to write it anew: `python -m tests.tools.errors_page --write`.
+`boards/flash/faults`; to write it anew: `python -m tests.tools.errors_page --write`.
 """
 #: By the first number of each: what its errors are about.
 _SECTIONS: Final = {
