@@ -107,6 +107,7 @@ class VirtualBus:
     polls: int = 0
     away: int = 0  # polls that were not made because the node was updated
     unanswered: int = 0
+    late: int = 0  # polls that began more than 1 ms after they fell due
     late_ms: float = 0.0  # of the latest poll
     lost: set[bytes] = field(default_factory=set)  # beginnings of requests whose answer is lost
 
@@ -170,6 +171,7 @@ class VirtualBus:
         node = self.nodes[index]
         due = self.schedule.slots[index].due
         self.late_ms = max(self.late_ms, self.now - due)
+        self.late += self.now - due > 1
         self.polls += 1
         if any(work.away(f"n{node.unit}", round(self.now)) for work in works):
             self.away += 1

@@ -360,4 +360,4 @@ class NodeUpdate:
 
 
 def _u32(data: bytes, at: int) -> int:
-    return struct.unpack_from(">I", data, at)[0]  # type: ignore[no-any-return]  # struct has no type
+    return data[at] << 24 | data[at + 1] << 16 | data[at + 2] << 8 | data[at + 3]

@@ -1,8 +1,9 @@
 """The nodes of one bus that are updated together, in the free time of the bus.
 
 A block that two or more nodes miss is sent once, to all (address 0); what only one misses goes to
-that one. At most ``SHARE`` of the bus's time is taken, and a request begins only if its worst case
-ends before the next poll falls due, so that no poll and no alarm waits for it.
+that one, or to all where the pauses are too short to wait for an answer that does not come. At most
+``SHARE`` of the bus's time is taken, and a request begins only if its worst case ends before the
+next poll falls due, so that no poll and no alarm waits for it.
 """
 
 import struct
@@ -20,7 +21,7 @@ from .node_session import LOOK_MS, NodeSession
 SHARE: Final = 0.3  # of the bus's time
 BROADCAST: Final = 0
 TURNAROUND_MS: Final = 100  # after a broadcast (Modbus over Serial Line V1.02, 2.4.1)
-PATIENCE_MS: Final = 10_000  # without a pause long enough, after which the usual time must do
+PATIENCE_MS: Final = 2_000  # without a pause long enough, after which the usual time must do
 HINDERED_MS: Final = 60_000  # without any pause long enough, after which that is a problem
 _FRAME_CHARS: Final = 3  # address and CRC around a PDU
 _ANSWER_CHARS: Final = 8  # of a write
@@ -68,9 +69,12 @@ class BusUpdate:
         if ask is None:
             waits = [node.wait_ms(now_ms) for node in self.nodes if not node.is_over]
             return None, max(1, min(waits, default=LOOK_MS))
-        needed = self.usual_ms(ask)
-        if now_ms - self._last_ms < PATIENCE_MS and ask.node is not None:
-            needed += self._bus.timeout_ms
+        needed = self._longest_ms(ask, now_ms)
+        if needed > free_ms and ask.block is not None and ask.node is not None:
+            # Without an answer there is none to wait for; the bitmap shows what became of it.
+            to_all = self._to_all(ask.block)
+            if to_all is not None:
+                ask, needed = to_all, self.usual_ms(to_all)
         if needed <= free_ms:
             self.hindrance = ""
             return ask, 0
@@ -80,6 +84,13 @@ class BusUpdate:
                 " raise period_ms of its devices, or the speed of the line"
             )
         return None, free_ms
+
+    def _longest_ms(self, ask: Ask, now_ms: int) -> float:
+        """Return the time that a request keeps the bus if its answer does not come."""
+        assert self._last_ms is not None
+        if ask.node is None or now_ms - self._last_ms >= PATIENCE_MS:
+            return self.usual_ms(ask)
+        return self.usual_ms(ask) + self._bus.timeout_ms
 
     def over(self, ask: Ask, start_ms: int, now_ms: int) -> None:
         """Note how long a request has kept the bus: the update pauses in proportion."""
@@ -133,10 +144,17 @@ class BusUpdate:
             return None
         later = [number for number in wanted if number > self._at]
         self._at = number = min(later) if later else min(wanted)
+        own = [node for node in takers if number in node.missing]
+        to_all = self._to_all(number) if len(own) > 1 else None
+        return to_all or Ask(self._block(own[0].target.unit, number), own[0], number)
+
+    def _to_all(self, number: int) -> Ask | None:
+        """Return the broadcast of a block; None on a bus that has none."""
+        if self._bus.has_ids:
+            return None
+        return Ask(self._block(BROADCAST, number), None, number)
+
+    def _block(self, unit: int, number: int) -> Request:
         block = pack_block(self._session, number, self._image.content)
         words = struct.unpack(f">{len(block) // 2}H", block)
-        own = [node for node in takers if number in node.missing]
-        address = UPDATE_ADDRESS + BLOCK_OFFSET
-        if len(own) > 1 and not self._bus.has_ids:
-            return Ask(write_request(BROADCAST, address, words), None, number)
-        return Ask(write_request(own[0].target.unit, address, words), own[0], number)
+        return write_request(unit, UPDATE_ADDRESS + BLOCK_OFFSET, words)

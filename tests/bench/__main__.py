@@ -19,7 +19,7 @@ from rich.console import Console
 
 from tests.paths import ROOT
 
-from . import bus_share, flashing, line, line_alone, link, link_board, mixed
+from . import bus_share, flashing, line, line_alone, link, link_board, mixed, update
 from .board import board_figures, missing, suite_figure
 from .gateway import first_poll_s, measure
 from .node import ROLES, core_requests_per_s, node_figures
@@ -33,7 +33,7 @@ _SERVERS: Final = 8
 _EVEN_MS: Final = 20
 ONLY_IF_ASKED: Final = "suite"  # takes half an hour
 # Take long and give much the same each time: heaps, virtual times, ratios.
-ONCE: Final = ("node", "profiles", "link", "board", "flash")
+ONCE: Final = ("node", "profiles", "link", "board", "flash", "update")
 _BUSES: Final = 32  # a bus polls a device at most once in a millisecond
 
 
@@ -169,6 +169,12 @@ def bench_flash(figures: Figures, image: Path | None, short: bool) -> None:
     flashing.bench_refused(figures, 2 if short else 100)
 
 
+def bench_update(figures: Figures, short: bool) -> None:
+    """Measure an update of nodes over their bus, in virtual time."""
+    for figure in update.figures(4096 if short else update.SIZE):
+        figures.take(figure)
+
+
 def _steps(
     figures: Figures, run: int, extent: Extent, image: Path | None
 ) -> dict[str, Callable[[], None]]:
@@ -185,6 +191,7 @@ def _steps(
         "link": lambda: bench_link(figures, image),
         "board": lambda: bench_board(figures, image, suite=False),
         "flash": lambda: bench_flash(figures, image, extent.short),
+        "update": lambda: bench_update(figures, extent.short),
         ONLY_IF_ASKED: lambda: bench_board(figures, image, suite=True),
     }
 

@@ -97,6 +97,16 @@ def steps(site: Site[EmbeddedBroker, GatewayProcess]) -> set[tuple[str, int]]:
         return {(device, arg >> 8) for device, arg in rows}
 
 
+def gaps(site: Site[EmbeddedBroker, GatewayProcess]) -> dict[str, list[str]]:
+    """Return cause and text of every gap that the collector has, by device."""
+    found: dict[str, list[str]] = {}
+    with sqlite3.connect(f"file:{site.files.database}?mode=ro", uri=True) as database:
+        rows = database.execute("SELECT device, cause, detail FROM gaps")
+        for device, cause, detail in rows:
+            found.setdefault(device, []).append(f"{cause}: {detail}")
+    return found
+
+
 async def all_accounted_for(site: Site[EmbeddedBroker, GatewayProcess]) -> None:
     """Wait for the events of every step, then compare what nodes sampled with what is stored."""
     devices = {site.bench.device_id(name) for name in NODES}
@@ -106,6 +116,8 @@ async def all_accounted_for(site: Site[EmbeddedBroker, GatewayProcess]) -> None:
             await asyncio.sleep(LOOK_S)
     account = await site.settle()
     assert account.problems() == []
+    causes = gaps(site)
+    assert all(any("node_update" in text for text in causes[device]) for device in devices), causes
 
 
 @pytest.mark.timeout(60)
