@@ -23,7 +23,7 @@ from . import bus_share, flashing, line, line_alone, link, link_board, mixed, up
 from .board import board_figures, missing, suite_figure
 from .gateway import first_poll_s, measure
 from .node import ROLES, core_requests_per_s, node_figures
-from .report import Figures, markdown, print_table
+from .report import Figures, dropped, markdown, of_another_machine, print_table
 from .servers import modbus_servers, mosquitto
 from .uplink import bytes_per_reading, node_records, profile_records
 from .whole_way import Extent, bench_delivery, bench_fixed, bench_return
@@ -245,6 +245,9 @@ def main() -> None:
     figures = Figures()
     extent = Extent(0.3, short=True) if arguments.short else Extent(arguments.seconds)
     runs = 1 if arguments.short else arguments.runs
+    page = _PAGE.read_text(encoding="utf-8") if _PAGE.exists() else ""
+    if arguments.write and (warning := of_another_machine(page)):
+        print(f"--write: {warning}", file=sys.stderr)
     failed = _measure(figures, runs, extent, arguments.only, arguments.image)
     found = list(figures.all.values())
     console = Console(stderr=arguments.json, width=None if sys.stdout.isatty() else 140)
@@ -254,9 +257,10 @@ def main() -> None:
         print_table(found, console)
     if arguments.write:
         today = dt.datetime.now(dt.UTC).date().isoformat()
-        page = _PAGE.read_text(encoding="utf-8") if _PAGE.exists() else ""
         _PAGE.write_text(markdown(found, today, page), encoding="utf-8")
         console.print(f"wrote {_PAGE}")
+        for name in dropped(found, page):
+            console.print(f"dropped, as it was measured on another machine or kernel: {name}")
     if failed:
         sys.exit(f"not measured: {'; '.join(failed)}")
 

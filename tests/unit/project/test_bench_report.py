@@ -6,7 +6,15 @@ from functools import partial
 import pytest
 
 from tests.bench import __main__ as bench
-from tests.bench.report import Figure, Figures, machine, markdown, rows_of
+from tests.bench.report import (
+    Figure,
+    Figures,
+    dropped,
+    machine,
+    markdown,
+    of_another_machine,
+    rows_of,
+)
 from tests.bench.whole_way import Extent
 
 
@@ -28,6 +36,17 @@ def test_figures_of_another_machine_are_not_mixed_with_ours() -> None:
     page = markdown([Figure("a", "s", None, "", [1])], "2026-01-01")
     assert rows_of(page.replace(machine(), "Another, 64 cores")) == {}
     assert rows_of("") == {}
+
+
+def test_rows_of_another_machine_are_named_before_they_are_dropped() -> None:
+    first = [Figure("a", "s", None, "", [1]), Figure("b", "s", None, "", [1])]
+    page = markdown(first, "2026-01-01")
+    assert (of_another_machine(page), of_another_machine("")) == ("", "")
+    assert dropped(first[:1], page) == []
+    other = page.replace(machine(), "Another, 64 cores")
+    assert "Another, 64 cores" in of_another_machine(other)
+    assert dropped(first[:1], other) == ["b"]
+    assert list(rows_of(markdown(first[:1], "2", other))) == ["a"]
 
 
 def test_a_step_that_fails_costs_only_its_own_figures(
