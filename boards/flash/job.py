@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from boards.provision import Provisioned, ProvisionError, provision, write_new
+from boards.provision import ProvisionError, provision, write_new
 from boards.records import key_content
 from boards.recordstore import RecordError, survey
+from boards.secret import wipe
 from firmware.node.commission import NAME, CommissionError
 from firmware.node.commission import parse as parse_commission
 from firmware.node.identity import KEY_FILE
@@ -125,29 +126,34 @@ class FlashJob:
             "erase the record store", target.sectors_of(target.store_at, target.store_bytes)
         )
 
-    def provision(
-        self, plan: FlashPlan, board: FoundBoard
-    ) -> tuple[WrittenRegion, Provisioned, Path]:
-        """Make a key, store it here, then give it to the board.
+    def provision(self, plan: FlashPlan, board: FoundBoard) -> tuple[WrittenRegion, Path]:
+        """Make a key, store it here, then give it to the board; return its file.
 
-        A key that cannot have reached the board is deleted again.
+        A key that cannot have reached the board is deleted again. What this process held of it is
+        overwritten.
         """
         path = plan.keys / key_file_name(board.uid, plan.key_id)
+        content = key_content(plan.key_id, secrets.token_hex(32), board.uid)
         try:
             plan.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_new(path, key_content(plan.key_id, secrets.token_hex(32), board.uid))
+            write_new(path, content)
         except (OSError, ProvisionError) as error:
             raise FlashingError(KEY_FAULT, f"{path}: {error}") from error
+        finally:
+            wipe(content)
         reached = False
+        store = b""
         try:
             made = provision(self._target.board, plan.role, path, plan.settings, board.uid)
-            region = FlashRegion("record store", made.address, made.store)
+            store = made.store
+            region = FlashRegion("record store", made.address, store)
             reached = True
             self._program(region, erase=False)
+            return self._read_back(region), path
         finally:
+            wipe(store)
             if not reached:
                 path.unlink(missing_ok=True)
-        return self._read_back(region), made, path
 
     def start(self) -> None:
         """Start the image."""

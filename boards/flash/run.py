@@ -119,7 +119,7 @@ def flash(
         lines.add("begun", {"key_id": plan.key_id, "plan": text, "chip_uid": chip_uid})
         with lines.failing():
             image = job.write(plan, board)
-            store, _, key_file = job.provision(plan, board)
+            store, key_file = job.provision(plan, board)
             job.start()
     with lines.failing():
         first, second = _proven(request, plan, board.uid, key_file, watcher)

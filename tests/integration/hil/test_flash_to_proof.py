@@ -1,6 +1,7 @@
 """From a blank board to a node that has proven itself, in one command, with the real image."""
 
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -35,14 +36,21 @@ class Bench:
         self.folder = folder
         self.board = board
         self.node = node
+        self.temporary = folder / "tmp"
 
     def flash(self) -> subprocess.CompletedProcess[str]:
         """Run the one command, the same each time."""
         command = [str(Path(sys.executable).parent / "tianfu-node"), "flash", "--json"]
         command += ["--port", str(self.board.port), "--bus-port", self.node.bus_port]
         command += ["--role", "air", "--unit", "7", "--set", "sample_period_ds=5"]
+        self.temporary.mkdir(exist_ok=True)
         with subprocess.Popen(
-            command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TMPDIR": str(self.temporary)},
         ) as process:
             assert process.stderr is not None
             shown = ""
@@ -94,6 +102,7 @@ def check(made: Bench, done: subprocess.CompletedProcess[str], image: Image) -> 
     files = [path for path in made.folder.rglob("*") if path.is_file() and path.name != "flash.bin"]
     assert [path for path in files if secret.encode() in path.read_bytes()] == [key]
     assert secret not in done.stdout + done.stderr
+    assert list(made.temporary.rglob("*")) == []
 
 
 def test_a_blank_board_becomes_a_proven_node(tmp_path: Path) -> None:

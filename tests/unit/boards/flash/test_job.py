@@ -20,6 +20,7 @@ from boards.flash.errors import FlashingError
 from boards.flash.prove import NodeProof, NodeProver
 from boards.flash.run import FlashRequest, flash
 from boards.folder import default_name
+from boards.provision import Provisioned, provision, write_new
 from boards.recordstore import contents
 from hil.boot_rom.cable import BootRomBoard
 from hil.boot_rom.chip import BootRom
@@ -307,3 +308,29 @@ def test_a_key_that_did_not_reach_the_board_is_deleted_and_its_id_used_up(
 def test_what_no_node_can_be_is_refused_first(tmp_path: Path, more: dict[str, object]) -> None:
     with pytest.raises(BoardError, match=r"role|unit_id"):
         flash(request(tmp_path, tmp_path / "nothing", **more), Steps())
+
+
+def test_what_the_station_held_of_the_key_is_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[bytes] = []
+
+    def keep_key(path: Path, content: bytes) -> None:
+        held.append(content)
+        write_new(path, content)
+
+    def keep_store(*asked: object) -> Provisioned:
+        made = provision(*asked)  # type: ignore[arg-type]  # as the job gives them
+        held.append(made.store)
+        return made
+
+    monkeypatch.setattr("boards.flash.job.write_new", keep_key)
+    monkeypatch.setattr("boards.flash.job.provision", keep_store)
+    rom = BootRom(UID)
+    with BootRomBoard(rom, tmp_path) as board:
+        flash(request(tmp_path, board.port), Steps())
+    assert [len(each) > 64 for each in held] == [True, True]
+    assert not any(any(each) for each in held)
+    assert (
+        json.loads(contents(bytes(rom.flash[STORE]))["node.key"])["key"] in keys(tmp_path).values()
+    )
