@@ -25,7 +25,7 @@ from .config import ConfigError, NodeDevice
 from .directories import sync_directory
 from .errors import OperatorError
 from .keys import KeyFileError, create_key_file, load_node_key
-from .tables import read_toml
+from .tables import BYTE_ORDER_MARK, read_toml
 from .toml_edit import NoPlaceError, add_below, add_last, set_keys
 
 MAX_LOG_BYTES: Final = 1 << 28
@@ -103,9 +103,13 @@ def _opened(
     log: Path, lines: list[StationLine], line: StationLine, own: str, key: X25519PrivateKey
 ) -> ProvenNode:
     uid, role, unit, key_id = (line.get(name) for name in ("uid", "role", "unit", "key_id"))
-    assert isinstance(uid, str)
-    if not isinstance(role, str) or not isinstance(unit, int) or not isinstance(key_id, int):
-        raise NotEnrolled(f"{log}: the line of node {uid} has no role, address or key id")
+    if not (isinstance(uid, str) and isinstance(role, str)) or not (
+        isinstance(unit, int) and isinstance(key_id, int)
+    ):
+        raise NotEnrolled(
+            f"{log}: expected unique id, role, address and key id in the line of node {uid!r}, one "
+            "of them is not there; flash it again"
+        )
     sealed = [
         each
         for each in lines
@@ -133,17 +137,19 @@ def plan(config: Path, nodes: list[ProvenNode], bus: str = "", replaced: str = "
     """
     config = config.resolve()
     try:
-        text = config.read_text(encoding="utf-8")
+        is_collector = "collector" in read_toml(config)
+        text = config.read_bytes().decode()  # every line end stays as it is
     except (OSError, UnicodeDecodeError) as error:
         raise NotEnrolled(f"{config}: cannot be read: {error}") from error
-    edit = _Edit(config, text)
-    if "collector" in read_toml(config):
+    edit = _Edit(config, text.removeprefix(BYTE_ORDER_MARK))
+    if is_collector:
         _collector(edit, nodes)
     elif replaced:
         _replacement(edit, nodes, replaced)
     else:
         _gateway(edit, nodes, bus)
-    return Enrolment(config, tuple(edit.steps), edit.files, edit.text)
+    mark = BYTE_ORDER_MARK if text.startswith(BYTE_ORDER_MARK) else ""
+    return Enrolment(config, tuple(edit.steps), edit.files, mark + edit.text)
 
 
 class _Edit:

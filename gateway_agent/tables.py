@@ -35,7 +35,7 @@ from .table_types import (
     without_indexes,
 )
 
-_BYTE_ORDER_MARK: Final = "\ufeff"  # editors on Windows begin a file of UTF-8 with it
+BYTE_ORDER_MARK: Final = "\ufeff"  # editors on Windows begin a file of UTF-8 with it
 # Quotes that editors and input methods put in the place of plain ones.
 _QUOTES: Final = {"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'"}
 MAX_FILE_BYTES: Final = 4 << 20  # 4,096 buses with a device each take about 700 kB
@@ -91,7 +91,7 @@ def read_toml(path: Path) -> dict[str, object]:
     if len(data) > MAX_FILE_BYTES:
         raise fail("a larger file", f"at most {MAX_FILE_BYTES} bytes", "split it or remove text")
     try:
-        return tomllib.loads(data.decode("utf-8").removeprefix(_BYTE_ORDER_MARK))
+        return tomllib.loads(data.decode("utf-8").removeprefix(BYTE_ORDER_MARK))
     except UnicodeDecodeError as error:
         raise fail(f"byte 0x{data[error.start]:02x} at offset {error.start}", "UTF-8 text",
                    "save the file as UTF-8") from error  # fmt: skip

@@ -50,7 +50,7 @@ def read_chain(content: bytes) -> StationChain:
             continue
         try:
             fields = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             # Cut off by a power cut. A whole line that was garbled breaks the chain at the next.
             cut.append(number)
             continue

@@ -17,7 +17,7 @@ from protocols.station_log import StationChain
 # How each line begins in the table; what else stands in a line comes behind.
 _FIRST_COLUMNS = (
     *("time", "who", "station", "lane", "event", "board", "uid", "role", "unit", "key_id"),
-    *("image", "image_verified_by", "seconds"),
+    *("image", "verified_by", "seconds"),
 )
 
 

@@ -1,5 +1,7 @@
 """Puts the keys of proven boards into the station log, sealed to the gateways that enroll them."""
 
+import getpass
+import platform
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,7 +40,8 @@ def seal_keys(log: Path, keys: Path, recipients: Sequence[Path]) -> int:
                 sealed = seal(read_key(keys / key_file_name(uid, key_id))[1], uid, public)
             except EnrolmentError as error:
                 raise BoardError(f"{keys}: {error}") from error
-            fields = {"event": SEALED, "uid": uid, "key_id": key_id}
+            who = {"who": getpass.getuser(), "station": platform.node()}
+            fields = {"event": SEALED, "uid": uid, **who, "key_id": key_id}
             station_log.append(log, {**fields, "recipient": recipient, "sealed": sealed})
             added += 1
     return added

@@ -282,3 +282,61 @@ def test_a_replaced_board_keeps_its_name_and_has_the_new_key(site: Site) -> None
 @pytest.mark.parametrize("name", ["co2", "nobody"])
 def test_only_a_node_is_replaced(site: Site, name: str) -> None:
     refused(site, "to be a node on a bus", "--replace", name)
+
+
+def test_line_ends_and_a_byte_order_mark_stay(site: Site) -> None:
+    for config, text in ((site.gateway, GATEWAY), (site.collector, COLLECTOR)):
+        config.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+        before = config.read_bytes()
+        done = site.enroll("--bus", "roof", config=config)
+        assert done.exit_code == 0, done.output
+        after = config.read_bytes()
+        assert after.startswith(b"\xef\xbb\xbf")
+        assert set(before.split(b"\r\n")[:-1]) < set(after.split(b"\r\n"))
+
+
+def test_a_table_that_cannot_be_found_is_left_to_people(site: Site) -> None:
+    """Headers inside a text, and tables inside a line."""
+    inline = GATEWAY.partition("[[bus]]")[0].replace("[gateway]", INLINE + "[gateway]")
+    site.gateway.write_text(inline)
+    assert gateway_config.load(site.gateway).bus[0].name == "roof"
+    done = site.enroll()
+    assert done.exit_code == 1
+    assert "write the table by hand" in done.output
+    assert site.gateway.read_text() == inline
+
+
+INLINE = (
+    'bus = [{name = "roof", type = "rtu", port = "/dev/ttyS0", device = ['
+    '{name = "co2", unit = 2, kind = "profile", profile = "senseair-s8"}]}]\n'
+)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"uid": 7},
+        {"uid": "../../x"},
+        {"role": None},
+        {"role": 'air"\nx = "'},
+        {"unit": "7"},
+        {"unit": 0},
+        {"key_id": True},
+        {"key_id": -1},
+    ],
+)
+def test_a_line_that_no_station_writes_is_refused(site: Site, change: dict[str, object]) -> None:
+    line = station_log.chain(site.log).lines[0]
+    station_log.append(site.log, {"event": "begun", "uid": UID})
+    station_log.append(site.log, {**line, **change, "prev": station_log.chain(site.log).head})
+    done = site.enroll("--bus", "roof")
+    assert done.exit_code in (1, 2), done.output
+    assert isinstance(done.exception, SystemExit)
+    assert site.gateway.read_text() == GATEWAY
+    assert not (site.gateway.parent / "keys").exists()
+
+
+def test_a_line_that_is_nested_too_deep_is_refused(site: Site) -> None:
+    with site.log.open("ab") as file:
+        file.write(b"[" * 200_000 + b"\n")
+    refused(site, "cut off", "--bus", "roof")

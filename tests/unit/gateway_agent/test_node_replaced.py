@@ -22,7 +22,9 @@ from gateway_agent.store.mark import Mark
 from protocols.uplink import Record, key_id
 from protocols.wire.registers import AIR
 
-from .frames_of_nodes import UID, air_body, seal
+from . import test_poller as poller
+from .frames_of_nodes import KEY_ID, UID, air_body, seal
+from .slave import until
 from .test_collector import COLLECTOR_KEY, GATEWAY, GATEWAY_KEY, WALL_MS, Chain, stamp
 from .test_enrolment import Site
 
@@ -133,3 +135,24 @@ def test_an_audit_proves_both_boards_each_by_its_own_key(world: World) -> None:
         assert list(run.run()) == []
         assert (run.gaps, run.tags) == (1, proven)
     connection.close()
+
+
+@pytest.mark.parametrize(
+    ("before", "replaces", "cause"),
+    [
+        (KEY_ID - 1, KEY_ID - 1, "node_replaced"),
+        (KEY_ID - 1, KEY_ID - 2, "node_reset"),  # that was another board
+        (KEY_ID, KEY_ID, "node_reset"),  # the same key: it restarted
+    ],
+)
+async def test_another_board_in_a_nodes_place_is_named(
+    tmp_path: Path, before: int, replaces: int, cause: str
+) -> None:
+    async def test(bench: poller.Bench) -> None:
+        await until(lambda: bench.sink.seqs() == [1])
+
+    marks = {poller.NODE: Mark(3, 9000, 12, before)}
+    bench = await poller.run(tmp_path, test, marks, devices="node", replaces=replaces)
+    gap = bench.sink.gaps(poller.NODE)[0]
+    assert (gap.cause, gap.boot_epoch) == (cause, 3)
+    assert ("another board took its place; key 7 came" in gap.detail) == (cause == "node_replaced")

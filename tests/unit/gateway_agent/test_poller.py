@@ -290,27 +290,6 @@ async def test_each_block_of_a_device_records_why_it_has_no_values(tmp_path: Pat
     assert [item.value for item in values] == [500, None, None, None]
 
 
-@pytest.mark.parametrize(
-    ("before", "replaces", "cause"),
-    [
-        (KEY_ID - 1, KEY_ID - 1, "node_replaced"),
-        (KEY_ID - 1, KEY_ID - 2, "node_reset"),  # that was another board
-        (KEY_ID, KEY_ID, "node_reset"),  # the same key: it restarted
-    ],
-)
-async def test_another_board_in_a_nodes_place_is_named(
-    tmp_path: Path, before: int, replaces: int, cause: str
-) -> None:
-    async def test(bench: Bench) -> None:
-        await until(lambda: bench.sink.seqs() == [1])
-
-    marks = {NODE: Mark(3, 9000, 12, before)}
-    bench = await run(tmp_path, test, marks, devices="node", replaces=replaces)
-    gap = bench.sink.gaps(NODE)[0]
-    assert (gap.cause, gap.boot_epoch) == (cause, 3)
-    assert ("another board took its place; key 7 came" in gap.detail) == (cause == "node_replaced")
-
-
 async def test_a_node_provisioned_anew_is_taken_under_its_new_key(tmp_path: Path) -> None:
     async def test(bench: Bench) -> None:
         await until(lambda: bench.sink.seqs() == [1])
