@@ -11,7 +11,7 @@
 #include "record_store.h"
 #include "slots.h"
 
-#define MOST_SECTOR 4096u
+#define MOST_SECTOR 0x20000u
 #define MOST_UNSTABLE 64u
 
 static uint8_t memory[4][MOST_SECTOR];
@@ -27,6 +27,8 @@ uint32_t model_cut[4];   // kind (0 none, 1 program, 2 erase), sector, offset, w
 static rs_store_t records;
 static slots_t slots;
 static slots_port_t port;
+static uint8_t base[SLOTS_BASE_BYTES];
+static char board[17];
 
 static uint32_t dice(void) {
     seed ^= seed << 13;
@@ -127,16 +129,20 @@ void *model_memory(unsigned sector) {
     return memory[sector];
 }
 
-// A blank flash.
-void model_reset(uint32_t bytes, uint32_t new_seed, void (*sha256)(const uint8_t *, size_t, uint8_t *),
+// A blank flash of a board of this class, with this base image.
+void model_reset(const char *board_class, const uint8_t *of_base, uint32_t bytes, uint32_t new_seed,
+                 void (*sha256)(const uint8_t *, size_t, uint8_t *),
                  bool (*verify)(const uint8_t *, const uint8_t *, size_t, const uint8_t *)) {
-    static const uint8_t base[SLOTS_BASE_BYTES] = {1, 2, 3, 4, 5, 6, 7, 8};
     const slots_port_t made = {
-        .address = {memory[0], memory[1]}, .bytes = bytes, .board = "model", .hardware = 1,
+        .address = {memory[0], memory[1]}, .bytes = bytes, .board = board, .hardware = 1,
         .base = base, .program = program_slot, .erase = erase_slot,
         .sha256 = sha256, .verify = verify,
     };
-    memset(memory, 0xFF, sizeof(memory));
+    strncpy(board, board_class, sizeof(board) - 1);
+    memcpy(base, of_base, sizeof(base));
+    for (unsigned sector = 0; sector < 4; ++sector) {
+        memset(memory[sector], 0xFF, bytes);
+    }
     sector_bytes = bytes;
     seed = new_seed ? new_seed : 1;
     unstable_count = 0;

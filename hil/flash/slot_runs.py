@@ -8,7 +8,7 @@ raise AssertionError where a node would start what it must not.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -162,23 +162,30 @@ class Step:
     allowed: frozenset[int]
 
 
-def steps(library: Path, filler: int) -> tuple[SlotsModel, list[Step]]:
-    """Return the steps of an update from version 1 to 2.
+def steps(
+    model: SlotsModel,
+    filler: int = 0,
+    records: Mapping[str, bytes] | None = None,
+    images: tuple[bytes, bytes] = (OLD, NEW),
+) -> list[Step]:
+    """Return the steps of an update of a blank ``model`` from version 1 to 2.
 
-    ``filler`` bytes of other records come before it, so that the store is full at another place.
+    ``records`` are there before, and ``filler`` bytes of others, so that the store is full at
+    another place.
     """
-    model = SlotsModel(library)
+    old, new = images
     model.boot()
-    assert model.record("release", KEY)
-    first = model.manifest(1, OLD)
+    for name, content in (records or {"release": KEY}).items():
+        assert model.record(name, content)
+    first = model.manifest(1, old)
     assert model.erase()
-    assert model.write(0, OLD)
+    assert model.write(0, old)
     assert model.order(first) == GOOD
     assert model.boot().trial
     assert model.confirm()
     for number in range(filler // 48):
         assert model.record("epoch.0", bytes([number]) * 12)
-    second = model.manifest(2, NEW, floor=1)
+    second = model.manifest(2, new, floor=1)
     found: list[Step] = []
 
     def add(
@@ -192,18 +199,17 @@ def steps(library: Path, filler: int) -> tuple[SlotsModel, list[Step]]:
         assert act is None or act(model) in (True, GOOD), (name, status)
 
     add("erase", lambda node: node.erase(), {1})
-    add("write", lambda node: node.write(0, NEW), {1})
+    add("write", lambda node: node.write(0, new), {1})
     add("order", lambda node: node.order(second), {1, 2})
     add("first boot", None, {2})
     add("boot after a fault", None, {2}, fault=True)
     add("confirmation", lambda node: node.confirm(), {2})
     add("boot after it", None, {2})
-    return model, found
+    return found
 
 
-def single_cuts(model: SlotsModel, step: Step) -> int:
-    """Try each state that a cut in ``step`` can leave; return how many."""
-    count = 0
+def states_of(model: SlotsModel, step: Step) -> Iterator[tuple[str, bytes]]:
+    """Yield each content of the flash that a cut in ``step`` can leave, and where the cut was."""
     for after in range(10_000):
         model.content = step.before
         model.boot(step.fault, after if step.act is None else -1)
@@ -212,27 +218,33 @@ def single_cuts(model: SlotsModel, step: Step) -> int:
             step.act(model)
         cut = model.cut
         if cut is None:
-            assert count > 0 or step.name == "boot after it"
-            return count
+            return
         left = model.content
-        for state in left_by(cut, left):
-            count += 1
-            where = f"{step.name}, operation {after}: {cut}"
-            model.content = state
-            status = model.boot()
-            assert status.version in step.allowed, f"{where}: {status}"
-            assert model.boot().version == status.version, where
-            assert model.record("epoch.0", b"after"), where
-            assert model.boot().version == status.version, where
+        for state in left_by(cut, left, model.made.sector_bytes):
+            yield f"{step.name}, operation {after}: {cut}", state
     raise AssertionError("no end")
 
 
-def left_by(cut: Cut, content: bytes) -> Iterator[bytes]:
+def single_cuts(model: SlotsModel, step: Step) -> int:
+    """Try each state that a cut in ``step`` can leave; return how many."""
+    count = 0
+    for where, state in states_of(model, step):
+        count += 1
+        model.content = state
+        status = model.boot()
+        assert status.version in step.allowed, f"{where}: {status}"
+        assert model.boot().version == status.version, where
+        assert model.record("epoch.0", b"after"), where
+        assert model.boot().version == status.version, where
+    return count
+
+
+def left_by(cut: Cut, content: bytes, size: int) -> Iterator[bytes]:
     """Yield what the flash that held ``content`` may hold after a cut in this operation."""
-    begin = cut.sector * SECTOR_BYTES
+    begin = cut.sector * size
     if cut.erase:
-        for _, sector in torn_sectors(content[begin : begin + SECTOR_BYTES]):
-            yield content[:begin] + sector + content[begin + SECTOR_BYTES :]
+        for _, sector in torn_sectors(content[begin : begin + size]):
+            yield content[:begin] + sector + content[begin + size :]
         return
     at = begin + cut.offset
     for word in torn_words(int.from_bytes(content[at : at + 4], "little"), cut.word):

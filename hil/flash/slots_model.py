@@ -11,7 +11,7 @@ import hashlib
 import shutil
 import struct
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -82,19 +82,36 @@ class Cut:
     word: int
 
 
-class SlotsModel:
-    """One board. ``signed`` are the manifests that the release key signed, for speed a set."""
+def _stand_in(head: bytes) -> bytes:
+    """Return what stands for a signature: that of Ed25519 has its own tests."""
+    return hashlib.sha512(head).digest()
 
-    def __init__(self, library: Path, seed: int = 1) -> None:
+
+@dataclass(frozen=True, slots=True)
+class ModelBoard:
+    """What the model stands for. ``sign`` is the release key; the same head, the same signature."""
+
+    board_class: bytes = b"model"
+    base: bytes = BASE
+    sector_bytes: int = SECTOR_BYTES
+    sign: Callable[[bytes], bytes] = _stand_in
+
+
+class SlotsModel:
+    """One board's life. ``signed`` are the heads of the manifests that the release key signed."""
+
+    def __init__(self, library: Path, seed: int = 1, made: ModelBoard | None = None) -> None:
+        self.made = made = made or ModelBoard()
         self._library = ctypes.CDLL(str(library))
         self._library.model_memory.restype = ctypes.c_void_p
         for name in ("model_erase", "model_write", "model_confirm", "model_record"):
             getattr(self._library, name).restype = ctypes.c_bool
         self.signed: set[bytes] = set()
         self._callbacks = (_SHA(_sha256), _VERIFY(self._verify))
-        self._library.model_reset(SECTOR_BYTES, ctypes.c_uint32(seed), *self._callbacks)
+        size, first = ctypes.c_uint32(made.sector_bytes), ctypes.c_uint32(seed)
+        self._library.model_reset(made.board_class, made.base, size, first, *self._callbacks)
         self._memory = [
-            (ctypes.c_uint8 * SECTOR_BYTES).from_address(self._library.model_memory(index))
+            (ctypes.c_uint8 * made.sector_bytes).from_address(self._library.model_memory(index))
             for index in range(4)
         ]
 
@@ -102,7 +119,8 @@ class SlotsModel:
         """Return a signed manifest, laid out as ``slots.h`` has it."""
         head = struct.pack(
             ">4sBBBB16sIII8sI32s16s",
-            *(b"TFU1", 1, int(back_from > 0), 0, 9, b"model", version, floor, back_from, BASE),
+            *(b"TFU1", 1, int(back_from > 0), 0, 9, self.made.board_class),
+            *(version, floor, back_from, self.made.base),
             *(len(image), hashlib.sha256(image).digest(), bytes(16)),
         )
         return self.resigned(head)
@@ -110,7 +128,7 @@ class SlotsModel:
     def resigned(self, head: bytes) -> bytes:
         """Return the manifest with these first 96 bytes, signed."""
         self.signed.add(head)
-        return head + _signature(head)
+        return head + self.made.sign(head)
 
     def boot(self, fault: bool = False, cut_after: int = -1) -> SlotsStatus:
         """Start anew with the power on; ``cut_after``: until so many operations were done."""
@@ -146,7 +164,8 @@ class SlotsModel:
     @content.setter
     def content(self, image: bytes) -> None:
         for index, part in enumerate(self._memory):
-            ctypes.memmove(part, image[index * SECTOR_BYTES :], SECTOR_BYTES)
+            size = self.made.sector_bytes
+            ctypes.memmove(part, image[index * size : (index + 1) * size], size)
 
     def record(self, name: str, data: bytes) -> bool:
         """Store a record of the node's."""
@@ -176,12 +195,7 @@ class SlotsModel:
 
     def _verify(self, _key: int, data: int, length: int, signature: int) -> bool:
         head = ctypes.string_at(data, length)
-        return head in self.signed and ctypes.string_at(signature, 64) == _signature(head)
-
-
-def _signature(head: bytes) -> bytes:
-    """Return what stands for a signature: that of Ed25519 has its own tests."""
-    return hashlib.sha512(head).digest()
+        return head in self.signed and ctypes.string_at(signature, 64) == self.made.sign(head)
 
 
 def _sha256(data: int, length: int, digest: int) -> None:
