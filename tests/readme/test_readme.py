@@ -71,7 +71,7 @@ def type_in(clone: Path, home: Path, commands: str) -> str:
 
 @pytest.mark.timeout(4 * LIMIT_S)
 def test_a_new_user_follows_the_readme(tmp_path: Path) -> None:
-    need_tools(IMAGE_TOOLS)
+    need_tools((*IMAGE_TOOLS, "qemu-system-arm"))
     clone, home = tmp_path / "tianfu-edge", tmp_path / "home"
     home.mkdir()
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)

@@ -1,12 +1,15 @@
 """Boards side by side: real nodes prove themselves, each on its lane, and twins are found."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from boards.flash import station_log
 from boards.recordstore import contents
+from hil.boot_rom.place import BoardPlace
 from tests.bench.flashing import side_by_side, stand_in_request
 
 pytestmark = pytest.mark.timeout(120)
@@ -39,3 +42,35 @@ def test_boards_on_two_lanes(tmp_path: Path) -> None:
             made = json.loads(contents(bytes(rom.flash[0xC0000:]))["board"])
             (result,) = [each for each in good if each.uid == made["uid"]]
             assert made["settings"]["unit_id"] == result.unit
+
+
+def test_the_command_prints_a_line_for_each_board(tmp_path: Path) -> None:
+    request = stand_in_request(tmp_path)
+    with BoardPlace(tmp_path / "place") as place:
+        place.put_in(b"\x0e" * 12)
+        command = [str(Path(sys.executable).parent / "tianfu-node"), "flash", "--json", "--bell"]
+        command += ["--lanes", f"{place.port}={place.bus_port}", "--count", "1", "--role", "air"]
+        command += ["--unit", "40", "--image", str(request.image), "--set", "fitted=0"]
+        command += ["--set", "baud_div_100=1152"]
+        with subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            shown = []
+            for line in process.stderr:
+                shown.append(line)
+                if line.lstrip("\a").startswith("[1] you: "):
+                    place.power_cycle()
+            (printed,) = process.stdout.read().splitlines()
+    assert process.returncode == 0, shown
+    result = json.loads(printed)
+    assert (result["result"], result["lane"], result["unit"]) == ("proven", "1", 40)
+    assert result["uid"] == "0e" * 12
+    assert result["report"]["label"][0] == f"labels/{'0e' * 12}.png"
+    assert shown[-1] == "1 of 1 boards have proven themselves\n"
