@@ -45,7 +45,8 @@ _COMMAND: Final = "python -m tests.tools.guide_pictures --write"
 #: The command as the guide has it.
 FLASH: Final = "tianfu-node flash --port /dev/ttyUSB0 --bus-port /dev/ttyUSB1 --role air --unit 7"
 _UID: Final = bytes.fromhex("3a0021000f51303735313632")
-_IMAGE: Final = b"".join(number.to_bytes(4, "big") for number in range(5000))
+#: It begins as an image of the chip does: where its stack and its first instruction are.
+_IMAGE: Final = struct.pack("<II", 0x20004000, 0x08000101) + bytes(range(256)) * 80
 _WIDTH: Final = 88
 _KEY_ID: Final = 1
 
