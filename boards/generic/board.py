@@ -41,8 +41,11 @@ class GenericLine:
     A stock port does not switch that pin itself, and a master may answer 2 ms after the last bit.
     """
 
-    def __init__(self, uart: "machine.UART", de: "machine.Pin | None") -> None:
+    def __init__(
+        self, uart: "machine.UART", de: "machine.Pin | None", options: "dict[str, int]"
+    ) -> None:
         self._uart = uart
+        self._options = options
         self._de = de
         self._reader = asyncio.StreamReader(uart)
         self.any = uart.any
@@ -59,6 +62,10 @@ class GenericLine:
         finally:
             self._de.value(0)
         return count
+
+    def speed(self, baud: int) -> None:
+        """Go on at another speed."""
+        self._uart.init(baudrate=baud, rxbuf=_LINE_RX, **self._options)
 
     async def receive(self, buf: bytearray) -> int:
         """Wait until something is there and read it."""
@@ -189,7 +196,10 @@ class GenericBoard:
         """Open the RS-485 line."""
         number, options, de = self._line
         pin = None if de is None else machine.Pin(de, machine.Pin.OUT, value=0)
-        return GenericLine(machine.UART(number, baud, rxbuf=_LINE_RX, **options), pin)
+        return GenericLine(machine.UART(number, baud, rxbuf=_LINE_RX, **options), pin, options)
+
+    def light(self, on: bool) -> None:
+        """Do nothing: no light is in a stock board's table; its console shows that it blinks."""
 
     def link(self, baud: int) -> None:
         """Return None: no serial link is wired on a stock board."""
