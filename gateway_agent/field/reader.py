@@ -25,7 +25,7 @@ from .master import Master
 from .node import NodeTracker
 from .node_log import NodeLog
 from .planner import JoinRules, Span, probe_reads
-from .profile import REPORTS_FAULT, GroupClock, ProfileDecoder, Value, point_value
+from .profile import REPORTS_FAULT, GroupClock, ProfileDecoder, Value, decoder_of, point_value
 from .slot_account import SlotAccount, gap
 
 _REFUSED_WHOLE: Final = (ILLEGAL_ADDRESS, ILLEGAL_VALUE)  # parts of the read may be answered
@@ -301,7 +301,7 @@ class ProfileReader:
         decoder = self._decoders.get(self._due)
         if decoder is None:
             cuts = self._cuts.cuts
-            decoder = ProfileDecoder(self._profile, self.device_id, self._bus, self._due, cuts)
+            decoder = decoder_of(self._profile, self.device_id, self._bus, self._due, cuts)
             self._decoders[self._due] = decoder
         self._decoder = decoder
         self._requests = [request_for(self.device, read) for read in decoder.reads]

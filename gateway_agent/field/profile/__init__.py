@@ -3,7 +3,7 @@
 A profile is data, never code. Nothing proves the values of such devices (``auth`` none).
 """
 
-from .decode import ProfileDecoder
+from .decode import ProfileDecoder, decoder_of
 from .groups import GroupClock
 from .load import find_profile, load_profile, shipped
 from .model import Profile
@@ -18,6 +18,7 @@ __all__ = [
     "ProfileDecoder",
     "ProfilePoint",
     "Value",
+    "decoder_of",
     "find_profile",
     "load_profile",
     "point_value",

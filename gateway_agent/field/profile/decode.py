@@ -7,6 +7,7 @@ what fits none of them is a function of its own, see :mod:`.points`; a plain reg
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple
+from weakref import WeakValueDictionary
 
 from gateway_agent.config import Bus
 from gateway_agent.field.planner import NO_CUTS, Cuts, JoinRules
@@ -112,6 +113,15 @@ class ProfileDecoder:
         self.is_plain: Final = len(slots) == len(self.points) and not (
             self._steps or self._checks or self._linears
         )
+
+    def twin(self, device_id: str) -> "ProfileDecoder":
+        """Return the decoder of another device: all but the writer of its records is shared."""
+        twin = object.__new__(ProfileDecoder)
+        for name, value in vars(self).items():
+            setattr(twin, name, value)
+        recorded = [point for point in self.points if not point.is_text]
+        twin._template = template_of(recorded, device_id)
+        return twin
 
     def _slot(self, point: ProfilePoint) -> ByteSlot:
         """Return the slot of a point; a single bit is read as such."""
@@ -264,6 +274,22 @@ def _scale(values: list[Value], scaled: _Scaled, content: object) -> None:
         elif not isinstance(value, str):
             rule = next(rule for at, rule in scaled.points if at == index)
             values[index] = rule.apply(value, content)
+
+
+_decoders: Final["WeakValueDictionary[object, ProfileDecoder]"] = WeakValueDictionary()
+
+
+def decoder_of(
+    profile: Profile, device_id: str, bus: Bus, groups: Collection[str] | None, cuts: Cuts
+) -> ProfileDecoder:
+    """Return a decoder that shares what it can with those of other devices of ``profile``."""
+    of_groups = None if groups is None else frozenset(groups)
+    key = id(profile), JoinRules.of(bus, cuts), of_groups  # a decoder keeps its profile
+    first = _decoders.get(key)
+    if first is not None:
+        return first.twin(device_id)
+    decoder = _decoders[key] = ProfileDecoder(profile, device_id, bus, groups, cuts)
+    return decoder
 
 
 def template_of(points: Sequence[ProfilePoint], device_id: str) -> ProfileTemplate:

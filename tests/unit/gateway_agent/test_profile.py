@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from gateway_agent.config import SerialBus
-from gateway_agent.field.profile import ProfileDecoder, load_profile, shipped
+from gateway_agent.field.planner import NO_CUTS
+from gateway_agent.field.profile import ProfileDecoder, decoder_of, load_profile, shipped
 from gateway_agent.tables import ConfigError
 from protocols.modbus_client import Read
 from protocols.uplink import Stamp, decode_record
@@ -201,3 +202,20 @@ def test_bits_of_registers_and_coils_among_other_values(tmp_path: Path) -> None:
     partly = decoder.values([None, states.to_bytes(2, "little")])
     assert partly[0] is None
     assert partly[-1] == states >> 10 & 1
+
+
+def test_devices_of_one_profile_share_all_but_the_writer_of_their_records() -> None:
+    profile = load_profile("senseair-s8")
+    first = decoder_of(profile, "g.a", BUS, None, NO_CUTS)
+    other = decoder_of(profile, "g.b", BUS, None, NO_CUTS)
+    alone = ProfileDecoder(profile, "g.b", BUS)
+    own = {name for name, value in vars(first).items() if value is not vars(other)[name]}
+    assert own == {"_template"}
+    answers = [bytes(range(read.data_bytes)) for read in alone.reads]
+    values = other.values(answers)
+    assert values == alone.values(answers)
+    assert other.record(values, STAMP) == alone.record(values, STAMP)
+    assert first.record(values, STAMP) != other.record(values, STAMP)
+    tight = SerialBus(name="c", port="x", gap_words=0, device=())
+    apart = decoder_of(profile, "g.c", tight, None, NO_CUTS)
+    assert apart.reads == ProfileDecoder(profile, "g.c", tight).reads != first.reads
