@@ -3,18 +3,22 @@
 import fcntl
 import json
 import os
+import sys
 import threading
 import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import pytest
 from typer.testing import CliRunner
 
+from boards import node_line
 from boards import spec as specs
 from boards.cli import app
+from boards.flash.run import FlashRequest
 from boards.folder import default_name
 from boards.probe.findings import FoundLoader
 from boards.records import commission_of, store_of
@@ -70,10 +74,14 @@ def console(answer: Callable[[bytes], bytes]) -> Iterator[str]:
 
 
 def climbed(
-    port: str, flash: Callable[[FoundLoader], str] | None = None, board: str = default_name()
+    port: str,
+    flash: Callable[[FoundLoader], str] | None = None,
+    board: str = default_name(),
+    boot_s: float = 0.2,
+    watchdog_s: float = 0.2,
 ) -> list[RungResult]:
-    """Climb with short limits; return what each rung did."""
-    plan = RecoverPlan(board, port, prompt_s=0.3, boot_s=0.5, watchdog_s=0.5)
+    """Climb with short limits where a rung fails; return what each rung did."""
+    plan = RecoverPlan(board, port, prompt_s=0.2, boot_s=boot_s, watchdog_s=watchdog_s)
     results: list[RungResult] = []
     nobody = Nobody()
     Ladder(plan, nobody, nobody, flash or (lambda _: "flashed")).climb(results.append)
@@ -85,7 +93,7 @@ def test_ctrl_c_and_a_soft_reset_bring_it_back_and_nothing_else_is_tried() -> No
         return BOOT if typed == b"\x04" else b"\r\n>>> " if b"\x03" in typed else b""
 
     with console(answer) as port:
-        results = climbed(port)
+        results = climbed(port, boot_s=10)
     assert [result.works for result in results] == [False, True]
     assert "not tried: name the port of its bus" in results[0].text
     assert "air node runs, boot 4" in results[1].text
@@ -98,7 +106,7 @@ def test_a_soft_reset_that_does_nothing_leads_to_the_watchdog() -> None:
         return b"\r\n>>> " if b"\x03" in typed else b""
 
     with console(answer) as port:
-        results = climbed(port)
+        results = climbed(port, watchdog_s=10)
     assert [result.works for result in results] == [False, False, True]
     assert results[2].rung == "watchdog"
 
@@ -150,7 +158,7 @@ def test_the_command_tells_every_rung_and_that_nothing_helped() -> None:
 
 
 #: bus_port, unit, baud, key, then the limits.
-SHORT = (None, 1, 9600, None, 0.2, 0.2, 0.2)
+SHORT = (None, 1, 9600, None, 0.1, 0.1, 0.1)
 
 
 def test_the_pins_are_those_of_board_toml() -> None:
@@ -196,7 +204,7 @@ def test_what_is_on_the_chip_is_started_before_it_is_flashed_anew(tmp_path: Path
     store = store_of(commission_of("air", {"unit_id": 7}), None)
     rom.flash[0xC0000 : 0xC0000 + len(store)] = store
     with BootRomBoard(rom, tmp_path) as board:
-        results = climbed(str(board.port))
+        results = climbed(str(board.port), boot_s=10)
     assert [result.rung for result in results][-1] == "bootloader in the ROM"
     assert "air node runs" in results[-1].text
     assert started == [0x08000000]
@@ -230,3 +238,33 @@ def test_a_board_with_another_way_in_is_sent_there() -> None:
         results = climbed(port, board=other.board.name)
     assert other.flash.enter in results[3].text
     assert f"tianfu-node flash --board {other.board.name}" in results[3].text
+
+
+@pytest.mark.parametrize(("words", "status"), [(["--role", "air"], 0), ([], 1)])
+def test_the_last_rung_is_a_flash_with_what_was_named(
+    words: list[str], status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[FlashRequest] = []
+
+    def flash(request: FlashRequest, _: object) -> SimpleNamespace:
+        asked.append(request)
+        return SimpleNamespace(key_file="keys/new.json")
+
+    monkeypatch.setattr(RecoverPlan.__init__, "__defaults__", SHORT)
+    monkeypatch.setattr(node_line, "_ANSWER_S", 0.05)
+    monkeypatch.setattr(sys.modules["boards.cli.recover"], "flash_board", flash)
+    with console(lambda _: b"") as bus, BootRomBoard(BootRom(UID), tmp_path) as board:
+        words = ["recover", "--port", str(board.port), "--bus-port", bus, "--unit", "7", *words]
+        done = CliRunner().invoke(app, [*words, "--yes"])
+    assert done.exit_code == status, done.output
+    lines = [line for line in done.stdout.splitlines() if line.startswith("[")]
+    assert len(lines) == 5
+    assert lines[0].startswith("[--] soft reset over the bus: ")
+    if status:
+        assert "name it with --role" in lines[-1]
+        assert asked == []
+    else:
+        assert "[ok] flash anew: flashed and proven; its new key: keys/new.json" in lines[-1]
+        (request,) = asked
+        assert (request.role, request.unit, request.bus_baud) == ("air", 7, 9600)
+        assert (request.port, request.bus_port) == (str(board.port), bus)
