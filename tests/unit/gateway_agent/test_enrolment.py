@@ -340,3 +340,34 @@ def test_a_line_that_is_nested_too_deep_is_refused(site: Site) -> None:
     with site.log.open("ab") as file:
         file.write(b"[" * 200_000 + b"\n")
     refused(site, "cut off", "--bus", "roof")
+
+
+def test_an_enrolment_that_a_power_cut_ended_is_repeated(site: Site) -> None:
+    """The key file was written, the configuration not."""
+    folder = site.gateway.parent / "keys"
+    folder.mkdir()
+    own = folder / f"{UID}-1.json"
+    own.write_bytes((site.keys / own.name).read_bytes())
+    own.chmod(0o600)
+    assert site.enroll("--bus", "roof").exit_code == 0
+    assert gateway_config.load(site.gateway).bus[0].device[1].name == "air-7"
+
+
+def test_a_key_file_of_the_same_name_is_never_overwritten(site: Site) -> None:
+    path = site.gateway.parent / "keys" / f"{UID}-1.json"
+    generate_node_key(path, 1, bytes.fromhex(UID))
+    before = path.read_bytes()
+    done = site.enroll("--bus", "roof")
+    assert done.exit_code == 1
+    assert "got another key" in done.output
+    assert path.read_bytes() == before
+    assert site.gateway.read_text() == GATEWAY
+
+
+def test_the_private_key_is_its_owners_alone(site: Site) -> None:
+    path = site.gateway.parent / "enroll.pem"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o640)
+    done = site.enroll("--bus", "roof")
+    assert done.exit_code == 2
+    assert "only its owner can read" in done.output
