@@ -77,11 +77,12 @@ def climbed(
     port: str,
     flash: Callable[[FoundLoader], str] | None = None,
     board: str = default_name(),
+    prompt_s: float = 0.2,
     boot_s: float = 0.2,
     watchdog_s: float = 0.2,
 ) -> list[RungResult]:
     """Climb with short limits where a rung fails; return what each rung did."""
-    plan = RecoverPlan(board, port, prompt_s=0.2, boot_s=boot_s, watchdog_s=watchdog_s)
+    plan = RecoverPlan(board, port, prompt_s=prompt_s, boot_s=boot_s, watchdog_s=watchdog_s)
     results: list[RungResult] = []
     nobody = Nobody()
     Ladder(plan, nobody, nobody, flash or (lambda _: "flashed")).climb(results.append)
@@ -93,7 +94,7 @@ def test_ctrl_c_and_a_soft_reset_bring_it_back_and_nothing_else_is_tried() -> No
         return BOOT if typed == b"\x04" else b"\r\n>>> " if b"\x03" in typed else b""
 
     with console(answer) as port:
-        results = climbed(port, boot_s=10)
+        results = climbed(port, prompt_s=10, boot_s=10)
     assert [result.works for result in results] == [False, True]
     assert "not tried: name the port of its bus" in results[0].text
     assert "air node runs, boot 4" in results[1].text
@@ -106,7 +107,7 @@ def test_a_soft_reset_that_does_nothing_leads_to_the_watchdog() -> None:
         return b"\r\n>>> " if b"\x03" in typed else b""
 
     with console(answer) as port:
-        results = climbed(port, watchdog_s=10)
+        results = climbed(port, prompt_s=10, watchdog_s=10)
     assert [result.works for result in results] == [False, False, True]
     assert results[2].rung == "watchdog"
 
@@ -116,7 +117,7 @@ def test_firmware_that_starts_without_a_commission_is_named() -> None:
         return b'{"error": "no record"}\r\n' if typed == b"\x04" else b">>> "
 
     with console(answer) as port:
-        results = climbed(port)
+        results = climbed(port, prompt_s=10, boot_s=10)
     assert "starts and stops: no record" in results[1].text
 
 
