@@ -140,6 +140,7 @@ class Node:
         self.schedule = Schedule(uptime.ms(), 100 * config.get("sample_period_ds"))
         self.outcome = 0
         self.failure = ""
+        self.failed_checks = 0  # of the self-test, a bit mask
         self.role_errors = 0  # exceptions that left the role
         self.link: LinkServer | None = None  # where one is wired and switched on
         self.update: NodeUpdate | None = None  # once somebody asked for one, or on trial
@@ -237,6 +238,7 @@ class Node:
             failed |= selftest.FAILED_STORE
         if not self.epoch.known:
             failed |= selftest.FAILED_EPOCH
+        self.failed_checks = failed
         if failed:
             self._boot_status |= STATUS_SELFTEST_FAILED
             self.events.push(EVENT_SELFTEST, failed, self.uptime.ms())

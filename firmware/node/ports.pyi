@@ -229,6 +229,4 @@ class UpdatedNode(Protocol):
     sample_frame: SampleFrame
     server: Server
     update: NodeUpdate | None
-
-    def status(self) -> int:
-        """Return the status word as it is now."""
+    failed_checks: int

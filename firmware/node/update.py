@@ -22,7 +22,7 @@ from protocols.wire.modbus.pdu import (
     ILLEGAL_FUNCTION,
     ILLEGAL_VALUE,
 )
-from protocols.wire.registers import EVENT_UPDATE, STATUS_SELFTEST_FAILED
+from protocols.wire.registers import EVENT_UPDATE
 from protocols.wire.update.window import (
     ACTIVATE,
     BAD_DIGEST,
@@ -74,6 +74,7 @@ TRIAL_MS = 600000  # in which a trial is confirmed, or counts as failed
 CONFIRM_POLLS = 3  # answers given by what is on trial before it is confirmed
 IDLE_MS = 60000  # without a block, after which another session may take over
 
+_MARK = const(32)  # bytes of it; behind them, once activated, the checks that failed before
 _VERSION_AT = const(24)  # in the manifest, as the size and the digest
 _SIZE_AT = const(44)
 _DIGEST_AT = const(48)
@@ -185,7 +186,7 @@ class NodeUpdate:
         self._event(STEP_BEGUN, self._target)
         if self._is_whole():
             self._complete()
-        elif self._store.read(MARK_FILE) == digest:
+        elif (self._store.read(MARK_FILE) or b"")[:_MARK] == digest:
             self._resume()
         else:
             self._state = ERASING
@@ -198,6 +199,8 @@ class NodeUpdate:
         if wrong:
             self._fail(wrong)
             return DEVICE_FAILURE
+        checks = self._node.failed_checks
+        self._store.write(MARK_FILE, self._mark + bytes((checks >> 8 & 0xFF, checks & 0xFF)))
         self._event(STEP_ACTIVATED, self._target)
         self._state = RESTARTING
         return 0
@@ -211,7 +214,10 @@ class NodeUpdate:
         node = self._node
         if node.sample_frame.seq < 1 or node.server.polls < CONFIRM_POLLS:
             return self._refuse(NOT_READY, BUSY)
-        if node.status() & STATUS_SELFTEST_FAILED:
+        # A part that was broken before the update is no fault of it.
+        kept = self._store.read(MARK_FILE) or b""
+        before = kept[_MARK] << 8 | kept[_MARK + 1] if len(kept) == _MARK + 2 else 0
+        if node.failed_checks & ~before:
             return self._refuse(SELFTEST, DEVICE_FAILURE)
         if not self._slots.confirm():
             return self._refuse(NO_MEDIUM, DEVICE_FAILURE)

@@ -247,13 +247,16 @@ def test_an_image_whose_selftest_fails_is_not_confirmed() -> None:
         assert bench.begin() == 0
         for block in BLOCKS:
             assert bench.write(BLOCK_AT, block) == 0
+        bench.node.failed_checks = 0x0100
         assert bench.order(2, SESSION) == 0
         bench.boot()
         bench.poll_and_sample()
-        bench.node._boot_status |= 0x0004
+        bench.node.failed_checks = 0x0101
         assert bench.order(3, 0, 5) == 4
         assert bench.status().reason == 15
         assert bench.status().trial == 1
+        bench.node.failed_checks = 0x0100
+        assert bench.order(3, 0, 5) == 0, "this part was broken before the update, too"
 
     with_bench(check)
 
