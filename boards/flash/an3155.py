@@ -86,7 +86,7 @@ class RomLoader:
     def connect(self) -> None:
         """Wake the bootloader, also out of a command that was cut off, and read its version."""
         self._wake()
-        answer = self._repeated(lambda: self._get(_GET))
+        answer = self._refusable(lambda: self._get(_GET))
         self.version = f"{answer[0] >> 4}.{answer[0] & 15}"
         missing = [_NAMES[each] for each in _NEEDED if each not in answer[1:]]
         if missing:
@@ -98,7 +98,7 @@ class RomLoader:
 
     def chip_id(self) -> int:
         """Return the product id of the chip; it is to be had of a protected chip too."""
-        return int.from_bytes(self._repeated(lambda: self._get(_GET_ID)), "big")
+        return int.from_bytes(self._refusable(lambda: self._get(_GET_ID)), "big")
 
     def read(self, address: int, size: int) -> bytes:
         """Return up to 256 bytes of memory."""
@@ -205,6 +205,7 @@ class RomLoader:
                 if attempt == _TRIES - 1:
                     raise
                 last: _Garbled = error
+                self._port.drain(_QUIET_S)  # it may have answered what came before
             except _Garbled as error:
                 last = error
                 self._port.drain(_QUIET_S)

@@ -127,6 +127,8 @@ def flash_lanes(
     for thread in threads:
         while thread.is_alive():
             thread.join(_LOOK_S)
+    if shared.crash is not None:
+        raise shared.crash
     if shared.problem:
         raise FlashingError(BATCH_STOPPED, shared.problem)
     return shared.proven
@@ -142,6 +144,7 @@ class _Shared:
         self.stop = stop
         self.proven = 0
         self.problem = ""
+        self.crash: BaseException | None = None
         self._first_unit = first_unit
         self._count = count
         self._lock = threading.Lock()
@@ -205,7 +208,14 @@ class _Lane:
         self._held = False
 
     def run(self) -> None:
-        """Flash one board after the other."""
+        """Flash one board after the other; an error that is ours ends the batch."""
+        try:
+            self._run()
+        except BaseException as error:  # noqa: BLE001 - raised again by who started it
+            self._shared.crash = error
+            self._shared.stop.set()
+
+    def _run(self) -> None:
         while not self._shared.is_over():
             self._watcher.wait("a board with BOOT0 high")
             ports = self._wait_for_board()

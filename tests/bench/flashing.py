@@ -215,7 +215,7 @@ def bench_refused(figures: Figures, tries: int) -> None:
             results: list[LaneResult] = []
             hands = Hands(bench, queue, results)
             flash_lanes(request, 1, 2 * tries, lanes, lambda _: hands, threading.Event())
-        for result, rom in zip(results, hands.roms, strict=True):
+        for result, rom in zip(results, hands.roms, strict=False):
             twins += result.code == "TF-FLASH-024" and result.uid in proven and not rom.erased
             proven.add(result.uid)
     note = "nothing was erased"

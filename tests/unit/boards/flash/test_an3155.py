@@ -31,6 +31,15 @@ def loader(folder: Path, rom: BootRom) -> Iterator[RomLoader]:
         yield made
 
 
+@pytest.mark.parametrize("ask", ["connect", "chip_id"])
+def test_a_bootloader_that_refuses_to_name_itself(tmp_path: Path, ask: str) -> None:
+    rom = BootRom(UID)
+    with loader(tmp_path, rom) as made:
+        rom.faults.nack.update(range(len(rom.commands) + 1, len(rom.commands) + 10))
+        with pytest.raises(FlashingError, match=r"^TF-FLASH-012: "):
+            getattr(made, ask)()
+
+
 @pytest.mark.parametrize(("max_baud", "heard_at"), [("B230400", 230400), ("B115200", 115200)])
 def test_a_speed_that_the_chip_does_not_understand_is_lowered(
     tmp_path: Path, max_baud: str, heard_at: int

@@ -130,3 +130,10 @@ def test_two_failures_of_one_kind_in_a_row_end_the_batch(
     _, results, problem = run(monkeypatch, tmp_path, [*ends, None], 9)
     assert problem.startswith("TF-FLASH-046: lane 1: TF-FLASH-004: pulled")
     assert len(results) == 5
+
+
+def test_an_error_of_ours_ends_the_batch_and_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(IndexError):
+        run(monkeypatch, tmp_path, [None], 2)  # no end for the second board
