@@ -37,6 +37,7 @@ def boards(
                 "image_bytes_max": spec.memory.image,
                 "heap_bytes_min": spec.memory.heap,
                 "flash_method": spec.flash.method,
+                "flash_methods": _methods(spec),
                 "engines": spec.emulation.engines,
                 "seen_on_silicon": spec.board.seen or None,
                 "own_image": spec.has_image,
@@ -64,7 +65,7 @@ def boards(
             _kib(spec.memory.flash),
             _kib(spec.memory.ram),
             "own image" if spec.has_image else f"stock {spec.board.port}",
-            spec.flash.method,
+            ", ".join(_methods(spec)) or "-",
             ", ".join(spec.emulation.engines) or "-",
             "-" if spec.board.port == "unix" else spec.board.seen or "never",
         )
@@ -73,6 +74,12 @@ def boards(
         console.width = _PIPE_WIDTH  # nothing is cut off for the reader behind a pipe
     console.print(table)
     typer.echo("An own image is built by: tianfu-node build BOARD")
+
+
+def _methods(spec: specs.Spec) -> list[str]:
+    """Return the ways onto the board, the usual one first; a stock board's files go by its REPL."""
+    own = [] if spec.flash.method == "none" else [spec.flash.method]
+    return [*own, *spec.flash.also, *(["files over REPL"] if spec.stubs else [])]
 
 
 def _kib(size: int | None) -> str:

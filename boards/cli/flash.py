@@ -77,6 +77,14 @@ def flash(
     replaces: Annotated[
         str, typer.Option(metavar="ID", help="The unique id of the broken node it continues.")
     ] = "",
+    method: Annotated[
+        str,
+        typer.Option(help="uart or swd, for an own image; without it the board's first."),
+    ] = "",
+    firmware: Annotated[
+        Path | None,
+        typer.Option(help="MicroPython's release, for a stock board that has none (uf2, esptool)."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be done; write nothing.")
     ] = False,
@@ -116,6 +124,8 @@ def flash(
             unlock,
             dry_run,
             replaces=_replaced(replaces, lanes),
+            method=method,
+            firmware=firmware,
         )
         if lanes is not None:
             run_lanes(request, lanes, count, json_output, bell)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from boards.errors import BoardError
 from boards.provision import ProvisionError, provision, write_new
 from boards.records import key_content
 from boards.recordstore import RecordError, survey
@@ -89,6 +90,7 @@ class FlashJob:
     """The steps, by a method that has been opened. BoardError from every one."""
 
     def __init__(self, method: FlashMethod, target: FlashTarget, watcher: Watcher) -> None:
+        self.verified_by = method.verified_by
         self._method = method
         self._target = target
         self._watcher = watcher
@@ -99,7 +101,12 @@ class FlashJob:
         self._watcher.begin("identify")
         found = self._method.identify()
         _check(found, target)
-        uid = found.uid or ""
+        if found.uid is None:
+            raise BoardError(
+                f"{target.board}: expected the chip's unique id, which its key is made for; by "
+                f"{self._method.name} a chip does not give it: use --method uart or swd"
+            )
+        uid = found.uid
         image = self._content(target.image_at, target.image_max)
         half = target.store_bytes // 2
         store = b"".join(
@@ -132,15 +139,7 @@ class FlashJob:
         A key that cannot have reached the board is deleted again. What this process held of it is
         overwritten.
         """
-        path = plan.keys / key_file_name(board.uid, plan.key_id)
-        content = key_content(plan.key_id, secrets.token_hex(32), board.uid)
-        try:
-            plan.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_new(path, content)
-        except (OSError, ProvisionError) as error:
-            raise FlashingError(KEY_FAULT, f"{path}: {error}") from error
-        finally:
-            wipe(content)
+        path = new_key_file(plan, board.uid)
         reached = False
         store = b""
         try:
@@ -154,6 +153,10 @@ class FlashJob:
             wipe(store)
             if not reached:
                 path.unlink(missing_ok=True)
+
+    def unlock(self) -> None:
+        """Take the read-out protection away: the chip erases itself."""
+        self._method.unlock()
 
     def start(self) -> None:
         """Start the image."""
@@ -214,14 +217,28 @@ class FlashJob:
         return WrittenRegion(region.name, region.address, size, digest.hexdigest())
 
 
-def plan_line(plan: FlashPlan, board: FoundBoard, target: FlashTarget) -> str:
+def new_key_file(plan: FlashPlan, uid: str) -> Path:
+    """Make the key of a plan, and a file for it that its owner alone may read. BoardError."""
+    path = plan.keys / key_file_name(uid, plan.key_id)
+    content = key_content(plan.key_id, secrets.token_hex(32), uid)
+    try:
+        plan.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_new(path, content)
+    except (OSError, ProvisionError) as error:
+        raise FlashingError(KEY_FAULT, f"{path}: {error}") from error
+    finally:
+        wipe(content)
+    return path
+
+
+def plan_line(plan: FlashPlan, board: FoundBoard, name: str) -> str:
     """Return in one line what will be done."""
     same = board.image == plan.image.rstrip(b"\xff")
     image = f"image {plan.digest[:16]} ({len(plan.image)} bytes)"
     settings = ", ".join(f"{name} {value}" for name, value in plan.settings.items())
     lost = f"; settings and calibration of the {board.role} node are lost" if board.role else ""
     return (
-        f"{target.board} {board.uid}: {'keep' if same else 'write'} {image}, new record store: "
+        f"{name} {board.uid}: {'keep' if same else 'write'} {image}, new record store: "
         f"{plan.role} node, {settings}, key id {plan.key_id}{lost}"
     )
 

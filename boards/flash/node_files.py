@@ -119,11 +119,13 @@ def compiled(packages: tuple[str, ...] = PACKAGES) -> dict[str, bytes]:
     return found
 
 
+def digested(files: Mapping[str, bytes]) -> bytes:
+    """Return what a board computes its digest over (boards/generic): names and contents."""
+    inside = sorted((name for name in files if "/" in name), key=lambda each: each.split("/"))
+    order = [*inside, *(name for name in files if "/" not in name)]
+    return b"".join(name.encode() + b"\0" + files[name] for name in order)
+
+
 def digest_of(files: Mapping[str, bytes]) -> str:
-    """Return the SHA-256 that a board computes over these files, in hex (boards/generic)."""
-    digest = hashlib.sha256()
-    inside = [name for name in files if "/" in name]
-    for name in [*sorted(inside, key=lambda each: each.split("/")), "main.py"]:
-        if name in files:
-            digest.update(name.encode() + b"\0" + files[name])
-    return digest.hexdigest()
+    """Return the SHA-256 that a board computes over these files, in hex."""
+    return hashlib.sha256(digested(files)).hexdigest()

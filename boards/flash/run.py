@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from boards import spec as specs
 from boards.errors import BoardError
 from boards.label import Label, write_png, write_sheet, zpl
 from boards.records import commission_of
@@ -18,10 +19,10 @@ from protocols.wire.node_key import MAX_KEY_ID
 from . import station_log
 from .errors import KEY_FILE, READ_PROTECTED, FlashingError
 from .job import FlashJob, FlashPlan, FoundBoard, Watcher, WrittenRegion, key_ids, plan_line
-from .method import FlashMethod
 from .methods.choice import method_of
 from .prove import NodeProof, NodeProver
 from .silence import silence_of
+from .stock import StockJob, stock_job, write_firmware
 from .target import image_of, target_of
 
 _DEFAULT_BAUD_DIV: Final = 96
@@ -51,6 +52,8 @@ class FlashRequest:
     prove_s: float = 30.0
     power_s: float = 120.0  # how long the power cycle may take
     replaces: str = ""  # the unique id of the broken node that this board continues
+    method: str = ""  # of boards/flash/methods; empty: the first in board.toml
+    firmware: Path | None = None  # a release of MicroPython for a stock board that has none
 
     @property
     def unit(self) -> int:
@@ -93,11 +96,8 @@ def flash(
         commission_of(request.role, request.settings)
     except CommissionError as error:
         raise BoardError(str(error)) from error
-    target = target_of(request.board)
-    content = image_of(target, request.image)
-    with method_of("uart", target, request.port, request.baud) as method:
-        job = FlashJob(method, target, watcher)
-        board = _identified(request, job, method, watcher)
+    with _job(request, watcher) as (job, content):
+        board = _identified(request, job, watcher)
         allow(board.uid)
         chip_uid = board.uid
         if request.replaces:
@@ -107,7 +107,7 @@ def flash(
         plan = FlashPlan(
             request.role, request.settings, content, lines.next_key_id(board), request.keys
         )
-        text = plan_line(plan, board, target)
+        text = plan_line(plan, board, request.board)
         watcher.begin("plan")
         watcher.end(text)
         if request.dry_run:
@@ -128,7 +128,7 @@ def flash(
         "proven",
         {
             "image": second.image,
-            "image_verified_by": method.verified_by,
+            "image_verified_by": job.verified_by,
             "role": second.role,
             "unit": request.unit,
             "key_id": second.key_id,
@@ -136,7 +136,7 @@ def flash(
             "sample_after_power_cycle": second.sample,
             "silent_parts": second.silent_parts,
         },
-        method.verified_by,
+        job.verified_by,
     )
     files = _labelled(request, lines, Label.of_line(proven), watcher)
     return FlashReport(
@@ -208,16 +208,35 @@ def _shown(proof: NodeProof, unit: int) -> str:
     )
 
 
-def _identified(
-    request: FlashRequest, job: FlashJob, method: FlashMethod, watcher: Watcher
-) -> FoundBoard:
+@contextmanager
+def _job(request: FlashRequest, watcher: Watcher) -> Iterator[tuple[FlashJob | StockJob, bytes]]:
+    """Reach the board; yield its job and the image that shall be on it."""
+    spec = specs.load(request.board)
+    if spec.stubs:
+        if request.firmware is not None and not request.dry_run:
+            watcher.begin("write MicroPython")
+            how = write_firmware(
+                request.board, request.firmware, request.port, "", watcher.progress
+            )
+            watcher.end(f"verified by {how}")
+        with stock_job(request.board, request.port, watcher) as found:
+            yield found
+        return
+    target = target_of(request.board)
+    content = image_of(target, request.image)
+    name = request.method or spec.flash.method
+    with method_of(name, target, request.port, request.baud) as method:
+        yield FlashJob(method, target, watcher), content
+
+
+def _identified(request: FlashRequest, job: FlashJob | StockJob, watcher: Watcher) -> FoundBoard:
     try:
         return job.identify()
     except FlashingError as error:
         if error.fault is not READ_PROTECTED or not request.unlock or request.dry_run:
             raise
     watcher.begin("unlock")
-    method.unlock()
+    job.unlock()
     watcher.end("the chip has erased itself")
     return job.identify()
 

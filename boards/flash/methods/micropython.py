@@ -6,7 +6,7 @@ SHA-256 is that of what was sent.
 
 import ast
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -145,6 +145,29 @@ class ReplBoard:
                     self._transport.fs_rmfile(self._path(name))
                     removed.append(name)
         return removed
+
+    def has(self, name: str, content: bytes) -> bool:
+        """Return whether the board has this content under this name."""
+        return self.hash_of(name) == hashlib.sha256(content).digest()
+
+    def content_of(self, name: str) -> bytes:
+        """Return the content of a file; empty: there is none."""
+        try:
+            return bytes(self._transport.fs_readfile(self._path(name)))
+        except OSError:
+            return b""
+        except TransportError as error:
+            raise FlashingError(REPL_FAILED, f"{self.port}: {name}: {error}") from error
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove files; one that is not there is as good as removed."""
+        for name in names:
+            try:
+                self._transport.fs_rmfile(self._path(name))
+            except OSError:
+                continue
+            except TransportError as error:
+                raise FlashingError(REPL_FAILED, f"{self.port}: {name}: {error}") from error
 
     def hash_of(self, name: str) -> bytes:
         """Return the SHA-256 that the board computes over a file; empty: there is none."""

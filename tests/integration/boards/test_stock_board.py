@@ -12,26 +12,27 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from boards.build import build
+from boards.flash import stock
 from boards.flash.errors import FlashingError
 from boards.flash.methods import micropython
 from boards.flash.methods.micropython import ReplBoard
 from boards.flash.node_files import compiled, digest_of, main_of
 from boards.flash.prove import NodeProver
+from boards.flash.run import FlashRequest, flash
 from boards.folder import default_name
-from boards.records import key_content
 from hil.engines.qemu_command import MACHINE, find_qemu
 
 pytestmark = [
     pytest.mark.tool("qemu-system-arm", "arm-none-eabi-gcc"),
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(300),
 ]
-KEY = bytes(range(32)).hex()
 #: The wiring of the image's board, as main.py of a stock STM32 names it. QEMU has no transceiver:
 #: the pin for its direction is one that nothing else uses.
 WIRING: Final[Mapping[str, object]] = {
@@ -70,7 +71,6 @@ def test_copied_files_become_a_node_that_proves_itself(
 ) -> None:
     repl, bus = ports
     files = {**compiled(("boards/generic",)), "main.py": main_of(WIRING)}
-    key = tmp_path / "key.json"
     counts: list[tuple[int, int]] = []
 
     def seen(done: int, total: int) -> None:
@@ -86,26 +86,61 @@ def test_copied_files_become_a_node_that_proves_itself(
                 board.identify()
         found = board.identify()
         assert found.folder == "/ram"
-        key.write_bytes(key_content(1, KEY, found.uid))
-        key.chmod(0o600)
-        commission = {"role": "air", "settings": {"unit_id": 9, "sample_period_ds": 5}}
-        store = {"store/board": json.dumps(commission).encode(), "store/node.key": key.read_bytes()}
-        board.copy({**files, **store, "firmware/old.mpy": b"old"}, seen)
+        board.copy({**files, "firmware/old.mpy": b"old"}, seen)
         assert counts[-1][0] == counts[-1][1]
-        assert board.remove_others(files, ("boards", "firmware")) == ["firmware/old.mpy"]
         for name, content in files.items():
             assert board.hash_of(name) == hashlib.sha256(content).digest()
+        board.copy({"folder/file": b""}, seen)
         with pytest.raises(FlashingError, match="TF-FLASH-028"):
-            board.copy({"store": b"a folder of that name is there"}, seen)
+            board.copy({"folder": b"a folder of that name is there"}, seen)
         board.command("keep = Open.write\nOpen.write = lambda self, buf: len(buf)")
         with pytest.raises(FlashingError, match="TF-FLASH-030"):
             board.copy({"other": b"what the medium does not take"}, seen)
         board.command("Open.write = keep")
-        board.start()
-    node = NodeProver(bus, 9, 9600, found.uid, "air", digest_of(files), key)
-    proof = node.prove(40.0)
-    assert (proof.role, proof.key_id, proof.uid) == ("air", 1, found.uid)
-    assert proof.seq >= 1
+
+    # A reset and a power cycle would empty the RAM disk: the node is started as a reset would.
+    monkeypatch.setattr(ReplBoard, "reset", ReplBoard.start)
+    monkeypatch.setattr(
+        NodeProver, "prove_again", lambda _, first, *rest: replace(first, boot_epoch=2)
+    )
+    monkeypatch.setattr(stock, "PLATFORMS", {"stm32": "stm32f405"})
+    monkeypatch.setattr(stock, "compiled", lambda: compiled(("boards/generic",)))
+    monkeypatch.setattr(stock, "main_file", lambda board: files["main.py"])
+    settings = {"unit_id": 9, "sample_period_ds": 5}
+    keys, log = tmp_path / "keys", tmp_path / "station.jsonl"
+    wish = FlashRequest("pyboard_v11", "air", settings, repl, 115200, bus, keys, log)
+    steps = Steps()
+    report = flash(wish, steps)
+    assert report.proof is not None
+    assert (report.proof.role, report.proof.key_id, report.uid) == ("air", 1, found.uid)
+    assert report.proof.image == report.image == digest_of(files)
+    assert report.proof.seq >= 1
+    assert steps.done == [
+        *("identify", "plan", "copy the files", "write the records", "prove"),
+        "prove after a power cycle",
+    ]
+    assert report.key_file == keys / f"{found.uid}-1.json"
+    last = json.loads(log.read_text().splitlines()[-1])
+    assert (last["event"], last["verified_by"]) == ("proven", micropython.VERIFIED_BY)
+
+
+class Steps:
+    """Keeps the steps that were done."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self._step = ""
+
+    def begin(self, step: str) -> None:
+        self._step = step
+
+    def progress(self, done: int, total: int) -> None:
+        assert 0 <= done <= total
+
+    def end(self, text: str) -> None:
+        self.done.append(self._step)
+
+    def ask(self, text: str) -> None: ...
 
 
 @pytest.mark.provokes("TF-FLASH-025")

@@ -53,6 +53,9 @@ def test_boards_as_json() -> None:
     assert listed[BOARD]["flash_bytes"] == 1024 * 1024
     assert listed[BOARD]["own_image"] is True
     assert listed[BOARD]["flash_method"] == "uart"
+    assert listed[BOARD]["flash_methods"] == ["uart", "swd"]
+    assert listed["rpi_pico"]["flash_methods"] == ["uf2", "files over REPL"]
+    assert listed["unix"]["flash_methods"] == []
     assert listed[BOARD]["seen_on_silicon"] is None
 
 
@@ -62,8 +65,8 @@ def test_flash_wants_the_bus_on_which_the_node_proves_itself() -> None:
     assert "--bus-port: expected" in text
 
 
-def test_flash_of_a_stock_board_names_what_it_can_flash() -> None:
-    stock = next(spec for spec in map(specs.load, specs.names()) if spec.flash.rom is None)
+def test_flash_of_a_process_names_what_it_can_flash() -> None:
+    stock = next(spec for spec in map(specs.load, specs.names()) if spec.flash.method == "none")
     words = ("--port", "/dev/null", "--role", "air", "--unit", "7", "--dry-run")
     status, text = run("flash", *words, "--board", stock.board.name)
     assert status == 1

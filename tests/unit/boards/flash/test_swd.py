@@ -1,19 +1,27 @@
 """The way over SWD against a stand-in for openocd: what it writes, in which order, and faults."""
 
+import hashlib
+import json
 import random
+import struct
 from pathlib import Path
 
 import pytest
 
+from boards.errors import BoardError
+from boards.flash import run
 from boards.flash.errors import FlashingError
+from boards.flash.job import FlashJob
 from boards.flash.method import ChipIdentity
+from boards.flash.methods.dfu import DfuMethod
 from boards.flash.methods.swd import SwdMethod
 from boards.flash.target import FlashTarget, target_of
 from boards.folder import default_name
+from boards.recordstore import contents
 
-from .programs import FakeBoard, install
+from .programs import LAYOUT, FakeBoard, install
 
-IMAGE = random.Random(12).randbytes(70_001)
+IMAGE = struct.pack("<II", 0x20020000, 0x08000201) + random.Random(12).randbytes(69_993)
 AT = 0x08000000
 UID = bytes(range(1, 13)).hex()
 
@@ -113,3 +121,58 @@ def test_protection_goes_only_by_order(board: FakeBoard, target: FlashTarget) ->
     with SwdMethod(target) as method:
         method.unlock()
         assert method.identify().uid == UID
+
+
+def test_a_whole_flash_goes_by_swd(
+    board: FakeBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proof over the bus has its own tests: what the flash job writes and reads is real."""
+    image = tmp_path / "image.bin"
+    image.write_bytes(IMAGE)
+    asked: list[str] = []
+
+    class NoBus(BoardError):
+        pass
+
+    class Prover:
+        def __init__(self, *fields: object) -> None:
+            asked.extend(map(str, fields[3:6]))
+            raise NoBus
+
+    class Watcher:
+        def begin(self, step: str) -> None: ...
+        def progress(self, done: int, total: int) -> None: ...
+        def end(self, text: str) -> None: ...
+        def ask(self, text: str) -> None: ...
+
+    monkeypatch.setattr(run, "NodeProver", Prover)
+    keys, log = tmp_path / "keys", tmp_path / "station.jsonl"
+    wish = run.FlashRequest(
+        *(default_name(), "air", {"unit_id": 7}, "066EFF", 0, "", keys, log, image), method="swd"
+    )
+    with pytest.raises(NoBus):
+        run.flash(wish, Watcher())
+    assert asked == [UID, "air", hashlib.sha256(IMAGE).hexdigest()]
+    assert board.flash[: len(IMAGE)] == IMAGE
+    assert json.loads(contents(board.flash[0xC0000:])["board"])["role"] == "air"
+    assert board.events[-1] == "reset run"
+
+
+def test_dfu_gives_no_unique_id_and_so_no_node_of_an_own_image(
+    tmp_path: Path, target: FlashTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = {"path": "1-2", "layout": LAYOUT, "serial": "325E35633334"}
+    (tmp_path / "dfu").mkdir()
+    board = install("dfu-util", tmp_path / "dfu", monkeypatch, boards=[layout])
+
+    class Watcher:
+        def begin(self, step: str) -> None: ...
+        def progress(self, done: int, total: int) -> None: ...
+        def end(self, text: str) -> None: ...
+        def ask(self, text: str) -> None: ...
+
+    with DfuMethod(target) as method:
+        job = FlashJob(method, target, Watcher())
+        with pytest.raises(BoardError, match="use --method uart or swd"):
+            job.identify()
+    assert board.events == []

@@ -1,0 +1,124 @@
+"""One stock MicroPython to a node: the steps of a flash job, with files instead of regions."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from boards import spec as specs
+from boards.errors import BoardError
+from boards.records import commission_of
+from firmware.node.commission import NAME, CommissionError
+from firmware.node.commission import parse as parse_commission
+from firmware.node.identity import KEY_FILE
+from protocols.wire.errors import PeerError
+from protocols.wire.node_key import parse
+
+from .errors import IMAGE, FlashingError
+from .job import FlashPlan, FoundBoard, Watcher, WrittenRegion, new_key_file
+from .method import Progress
+from .methods import esptool, micropython, uf2
+from .methods.micropython import PLATFORMS, ReplBoard
+from .node_files import compiled, digested, main_file
+
+#: Folders of the node on the board; what is in them and belongs to no node is removed.
+FOLDERS: Final = ("boards", "firmware", "protocols")
+STORE: Final = "store"  # as in boards/generic/board.py
+
+
+class StockJob:
+    """The steps, on a board at its REPL. BoardError from every one."""
+
+    verified_by = micropython.VERIFIED_BY
+
+    def __init__(
+        self, repl: ReplBoard, board: str, files: Mapping[str, bytes], watcher: Watcher
+    ) -> None:
+        self._repl = repl
+        self._board = board
+        self._files = files
+        self._watcher = watcher
+
+    def identify(self) -> FoundBoard:
+        """Ask which MicroPython it is, and what node is on it."""
+        self._watcher.begin("identify")
+        found = self._repl.identify()
+        role, key_id = "", 0
+        try:
+            role = parse_commission(self._repl.content_of(f"{STORE}/{NAME}")).role
+            key_id = parse(self._repl.content_of(f"{STORE}/{KEY_FILE}")).key_id
+        except (CommissionError, PeerError):
+            pass
+        same = all(self._repl.has(name, content) for name, content in self._files.items())
+        self._watcher.end(
+            f"{self._board}, MicroPython {found.version}, unique id {found.uid}, "
+            f"{role or 'no'} node"
+        )
+        return FoundBoard(found.uid, digested(self._files) if same else b"", role, key_id)
+
+    def write(self, plan: FlashPlan, board: FoundBoard) -> WrittenRegion:
+        """Copy the files; the old node's key and main.py go first, so nothing half done starts."""
+        self._watcher.begin("copy the files")
+        self._repl.remove([f"{STORE}/{NAME}", f"{STORE}/{KEY_FILE}"])
+        if board.image != plan.image:
+            self._repl.remove(["main.py"])
+        self._repl.remove_others(self._files, FOLDERS)
+        self._repl.copy(self._files, self._watcher.progress)
+        self._watcher.end(f"{len(self._files)} files, each hashed by the board")
+        return WrittenRegion("files", 0, sum(map(len, self._files.values())), plan.digest)
+
+    def provision(self, plan: FlashPlan, board: FoundBoard) -> tuple[WrittenRegion, Path]:
+        """Make a key, store it here, then give it to the board; return its file."""
+        path = new_key_file(plan, board.uid)
+        reached = False
+        try:
+            key = path.read_bytes()
+            records = {
+                f"{STORE}/{KEY_FILE}": key,
+                f"{STORE}/{NAME}": commission_of(plan.role, plan.settings, board.uid),
+            }
+            self._watcher.begin("write the records")
+            reached = True
+            self._repl.copy(records, self._watcher.progress)
+            self._watcher.end("hashed by the board")
+        finally:
+            if not reached:
+                path.unlink(missing_ok=True)
+        digest = self._repl.hash_of(f"{STORE}/{NAME}").hex()
+        return WrittenRegion("commission", 0, len(records[f"{STORE}/{NAME}"]), digest), path
+
+    def unlock(self) -> None:
+        """Do nothing: a MicroPython that answers is not protected."""
+
+    def start(self) -> None:
+        """Reset the board, which runs main.py."""
+        self._repl.reset()
+
+
+@contextmanager
+def stock_job(board: str, port: str, watcher: Watcher) -> Iterator[tuple[StockJob, bytes]]:
+    """Yield the job for a stock board at ``port``, and the content that its digest is of."""
+    spec = specs.load(board)
+    files = {**compiled(), "main.py": main_file(board)}
+    with ReplBoard(port, PLATFORMS.get(spec.board.port, "")) as repl:
+        yield StockJob(repl, board, files, watcher), digested(files)
+
+
+def write_firmware(board: str, file: Path, port: str, volume: str, progress: Progress) -> str:
+    """Write a release of MicroPython to a board that has none; return how it was verified."""
+    spec = specs.load(board)
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise FlashingError(IMAGE, f"{file}: {error.strerror}") from error
+    if spec.flash.method == "uf2":
+        uf2.check(content, spec.board.mcu)
+        uf2.write(uf2.chosen(volume, uf2.volumes()), content, progress)
+        return uf2.VERIFIED_BY
+    if spec.flash.method == "esptool":
+        esptool.write(port, content)
+        return esptool.VERIFIED_BY
+    raise BoardError(
+        f"{board}: expected a board whose MicroPython is written by uf2 or esptool, got "
+        f"{spec.flash.method}; write it with that program"
+    )
