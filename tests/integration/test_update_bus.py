@@ -75,8 +75,10 @@ async def until(
     async with asyncio.timeout(limit_s):
         while True:
             now = site.gateway.status().update
-            assert now is not None
-            if now.ended or any(node.phase == phase and node.blocks for node in now.nodes):
+            # None until an agent that was started again has opened its outbox.
+            if now is not None and (
+                now.ended or any(node.phase == phase and node.blocks for node in now.nodes)
+            ):
                 return now
             await asyncio.sleep(LOOK_S)
 
