@@ -56,7 +56,7 @@ def svg(spec: Spec) -> str:
             f'<rect x="10" y="10" width="{_LEFT - 10}" height="{height - 48}" rx="8" '
             'fill="#e9f3ec" stroke="#2c6e49"/>'
         ),
-        f'<text x="24" y="34" font-weight="bold">{escape(spec.board.title)}</text>',
+        f'<text x="24" y="34" font-weight="bold">{escape(spec.board.name)}</text>',
     ]
     for row, use in enumerate(uses):
         y = _TOP + _ROW * row + 8

@@ -46,14 +46,15 @@ def svg() -> str:
             _text(x, _A - 8, "120 Ω"),
         ]
     bias = 160
-    for start, end, y, words in ((_A, 70, 66, "+5 V, 680 Ω"), (_B, 178, 194, "GND, 680 Ω")):
+    for start, end, y, words in ((_A, 70, 66, "+5 V, 680 Ω"), (_B, _GND, 178, "680 Ω")):
         middle = (start + end) // 2
         parts += [
             f'<path d="M{bias} {start}V{end}" stroke="#333" stroke-width="1.5"/>',
-            f'<rect x="{bias - 5}" y="{middle - 8}" width="10" height="16"',
+            f'<rect x="{bias - 5}" y="{middle - 7}" width="10" height="14"',
             'fill="#fff" stroke="#333"/>',
             _text(bias, y, words),
         ]
+    parts.append(f'<circle cx="{bias}" cy="{_GND}" r="3" fill="#555"/>')
     parts += [
         _text(_WIDE // 2, 216, "120 Ω at both ends only; bias once, at the gateway; no branches"),
         _text(_WIDE // 2, 236, _CHINESE),
