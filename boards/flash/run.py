@@ -201,7 +201,8 @@ def _labelled(
 
 
 def _shown(proof: NodeProof, unit: int) -> str:
-    parts = f", parts {proof.silent_parts:#x} are silent" if proof.silent_parts else ""
+    silent = [str(bit + 1) for bit in range(8) if proof.silent_parts >> bit & 1]
+    parts = f" but for sensors that do not answer: number {', '.join(silent)}" if silent else ""
     return (
         f"{proof.role} node at address {unit}: unique id and image are right, self-test passed"
         f"{parts}, sample {proof.sample} is signed with key {proof.key_id}"
