@@ -100,7 +100,9 @@ class BoardPlace:
         shutil.rmtree(self._store, ignore_errors=True)  # it holds a key
 
     def _boot(self) -> None:
-        """Give the node what the flash holds, and start it."""
+        """Give the node what the flash holds, and start it; "go" may come again."""
+        self._end()
+        shutil.rmtree(self._store, ignore_errors=True)
         target = target_of(default_name())
         flash = self._cable.rom.flash
         image = bytes(flash[target.image_at - FLASH_AT :][: target.image_max]).rstrip(b"\xff")
