@@ -119,7 +119,7 @@ async def all_accounted_for(site: Site[EmbeddedBroker, GatewayProcess]) -> None:
     account = await site.settle()
     assert account.problems() == []
     causes = gaps(site)
-    assert all(any("node_update" in text for text in causes[device]) for device in devices), causes
+    assert all(any("node_reset" in text for text in causes[device]) for device in devices), causes
 
 
 @pytest.mark.timeout(60)
