@@ -1,5 +1,6 @@
 """One stock MicroPython to a node: the steps of a flash job, with files instead of regions."""
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ from .node_files import compiled, digested, main_file
 
 #: Folders of the node on the board; what is in them and belongs to no node is removed.
 FOLDERS: Final = ("boards", "firmware", "protocols")
+_RESTART_S: Final = 15.0
+_LOOK_S: Final = 0.1
 STORE: Final = "store"  # as in boards/generic/board.py
 
 
@@ -114,6 +117,7 @@ def write_firmware(board: str, file: Path, port: str, volume: str, progress: Pro
     if spec.flash.method == "uf2":
         uf2.check(content, spec.board.mcu)
         uf2.write(uf2.chosen(volume, uf2.volumes()), content, progress)
+        _wait_for(Path(port))
         return uf2.VERIFIED_BY
     if spec.flash.method == "esptool":
         esptool.write(port, content)
@@ -122,3 +126,10 @@ def write_firmware(board: str, file: Path, port: str, volume: str, progress: Pro
         f"{board}: expected a board whose MicroPython is written by uf2 or esptool, got "
         f"{spec.flash.method}; write it with that program"
     )
+
+
+def _wait_for(port: Path) -> None:
+    """Wait until the board that has restarted shows its REPL; if it never does, opening fails."""
+    end = time.monotonic() + _RESTART_S
+    while not port.exists() and time.monotonic() < end:
+        time.sleep(_LOOK_S)

@@ -10,6 +10,7 @@ import pytest
 from uf2utils.file import UF2File
 
 from boards.errors import BoardError
+from boards.flash import stock
 from boards.flash.errors import FlashingError
 from boards.flash.methods import uf2
 
@@ -116,6 +117,24 @@ def test_the_chip_gets_the_blocks_and_restarts(tmp_path: Path) -> None:
     uf2.write(tmp_path, made(), seen)
     rom.join()
     assert rom.flash == CONTENT
+
+
+def test_a_stock_board_gets_the_firmware_that_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "volume").mkdir()
+    rom = Rom(tmp_path / "volume")
+    monkeypatch.setattr(uf2, "volumes", lambda: [rom.volume])
+    file = tmp_path / "named.uf2"
+    file.write_bytes(made())
+    rom.start()
+    how = stock.write_firmware("rpi_pico", file, str(file), "", seen)
+    rom.join()
+    assert (how, rom.flash) == (uf2.VERIFIED_BY, CONTENT)
+    with pytest.raises(BoardError, match="by uf2 or esptool, got dfu"):
+        stock.write_firmware("pyboard_v11", file, str(file), "", seen)
+    with pytest.raises(FlashingError, match="TF-FLASH-023"):
+        stock.write_firmware("rpi_pico", tmp_path / "missing", str(file), "", seen)
 
 
 def test_a_chip_that_does_not_restart_is_an_error(tmp_path: Path) -> None:
