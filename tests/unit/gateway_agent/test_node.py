@@ -109,7 +109,7 @@ def test_a_replayed_frame_is_rejected_and_counted(frame: bytes) -> None:
     assert "already taken" in gap.detail
 
 
-@pytest.mark.parametrize("cause", ["bus_timeout", "crc", "wrong_unit", "exception"])
+@pytest.mark.parametrize("cause", ["bus_timeout", "crc", "wrong_unit", "exception", "node_update"])
 def test_a_jump_after_failures_names_their_cause(cause: str) -> None:
     bench = Bench()
     bench.take(air_frame(5, 1))
