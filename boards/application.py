@@ -25,6 +25,7 @@ from .source import micropython_tree
 from .toolchain import mpy_cross
 
 WORD: Final = 4
+MOST_RELEASE_KEYS: Final = 2  # of a node, so that one can follow the other
 #: Of an image that every revision of a board may run.
 REVISIONS: Final = (0, 255)
 #: Versions of MicroPython's bytecode, as in the third-party tree that images are built from.
@@ -149,6 +150,13 @@ def release_public(path: Path) -> bytes:
     if not isinstance(key, Ed25519PublicKey):
         raise ApplicationError(f"{path}: expected an Ed25519 public key, got another kind")
     return key.public_bytes_raw()
+
+
+def release_publics(paths: Sequence[Path]) -> bytes:
+    """Read the public keys that a node gets, one after the other. ApplicationError."""
+    if len(paths) > MOST_RELEASE_KEYS:
+        raise ApplicationError(f"release keys: expected at most two for a node, got {len(paths)}")
+    return b"".join(map(release_public, paths))
 
 
 def _pem(path: Path, load: Callable[[bytes], object]) -> object:

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
+from boards.application import release_publics
 from boards.errors import BoardError
 from boards.flash.detect import FlashWish, MissingOptions, completed
 from boards.flash.run import FlashReport, FlashRequest
@@ -85,6 +86,10 @@ def flash(
         Path | None,
         typer.Option(help="MicroPython's release, for a stock board that has none (uf2, esptool)."),
     ] = None,
+    release_keys: Annotated[
+        list[Path] | None,
+        typer.Option("--release-key", help="Public key (PEM) whose updates it takes; at most two."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be done; write nothing.")
     ] = False,
@@ -126,6 +131,7 @@ def flash(
             replaces=_replaced(replaces, lanes),
             method=method,
             firmware=firmware,
+            release=release_publics(release_keys or []),
         )
         if lanes is not None:
             run_lanes(request, lanes, count, json_output, bell)

@@ -6,14 +6,12 @@ from typing import Annotated
 
 import typer
 
-from boards.application import release_public
+from boards.application import release_publics
 from boards.errors import BoardError
 from boards.folder import default_name
-from boards.provision import ProvisionError, setting, write_new
 from boards.provision import provision as make
+from boards.provision import setting, write_new
 from protocols.exit_status import FAULT
-
-MOST_RELEASE_KEYS = 2
 
 
 def provision(
@@ -54,11 +52,7 @@ def provision(
         values = dict(map(setting, settings or []))
         if unit is not None:
             values["unit_id"] = unit
-        release = b"".join(map(release_public, (release_keys or [])))
-        if len(release_keys or []) > MOST_RELEASE_KEYS:
-            raise ProvisionError(
-                f"--release-key: expected at most two, got {len(release_keys or [])}"
-            )
+        release = release_publics(release_keys or [])
         made = make(board, role, key, values, uid, release)
         write_new(out, made.store)
     except BoardError as error:

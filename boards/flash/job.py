@@ -69,6 +69,7 @@ class FlashPlan:
     image: bytes
     key_id: int  # one that this board never had
     keys: Path  # the folder for the key files
+    release: bytes = b""  # the public keys whose updates the node takes
 
     @property
     def digest(self) -> str:
@@ -143,7 +144,9 @@ class FlashJob:
         reached = False
         store = b""
         try:
-            made = provision(self._target.board, plan.role, path, plan.settings, board.uid)
+            made = provision(
+                self._target.board, plan.role, path, plan.settings, board.uid, plan.release
+            )
             store = made.store
             region = FlashRegion("record store", made.address, store)
             reached = True

@@ -56,6 +56,7 @@ class FlashRequest:
     replaces: str = ""  # the unique id of the broken node that this board continues
     method: str = ""  # of boards/flash/methods; empty: the first in board.toml
     firmware: Path | None = None  # a release of MicroPython for a stock board that has none
+    release: bytes = b""  # the public keys whose updates the node takes
 
     @property
     def unit(self) -> int:
@@ -98,6 +99,10 @@ def flash(
         commission_of(request.role, request.settings)
     except CommissionError as error:
         raise BoardError(str(error)) from error
+    if request.release and not specs.load(request.board).has_image:
+        raise BoardError(
+            f"{request.board}: expected no release key: it has no slots for updates over its bus"
+        )
     with _job(request, watcher) as (job, content):
         board = _identified(request, job, watcher)
         allow(board.uid)
@@ -107,7 +112,12 @@ def flash(
             board = replace(board, uid=request.replaces)
         lines = _StationLines(request, board.uid, begun)
         plan = FlashPlan(
-            request.role, request.settings, content, lines.next_key_id(board), request.keys
+            request.role,
+            request.settings,
+            content,
+            lines.next_key_id(board),
+            request.keys,
+            request.release,
         )
         text = plan_line(plan, board, request.board)
         watcher.begin("plan")

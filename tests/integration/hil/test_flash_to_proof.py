@@ -12,6 +12,8 @@ from pathlib import Path
 import PIL.Image
 import pytest
 import zxingcpp
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from boards.build import Image, build
 from boards.elf import read_symbols
@@ -23,6 +25,7 @@ from hil.boot_rom.chip import BootRom
 from hil.boot_rom.started import StartedBoard
 
 UID = bytes(range(0x21, 0x2D))
+RELEASE = Ed25519PrivateKey.generate().public_key()
 pytestmark = [
     pytest.mark.tool("qemu-system-arm", "arm-none-eabi-gcc"),
     pytest.mark.timeout(300),
@@ -43,6 +46,9 @@ class Bench:
         command = [str(Path(sys.executable).parent / "tianfu-node"), "flash", "--json"]
         command += ["--port", str(self.board.port), "--bus-port", self.node.bus_port]
         command += ["--role", "air", "--unit", "7", "--set", "sample_period_ds=5"]
+        public = RELEASE.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        (self.folder / "release.pub").write_bytes(public)
+        command += ["--release-key", "release.pub"]
         self.temporary.mkdir(exist_ok=True)
         with subprocess.Popen(
             command,
@@ -98,6 +104,7 @@ def check(made: Bench, done: subprocess.CompletedProcess[str], image: Image) -> 
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     secret = json.loads(key.read_text())["key"]
     assert json.loads(contents(flash[0xC0000:])["node.key"])["key"] == secret
+    assert contents(flash[0xC0000:])["release"] == RELEASE.public_bytes_raw()
     # The bench's own copy of the flash, which QEMU runs, is not the station's.
     files = [path for path in made.folder.rglob("*") if path.is_file() and path.name != "flash.bin"]
     assert [path for path in files if secret.encode() in path.read_bytes()] == [key]

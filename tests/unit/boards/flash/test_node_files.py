@@ -115,8 +115,8 @@ def test_the_transceiver_sends_for_exactly_the_frame(monkeypatch: pytest.MonkeyP
     path = Path(specs.__file__).parent / "generic" / "board.py"
     line_class = runpy.run_path(str(path))["GenericLine"]
     monkeypatch.setattr("asyncio.StreamReader", lambda uart: None)
-    assert line_class(Uart(), Pin()).write(memoryview(b"frame")) == 5
+    assert line_class(Uart(), Pin(), {}).write(memoryview(b"frame")) == 5
     assert happened == ["de 1", "write 5", "sent", "de 0"]
     happened.clear()
-    line_class(Uart(), None).write(memoryview(b"frame"))
+    line_class(Uart(), None, {}).write(memoryview(b"frame"))
     assert happened == ["write 5"]
