@@ -104,6 +104,9 @@ def test_the_transceiver_sends_for_exactly_the_frame(monkeypatch: pytest.MonkeyP
             happened.append(f"write {len(buf)}")
             return len(buf)
 
+        def init(self, *, baudrate: int, rxbuf: int, tx: int) -> None:
+            happened.append(f"init {baudrate} {rxbuf} {tx}")
+
         def flush(self) -> None:
             happened.append("sent")
 
