@@ -7,7 +7,6 @@ the image, and the order with its outcome. How far each node is, the node itself
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -15,6 +14,7 @@ from msgspec import Struct
 
 from gateway_agent.clock import GatewayClock
 from gateway_agent.config import Bus, GatewayConfig
+from gateway_agent.directories import replace_file
 from gateway_agent.field.devices import OpenNode, open_all
 from gateway_agent.status import NodeUpdateStatus, RolloutStatus
 
@@ -111,7 +111,7 @@ class Rollout:
         self._image = image
         self._sessions, self._group = {}, []
         try:
-            _write(self._directory / IMAGE_FILE, image.file)
+            replace_file(self._directory / IMAGE_FILE, image.file)
             self._keep()
         except OSError as error:
             self._kept = None
@@ -214,7 +214,7 @@ class Rollout:
             log.error("%s: %s", self._directory / ORDER_FILE, error)
 
     def _keep(self) -> None:
-        _write(self._directory / ORDER_FILE, msgspec.json.encode(self._kept))
+        replace_file(self._directory / ORDER_FILE, msgspec.json.encode(self._kept))
 
     def _node_status(self, name: str, kept: _Kept) -> NodeUpdateStatus:
         session = self._sessions.get(name)
@@ -230,9 +230,3 @@ class Rollout:
             missing=len(session.missing),
             problem=session.problem,
         )
-
-
-def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(data)
-    part.replace(path)
