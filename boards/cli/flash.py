@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 from rich.console import Console
 from rich.progress import Progress, TaskID
@@ -184,13 +183,20 @@ class _AtTerminal:
         """Ask for one of them by its number; the first is the default."""
         for number, each in enumerate(choices, 1):
             typer.echo(f"  {number} {each}", err=True)
-        numbers = click.IntRange(1, len(choices))
-        chosen = int(typer.prompt(question, default=1, type=numbers, err=True))
-        return choices[chosen - 1]
+        return choices[_asked(question, 1, len(choices)) - 1]
 
     def number(self, question: str, default: int) -> int:
         """Ask for a number."""
-        return int(typer.prompt(question, default=default, type=click.IntRange(1, 247), err=True))
+        return _asked(question, default, 247)
+
+
+def _asked(question: str, default: int, highest: int) -> int:
+    """Ask for a number from 1 on until one is typed that may be."""
+    while True:
+        number: int = typer.prompt(question, default=default, type=int, err=True)
+        if 1 <= number <= highest:
+            return number
+        typer.echo(f"expected 1 to {highest}, got {number}", err=True)
 
 
 class _Checklist:
