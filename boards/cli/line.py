@@ -13,7 +13,8 @@ from boards.node_line import NodeIdentity, NodeLine
 from boards.provision import node_key, setting
 from firmware.node.identity import NodeKey
 from protocols.exit_status import FAULT
-from protocols.wire.registers import QUALITY_NAMES, SETTINGS, STATUS_NAMES
+from protocols.wire.register_names import STATUS_NAMES
+from protocols.wire.registers import QUALITY_NAMES, SETTINGS
 
 Port = Annotated[str, typer.Argument(help="Serial port; no agent may be running on it.")]
 Unit = Annotated[int, typer.Option(min=1, max=247, help="Modbus address of the node.")]

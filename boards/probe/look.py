@@ -21,7 +21,7 @@ from boards.flash.methods.uart import UartMethod
 from boards.flash.serial_port import FlashPort, open_line
 from boards.flash.target import chip_name, target_of
 from boards.node_line import NodeLine, NodeLineError, NodeRefusal, NodeSilence
-from protocols.wire.registers import STATUS_NAMES
+from protocols.wire.register_names import STATUS_NAMES
 
 from .findings import Finding, FoundConsole, FoundLoader, FoundNode, FoundOther, PortLook
 

@@ -13,8 +13,6 @@ switches it on, unless the settings have a speed of it. ``release_keys`` (texts 
 gives the node slots for updates that are signed with one of these keys.
 """
 
-import binascii
-
 from micropython import const
 
 from firmware.node.commission import Commission, CommissionError, fields_of
@@ -22,7 +20,6 @@ from firmware.node.commission import Commission, CommissionError, fields_of
 _MAX_BYTES = const(8192)
 _BAUD = const(9600)
 _LINK_DIV_100 = const(1152)
-_RELEASE_KEY_DIGITS = const(64)
 _KEYS = ("store", "line", "link", "baud", "parts", "release_keys")
 PARTS = ("pms5003", "mhz19b", "bridge", "a02yyuw", "vc0706")
 
@@ -40,7 +37,11 @@ class NodeFile(Commission):
         if self.link and "link_baud_div_100" not in self.settings:
             self.settings["link_baud_div_100"] = _LINK_DIV_100
         self.parts = self._parts(fields.get("parts", {}))
-        self.release_keys = self._release_keys(fields.get("release_keys"))
+        self.release_keys: list[bytes] | None = None
+        if "release_keys" in fields:
+            from .release_keys import read  # most processes have none
+
+            self.release_keys = read(self, fields["release_keys"])
         baud = fields.get("baud", _BAUD)
         if isinstance(baud, int) and baud % 100 == 0 and 1200 <= baud <= 115200:
             if "baud_div_100" not in self.settings:
@@ -70,19 +71,6 @@ class NodeFile(Commission):
             else:
                 parts[name] = path
         return parts
-
-    def _release_keys(self, value: object) -> "list[bytes] | None":
-        keys: list[bytes] = []
-        if value is None:
-            return None
-        for text in value if isinstance(value, list) else [value]:
-            try:
-                if not isinstance(text, str) or len(text) != _RELEASE_KEY_DIGITS:
-                    raise ValueError
-                keys.append(binascii.unhexlify(text))
-            except ValueError:
-                self.wrong("release_keys", "a list of texts of 64 hex digits", text)
-        return keys
 
 
 def load(path: str) -> NodeFile:

@@ -76,22 +76,6 @@ STATUS_IMAGE_EXPORT = 0x0400  # the image switch is on: images may leave the nod
 STATUS_WRITE_REFUSED = 0x0800  # since boot a write came without the right tag and counter
 STATUS_CALIBRATION = 0x1000  # a point is being calibrated: its quality is NO_SAMPLE meanwhile
 
-STATUS_NAMES = (
-    "config-defaulted",
-    "store-volatile",
-    "selftest-failed",
-    "warm-up",
-    "sensor-fault",
-    "watchdog-reset",
-    "key-missing",
-    "events-lost",
-    "motion",
-    "tamper",
-    "image-export",
-    "write-refused",
-    "calibration",
-)
-
 # Quality of one point: a nibble each, four to a register, first point in the lowest nibble.
 OK = 0
 WARMUP = 1
@@ -132,29 +116,6 @@ EVENT_IMAGE_SENT = 15  # arg: number of the image that has left over the serial 
 EVENT_IMAGE_REFUSED = 16  # arg: requests refused since boot; at most one event a minute
 EVENT_UPDATE = 17  # arg: step << 8 | reason or version, protocols.wire.update.window
 EVENT_CALIBRATION = 18  # arg: point index << 8 | 1 begins, 0 ends, 2 stored
-
-# By code; no event has code 0.
-EVENT_NAMES = (
-    "",
-    "boot",
-    "config-changed",
-    "image-export",
-    "motion",
-    "tamper-dark",
-    "tamper-covered",
-    "tamper-frozen",
-    "sensor",
-    "alarm",
-    "selftest-failed",
-    "config-old",
-    "config-new",
-    "write-refused",
-    "image-asked",
-    "image-sent",
-    "image-refused",
-    "update",
-    "calibration",
-)
 
 EVENT_SLOTS = 16
 EVENT_SLOT_WORDS = 4  # code, arg, t_boot_ms (2)

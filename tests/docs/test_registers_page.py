@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from protocols.wire import registers
+from protocols.wire import register_names, registers
 from tests.tools import registers_page as docs
 
 
@@ -20,9 +20,9 @@ def test_the_page_names_everything() -> None:
             assert f"| {map.offsets[index]} | {index} | `{point.name}` |" in text
     for address, setting in enumerate(registers.SETTINGS):
         assert f"| {address} | `{setting.name}` | {setting.default} |" in text
-    for name in (*registers.QUALITY_NAMES, *registers.STATUS_NAMES):
+    for name in (*registers.QUALITY_NAMES, *register_names.STATUS_NAMES):
         assert f"| {name} |" in text
-    for code, name in enumerate(registers.EVENT_NAMES[1:], 1):
+    for code, name in enumerate(register_names.EVENT_NAMES[1:], 1):
         assert f"| {code} | {name} |" in text
 
 

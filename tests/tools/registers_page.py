@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from protocols import registers_doc
-from protocols.wire import registers, sample, signed_write
+from protocols.wire import register_names, registers, sample, signed_write
 from protocols.wire.registers import MAPS, Point, RegisterMap
 from tests.paths import ROOT
 from tests.tools import page, site_part, update_part
@@ -101,7 +101,7 @@ def _envelope() -> Iterator[str]:
     yield ""
     rows = [
         (f"0x{1 << bit:04X}", name, registers_doc.STATUS[name])
-        for bit, name in enumerate(registers.STATUS_NAMES)
+        for bit, name in enumerate(register_names.STATUS_NAMES)
     ]
     yield from _table(("bit", "name", "meaning"), rows)
     yield "### Quality of a point"
@@ -131,7 +131,7 @@ def _events() -> Iterator[str]:
     yield ""
     rows = [
         (code, name, registers_doc.EVENT_ARGUMENTS[name])
-        for code, name in enumerate(registers.EVENT_NAMES)
+        for code, name in enumerate(register_names.EVENT_NAMES)
         if code
     ]
     yield from _table(("code", "name", "argument"), rows)

@@ -89,7 +89,7 @@ def table() -> dict[str, object]:
         ("signed by a key that the node does not have", 3, manifest(image, OTHER_SEED)),
         ("one bit of the signed bytes changed", 3, bytes((*good[:27], good[27] ^ 1, *good[28:]))),
         ("one bit of the signature changed", 3, bytes((*good[:159], good[159] ^ 1))),
-        ("of another board", 4, manifest(image, board=b"stm32f405")),
+        ("of another board", 4, manifest(image, board=b"made_up_1")),
         ("for later hardware", 5, manifest(image, low=2)),
         ("of the version that runs", 6, manifest(image, version=4, floor=0)),
         ("for another base", 8, manifest(image, abi=b"unix\x00\x00\x00\x02")),

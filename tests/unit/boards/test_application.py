@@ -26,7 +26,7 @@ IMAGE = romfs({"a.mpy": b"M"})
 
 
 def unsigned_file(image: bytes = IMAGE) -> bytes:
-    return unsigned("stm32f405", (0, 255), 3, 2, bytes(8), image, bytes(4)) + bytes(64) + image
+    return unsigned("made_up_1", (0, 255), 3, 2, bytes(8), image, bytes(4)) + bytes(64) + image
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_sign_command(tmp_path: Path, pem: Path) -> None:
     arguments = ["sign", str(given), "--key", str(pem), "--out", str(out)]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
-    assert "version 3 for stm32f405" in done.output
+    assert "version 3 for made_up_1" in done.output
     assert out.read_bytes() == sign(unsigned_file(), KEY)
     assert CliRunner().invoke(app, arguments).exit_code == 1, "it is there already"
     pem.write_text("nothing")

@@ -84,7 +84,7 @@ class Site:
     def prove(self, uid: str = UID, key_id: int = 1, unit: int = 7, **change: object) -> None:
         """Write what `tianfu-node flash` writes of a board."""
         generate_node_key(self.keys / f"{uid}-{key_id}.json", key_id, bytes.fromhex(uid))
-        line: dict[str, object] = {"event": "proven", "board": "stm32f405", "role": "air"}
+        line: dict[str, object] = {"event": "proven", "board": "made_up_1", "role": "air"}
         line |= {"unit": unit, "uid": uid, "image": "5e" * 32, "key_id": key_id}
         line |= {"sample": "1/4", "sample_after_power_cycle": "2/1"}
         station_log.append(self.log, line | change)

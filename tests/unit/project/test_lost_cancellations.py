@@ -22,6 +22,7 @@ ASKS: Final = "raise_if_cancelled"
 
 # File, function, what: why it loses nothing.
 PLACES: Final = {
+    ("boards/flash/lanes.py", "run", "except"): "it is a thread; who started it raises it again",
     ("gateway_agent/agent.py", "_run", "except*"): "what it caught is raised after it",
     ("gateway_agent/cancellation.py", "whatever_comes", "except"): "raised when the work is done",
     ("gateway_agent/field/commit_queue.py", "_outcome", "shield"): "the next call awaits the rest",

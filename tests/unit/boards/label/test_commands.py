@@ -16,7 +16,7 @@ from boards.label import LabelIdentity
 UID = "0123456789abcdef01234567"
 OTHER = "ff" * 12
 PROOF: dict[str, object] = {
-    "board": "stm32f405",
+    "board": "madeup405",
     "role": "air",
     "unit": 7,
     "image": "5e" * 32,
@@ -68,13 +68,13 @@ def test_a_board_without_both_proofs_gets_none(log: Path, tmp_path: Path, uid: s
 
 
 def test_a_scan_is_compared_with_the_log(log: Path) -> None:
-    good = LabelIdentity("stm32f405", UID).text
+    good = LabelIdentity("madeup405", UID).text
     done = run("label", "--log", log, "--check", scans=f"{good}\n\n{good.upper()}\n")
     assert done.exit_code == 0, done.output
     assert done.output.count("ok: air 7") == 2
     for wrong, why in [
-        (LabelIdentity("stm32f405", OTHER).text, "none with this serial"),
-        (LabelIdentity("pyboard_v11", UID).text, "expected a label of stm32f405"),
+        (LabelIdentity("madeup405", OTHER).text, "none with this serial"),
+        (LabelIdentity("made_up_2", UID).text, "expected a label of madeup405"),
         (good[:-1] + ("A" if good[-1] != "A" else "B"), "check characters"),
         ("4006381333931", "expected TF1|class|serial|check"),
     ]:

@@ -12,7 +12,7 @@ from boards.label import Label, LabelError, read_back, write_png, write_sheet, z
 
 PROVEN: dict[str, object] = {
     "event": "proven",
-    "board": "stm32f405",
+    "board": "madeup405",
     "role": "air",
     "unit": 7,
     "uid": "0123456789abcdef01234567",
@@ -21,7 +21,7 @@ PROVEN: dict[str, object] = {
     "sample": "1/4",
     "sample_after_power_cycle": "2/1",
 }
-LABEL = Label("stm32f405", "air", 7, "0123456789abcdef01234567", "5e" * 32, 3)
+LABEL = Label("madeup405", "air", 7, "0123456789abcdef01234567", "5e" * 32, 3)
 
 
 def uid(number: int) -> str:
@@ -73,7 +73,7 @@ def test_there_is_no_label_without_both_proofs(change: dict[str, object]) -> Non
 
 @pytest.mark.tool("pdftoppm")
 def test_a_sheet_has_24_labels_a_page_and_each_is_read(tmp_path: Path) -> None:
-    labels = [Label("stm32f405", "water", 1 + n, uid(n), "5e" * 32, 1) for n in range(26)]
+    labels = [Label("madeup405", "water", 1 + n, uid(n), "5e" * 32, 1) for n in range(26)]
     write_sheet(labels, tmp_path / "sheet.pdf", used=1)
     first, second = pages(tmp_path / "sheet.pdf")
     assert sorted(codes(first)) == sorted(each.text for each in labels[:23])

@@ -23,20 +23,20 @@ def test_the_check_characters_are_those_of_the_standard(text: str, check: str) -
 
 def test_a_text_with_its_check_has_the_remainder_one() -> None:
     """As the standard defines the system: the whole number modulo 1271 is 1."""
-    text = LabelIdentity("stm32f405", UID).text
+    text = LabelIdentity("madeup405", UID).text
     digits = [int(each, 36) for each in text if each != "|"]
     assert sum(digit * 36**place for place, digit in enumerate(reversed(digits))) % 1271 == 1
 
 
 def test_what_a_label_says_is_read_back_in_any_case() -> None:
-    text = LabelIdentity("pyboard_v11", UID).text
-    assert text.startswith(f"TF1|pyboard_v11|{UID}|")
+    text = LabelIdentity("made_up_2", UID).text
+    assert text.startswith(f"TF1|made_up_2|{UID}|")
     for scanned in (text, text.swapcase(), text.upper(), f" {text}\r\n"):
-        assert read_back(scanned) == LabelIdentity("pyboard_v11", UID)
+        assert read_back(scanned) == LabelIdentity("made_up_2", UID)
 
 
 def test_every_wrong_character_and_every_swap_is_noticed() -> None:
-    text = LabelIdentity("stm32f405", UID).text
+    text = LabelIdentity("madeup405", UID).text
     wrong = [
         text[:at] + other + text[at + 1 :]
         for at in range(len(text))
@@ -55,6 +55,6 @@ def test_every_wrong_character_and_every_swap_is_noticed() -> None:
 
 
 def test_a_scanner_with_another_keyboard_layout_is_named() -> None:
-    text = LabelIdentity("stm32f405", UID).text.replace("|", "*")
+    text = LabelIdentity("madeup405", UID).text.replace("|", "*")
     with pytest.raises(LabelError, match="keyboard layout"):
         read_back(text)

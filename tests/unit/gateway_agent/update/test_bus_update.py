@@ -65,7 +65,7 @@ def test_one_percent_of_byte_faults_ends_with_the_right_image_everywhere() -> No
 
 def test_what_does_not_fit_is_refused_before_anything_is_erased() -> None:
     for wrong, reason in (
-        (image(800, board=b"stm32f405"), "wrong-class"),
+        (image(800, board=b"made_up_1"), "wrong-class"),
         (image(800, abi=bytes(8)), "wrong-abi"),
         (image(800, seed=bytes(32)), "bad-signature"),
     ):

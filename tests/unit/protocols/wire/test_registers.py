@@ -1,6 +1,6 @@
 """The register maps are a contract: what is written down in registers.json must not move."""
 
-from protocols.wire import registers
+from protocols.wire import register_names, registers
 from protocols.wire.errors import UNKNOWN, PeerError
 from protocols.wire.modbus.pdu import MAX_READ
 from tests.dual import raises, vectors
@@ -36,10 +36,10 @@ def test_addresses_and_names_are_as_written_down() -> None:
         assert getattr(registers, name.upper()) == value, name
     assert [setting.name for setting in registers.SETTINGS] == contract["settings"]
     assert list(registers.QUALITY_NAMES) == contract["qualities"]
-    assert list(registers.STATUS_NAMES) == contract["status_bits"]
-    assert len(registers.EVENT_NAMES) == 1 + len(contract["events"])
+    assert list(register_names.STATUS_NAMES) == contract["status_bits"]
+    assert len(register_names.EVENT_NAMES) == 1 + len(contract["events"])
     for code, name in contract["events"].items():
-        assert registers.EVENT_NAMES[int(code)] == name
+        assert register_names.EVENT_NAMES[int(code)] == name
 
 
 def test_a_frame_fits_one_request_and_its_range_the_registers() -> None:
@@ -114,4 +114,4 @@ def test_status_bits_have_names_in_order() -> None:
         registers.STATUS_WRITE_REFUSED,
         registers.STATUS_CALIBRATION,
     ]
-    assert bits == [1 << index for index in range(len(registers.STATUS_NAMES))]
+    assert bits == [1 << index for index in range(len(register_names.STATUS_NAMES))]
