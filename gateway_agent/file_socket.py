@@ -8,7 +8,6 @@ gets lines of :class:`FileProgress`, a :class:`FileAnswer` and after that the by
 
 import asyncio
 import hashlib
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,9 +20,7 @@ from protocols.uplink import MAX_FILE_BYTES
 
 from .cancellation import whatever_comes
 from .field.link.file_fetch import FetchedFile, FetchError
-from .status_socket import StatusError, connected, listen_unix
-
-log = logging.getLogger(__name__)
+from .status_socket import StatusError, connected, serve_unix
 
 SOCKET_NAME: Final = "files.sock"
 MAX_QUESTION: Final = 512
@@ -70,27 +67,20 @@ _LINE: Final[msgspec.json.Decoder[FileProgress | FileAnswer]] = msgspec.json.Dec
 async def serve_files(directory: Path, fetch: Fetch) -> AsyncIterator[None]:
     """Serve files that ``fetch(node, file, progress)`` returns while the block runs.
 
-    Call it only while holding the lock of ``directory``, as :func:`.status_socket.serve_status`.
+    Call it only while holding the lock of ``directory``, as :func:`.status_socket.serve_unix`.
     """
-    path = directory / SOCKET_NAME
     requests: set[_Request] = set()
-    try:
-        path.unlink(missing_ok=True)
-        server = await listen_unix(path, lambda: _Request(fetch, requests))
-    except OSError as error:
-        log.error("%s: cannot make the socket, `snapshot` will not work: %s", path, error)
-        yield
-        return
-    try:
-        await server.start_serving()
-        yield
-    finally:
-        server.close()
-        path.unlink(missing_ok=True)
-        tasks = [task for request in list(requests) if (task := request.end()) is not None]
+
+    def request() -> _Request:
+        return _Request(fetch, requests)
+
+    async def end() -> None:
+        tasks = [task for each in list(requests) if (task := each.end()) is not None]
         if tasks:
             await whatever_comes(asyncio.wait(tasks))
-        await server.wait_closed()
+
+    async with serve_unix(directory, SOCKET_NAME, "snapshot", request, end):
+        yield
 
 
 class _Request(asyncio.Protocol):

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
@@ -38,28 +38,15 @@ async def serve_status(
 ) -> AsyncIterator[None]:
     """Answer connections with ``snapshot()`` while the block runs; ``name`` is the socket's.
 
-    Call it only while holding the lock of ``directory``: then a socket that is already there is
-    left over from an earlier process. If no socket can be made (the medium is full, for instance),
-    the block runs without one: no measurement depends on it.
+    Call it only while holding the lock of ``directory``, as :func:`serve_unix`.
     """
-    path = directory / name
     connections: set[asyncio.Transport] = set()
-    try:
-        path.unlink(missing_ok=True)
-        server = await listen_unix(path, lambda: _Answer(snapshot, connections))
-    except OSError as error:
-        log.error("%s: cannot make the socket, `status` will not work: %s", path, error)
+
+    def answer() -> _Answer:
+        return _Answer(snapshot, connections)
+
+    async with serve_unix(directory, name, "status", answer, lambda: abort_all(connections)):
         yield
-        return
-    try:
-        await server.start_serving()
-        yield
-    finally:
-        server.close()
-        path.unlink(missing_ok=True)
-        for transport in connections:
-            transport.abort()
-        await server.wait_closed()
 
 
 class _Answer(asyncio.Protocol):
@@ -82,7 +69,46 @@ class _Answer(asyncio.Protocol):
         self._connections.discard(self._transport)
 
 
-async def listen_unix(path: Path, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Server:
+@asynccontextmanager
+async def serve_unix(
+    directory: Path,
+    name: str,
+    command: str,
+    protocol: Callable[[], asyncio.Protocol],
+    end: Callable[[], Awaitable[None]],
+) -> AsyncIterator[None]:
+    """Serve the socket ``name`` while the block runs, for ``command`` of ``tianfu-gateway``.
+
+    ``end`` ends the connections that are left; no new one comes any more when it is called.
+    Call it only while holding the lock of ``directory``: then a socket that is already
+    there is left over from an earlier process. If none can be made (the medium is full, for
+    instance), the block runs without one: no measurement depends on it.
+    """
+    path = directory / name
+    try:
+        path.unlink(missing_ok=True)
+        server = await _listen(path, protocol)
+    except OSError as error:
+        log.error("%s: cannot make the socket, `%s` will not work: %s", path, command, error)
+        yield
+        return
+    try:
+        await server.start_serving()
+        yield
+    finally:
+        server.close()
+        path.unlink(missing_ok=True)
+        await end()
+        await server.wait_closed()
+
+
+async def abort_all(connections: Iterable[asyncio.Transport]) -> None:
+    """End connections without waiting for what they have still to send."""
+    for transport in list(connections):
+        transport.abort()
+
+
+async def _listen(path: Path, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Server:
     """Return a server on a socket with mode 0600 that does not serve yet."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

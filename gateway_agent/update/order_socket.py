@@ -5,7 +5,6 @@ It stands beside the status socket and has its mode 0600. The client sends one l
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,12 +13,10 @@ from typing import Final, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from gateway_agent.status_socket import StatusError, connected, listen_unix
+from gateway_agent.status_socket import StatusError, abort_all, connected, serve_unix
 
 from .image import MAX_FILE, UpdateError
 from .rollout import UpdateOrder
-
-log = logging.getLogger(__name__)
 
 SOCKET_NAME: Final = "update.sock"
 MAX_ORDER: Final = 1024
@@ -39,25 +36,14 @@ class OrderAnswer(Struct, frozen=True):
 
 @asynccontextmanager
 async def serve_orders(directory: Path, obey: Obey) -> AsyncIterator[None]:
-    """Serve orders while the block runs, as :func:`gateway_agent.file_socket.serve_files` does."""
-    path = directory / SOCKET_NAME
+    """Serve orders while the block runs, as :func:`gateway_agent.status_socket.serve_unix` does."""
     clients: set[asyncio.Transport] = set()
-    try:
-        path.unlink(missing_ok=True)
-        server = await listen_unix(path, lambda: _Client(obey, clients))
-    except OSError as error:
-        log.error("%s: cannot make the socket, `update` will not work: %s", path, error)
+
+    def client() -> _Client:
+        return _Client(obey, clients)
+
+    async with serve_unix(directory, SOCKET_NAME, "update", client, lambda: abort_all(clients)):
         yield
-        return
-    try:
-        await server.start_serving()
-        yield
-    finally:
-        server.close()
-        path.unlink(missing_ok=True)
-        for transport in clients:
-            transport.abort()
-        await server.wait_closed()
 
 
 class _Client(asyncio.Protocol):
