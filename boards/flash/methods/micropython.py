@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
+import serial
 from mpremote.transport import TransportError
 from mpremote.transport_serial import SerialTransport
 
 from boards.flash.errors import (
     MISMATCH,
-    NO_PORT,
     NO_REPL,
     OTHER_MICROPYTHON,
     REPL_FAILED,
@@ -24,6 +24,7 @@ from boards.flash.errors import (
 )
 from boards.flash.method import Progress
 from boards.flash.node_files import MPY_VERSION
+from boards.flash.serial_port import port_error
 
 VERIFIED_BY: Final = "SHA-256 of each file, computed on the board from its file system"
 #: sys.platform of each port of MicroPython.
@@ -61,7 +62,7 @@ class ReplBoard:
         try:
             self._transport = SerialTransport(self.port, self._baud, timeout=1.0)
         except (TransportError, OSError) as error:
-            raise FlashingError(NO_PORT, f"{self.port}: {error}") from error
+            raise port_error(self.port, _reason(self.port, error)) from error
         try:
             self._transport.enter_raw_repl(False, _REPL_S)
         except (TransportError, OSError) as error:
@@ -224,3 +225,12 @@ class ReplBoard:
             return bytes(self._transport.exec(code)).decode("utf-8", "replace")
         except (TransportError, OSError) as error:
             raise FlashingError(REPL_FAILED, f"{self.port}: {error}") from error
+
+
+def _reason(port: str, error: Exception) -> Exception:
+    """Return why a port cannot be opened; mpremote does not pass on what the system answered."""
+    try:
+        serial.serial_for_url(port, exclusive=True).close()
+    except OSError as reason:  # SerialException is an OSError
+        return reason
+    return error

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import serial
 
 from boards.build import build
 from boards.flash import stock
@@ -150,6 +151,21 @@ def test_a_port_without_a_repl(monkeypatch: pytest.MonkeyPatch) -> None:
     try:
         with pytest.raises(FlashingError, match="TF-FLASH-025"):
             ReplBoard(os.ttyname(far)).__enter__()
+    finally:
+        os.close(near)
+        os.close(far)
+
+
+@pytest.mark.provokes("TF-FLASH-002")
+def test_a_port_that_somebody_else_has_is_named_as_busy() -> None:
+    near, far = os.openpty()
+    path = os.ttyname(far)
+    try:
+        with (
+            serial.Serial(path, exclusive=True),
+            pytest.raises(FlashingError, match="TF-FLASH-002"),
+        ):
+            ReplBoard(path).__enter__()
     finally:
         os.close(near)
         os.close(far)
