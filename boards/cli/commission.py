@@ -13,7 +13,7 @@ from boards.errors import BoardError
 from boards.node_line import NodeLine
 from boards.provision import node_key
 from boards.site.aim import views, zero_level
-from boards.site.calibration import Dialogue, Reference
+from boards.site.calibration import Reference
 from boards.site.calibration import calibrate as run_calibration
 from boards.site.find import answer_s, nodes_at, order
 from boards.site.move import TRIAL_S, Berth, move, pick
@@ -127,7 +127,7 @@ def blink(
         typer.echo(f"node {node.uid.hex()} blinks for {seconds} s")
 
 
-class _Terminal(Dialogue):
+class _Terminal:
     """The technician at a terminal; what a script asks for is one JSON object a line."""
 
     def __init__(self, json_output: bool) -> None:

@@ -17,7 +17,7 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from boards.configure import APART, CALIBRATED
 from boards.errors import BoardError
@@ -57,16 +57,14 @@ class ProbeRecord:
     day: dt.date
 
 
-class Dialogue:
+class Dialogue(Protocol):
     """Who answers: the technician. ``wait`` returns when the probe is in the liquid."""
 
     def wait(self, text: str) -> None:
         """Show what is to be done and wait until it is."""
-        raise NotImplementedError
 
     def show(self, text: str) -> None:
         """Show how it goes."""
-        raise NotImplementedError
 
 
 def text(value: str, what: str) -> bytes:

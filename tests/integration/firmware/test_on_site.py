@@ -19,7 +19,7 @@ from boards.flash.errors import FlashingError
 from boards.node_line import NodeLine
 from boards.provision import node_key
 from boards.site import calibration
-from boards.site.calibration import Dialogue, Reference
+from boards.site.calibration import Reference
 from boards.site.move import Berth, move
 from hil.bench import Bench
 from hil.bus import Rs485Line
@@ -171,7 +171,7 @@ async def test_two_nodes_with_one_address_are_found_and_parted(tmp_path: Path) -
                 await board.kill()
 
 
-class Technician(Dialogue):
+class Technician:
     """Puts the probe into one liquid after the other; it shows 0.3 pH too little."""
 
     def __init__(self, source: Steady, liquids: list[float]) -> None:
