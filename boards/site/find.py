@@ -64,10 +64,10 @@ def _search(ask: Window, salt: int, low: int, high: int, found: dict[bytes, Pres
     if isinstance(came, Presence):
         found[came.uid] = came
         here = place(salt, came.uid)
-        if not low <= here <= high:
-            return True  # a late answer to another question
-        left = _search(ask, salt, low, here - 1, found)
-        return _search(ask, salt, here + 1, high, found) and left
+        if low <= here <= high:
+            left = _search(ask, salt, low, here - 1, found)
+            return _search(ask, salt, here + 1, high, found) and left
+        # A late answer to another question: of this window it shows no more than noise does.
     if low == high:
         return False
     middle = (low + high) // 2

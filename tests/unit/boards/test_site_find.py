@@ -51,3 +51,30 @@ def test_any_number_of_nodes(count: int) -> None:
     bus = Bus(uids, count)
     assert [node.uid for node in find(bus.ask)] == uids
     assert bus.asked <= 1 + 16 * 4 * count
+
+
+def test_an_answer_that_comes_late_hides_nobody() -> None:
+    """The answer to the question before says nothing of who stands in the window asked now."""
+    hidden = 0
+    for seed in range(100):
+        chance = random.Random(seed)
+        uids = sorted(chance.randbytes(12) for _ in range(3))
+        bus = Bus(uids, seed)
+        before: list[Presence] = []
+
+        def late(
+            salt: int,
+            low: int,
+            high: int,
+            bus: Bus = bus,
+            before: list[Presence] = before,
+            chance: random.Random = chance,
+        ) -> Presence | bool | None:
+            answer = bus.ask(salt, low, high)
+            came = before[-1] if before and chance.random() < 0.2 else answer
+            if isinstance(answer, Presence):
+                before.append(answer)
+            return came
+
+        hidden += [node.uid for node in find(late)] != uids
+    assert hidden == 0
