@@ -13,8 +13,8 @@ from boards.node_line import NodeIdentity, NodeLine
 from boards.provision import node_key, setting
 from firmware.node.identity import NodeKey
 from protocols.exit_status import FAULT
-from protocols.wire.register_names import STATUS_NAMES
-from protocols.wire.registers import QUALITY_NAMES, SETTINGS
+from protocols.wire.register_names import QUALITY_NAMES, STATUS_NAMES
+from protocols.wire.registers import SETTINGS
 
 Port = Annotated[str, typer.Argument(help="Serial port; no agent may be running on it.")]
 Unit = Annotated[int, typer.Option(min=1, max=247, help="Modbus address of the node.")]

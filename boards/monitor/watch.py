@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from boards.node_line import NodeIdentity
-from protocols.wire.register_names import STATUS_NAMES
-from protocols.wire.registers import OK, QUALITY_NAMES, Point
+from protocols.wire.register_names import QUALITY_NAMES, STATUS_NAMES
+from protocols.wire.registers import OK, Point
 from protocols.wire.sample import Sample
 
 HISTORY: Final = 120  # samples of a point that are remembered

@@ -20,6 +20,7 @@ from protocols.uplink import (
 )
 from protocols.wire.errors import PeerError
 from protocols.wire.hmac import HmacSha256
+from protocols.wire.register_names import QUALITY_NAMES
 from protocols.wire.registers import (
     EVENT_MAP_ID,
     EVENT_SLOTS,
@@ -27,7 +28,6 @@ from protocols.wire.registers import (
     NO_SAMPLE,
     NOT_FITTED,
     OK,
-    QUALITY_NAMES,
     RegisterMap,
 )
 from protocols.wire.sample import (

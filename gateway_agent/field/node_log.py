@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterable
 from typing import Final
 
+from protocols.wire.register_names import QUALITY_NAMES
 from protocols.wire.registers import (
     EVENT_CONFIG,
     EVENT_CONFIG_NEW,
@@ -17,7 +18,6 @@ from protocols.wire.registers import (
     NO_SAMPLE,
     NOT_FITTED,
     OK,
-    QUALITY_NAMES,
     SETTINGS,
     WARMUP,
 )

@@ -31,7 +31,8 @@ from hil.site.files import SiteFiles
 from hil.site.gateways import GatewayTask
 from hil.site.processes import CollectorProcess
 from hil.site.site import Site
-from protocols.wire.registers import QUALITY_NAMES, map_of_role
+from protocols.wire.register_names import QUALITY_NAMES
+from protocols.wire.registers import map_of_role
 
 #: In these hours the station missed three: from 13 s to 16 s the PMS5003 is silent.
 FIRST_HOUR: Final = "2015-01-29T00:00"

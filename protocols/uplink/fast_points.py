@@ -17,7 +17,8 @@ from math import isfinite
 from typing import Final, NamedTuple, TypeAlias, cast
 
 from protocols.wire.errors import BAD_VALUE, TOO_LONG, LocalError
-from protocols.wire.registers import FAULT, QUALITY_NAMES, TIMEOUT
+from protocols.wire.register_names import QUALITY_NAMES
+from protocols.wire.registers import FAULT, TIMEOUT
 
 from . import cbor, senml
 from .checks import IDENTIFIER

@@ -11,7 +11,8 @@ from typing import Final, TypeAlias
 from protocols.identity import uid_of
 from protocols.wire.errors import BAD_VALUE, UNKNOWN
 from protocols.wire.hmac import HmacSha256
-from protocols.wire.registers import OK, QUALITY_NAMES, RegisterMap
+from protocols.wire.register_names import QUALITY_NAMES
+from protocols.wire.registers import OK, RegisterMap
 from protocols.wire.sample import Header, Sample, decode, decode_events, read_header, verify
 
 from .errors import FormatError

@@ -8,7 +8,7 @@ the stored bytes of its records. The layout, byte by byte, is in ``docs/formats.
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from protocols.wire.registers import QUALITY_NAMES
+from protocols.wire.register_names import QUALITY_NAMES
 
 # Kinds: the first element of a record's "tf" array.
 PROFILE: Final = 0  # a third-party device read through a profile; no proof of the values

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from protocols.wire.errors import TOO_LONG, LocalError
-from protocols.wire.register_names import EVENT_NAMES
-from protocols.wire.registers import OK, QUALITY_NAMES, Point
+from protocols.wire.register_names import EVENT_NAMES, QUALITY_NAMES
+from protocols.wire.registers import OK, Point
 from protocols.wire.sample import Event, Header, Sample
 
 from . import cbor, senml

@@ -1,4 +1,4 @@
-"""The names of status bits and of events (:mod:`.registers`), for who shows them.
+"""The names of status bits, qualities and events (:mod:`.registers`), for who shows them.
 
 A node shows numbers only, so its heap has no place for names.
 """
@@ -18,6 +18,18 @@ STATUS_NAMES = (
     "image-export",
     "write-refused",
     "calibration",
+)
+
+# By quality.
+QUALITY_NAMES = (
+    "ok",
+    "warm-up",
+    "timeout",
+    "checksum",
+    "out-of-range",
+    "not-fitted",
+    "no-sample",
+    "fault",
 )
 
 # By code; no event has code 0.

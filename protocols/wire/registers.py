@@ -86,17 +86,6 @@ NOT_FITTED = 5
 NO_SAMPLE = 6  # nothing measured yet since boot
 FAULT = 7  # the part itself reports an error
 
-QUALITY_NAMES = (
-    "ok",
-    "warm-up",
-    "timeout",
-    "checksum",
-    "out-of-range",
-    "not-fitted",
-    "no-sample",
-    "fault",
-)
-
 # Events (code of a slot). ``arg`` is explained beside each.
 EVENT_BOOT = 1  # arg: reset cause
 EVENT_CONFIG = 2  # arg: address of the holding register changed; CONFIG_OLD and _NEW follow

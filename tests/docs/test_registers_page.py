@@ -20,7 +20,7 @@ def test_the_page_names_everything() -> None:
             assert f"| {map.offsets[index]} | {index} | `{point.name}` |" in text
     for address, setting in enumerate(registers.SETTINGS):
         assert f"| {address} | `{setting.name}` | {setting.default} |" in text
-    for name in (*registers.QUALITY_NAMES, *register_names.STATUS_NAMES):
+    for name in (*register_names.QUALITY_NAMES, *register_names.STATUS_NAMES):
         assert f"| {name} |" in text
     for code, name in enumerate(register_names.EVENT_NAMES[1:], 1):
         assert f"| {code} | {name} |" in text

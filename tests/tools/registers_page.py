@@ -111,7 +111,7 @@ def _envelope() -> Iterator[str]:
         "point whose quality is not `ok` carries 0 and is no reading."
     )
     yield ""
-    names = list(enumerate(registers.QUALITY_NAMES))
+    names = list(enumerate(register_names.QUALITY_NAMES))
     yield from _table(
         ("code", "name", "meaning"), [(c, n, registers_doc.QUALITY[n]) for c, n in names]
     )

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
 from protocols.uplink import NO_VALUE, DecimalFraction
-from protocols.wire.registers import FAULT, NOT_FITTED, QUALITY_NAMES, RANGE, WARMUP
+from protocols.wire.register_names import QUALITY_NAMES
+from protocols.wire.registers import FAULT, NOT_FITTED, RANGE, WARMUP
 
 from .codes import BitPattern, Codes, bit_reader, parse_codes
 from .language import (

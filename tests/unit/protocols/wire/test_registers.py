@@ -35,7 +35,7 @@ def test_addresses_and_names_are_as_written_down() -> None:
     for name, value in contract["envelope"].items():
         assert getattr(registers, name.upper()) == value, name
     assert [setting.name for setting in registers.SETTINGS] == contract["settings"]
-    assert list(registers.QUALITY_NAMES) == contract["qualities"]
+    assert list(register_names.QUALITY_NAMES) == contract["qualities"]
     assert list(register_names.STATUS_NAMES) == contract["status_bits"]
     assert len(register_names.EVENT_NAMES) == 1 + len(contract["events"])
     for code, name in contract["events"].items():
