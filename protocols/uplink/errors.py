@@ -4,10 +4,13 @@ The root of the tree is in :mod:`protocols.wire.errors`, which runs on MicroPyth
 room for this.
 """
 
-from typing import Self
+from typing import Final, Self
 
 from protocols.text_of_others import printable
 from protocols.wire.errors import PeerError
+
+# One more code of the tree; nodes report a wrong CRC by counting it.
+BAD_CHECKSUM: Final = 3  # the bytes came damaged, or their sender computes another checksum
 
 
 class FormatError(PeerError):
