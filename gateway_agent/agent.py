@@ -21,6 +21,7 @@ from .field.link.file_fetch import FetchedFile, FetchError
 from .field.poller import Field
 from .file_socket import Progress, serve_files
 from .keys import check_secret, load_private, load_public
+from .progress import Delivery, Flow, ProgressWatch, StoreFlow
 from .status import OutboxStatus, Reconciliation, Status, UplinkStatus
 from .status_socket import serve_status
 from .store.errors import StoreBusy, StoreFailed, StoreFull
@@ -63,6 +64,7 @@ class GatewayAgent:
         self._uplink: Uplink | None = None
         self._rollout: Rollout | None = None
         self._waiting_for = ""  # why the outbox is not open yet
+        self.progress = ProgressWatch(clock, self._flow)
         self.running = asyncio.Event()  # set when everything has been started
 
     def request_stop(self) -> None:
@@ -83,9 +85,10 @@ class GatewayAgent:
                 serve_files(directory, self._fetch),
                 serve_orders(directory, self._order),
             ):
-                store = await self._open(lock)
-                if store is not None:
-                    await self._run(store)
+                with self.progress.watching():
+                    store = await self._open(lock)
+                    if store is not None:
+                        await self._run(store)
 
     async def _run(self, store: Outbox) -> None:
         config = self._config
@@ -211,8 +214,31 @@ class GatewayAgent:
             uplink=None if self._uplink is None else self._uplink_status(self._uplink),
             alarms=[] if self._uplink is None else self._uplink.alarms,
             update=None if self._rollout is None else self._rollout.status(),
+            health=self.progress.problems,
             waiting_for=self._waiting_for if self._outbox is None else "",
         )
+
+    def _flow(self) -> Flow:
+        now_ms, field, outbox = self._clock.boot_ms(), self._field, self._outbox
+        if field is None or outbox is None:
+            return Flow(self._waiting_for, [], [], None, [])
+        return Flow(
+            "",
+            field.flows(now_ms, self._started_ms),
+            field.pollers(now_ms),
+            StoreFlow(field.queue.is_waiting, self._counters.commits, outbox.full_reason),
+            self._deliveries(outbox),
+        )
+
+    def _deliveries(self, outbox: OutboxWriter) -> list[Delivery]:
+        uplink, config, stats = self._uplink, self._config.uplink, outbox.stats
+        if uplink is None:
+            return []
+        problem = uplink.problem or uplink.receipt_problem
+        if not problem and uplink.is_unheard:
+            problem = "nobody is subscribed to its batches: is the collector running?"
+        to, depth = stats.receipted_to, stats.depth
+        return [Delivery(config.where, uplink.connected, problem, to, depth, config.interval_ms)]
 
     def _reconciliation(self) -> Reconciliation | None:
         if self._field is None or self._outbox is None:

@@ -87,6 +87,16 @@ class UplinkStatus(Struct, frozen=True, kw_only=True):
     unheard: bool = False  # nobody is subscribed to our batches, says the broker (MQTT 5)
 
 
+class HealthProblem(Struct, frozen=True, kw_only=True):
+    """One place where data stops."""
+
+    stage: str  # "polls", "commits" or "receipts"
+    what: str  # bus/device, bus, "outbox", or the uplink
+    for_ms: int  # milliseconds without progress
+    text: str  # why, and what to do
+    own: bool  # a part of the agent hangs: a restart may help
+
+
 class Reconciliation(Struct, frozen=True, kw_only=True):
     """What four comparisons cannot account for, since the start; 0 unless the agent is wrong.
 
@@ -132,6 +142,7 @@ class Status(Struct, frozen=True, kw_only=True, omit_defaults=True):
     uplink: UplinkStatus | None = None  # None: it is not started yet
     alarms: list[str] = []  # what an operator must learn of, since the start of the process
     update: RolloutStatus | None = None  # None: no update of nodes was ordered
+    health: list[HealthProblem] = []  # where data stops now; empty: it flows everywhere
     waiting_for: str = ""  # why the outbox cannot be opened; empty if it can or is
 
 

@@ -58,6 +58,11 @@ class CommitQueue:
         return len(self._records)
 
     @property
+    def is_waiting(self) -> bool:
+        """Return whether a record is not durable yet."""
+        return bool(self._records) or (self._commit is not None and not self._commit.done())
+
+    @property
     def full(self) -> bool:
         """Return whether pollers must wait for :meth:`room`."""
         return not self._room.is_set()

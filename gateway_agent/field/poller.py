@@ -7,7 +7,7 @@ error of the sink does.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -15,6 +15,7 @@ from gateway_agent.cancellation import raise_if_cancelled
 from gateway_agent.clock import GatewayClock, Wall
 from gateway_agent.config import Bus, GatewayConfig
 from gateway_agent.counters import Counters
+from gateway_agent.progress import DeviceFlow, PollerFlow
 from gateway_agent.status import DeviceState, DeviceStatus
 from gateway_agent.store.mark import Mark, MissedSlots, SlotMark
 from gateway_agent.store.medium import fitting
@@ -80,6 +81,7 @@ class BusPoller:
         self._schedule: PollSchedule | None = None  # None before :meth:`resume`
         self._faults: dict[int, str] = {}  # of our own, by device
         self._polling = -1  # the device that is polled now
+        self._turn_ms = clock.boot_ms()  # when the next turn of the loop is due
         self._logs = [
             DeviceLog(f"bus {bus.name}: {reader.device.name} (unit {reader.device.unit})")
             for reader in readers
@@ -109,6 +111,7 @@ class BusPoller:
                 raise_if_cancelled(task)
                 now_ms = clock.boot_ms()
                 index, probe, wait = schedule.next(now_ms)
+                self._turn_ms = now_ms + wait
                 if wait:
                     if self.spare is not None:
                         wait = min(wait, await self.spare.step(master, wait))
@@ -278,6 +281,25 @@ class BusPoller:
 
     # --- status ----------------------------------------------------------------------------------
 
+    def late_ms(self, now_ms: int) -> int:
+        """Return for how long the next turn of the loop has been due."""
+        return max(0, now_ms - self._turn_ms)
+
+    def flows(self, now_ms: int, start_ms: int) -> Iterator[DeviceFlow]:
+        """Yield what comes from each device, since ``start_ms`` if nothing has come yet."""
+        bus, slots = self.bus.name, () if self._schedule is None else self._schedule.slots
+        for reader, slot in zip(self.readers, slots, strict=False):
+            last_ms = reader.last_ms
+            yield DeviceFlow(
+                bus,
+                reader.device.name,
+                now_ms - (start_ms if last_ms is None else last_ms),
+                slot.period,
+                slot.quarantined,
+                last_ms is None,
+                reader.problem,
+            )
+
     def status(self, now_ms: int) -> list[DeviceStatus]:
         """Return the devices of this bus, in the order of the configuration."""
         return [self._device_status(index, now_ms) for index in range(len(self.readers))]
@@ -436,6 +458,14 @@ class Field:
         polled = sum(abs(reader.unaccounted) for reader in readers)
         nodes = [node for port in self.links for node in port.nodes]
         return polled + sum(abs(node.tracker.unaccounted) for node in nodes)
+
+    def flows(self, now_ms: int, start_ms: int) -> list[DeviceFlow]:
+        """Return what comes from each device, since ``start_ms`` if nothing has come yet."""
+        return [flow for port in self._ports for flow in port.flows(now_ms, start_ms)]
+
+    def pollers(self, now_ms: int) -> list[PollerFlow]:
+        """Return whether the task of each bus that is polled moves on."""
+        return [PollerFlow(one.bus.name, one.late_ms(now_ms)) for one in self._pollers]
 
     def status(self, now_ms: int) -> list[DeviceStatus]:
         """Return every device, in the order of the configuration, those on links last.

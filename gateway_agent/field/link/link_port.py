@@ -7,7 +7,7 @@ it; what is wrong is in the status of its nodes and, once, in the log.
 import asyncio
 import logging
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NoReturn
 
 from gateway_agent.cancellation import raise_if_cancelled, until_first_ends
@@ -17,6 +17,7 @@ from gateway_agent.counters import Counters
 from gateway_agent.field.bus_errors import FATAL, BusDownError
 from gateway_agent.field.bus_log import LineLimit
 from gateway_agent.field.bus_port import RECONNECT_S, BusPort
+from gateway_agent.progress import DeviceFlow
 from gateway_agent.status import DeviceState, DeviceStatus, LinkStatus
 from gateway_agent.store.mark import Mark
 from protocols.wire.link.handshake import (
@@ -260,6 +261,22 @@ class LinkPort:
     def slots_unaccounted(self) -> int:
         """Return how many slots are over and neither answered nor missed for a cause."""
         return sum(node.slots_unaccounted for node in self.nodes)
+
+    def flows(self, now_ms: int, start_ms: int) -> Iterator[DeviceFlow]:
+        """Yield what comes from each device, since ``start_ms`` if nothing has come yet."""
+        for node in self.nodes:
+            last_ms = start_ms if node.is_new else node.tracker.last_ms
+            problem = node.tracker.problem if node.line is not None else self._why(node)
+            age_ms = now_ms - last_ms
+            yield DeviceFlow(
+                self.link.name,
+                node.device.name,
+                age_ms,
+                node.period_ms,
+                False,
+                node.is_new,
+                problem,
+            )
 
     def status(self, now_ms: int) -> list[DeviceStatus]:
         """Return the devices of this port, in the order of the configuration."""
