@@ -14,6 +14,7 @@ from hil.cli.bench import bench as _bench
 from hil.cli.board import board as _board
 from hil.cli.boards import boards as _boards
 from hil.cli.doctor import doctor as _doctor
+from hil.cli.platform import platform as _platform
 from hil.cli.run import run as _run
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app.command("bench")(_bench)
 app.command("board")(_board)
 app.command("doctor")(_doctor)
 app.command("boards")(_boards)
+app.add_typer(_platform, name="platform")
 
 
 def _version(wanted: bool) -> None:

@@ -1,0 +1,191 @@
+"""A centre station of SL 651 on TCP: it confirms reports, or answers as badly as it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import NamedTuple
+
+_BEIJING = timezone(timedelta(hours=8))
+_CONFIRM, _LEAVE, _AGAIN, _ASK = 0x1B, 0x04, 0x15, 0x05
+
+
+class CentreFaults(NamedTuple):
+    """What the centre does wrong; every ``n`` counts frames that it received, 0 is never.
+
+    ``lose_every``: it answers nothing. ``refuse_every``: it answers NAK. ``late_s``: seconds before
+    each answer. ``close_every``: it closes the connection without an answer. ``damage_every``: one
+    bit of its answer is wrong. ``noise``: bytes in front of each answer.
+    """
+
+    lose_every: int = 0
+    refuse_every: int = 0
+    late_s: float = 0.0
+    close_every: int = 0
+    damage_every: int = 0
+    noise: bytes = b""
+
+
+class CentreHeard(NamedTuple):
+    """A frame of a station whose CRC is right; ``body`` begins behind the time of sending."""
+
+    station: str
+    function: int
+    serial: int
+    sent: str
+    body: bytes
+    packet: tuple[int, int]
+
+
+@dataclass
+class Sl651Centre:
+    """Listens on ``host`` and keeps what it heard; :attr:`faults` may be changed at any time.
+
+    ``show`` gets a line for each frame in either direction.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    faults: CentreFaults = field(default_factory=CentreFaults)
+    show: Callable[[str], None] = lambda line: None
+    heard: list[CentreHeard] = field(default_factory=list)
+    damaged: int = 0
+    """Frames whose CRC was wrong, and bytes between frames."""
+    connections: int = 0
+
+    async def start(self) -> None:
+        """Listen; :attr:`port` is the port then."""
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._count = 0
+        self._server = await asyncio.start_server(self._serve, self.host, self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Close the listener and every connection."""
+        self._server.close()
+        self.close_connections()
+        await self._server.wait_closed()
+
+    def close_connections(self) -> None:
+        """Cut what is connected; stations may come back."""
+        for writer in list(self._writers):
+            writer.close()
+
+    def ask(self, station: str, function: int, more: bytes = b"") -> None:
+        """Send a query of the centre (serial 0, ENQ) to each connected station."""
+        frame = self._frame(station, "01", "0000", function, 0, _ASK, more)
+        self._show("->", frame, f"asks {function:02X}")
+        for writer in self._writers:
+            writer.write(frame)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self._writers.add(writer)
+        held = b""
+        try:
+            while data := await reader.read(4096):
+                held = await self._frames(held + data, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+
+    async def _frames(self, held: bytes, writer: asyncio.StreamWriter) -> bytes:
+        """Deal with each whole frame in ``held``; return what is left of it."""
+        while True:
+            at = held.find(b"~~")
+            if at < 0:
+                return held[-1:]
+            held = held[at:]
+            if len(held) < 14:
+                return held
+            size = 17 + int(held[11:13].hex()[1:], 16)
+            if len(held) < size:
+                return held
+            frame, rest = held[:size], held[size:]
+            if _crc(frame[:-2]) != frame[-2:]:
+                self.damaged += 1
+                held = held[2:]
+                continue
+            held = rest
+            await self._heard(frame, writer)
+
+    async def _heard(self, frame: bytes, writer: asyncio.StreamWriter) -> None:
+        is_packet = frame[13] == 0x16
+        packet = (int(frame[14:17].hex()[:3], 16), int(frame[14:17].hex()[3:], 16))
+        body = frame[17:-3] if is_packet else frame[14:-3]
+        number = packet[1] if is_packet else 1
+        # Only the first of several packets has a serial number and a time.
+        serial = int.from_bytes(body[:2], "big") if number == 1 else 0
+        sent = body[2:8].hex() if number == 1 else ""
+        heard = CentreHeard(
+            frame[3:8].hex(),
+            frame[10],
+            serial,
+            sent,
+            body[8:] if number == 1 else body,
+            packet if is_packet else (1, 1),
+        )
+        self._show("<-", frame, f"{heard.function:02X} serial {serial}")
+        self._count += 1
+        faults = self.faults
+        if _is_turn(self._count, faults.close_every):
+            writer.close()
+            return
+        if _is_turn(self._count, faults.lose_every):
+            return
+        is_refused = _is_turn(self._count, faults.refuse_every)
+        if not is_refused:
+            self.heard.append(heard)
+        if heard.function == 0x2F or (is_packet and number < packet[0]):
+            return  # nobody confirms a keep-alive, nor packets before the last
+        if is_packet and number == packet[0]:
+            first = next(h for h in reversed(self.heard) if h.packet[1] == 1)
+            heard = heard._replace(serial=first.serial)
+        end = _AGAIN if is_refused else _CONFIRM if frame[-3] == 0x03 else _LEAVE
+        answer = self._frame(
+            heard.station, frame[2:3].hex(), frame[8:10].hex(), heard.function, heard.serial, end
+        )
+        if _is_turn(self._count, faults.damage_every):
+            answer = answer[:15] + bytes((answer[15] ^ 4,)) + answer[16:]
+        if faults.late_s:
+            await asyncio.sleep(faults.late_s)
+        self._show("->", answer, "again" if is_refused else "confirmed")
+        writer.write(faults.noise + answer)
+        await writer.drain()
+
+    def _frame(
+        self,
+        station: str,
+        centre: str,
+        password: str,
+        function: int,
+        serial: int,
+        end: int,
+        more: bytes = b"",
+    ) -> bytes:
+        now = datetime.now(_BEIJING).strftime("%y%m%d%H%M%S")
+        body = bytes.fromhex(f"{serial:04x}{now}") + more
+        head = bytes.fromhex(f"7e7e{station}{centre}{password}{function:02x}8{len(body):03x}02")
+        frame = head + body + bytes((end,))
+        return frame + _crc(frame)
+
+    def _show(self, arrow: str, frame: bytes, meaning: str) -> None:
+        self.show(f"{arrow} {meaning:24} {frame.hex().upper()}")
+
+
+def _is_turn(count: int, every: int) -> bool:
+    return bool(every) and count % every == 0
+
+
+def _crc(data: bytes) -> bytes:
+    """Return the CRC-16 of Modbus, bit by bit, its high byte first."""
+    crc = 0xFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ 0xA001 if crc & 1 else crc >> 1
+    return crc.to_bytes(2, "big")
