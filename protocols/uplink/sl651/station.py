@@ -123,16 +123,18 @@ class Station:
         return data
 
     def send(
-        self, function: int, after_time: bytes, sent: datetime, now_ms: int
+        self, function: int, after_time: bytes, sent: datetime, now_ms: int, serial: int = 0
     ) -> tuple[int, list[StationEvent]]:
         """Send a message; ``after_time`` is its body behind serial number and time of sending.
 
-        A body that is longer than a packet goes in several (M3). Returns the serial number, and the
-        events that this causes. LocalError: the message before it is not settled yet.
+        ``serial``: its number, where the sender must be able to repeat it on another connection;
+        0: the next one. A body that is longer than a packet goes in several (M3). Returns the
+        serial number, and the events that this causes. LocalError: the message before it is not
+        settled yet.
         """
         if self._waiting:
             raise LocalError(BAD_ORDER, "message", -1, "the confirmation of the one before", "none")
-        serial = self._next_serial
+        serial = serial or self._next_serial
         self._next_serial = serial % _LAST_SERIAL + 1
         frames = self._frames(function, write_serial(serial, sent) + after_time)
         self._transmit(frames, now_ms)

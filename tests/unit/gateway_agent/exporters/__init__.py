@@ -1,0 +1,1 @@
+"""What each exporter makes of records, without the outbox around it."""
