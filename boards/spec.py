@@ -75,7 +75,7 @@ class FlashTable(Struct, frozen=True):
     """``[flash]``: how a technician gets the firmware onto the board."""
 
     method: Literal["none", "uart", "swd", "dfu", "uf2", "esptool"]
-    also: list[Literal["swd"]] = []  # further ways, for --method
+    also: list[Literal["swd", "dfu"]] = []  # further ways, for --method
     firmware: str = ""  # of a stock board: the release's file name, VERSION standing for v1.25.0
     enter: str = ""  # what to do with the board before
     rom: RomTable | None = None  # of a board that is flashed by "uart"

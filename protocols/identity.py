@@ -19,16 +19,21 @@ __all__ = [
     "UID_BYTES",
     "UID_PATTERN",
     "UID_RULE",
+    "USB_SERIAL_PATTERN",
     "is_identifier",
     "is_node_id",
     "node_id",
     "parse_uid",
     "uid_of",
+    "usb_serial",
 ]
 
 # As configuration files spell a unique id. Elsewhere upper-case digits are read too.
 UID_PATTERN: Final = rf"^[0-9a-f]{{{2 * UID_BYTES}}}\Z"
 UID_RULE: Final = f"{2 * UID_BYTES} hex digits"
+
+# As the ROM of an STM32 writes it into its USB descriptor.
+USB_SERIAL_PATTERN: Final = r"^[0-9A-F]{12}\Z"
 
 _NODE_PREFIX: Final = "tf-"
 _NODE_ID: Final = re.compile(f"{_NODE_PREFIX}[0-9a-f]{{{2 * UID_BYTES}}}")
@@ -62,3 +67,13 @@ def uid_of(device_id: str) -> bytes:
     if not is_node_id(device_id):
         raise ValueError(f"device id: expected {NODE_ID_RULE}, got {device_id!r}")
     return bytes.fromhex(device_id[len(_NODE_PREFIX) :])
+
+
+def usb_serial(uid: bytes) -> str:
+    """Return the serial number that the ROM of an STM32 shows on USB; other chips may have it too.
+
+    The rule is that of MicroPython's stm32 port, which shows the same text as the ROM. Half of the
+    bytes count for nothing: chips of one lot, at one place of two wafers, differ in none of it.
+    """
+    parts = (uid[11], uid[10] + uid[2], uid[9], uid[8] + uid[0], uid[7], uid[6])
+    return bytes(each & 0xFF for each in parts).hex().upper()

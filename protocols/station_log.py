@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
+from .identity import parse_uid, usb_serial
+
 FIRST: Final = "0" * 64
 PROVEN: Final = "proven"
 SEALED: Final = "sealed"
@@ -62,15 +64,34 @@ def read_chain(content: bytes) -> StationChain:
 
 
 def proven_boards(lines: Iterable[StationLine]) -> dict[str, StationLine]:
-    """Return the line of each board, by unique id, that proved itself twice and is still so."""
+    """Return the line of each board, by unique id, that proved itself twice and is still so.
+
+    A board that is flashed over USB has no unique id in the log until it proves itself. Until then
+    it may be any of those with its USB serial number, so none of them counts as proven.
+    """
     found: dict[str, StationLine] = {}
+    doubted: dict[str, dict[str, StationLine]] = {}  # by USB serial number
     for line in lines:
-        uid = str(line.get("uid"))
-        if line.get("event") in _STATES:
-            found.pop(uid, None)
-            if proven_twice(line):
-                found[uid] = line
+        if line.get("event") not in _STATES:
+            continue
+        uid, serial = str(line.get("uid")), str(line.get("usb_serial"))
+        if not uid:
+            twins = [each for each in found if serial_of(each) == serial]
+            doubted.setdefault(serial, {}).update((each, found.pop(each)) for each in twins)
+            continue
+        if "usb_serial" in line:
+            found |= doubted.pop(serial, {})
+        doubted.get(serial_of(uid), {}).pop(uid, None)
+        found.pop(uid, None)
+        if proven_twice(line):
+            found[uid] = line
     return found
+
+
+def serial_of(uid: object) -> str:
+    """Return the USB serial number of the chip with this unique id; empty for what is none."""
+    content = parse_uid(uid)
+    return "" if content is None else usb_serial(content)
 
 
 def proven_twice(line: Mapping[str, object]) -> bool:

@@ -29,7 +29,9 @@ from .flash_lanes import run_lanes
 def flash(
     port: Annotated[
         str | None,
-        typer.Option(help="Serial port of the board's bootloader; without it they are asked."),
+        typer.Option(
+            help="Serial port of the bootloader; dfu: USB path, swd: the ST-LINK's serial number."
+        ),
     ] = None,
     role: Annotated[str | None, typer.Option(help="air, water or camera.")] = None,
     unit: Annotated[
@@ -79,7 +81,7 @@ def flash(
     ] = "",
     method: Annotated[
         str,
-        typer.Option(help="uart or swd, for an own image; without it the board's first."),
+        typer.Option(help="uart, dfu or swd, for an own image; without it the board's first."),
     ] = "",
     firmware: Annotated[
         Path | None,
@@ -107,9 +109,9 @@ def flash(
     node has proven itself twice, 1: not; docs/errors.md explains the codes of errors.
     """
     console = Console(stderr=True)
-    wish = FlashWish(port, bus_port, role, unit, board, needs_bus=not dry_run)
+    wish = FlashWish(port, bus_port, role, unit, board, needs_bus=not dry_run, method=method)
     if lanes is not None:
-        wish = FlashWish("", "", role, unit or 1, board, needs_bus=False)
+        wish = FlashWish("", "", role, unit or 1, board, needs_bus=False, method=method)
     try:
         named = dict(map(setting, settings or []))
         technician = _AtTerminal() if sys.stdin.isatty() and not json_output else None
@@ -128,7 +130,7 @@ def flash(
             unlock,
             dry_run,
             replaces=_replaced(replaces, lanes),
-            method=method,
+            method=wish.method,
             firmware=firmware,
             release=release_publics(release_keys or []),
         )

@@ -1,8 +1,8 @@
 """What a flash needs and nobody named: found by asking the ports, else by asking the technician.
 
-Only ports on USB are looked at. A port with a bootloader is found by waking it; a blank board's bus
-answers nobody, so the bus is what is left over. Without somebody to ask, what is missing is named
-option by option.
+Only ports on USB are looked at. A port with a bootloader is found by waking it; if none has one, a
+board may wait in its USB bootloader. A blank board's bus answers nobody, so the bus is what is left
+over. Without somebody to ask, what is missing is named option by option.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +18,7 @@ from protocols.wire.registers import MAPS
 from . import station_log
 from .an3155 import connected
 from .errors import NO_ADDRESS, NO_LOADER, SILENT, FlashingError
+from .methods.choice import PLACES, Reachable
 from .target import chip_name
 
 ROLES: Final = tuple(each.role for each in MAPS)
@@ -48,6 +49,7 @@ class FlashWish:
     unit: int | None
     board: str | None
     needs_bus: bool
+    method: str = ""  # of boards/flash/methods; empty: that of the board
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +71,27 @@ def completed(
 ) -> FlashWish:
     """Return the wish with everything named. BoardError; MissingOptions without a technician."""
     missing: list[str] = []
+    if wish.port is None and wish.method in PLACES:
+        wish = replace(wish, port=_place(PLACES[wish.method](), technician, missing))
     if wish.port is None or (wish.bus_port is None and wish.needs_bus):
         named = (wish.port, wish.bus_port)
+        asks = wish.port is None and wish.method not in PLACES
         found = [
-            loader_at(each, baud) if wish.port is None else FoundPort(each, None)
+            loader_at(each, baud) if asks else FoundPort(each, None)
             for each in ports()
             if each.place and each.path not in named and each.lasting not in named
         ]
-        if wish.port is None:
+        if asks:
             loaders = [each for each in found if each.chip_id is not None]
-            port, chip_id = _loader(loaders, found, technician, missing)
+            usb = [] if loaders or wish.method else _waiting_on_usb()
+            if usb:
+                method, port, chip_id = "dfu", _place(usb, technician, missing), None
+            else:
+                port, chip_id = _loader(loaders, found, technician, missing)
+                method = wish.method
             found = [each for each in found if each.port.path != port]
-            wish = replace(wish, port=port, board=wish.board or _board_with(chip_id))
+            board = wish.board or _board_with(chip_id)
+            wish = replace(wish, port=port, board=board, method=method)
         if wish.bus_port is None and wish.needs_bus:
             wish = replace(wish, bus_port=_bus(found, technician, missing))
     if wish.role is None:
@@ -97,8 +108,30 @@ def completed(
     if missing:
         raise MissingOptions("there is no terminal to ask at, so name\n  " + "\n  ".join(missing))
     bus = f", its bus is at {wish.bus_port}" if wish.needs_bus else ""
-    show(f"{wish.role} node {wish.unit} on the board at {wish.port}{bus}")
+    place = wish.port or f"the only place where {wish.method} finds one"
+    show(f"{wish.role} node {wish.unit} on the board at {place}{bus}")
     return wish
+
+
+def _place(
+    places: Sequence[Reachable], technician: Technician | None, missing: list[str]
+) -> str | None:
+    """Return where the board is; empty if there is none: opening it says why."""
+    if len(places) < 2:
+        return places[0].port if places else ""
+    if technician is None:
+        missing.append(f"--port: expected one of {', '.join(each.text for each in places)}")
+        return None
+    names = {each.text: each.port for each in places}
+    return names[technician.choose("Which board", list(names))]
+
+
+def _waiting_on_usb() -> Sequence[Reachable]:
+    """Return the boards in their USB bootloader; none if `dfu-util` is not there to ask."""
+    try:
+        return PLACES["dfu"]()
+    except BoardError:
+        return []
 
 
 def loader_at(port: PortInfo, baud: int) -> FoundPort:

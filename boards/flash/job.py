@@ -6,26 +6,26 @@ anew and ends well.
 """
 
 import hashlib
-import secrets
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from boards.errors import BoardError
-from boards.provision import ProvisionError, provision, write_new
-from boards.records import key_content
+from boards.provision import provision
 from boards.recordstore import RecordError, survey
 from boards.secret import wipe
 from firmware.node.commission import NAME, CommissionError
 from firmware.node.commission import parse as parse_commission
 from firmware.node.identity import KEY_FILE
+from protocols.identity import USB_SERIAL_PATTERN
 from protocols.wire.errors import PeerError
 from protocols.wire.node_key import parse
 
-from .errors import KEY_FILE as KEY_FAULT
 from .errors import MISMATCH, WRONG_CHIP, FlashingError
+from .key_files import new_key_file
 from .method import ChipIdentity, FlashMethod
+from .plan import FlashPlan, FoundBoard
 from .target import FlashRegion, FlashTarget, chip_name
 
 _BLANK_RUN: Final = 4096  # bytes; what follows so many blank ones is not looked at
@@ -46,35 +46,6 @@ class Watcher(Protocol):
 
     def ask(self, text: str) -> None:
         """Take what the technician has to do now."""
-
-
-@dataclass(frozen=True, slots=True)
-class FoundBoard:
-    """What is on the port: ``image`` is what its flash holds at the image's place, ``key_id`` the
-    key of its record store; 0: it has none.
-    """
-
-    uid: str
-    image: bytes
-    role: str
-    key_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class FlashPlan:
-    """What shall be on the board."""
-
-    role: str
-    settings: Mapping[str, int]
-    image: bytes
-    key_id: int  # one that this board never had
-    keys: Path  # the folder for the key files
-    release: bytes = b""  # the public keys whose updates the node takes
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the image, in hex."""
-        return hashlib.sha256(self.image).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +73,12 @@ class FlashJob:
         self._watcher.begin("identify")
         found = self._method.identify()
         _check(found, target)
-        if found.uid is None:
+        uid, serial = found.uid or "", found.usb_serial or ""
+        if not uid and not re.match(USB_SERIAL_PATTERN, serial):
             raise BoardError(
-                f"{target.board}: expected the chip's unique id, which its key is made for; by "
-                f"{self._method.name} a chip does not give it: use --method uart or swd"
+                f"{target.board}: expected the USB serial number of its chip, 12 hex digits that "
+                f"stand for its unique id, got {serial!r}; use --method uart or swd"
             )
-        uid = found.uid
         image = self._content(target.image_at, target.image_max)
         half = target.store_bytes // 2
         store = b"".join(
@@ -115,9 +86,11 @@ class FlashJob:
         )
         role, key_id = _commissioned(store)
         self._watcher.end(
-            f"{chip_name(target.chip_id)}, unique id {uid}, {_described(image, role)}"
+            f"{chip_name(target.chip_id)}, "
+            f"{f'unique id {uid}' if uid else f'USB serial number {serial}'}, "
+            f"{_described(image, role)}"
         )
-        return FoundBoard(uid, image, role, key_id)
+        return FoundBoard(uid, image, role, key_id, serial)
 
     def write(self, plan: FlashPlan, board: FoundBoard) -> WrittenRegion:
         """Write the image, unless it is there already; read it back."""
@@ -140,12 +113,12 @@ class FlashJob:
         A key that cannot have reached the board is deleted again. What this process held of it is
         overwritten.
         """
-        path = new_key_file(plan, board.uid)
+        path = new_key_file(plan, board)
         reached = False
         store = b""
         try:
             made = provision(
-                self._target.board, plan.role, path, plan.settings, board.uid, plan.release
+                self._target.board, plan.role, path, plan.settings, board.uid or None, plan.release
             )
             store = made.store
             region = FlashRegion("record store", made.address, store)
@@ -218,43 +191,6 @@ class FlashJob:
             raise FlashingError(MISMATCH, f"{region.name}: its SHA-256 is {digest.hexdigest()}")
         self._watcher.end(f"SHA-256 {digest.hexdigest()} of {size} bytes, as written")
         return WrittenRegion(region.name, region.address, size, digest.hexdigest())
-
-
-def new_key_file(plan: FlashPlan, uid: str) -> Path:
-    """Make the key of a plan, and a file for it that its owner alone may read. BoardError."""
-    path = plan.keys / key_file_name(uid, plan.key_id)
-    content = key_content(plan.key_id, secrets.token_hex(32), uid)
-    try:
-        plan.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_new(path, content)
-    except (OSError, ProvisionError) as error:
-        raise FlashingError(KEY_FAULT, f"{path}: {error}") from error
-    finally:
-        wipe(content)
-    return path
-
-
-def plan_line(plan: FlashPlan, board: FoundBoard, name: str) -> str:
-    """Return in one line what will be done."""
-    same = board.image == plan.image.rstrip(b"\xff")
-    image = f"image {plan.digest[:16]} ({len(plan.image)} bytes)"
-    settings = ", ".join(f"{name} {value}" for name, value in plan.settings.items())
-    lost = f"; settings and calibration of the {board.role} node are lost" if board.role else ""
-    return (
-        f"{name} {board.uid}: {'keep' if same else 'write'} {image}, new record store: "
-        f"{plan.role} node, {settings}, key id {plan.key_id}{lost}"
-    )
-
-
-def key_file_name(uid: str, key_id: int) -> str:
-    """Return the name of the file with a board's key."""
-    return f"{uid}-{key_id}.json"
-
-
-def key_ids(keys: Path, uid: str) -> list[int]:
-    """Return the ids of a board's keys that are in the folder."""
-    numbers = [path.stem.removeprefix(f"{uid}-") for path in keys.glob(f"{uid}-*.json")]
-    return [int(number) for number in numbers if number.isdecimal()]
 
 
 def _unseen(done: int, total: int) -> None:

@@ -18,12 +18,13 @@ class ChipIdentity:
     """What a chip answers before anything is erased; what a way cannot ask of it is None.
 
     ``chip_id`` is ST's product id, ``sectors`` are the bytes of each sector of its flash, ``uid``
-    is the unique id from the factory in hex.
+    is the unique id from the factory in hex, ``usb_serial`` what the ROM derives from it for USB.
     """
 
     chip_id: int | None = None
     sectors: tuple[int, ...] | None = None
     uid: str | None = None
+    usb_serial: str | None = None
 
 
 class FlashMethod(ABC):

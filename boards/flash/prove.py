@@ -15,6 +15,7 @@ from typing import Final
 from boards.node_line import NodeIdentity, NodeLine, NodeLineError
 from boards.provision import node_key
 from firmware.node.selftest import FAILED_ROLE, ROLE_SHIFT
+from protocols.identity import usb_serial
 from protocols.wire.errors import PeerError
 from protocols.wire.registers import (
     EVENT_BOOT,
@@ -24,7 +25,15 @@ from protocols.wire.registers import (
 )
 from protocols.wire.sample import Sample, verify
 
-from .errors import NO_NODE, NO_POWER_CYCLE, NOT_PROVEN, OTHER_NODE, SELF_TEST, FlashingError
+from .errors import (
+    NO_NODE,
+    NO_POWER_CYCLE,
+    NOT_PROVEN,
+    OTHER_CHIP,
+    OTHER_NODE,
+    SELF_TEST,
+    FlashingError,
+)
 
 POWER_ON: Final = 0  # the argument of the event "boot"
 _LOOK_S: Final = 0.2
@@ -56,7 +65,8 @@ class NodeProof:
 class NodeProver:
     """What a node must show, and where: ``unit`` and ``baud`` are of the bus at ``port``.
 
-    ``key`` is the key file of the node, ``image`` the SHA-256 of its image in hex.
+    ``key`` is the key file of the node, ``image`` the SHA-256 of its image in hex. Without ``uid``
+    the node's own must be one that ``usb_serial`` is derived from.
     """
 
     port: str
@@ -66,6 +76,7 @@ class NodeProver:
     role: str
     image: str
     key: Path
+    usb_serial: str = ""
 
     def prove(self, limit_s: float) -> NodeProof:
         """Wait for the node and check what it shows. BoardError within about ``limit_s``."""
@@ -114,7 +125,7 @@ class NodeProver:
 
     def _proof(self, line: NodeLine, identity: NodeIdentity, end: float) -> NodeProof:
         for what, wanted, got in (
-            ("unique id", self.uid, identity.uid.hex()),
+            ("unique id", self.uid or identity.uid.hex(), identity.uid.hex()),
             ("role", self.role, identity.map.role),
             ("image's SHA-256", self.image, identity.image),
         ):
@@ -124,6 +135,13 @@ class NodeProver:
                     f"{self._where}: expected {what} {wanted}, the node that answers has "
                     f"{got or 'none'}",
                 )
+        serial = usb_serial(identity.uid)
+        if not self.uid and serial != self.usb_serial:
+            raise FlashingError(
+                OTHER_CHIP,
+                f"{self._where}: expected a unique id with USB serial number {self.usb_serial}, "
+                f"the node that answers has {identity.uid.hex()}, whose number is {serial}",
+            )
         sample, cause, failed = self._signed(line, identity, end)
         header = sample.header
         own = failed & ((1 << ROLE_SHIFT) - 1) & ~FAILED_ROLE

@@ -1,7 +1,5 @@
 """The whole flash of one board, from the port to the proof, and its lines in the station log."""
 
-import getpass
-import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,12 +12,13 @@ from boards.errors import BoardError
 from boards.label import Label, write_png, write_sheet, zpl
 from boards.records import commission_of
 from firmware.node.commission import CommissionError
-from protocols.wire.node_key import MAX_KEY_ID
 
-from . import station_log
-from .errors import KEY_FILE, READ_PROTECTED, FlashingError
-from .job import FlashJob, FlashPlan, FoundBoard, Watcher, WrittenRegion, key_ids, plan_line
+from .board_lines import BoardLines
+from .errors import READ_PROTECTED, FlashingError
+from .job import FlashJob, Watcher, WrittenRegion
+from .key_files import named_key_file
 from .methods.choice import method_of
+from .plan import FlashPlan, FoundBoard, plan_line
 from .prove import NodeProof, NodeProver
 from .silence import silence_of
 from .target import image_of, target_of
@@ -105,17 +104,18 @@ def flash(
         )
     with _job(request, watcher) as (job, content):
         board = _identified(request, job, watcher)
-        allow(board.uid)
+        if board.uid:
+            allow(board.uid)
         chip_uid = board.uid
         if request.replaces:
             # Its name and its series go on, so it is commissioned with the id they have.
             board = replace(board, uid=request.replaces)
-        lines = _StationLines(request, board.uid, begun)
+        lines = BoardLines(request.log, board, request.board, request.lane, begun)
         plan = FlashPlan(
             request.role,
             request.settings,
             content,
-            lines.next_key_id(board),
+            lines.next_key_id(board, request.keys),
             request.keys,
             request.release,
         )
@@ -125,7 +125,7 @@ def flash(
         if request.dry_run:
             seconds = time.monotonic() - begun
             return FlashReport(
-                request.board, board.uid, text, plan.digest, (), None, None, None, (), (), seconds
+                request.board, board.name, text, plan.digest, (), None, None, None, (), (), seconds
             )
         # Before anything is erased: a key id that is written down is never used again.
         lines.add("begun", {"key_id": plan.key_id, "plan": text, "chip_uid": chip_uid})
@@ -134,7 +134,23 @@ def flash(
             store, key_file = job.provision(plan, board)
             job.start()
     with lines.failing():
-        first, second = _proven(request, plan, board.uid, key_file, watcher)
+        prover = NodeProver(
+            request.bus_port,
+            request.unit,
+            request.bus_baud,
+            board.uid,
+            plan.role,
+            plan.digest,
+            key_file,
+            board.usb_serial,
+        )
+        first = _proven_once(prover, request, watcher)
+        if not board.uid:
+            allow(first.uid)
+            lines.known(first.uid)
+            key_file = named_key_file(key_file, first.uid)
+            prover = replace(prover, uid=first.uid, key=key_file)
+        second = _proven_again(prover, first, request, watcher)
     # Written from what the node itself showed, and by nothing before the second proof.
     proven = lines.add(
         "proven",
@@ -153,7 +169,7 @@ def flash(
     files = _labelled(request, lines, Label.of_line(proven), watcher)
     return FlashReport(
         request.board,
-        board.uid,
+        second.uid,
         text,
         plan.digest,
         (image, store),
@@ -166,28 +182,30 @@ def flash(
     )
 
 
-def _proven(
-    request: FlashRequest, plan: FlashPlan, uid: str, key: Path, watcher: Watcher
-) -> tuple[NodeProof, NodeProof]:
-    """Let the node prove itself, lose its power, and prove itself again."""
-    prover = NodeProver(
-        request.bus_port, request.unit, request.bus_baud, uid, plan.role, plan.digest, key
-    )
+def _proven_once(prover: NodeProver, request: FlashRequest, watcher: Watcher) -> NodeProof:
+    """Let the node prove itself."""
     watcher.begin("prove")
     try:
         first = prover.prove(request.prove_s)
     except FlashingError as error:
-        raise silence_of(error, request.port, request.baud) from error
+        raise silence_of(error, way_of(request), request.port, request.baud) from error
     watcher.end(_shown(first, request.unit))
+    return first
+
+
+def _proven_again(
+    prover: NodeProver, first: NodeProof, request: FlashRequest, watcher: Watcher
+) -> NodeProof:
+    """Let the node lose its power and prove itself again."""
     watcher.begin("prove after a power cycle")
     watcher.ask(POWER_CYCLE)
     second = prover.prove_again(first, request.power_s, watcher.ask)
     watcher.end(_shown(second, request.unit))
-    return first, second
+    return second
 
 
 def _labelled(
-    request: FlashRequest, lines: "_StationLines", label: Label, watcher: Watcher
+    request: FlashRequest, lines: BoardLines, label: Label, watcher: Watcher
 ) -> tuple[Path, ...]:
     """Draw the label of a board that has proven itself twice."""
     if request.labels is None:
@@ -244,9 +262,13 @@ def _job(request: FlashRequest, watcher: Watcher) -> "Iterator[tuple[FlashJob | 
         return
     target = target_of(request.board)
     content = image_of(target, request.image)
-    name = request.method or spec.flash.method
-    with method_of(name, target, request.port, request.baud) as method:
+    with method_of(way_of(request), target, request.port, request.baud) as method:
         yield FlashJob(method, target, watcher), content
+
+
+def way_of(request: FlashRequest) -> str:
+    """Return the name of the way in: what was asked for, or the board's own."""
+    return request.method or specs.load(request.board).flash.method
 
 
 def _identified(request: FlashRequest, job: "FlashJob | StockJob", watcher: Watcher) -> FoundBoard:
@@ -259,52 +281,3 @@ def _identified(request: FlashRequest, job: "FlashJob | StockJob", watcher: Watc
     job.unlock()
     watcher.end("the chip has erased itself")
     return job.identify()
-
-
-class _StationLines:
-    """The lines of one board in the station log."""
-
-    def __init__(self, request: FlashRequest, uid: str, begun: float) -> None:
-        self._request = request
-        self._uid = uid
-        self._begun = begun
-
-    @contextmanager
-    def failing(self) -> Iterator[None]:
-        """Add a line if what is done inside fails."""
-        try:
-            yield
-        except BoardError as error:
-            self.add("failed", {"error": str(error)})
-            raise
-
-    def add(
-        self, event: str, fields: Mapping[str, object], verified_by: str = ""
-    ) -> Mapping[str, object]:
-        """Add a line; ``verified_by`` is how what was written was read again."""
-        head = {
-            "event": event,
-            "board": self._request.board,
-            "uid": self._uid,
-            "who": getpass.getuser(),
-            "station": platform.node(),
-            "lane": self._request.lane,
-            "seconds": round(time.monotonic() - self._begun, 1),
-            "verified_by": verified_by,
-        }
-        line = {**head, **fields}
-        station_log.append(self._request.log, line)
-        return line
-
-    def next_key_id(self, board: FoundBoard) -> int:
-        """Return a key id that the board never had, as far as it, the log and the folder show."""
-        used = [board.key_id, *key_ids(self._request.keys, board.uid)]
-        for line in station_log.entries(self._request.log):
-            key_id = line.get("key_id")
-            if line.get("uid") == board.uid and isinstance(key_id, int):
-                used.append(key_id)
-        if max(used) >= MAX_KEY_ID:
-            raise FlashingError(
-                KEY_FILE, f"{board.uid}: expected a key id up to {MAX_KEY_ID}, all are used"
-            )
-        return max(used) + 1

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from boards.errors import BoardError
-from boards.flash.job import key_file_name
+from boards.flash.key_files import key_file_name
 from boards.provision import read_key
 from protocols.station_log import SEALED, proven_boards
 

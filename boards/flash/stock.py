@@ -16,11 +16,13 @@ from protocols.wire.errors import PeerError
 from protocols.wire.node_key import parse
 
 from .errors import IMAGE, FlashingError
-from .job import FlashPlan, FoundBoard, Watcher, WrittenRegion, new_key_file
+from .job import Watcher, WrittenRegion
+from .key_files import new_key_file
 from .method import Progress
 from .methods import esptool, micropython, uf2
 from .methods.micropython import PLATFORMS, ReplBoard
 from .node_files import compiled, digested, main_file
+from .plan import FlashPlan, FoundBoard
 
 #: Folders of the node on the board; what is in them and belongs to no node is removed.
 FOLDERS: Final = ("boards", "firmware", "protocols")
@@ -72,7 +74,7 @@ class StockJob:
 
     def provision(self, plan: FlashPlan, board: FoundBoard) -> tuple[WrittenRegion, Path]:
         """Make a key, store it here, then give it to the board; return its file."""
-        path = new_key_file(plan, board.uid)
+        path = new_key_file(plan, board)
         reached = False
         try:
             key = path.read_bytes()

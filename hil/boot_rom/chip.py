@@ -67,6 +67,7 @@ class BootRom:
         #: Commands so far, by their code, and how many sectors were erased.
         self.commands: list[int] = []
         self.erased: list[int] = []
+        self.uid = uid
         self._system = bytearray(SYSTEM_BYTES)
         self._system[UID_AT : UID_AT + len(uid)] = uid
         self._system[SIZE_AT : SIZE_AT + 2] = (FLASH_BYTES // 1024).to_bytes(2, "little")

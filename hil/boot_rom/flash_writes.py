@@ -1,7 +1,8 @@
-"""Flash that the node can write on QEMU, whose flash is read-only memory to the guest.
+"""Flash that the node can write, and a unique id, on QEMU: it has read-only flash and no id.
 
 A debugger stops the node where the image's two functions that change the flash begin, does to the
-model's flash what the controller would do, shows it to the guest, and returns from the function.
+model's flash what the controller would do, shows it to the guest, and returns from the function. In
+the same way the function that reads the unique id gets the model's.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from hil.errors import EngineError
 
 PROGRAM: Final = "flash_program"
 ERASE: Final = "flash_erase"
+READ_UID: Final = "uid_read"
 _BLOCK: Final = 1024
 _LR: Final = 14
 _PC: Final = 15
@@ -29,7 +31,7 @@ class FlashWrites:
 
     def __init__(self, rom: BootRom, symbols: Mapping[str, int]) -> None:
         self._rom = rom
-        self._at = {symbols[name] & ~1: name for name in (PROGRAM, ERASE)}
+        self._at = {symbols[name] & ~1: name for name in (PROGRAM, ERASE, READ_UID)}
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
         #: Words programmed and sectors erased by the node.
@@ -59,11 +61,13 @@ class FlashWrites:
         if name is None:  # a reset or a stop by the bench
             return
         first, second = await self._register(0), await self._register(1)
-        if name == PROGRAM:
-            done = await self._program(first - FLASH_AT, second)
+        if name == READ_UID:
+            uid = self._rom.uid
+            await self._expect("OK", f"M{first:x},{len(uid):x}:{uid.hex()}")
+        elif name == PROGRAM:
+            await self._set(0, int(await self._program(first - FLASH_AT, second)))
         else:
-            done = await self._erase(first)
-        await self._set(0, int(done))
+            await self._set(0, int(await self._erase(first)))
         await self._set(_PC, await self._register(_LR) & ~1)
 
     async def _program(self, offset: int, word: int) -> bool:

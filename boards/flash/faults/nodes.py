@@ -40,6 +40,14 @@ STILL_IN_LOADER: Final = FlashFault(
     "BOOT0 is still high, so the chip started its bootloader again",
     "set BOOT0 low, press reset, and repeat the command",
 )
+OTHER_CHIP: Final = FlashFault(
+    57,
+    "the node's unique id is not the one that the USB serial number was derived from",
+    "another node with the same role, image and address is on the bus, or the chip is a copy whose "
+    "bootloader shows a number of its own",
+    "leave only the board that was flashed on the bus, and repeat the command; a copied chip: use "
+    "--method uart or swd",
+)
 UNSUPPORTED: Final = FlashFault(
     56,
     "the node runs a firmware that this program does not understand",

@@ -1,8 +1,9 @@
 """The way over USB: the chip's ROM speaks DFU with ST's extensions, and Debian's `dfu-util` to it.
 
 The ROM gives no access to the chip's ids, so the class is checked by the sectors of its flash. The
-serial number in its USB descriptor is a part of the unique id, and other chips may have the same
-one: a board is addressed by the USB socket that it is plugged into.
+serial number on USB is derived from the unique id, and other chips may have the same one: a board
+is addressed by the USB socket that it is plugged into. The serial number stands for the unique id
+until the node shows that over its bus.
 """
 
 import re
@@ -100,8 +101,8 @@ class DfuMethod(FlashMethod):
         """Do nothing: `dfu-util` runs once for each transfer."""
 
     def identify(self) -> ChipIdentity:
-        """Return the sectors of its flash; the ROM tells nobody the chip's ids."""
-        return ChipIdentity(sectors=self._found.sectors)
+        """Return the sectors of its flash and its USB serial number; the ROM gives nobody more."""
+        return ChipIdentity(sectors=self._found.sectors, usb_serial=self._found.serial)
 
     def read(self, address: int, size: int, progress: Progress) -> bytes:
         """Upload from the chip."""

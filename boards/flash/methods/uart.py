@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
-from boards.flash.an3155 import BLOCK, WORD, connected
+from boards.flash.an3155 import BLOCK, WORD, RomLoader, connected
+from boards.flash.errors import NO_LOADER, SILENT, FlashingError
 from boards.flash.method import ChipIdentity, FlashMethod, Progress
+from boards.flash.serial_port import FlashPort
 from boards.flash.target import BLANK, FlashTarget
 
 _UID_BYTES = 12
@@ -67,3 +69,15 @@ class UartMethod(FlashMethod):
     def unlock(self) -> None:
         """Take the read-out protection away."""
         self._loader.unlock()
+
+
+def wakes(path: str, baud: int) -> bool:
+    """Return whether a bootloader answers the one byte that it waits for. FlashingError."""
+    with FlashPort(path, baud) as port:
+        try:
+            RomLoader(port, wakes=1).connect()
+        except FlashingError as error:
+            if error.fault in (SILENT, NO_LOADER):
+                return False
+            raise
+    return True

@@ -22,6 +22,7 @@ from tests.integration.firmware.node_process import (
 pytestmark = pytest.mark.timeout(120)
 BAUD = 115200
 NO_IMAGE = ""  # a process runs files
+SERIAL = "0C0E0A0A0807"  # of UID on USB, by hand
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def key_file(folder: Path, key: bytes) -> Path:
     return path
 
 
-@pytest.mark.provokes("TF-FLASH-051", "TF-FLASH-052")
+@pytest.mark.provokes("TF-FLASH-051", "TF-FLASH-052", "TF-FLASH-057")
 def test_the_node_shows_what_was_flashed_or_is_named(tmp_path: Path, cable: Cable) -> None:
     good = key_file(tmp_path, KEY)
     with NodeProcess(tmp_path, cable.node_end) as node:
@@ -53,6 +54,12 @@ def test_the_node_shows_what_was_flashed_or_is_named(tmp_path: Path, cable: Cabl
             NodeProver(port, 1, BAUD, UID.hex(), "air", "ab" * 32, good).prove(20)
         with pytest.raises(FlashingError, match=r"^TF-FLASH-051: .*expected role water.*has air"):
             NodeProver(port, 1, BAUD, UID.hex(), "water", NO_IMAGE, good).prove(20)
+        # Flashed over USB: the chip's serial number there stands for its unique id.
+        proof = NodeProver(port, 1, BAUD, "", "air", NO_IMAGE, good, SERIAL).prove(20)
+        assert proof.uid == UID.hex()
+        wanted = rf"^TF-FLASH-057: .*number 000000000000, .*{UID.hex()}, whose number is {SERIAL}"
+        with pytest.raises(FlashingError, match=wanted):
+            NodeProver(port, 1, BAUD, "", "air", NO_IMAGE, good, "0" * 12).prove(20)
         other = key_file(tmp_path, bytes(32))
         with pytest.raises(FlashingError, match=r"^TF-FLASH-052: "):
             NodeProver(port, 1, BAUD, UID.hex(), "air", NO_IMAGE, other).prove(0.5)

@@ -1,10 +1,8 @@
 """From a blank board to a node that has proven itself, in one command, with the real image."""
 
 import json
-import os
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +21,8 @@ from boards.recordstore import contents
 from hil.boot_rom.cable import BootRomBoard
 from hil.boot_rom.chip import BootRom
 from hil.boot_rom.started import StartedBoard
+
+from .flash_bench import run_flash
 
 UID = bytes(range(0x21, 0x2D))
 RELEASE = Ed25519PrivateKey.generate().public_key()
@@ -43,29 +43,11 @@ class Bench:
 
     def flash(self) -> subprocess.CompletedProcess[str]:
         """Run the one command, the same each time."""
-        command = [str(Path(sys.executable).parent / "tianfu-node"), "flash", "--json"]
-        command += ["--port", str(self.board.port), "--bus-port", self.node.bus_port]
+        command = ["--json", "--port", str(self.board.port), "--bus-port", self.node.bus_port]
         command += ["--role", "air", "--unit", "7", "--set", "sample_period_ds=5"]
         public = RELEASE.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         (self.folder / "release.pub").write_bytes(public)
-        command += ["--release-key", "release.pub"]
-        self.temporary.mkdir(exist_ok=True)
-        with subprocess.Popen(
-            command,
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "TMPDIR": str(self.temporary)},
-        ) as process:
-            assert process.stderr is not None
-            shown = ""
-            for line in process.stderr:
-                shown += line
-                if "take the board's power away" in line and line.startswith("[you]"):
-                    self.node.power_cycle()
-            out, _ = process.communicate(timeout=200)
-        return subprocess.CompletedProcess(command, process.returncode, out, shown)
+        return run_flash(self.folder, self.node, [*command, "--release-key", "release.pub"])
 
 
 @contextmanager

@@ -23,11 +23,13 @@ PUBLIC: Final = {
         "UID_BYTES",
         "UID_PATTERN",
         "UID_RULE",
+        "USB_SERIAL_PATTERN",
         "is_identifier",
         "is_node_id",
         "node_id",
         "parse_uid",
         "uid_of",
+        "usb_serial",
     ],
     "protocols.uplink": [
         "CAUSES",

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from protocols.identity import UID_PATTERN, is_identifier, is_node_id, node_id, uid_of
+from protocols.identity import UID_PATTERN, is_identifier, is_node_id, node_id, uid_of, usb_serial
 
 UID = bytes.fromhex("3a001f000d51383437363136")
 NODE = "tf-3a001f000d51383437363136"
@@ -42,3 +42,16 @@ def test_what_is_no_identifier(text: str) -> None:
 def test_configuration_files_spell_a_unique_id_in_lower_case() -> None:
     assert re.search(UID_PATTERN, UID.hex())
     assert not re.search(UID_PATTERN, UID.hex().upper())
+
+
+@pytest.mark.parametrize(
+    ("uid", "serial"),
+    [
+        # id[11], id[10] + id[2], id[9], id[8] + id[0], id[7], id[6], as the ROM adds them up.
+        ("3a001f000d51383437363136", "365036713438"),
+        ("000000000000000000000000", "000000000000"),
+        ("01000200000000000000ff00", "000100010000"),
+    ],
+)
+def test_the_serial_number_that_a_chip_shows_on_usb(uid: str, serial: str) -> None:
+    assert usb_serial(bytes.fromhex(uid)) == serial

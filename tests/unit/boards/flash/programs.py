@@ -34,6 +34,11 @@ class FakeBoard:
         assert isinstance(found, list)
         return found
 
+    @property
+    def pipe(self) -> Path:
+        """The pipe, if somebody made it, that hears when the program has started the chip."""
+        return self._folder / "started"
+
     def set(self, **state: object) -> None:
         """Set keys of its state."""
         (self._folder / "board.json").write_text(json.dumps({**self._state(), **state}))

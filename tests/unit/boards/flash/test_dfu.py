@@ -46,7 +46,7 @@ def test_the_first_bytes_are_written_last_into_erased_sectors(
     board.flash = b"\x00" * len(board.flash)
     progress = Progress()
     with DfuMethod(target) as method:
-        assert method.identify() == ChipIdentity(sectors=SECTORS)
+        assert method.identify() == ChipIdentity(sectors=SECTORS, usb_serial="325E35633334")
         method.write(AT, IMAGE, progress)
         assert method.read(AT, len(IMAGE), progress) == IMAGE
         method.start(AT)

@@ -328,7 +328,7 @@ def test_what_the_station_held_of_the_key_is_overwritten(
         held.append(made.store)
         return made
 
-    monkeypatch.setattr("boards.flash.job.write_new", keep_key)
+    monkeypatch.setattr("boards.flash.key_files.write_new", keep_key)
     monkeypatch.setattr("boards.flash.job.provision", keep_store)
     rom = BootRom(UID)
     with BootRomBoard(rom, tmp_path) as board:

@@ -11,15 +11,13 @@ import pytest
 from boards.errors import BoardError
 from boards.flash import run
 from boards.flash.errors import FlashingError
-from boards.flash.job import FlashJob
 from boards.flash.method import ChipIdentity
-from boards.flash.methods.dfu import DfuMethod
 from boards.flash.methods.swd import SwdMethod
 from boards.flash.target import FlashTarget, target_of
 from boards.folder import default_name
 from boards.recordstore import contents
 
-from .programs import LAYOUT, FakeBoard, install
+from .programs import FakeBoard, install
 
 IMAGE = struct.pack("<II", 0x20020000, 0x08000201) + random.Random(12).randbytes(69_993)
 AT = 0x08000000
@@ -156,23 +154,3 @@ def test_a_whole_flash_goes_by_swd(
     assert board.flash[: len(IMAGE)] == IMAGE
     assert json.loads(contents(board.flash[0xC0000:])["board"])["role"] == "air"
     assert board.events[-1] == "reset run"
-
-
-def test_dfu_gives_no_unique_id_and_so_no_node_of_an_own_image(
-    tmp_path: Path, target: FlashTarget, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    layout = {"path": "1-2", "layout": LAYOUT, "serial": "325E35633334"}
-    (tmp_path / "dfu").mkdir()
-    board = install("dfu-util", tmp_path / "dfu", monkeypatch, boards=[layout])
-
-    class Watcher:
-        def begin(self, step: str) -> None: ...
-        def progress(self, done: int, total: int) -> None: ...
-        def end(self, text: str) -> None: ...
-        def ask(self, text: str) -> None: ...
-
-    with DfuMethod(target) as method:
-        job = FlashJob(method, target, Watcher())
-        with pytest.raises(BoardError, match="use --method uart or swd"):
-            job.identify()
-    assert board.events == []
