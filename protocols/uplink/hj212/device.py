@@ -1,0 +1,376 @@
+"""The device's side of HJ 212: brings uploads to a platform and answers its commands.
+
+A state machine without a socket or a clock. :meth:`Hj212Device.receive`, :meth:`~Hj212Device.tick`
+and :meth:`~Hj212Device.upload` are given the moment; what has to go out is fetched with
+:meth:`~Hj212Device.outgoing`, when to call again is :meth:`~Hj212Device.next_ms`. What is not
+answered within ``OverTime`` is sent again with the same QN, ``ReCount`` times; then the link is
+given up (HJ 212-2017, chapter 6). What waits for its answer survives a connection and is sent
+again, with its QN, on the next: a platform that had it already sees a repeat, not a second value.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from protocols.wire.errors import BAD_ORDER, LocalError
+
+from .beijing import data_time
+from .commands import EXE_BUSY, EXE_DONE, EXE_NO_DATA, QN_READY
+from .dialect import QnForm
+from .events import (
+    FrameRefused,
+    Hj212Event,
+    Hj212Upload,
+    LinkGivenUp,
+    NoticeUnanswered,
+    PlatformCommand,
+    SettingsChanged,
+    UploadDone,
+)
+from .frame import Hj212Reader, RejectedFrame
+from .frame_maker import FrameMaker
+from .message import Body, Cipher, Hj212Message
+from .options import Hj212Options, Hj212Settings
+from .requests import CONTROL, PlatformAnswer, answer_command
+from .site import Hj212Site, Moment
+from .sm4 import Sm4Text
+from .split import split_body
+
+MAX_QUEUED: Final = 64  # uploads that wait to be sent
+MAX_OUTGOING: Final = 65_536  # bytes: a platform that asks and does not read is answered no more
+_HISTORY_PAUSE: Final = 16_384  # bytes that wait to go out before history waits
+_MAX_RUNNING: Final = 4  # commands that are answered at the same time
+_REMEMBERED: Final = 32  # commands whose repeat is not executed again
+_ANSWERS: Final = frozenset(("9011", "9012", "9013", "9014", "9021"))
+_NO_KEY: Final = -1
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A frame that waits for its answer."""
+
+    frame: bytes
+    cn: str
+    qn: str
+    key: int
+    due_ms: int
+    tries: int = 1
+
+
+@dataclass(slots=True)
+class _Parts:
+    """An upload of which parts are still to be sent."""
+
+    upload: Hj212Upload
+    bodies: deque[Body]
+    count: int
+    unanswered: int = 0
+    qns: list[str] = field(default_factory=list)
+
+
+class Hj212Device:
+    """One device at one platform; ``started_ms`` is when the logger began, for 2081."""
+
+    def __init__(
+        self,
+        options: Hj212Options,
+        settings: Hj212Settings,
+        site: Hj212Site,
+        started_ms: int,
+    ) -> None:
+        self.options = options
+        self.settings = settings.checked()
+        self.is_connected = False
+        self.is_logged_in = False
+        self.ignored = 0  # frames that answer nothing we sent, and commands while the line is full
+        self._site = site
+        self._started_ms = started_ms
+        self._reader = Hj212Reader(options.dialect.checksum, self._cipher_in())
+        self._out = bytearray()
+        self._queue: deque[_Parts] = deque()
+        self._waiting: dict[str, _Waiting] = {}
+        self._parts: dict[int, _Parts] = {}  # by key, from the first frame to the last answer
+        self._running: deque[tuple[Hj212Message, PlatformAnswer, int]] = deque()
+        self._done: dict[tuple[str, str], tuple[int, int | None]] = {}
+        self._frames = FrameMaker(options)
+        self._is_start_told = False
+        self._next_beat_ms = 0
+        self._events: list[Hj212Event] = []
+
+    # -- the program's side ------------------------------------------------------------------
+
+    @property
+    def can_upload(self) -> bool:
+        """Whether the queue has room."""
+        return len(self._queue) < MAX_QUEUED
+
+    @property
+    def pending(self) -> int:
+        """How many uploads are not done."""
+        return len(self._parts) + sum(1 for parts in self._queue if not parts.qns)
+
+    def upload(self, upload: Hj212Upload, now: Moment) -> list[Hj212Event]:
+        """Queue an upload; LocalError if the queue is full or one factor is too long."""
+        if not self.can_upload:
+            raise LocalError(BAD_ORDER, "uploads that wait", -1, MAX_QUEUED, len(self._queue))
+        bodies = split_body(upload.body, self.options.dialect.encoding)
+        self._queue.append(_Parts(upload, deque(bodies), len(bodies)))
+        self._pump(now)
+        return self._taken()
+
+    def connect(self, now: Moment) -> list[Hj212Event]:
+        """Begin on a new connection: login, what waits for its answer, notices, the queue."""
+        self.is_connected = True
+        self.is_logged_in = not self.options.login_cn
+        self._reader = Hj212Reader(self.options.dialect.checksum, self._cipher_in())
+        self._out.clear()
+        self._running.clear()
+        self._next_beat_ms = now.boot_ms + self.options.heartbeat_s * 1000
+        for qn in [qn for qn, waiting in self._waiting.items() if waiting.key == _NO_KEY]:
+            del self._waiting[qn]
+        if self.options.login_cn:
+            self._notice(self.options.login_cn, (), now)
+        else:
+            self._greet(now)
+        return self._taken()
+
+    def disconnect(self) -> None:
+        """Keep what waits for its answer, forget what was half received or half answered."""
+        self.is_connected = self.is_logged_in = False
+        self._out.clear()
+        self._running.clear()
+
+    def receive(self, data: bytes, now: Moment) -> list[Hj212Event]:
+        """Take bytes of the platform."""
+        for found in self._reader.feed(data):
+            if isinstance(found, RejectedFrame):
+                self._events.append(FrameRefused(found.error))
+            elif found.message.cn in _ANSWERS:
+                self._answered(found.message, now)
+            else:
+                self._command(found.message, now)
+        self._pump(now)
+        return self._taken()
+
+    def tick(self, now: Moment) -> list[Hj212Event]:
+        """Do what is due."""
+        if self.is_connected:
+            for waiting in list(self._waiting.values()):
+                if now.boot_ms >= waiting.due_ms:
+                    self._again(waiting, now)
+            beats = self.options.heartbeat_s and self.is_logged_in
+            if beats and now.boot_ms >= self._next_beat_ms:
+                self._next_beat_ms = now.boot_ms + self.options.heartbeat_s * 1000
+                self._notice("9015", (), now)
+            self._pump(now)
+        return self._taken()
+
+    def next_ms(self) -> int | None:
+        """Return when :meth:`tick` is due, by the steady clock; None while nothing is."""
+        if not self.is_connected:
+            return None
+        due = [waiting.due_ms for waiting in self._waiting.values()]
+        if self.options.heartbeat_s and self.is_logged_in:
+            due.append(self._next_beat_ms)
+        return min(due, default=None)
+
+    def outgoing(self, now: Moment) -> bytes:
+        """Return the bytes to send, and go on with what waited for room."""
+        data = bytes(self._out)
+        self._out.clear()
+        self._pump(now)
+        return data
+
+    # -- sending -----------------------------------------------------------------------------
+
+    def _cipher_in(self) -> Cipher | None:
+        return Sm4Text(self.settings.key).decrypt if self.settings.key else None
+
+    def _send(self, frame: bytes, cn: str, qn: str, key: int, now: Moment) -> None:
+        self._out += frame
+        if self.options.awaits_ack:
+            due = now.boot_ms + self.settings.over_time_s * 1000
+            self._waiting[qn] = _Waiting(frame, cn, qn, key, due)
+
+    def _notice(self, cn: str, body: Body, now: Moment) -> None:
+        qn = self._frames.new_qn(now)
+        wants = self.options.awaits_ack and self.options.sets_ack_flag
+        self._send(self._frames.frame(self.settings, cn, body, qn, wants), cn, qn, _NO_KEY, now)
+
+    def _greet(self, now: Moment) -> None:
+        self.is_logged_in = True
+        for waiting in self._waiting.values():
+            if waiting.key != _NO_KEY:
+                waiting.tries = 1
+                waiting.due_ms = now.boot_ms + self.settings.over_time_s * 1000
+                self._out += waiting.frame
+        moment = ("DataTime", data_time(now.unix_ms, self.options.data_time_digits))
+        for cn in self.options.on_connect:
+            body: Body = ()
+            if cn == "2081":  # once, annex C.24
+                if self._is_start_told:
+                    continue
+                self._is_start_told = True
+                body = ((moment,), (("RestartTime", data_time(self._started_ms)),))
+            elif cn == "1001":
+                found = self._site.information("1001", "", "")
+                if not found:
+                    continue
+                body = found[0]
+            self._notice(cn, body, now)
+        self._pump(now)
+
+    def _pump(self, now: Moment) -> None:
+        """Send what may be sent now."""
+        if not self.is_connected or not self.is_logged_in:
+            return
+        window = self.options.window if self.options.awaits_ack else MAX_QUEUED
+        while self._queue and len(self._out) < _HISTORY_PAUSE:
+            busy = sum(1 for waiting in self._waiting.values() if waiting.key != _NO_KEY)
+            if busy >= window:
+                break
+            self._send_part(self._queue[0], now)
+            if not self._queue[0].bodies:
+                self._queue.popleft()
+        while self._running and len(self._out) < _HISTORY_PAUSE:
+            self._go_on(now)
+
+    def _send_part(self, parts: _Parts, now: Moment) -> None:
+        upload = parts.upload
+        qn = self._frames.new_qn(now)
+        body = parts.bodies.popleft()
+        part = None if parts.count == 1 else (parts.count - len(parts.bodies), parts.count)
+        frame = self._frames.frame(
+            self.settings,
+            upload.cn,
+            body,
+            qn,
+            self.options.sets_ack_flag,
+            part=part,
+            is_backfill=upload.is_backfill,
+        )
+        parts.qns.append(qn)
+        self._parts[upload.key] = parts
+        self._send(frame, upload.cn, qn, upload.key, now)
+        if self.options.awaits_ack:
+            parts.unanswered += 1
+        else:
+            self._end_part(parts, is_acknowledged=False)
+
+    def _end_part(self, parts: _Parts, *, is_acknowledged: bool) -> None:
+        if not parts.bodies and not parts.unanswered:
+            upload = parts.upload
+            del self._parts[upload.key]
+            self._events.append(
+                UploadDone(upload.key, upload.cn, tuple(parts.qns), is_acknowledged)
+            )
+
+    def _again(self, waiting: _Waiting, now: Moment) -> None:
+        if waiting.tries > self.settings.re_count:
+            if waiting.key == _NO_KEY and waiting.cn not in ("9015", self.options.login_cn):
+                del self._waiting[waiting.qn]  # platforms leave notices unanswered
+                self._events.append(NoticeUnanswered(waiting.cn, waiting.qn))
+                return
+            self._events.append(LinkGivenUp(waiting.cn, waiting.qn, waiting.tries))
+            waiting.due_ms = now.boot_ms + self.settings.over_time_s * 1000
+            return
+        waiting.tries += 1
+        waiting.due_ms = now.boot_ms + self.settings.over_time_s * 1000
+        self._out += waiting.frame
+
+    # -- receiving ---------------------------------------------------------------------------
+
+    def _answered(self, message: Hj212Message, now: Moment) -> None:
+        qn = message.qn
+        if qn is None and len(self._waiting) and self.options.dialect.qn is QnForm.ABSENT:
+            qn = next(iter(self._waiting))  # without numbers the oldest is answered
+        waiting = self._waiting.pop(qn, None) if qn is not None else None
+        if waiting is None or message.mn != self.options.mn:
+            self.ignored += 1
+            if waiting is not None:
+                self._waiting[waiting.qn] = waiting
+            return
+        if waiting.cn == self.options.login_cn and not self.is_logged_in:
+            self._greet(now)
+        parts = self._parts.get(waiting.key)
+        if parts is not None:
+            parts.unanswered -= 1
+            self._end_part(parts, is_acknowledged=True)
+
+    def _command(self, message: Hj212Message, now: Moment) -> None:
+        if len(self._out) >= MAX_OUTGOING:
+            self.ignored += 1
+            return
+        if message.cn == "1012" and message.st == "91" and "1013" in self.options.on_connect:
+            self._answered_by_time(message)  # some platforms answer 1013 so (from implementations)
+        seen = (message.cn, message.qn or "")
+        if message.qn is not None and seen in self._done:
+            qn_return, exe_return = self._done[seen]
+            self._reply("9011", "QnRtn", qn_return, message)
+            if exe_return is not None:
+                self._reply("9012", "ExeRtn", exe_return, message)
+            return
+        if any(seen == (running.cn, running.qn) for running, _, _ in self._running):
+            return  # a repeat of what is being answered
+        answer = answer_command(message, self.options, self.settings, self._site, now)
+        if answer.is_notice:
+            self._reply("9013", "", 0, message)
+            self._finish(message, answer, EXE_DONE, now)
+            return
+        if answer.qn_return != QN_READY or message.wants_ack:
+            self._reply("9011", "QnRtn", answer.qn_return, message)
+        if answer.qn_return != QN_READY:
+            self._finish(message, answer, None, now)
+        elif len(self._running) >= _MAX_RUNNING:
+            self._reply("9012", "ExeRtn", EXE_BUSY, message)
+        else:
+            self._running.append((message, answer, 0))
+
+    def _answered_by_time(self, message: Hj212Message) -> None:
+        for qn, waiting in list(self._waiting.items()):
+            if waiting.cn == "1013":
+                del self._waiting[qn]
+
+    def _go_on(self, now: Moment) -> None:
+        """Send the next body of the oldest command, or its result."""
+        message, answer, sent = self._running[0]
+        body = next(answer.bodies, None) if answer.bodies is not None else None
+        if body is not None:
+            for part in split_body(body, self.options.dialect.encoding):
+                self._out += self._frames.frame(
+                    self.settings, message.cn, part, self._frames.new_qn(now), wants_ack=False
+                )
+            self._running[0] = (message, answer, sent + 1)
+            return
+        self._running.popleft()
+        result = answer.exe_return
+        if result is None:
+            result = EXE_DONE if sent else EXE_NO_DATA
+        self._reply("9012", "ExeRtn", result, message)
+        self._finish(message, answer, result, now)
+
+    def _finish(
+        self, message: Hj212Message, answer: PlatformAnswer, result: int | None, now: Moment
+    ) -> None:
+        qn = message.qn or ""
+        self._done[message.cn, qn] = (answer.qn_return, result)
+        if len(self._done) > _REMEMBERED:
+            del self._done[next(iter(self._done))]
+        changes = message.cn in CONTROL
+        self._events.append(
+            PlatformCommand(message.cn, qn, changes, answer.qn_return, result, answer.detail)
+        )
+        if answer.settings is not None:
+            self.settings = answer.settings
+            self._reader.decrypt = self._cipher_in()
+            self._events.append(SettingsChanged(self.settings, message.cn, qn))
+
+    def _reply(self, cn: str, name: str, value: int, message: Hj212Message) -> None:
+        body: Body = (((name, str(value)),),) if name else ()
+        self._out += self._frames.frame(
+            self.settings, cn, body, message.qn or "", wants_ack=False, is_answer=True
+        )
+
+    def _taken(self) -> list[Hj212Event]:
+        events, self._events = self._events, []
+        return events

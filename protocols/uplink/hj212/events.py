@@ -1,0 +1,77 @@
+"""What the device's side reports to the program around it."""
+
+from dataclasses import dataclass
+
+from .errors import Hj212Error
+from .message import Body
+from .options import Hj212Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Hj212Upload:
+    """Something to bring to the platform; ``key`` is the program's own."""
+
+    key: int
+    cn: str
+    body: Body
+    is_backfill: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UploadDone:
+    """All parts of an upload were answered; or only sent, where the platform answers nothing."""
+
+    key: int
+    cn: str
+    qns: tuple[str, ...]
+    is_acknowledged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LinkGivenUp:
+    """The platform left something unanswered, although it was sent as often as it may be."""
+
+    cn: str
+    qn: str
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeUnanswered:
+    """The platform answers no notice of this kind; the connection goes on."""
+
+    cn: str
+    qn: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformCommand:
+    """The platform asked for something: goes into the audit log."""
+
+    cn: str
+    qn: str
+    changes: bool  # whether it is one that changes something
+    qn_return: int
+    exe_return: int | None  # None: refused before it was executed, or not over yet
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsChanged:
+    """The platform set something: keep it before the next connection."""
+
+    settings: Hj212Settings
+    cn: str
+    qn: str
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRefused:
+    """The platform sent what is no frame of its dialect."""
+
+    error: Hj212Error
+
+
+Hj212Event = (
+    UploadDone | LinkGivenUp | NoticeUnanswered | PlatformCommand | SettingsChanged | FrameRefused
+)
