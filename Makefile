@@ -29,7 +29,8 @@ demo: $(READY)
 
 test: $(READY) programs
 	@$(TOX) run-parallel --parallel 2 --parallel-no-spinner -m beside; beside=$$?; \
-	    $(TOX) run -m alone && exit $$beside
+	    $(TOX) run-parallel --quiet --parallel 2 --parallel-no-spinner --notest -m alone && \
+	    $(TOX) run --skip-pkg-install -m alone && exit $$beside
 
 hil-renode: $(READY) programs
 	@$(TOX) run --quiet -e hil-renode -- $(ARGS)

@@ -15,6 +15,7 @@ from gateway_agent.config import GatewayConfig, LinkBus, SerialBus, load
 from gateway_agent.field.cuts import CutFile, describe_cuts
 from gateway_agent.field.devices import open_all, open_links
 from gateway_agent.field.planner import BusPlan, JoinRules, plan_bus
+from gateway_agent.field.proposal import proposals
 from gateway_agent.keys import KeyFileError, check_secret, load_private, load_public
 from gateway_agent.store.medium import too_small
 from gateway_agent.tables import ConfigError, Problem
@@ -170,6 +171,7 @@ def _plan_dict(plan: BusPlan) -> dict[str, object]:
         "cycle_ms": round(plan.cycle_ms, 2),
         "share": round(plan.share, 4),
         "warnings": list(plan.warnings),
+        "proposals": list(proposals(plan)),
         "devices": [
             {
                 "name": item.device.name,
@@ -276,6 +278,8 @@ def check(
             console.print(_table(plan))
             for warning in plan.warnings:
                 console.print(f"warning: {warning}", style="yellow", markup=False)
+            for proposal in proposals(plan):
+                console.print(f"it would fit with {proposal}", style="yellow", markup=False)
         for link in checked.links:
             console.print(_link_table(link))
             for warning in link.warnings:

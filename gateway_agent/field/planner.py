@@ -25,7 +25,7 @@ _ANSWER_CHARS: Final = 5  # address, function, byte count, CRC; and two per regi
 _ASCII_REQUEST_CHARS: Final = 17
 _ASCII_ANSWER_CHARS: Final = 11
 PROBE_READS: Final = 8  # lengths that a device is asked for which answers none of its own reads
-_BUSY: Final = 0.8  # above this share of the bus a single retry or probe makes a slot late
+BUSY: Final = 0.8  # above this share of the bus a single retry or probe makes a slot late
 # A node measures this often unless it is configured otherwise.
 _SAMPLE_MS: Final = SETTINGS[setting_address("sample_period_ds")].default * 100
 
@@ -236,7 +236,7 @@ def _warnings(plan: BusPlan) -> Iterable[str]:
             f"the polls do not fit: they need {plan.share:.0%} of the bus's time, slots will be "
             "skipped; raise period_ms or baudrate, or split the bus"
         )
-    elif plan.share > _BUSY:
+    elif plan.share > BUSY:
         yield (
             f"the polls need {plan.share:.0%} of the bus's time; little is left for retries and "
             "for probing silent devices"

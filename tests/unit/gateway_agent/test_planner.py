@@ -15,6 +15,7 @@ from gateway_agent.field.planner import (
     plan_bus,
     transaction_ms,
 )
+from gateway_agent.field.proposal import proposals
 from gateway_agent.field.schedule import PollSchedule
 from protocols.modbus_client import Read
 from protocols.wire.modbus.pdu import READ_HOLDING, READ_INPUT
@@ -124,6 +125,29 @@ def test_warnings() -> None:
     node = rtu(device("a", 1, 5000, "node"))
     (warning,) = plan_bus(node, [(Read(4, 0, 28),)]).warnings
     assert "misses samples" in warning
+
+
+def test_a_plan_that_does_not_fit_brings_proposals_that_do() -> None:
+    bus = rtu(device("a", 1, 100), device("b", 2, 200))
+    reads = [(Read(4, 0, 50),), (Read(4, 0, 50),)]
+    # 113 characters of 10 bits at 9600 baud, 20 ms of turnaround, two silences of 3.65 ms: 145 ms a
+    # poll, 2.17 of the bus. Periods times 2.72: 500 and 1000. At 57,600 baud: 43 ms a poll.
+    longer, faster = proposals(plan_bus(bus, reads))
+    assert longer == "period_ms = 500 instead of 100, 1000 instead of 200: 44% of the bus's time"
+    assert faster == "baudrate = 57600, if every device can: 65% of the bus's time"
+    slower = rtu(device("a", 1, 500), device("b", 2, 1000))
+    assert proposals(plan_bus(slower, reads)) == ()
+
+
+def test_a_bus_of_tcp_has_no_faster_line() -> None:
+    bus = TcpBus(name="b", host="h", port=502, turnaround_ms=90, device=(device("a", 1, 100),))
+    (longer,) = proposals(plan_bus(bus, [(Read(4, 0, 1),)]))
+    assert longer == "period_ms = 200 instead of 100: 45% of the bus's time"
+    minutes = TcpBus(
+        name="b", host="h", port=502, turnaround_ms=70_000, device=(device("a", 1, 60_000),)
+    )
+    (longer,) = proposals(plan_bus(minutes, [(Read(4, 0, 1),)]))
+    assert longer == "period_ms = 120000 instead of 60000: 58% of the bus's time"
 
 
 def test_plan_figures() -> None:
