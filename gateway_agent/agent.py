@@ -16,6 +16,7 @@ from protocols.uplink import CLOCK_HOLDOVER
 from .cancellation import is_cancelled, whatever_comes
 from .clock import GatewayClock, SystemClock
 from .config import GatewayConfig
+from .console_start import console_of
 from .counters import Counters
 from .field.link.file_fetch import FetchedFile, FetchError
 from .field.poller import Field
@@ -65,7 +66,13 @@ class GatewayAgent:
         self._rollout: Rollout | None = None
         self._waiting_for = ""  # why the outbox is not open yet
         self.progress = ProgressWatch(clock, self._flow)
+        self.web_port = 0  # of the console; 0: there is none
         self.running = asyncio.Event()  # set when everything has been started
+
+    @property
+    def config(self) -> GatewayConfig:
+        """Return the configuration in force."""
+        return self._config
 
     def request_stop(self) -> None:
         """Stop cleanly, within 10 s. Call it in the loop's own thread, as a signal handler does."""
@@ -86,9 +93,10 @@ class GatewayAgent:
                 serve_orders(directory, self._order),
             ):
                 with self.progress.watching():
-                    store = await self._open(lock)
-                    if store is not None:
-                        await self._run(store)
+                    async with console_of(self._config, self) as self.web_port:
+                        store = await self._open(lock)
+                        if store is not None:
+                            await self._run(store)
 
     async def _run(self, store: Outbox) -> None:
         config = self._config

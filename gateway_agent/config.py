@@ -35,6 +35,7 @@ from .config_types import (
     count,
     milliseconds,
 )
+from .config_web import WebConfig, check_web
 from .table_types import DefaultTag
 from .tables import ConfigError, Problem, TableReader, read_toml
 
@@ -57,6 +58,7 @@ __all__ = [
     "SerialBus",
     "TcpBus",
     "UplinkConfig",
+    "WebConfig",
     "load",
     "parse",
 ]
@@ -136,6 +138,7 @@ class _GatewayFile(Struct, frozen=True, kw_only=True):
     gateway: GatewayIdentity
     uplink: UplinkConfig
     outbox: OutboxConfig = OutboxConfig()
+    web: WebConfig | None = None
     bus: tuple[Bus | LinkBus, ...]
 
 
@@ -147,6 +150,7 @@ class GatewayConfig(Struct, frozen=True, kw_only=True):
     outbox: OutboxConfig = OutboxConfig()
     bus: tuple[Bus, ...]
     link: tuple[LinkBus, ...] = ()
+    web: WebConfig | None = None
 
 
 def load(path: str | Path) -> GatewayConfig:
@@ -163,6 +167,8 @@ def parse(tables: dict[str, object], path: Path) -> GatewayConfig:
     for _, uplink in reader.built_of(MqttUplink):
         _check_uplink(reader, uplink)
     _check_buses(reader)
+    for _, web in reader.built_of(WebConfig):
+        check_web(reader, web)
     for _, gateway in reader.built_of(GatewayIdentity):
         _check_ids(reader, gateway)
     file = reader.result(built)
@@ -170,6 +176,7 @@ def parse(tables: dict[str, object], path: Path) -> GatewayConfig:
         gateway=file.gateway,
         uplink=file.uplink,
         outbox=file.outbox,
+        web=file.web,
         bus=tuple(bus for bus in file.bus if not isinstance(bus, LinkBus)),
         link=tuple(bus for bus in file.bus if isinstance(bus, LinkBus)),
     )

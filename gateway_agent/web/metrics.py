@@ -1,0 +1,189 @@
+"""Turns the status of the agent into metrics for Prometheus.
+
+Names follow Prometheus's conventions: base units, ``_total`` for counters. Labels are bounded: a
+device and a bus are those of the configuration, a cause is one of a fixed list, and no value of a
+sensor is a metric.
+"""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from gateway_agent.counters import Counters
+from gateway_agent.status import DeviceStatus, OutboxStatus, Reconciliation, UplinkStatus
+
+from .view import AgentView
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_STATES: Final = ("new", "ok", "failing", "quarantined")
+_STAGES: Final = ("polls", "commits", "receipts")
+
+HELP: Final = {
+    "polls": "Requests put on a line, probes included",
+    "poll_errors": "Failed requests by cause",
+    "asked_again": "Requests that met a closed connection and were sent on a new one",
+    "node_tag_failures": "Frames whose tag does not match the key of the node",
+    "replayed": "Frames older than the mark of the node, rejected",
+    "repeats": "Frames read again, not recorded",
+    "late_replies": "Answers that arrived after the timeout of their request",
+    "foreign_answers": "Answers of another unit or function than was asked",
+    "noise_bytes": "Bytes on a line that are part of no frame",
+    "skipped_slots": "Polls that fell due while their bus was busy",
+    "gaps": "Gap records made, by cause",
+    "records_recorded": "Records made durable",
+    "readings_recorded": "Readings made durable",
+    "commits": "Commits of the outbox",
+    "store_full": "Times the medium or the limit refused a commit",
+    "store_damaged": "Times damage was found and put into quarantine",
+    "records_salvaged": "Records carried over from a damaged outbox",
+    "streams_opened": "New streams after the first of the outbox",
+    "connects": "Connections made to the broker",
+    "disconnects": "Connections to the broker that ended",
+    "packets_refused": "Packets of a broker that would have filled the memory",
+    "batches_sent": "Batches published for the first time",
+    "batches_resent": "Batches published again because no receipt came",
+    "pubacks": "Acknowledgements of the broker, which are no receipts",
+    "receipts": "Valid receipts that covered something new",
+    "receipts_repeated": "Valid receipts with nothing new",
+    "receipts_stale": "Valid receipts of another stream or an earlier time",
+    "receipts_behind": "Valid receipts below what was receipted before",
+    "receipts_rejected": "Receipts with a wrong signature, form or gateway",
+    "receipts_forked": "Valid receipts whose head is not that of the outbox",
+    "records_delivered": "Records removed because a receipt covers them",
+    "readings_delivered": "Readings removed because a receipt covers them",
+}
+
+
+class AgentCollector(Collector):
+    """Collects from one status at each scrape; nothing is counted a second time here."""
+
+    def __init__(self, view: AgentView) -> None:
+        self._view = view
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric of the agent."""
+        status = self._view.status()
+        yield _gauge("tianfu_uptime_seconds", "Time since the start", status.running_ms / 1000)
+        yield from self._health()
+        yield from _reconciled(status.reconciliation)
+        yield from _counted(status.counters)
+        yield from _devices(status.nodes)
+        yield from _outbox(status.outbox)
+        yield from _uplink(status.uplink)
+
+    def _health(self) -> Iterator[Metric]:
+        progress = self._view.progress
+        problems = GaugeMetricFamily(
+            "tianfu_health_problems", "Places where data stops now, by stage", labels=["stage"]
+        )
+        for stage in _STAGES:
+            count = sum(problem.stage == stage for problem in progress.problems)
+            problems.add_metric([stage], count)
+        yield problems
+        yield _gauge("tianfu_alive", "1: no part of the agent hangs", progress.is_alive)
+        yield _gauge("tianfu_ready", "1: data flows from and to everywhere", progress.is_ready)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def _reconciled(found: Reconciliation | None) -> Iterator[Metric]:
+    """Yield the metrics of the promise, which are 0 unless the agent is wrong."""
+    schedule = 0 if found is None else found.schedule
+    text = "Schedule slots minus records minus gaps: 0, or readings vanished without a record"
+    yield _gauge("tianfu_unaccounted_readings", text, schedule)
+    checks = GaugeMetricFamily(
+        "tianfu_unaccounted_items", "What each reconciliation cannot account for", labels=["check"]
+    )
+    for check in ("sequence", "schedule", "receipts", "archive"):
+        checks.add_metric([check], 0 if found is None else int(getattr(found, check)))
+    yield checks
+
+
+def _counted(counters: Counters) -> Iterator[Metric]:
+    for name, value in counters.as_dict().items():
+        labels = ["cause"] if isinstance(value, dict) else []
+        family = CounterMetricFamily(f"tianfu_{name}", HELP[name], labels=labels)
+        if isinstance(value, dict):
+            for cause, count in value.items():
+                family.add_metric([cause], count)
+        else:
+            family.add_metric([], value)
+        yield family
+
+
+def _devices(devices: list[DeviceStatus]) -> Iterator[Metric]:
+    labels = ["bus", "device"]
+    up = GaugeMetricFamily("tianfu_device_up", "1: its newest poll was good", labels=labels)
+    age = GaugeMetricFamily(
+        "tianfu_device_age_seconds", "Time since its newest good answer", labels=labels
+    )
+    states = GaugeMetricFamily("tianfu_devices", "Devices by state", labels=["state"])
+    counts = {
+        name: CounterMetricFamily(f"tianfu_device_{name}", text, labels=labels)
+        for name, text in (
+            ("polls", "Polls of the device"),
+            ("errors", "Polls of the device that failed"),
+            ("skipped", "Polls of the device that fell due while the bus was busy"),
+        )
+    }
+    for device in devices:
+        where = [device.bus, device.name]
+        up.add_metric(where, device.state == "ok")
+        if device.age_ms is not None:
+            age.add_metric(where, device.age_ms / 1000)
+        for name, family in counts.items():
+            family.add_metric(where, int(getattr(device, name)))
+    for state in _STATES:
+        states.add_metric([state], sum(device.state == state for device in devices))
+    yield from (up, age, states, *counts.values())
+
+
+def _outbox(outbox: OutboxStatus | None) -> Iterator[Metric]:
+    if outbox is None:
+        return
+    yield _gauge("tianfu_outbox_records", "Records that wait for a receipt", outbox.depth)
+    yield _gauge("tianfu_outbox_bytes", "Bytes of the outbox on the medium", outbox.file_bytes)
+    yield _gauge("tianfu_outbox_limit_bytes", "Limit of these bytes", outbox.max_bytes)
+    yield _gauge("tianfu_outbox_full", "1: no record can be committed", bool(outbox.full))
+    yield _gauge("tianfu_outbox_last_sequence", "Number of the newest record", outbox.last)
+    text = "Every record up to this number has a receipt"
+    yield _gauge("tianfu_outbox_receipted_sequence", text, outbox.receipted_to)
+
+
+def _uplink(uplink: UplinkStatus | None) -> Iterator[Metric]:
+    if uplink is None:
+        return
+    connected = GaugeMetricFamily(
+        "tianfu_uplink_connected", "1: connected to the broker", labels=["uplink"]
+    )
+    connected.add_metric([uplink.broker], uplink.connected)
+    yield connected
+    waiting = GaugeMetricFamily(
+        "tianfu_uplink_waiting_seconds", "Time since a receipt has been due", labels=["uplink"]
+    )
+    waiting.add_metric([uplink.broker], uplink.waiting_ms / 1000)
+    yield waiting
+
+
+class Metrics:
+    """The exposition of one agent and its process."""
+
+    def __init__(self, view: AgentView) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(AgentCollector(view))
+        ProcessCollector(registry=self._registry)
+
+    def text(self) -> bytes:
+        """Return what a scrape gets."""
+        return generate_latest(self._registry)
+
+
+assert HELP.keys() == {item.name for item in fields(Counters)}, "each counter needs its text"

@@ -1,0 +1,1 @@
+"""Tests of the console: a running agent and a plain HTTP client."""
