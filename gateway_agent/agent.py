@@ -32,8 +32,8 @@ from .store.outbox import Outbox
 from .store.settings import HEAD_LAG_MS, StoreContext, StoreSettings
 from .store.writer import OutboxWriter
 from .update.image import UpdateError
-from .update.order_socket import serve_orders
-from .update.rollout import Rollout, UpdateOrder
+from .update.order_socket import UpdateOrder, serve_orders
+from .update.rollout import Rollout
 from .uplink.mqtt import Uplink, UplinkKeys
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ class GatewayAgent:
             self._learn_time(store)
             self._field = Field(config, self._clock, outbox, store.marks(), self._counters)
             self._outbox = outbox
-            self._rollout = Rollout(config, self._clock)
+            self._rollout = Rollout(config, self._clock, self._field.note)
             self._field.use_spare_time(self._rollout.drivers)
             self._rollout.resume()
             self._uplink = Uplink(

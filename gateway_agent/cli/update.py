@@ -1,5 +1,7 @@
 """``tianfu-gateway update``: give nodes a new application over their bus, by the running agent."""
 
+import getpass
+import os
 import time
 from pathlib import Path
 from typing import Annotated, Final
@@ -12,8 +14,8 @@ from gateway_agent.config import load
 from gateway_agent.status import RolloutStatus, to_json
 from gateway_agent.status_socket import read_status
 from gateway_agent.update.image import MAX_FILE, UpdateError
-from gateway_agent.update.order_socket import send_order
-from gateway_agent.update.rollout import UpdateOrder
+from gateway_agent.update.order_socket import UpdateOrder, send_order
+from protocols.uplink import MAX_OPERATOR_LENGTH
 
 _LOOK_S: Final = 1.0
 
@@ -38,13 +40,15 @@ def update(
     """
     state = load(config).gateway.state_dir
     if cancel:
-        send_order(state, UpdateOrder(target="", cancel=True), b"")
+        send_order(state, UpdateOrder(target="", cancel=True, operator=_operator()), b"")
         typer.echo("the update ends; nodes that were begun keep what they run")
         return
     if image is None or not target:
         raise UpdateError("expected a node, a role or all, and --image FILE")
     data = _read(image)
-    order = UpdateOrder(target=target, size=len(data), canary=canary, group=group)
+    order = UpdateOrder(
+        target=target, size=len(data), canary=canary, group=group, operator=_operator()
+    )
     nodes = send_order(state, order, data)
     if not wait:
         typer.echo(f"{nodes} nodes are updated; `tianfu-gateway status` shows how far they are")
@@ -57,6 +61,15 @@ def update(
             typer.echo(f"{node.name}: {node.phase}" + (f": {node.problem}" if node.problem else ""))
     if ended.ended != "done":
         raise UpdateError(ended.ended)
+
+
+def _operator() -> str:
+    """Return who gives the order, as the system has it; "" for an account without a name."""
+    try:
+        name = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # OSError from Python 3.13 on
+        return ""
+    return name[:MAX_OPERATOR_LENGTH]
 
 
 def _read(path: Path) -> bytes:

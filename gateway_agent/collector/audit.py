@@ -60,6 +60,7 @@ _READ: Final = {
     "events": "SELECT * FROM events",
     "gaps": "SELECT * FROM gaps",
     "files": "SELECT * FROM files",
+    "actions": "SELECT * FROM actions",
     "refused": "SELECT * FROM refused",
 }
 _AUTH: Final = 7
@@ -314,6 +315,7 @@ class Audit:
             "events": derived.events,
             "gaps": derived.gaps,
             "files": derived.files,
+            "actions": derived.actions,
             "refused": derived.refused,
         }
         self.records += len(derived.records)

@@ -85,7 +85,7 @@ def devices(connection: sqlite3.Connection) -> Iterator[AuditFinding]:
     ):
         yield AuditFinding("devices", str(device), f"no record of it came from {gateway}")
     for (device,) in connection.execute(
-        "SELECT DISTINCT device FROM records WHERE kind <> 'gap'"
+        "SELECT DISTINCT device FROM records WHERE kind NOT IN ('gap', 'action')"
         " AND device NOT IN (SELECT device FROM devices)"
     ):
         yield AuditFinding("devices", str(device), "is missing")

@@ -18,7 +18,7 @@ from gateway_agent.store.database import settle
 from gateway_agent.store.errors import StoreError
 from gateway_agent.store.lock import Lock
 from gateway_agent.store.rebuild import finish
-from protocols.uplink import GAP, KIND_NAMES, BatchHeader
+from protocols.uplink import ACTION, GAP, KIND_NAMES, BatchHeader
 
 from . import migration
 from .batch_log import WENT_BACK, BatchLog
@@ -40,6 +40,10 @@ _FRAME: Final = (
 # Two searches in an index; OR would be one among all frames of the node.
 _WHERE_IS: Final = _FRAME + "= ?3 UNION ALL " + _FRAME + "IS NULL"
 _INSERT_GAP: Final = "INSERT INTO gaps VALUES (?,?,?,?,?,?,?,?,?,?,?)"
+
+
+# Kinds whose first record does not make a device its gateway's: nothing of the device is in them.
+_NO_CLAIM: Final = (KIND_NAMES[GAP], KIND_NAMES[ACTION])
 
 
 class Position(NamedTuple):
@@ -382,7 +386,7 @@ class Database:
                 single.append((stream, seq, point, value))
         many = self._db.executemany
         records = [self._dating.date(row) for row in rows.records]
-        devices = {(row[2], header.gateway) for row in rows.records if row[3] != KIND_NAMES[GAP]}
+        devices = {(row[2], header.gateway) for row in rows.records if row[3] not in _NO_CLAIM}
         many("INSERT OR IGNORE INTO devices VALUES (?,?)", devices)
         many(_INSERT_RECORD, records)
         many("INSERT INTO packed_readings VALUES (?,?,?,?)", packed)
@@ -391,4 +395,5 @@ class Database:
         many("INSERT INTO events VALUES (?,?,?,?,?,?)", rows.events)
         many(_INSERT_GAP, rows.gaps)
         many("INSERT INTO files VALUES (?,?,?,?,?,?,?,?,?)", rows.files)
+        many("INSERT INTO actions VALUES (?,?,?,?,?,?,?)", rows.actions)
         many("INSERT INTO refused VALUES (?,?,?,?,?)", rows.refused)

@@ -18,7 +18,7 @@ from protocols.uplink import (
 from .batch_log import new_id
 from .dating import Dated, DatingAnchor, fold, succeeds
 from .rows import seal
-from .schema import ADDED, BATCHES, DATING, FILES, PACKED
+from .schema import ACTIONS, ADDED, BATCHES, DATING, FILES, PACKED
 
 
 def begin(connection: sqlite3.Connection) -> None:
@@ -136,5 +136,17 @@ def from_version_5(connection: sqlite3.Connection) -> None:
     connection.execute(FILES)
 
 
+def from_version_6(connection: sqlite3.Connection) -> None:
+    """Add the table of actions, which no record of before is."""
+    connection.execute(ACTIONS)
+
+
 # From each version to the next, from 1 on.
-STEPS: Final = (from_version_1, from_version_2, from_version_3, from_version_4, from_version_5)
+STEPS: Final = (
+    from_version_1,
+    from_version_2,
+    from_version_3,
+    from_version_4,
+    from_version_5,
+    from_version_6,
+)

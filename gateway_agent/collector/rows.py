@@ -55,6 +55,7 @@ class BatchRows:
     events: list[Row] = field(default_factory=list)
     gaps: list[Row] = field(default_factory=list)
     files: list[Row] = field(default_factory=list)
+    actions: list[Row] = field(default_factory=list)
     refused: list[Row] = field(default_factory=list)
 
 
@@ -87,6 +88,11 @@ def rows_of(stream_id: int, header: BatchHeader, new: Iterable[NewRecord]) -> Ba
                 (*at, record.device_id, file_name(part), part.boot_epoch, part.number, part.size,
                  part.offset, len(part.data))
             )  # fmt: skip
+        if record.action is not None:
+            action = record.action
+            rows.actions.append(
+                (*at, record.device_id, action.name, action.operator, action.arg, action.detail)
+            )
         if record.gap is not None:
             gap = record.gap
             rows.gaps.append(

@@ -15,6 +15,7 @@
     events    stream_id, seq, number -> name, arg, time_ms
     gaps      stream_id, seq -> device, cause, boot_epoch, first, last, detail, slots, times
     files     stream_id, seq -> device, name, boot_epoch, number, size, offset, length
+    actions   stream_id, seq -> device, name, operator, arg, detail
     refused   stream_id, seq -> data, reason                  signed by the gateway, and yet wrong
     devices   device -> gateway                               which one brought its first data
     counters  name -> value                                   see :mod:`.receiver`
@@ -36,7 +37,7 @@ effect of the same record, or of the same frame of a node, impossible, whatever 
 from typing import Final
 
 APPLICATION_ID: Final = 0x5446_434F  # "TFCO"
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 
 BATCHES: Final = """
 CREATE TABLE batches (
@@ -144,4 +145,11 @@ CREATE TABLE files (
     boot_epoch INTEGER NOT NULL, number INTEGER NOT NULL, size INTEGER NOT NULL,
     offset INTEGER NOT NULL, length INTEGER NOT NULL, PRIMARY KEY (stream_id, seq)) WITHOUT ROWID;
 """
-SCHEMA: Final = _TABLES + BATCHES + ADDED + DATING + PACKED + FILES
+# What version 7 has that version 6 had not.
+ACTIONS: Final = """
+CREATE TABLE actions (
+    stream_id INTEGER NOT NULL, seq INTEGER NOT NULL, device TEXT NOT NULL, name TEXT NOT NULL,
+    operator TEXT NOT NULL, arg INTEGER NOT NULL, detail TEXT NOT NULL,
+    PRIMARY KEY (stream_id, seq)) WITHOUT ROWID;
+"""
+SCHEMA: Final = _TABLES + BATCHES + ADDED + DATING + PACKED + FILES + ACTIONS

@@ -19,7 +19,7 @@ from gateway_agent.progress import DeviceFlow, PollerFlow
 from gateway_agent.status import DeviceState, DeviceStatus
 from gateway_agent.store.mark import Mark, MissedSlots, SlotMark
 from gateway_agent.store.medium import fitting
-from protocols.uplink import FILES, Record, gap_record
+from protocols.uplink import FILES, Action, Record, action_record, gap_record
 
 from .bus_errors import FATAL, BusDownError, BusError, explain
 from .bus_log import DeviceLog
@@ -381,6 +381,13 @@ class Field:
         """Give the time between the polls of each bus, by its name, to somebody."""
         for poller in self._pollers:
             poller.spare = of_bus.get(poller.bus.name)
+
+    def note(
+        self, device_id: str, action: Action, committed: Callable[[], None] | None = None
+    ) -> None:
+        """Record what was done, about a device or the gateway; then call ``committed``."""
+        record = action_record(device_id, action, stamp(self._clock, self._clock.boot_ms()))
+        self.queue.add([record], device_id, None, committed=committed)
 
     async def run(self) -> None:
         """Poll and commit until cancelled; an error of the sink ends it."""

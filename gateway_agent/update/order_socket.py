@@ -1,28 +1,40 @@
 """Orders of updates on a unix domain socket of the agent: one order and one answer per connection.
 
 It stands beside the status socket and has its mode 0600. The client sends one line of JSON,
-:class:`.rollout.UpdateOrder`, and the bytes of the image; it gets one line, :class:`OrderAnswer`.
+:class:`UpdateOrder`, and the bytes of the image; it gets one line, :class:`OrderAnswer`.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from gateway_agent.status_socket import StatusError, abort_all, connected, serve_unix
+from protocols.uplink import MAX_OPERATOR_LENGTH
 
 from .image import MAX_FILE, UpdateError
-from .rollout import UpdateOrder
 
 SOCKET_NAME: Final = "update.sock"
 MAX_ORDER: Final = 1024
 MAX_CLIENTS: Final = 4  # at one time; more are closed
 ORDER_S: Final = 10.0  # in which the order must be there
 _MAX_ANSWER: Final = 4096
+
+
+class UpdateOrder(Struct, frozen=True, kw_only=True):
+    """What an operator orders: for a node, a role or all; ``size`` bytes of an image follow."""
+
+    target: str
+    size: int = 0
+    canary: int = 1  # nodes that come first, alone
+    group: int = 8  # nodes at one time after them
+    cancel: bool = False
+    operator: Annotated[str, Meta(max_length=MAX_OPERATOR_LENGTH)] = ""
+
 
 Obey: TypeAlias = Callable[[UpdateOrder, bytes], int]
 

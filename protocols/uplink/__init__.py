@@ -26,6 +26,8 @@ from .proof import NodeKeyLookup, check_proof
 from .receipt import MAX_RECEIPT_BYTES, Receipt, open_receipt, sign_receipt
 from .record_read import decode_record
 from .record_types import (
+    ACTION,
+    ACTIONS,
     CAUSES,
     CLOCK_HOLDOVER,
     CLOCK_NAMES,
@@ -37,15 +39,18 @@ from .record_types import (
     FILES,
     GAP,
     KIND_NAMES,
+    MAX_ACTION_DETAIL,
     MAX_DETAIL_LENGTH,
     MAX_FILE_BYTES,
     MAX_GAP_NUMBER,
+    MAX_OPERATOR_LENGTH,
     MAX_PART_BYTES,
     MAX_RECORD_BYTES,
     NO_VALUE,
     POINT_BUSY,
     PROFILE,
     SAMPLE,
+    Action,
     DecimalFraction,
     Decoded,
     Failure,
@@ -57,9 +62,17 @@ from .record_types import (
     Stamp,
     Value,
 )
-from .record_write import event_record, file_record, gap_record, sample_record
+from .record_write import (
+    action_record,
+    event_record,
+    file_record,
+    gap_record,
+    sample_record,
+)
 
 __all__ = [
+    "ACTION",
+    "ACTIONS",
     "CAUSES",
     "CLOCK_HOLDOVER",
     "CLOCK_NAMES",
@@ -73,12 +86,14 @@ __all__ = [
     "GENESIS",
     "HEAD_BYTES",
     "KIND_NAMES",
+    "MAX_ACTION_DETAIL",
     "MAX_BATCH_BYTES",
     "MAX_DETAIL_LENGTH",
     "MAX_EARLIER",
     "MAX_FILE_BYTES",
     "MAX_GAP_NUMBER",
     "MAX_NUMBER",
+    "MAX_OPERATOR_LENGTH",
     "MAX_PART_BYTES",
     "MAX_RECEIPT_BYTES",
     "MAX_RECORD_BYTES",
@@ -86,6 +101,7 @@ __all__ = [
     "POINT_BUSY",
     "PROFILE",
     "SAMPLE",
+    "Action",
     "Anchor",
     "Batch",
     "BatchHeader",
@@ -112,6 +128,7 @@ __all__ = [
     "SampleAccount",
     "Stamp",
     "Value",
+    "action_record",
     "build_batch",
     "check_proof",
     "decode_record",

@@ -31,6 +31,9 @@ from .checks import (
 )
 from .layout import FormatField, Layout
 from .record_types import (
+    ACTION,
+    ACTION_NAME,
+    ACTIONS,
     CAUSES,
     CLOCK_NONE,
     CLOCK_SYNCHRONISED,
@@ -42,11 +45,13 @@ from .record_types import (
     FILES,
     GAP,
     GAP_NAME,
+    MAX_ACTION_DETAIL,
     MAX_DETAIL_LENGTH,
     MAX_EXP10,
     MAX_FILE_BYTES,
     MAX_FRAME_BYTES,
     MAX_GAP_NUMBER,
+    MAX_OPERATOR_LENGTH,
     MAX_PART_BYTES,
     MAX_WALL_MS,
     MIN_WALL_MS,
@@ -55,6 +60,7 @@ from .record_types import (
     QUALITY_SUFFIX,
     SAMPLE,
     STATUS_NAME,
+    Action,
     Failure,
     FilePart,
     Gap,
@@ -69,7 +75,7 @@ CLOCK_STATE: Final = Integer(CLOCK_NONE, CLOCK_SYNCHRONISED)
 WALL_MS: Final = OrNull(Integer(MIN_WALL_MS, MAX_WALL_MS))
 
 _HALF: Final = 1 << 31
-_RESERVED: Final = (STATUS_NAME, EVENT_NAME, GAP_NAME)  # not FILE_NAME: profiles may have it
+_RESERVED: Final = (STATUS_NAME, EVENT_NAME, GAP_NAME)  # no newer one: profiles may have it
 
 
 class _WallSeconds(FieldCheck[int | None]):
@@ -252,6 +258,14 @@ FILE_FIELDS: Final = Layout(
     FormatField("data", Bytes(1, MAX_PART_BYTES), "the part"),
     agree=_part_agrees,
 )
+# The head's vs, then "tf" after the stamp.
+ACTION_FIELDS: Final = Layout(
+    Action,
+    FormatField("name", Word(ACTIONS), "what was done"),
+    FormatField("operator", Text(MAX_OPERATOR_LENGTH), "who did it; empty: the gateway itself"),
+    FormatField("arg", U32, "the number that it is about; of an update the version"),
+    FormatField("detail", Text(MAX_ACTION_DETAIL), "for people"),
+)
 # The last fields of GAP_FIELDS. A gap that is not about polls ends before them.
 SLOT_FIELDS: Final = 3
 
@@ -266,17 +280,18 @@ TAIL_ITEMS: Final = {
     EVENTS: 1,
     GAP: len(GAP_FIELDS.fields) - 1,
     FILE: len(FILE_FIELDS.fields) - 1,
+    ACTION: len(ACTION_FIELDS.fields) - 1,
 }
 
 
 def head_name(kind: int) -> str:
     """Return what n of the head is in a record of this kind."""
-    return {GAP: GAP_NAME, FILE: FILE_NAME}.get(kind, STATUS_NAME)
+    return {GAP: GAP_NAME, FILE: FILE_NAME, ACTION: ACTION_NAME}.get(kind, STATUS_NAME)
 
 
 def head_value(kind: int) -> int:
-    """Return the label of the head's value: status bits, the cause of a gap, or what a file is."""
-    return senml.STRING if kind in (GAP, FILE) else senml.VALUE
+    """Return the label of the head's value: status bits, or the word that its kind begins with."""
+    return senml.STRING if kind in (GAP, FILE, ACTION) else senml.VALUE
 
 
 # --- the maps behind it -------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from . import cbor, senml
 from .checks import IDENTIFIER, Integer, array, mapping, wrong
 from .errors import FormatError
 from .record_layout import (
+    ACTION_FIELDS,
     EVENT,
     EVENT_LABELS,
     EXPONENT,
@@ -40,6 +41,7 @@ from .record_layout import (
 )
 from .record_shape import learn, read_known
 from .record_types import (
+    ACTION,
     EVENT_NAME,
     EVENTS,
     EXTENSION,
@@ -48,6 +50,7 @@ from .record_types import (
     MAX_RECORD_BYTES,
     PROFILE,
     SAMPLE,
+    Action,
     Decoded,
     Failure,
     FilePart,
@@ -71,6 +74,7 @@ class _Head(NamedTuple):
     frame: bytes | None
     gap: Gap | None
     part: FilePart | None = None
+    action: Action | None = None
 
 
 def decode_record(data: bytes | bytearray | memoryview) -> Decoded:
@@ -99,7 +103,7 @@ def _read_rest(data: bytes, at: int, head: _Head) -> Decoded:
     events: tuple[NodeEvent, ...] = ()
     if head.kind == EVENTS:
         events = _read_events(data, at)
-    elif head.kind in (GAP, FILE):
+    elif head.kind in (GAP, FILE, ACTION):
         _read_end(data, at, head.kind)
     else:
         points, numbers, failures = _read_points(data, at)
@@ -116,6 +120,7 @@ def _read_rest(data: bytes, at: int, head: _Head) -> Decoded:
         head.gap,
         1 + len(points) + len(failures) + len(events),
         head.part,
+        head.action,
     )
 
 
@@ -123,7 +128,7 @@ def _read_head(head: dict[int | str, cbor.Item]) -> _Head:
     extension = array(head.get(EXTENSION), "tf of the head", 0, 1 + STAMP_ITEMS, _MOST_ITEMS)
     kind = KIND.unpack(extension[0], "kind", 0)
     if kind not in TAIL_ITEMS:
-        raise FormatError(UNKNOWN, "kind", 0, "0 to 3, or 5", kind)
+        raise FormatError(UNKNOWN, "kind", 0, "0 to 3, 5 or 6", kind)
     count = 1 + STAMP_ITEMS + TAIL_ITEMS[kind]
     least = count - SLOT_FIELDS if kind == GAP and len(extension) < count else count
     array(extension, f"tf of kind {kind}", 0, least, least)
@@ -145,6 +150,9 @@ def _read_head(head: dict[int | str, cbor.Item]) -> _Head:
     if kind == FILE:
         part = FILE_FIELDS.unpack([value, *tail], "file", 0)
         return _Head(device_id, kind, stamp, 0, None, None, part)
+    if kind == ACTION:
+        action = ACTION_FIELDS.unpack([value, *tail], "action", 0)
+        return _Head(device_id, kind, stamp, 0, None, None, None, action)
     status = (NO_STATUS if kind == PROFILE else STATUS).unpack(value, "status", 0)
     frame = None if kind == PROFILE else FRAME.unpack(tail[0], "frame", 0)
     return _Head(device_id, kind, stamp, status, frame, None)

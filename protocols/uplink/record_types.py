@@ -16,8 +16,9 @@ SAMPLE: Final = 1  # a node's sample frame, with the frame as proof
 EVENTS: Final = 2  # a node's event frame, with the frame as proof
 GAP: Final = 3  # readings that are missing, and why
 FILE: Final = 5  # a part of a file that a node handed over, as its last picture
+ACTION: Final = 6  # what the gateway or an operator did, as a step of an update
 # 4 is never used: the vectors have it as a kind that nobody knows.
-KIND_NAMES: Final = ("profile", "sample", "events", "gap", "unused", "file")
+KIND_NAMES: Final = ("profile", "sample", "events", "gap", "unused", "file", "action")
 
 FILES: Final = ("picture", "log", "fault")  # what a node hands over
 MAX_FILE_BYTES: Final = 1 << 20
@@ -52,6 +53,21 @@ CAUSES: Final = (
     "node_replaced",
 )
 
+# What the gateway or an operator did; what is there stays, for old records.
+ACTIONS: Final = (
+    "update-ordered",  # accepted from an operator
+    "update-resumed",  # goes on after a restart of the gateway
+    "update-group",  # the canaries, or a group after them, are begun
+    "update-confirmed",  # of a node: it runs the new version, which it keeps
+    "update-failed",  # of a node
+    "update-passed",  # all nodes of the group are confirmed
+    "update-done",
+    "update-stopped",  # at the first failure, or because it cannot go on
+    "update-cancelled",  # by an operator
+)
+MAX_OPERATOR_LENGTH: Final = 64  # characters of who did it
+MAX_ACTION_DETAIL: Final = 500
+
 # Why a point has no value: what a node may report of it, and what a third-party device may.
 POINT_BUSY: Final = "busy"  # it refused the read for the moment (exception 05 or 06)
 NO_VALUE: Final = "no-value"  # it returned the code that stands for "no value"
@@ -73,6 +89,7 @@ STATUS_NAME: Final = "status"
 EVENT_NAME: Final = "event"
 GAP_NAME: Final = "gap"
 FILE_NAME: Final = "file"
+ACTION_NAME: Final = "action"
 QUALITY_SUFFIX: Final = "/q"
 
 EXTENSION: Final = "tf"  # our label in SenML maps and COSE headers
@@ -133,11 +150,25 @@ class FilePart:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What the gateway or an operator did, about the device of the record.
+
+    ``name`` is one of ACTIONS. ``operator`` is who did it, "" for the gateway itself. ``arg`` is
+    the number that it is about: of an update the version. ``detail`` is for people.
+    """
+
+    name: str
+    operator: str
+    arg: int
+    detail: str
+
+
 class Record(NamedTuple):
     """The unit of the outbox.
 
     ``data``: SenML maps in deterministic CBOR, one after the other, ``maps`` of them.
-    ``readings``: how many of them are valid points. ``kind``: PROFILE, SAMPLE, EVENTS, GAP or FILE.
+    ``readings``: how many of them are valid points. ``kind``: see KIND_NAMES.
     """
 
     data: bytes
@@ -208,6 +239,7 @@ class Decoded:
     gap: Gap | None
     maps: int
     part: FilePart | None = None
+    action: Action | None = None
 
     @property
     def readings(self) -> int:

@@ -15,6 +15,7 @@ from protocols.wire.sample import Event, Header, Sample
 from . import cbor, senml
 from .checks import IDENTIFIER
 from .record_layout import (
+    ACTION_FIELDS,
     EVENT,
     FILE_FIELDS,
     FRAME,
@@ -26,6 +27,7 @@ from .record_layout import (
     head_value,
 )
 from .record_types import (
+    ACTION,
     EVENT_NAME,
     EVENTS,
     EXTENSION,
@@ -34,6 +36,7 @@ from .record_types import (
     MAX_RECORD_BYTES,
     QUALITY_SUFFIX,
     SAMPLE,
+    Action,
     FilePart,
     Gap,
     NodeEvent,
@@ -112,6 +115,12 @@ def file_record(device_id: str, part: FilePart, stamp: Stamp) -> Record:
     """Return the record of a part of a file; LocalError(BAD_VALUE) for what does not fit."""
     what, *tail = FILE_FIELDS.pack(part, "file")
     return _join([_head(device_id, FILE, what, stamp, tail)], 0, FILE)
+
+
+def action_record(device_id: str, action: Action, stamp: Stamp) -> Record:
+    """Return the record of what was done; LocalError(BAD_VALUE) for what does not fit."""
+    name, *tail = ACTION_FIELDS.pack(action, "action")
+    return _join([_head(device_id, ACTION, name, stamp, tail)], 0, ACTION)
 
 
 def _head(

@@ -25,7 +25,7 @@ from hil.bus import Fault, FaultKind
 from hil.engines.unix import UnixNode
 from hil.sim.part import Steady
 from hil.site.broker import EmbeddedBroker
-from hil.site.files import SiteFiles
+from hil.site.files import GATEWAY_ID, SiteFiles
 from hil.site.processes import CollectorProcess, GatewayProcess
 from hil.site.site import Site
 from tests.virtual_update import SEED, image
@@ -55,6 +55,9 @@ async def site_of(
     gateway = GatewayProcess(files.gateway_toml, files.state)
     collector = CollectorProcess(files.collector_toml)
     async with broker, bench, Site(files, bench, broker, gateway, collector) as site:
+        async with asyncio.timeout(20):
+            while site.gateway.status().outbox is None:  # before that it takes no order
+                await asyncio.sleep(LOOK_S)
         yield site
 
 
@@ -109,6 +112,21 @@ def gaps(site: Site[EmbeddedBroker, GatewayProcess]) -> dict[str, list[str]]:
     return found
 
 
+def actions(site: Site[EmbeddedBroker, GatewayProcess]) -> list[tuple[str, str, str]]:
+    """Return what the collector has of the gateway's decisions: device, step and text, in order."""
+    with sqlite3.connect(f"file:{site.files.database}?mode=ro", uri=True) as database:
+        return database.execute(
+            "SELECT device, name, detail FROM actions ORDER BY stream_id, seq"
+        ).fetchall()
+
+
+def decisions(site: Site[EmbeddedBroker, GatewayProcess]) -> list[str]:
+    """Return the steps of the whole update, without those of single nodes."""
+    return [
+        name.removeprefix("update-") for device, name, _ in actions(site) if device == GATEWAY_ID
+    ]
+
+
 async def all_accounted_for(site: Site[EmbeddedBroker, GatewayProcess]) -> None:
     """Wait for the events of every step, then compare what nodes sampled with what is stored."""
     devices = {site.bench.device_id(name) for name in NODES}
@@ -138,6 +156,9 @@ async def test_a_gateway_that_is_killed_updates_all_nodes_after_its_next_start(
         assert done.ended == "done", done
         assert stored(site, 1200) == [signed.content] * 3
         await all_accounted_for(site)
+        assert decisions(site) == ["ordered", "group", "resumed", "group", "passed", "done"]
+        confirmed = [device for device, name, _ in actions(site) if name == "update-confirmed"]
+        assert sorted(confirmed) == sorted(site.bench.device_id(name) for name in NODES)
 
 
 @pytest.mark.exhaustive

@@ -12,7 +12,14 @@ from typing import Final
 from protocols.uplink.batch_header import ANCHOR, BATCH_HEADER
 from protocols.uplink.layout import FormatField
 from protocols.uplink.receipt import RECEIPT
-from protocols.uplink.record_layout import EVENT, FAILURE, FILE_FIELDS, GAP_FIELDS, STAMP
+from protocols.uplink.record_layout import (
+    ACTION_FIELDS,
+    EVENT,
+    FAILURE,
+    FILE_FIELDS,
+    GAP_FIELDS,
+    STAMP,
+)
 from tests.paths import ROOT
 from tests.tools import page
 
@@ -27,6 +34,7 @@ TABLES: Final[Mapping[str, tuple[Sequence[FormatField], Sequence[str]]]] = {
     "event": (EVENT.fields, ("`tf` 0", "3 vs", "`tf` 1", "6 t")),
     "gap": (GAP_FIELDS.fields, ("3 vs", *(f"`tf` {index}" for index in range(5, 12)))),
     "file": (FILE_FIELDS.fields, ("3 vs", *(f"`tf` {index}" for index in range(5, 11)))),
+    "action": (ACTION_FIELDS.fields, ("3 vs", *(f"`tf` {index}" for index in range(5, 8)))),
     "batch": (BATCH_HEADER.fields, tuple(f"`tf` {index}" for index in range(10))),
     "anchor": (ANCHOR.fields, ("0", "1", "2", "3", "4")),
     "receipt": (RECEIPT.fields, ("0", "1", "2", "3", "4")),

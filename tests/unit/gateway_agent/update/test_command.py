@@ -12,8 +12,7 @@ from gateway_agent.keys import generate_signing_key
 from gateway_agent.status import NodeUpdateStatus, RolloutStatus, Status
 from gateway_agent.status_socket import serve_status
 from gateway_agent.update.image import UpdateError
-from gateway_agent.update.order_socket import serve_orders
-from gateway_agent.update.rollout import UpdateOrder
+from gateway_agent.update.order_socket import UpdateOrder, serve_orders
 
 CONFIG = """
 [gateway]

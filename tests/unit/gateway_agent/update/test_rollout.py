@@ -1,6 +1,7 @@
 """Which nodes are updated when, what an operator is told, and what a new agent finds on disk."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,42 @@ from gateway_agent.keys import generate_node_key
 from gateway_agent.status import RolloutStatus
 from gateway_agent.update.image import UpdateError, read_image
 from gateway_agent.update.node_session import Phase
-from gateway_agent.update.order_socket import send_order, serve_orders
-from gateway_agent.update.rollout import Rollout, UpdateOrder
+from gateway_agent.update.order_socket import UpdateOrder, send_order, serve_orders
+from gateway_agent.update.rollout import Rollout
+from protocols.uplink import Action
 from tests.unit.gateway_agent.store_help import StillClock
 from tests.virtual_update import SEED, image
 
 SIGNED = image(480)
 
 
-def rollout(folder: Path, nodes: int = 5, with_key: bool = True) -> Rollout:
+class Stream:
+    """The actions that were put into the stream, and what is called when they are stored."""
+
+    def __init__(self) -> None:
+        self.actions: list[tuple[str, Action]] = []
+        self.stored: list[Callable[[], None]] = []
+
+    def note(
+        self, device_id: str, action: Action, committed: Callable[[], None] | None = None
+    ) -> None:
+        self.actions.append((device_id, action))
+        if committed is not None:
+            self.stored.append(committed)
+
+    def commit(self) -> None:
+        for call in self.stored:
+            call()
+        self.stored.clear()
+
+    @property
+    def steps(self) -> list[str]:
+        return [action.name.removeprefix("update-") for _, action in self.actions]
+
+
+def rollout(
+    folder: Path, nodes: int = 5, with_key: bool = True, stream: Stream | None = None
+) -> Rollout:
     """Return the updates of a gateway with that many water nodes, and an air node, on two buses."""
     key = Ed25519PrivateKey.from_private_bytes(SEED).public_key()
     (folder / "release.pub").write_bytes(
@@ -43,7 +71,8 @@ def rollout(folder: Path, nodes: int = 5, with_key: bool = True) -> Rollout:
             {"name": "b", "type": "rtu", "port": "/dev/b", "device": devices[3:]},
         ],
     }
-    return Rollout(parse(tables, folder / "gateway.toml"), StillClock())
+    note = (stream or Stream()).note
+    return Rollout(parse(tables, folder / "gateway.toml"), StillClock(), note)
 
 
 def order(to: Rollout, target: str = "all", canary: int = 1, group: int = 2) -> int:
@@ -106,6 +135,83 @@ def test_a_new_agent_goes_on_with_the_same_session(tmp_path: Path) -> None:
     assert works[0] is not None
     assert works[1] is not None
     assert works[0]._session == works[1]._session
+
+
+def test_every_decision_is_put_into_the_stream(tmp_path: Path) -> None:
+    stream = Stream()
+    updates = rollout(tmp_path, stream=stream)
+    wanted = UpdateOrder(
+        target="water", size=len(SIGNED.file), canary=1, group=8, operator="li\x07wei"
+    )
+    updates.order(wanted, SIGNED.file)
+    end(updates, "done")
+    end(updates, "done")
+    assert stream.steps == [
+        *("ordered", "group", "confirmed", "passed", "group"),
+        *["confirmed"] * 4,
+        *("passed", "done"),
+    ]
+    device, first = stream.actions[0]
+    assert (device, first.operator, first.arg) == ("g", "li\\x07wei", SIGNED.manifest.version)
+    assert "5 nodes, 1 of them first, then 8 at a time: n1, n2, n3, n4, n5" in first.detail
+    nodes = [device for device, action in stream.actions if action.name == "update-confirmed"]
+    assert nodes == [f"tf-{number:024x}" for number in range(1, 6)]
+    assert [a.detail for _, a in stream.actions if a.name == "update-group"] == [
+        "n1", "n2, n3, n4, n5",
+    ]  # fmt: skip
+
+
+def test_a_failure_and_a_cancelled_update_are_in_the_stream(tmp_path: Path) -> None:
+    stream = Stream()
+    updates = rollout(tmp_path, stream=stream)
+    order(updates, canary=2)
+    end(updates, "failed")
+    assert stream.steps == ["ordered", "group", "failed", "failed", "stopped"]
+    assert stream.actions[2][1].detail == "it broke"
+    assert stream.actions[4][1].detail == "stopped: n1 failed; 4 nodes were not begun"
+    order(updates)
+    updates.order(UpdateOrder(target="", cancel=True, operator="wang"), b"")
+    assert stream.steps[5:] == ["ordered", "group", "cancelled"]
+    assert stream.actions[-1][1].operator == "wang"
+
+
+def test_a_new_agent_notes_what_the_one_before_it_could_not_store(tmp_path: Path) -> None:
+    order(rollout(tmp_path))
+    stream = Stream()
+    again = rollout(tmp_path, stream=stream)
+    again.resume()
+    assert stream.steps == ["resumed", "group"]
+    assert "6 nodes, 1 of them first, then 2 at a time: n1, n2" in stream.actions[0][1].detail
+    again.order(UpdateOrder(target="", cancel=True, operator="wang"), b"")
+    third, fourth = Stream(), Stream()
+    rollout(tmp_path, stream=third).resume()
+    assert [action for _, action in third.actions] == [stream.actions[-1][1]]
+    assert third.actions[0][1].operator == "wang"
+    third.commit()
+    rollout(tmp_path, stream=fourth).resume()
+    assert fourth.actions == []
+
+
+def test_an_update_that_cannot_go_on_is_in_the_stream_once(tmp_path: Path) -> None:
+    order(rollout(tmp_path))
+    (tmp_path / "update.tfu").write_bytes(b"torn")
+    stream = Stream()
+    rollout(tmp_path, stream=stream).resume()
+    rollout(tmp_path, stream=stream).resume()
+    stream.commit()
+    rollout(tmp_path, stream=stream).resume()
+    assert stream.steps == ["stopped"] * 2, "once more, because the first was not stored"
+
+
+def test_an_order_of_an_older_agent_goes_on(tmp_path: Path) -> None:
+    order(rollout(tmp_path))
+    kept = '{"session":7,"canary":1,"group":2,"nodes":["n"],"ended":"done","failed":{}}'
+    (tmp_path / "update.json").write_text(kept)
+    stream = Stream()
+    again = rollout(tmp_path, stream=stream)
+    again.resume()
+    assert stream.actions == []
+    assert shown(again).ended == "done"
 
 
 @pytest.mark.parametrize(
