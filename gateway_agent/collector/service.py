@@ -7,7 +7,7 @@ database is closed in that thread too, after the batch that is under way when th
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -23,7 +23,14 @@ from gateway_agent.status_socket import serve_status
 from gateway_agent.store.settings import HEAD_LAG_MS
 from gateway_agent.uplink import topics
 from gateway_agent.uplink.backoff import AWAY, Backoff, Pause
-from gateway_agent.uplink.connection import Client, MessageRefused, Who, make_client, unexplained
+from gateway_agent.uplink.connection import (
+    Client,
+    MessageRefused,
+    Puback,
+    Who,
+    make_client,
+    unexplained,
+)
 from protocols.uplink import MAX_BATCH_BYTES, key_id
 from protocols.wire.hmac import HmacSha256
 
@@ -136,13 +143,25 @@ class CollectorService:
         async with client:
             await client.listen(topics.ALL_BATCHES)
             self.connected.set()
-            for outcome in await self._work(self._receiver.receipts):
-                await self._answer(client, outcome)
+            await self._announce(client)
             raise_if_cancelled()
             async for message in client.messages:
                 await self._receive(client, message)
                 raise_if_cancelled()
                 client.taken(message)
+
+    async def _announce(self, client: Client) -> None:
+        """Send each gateway its newest receipt, as many at once as the broker takes.
+
+        One after the other, a thousand gateways behind a slow line would wait for a minute.
+        """
+        posted: deque[tuple[str, str, asyncio.Future[Puback]]] = deque()
+        for outcome in await self._work(self._receiver.receipts):
+            if len(posted) == client.limits.unacknowledged:
+                await self._answered(client, *posted.popleft())
+            posted.append(self._post(client, outcome))
+        while posted:
+            await self._answered(client, *posted.popleft())
 
     def _work(self, job: Callable[[], T]) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._worker, job)
@@ -164,23 +183,31 @@ class CollectorService:
             return
         log.info("%s: %s: %s", topic.gateway, outcome.verdict, outcome.detail)
         self._note(outcome)
-        await self._answer(client, outcome)
+        if outcome.receipt is not None:
+            await self._answered(client, *self._post(client, outcome))
         if self._on_outcome is not None:
             self._on_outcome(outcome)
 
-    async def _answer(self, client: Client, outcome: BatchOutcome) -> None:
-        """Send a receipt, if there is one. A broker's refusal must not stop those of others."""
-        if outcome.receipt is None:
-            return
+    def _post(
+        self, client: Client, outcome: BatchOutcome
+    ) -> "tuple[str, str, asyncio.Future[Puback]]":
+        """Send a receipt; return its gateway and topic, and what gets the broker's answer."""
+        assert outcome.receipt is not None
         topic = topics.receipt_topic(outcome.gateway, outcome.stream)
+        return outcome.gateway, topic, client.post(topic, outcome.receipt, retain=True)
+
+    async def _answered(
+        self, client: Client, gateway: str, topic: str, answer: "asyncio.Future[Puback]"
+    ) -> None:
+        """Wait for the broker to take a receipt. Its refusal must not stop those of others."""
         try:
-            await client.send(topic, outcome.receipt, retain=True)
-            self._unanswered.pop(outcome.gateway, None)
+            await client.answered(topic, answer)
+            self._unanswered.pop(gateway, None)
         except MessageRefused as error:
-            text = f"{outcome.gateway}: gets no receipts: {error}: allow this client to write there"
-            if outcome.gateway not in self._unanswered:
+            text = f"{gateway}: gets no receipts: {error}: allow this client to write there"
+            if gateway not in self._unanswered:
                 log.error("%s", text)
-            self._unanswered[outcome.gateway] = text
+            self._unanswered[gateway] = text
 
     def _note(self, outcome: BatchOutcome) -> None:
         self._messages[outcome.verdict] += 1

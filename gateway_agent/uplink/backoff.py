@@ -13,8 +13,10 @@ class Pause(NamedTuple):
     longest_s: float
 
 
-#: The broker is away or starts again: readings wait, and an attempt costs it little.
-AWAY: Final = Pause(0.5, 3.0)
+#: The broker is away or starts again: readings wait, and an attempt costs it little. An attempt
+#: that nobody answers takes 5 s, the last 2 s of them in vain (TCP asks again after 1 and 3 s), and
+#: this wait follows. So a broker that is back hears of us after 4 s at the latest.
+AWAY: Final = Pause(0.5, 2.0)
 #: The broker wants less of us, or somebody has to change something first.
 REFUSED: Final = Pause(0.5, 60.0)
 #: Two clients have one id; whoever comes back at once throws the other out again. 60 to 120 s.
@@ -26,8 +28,14 @@ RIVALRY: Final = Pause(10.0, 300.0)
 class Backoff:
     """Wait longer from failure to failure, with jitter so that a fleet does not return at once."""
 
-    def __init__(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    def __init__(
+        self,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        draw: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        """``draw`` returns a number between its two."""
         self._sleep = sleep
+        self._draw = draw
         self._pause = AWAY
         self._failures = 0
 
@@ -42,7 +50,7 @@ class Backoff:
         most = min(pause.first_s * 2**self._failures, pause.longest_s)
         if most < pause.longest_s:  # else the power has no end
             self._failures += 1
-        return random.uniform(most / 2, most)
+        return self._draw(most / 2, most)
 
     async def wait(self, pause: Pause = AWAY) -> None:
         """Wait for the next attempt."""

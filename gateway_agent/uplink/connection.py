@@ -20,7 +20,7 @@ from protocols.text_of_others import printable
 
 from .backoff import AWAY, REFUSED
 from .broker_reasons import NO_SUBSCRIBERS, Ending, ending_of
-from .one_connection import OneConnection
+from .one_connection import ENDED, OneConnection, end_answers
 from .packet_limits import limit_packets
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ ANSWER_S: Final = 5.0
 NO_PUBACK: Final = f"the broker has acknowledged no message for {ANSWER_S:g} s"
 MAX_QUEUED: Final = 64  # incoming messages kept while one is worked on; more are dropped
 MAX_POSTED: Final = 20  # messages without a PUBACK: what paho sends without keeping some back
+_ASK: Final = ": is a broker there, and does it want TLS, or a certificate of ours?"
 _LARGEST: Final = 268_435_460  # bytes of a packet; MQTT has none that is longer (5.0, 1.5.5)
 _PUBLISH_BYTES: Final = 10  # of a PUBLISH with QoS 1 beside topic and payload, at most (5.0, 3.3)
 
@@ -119,6 +120,7 @@ class Client(OneConnection):
     ) -> None:
         if flags.is_disconnect_packet_from_server and self._ending is None:
             self._ending = ending_of(reason_code, properties, *self.who)
+        end_answers(self._posted.values())
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
 
     def _on_publish(
@@ -136,7 +138,7 @@ class Client(OneConnection):
         super()._on_publish(client, userdata, mid, reason_code, properties)
 
     def post(self, topic: str, payload: bytes, retain: bool = False) -> "asyncio.Future[Puback]":
-        """Publish without waiting; return what gets the broker's answer. MqttError: no connection.
+        """Publish; return what gets the broker's answer, or MqttError. MqttError: no connection.
 
         A broker that takes no QoS 1 gets QoS 0, and the answer is that it was written; one that
         keeps no messages is not asked to.
@@ -152,11 +154,11 @@ class Client(OneConnection):
             self._posted[info.mid] = answer
         return answer
 
-    async def send(self, topic: str, payload: bytes, retain: bool = False) -> None:
-        """Publish and wait for the PUBACK; MqttError if there is none, MessageRefused (MQTT 5)."""
+    async def answered(self, topic: str, answer: "asyncio.Future[Puback]") -> None:
+        """Wait for the answer of :meth:`post`; MqttError: it does not come, MessageRefused."""
         try:
             async with asyncio.timeout(ANSWER_S):
-                puback = await self.post(topic, payload, retain)
+                puback = await answer
         except TimeoutError:
             raise aiomqtt.MqttError(NO_PUBACK) from None
         if puback.refusal:
@@ -245,10 +247,9 @@ def make_client(
 def unexplained(error: Exception) -> Ending:
     """Return what is to be said of an error that no broker gave a reason for."""
     text = str(error) or type(error).__name__
-    if text == "Operation timed out":  # aiomqtt's words; a refused certificate looks the same
-        text = (
-            f"no answer within {ANSWER_S:g} s: is a broker there, and does it want TLS, or a"
-            " certificate of ours?"
-        )
+    if text == "Operation timed out":  # aiomqtt's words
+        text = f"no answer within {ANSWER_S:g} s{_ASK}"
+    elif text == ENDED:
+        text += _ASK
     is_ours = isinstance(error, ValueError) or isinstance(error.__cause__, ssl.SSLError)
     return Ending(printable(text), REFUSED if is_ours else AWAY, is_known=False)

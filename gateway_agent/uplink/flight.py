@@ -82,6 +82,7 @@ class Flight:
         self._due_since = now  # the newest receipt, or the first batch sent after it
         self._retry_s = pace.retry_s
         self._next_at = -math.inf  # a batch that is not full waits until then
+        self._waited_to = 0  # records that waited when it began (again) do not wait to fill a batch
         # Last sequence number of each batch of this connection without an answer, in order.
         self._unanswered: deque[int] = deque(maxlen=_MOST_UNANSWERED)
         self._is_restart_due = False
@@ -108,6 +109,7 @@ class Flight:
     def _return(self, stats: Stats, now: float) -> None:
         self._keep_first(0)
         self.sent_to = stats.receipted_to
+        self._waited_to = stats.last
         self._progress_at = now
 
     def _keep_first(self, count: int) -> None:
@@ -143,7 +145,7 @@ class Flight:
             return max(silence, _LEAST_WAIT_S)
         if now < self._held_until:
             return self._held_until - now
-        if pending >= self.most or at_once:
+        if pending >= self.most or at_once or self.sent_to < self._waited_to:
             return 0
         return max(0.0, min(self._next_at - now, silence))
 

@@ -1,15 +1,18 @@
 """One MQTT connection with aiomqtt that is closed when its block ends, however that ends.
 
 aiomqtt leaves socket and task behind when it is cancelled while it connects, when it gets no
-answer, and after an error in reading a packet, which would be read for ever then. It waits for a
+answer, and after an error in reading a packet, which would be read for ever then. In a connection
+that has ended it waits for an answer until its time is over. It waits for a
 goodbye that a dead broker never takes, and a socket that was closed meanwhile is asked of the event
 loop by its number, which may be another file's by then.
 """
 
+import asyncio
 import contextlib
 import socket
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import aiomqtt
 from paho.mqtt.client import Client as PahoClient
@@ -17,7 +20,10 @@ from paho.mqtt.client import DisconnectFlags
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+T = TypeVar("T")
+
 GOODBYE_S: Final = 1.0  # a broker that does not take our DISCONNECT in this time goes without
+ENDED: Final = "the connection ended before the broker answered"  # a refused certificate does that
 
 
 class OneConnection(aiomqtt.Client):
@@ -81,6 +87,8 @@ class OneConnection(aiomqtt.Client):
         reason_code: ReasonCode,
         properties: Properties | None = None,
     ) -> None:
+        end_answers([self._connected])
+        end_answers(self._pending_subscribes.values())
         if not self._connected.cancelled():  # else aiomqtt raises CancelledError into the loop
             super()._on_disconnect(client, userdata, flags, reason_code, properties)
 
@@ -100,3 +108,11 @@ class OneConnection(aiomqtt.Client):
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this connection
             if not self._disconnected.done():
                 self._disconnected.set_exception(error)
+
+
+def end_answers(answers: Iterable[asyncio.Future[T]]) -> None:
+    """End the wait for answers that cannot come any more, with MqttError."""
+    for answer in answers:
+        if not answer.done():
+            answer.set_exception(aiomqtt.MqttError(ENDED))
+            answer.exception()  # else asyncio logs that nobody looked at it

@@ -10,9 +10,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+import aiomqtt
 import pytest
 
+from gateway_agent.collector.receiver import DUPLICATE, BatchOutcome, BatchReceiver
+from gateway_agent.config_types import MqttConnection
 from gateway_agent.uplink.backoff import AWAY, REFUSED, TAKEN_OVER, Backoff, Pause
+from gateway_agent.uplink.connection import ANSWER_S, Who, make_client
 from hil.site.mosquitto import MosquittoBroker
 from tests.integration.uplink_help import QuickTime, Site
 from tests.promise.site import until
@@ -40,15 +44,25 @@ def packet(kind: int, body: bytes) -> bytes:
 
 
 class ScriptedBroker:
-    """Connects and subscribes whoever comes; ends the connection with a reason if it has one."""
+    """Connects and subscribes whoever comes; ends the connection with a reason if it has one.
+
+    ``gone_at``: the kind of packet that it answers by closing the connection.
+    """
 
     def __init__(
-        self, *, connack: bytes = b"", refuse: int = 0, end: int | None = None, words: bytes = b""
+        self,
+        *,
+        connack: bytes = b"",
+        refuse: int = 0,
+        end: int | None = None,
+        words: bytes = b"",
+        gone_at: int = 0,
     ) -> None:
         self.connack = connack  # its properties
         self.refuse = refuse  # the reason code of CONNACK
         self.end = end  # the reason code of DISCONNECT, sent behind SUBACK
         self.words = words  # properties of the end
+        self.gone_at = gone_at
         self.connections = 0
         self.got: list[int] = []  # first bytes of packets
 
@@ -58,6 +72,8 @@ class ScriptedBroker:
             while True:
                 first, body = await self._packet(reader)
                 self.got.append(first)
+                if first & 0xF0 == self.gone_at:
+                    return
                 if first == CONNECT:
                     properties = self.words if self.refuse else self.connack
                     body = bytes((0, self.refuse, len(properties))) + properties
@@ -173,6 +189,39 @@ async def test_the_collector_hears_the_reason_too(
     assert any("another client uses the id" in line for line in caplog.messages)
 
 
+@pytest.mark.parametrize("gone_at", [CONNECT, SUBSCRIBE], ids=["CONNECT", "SUBSCRIBE"])
+async def test_a_connection_that_ends_without_an_answer_is_not_waited_for(
+    tmp_path: Path, gone_at: int
+) -> None:
+    """A relay in front of a broker that is away does that; so do brokers while they start."""
+    time = NotedTime()
+    async with ScriptedBroker(gone_at=gone_at).running() as port:
+        site = Site(tmp_path, port)
+        async with site.outbox() as outbox, site.uplink(outbox, time) as uplink:
+            await until(lambda: len(time.waits) >= 3, "attempts", ANSWER_S - 1)
+            assert "the connection ended before the broker answered: is a" in uplink.problem
+    assert max(time.waits) <= 2
+
+
+async def test_a_connection_that_ends_has_no_answer_to_a_receipt() -> None:
+    async with ScriptedBroker(gone_at=PUBLISH).running() as port:
+        who = Who("tianfu-collector-1", "")
+        client = make_client(MqttConnection(host="127.0.0.1", port=port), who, 1000, lambda _: None)
+        async with asyncio.timeout(ANSWER_S - 1), client:
+            with pytest.raises(aiomqtt.MqttError, match="the connection ended before"):
+                await client.answered("t", client.post("t", b"receipt"))
+
+
+async def test_a_collector_sends_all_receipts_before_the_first_is_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receipts = [BatchOutcome(DUPLICATE, "", "gw-1", stream, b"receipt") for stream in range(1, 21)]
+    monkeypatch.setattr(BatchReceiver, "receipts", lambda _: receipts)
+    broker = ScriptedBroker()
+    async with broker.running() as port, Site(tmp_path, port).collector():
+        await until(lambda: broker.got.count(PUBLISH | 3) == 20, "receipts", ANSWER_S - 1)
+
+
 async def test_the_broker_sets_the_keep_alive(tmp_path: Path) -> None:
     broker = ScriptedBroker(connack=SERVER_KEEP_ALIVE + b"\x00\x01")
     async with broker.running() as port:
@@ -251,7 +300,7 @@ async def test_a_collector_that_is_new_gets_everything_without_retries(
 
 def test_waits_double_up_to_the_longest_and_begin_again_for_another_reason() -> None:
     backoff = Backoff()
-    for most in (0.5, 1, 2, 3, 3):
+    for most in (0.5, 1, 2, 2, 2):
         assert most / 2 <= backoff.next_s(AWAY) <= most
     for most in (0.5, 1, 2, 4, 8, 16, 32, 60, 60):
         assert most / 2 <= backoff.next_s(REFUSED) <= most

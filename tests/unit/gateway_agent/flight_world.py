@@ -7,18 +7,24 @@ second.
 
 import heapq
 import itertools
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from gateway_agent.store.outbox import Stats
 from gateway_agent.store.window import Slice
 from gateway_agent.uplink.backoff import AWAY, Backoff
+from gateway_agent.uplink.connection import ANSWER_S
 from gateway_agent.uplink.flight import Flight, Pace
 from protocols.uplink import Anchor
 
 STREAM = 1 << 32
 RECORD_BYTES = 30  # of a batch, compressed
+TCP_AGAIN_S = (1.0, 2.0)  # Linux repeats an opening that nobody answers after 1 s, and 2 s later
 MOST_UNACKNOWLEDGED = 20
+
+
+Draw = Callable[[float, float], float]
 
 
 class Passed(NamedTuple):
@@ -41,7 +47,13 @@ class FlightWorld:
         make_s: float = 0.003,
         knows_absence: bool = True,
         outbox: int = 1 << 40,
+        is_silent: bool = False,
+        draws: tuple[Draw, Draw] = (random.uniform, random.uniform),
     ) -> None:
+        """Connect both. ``is_silent``: a broker that is away does not even refuse a connection.
+
+        ``draws``: of the waits of gateway and collector.
+        """
         self.now = 0.0
         self.taken: list[Passed] = []
         self.lost: list[int] = []  # connections in which a batch found nobody subscribed
@@ -67,7 +79,10 @@ class FlightWorld:
         self._connections = itertools.count(1)
         self._is_subscribed = False
         self._collector_free = 0.0
-        self._backoff = Backoff()
+        self._is_silent = is_silent
+        self.in_vain: list[float] = []  # when somebody asked for the broker, or gave up
+        self._draw_of_collector = draws[1]
+        self._backoff = Backoff(draw=draws[0])
         self.connect()
         self.subscribe()
 
@@ -180,19 +195,28 @@ class FlightWorld:
         self._is_up = self._is_subscribed = False
         self._connection = 0
         self._try(self._backoff, self.connect)
-        self._try(Backoff(), self.subscribe)
+        self._try(Backoff(draw=self._draw_of_collector), self.subscribe)
 
     def come_back(self) -> None:
         self._is_up = True
 
     def _try(self, backoff: Backoff, connect: Callable[[], object]) -> None:
-        def attempt() -> None:
+        def attempt(again: Sequence[float]) -> None:
             if self._is_up:
-                connect()
+                self.after(4 * self._way_s, connect)
+                return
+            self.in_vain.append(self.now)
+            if self._is_silent and again:
+                self.after(again[0], lambda: attempt(again[1:]))
             else:
-                self._try(backoff, connect)
+                rest = ANSWER_S - sum(TCP_AGAIN_S) if self._is_silent else 0.0
+                self.after(rest, lambda: self._failed(backoff, connect))
 
-        self.after(backoff.next_s(AWAY), attempt)
+        self.after(backoff.next_s(AWAY), lambda: attempt(TCP_AGAIN_S))
+
+    def _failed(self, backoff: Backoff, connect: Callable[[], object]) -> None:
+        self.in_vain.append(self.now)
+        self._try(backoff, connect)
 
     # --- the collector ---------------------------------------------------------------------------
 

@@ -1,14 +1,16 @@
 """Overload, a broker's return, and pacing over an hour, with a clock that is simulated."""
 
+import itertools
 import random
 import statistics
 
 import pytest
 
 from gateway_agent.config import LATENCY_MS
+from gateway_agent.uplink.backoff import Backoff
 from gateway_agent.uplink.flight import Pace
 
-from .flight_world import RECORD_BYTES, FlightWorld
+from .flight_world import RECORD_BYTES, Draw, FlightWorld
 
 WINDOW = 1 << 18
 PACE = Pace(batch_records=1000, interval_s=1.0, window_bytes=WINDOW, in_flight=64, retry_s=5.0)
@@ -52,6 +54,59 @@ def _outage(world: FlightWorld) -> None:
     world.run_until(world.now + 20.0)
     assert world.repeated() == 0
     assert len(world.lost) <= 4  # tried again after 0.5, 1 and 2 s while there is no collector
+
+
+@pytest.mark.parametrize("is_silent", [False, True], ids=["refused", "silent"])
+@pytest.mark.parametrize("latency", LATENCY_MS)
+def test_the_longest_waits_of_both_sides_end_within_5_s_of_a_broker_s_return(
+    latency: str, is_silent: bool
+) -> None:
+    """It comes back at the worst moments, right after it was asked in vain, at 50 ms from us."""
+    pace = PACE._replace(interval_s=LATENCY_MS[latency] / 1000)
+    sides: tuple[Draw, ...] = (min, max)
+    for gateway, collector, knows in itertools.product(sides, sides, (True, False)):
+
+        def world(draws: tuple[Draw, Draw], knows: bool) -> FlightWorld:
+            world = FlightWorld(
+                pace, collector_s=1e-4, way_s=0.05, knows_absence=knows, is_silent=is_silent,
+                draws=draws,
+            )  # fmt: skip
+            world.each(0.5, 60.0, lambda: world.commit(40))
+            world.run_until(20.0)
+            world.go_away()
+            return world
+
+        tried = world((gateway, collector), knows)
+        tried.run_until(40.0)
+        moments = sorted({at + 1e-3 for at in tried.in_vain if at >= 28.0})
+        assert len(moments) >= 5
+        for moment in moments:
+            _comes_back(world((gateway, collector), knows), moment)
+
+
+def _comes_back(world: FlightWorld, moment: float) -> None:
+    world.run_until(moment)
+    world.come_back()
+    waiting = world.offered
+    world.run_until(moment + 60.0, lambda: world.stored >= waiting)
+    assert world.now - moment < 5.0
+    world.run_until(world.now + 3.0)
+    # Both come back at one instant here: the collector's first word may cross the first batch,
+    # which it then gets again.
+    assert world.repeated() <= 1
+
+
+def test_a_fleet_does_not_return_at_one_instant() -> None:
+    """Of gateways that lost their broker at once, some come back in each tenth of a second."""
+    for away_s in (0.2, 1.0, 10.0, 60.0):
+        times: list[float] = []
+        for seed in range(100):
+            backoff = Backoff(draw=random.Random(seed).uniform)
+            at = 0.0
+            while at < away_s:
+                at += backoff.next_s()
+            times.append(at)
+        assert max(sum(at <= other < at + 0.1 for other in times) for at in times) <= 60
 
 
 def test_a_collector_that_is_away_costs_one_batch_now_and_then() -> None:
