@@ -159,14 +159,17 @@ def load(path: str | Path) -> GatewayConfig:
     return parse(read_toml(path), path)
 
 
-def parse(tables: dict[str, object], path: Path) -> GatewayConfig:
-    """Check tables that came from ``path``; see :func:`load`."""
+def parse(tables: dict[str, object], path: Path, empty_buses: bool = False) -> GatewayConfig:
+    """Check tables that came from ``path``; see :func:`load`.
+
+    ``empty_buses``: one without devices is no mistake, because its nodes are enrolled later.
+    """
     reader = TableReader(path)
     built = reader.build(_GatewayFile, tables, "")
     # The checks across tables run on every table that is good in itself.
     for _, uplink in reader.built_of(MqttUplink):
         _check_uplink(reader, uplink)
-    _check_buses(reader)
+    _check_buses(reader, empty_buses)
     for _, web in reader.built_of(WebConfig):
         check_web(reader, web)
     for _, gateway in reader.built_of(GatewayIdentity):
@@ -213,7 +216,7 @@ def _check_uplink(reader: TableReader, uplink: MqttUplink) -> None:
         )
 
 
-def _check_buses(reader: TableReader) -> None:
+def _check_buses(reader: TableReader, empty_buses: bool) -> None:
     buses = list(_buses(reader))
     links = list(reader.built_of(LinkBus))
     ports: list[tuple[str, Bus | LinkBus]] = [*buses, *links]
@@ -235,7 +238,7 @@ def _check_buses(reader: TableReader) -> None:
                 'change it, or write type = "ascii"',
             )
     for at, port in ports:
-        if not port.device and not reader.problems:
+        if not (port.device or empty_buses or reader.problems):
             reader.problem(
                 f"{at}.device", None, "at least one device", "add a [[bus.device]] table below it"
             )

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 from protocols.identity import node_id
+from protocols.wire.node_key import MAX_KEY_ID
 
 from .config_bus import RtuOverTcpBus, SerialBus
 from .config_types import Host, Name, NodeKeyFile, Period, Role, Uid, UnitId, count
@@ -51,6 +52,8 @@ class LinkNode(Struct, frozen=True, kw_only=True, tag_field="kind", tag="node"):
     key: NodeKeyFile | None = None  # None only where its bus has auth = "none"
     unit: UnitId = 0
     period_ms: Period = 5000  # until the node's own sample period was read
+    # The key id of the board that this one took the place of, under the same unique id.
+    replaces: Annotated[int, count(1, MAX_KEY_ID, 1)] | None = None
 
     def device_id(self, gateway_id: str) -> str:
         """Return the id of the device in records: that of a node only if it can prove it."""

@@ -11,49 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
-
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-
-from protocols.enrolment import EnrolmentError, open_sealed, recipient_id
-from protocols.exit_status import FAULT
-from protocols.station_log import SEALED, ChainError, StationLine, proven_boards, read_chain
 
 from . import config as gateway_config
 from .collector import config as collector_config
-from .config import ConfigError, NodeDevice
+from .config import Bus, GatewayConfig, NodeDevice
+from .config_link import LinkBus, LinkNode
 from .directories import sync_directory
-from .errors import OperatorError
+from .enrolment_log import NotEnrolled, ProvenNode
 from .keys import KeyFileError, create_key_file, load_node_key
 from .tables import BYTE_ORDER_MARK, read_toml
 from .toml_edit import NoPlaceError, add_below, add_last, set_keys
-
-MAX_LOG_BYTES: Final = 1 << 28
-
-
-class NotEnrolled(OperatorError):
-    """Nothing was written; the text has the reason and the remedy."""
-
-    exit_status = FAULT
-
-
-@dataclass(frozen=True, slots=True)
-class ProvenNode:
-    """A node of the log, its key opened."""
-
-    uid: str
-    role: str
-    unit: int
-    key_id: int
-    content: bytes  # of the key file: a secret
-
-    @property
-    def file_name(self) -> str:
-        """Where its key goes, relative to the configuration."""
-        return f"keys/{self.uid}-{self.key_id}.json"
-
-    def __repr__(self) -> str:
-        return f"ProvenNode({self.uid}, key {self.key_id})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,63 +38,6 @@ class Enrolment:
             create_key_file(path, content, 0o600)
         if self.steps:
             _replace(self.config, self.text.encode())
-
-
-def read_nodes(log: Path, key: X25519PrivateKey, uids: tuple[str, ...]) -> list[ProvenNode]:
-    """Return the proven nodes of a log, or those of ``uids``. NotEnrolled."""
-    try:
-        with log.open("rb") as file:
-            content = file.read(MAX_LOG_BYTES)
-        found = read_chain(content)
-    except OSError as error:
-        raise NotEnrolled(f"{log}: cannot be read: {error.strerror}") from error
-    except ChainError as error:
-        raise NotEnrolled(f"{log}, {error}; copy the log from its station again") from error
-    if found.cut:
-        raise NotEnrolled(
-            f"{log}, line {found.cut[-1]}: expected a whole line, it is cut off; copy the log from "
-            "its station again (`tianfu-node log --verify` checks it there)"
-        )
-    proven = proven_boards(found.lines)
-    for uid in uids:
-        if uid not in proven:
-            raise NotEnrolled(
-                f"{log}: expected node {uid} to have proven itself before and after a power cycle, "
-                "the log does not show it; flash it again with `tianfu-node flash`"
-            )
-    own = recipient_id(key.public_key())
-    return [_opened(log, found.lines, proven[uid], own, key) for uid in uids or proven]
-
-
-def _opened(
-    log: Path, lines: list[StationLine], line: StationLine, own: str, key: X25519PrivateKey
-) -> ProvenNode:
-    uid, role, unit, key_id = (line.get(name) for name in ("uid", "role", "unit", "key_id"))
-    if not (isinstance(uid, str) and isinstance(role, str)) or not (
-        isinstance(unit, int) and isinstance(key_id, int)
-    ):
-        raise NotEnrolled(
-            f"{log}: expected unique id, role, address and key id in the line of node {uid!r}, one "
-            "of them is not there; flash it again"
-        )
-    sealed = [
-        each
-        for each in lines
-        if (each.get("event"), each.get("uid"), each.get("key_id")) == (SEALED, uid, key_id)
-    ]
-    for each in sealed:
-        if each.get("recipient") == own:
-            try:
-                content = open_sealed(each.get("sealed"), uid, key_id, key)
-            except EnrolmentError as error:
-                raise NotEnrolled(f"{log}: {error}") from error
-            return ProvenNode(uid, role, unit, key_id, content)
-    others = ", ".join(str(each.get("recipient")) for each in sealed) or "nobody"
-    raise NotEnrolled(
-        f"{log}: expected key {key_id} of node {uid} sealed to {own}, got one sealed to {others}; "
-        "on the station run `tianfu-node log --seal FILE.pub` with this gateway's public file, and "
-        "copy the log again"
-    )
 
 
 def plan(config: Path, nodes: list[ProvenNode], bus: str = "", replaced: str = "") -> Enrolment:
@@ -186,18 +96,24 @@ class _Edit:
         self.steps.append(step)
 
 
+def _read(edit: _Edit, tables: dict[str, object]) -> GatewayConfig:
+    """Read a configuration whose buses may wait for their first node. ConfigError."""
+    buses = tables.get("bus")
+    for bus in buses if isinstance(buses, list) else []:
+        if isinstance(bus, dict):
+            bus.setdefault("device", [])
+    return gateway_config.parse(tables, edit.config, empty_buses=True)
+
+
 def _gateway(edit: _Edit, nodes: list[ProvenNode], bus: str) -> None:
     for node in nodes:
         tables = tomllib.loads(edit.text)
-        config = gateway_config.parse(tables, edit.config)
-        known = [
-            (each, device)
-            for each in (*config.bus, *config.link)
-            for device in each.device
-            if getattr(device, "uid", None) == node.uid
-        ]
+        config = _read(edit, tables)
+        buses: dict[str, Bus | LinkBus] = {each.name: each for each in (*config.bus, *config.link)}
+        devices = [device for each in buses.values() for device in each.device]
+        known = [each for each in devices if getattr(each, "uid", None) == node.uid]
         if known:
-            _, device = known[0]
+            (device,) = known
             if _key_id(getattr(device, "key", None), node.uid) != node.key_id:
                 raise NotEnrolled(
                     f"{edit.config}: {device.name} is node {node.uid} with another key than key "
@@ -205,50 +121,60 @@ def _gateway(edit: _Edit, nodes: list[ProvenNode], bus: str) -> None:
                     f"--replace {device.name}"
                 )
             continue
-        names = [each.name for each in config.bus]
-        if not bus and len(names) == 1:
-            bus = names[0]
-        if bus not in names:
+        if not bus and len(buses) == 1:
+            (bus,) = buses
+        if bus not in buses:
             raise NotEnrolled(
                 f"{edit.config}: expected --bus with the bus of the new nodes, one of "
-                f"{', '.join(names)}, got {bus or 'none'}"
+                f"{', '.join(buses)}, got {bus or 'none'}"
             )
-        at = names.index(bus)
-        taken = next((each for each in config.bus[at].device if each.unit == node.unit), None)
-        if taken is not None:
-            raise NotEnrolled(
-                f"{edit.config}: expected address {node.unit} of bus {bus} to be free for node "
-                f"{node.uid}, {taken.name} has it; flash the node with another --unit, or repeat "
-                f"with --replace {taken.name} if it takes its place"
-            )
-        used = {device.name for each in (*config.bus, *config.link) for device in each.device}
         name = f"{node.role}-{node.unit}"
-        name = f"{name}-{node.uid[-6:]}" if name in used else name
-        table = {
-            "name": name,
-            "unit": node.unit,
-            "kind": "node",
-            "role": node.role,
-            "uid": node.uid,
-            "key": node.file_name,
-        }
-        _device_list(tables, at).append(dict(table))
+        if name in {device.name for device in devices}:
+            name = f"{name}-{node.uid[-6:]}"
+        table: dict[str, object] = {"name": name, "unit": node.unit, "kind": "node"}
+        table |= {"role": node.role, "uid": node.uid, "key": node.file_name}
+        where = f"address {node.unit}"
+        chosen = buses[bus]
+        if isinstance(chosen, LinkBus):
+            where = chosen.where
+            del table["unit"]  # a node on a link is known by its unique id
+            if chosen.auth == "none":
+                raise NotEnrolled(
+                    f"{edit.config}: expected a bus for nodes with keys, bus {bus} has auth = "
+                    f'"none"; remove that, or name another one with --bus'
+                )
+            if chosen.listen is None and chosen.device:
+                raise NotEnrolled(
+                    f"{edit.config}: expected bus {bus} to be free for node {node.uid}, "
+                    f"{chosen.device[0].name} is on its port; give the node a [[bus]] of its own, "
+                    f"or repeat with --replace {chosen.device[0].name} if it takes its place"
+                )
+        else:
+            taken = next((each for each in chosen.device if each.unit == node.unit), None)
+            if taken is not None:
+                raise NotEnrolled(
+                    f"{edit.config}: expected address {node.unit} of bus {bus} to be free for node "
+                    f"{node.uid}, {taken.name} has it; flash the node with another --unit, or "
+                    f"repeat with --replace {taken.name} if it takes its place"
+                )
+        _device_list(tables, bus).append(dict(table))
         block = "[[bus.device]]\n" + "".join(f"{k} = {_toml(v)}\n" for k, v in table.items())
         edit.step(
-            f"bus {bus}: {name}, address {node.unit}, node {node.uid}, key {node.key_id}",
+            f"bus {bus}: {name}, {where}, node {node.uid}, key {node.key_id}",
             _placed(edit, partial(add_below, table="bus", name=bus, block=block)),
-            lambda found: gateway_config.parse(found, edit.config),
-            gateway_config.parse(tables, edit.config),
+            partial(_read, edit),
+            _read(edit, tables),
         )
         edit.key_file(node)
 
 
 def _replacement(edit: _Edit, nodes: list[ProvenNode], name: str) -> None:
     tables = tomllib.loads(edit.text)
-    config = gateway_config.parse(tables, edit.config)
-    devices = [device for bus in config.bus for device in bus.device]
-    old = next((each for each in devices if each.name == name), None)
-    if not isinstance(old, NodeDevice):
+    config = _read(edit, tables)
+    buses = (*config.bus, *config.link)
+    found = [(bus.name, device) for bus in buses for device in bus.device if device.name == name]
+    bus, old = found[0] if found else ("", None)
+    if not isinstance(old, NodeDevice | LinkNode):
         raise NotEnrolled(f"{edit.config}: expected {name} to be a node on a bus, it is none")
     node = next((each for each in nodes if each.uid == old.uid), None)
     if node is None:
@@ -264,17 +190,18 @@ def _replacement(edit: _Edit, nodes: list[ProvenNode], name: str) -> None:
             f"{edit.config}: expected a {old.role} node with a newer key than key {number} for "
             f"{name}, the log has a {node.role} node with key {node.key_id}; copy the newest log"
         )
-    change = {"unit": node.unit, "key": node.file_name, "replaces": number}
-    for at in range(len(config.bus)):
-        for table in _device_list(tables, at):
-            if table.get("name") == name:
-                table.update(change)
+    change: dict[str, object] = {"key": node.file_name, "replaces": number}
+    if isinstance(old, NodeDevice):
+        change = {"unit": node.unit, **change}
+    for table in _device_list(tables, bus):
+        if table.get("name") == name:
+            table.update(change)
     values = {key: _toml(value) for key, value in change.items()}
     edit.step(
         f"{name}: node {node.uid} continues with key {node.key_id} in place of key {number}",
         _placed(edit, partial(set_keys, table="bus.device", name=name, values=values)),
-        lambda found: gateway_config.parse(found, edit.config),
-        gateway_config.parse(tables, edit.config),
+        partial(_read, edit),
+        _read(edit, tables),
     )
     edit.key_file(node)
 
@@ -310,12 +237,11 @@ def _placed(edit: _Edit, change: Callable[[str], str]) -> str:
         ) from error
 
 
-def _device_list(tables: dict[str, object], at: int) -> list[dict[str, object]]:
-    """Return the device tables of the polled bus with this number."""
+def _device_list(tables: dict[str, object], name: str) -> list[dict[str, object]]:
+    """Return the device tables of the bus with this name."""
     buses = tables["bus"]
     assert isinstance(buses, list)
-    polled = [bus for bus in buses if bus.get("type") != "link"]
-    found: list[dict[str, object]] = polled[at].setdefault("device", [])
+    found: list[dict[str, object]] = next(bus["device"] for bus in buses if bus["name"] == name)
     return found
 
 
@@ -348,6 +274,3 @@ def _replace(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
     temporary.replace(path)
     sync_directory(path.parent)
-
-
-__all__ = ["ConfigError", "Enrolment", "NotEnrolled", "ProvenNode", "plan", "read_nodes"]

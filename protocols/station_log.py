@@ -15,6 +15,8 @@ from typing import Final, NamedTuple, TypeAlias
 from .identity import parse_uid, usb_serial
 
 FIRST: Final = "0" * 64
+HEAD_DIGITS: Final = 16
+HEAD_RULE: Final = f"its first {HEAD_DIGITS} digits or more"
 PROVEN: Final = "proven"
 SEALED: Final = "sealed"
 
@@ -61,6 +63,12 @@ def read_chain(content: bytes) -> StationChain:
         lines.append(fields)
         prev = hashlib.sha256(text).hexdigest()
     return StationChain(lines, prev, cut)
+
+
+def is_head(chain: StationChain, text: str) -> bool:
+    """Return whether ``text``, as somebody read it out, is the head of a log."""
+    digits = text.replace(" ", "").lower()
+    return len(digits) >= HEAD_DIGITS and chain.head.startswith(digits)
 
 
 def proven_boards(lines: Iterable[StationLine]) -> dict[str, StationLine]:

@@ -12,7 +12,7 @@ from boards.errors import BoardError
 from boards.flash import station_log
 from boards.flash.sealing import seal_keys
 from protocols.exit_status import FAULT
-from protocols.station_log import StationChain
+from protocols.station_log import HEAD_DIGITS, HEAD_RULE, StationChain
 
 # How each line begins in the table; what else stands in a line comes behind.
 _FIRST_COLUMNS = (
@@ -78,8 +78,8 @@ def _safe(value: object) -> object:
 
 def _check_head(path: Path, found: StationChain, head: str) -> None:
     heads = [str(line["prev"]) for line in found.lines] + [found.head]
-    if head and not any(len(head) >= 16 and each.startswith(head) for each in heads):
+    if head and not any(len(head) >= HEAD_DIGITS and each.startswith(head) for each in heads):
         raise BoardError(
-            f"{path}: expected the head {head} (16 digits or more) in the chain, it is not there: "
+            f"{path}: expected the head {head} ({HEAD_RULE}) in the chain, it is not there: "
             "lines were cut off at the end, or it is another log"
         )

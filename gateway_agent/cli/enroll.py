@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from gateway_agent.enrolment import NotEnrolled, plan, read_nodes
+from gateway_agent.enrolment import plan
 from gateway_agent.enrolment_keys import load_enrolment_key
+from gateway_agent.enrolment_log import NotEnrolled, read_nodes
 
 
 def enroll(
@@ -24,6 +25,9 @@ def enroll(
     replace: Annotated[
         str, typer.Option(metavar="NAME", help="The device that has a new board, or a new key.")
     ] = "",
+    head: Annotated[
+        str, typer.Option(help="The log's head, as the station reads it out: 16 digits or more.")
+    ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be added; write nothing.")
     ] = False,
@@ -32,11 +36,13 @@ def enroll(
 
     Example: tianfu-gateway enroll station.jsonl --config gateway.toml
 
-    On the station: tianfu-node log --seal enroll.pem.pub. Repeating it changes nothing. Restart the
+    On the station: tianfu-node log --seal enroll.pem.pub; its last line has the head, which --head
+    compares, so that a log that was cut short on the way is noticed. A [[bus]] may have no device
+    before. Repeating it changes nothing. Restart the
     gateway afterwards. Exit status 0: all nodes are known, 1: nothing was written.
     """
     private = load_enrolment_key(key or config.resolve().parent / "enroll.pem")
-    nodes = read_nodes(log, private, tuple(each.lower() for each in uid or []))
+    nodes = read_nodes(log, private, tuple(each.lower() for each in uid or []), head)
     done = plan(config, nodes, bus, replace)
     for step in done.steps:
         typer.echo(step)

@@ -87,7 +87,9 @@ class PushingNode:
         self.opened = opened
         self.device_id = device_id
         self.uid = bytes.fromhex(opened.device.uid)
-        self.tracker = NodeTracker(device_id, self.uid, opened.key, opened.map, mark, counters)
+        self.tracker = NodeTracker(
+            device_id, self.uid, opened.key, opened.map, mark, counters, opened.device.replaces
+        )
         self.tracker.overrun = "the node had no room left for what it measured"
         self.slots = self.tracker.slots
         self.fetch = FileFetch(self._send_file)
