@@ -3,6 +3,7 @@
 # make hil-renode  all there is for Renode; RENODE=/path/to/renode names it (docs/renode.md)
 # make bench   speed and memory, as docs/benchmarks.md has them
 # make install the commands for yourself, in .venv
+# make deb     Debian packages of gateway, collector and tools, in dist (docs/operator.md)
 # make format  let ruff correct what it can
 # make clean   remove everything that is not in the repository
 #
@@ -17,7 +18,7 @@ READY = $(TOOLS)/tox-$(TOX_VERSION)
 ARGS ?=
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test hil-renode bench install format clean programs python
+.PHONY: help demo test hil-renode bench install deb format clean programs python
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -43,6 +44,10 @@ install: python
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 	    --editable '.[hil,station]'
 	@echo "Installed in .venv/bin: tianfu-gateway tianfu-node tianfu-hil"
+
+# Built with Debian's own Python, for which the wheels are locked.
+deb:
+	@$(or $(wildcard /usr/bin/python3.11),$(error the packages are built on Debian 12)) -m gateway_agent.packaging.deb $(ARGS)
 
 format: $(READY)
 	@$(TOX) run --quiet -e format

@@ -230,7 +230,10 @@ def _unreadable(path: Path, error: OSError) -> KeyFileError:
 
 
 def create_key_file(path: Path, data: bytes, mode: int) -> None:
-    """Write a new file that has ``mode`` from the instant it exists; durable when this returns."""
+    """Write a new file that has ``mode`` from the instant it exists; durable when this returns.
+
+    What root makes belongs to whom the directory belongs to: a service that reads it.
+    """
     try:
         make_directory(path.parent)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -241,6 +244,9 @@ def create_key_file(path: Path, data: bytes, mode: int) -> None:
         raise KeyFileError(f"{path}: cannot be made: {error.strerror}") from error
     try:
         with os.fdopen(descriptor, "wb") as file:
+            if os.geteuid() == 0:
+                owner = path.parent.stat()
+                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

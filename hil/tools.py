@@ -71,8 +71,11 @@ TOOLS: Final[Mapping[str, Tool]] = {
         _debian("openocd", "the commands of the SWD way", "openocd"),
         _debian("qemu-system-arm", "the engine qemu", "qemu-system-arm", variable="QEMU"),
         _debian("stm32flash", "another flash job than ours", "stm32flash"),
+        _debian("debootstrap", "a fresh Debian for the packages", "debootstrap"),
+        _debian("lintian", "judging the Debian packages", "lintian"),
         _debian("strace", "errors at single system calls", "strace"),
         _debian("stunnel", "TLS for nodes that call in", "stunnel4"),
+        _debian("systemd-analyze", "how closed the services are", "systemd"),
         _debian("tshark", "reading bus traces", "tshark"),
     )
 }

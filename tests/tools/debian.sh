@@ -29,10 +29,12 @@ broker_starts() { # -h ends with a status other than 0, but prints the version i
 # The packages that are missing, by what they are for. A test compares them
 # with the table in hil/tools.py.
 missing() {
+    has debootstrap || echo debootstrap
     has dfu-suffix || echo dfu-util
     has arm-none-eabi-gcc || echo gcc-arm-none-eabi
     newlib || echo libnewlib-arm-none-eabi
     compiles || echo gcc libc6-dev
+    has lintian || echo lintian
     has make || echo make
     has openocd || echo openocd
     has qemu-system-arm || echo qemu-system-arm
@@ -43,6 +45,7 @@ missing() {
     has stm32flash || echo stm32flash
     has strace || echo strace
     has stunnel || echo stunnel4
+    has systemd-analyze || echo systemd
     has tshark || echo tshark
 }
 
