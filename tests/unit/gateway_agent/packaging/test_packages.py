@@ -45,7 +45,8 @@ def test_lock_has_every_package_with_hashes_in_the_version_that_was_tested(name:
 def test_the_gateway_gets_all_that_the_project_depends_on() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)["project"]
-    names = {re.split(r"[<>=\[]", line)[0] for line in project["dependencies"]}
+    lines = project["dependencies"] + project["optional-dependencies"]["console"]
+    names = {re.split(r"[<>=\[]", line)[0] for line in lines}
     assert names <= set(locked("gateway")), "packages.toml, then gateway_agent.packaging.lock"
 
 
