@@ -14,6 +14,7 @@ from rich.progress import Progress, TaskID
 
 from boards.application import release_publics
 from boards.errors import BoardError
+from boards.flash.an3155 import FIRST_BAUD
 from boards.flash.detect import FlashWish, MissingOptions, completed
 from boards.flash.run import FlashReport, FlashRequest
 from boards.flash.run import flash as run
@@ -49,7 +50,7 @@ def flash(
     baud: Annotated[
         int,
         typer.Option(help="Speed of the bootloader's port; 115200 if it is more and not heard."),
-    ] = 230400,
+    ] = FIRST_BAUD,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=N", help="A setting of docs/registers.md, raw value."),

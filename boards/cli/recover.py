@@ -9,6 +9,7 @@ import typer
 
 from boards import spec as specs
 from boards.errors import BoardError
+from boards.flash.an3155 import FIRST_BAUD
 from boards.flash.run import FlashRequest
 from boards.flash.run import flash as flash_board
 from boards.folder import default_name
@@ -33,6 +34,9 @@ def recover(
     board: Annotated[
         str | None, typer.Option(help="A board of `tianfu-node boards`; else the default board.")
     ] = None,
+    method: Annotated[
+        str, typer.Option(help="uart, dfu or swd: how to reach the chip; else the board's first.")
+    ] = "",
     keys: Annotated[Path, typer.Option(help="Folder for the nodes' keys.")] = Path("keys"),
     log: Annotated[Path, typer.Option(help="The station log.")] = Path("station.jsonl"),
     yes: Annotated[
@@ -41,7 +45,7 @@ def recover(
     pins: Annotated[bool, typer.Option("--pins", help="Only show where to connect what.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Bring a board back: soft reset, console, watchdog, bootloader in the ROM, flash anew.
+    """Bring a board back: soft reset, console, watchdog, chip without its firmware, flash anew.
 
     Example: tianfu-node recover --port /dev/ttyUSB0 --bus-port /dev/ttyUSB1 --unit 7
 
@@ -58,10 +62,10 @@ def recover(
             typer.echo("--port: expected the port of the board's console", err=True)
             raise typer.Exit(UNUSABLE)
         secret = None if key is None else node_key(key)
-        plan = RecoverPlan(name, port, bus_port, unit, baud, secret)
+        plan = RecoverPlan(name, port, bus_port, unit, baud, secret, method)
 
-        def flash(found: FoundLoader) -> str:
-            return _flash(plan, found, role, keys, log)
+        def flash(found: FoundLoader | None) -> str:
+            return _flash(plan, found, ladder.place, role, keys, log)
 
         results: list[RungResult] = []
 
@@ -70,7 +74,8 @@ def recover(
             if not json_output:
                 typer.echo(f"[{'ok' if result.works else '--'}] {result.rung}: {result.text}")
 
-        works = Ladder(plan, _Hands(picture, yes), _Steps(), flash).climb(done)
+        ladder = Ladder(plan, _Hands(picture, yes), _Steps(), flash)
+        works = ladder.climb(done)
     except BoardError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(FAULT) from error
@@ -82,8 +87,15 @@ def recover(
         raise typer.Exit(FAULT)
 
 
-def _flash(plan: RecoverPlan, found: FoundLoader, role: str | None, keys: Path, log: Path) -> str:
-    wanted = role or found.role
+def _flash(
+    plan: RecoverPlan,
+    found: FoundLoader | None,
+    place: str,
+    role: str | None,
+    keys: Path,
+    log: Path,
+) -> str:
+    wanted = role or (found.role if found is not None else "")
     if not wanted:
         raise RungFailed("not tried: its store does not show its role, name it with --role")
     if plan.bus_port is None:
@@ -92,8 +104,9 @@ def _flash(plan: RecoverPlan, found: FoundLoader, role: str | None, keys: Path, 
         board=plan.board,
         role=wanted,
         settings={"unit_id": plan.unit, "baud_div_100": plan.baud // 100},
-        port=plan.port,
-        baud=115200,
+        port=place,
+        baud=FIRST_BAUD,
+        method=plan.method,
         bus_port=plan.bus_port,
         keys=keys,
         log=log,

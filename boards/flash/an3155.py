@@ -22,6 +22,8 @@ from .serial_port import FlashPort
 BLOCK: Final = 256  # the most that one command reads or writes
 WORD: Final = 4
 PROMISED_BAUD: Final = 115200
+#: What is tried before: half the time for each board, if the chip understands it.
+FIRST_BAUD: Final = 230400
 
 _SYNC: Final = 0x7F
 _ACK: Final = 0x79

@@ -12,7 +12,10 @@ _NOTHING: Final = (
 
 @dataclass(frozen=True, slots=True)
 class FoundLoader:
-    """The chip's bootloader answers. What a protected chip does not show is None."""
+    """The chip's bootloader answers, or an ST-LINK reaches the chip: then there is no ``version``.
+
+    What a protected chip does not show is None.
+    """
 
     version: str
     chip: str
@@ -26,7 +29,8 @@ class FoundLoader:
 
     def lines(self) -> list[str]:
         """Return what a person wants to read of it."""
-        text = [f"bootloader {self.version} of {self.chip}: the board waits to be flashed"]
+        who = f"bootloader {self.version} of {self.chip}" if self.version else self.chip
+        text = [f"{who}: the board waits to be flashed"]
         text.append(f"board {' or '.join(self.boards)}" if self.boards else "no board of ours")
         if self.read_protected:
             text.append("read-out protected: unique id and image cannot be read")

@@ -17,7 +17,9 @@ from boards.errors import BoardError
 from boards.flash.an3155 import RomLoader
 from boards.flash.errors import CABLE, NO_LOADER, READ_PROTECTED, SILENT, FlashingError
 from boards.flash.job import FlashJob, Watcher
+from boards.flash.methods.choice import method_of
 from boards.flash.methods.uart import UartMethod
+from boards.flash.plan import FoundBoard
 from boards.flash.serial_port import FlashPort, open_line
 from boards.flash.target import chip_name, target_of
 from boards.node_line import NodeLine, NodeLineError, NodeRefusal, NodeSilence
@@ -85,18 +87,25 @@ def loader_at(port: str, baud: int, watcher: Watcher) -> FoundLoader | None:
             if error.fault is READ_PROTECTED:
                 return FoundLoader(loader.version, found.chip, boards, read_protected=True)
             raise
+    return _described(loader.version, found.chip, boards, board)
+
+
+def chip_by(way: str, board: str, port: str, watcher: Watcher) -> FoundLoader:
+    """Return what is on a board's chip, reached without a serial port. BoardError.
+
+    Also of one that is another chip or is protected; ``port`` empty: the only one there is.
+    """
+    target = target_of(board)
+    with method_of(way, target, port, 0) as method:
+        found = FlashJob(method, target, watcher).identify()
+    return _described("", chip_name(target.chip_id), (board,), found)
+
+
+def _described(version: str, chip: str, boards: tuple[str, ...], board: FoundBoard) -> FoundLoader:
     image = board.image
     digest = hashlib.sha256(image).hexdigest() if image else ""
     return FoundLoader(
-        loader.version,
-        found.chip,
-        boards,
-        False,
-        board.uid,
-        digest,
-        len(image),
-        board.role,
-        board.key_id,
+        version, chip, boards, False, board.name, digest, len(image), board.role, board.key_id
     )
 
 

@@ -1,12 +1,14 @@
 """The ladder on which a board is brought back: each rung is stronger than the one before.
 
-A soft reset over the bus, the console, the watchdog, the bootloader in the chip's ROM, and a new
-flash. It ends at the first rung after which the node runs; what each did is kept for the report.
+A soft reset over the bus, the console, the watchdog, the chip without its firmware, and a new
+flash, both by the way that the board is flashed. It ends at the first rung after which the node
+runs; what each did is kept for the report.
 """
 
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
@@ -14,12 +16,13 @@ from boards import spec as specs
 from boards.configure import restart
 from boards.errors import BoardError
 from boards.flash.job import Watcher
+from boards.flash.methods.choice import method_of
 from boards.flash.methods.uart import UartMethod
 from boards.flash.serial_port import open_line
 from boards.flash.target import target_of
 from boards.node_line import NodeLine, NodeLineError
 from boards.probe.findings import FoundLoader
-from boards.probe.look import CONSOLE_BAUD, loader_at
+from boards.probe.look import CONSOLE_BAUD, chip_by, loader_at
 from firmware.node.identity import NodeKey
 
 _INTERRUPT: Final = b"\r\x03\x03\x02"  # Ctrl-C twice, and out of the raw mode of a tool
@@ -60,10 +63,31 @@ class RecoverPlan:
     unit: int = 1
     baud: int = 9600
     key: NodeKey | None = None
+    method: str = ""  # of boards/flash/methods; empty: that of the board
     prompt_s: float = 3.0
     boot_s: float = 20.0
     watchdog_s: float = 40.0  # the node's is 26 s
 
+
+@dataclass(frozen=True, slots=True)
+class WayIn:
+    """How the chip is reached without its firmware: the rung's name, what to do before each."""
+
+    rung: str
+    reach: str
+    again: str  # before it is flashed; empty: nothing
+
+
+_BOOT0_STAYS: Final = "leave BOOT0 high (3.3 V), press reset"
+WAYS: Final = {
+    "uart": WayIn("bootloader in the ROM", "set BOOT0 high (3.3 V), press reset", _BOOT0_STAYS),
+    "dfu": WayIn(
+        "USB bootloader in the ROM",
+        "set BOOT0 high (3.3 V), connect USB, press reset",
+        _BOOT0_STAYS,
+    ),
+    "swd": WayIn("ST-LINK", "connect the ST-LINK to SWDIO, SWCLK and GND, set BOOT0 low", ""),
+}
 
 Rung = tuple[str, Callable[[], str]]
 
@@ -76,13 +100,15 @@ class Ladder:
         plan: RecoverPlan,
         hands: Hands,
         watcher: Watcher,
-        flash: Callable[[FoundLoader], str],
+        flash: Callable[[FoundLoader | None], str],
     ) -> None:
         self._plan = plan
         self._hands = hands
         self._watcher = watcher
         self._flash = flash
         self._found: FoundLoader | None = None
+        self._spec = specs.load(plan.board)
+        self._way = plan.method or self._spec.flash.method
 
     @property
     def rungs(self) -> Sequence[Rung]:
@@ -91,7 +117,7 @@ class Ladder:
             ("soft reset over the bus", self.bus),
             ("restart from the console", self.console),
             ("watchdog", self.watchdog),
-            ("bootloader in the ROM", self.bootloader),
+            (WAYS.get(self._way, WAYS["uart"]).rung, self.chip),
             ("flash anew", self.flash),
         )
 
@@ -146,39 +172,65 @@ class Ladder:
                 console.write(_HANG)
             return console.boot(self._plan.watchdog_s)
 
-    def bootloader(self) -> str:
+    def chip(self) -> str:
         """Reach the chip without its firmware, and start what is on it."""
         plan = self._plan
-        way = specs.load(plan.board).flash
-        if way.rom is None:
+        if not self._spec.has_image:
+            way = self._spec.flash
             raise RungFailed(
-                f"not tried: {plan.board} is flashed by {way.method} ({way.enter or 'no way in'}); "
-                f"type `tianfu-node flash --board {plan.board}`"
+                f"not tried: the files of a {plan.board} go over its console; if no MicroPython "
+                f"answers there, {way.enter or 'reach its bootloader'} and type "
+                f"`tianfu-node flash --board {plan.board} --firmware FILE` ({way.method})"
             )
-        self._hands.asked("set BOOT0 high (3.3 V), press reset")
-        found = loader_at(plan.port, CONSOLE_BAUD, self._watcher)
-        if found is None:
-            raise RungFailed("no bootloader answers: check BOOT0, reset, RX, TX and power")
+        found = self._found_chip()
         about = "; ".join(found.lines())
         if plan.board not in found.boards:
             raise RungFailed(f"another board than {plan.board}: {about}")
         self._found = found
         if not found.image or not found.role:
             raise RungFailed(f"{about}. It holds nothing that could run")
-        target = target_of(plan.board)
-        with UartMethod(target, plan.port, CONSOLE_BAUD) as method:
-            method.start(target.image_at)
-        with _ConsolePort(plan.port) as console:
+        with ExitStack() as stack:
+            if self._way == UartMethod.name:  # the bootloader and the console share the port
+                self._start()
+                console = stack.enter_context(_ConsolePort(plan.port))
+            else:
+                console = stack.enter_context(_ConsolePort(plan.port))
+                self._start()
             try:
                 return console.boot(plan.boot_s)
             except RungFailed as error:
                 raise RungFailed(f"{about}. Started, but {error}") from error
 
+    def _start(self) -> None:
+        target = target_of(self._plan.board)
+        with method_of(self._way, target, self.place, CONSOLE_BAUD) as method:
+            method.start(target.image_at)
+
+    @property
+    def place(self) -> str:
+        """Return the port of the way in; the only board or probe there is where it has none."""
+        is_serial = self._way == UartMethod.name or not self._spec.has_image
+        return self._plan.port if is_serial else ""
+
+    def _found_chip(self) -> FoundLoader:
+        plan = self._plan
+        if self._way not in WAYS:
+            raise RungFailed(f"not tried: expected one of {', '.join(WAYS)}, got {self._way}")
+        self._hands.asked(WAYS[self._way].reach)
+        if self._way != UartMethod.name:
+            return chip_by(self._way, plan.board, self.place, self._watcher)
+        found = loader_at(plan.port, CONSOLE_BAUD, self._watcher)
+        if found is None:
+            raise RungFailed("no bootloader answers: check BOOT0, reset, RX, TX and power")
+        return found
+
     def flash(self) -> str:
-        """Flash the board anew, if its bootloader answers."""
-        if self._found is None:
-            raise RungFailed("not tried: no bootloader of that board answered")
-        self._hands.asked("leave BOOT0 high (3.3 V), press reset")
+        """Flash the board anew, if it was reached; a stock board's files need its console alone."""
+        if self._spec.has_image:
+            if self._found is None:
+                raise RungFailed("not tried: no bootloader of that board answered")
+            if WAYS[self._way].again:
+                self._hands.asked(WAYS[self._way].again)
         return self._flash(self._found)
 
 

@@ -51,7 +51,7 @@ def started_by(board: FakeBoard, node: StartedBoard) -> Iterator[None]:
         thread.join()
 
 
-@pytest.mark.parametrize("way", ["dfu", "swd"])
+@pytest.mark.parametrize("way", ["dfu", pytest.param("swd", marks=pytest.mark.exhaustive)])
 def test_a_blank_board_becomes_a_proven_node(
     way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,14 +75,17 @@ def console(answer: Callable[[bytes], bytes]) -> Iterator[str]:
 
 def climbed(
     port: str,
-    flash: Callable[[FoundLoader], str] | None = None,
+    flash: Callable[[FoundLoader | None], str] | None = None,
     board: str = default_name(),
+    method: str = "",
     prompt_s: float = 0.2,
     boot_s: float = 0.2,
     watchdog_s: float = 0.2,
 ) -> list[RungResult]:
     """Climb with short limits where a rung fails; return what each rung did."""
-    plan = RecoverPlan(board, port, prompt_s=prompt_s, boot_s=boot_s, watchdog_s=watchdog_s)
+    plan = RecoverPlan(
+        board, port, method=method, prompt_s=prompt_s, boot_s=boot_s, watchdog_s=watchdog_s
+    )
     results: list[RungResult] = []
     nobody = Nobody()
     Ladder(plan, nobody, nobody, flash or (lambda _: "flashed")).climb(results.append)
@@ -124,7 +127,8 @@ def test_firmware_that_starts_without_a_commission_is_named() -> None:
 def test_a_blank_chip_is_flashed_anew(tmp_path: Path) -> None:
     found: list[FoundLoader] = []
 
-    def flash(loader: FoundLoader) -> str:
+    def flash(loader: FoundLoader | None) -> str:
+        assert loader is not None
         found.append(loader)
         return "flashed"
 
@@ -158,8 +162,8 @@ def test_the_command_tells_every_rung_and_that_nothing_helped() -> None:
     assert "console TX" in done.stderr, "the picture of the pins"
 
 
-#: bus_port, unit, baud, key, then the limits.
-SHORT = (None, 1, 9600, None, 0.1, 0.1, 0.1)
+#: bus_port, unit, baud, key, method, then the limits.
+SHORT = (None, 1, 9600, None, "", 0.1, 0.1, 0.1)
 
 
 def test_the_pins_are_those_of_board_toml() -> None:
@@ -239,6 +243,7 @@ def test_a_board_with_another_way_in_is_sent_there() -> None:
         results = climbed(port, board=other.board.name)
     assert other.flash.enter in results[3].text
     assert f"tianfu-node flash --board {other.board.name}" in results[3].text
+    assert results[4] == RungResult("flash anew", True, "flashed"), "its files need no bootloader"
 
 
 @pytest.mark.parametrize(("words", "status"), [(["--role", "air"], 0), ([], 1)])
@@ -269,3 +274,4 @@ def test_the_last_rung_is_a_flash_with_what_was_named(
         (request,) = asked
         assert (request.role, request.unit, request.bus_baud) == ("air", 7, 9600)
         assert (request.port, request.bus_port) == (str(board.port), bus)
+        assert request.baud == 230400, "as `tianfu-node flash` tries first"
