@@ -63,10 +63,14 @@ def group_at(connection: sqlite3.Connection, first: int) -> Group | None:
     return None if row is None else group_of(row)
 
 
-def sizes_to(connection: sqlite3.Connection, record: int) -> Iterator[tuple[int, bytes]]:
-    """Read ``first`` and ``sizes`` of the groups that begin at or before ``record``, in order."""
+def sizes_between(
+    connection: sqlite3.Connection, begin: int, end: int
+) -> Iterator[tuple[int, bytes]]:
+    """Read ``first`` and ``sizes`` of the groups with records ``begin`` to ``end``, in order."""
     yield from connection.execute(
-        "SELECT first, sizes FROM groups WHERE first <= ? ORDER BY first", (record,)
+        "SELECT first, sizes FROM groups WHERE first <= ?2 AND first >="
+        " coalesce((SELECT max(first) FROM groups WHERE first <= ?1), 0) ORDER BY first",
+        (begin, end),
     )
 
 

@@ -6,6 +6,7 @@ from protocols.uplink import fold
 
 from . import database, group_table
 from .errors import StoreDamaged
+from .exports import cursors_of, in_stream
 from .group import Group
 from .state import BASE, Base, OutboxState, anchors_of, earlier_of, marks_of
 
@@ -17,22 +18,34 @@ def load(connection: sqlite3.Connection) -> OutboxState:
     if BASE not in state or bad:
         raise StoreDamaged(f"state: {', '.join(bad) or 'the receipted position is gone'}")
     base = Base.unpack(state[BASE])
-    last, head = base.to, base.head
+    last, head, gone_to = base.to, base.head, base.to
     expected: int | None = None
     with database.proving():
         for group in group_table.all_groups(connection):
             if expected is None:
-                _check_first(group, base)
+                gone_to = min(gone_to, group.first - 1)
             elif group.first != expected or group.prev != head:
                 raise StoreDamaged(f"group {group.first} does not follow record {expected - 1}")
+            _check_base(group, base, expected is None)
             expected = group.last + 1
             last, head = group.last, group.head
-    return OutboxState(base, last, head, marks_of(state), anchors_of(state), earlier_of(state))
+    if last < base.to:
+        raise StoreDamaged(f"the chain ends at record {last}, before receipted record {base.to}")
+    earlier = earlier_of(state)
+    cursors = {
+        name: in_stream(cursor, base.stream, earlier) for name, cursor in cursors_of(state).items()
+    }
+    return OutboxState(
+        base, last, head, marks_of(state), anchors_of(state), earlier, gone_to, cursors
+    )
 
 
-def _check_first(group: Group, base: Base) -> None:
+def _check_base(group: Group, base: Base, is_first: bool) -> None:
+    """Check that the receipted position lies on the chain, in the groups beside it."""
     skipped = base.to + 1 - group.first
-    if not 0 <= skipped < len(group.records):
+    if is_first and skipped < 0:
         raise StoreDamaged(f"group {group.first} does not follow receipted record {base.to}")
-    if fold(group.prev, [record.data for record in group.records[:skipped]]) != base.head:
+    if 0 <= skipped <= len(group.records) and (
+        fold(group.prev, [record.data for record in group.records[:skipped]]) != base.head
+    ):
         raise StoreDamaged(f"group {group.first} does not continue the receipted chain")

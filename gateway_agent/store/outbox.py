@@ -5,7 +5,8 @@ Promises, each with a test:
 * a record is on the medium when :meth:`Outbox.append` has returned (WAL, synchronous = FULL);
 * ``h(n) = SHA-256(h(n-1) || record(n))``; the sequence number is the position in the chain and is
   never used twice, because a new stream (a new chain from GENESIS) gets an id that was never used;
-* what is pruned is covered by a receipt whose head equals ours;
+* what is pruned is covered by a receipt whose head equals ours, and every exporter that must have
+  it has passed it, or has it named as lost (:mod:`.exports`);
 * damage (flipped bits, a truncated log, a lost file) is found before anything is sent. The damaged
   files go into ``quarantine/``, the good records into a new stream, and a GAP record names what is
   missing and why. Nobody has to delete a file.
@@ -17,7 +18,7 @@ steps stand beside it: :mod:`.opening` checks, :mod:`.window` selects, :mod:`.pr
 
 import logging
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from protocols.uplink import Anchor, Receipt, Record
 
 from . import database, group_table, opening, pruning
 from .errors import StoreDamaged, StoreFailed, StoreFull, file_error
+from .exports import PREFIX, Cursor
 from .group import row_of, split
 from .head_file import HeadFile
 from .loading import load
@@ -33,6 +35,7 @@ from .mark import Mark
 from .pruning import Pruned
 from .rebuild import Rebuild
 from .reserve import Reserve
+from .retention import Keep, expired_to
 from .salvage import MissingRange
 from .settings import StoreContext
 from .state import Base, OutboxState, anchor_now, anchor_row, mark_row, newer_anchor
@@ -77,6 +80,7 @@ class Outbox:
         self._state = state
         self._came = state.last - state.base.to  # records since the file was read whole
         self._went = 0
+        self._required: frozenset[str] = frozenset()  # exporters that records are kept for
         self._lock = lock
         self._head_file = HeadFile(settings.head_path, settings.head_lag_ms, clock)
 
@@ -154,7 +158,12 @@ class Outbox:
         when there is space), StoreFailed (this object refuses everything from then on).
         """
         try:
-            return self._append(records, marks)
+            try:
+                return self._append(records, marks)
+            except StoreFull:
+                if not self._give_room():
+                    raise
+                return self._append(records, marks)
         except StoreFull:
             self._settle()  # what the log takes may be all the room that is missing
             raise
@@ -232,8 +241,14 @@ class Outbox:
         below what is receipted means from there on. Everything that is returned has just been
         checked against the chain: StoreDamaged if it does not fit (then call :meth:`rebuild`).
         """
+        return self._slice(max(after, self._state.base.to), max_records, max_bytes)
+
+    def kept_slice(self, after: int, max_records: int, max_bytes: int) -> Slice | None:
+        """Read as :meth:`slice`, what is kept below the receipted position too."""
+        return self._slice(max(after, self._state.gone_to), max_records, max_bytes)
+
+    def _slice(self, after: int, max_records: int, max_bytes: int) -> Slice | None:
         base = self._state.base
-        after = max(after, base.to)
         if after >= self._state.last:
             return None
         with self._reading() as connection:
@@ -279,29 +294,112 @@ class Outbox:
             found = pruning.checked(connection, self._state, to, head)
         if not found.records:
             return Pruned(0, 0)
-        self._prune_with_reserve(Base(stream, to, head))
+        self._move_with_base(Base(stream, to, head), {})
         self.context.counters.records_delivered += found.records
         self._went += found.records
         self.context.counters.readings_delivered += found.readings
         return Pruned(found.records, found.readings)
 
-    def _prune_with_reserve(self, base: Base) -> None:
+    def _prune(self, base: Base, moved: Mapping[str, Cursor]) -> None:
+        """Store ``base`` and the cursors ``moved``, and delete what nobody needs any more."""
+        state = self._state
+        cursors = {**state.cursors, **moved}
+        gone_to = min([base.to, *(cursors[name].to for name in self._required)])
+        lost = [name for name, cursor in cursors.items() if cursor.to < gone_to]  # not required
+        moved = {
+            **moved,
+            **{name: cursors[name].given_up(gone_to, "not_required") for name in lost},
+        }
+        others = [boot_id for boot_id in state.anchors if boot_id != self.context.clock.boot_id]
+        with self._writing() as connection:
+            if moved:
+                database.put_states(connection, [moved[name].row(name) for name in moved])
+            if gone_to > state.gone_to or base != state.base:
+                gone = pruning.prune(connection, base, gone_to, state.last, others)
+            else:
+                gone = []
+        state.base, state.gone_to = base, max(gone_to, state.gone_to)
+        state.cursors.update(moved)
+        for boot_id in gone:
+            del state.anchors[boot_id]
+
+    # --- exporters -----------------------------------------------------------------------------
+
+    @property
+    def cursors(self) -> dict[str, Cursor]:
+        """Return how far each exporter has come, by name."""
+        return dict(self._state.cursors)
+
+    def attach(self, names: Iterable[str], required: Iterable[str]) -> None:
+        """Keep a cursor for each of ``names``, and records for those that are ``required``.
+
+        A new one begins with what has no receipt yet. Cursors of other names are deleted.
+        """
+        state = self._state
+        known = {name: state.cursors.get(name) for name in names}
+        self._required = frozenset(required)
+        added = {
+            name: Cursor(state.base.stream, state.base.to)
+            for name, cursor in known.items()
+            if cursor is None
+        }
+        dropped = state.cursors.keys() - known.keys()
+        if not added and not dropped:
+            return
+        with self._writing() as connection:
+            for name in dropped:
+                database.delete_state(connection, PREFIX + name)
+            database.put_states(connection, [added[name].row(name) for name in added])
+        for name in dropped:
+            del state.cursors[name]
+        state.cursors.update(added)
+        self._move({})
+
+    def advance(self, name: str, stream: int, to: int) -> None:
+        """Move the cursor of an exporter to ``to``: its platform has everything up to there."""
+        cursor = self._state.cursors[name]
+        if cursor.stream == stream and cursor.to < to <= self._state.last:
+            self._move({name: cursor.moved(to)})
+
+    def give_up(self, name: str, stream: int, to: int, cause: str) -> None:
+        """Move the cursor of an exporter to ``to`` without delivery; the range is named as lost."""
+        cursor = self._state.cursors[name]
+        if cursor.stream == stream and cursor.to < to <= self._state.last:
+            self._move({name: cursor.given_up(to, cause)})
+
+    def expire(self, name: str, keep: Keep) -> None:
+        """Give up what is receipted and kept for an exporter for longer, or is more, than ``keep``.
+
+        A call goes a few hundred commits far at the most.
+        """
+        cursor = self._state.cursors[name]
+        with self._reading() as connection:
+            found = expired_to(connection, cursor.to, self._state.base.to, keep, self.context.clock)
+        if found is not None:
+            self._move({name: cursor.given_up(*found)})
+
+    def _move(self, moved: Mapping[str, Cursor]) -> None:
+        self._move_with_base(self._state.base, moved)
+
+    def _move_with_base(self, base: Base, moved: Mapping[str, Cursor]) -> None:
         try:
-            self._prune(base)
+            self._prune(base, moved)
         except StoreFull:
             # The delete itself needs room in the log: the reserve is kept for that.
             self._give_reserve()
             self._settle()
-            self._prune(base)
+            self._prune(base, moved)
 
-    def _prune(self, base: Base) -> None:
+    def _give_room(self) -> bool:
+        """Give up the oldest eighth of what is kept for exporters alone; False if nothing is."""
         state = self._state
-        others = [boot_id for boot_id in state.anchors if boot_id != self.context.clock.boot_id]
-        with self._writing() as connection:
-            gone = pruning.prune(connection, base, state.last, others)
-        state.base = base
-        for boot_id in gone:
-            del state.anchors[boot_id]
+        kept = state.base.to - state.gone_to
+        if kept <= 0 or not self._required:
+            return False
+        to = state.gone_to + -(-kept // 8)
+        moved = {name: state.cursors[name].given_up(to, "room") for name in self._required}
+        self._move({name: cursor for name, cursor in moved.items() if cursor.to == to})
+        return True
 
     # --- room ----------------------------------------------------------------------------------
 

@@ -59,7 +59,7 @@ def _covered(connection: sqlite3.Connection, base: Base, to: int) -> Covered:
     if to == base.to:
         return Covered(0, 0, base.head)
     readings = 0
-    for first, sizes in group_table.sizes_to(connection, to):
+    for first, sizes in group_table.sizes_between(connection, base.to + 1, to):
         skip = max(0, base.to + 1 - first)
         readings += sum(readings_of(sizes)[skip : to + 1 - first])
     group = group_table.group_holding(connection, to)
@@ -70,17 +70,17 @@ def _covered(connection: sqlite3.Connection, base: Base, to: int) -> Covered:
 
 
 def prune(
-    connection: sqlite3.Connection, base: Base, last: int, boots: Iterable[bytes]
+    connection: sqlite3.Connection, base: Base, gone_to: int, last: int, boots: Iterable[bytes]
 ) -> list[bytes]:
-    """Store ``base`` and delete the groups it covers (inside the caller's transaction).
+    """Store ``base`` and delete the groups up to ``gone_to`` (inside the caller's transaction).
 
     ``last`` is the last record of the chain. The anchors of those ``boots`` that have no group any
     more are deleted too; their boot ids are returned.
     """
-    if base.to < last:
-        group_table.delete_before(connection, base.to + 1)
+    if gone_to < last:
+        group_table.delete_before(connection, gone_to + 1)
     else:
-        group_table.delete_to(connection, base.to)
+        group_table.delete_to(connection, gone_to)
     database.put_state(connection, BASE, base.pack())
     others = list(boots)
     if not others:

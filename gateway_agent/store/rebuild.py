@@ -19,6 +19,7 @@ from protocols.uplink import MAX_DETAIL_LENGTH, MAX_GAP_NUMBER, EarlierStream, G
 
 from . import database, first_page, group_table
 from .errors import StoreDamaged, StoreFailed, file_error
+from .exports import PREFIX, CarriedCursors, cursors_of
 from .first_page import files_of
 from .group import row_of
 from .head_file import ChainHead
@@ -140,12 +141,16 @@ class Rebuild:
             base = new_stream(max(old.stream, seen.stream if seen is not None else 0))
             with database.transaction(connection):
                 for name, value in state.items():
-                    if name not in (BASE, EARLIER):
+                    if name not in (BASE, EARLIER) and not name.startswith(PREFIX):
                         database.put_state(connection, name, value)
                 database.put_state(connection, EARLIER, pack_earlier(self._earlier(state)))
                 database.put_state(connection, BASE, base.pack())
             chain = _NewChain(connection, base)
-            self._write(chain, old.stream, chained(self._lost, self._pieces(source, old)))
+            cursors = CarriedCursors(cursors_of(state), old.stream, (old.begin or 1) - 1)
+            pieces = chained(self._lost, self._pieces(source, old))
+            self._write(chain, old.stream, pieces, cursors)
+            with database.transaction(connection):
+                database.put_states(connection, cursors.rows(base.stream))
             database.settle(connection)
         finally:
             connection.close()
@@ -197,12 +202,17 @@ class Rebuild:
         return (MissingRange(old.begin, old.end, self._why),) if old.end >= old.begin else ()
 
     def _write(
-        self, chain: _NewChain, old_stream: int, pieces: Iterable[KeptRange | MissingRange]
+        self,
+        chain: _NewChain,
+        old_stream: int,
+        pieces: Iterable[KeptRange | MissingRange],
+        cursors: CarriedCursors,
     ) -> None:
         boot_id = self._context.clock.boot_id
         gaps = 0
         for piece in pieces:
             if isinstance(piece, KeptRange):
+                cursors.copied(piece.first, len(piece.records), chain.end[0] + 1)
                 chain.add(piece.boot_id, piece.records)
                 self._salvaged += len(piece.records)
                 continue

@@ -1,7 +1,8 @@
 """The outbox stores its receipted position, marks and clock anchors beside the records.
 
 Each is one sealed row of the table ``state`` (see :mod:`.database`): ``base``,
-``mark/<device id>``, ``anchor/<boot id in hex>``, ``earlier``. Numbers are little endian.
+``mark/<device id>``, ``anchor/<boot id in hex>``, ``earlier``, and ``export/<name>`` of
+:mod:`.exports`. Numbers are little endian.
 """
 
 import secrets
@@ -22,6 +23,7 @@ from protocols.uplink import (
     gap_record,
 )
 
+from .exports import Cursor
 from .head_file import ChainHead
 from .mark import Mark
 
@@ -65,7 +67,10 @@ def earlier_of(state: Mapping[str, bytes]) -> tuple[EarlierStream, ...]:
 
 @dataclass(slots=True)
 class OutboxState:
-    """What an open outbox keeps in memory: ``head`` is the chain's head after record ``last``."""
+    """What an open outbox keeps in memory: ``head`` is the chain's head after record ``last``.
+
+    Records up to ``gone_to`` are deleted; those from there to ``base.to`` are kept for exporters.
+    """
 
     base: Base
     last: int
@@ -73,6 +78,8 @@ class OutboxState:
     marks: dict[str, Mark] = field(default_factory=dict)
     anchors: dict[bytes, Anchor] = field(default_factory=dict)
     earlier: tuple[EarlierStream, ...] = ()
+    gone_to: int = 0
+    cursors: dict[str, Cursor] = field(default_factory=dict)
 
     @property
     def chain_head(self) -> ChainHead:

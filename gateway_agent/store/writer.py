@@ -22,11 +22,13 @@ from gateway_agent.cancellation import whatever_comes
 from protocols.uplink import Receipt, Record
 
 from .errors import StoreDamaged, StoreError, StoreFailed, StoreFull
+from .exports import Cursor
 from .full_spell import FullSpell
 from .mark import Mark
 from .outbox import Outbox
 from .pruning import Pruned
 from .requests import CallRequest, PutRequest, RequestQueue, Round, StoreRequest
+from .retention import Keep
 from .salvage import MissingRange
 from .settings import HEAD_LAG_MS
 from .window import Slice
@@ -45,6 +47,8 @@ class OutboxWriter:
     def __init__(self, outbox: Outbox) -> None:
         self.committed = asyncio.Event()  # set after every commit; the task that waits clears it
         self.stats = outbox.stats()
+        self.cursors: dict[str, Cursor] = outbox.cursors  # of exporters, by name
+        self._listeners: list[asyncio.Event] = []
         self._outbox = outbox
         self._spell = FullSpell(outbox.context)
         self._requests = RequestQueue()
@@ -105,6 +109,38 @@ class OutboxWriter:
             lambda: self._repaired(lambda: self._outbox.release(stream, to, head))
         )
 
+    # --- exporters -----------------------------------------------------------------------------
+
+    async def attach(self, names: Sequence[str], required: Sequence[str]) -> None:
+        """Keep cursors as :meth:`Outbox.attach`."""
+        await self._call(lambda: self._repaired(lambda: self._outbox.attach(names, required)))
+
+    def listener(self) -> asyncio.Event:
+        """Return an event that is set after every commit; whoever waits for it clears it."""
+        event = asyncio.Event()
+        self._listeners.append(event)
+        return event
+
+    async def kept_slice(self, after: int, max_records: int, max_bytes: int) -> Slice | None:
+        """Read as :meth:`Outbox.kept_slice`; damage found is repaired, as in :meth:`slice`."""
+        return await self._call(
+            lambda: self._repaired(lambda: self._outbox.kept_slice(after, max_records, max_bytes))
+        )
+
+    async def advance(self, name: str, stream: int, to: int) -> None:
+        """Move a cursor as :meth:`Outbox.advance`."""
+        await self._call(lambda: self._repaired(lambda: self._outbox.advance(name, stream, to)))
+
+    async def give_up(self, name: str, stream: int, to: int, cause: str) -> None:
+        """Move a cursor as :meth:`Outbox.give_up`."""
+        await self._call(
+            lambda: self._repaired(lambda: self._outbox.give_up(name, stream, to, cause))
+        )
+
+    async def expire(self, name: str, keep: Keep) -> None:
+        """Give up records as :meth:`Outbox.expire`."""
+        await self._call(lambda: self._repaired(lambda: self._outbox.expire(name, keep)))
+
     async def new_stream(
         self, cause: str, why: str, lost: MissingRange | None = None, reached: int = 0
     ) -> None:
@@ -132,7 +168,7 @@ class OutboxWriter:
 
         def call() -> T:
             result = function()
-            self.stats = self._outbox.stats()
+            self._note()
             return result
 
         return await self._submit(CallRequest(call))
@@ -213,9 +249,12 @@ class OutboxWriter:
             return []
         self._next_commit = begin + SPACING_S
         self._spell.end()
-        self.stats = self._outbox.stats()
+        self._note()
         if not self.committed.is_set():  # it costs a wake-up of the loop
             self._in_loop(self.committed.set)
+        for listener in self._listeners:
+            if not listener.is_set():
+                self._in_loop(listener.set)
         for put in puts:
             put.succeed()
         return []
@@ -226,8 +265,13 @@ class OutboxWriter:
             return action()
         except StoreDamaged as damage:
             self._outbox.rebuild("outbox_damaged", str(damage))
-            self.stats = self._outbox.stats()
+            self._note()
             return action()
+
+    def _note(self) -> None:
+        """Show the loop where the outbox stands."""
+        self.stats = self._outbox.stats()
+        self.cursors = self._outbox.cursors
 
     def _fail(self, error: StoreFailed) -> None:
         log.critical("outbox: %s; nothing more is acknowledged by this process", error)

@@ -1,0 +1,130 @@
+"""Run the exporters beside the collector's uplink, each in a task that holds up no other."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NoReturn
+
+import aiomqtt
+
+from gateway_agent.cancellation import raise_if_cancelled, until_first_ends
+from gateway_agent.status import ExporterStatus, LossStatus
+from gateway_agent.store.errors import StoreError
+from gateway_agent.store.writer import OutboxWriter
+from protocols.text_of_others import printable
+
+from .backoff import AWAY, REFUSED, Backoff
+from .exporter_config import ExporterConfig
+from .feed import ExportContext, Feed
+from .kinds import Exporter, make_exporter
+from .trace_log import TraceLog
+
+log = logging.getLogger(__name__)
+
+
+class ExportTask:
+    """One exporter; run :meth:`run` in a task, it ends by being cancelled or with StoreFailed."""
+
+    def __init__(self, exporter: Exporter, feed: Feed, backoff: Backoff) -> None:
+        self.feed = feed
+        self._exporter = exporter
+        self._backoff = backoff
+
+    async def run(self) -> NoReturn:
+        """Run the exporter's sessions, one after the other."""
+        status, is_failing = self.feed.status, False
+        while True:
+            delivered = self.feed.delivered_to
+            self.feed.rewind()
+            pause = AWAY
+            try:
+                await self._exporter.run(self.feed)
+                text = "the session has ended"
+            except StoreError:
+                raise
+            except (aiomqtt.MqttError, OSError) as error:
+                text = str(error) or type(error).__name__
+            except Exception as error:  # a bug of one exporter must not stop the others
+                text, pause = f"{type(error).__name__}: {error}", REFUSED
+                if not isinstance(error, ValueError):
+                    log.exception("uplink %s", status.name)
+            raise_if_cancelled()
+            status.connected, status.problem = False, printable(text)
+            if self.feed.delivered_to > delivered:
+                self._backoff.reset()
+                is_failing = False
+            if not is_failing:
+                log.warning("uplink %s (%s): %s", status.name, status.where, status.problem)
+            is_failing = True
+            await until_first_ends(self._backoff.wait(pause), self._keep_place())
+
+    async def _keep_place(self) -> NoReturn:
+        """Give up what must go while there is no session."""
+        while True:
+            raise_if_cancelled()
+            await self.feed.expire()
+            await asyncio.sleep(1)
+
+
+class Exporters:
+    """All exporters of a gateway."""
+
+    def __init__(
+        self,
+        configs: Sequence[ExporterConfig],
+        context: ExportContext,
+        max_bytes: int,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Prepare only. ``max_bytes``: of the outbox."""
+        self._configs = configs
+        self._context = context
+        self._max_bytes = max_bytes
+        self._sleep = sleep
+        self._traces: TraceLog | None = None
+        self.tasks: list[ExportTask] = []
+
+    async def run(self, outbox: OutboxWriter) -> None:
+        """Export until cancelled; return at once if there is no exporter."""
+        configs = self._configs
+        await outbox.attach(
+            [config.label for config in configs],
+            [config.label for config in configs if config.required],
+        )
+        if not configs:
+            return
+        self._traces = await asyncio.to_thread(TraceLog, self._context.state_dir)
+        now = asyncio.get_running_loop().time
+        try:
+            for config in configs:
+                feed = Feed(
+                    config, self._context, outbox, self._traces, now, self._max_bytes // 2
+                )
+                exporter = make_exporter(config, self._context)
+                self.tasks.append(ExportTask(exporter, feed, Backoff(self._sleep)))
+            async with asyncio.TaskGroup() as group:
+                for task in self.tasks:
+                    group.create_task(task.run(), name=f"uplink {task.feed.status.name}")
+        finally:
+            self._traces.close()
+
+    async def drain(self) -> None:
+        """Return when everything committed is with the platforms that are connected."""
+        for task in self.tasks:
+            task.feed.is_draining = True
+        while any(task.feed.behind for task in self.tasks if task.feed.status.connected):
+            for task in self.tasks:
+                task.feed.wake()
+            await asyncio.sleep(0.05)
+
+    def status(self, outbox: OutboxWriter) -> list[ExporterStatus]:
+        """Return what the operator sees of each exporter."""
+        found = []
+        for task in self.tasks:
+            status = task.feed.status
+            cursor = outbox.cursors[status.name]
+            status.delivered_to, status.behind = cursor.to, task.feed.behind
+            status.lost = cursor.lost
+            status.losses = [LossStatus(*loss) for loss in cursor.losses]
+            found.append(status)
+        return found

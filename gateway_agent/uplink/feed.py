@@ -1,0 +1,248 @@
+"""Give one exporter the records of the outbox in order, and keep its place there.
+
+The place moves when the exporter reports a delivery. What cannot be delivered at all (records from
+a boot whose clock nobody has ever vouched for, or that were given up to make room) is passed over
+and named as lost; :mod:`gateway_agent.store.exports` has the causes.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from gateway_agent.cancellation import raise_if_cancelled, whatever_comes
+from gateway_agent.clock import GatewayClock
+from gateway_agent.status import ExporterStatus
+from gateway_agent.store.retention import Keep
+from gateway_agent.store.window import Slice
+from gateway_agent.store.writer import OutboxWriter
+from protocols.uplink import CLOCK_NONE, decode_record
+from protocols.uplink.export_record import (
+    DeviceInfo,
+    ExportRecord,
+    Portion,
+    Trace,
+    export_record,
+    wall_of,
+)
+
+from .budget import Budget
+from .exporter_config import ExporterConfig
+from .trace_log import TraceLog
+
+log = logging.getLogger(__name__)
+
+MAX_PORTION_BYTES: Final = 256 * 1024
+_EXPIRY_S: Final = 10.0  # between two looks at what is kept for too long
+_CLOCK_S: Final = 1.0  # between two looks whether the clock is known by now
+
+
+@dataclass(frozen=True, slots=True)
+class ExportContext:
+    """What exporters know of their gateway."""
+
+    gateway: str
+    clock: GatewayClock
+    state_dir: Path
+    devices: Mapping[str, DeviceInfo] = field(default_factory=dict)  # by device id
+
+
+class Feed:
+    """The records for one exporter; use it from one task."""
+
+    def __init__(
+        self,
+        config: ExporterConfig,
+        context: ExportContext,
+        outbox: OutboxWriter,
+        traces: TraceLog,
+        now: Callable[[], float],
+        keep_bytes: int,
+    ) -> None:
+        """``now``: seconds of a monotonic clock. ``keep_bytes``: where the file names none."""
+        self.status = ExporterStatus(
+            name=config.label,
+            type=str(config.__struct_config__.tag),
+            where=config.where,
+            required=config.required,
+        )
+        self.is_draining = False  # what there is is sent at once
+        self._config = config
+        self._context = context
+        self._outbox = outbox
+        self._traces = traces
+        self._now = now
+        self._keep = Keep(config.keep_hours * 3_600_000, config.keep_bytes or keep_bytes)
+        self._budget = Budget(config.records_per_s, config.bytes_per_s, now)
+        self._committed = outbox.listener()
+        self._stream = 0
+        self._read_to = 0
+        self._expire_at = now()
+        self._lost = outbox.cursors[config.label].lost
+        self._full_since: float | None = None
+
+    @property
+    def delivered_to(self) -> int:
+        """Return the newest record that the platform has, with all before it."""
+        return self._outbox.cursors[self._config.label].to
+
+    @property
+    def behind(self) -> int:
+        """Return how many records the platform lacks."""
+        return max(0, self._outbox.stats.last - self.delivered_to)
+
+    def wake(self) -> None:
+        """Let :meth:`next` look again."""
+        self._committed.set()
+
+    def rewind(self) -> None:
+        """Begin again after what was delivered."""
+        cursor = self._outbox.cursors[self._config.label]
+        self._stream, self._read_to = cursor.stream, cursor.to
+
+    async def next(self, wait_s: float | None = None) -> Portion | None:
+        """Return the records after those of the last call; None if ``wait_s`` pass without one.
+
+        A portion that is not full waits up to ``latency_ms`` for more.
+        """
+        end = None if wait_s is None else self._now() + wait_s
+        while True:
+            raise_if_cancelled()
+            self._committed.clear()
+            await self.expire()
+            self._follow()
+            waiting = self._outbox.stats.last - self._read_to
+            due_s = self._due_s(waiting)
+            if due_s <= 0:
+                portion = await self._read()
+                if portion is not None:
+                    self._full_since = None
+                    return portion
+                due_s = _CLOCK_S  # the clock is not known yet, or the stream has changed
+            if end is not None:
+                due_s = min(due_s, end - self._now())
+                if due_s <= 0:
+                    return None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(due_s, _EXPIRY_S)):
+                    await self._committed.wait()
+
+    def _due_s(self, waiting: int) -> float:
+        """Return how long to wait before ``waiting`` records are read."""
+        if not waiting:
+            self._full_since = None
+            return _EXPIRY_S
+        if waiting >= self._config.batch_records or self.is_draining:
+            return 0.0
+        if self._full_since is None:
+            self._full_since = self._now()
+        return self._full_since + self._config.latency_ms / 1000 - self._now()
+
+    def _follow(self) -> None:
+        """Take note of a new stream, and of records that were given up."""
+        cursor = self._outbox.cursors[self._config.label]
+        if cursor.stream != self._stream:
+            self._stream, self._read_to = cursor.stream, cursor.to
+        self._read_to = max(self._read_to, cursor.to)
+        if cursor.lost > self._lost:
+            newest = cursor.losses[-1]
+            log.warning(
+                "uplink %s: %d records will never be sent; the newest range is %d to %d of stream"
+                " %d (%s)",
+                *(self._config.label, cursor.lost - self._lost),
+                *(newest.first, newest.last, newest.stream, newest.cause),
+            )
+        self._lost = cursor.lost
+
+    async def _read(self) -> Portion | None:
+        most = self._config.batch_records
+        piece = await self._outbox.kept_slice(self._read_to, most, MAX_PORTION_BYTES)
+        if piece is None or piece.stream != self._stream:
+            return None
+        records = self._records(piece)
+        if len(records) < len(piece.records):
+            undated = piece.first + len(records)
+            if not records:
+                await self._undated(piece, undated)
+                return None
+            piece = piece._replace(last=undated - 1)
+        self._read_to = piece.last
+        return Portion(
+            piece.stream, piece.first, piece.last, records,
+            piece.last == self._outbox.stats.last,
+        )  # fmt: skip
+
+    def _records(self, piece: Slice) -> tuple[ExportRecord, ...]:
+        """Return the records up to the first without a time."""
+        found = []
+        for seq, record in enumerate(piece.records, piece.first):
+            decoded = decode_record(record.data)
+            wall = wall_of(decoded, piece.anchor)
+            if wall is None:
+                break
+            known = self._context.devices.get(decoded.device_id)
+            name = decoded.device_id.removeprefix(f"{self._context.gateway}.")
+            device = known or DeviceInfo(decoded.device_id, name, "", "", 0)
+            found.append(export_record(seq, decoded, wall, device))
+        return tuple(found)
+
+    async def _undated(self, piece: Slice, first: int) -> None:
+        """Wait for the clock in this boot; what is from an earlier boot will never get a time."""
+        if piece.anchor.boot_id == self._context.clock.boot_id:
+            self.status.problem = "no clock vouches for a time yet: records wait for one"
+            return
+        last = first
+        for record in piece.records[first + 1 - piece.first :]:
+            if decode_record(record.data).stamp.clock_state != CLOCK_NONE:
+                break
+            last += 1
+        await self._outbox.give_up(self._config.label, piece.stream, last, "undated")
+
+    async def history(self, after: int, max_records: int) -> Portion | None:
+        """Read again what follows record ``after``, as far as the outbox still has it."""
+        piece = await self._outbox.kept_slice(after, max_records, MAX_PORTION_BYTES)
+        if piece is None:
+            return None
+        records = self._records(piece)
+        last = piece.first + len(records) - 1
+        if not records:
+            return None
+        is_newest = last == self._outbox.stats.last
+        return Portion(piece.stream, piece.first, last, records, is_newest)
+
+    async def spend(self, size: int, records: int = 0) -> None:
+        """Wait until ``size`` bytes with so many records may be sent, and count them."""
+        await self._budget.spend(records, size)
+        self.status.messages += 1
+        self.status.bytes += size
+
+    async def delivered(self, portion: Portion, to: int, traces: Sequence[Trace] = ()) -> None:
+        """Move the place to ``to``, in ``portion`` or before it; ``traces``: what was sent.
+
+        The traces are logged first: what is delivered is traced.
+        """
+        if traces:
+            name, kind = self.status.name, self.status.type
+            wall_ms = self._context.clock.wall().wall_ms
+            await whatever_comes(
+                asyncio.to_thread(self._traces.add, name, kind, portion.stream, traces, wall_ms)
+            )
+        await self._outbox.advance(self._config.label, portion.stream, to)
+        self.status.problem = ""
+
+    async def refused(self, portion: Portion, to: int) -> None:
+        """Move the place to ``to`` without delivery: the platform takes those records in no form."""
+        await self._outbox.give_up(self._config.label, portion.stream, to, "refused")
+
+    async def expire(self) -> None:
+        """Give up what is kept for longer than configured; cheap when called often."""
+        now = self._now()
+        if now >= self._expire_at:
+            self._expire_at = now + _EXPIRY_S
+            before = self.delivered_to
+            await self._outbox.expire(self._config.label, self._keep)
+            if self.delivered_to != before:
+                self._expire_at = now  # there may be more

@@ -1,0 +1,56 @@
+"""The table of exporters: the one file that changes when a kind of uplink is added.
+
+A kind is a folder beside this file. Its configuration is read when a file has ``[[uplink]]``
+tables, its code when one of them is of its type.
+"""
+
+import importlib
+from typing import Final, NamedTuple, Protocol
+
+from .exporter_config import ExporterConfig
+from .feed import ExportContext, Feed
+
+
+class Exporter(Protocol):
+    """Sends what its feed gives it, in one session with its platform after the other."""
+
+    async def run(self, feed: Feed) -> None:
+        """Work until the session with the platform ends with OSError, ValueError or MqttError."""
+
+
+class Kind(NamedTuple):
+    """Where configuration and exporter of a type stand: ``module:class``."""
+
+    config: str
+    exporter: str
+
+
+KINDS: Final = {
+    "csv": Kind(
+        "gateway_agent.uplink.csv.config:CsvUplink",
+        "gateway_agent.uplink.csv.exporter:CsvExporter",
+    ),
+}
+
+
+def _named(place: str) -> object:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def config_types() -> list[type[ExporterConfig]]:
+    """Return the configuration tables of all kinds."""
+    found = []
+    for kind in KINDS.values():
+        table = _named(kind.config)
+        assert isinstance(table, type)
+        assert issubclass(table, ExporterConfig)
+        found.append(table)
+    return found
+
+
+def make_exporter(config: ExporterConfig, context: ExportContext) -> Exporter:
+    """Make the exporter of a table."""
+    kind = KINDS[str(config.__struct_config__.tag)]
+    exporter: Exporter = _named(kind.exporter)(config, context)  # type: ignore[operator] # by name
+    return exporter
