@@ -34,6 +34,8 @@ from .store.writer import OutboxWriter
 from .update.image import UpdateError
 from .update.order_socket import UpdateOrder, serve_orders
 from .update.rollout import Rollout
+from .uplink.export_context import context_of
+from .uplink.export_task import Exporters
 from .uplink.mqtt import Uplink, UplinkKeys
 
 log = logging.getLogger(__name__)
@@ -56,8 +58,12 @@ class GatewayAgent:
         self._key = load_private(config.gateway.key)
         receipt_key = config.uplink.receipt_key
         self._collector_key = None if receipt_key is None else load_public(receipt_key)
-        for file in config.uplink.secret_files:
+        secrets = [file for exporter in config.exporters for file in exporter.secret_files]
+        for file in (*config.uplink.secret_files, *secrets):
             check_secret(file)
+        self._exporters = Exporters(
+            config.exporters, context_of(config, clock, self._key), config.outbox.max_bytes
+        )
         self._stop = asyncio.Event()
         self._started_ms = clock.boot_ms()
         self._outbox: OutboxWriter | None = None
@@ -169,6 +175,7 @@ class GatewayAgent:
         async with asyncio.TaskGroup() as group:
             watch = group.create_task(outbox.watch(), name="outbox")
             sending = group.create_task(uplink.run(), name="uplink")
+            exporting = group.create_task(self._exporters.run(outbox), name="exporters")
             polling = group.create_task(self._poll(field), name="field")
             self.running.set()
             try:
@@ -176,14 +183,17 @@ class GatewayAgent:
                 log.info("stopping")
                 polling.cancel()
                 await _within(LAST_POLL_S, _ended(polling))
-                if not await _within(DRAIN_S if uplink.connected else 0, uplink.drain()):
+                draining = _within(DRAIN_S if uplink.connected else 0, uplink.drain())
+                exported = _within(DRAIN_S, self._exporters.drain())
+                if not (await asyncio.gather(draining, exported))[0]:
                     depth = outbox.stats.depth
                     log.info("%d records stay in the outbox for the next start", depth)
                 watch.cancel()
                 sending.cancel()
-                await _within(HANG_UP_S, _ended(sending))
+                exporting.cancel()
+                await _within(HANG_UP_S, _ended(sending, exporting))
             except asyncio.CancelledError:  # from outside, or a task of the group has failed
-                for task in (watch, sending, polling):
+                for task in (watch, sending, exporting, polling):
                     task.cancel()
                 await whatever_comes(_within(LAST_POLL_S, _ended(polling)))
                 raise
@@ -220,6 +230,7 @@ class GatewayAgent:
             reconciliation=self._reconciliation(),
             outbox=None if self._outbox is None else _outbox_status(self._outbox),
             uplink=None if self._uplink is None else self._uplink_status(self._uplink),
+            uplinks=[] if self._outbox is None else self._exporters.status(self._outbox),
             alarms=[] if self._uplink is None else self._uplink.alarms,
             update=None if self._rollout is None else self._rollout.status(),
             health=self.progress.problems,
@@ -246,7 +257,8 @@ class GatewayAgent:
         if not problem and uplink.is_unheard:
             problem = "nobody is subscribed to its batches: is the collector running?"
         to, depth = stats.receipted_to, stats.depth
-        return [Delivery(config.where, uplink.connected, problem, to, depth, config.interval_ms)]
+        first = Delivery(config.where, uplink.connected, problem, to, depth, config.interval_ms)
+        return [first, *self._exporters.deliveries()]
 
     def _reconciliation(self) -> Reconciliation | None:
         if self._field is None or self._outbox is None:
@@ -295,9 +307,9 @@ async def _within(seconds: float, work: Coroutine[object, object, object]) -> bo
     return True
 
 
-async def _ended(task: "asyncio.Task[object]") -> None:
-    """Wait for a task that was cancelled; its group handles what it raised."""
-    await asyncio.wait({task})
+async def _ended(*tasks: "asyncio.Task[object]") -> None:
+    """Wait for tasks that were cancelled; their group handles what they raised."""
+    await asyncio.wait(set(tasks))
 
 
 def _leaf(errors: BaseExceptionGroup[StoreFailed]) -> StoreFailed:

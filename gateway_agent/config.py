@@ -8,8 +8,9 @@ table that comes in several kinds is a tagged union here: a bus by its ``type``,
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final
 
+import msgspec
 from msgspec import Meta, Struct
 
 from protocols.identity import MAX_IDENTIFIER_LENGTH
@@ -29,15 +30,14 @@ from .config_link import LinkBus, LinkNode, check_link
 from .config_types import (
     Directory,
     KeyFile,
-    MqttConnection,
     Name,
     PublicKeyFile,
-    count,
     milliseconds,
 )
+from .config_uplink import MqttUplink, UplinkConfig, check_uplinks, several_uplinks
 from .config_web import WebConfig, check_web
-from .table_types import DefaultTag
 from .tables import ConfigError, Problem, TableReader, read_toml
+from .uplink.exporter_config import ExporterConfig
 
 __all__ = [
     "AsciiBus",
@@ -77,49 +77,6 @@ class GatewayIdentity(Struct, frozen=True, kw_only=True):
     update_keys: tuple[PublicKeyFile, ...] = ()  # of who makes releases for nodes
 
 
-#: "saving" is for links that are paid by the byte: each batch has a header, a signature
-#: and a receipt, whatever is in it.
-LATENCY_MS: Final = {"low": 100, "normal": 1000, "saving": 10_000}
-
-
-class MqttUplink(MqttConnection, frozen=True, kw_only=True, tag_field="type", tag="mqtt"):
-    """``[uplink]``: the MQTT broker between us and the collector, and what counts as delivered."""
-
-    receipt: Literal["signed", "puback"] = "signed"
-    collector_key: PublicKeyFile | None = None
-    compression: Literal["zstd", "short", "none"] = "zstd"
-    batch_records: Annotated[int, count(1, 10_000, 1000)] = 1000
-    # How long a record may wait for others before they are sent together.
-    latency: Literal["low", "normal", "saving"] = "normal"
-    batch_interval_ms: Annotated[int, milliseconds(10, 3_600_000, 1000)] | None = None  # exactly
-    # What may be on its way without a receipt: as many bytes as a link has under way, and no more
-    # batches than a collector keeps in its memory.
-    window_bytes: Annotated[
-        int,
-        Meta(ge=1024, le=1 << 26, description="bytes, 1024 to 67108864", examples=[262_144]),
-    ] = 1 << 18
-    in_flight: Annotated[int, count(1, 64, 64)] = 64
-    retry_ms: Annotated[int, milliseconds(100, 3_600_000, 5000)] = 5000
-
-    @property
-    def interval_ms(self) -> int:
-        """Return how long a batch waits to be full."""
-        return self.batch_interval_ms or LATENCY_MS[self.latency]
-
-    @property
-    def receipt_key(self) -> Path | None:
-        """Return the key file that receipts are verified with; None if a PUBACK is enough."""
-        if self.receipt == "puback":
-            return None
-        if self.collector_key is None:
-            raise ValueError('uplink: receipt = "signed" needs a collector_key')
-        return self.collector_key
-
-
-# Today there is one kind, and a file need not name it.
-UplinkConfig: TypeAlias = Annotated[MqttUplink, DefaultTag("mqtt")]
-
-
 class OutboxConfig(Struct, frozen=True, kw_only=True):
     """``[outbox]``: the store of records that wait for their receipt."""
 
@@ -143,10 +100,14 @@ class _GatewayFile(Struct, frozen=True, kw_only=True):
 
 
 class GatewayConfig(Struct, frozen=True, kw_only=True):
-    """The whole file. ``bus``: what is polled; ``link``: where nodes push."""
+    """The whole file. ``bus``: what is polled; ``link``: where nodes push.
+
+    ``uplink`` goes to the collector, ``exporters`` to other platforms.
+    """
 
     gateway: GatewayIdentity
     uplink: UplinkConfig
+    exporters: tuple[ExporterConfig, ...] = ()
     outbox: OutboxConfig = OutboxConfig()
     bus: tuple[Bus, ...]
     link: tuple[LinkBus, ...] = ()
@@ -165,10 +126,9 @@ def parse(tables: dict[str, object], path: Path, empty_buses: bool = False) -> G
     ``empty_buses``: one without devices is no mistake, because its nodes are enrolled later.
     """
     reader = TableReader(path)
-    built = reader.build(_GatewayFile, tables, "")
+    built = reader.build(_file_type(tables), tables, "")
     # The checks across tables run on every table that is good in itself.
-    for _, uplink in reader.built_of(MqttUplink):
-        _check_uplink(reader, uplink)
+    uplinks = check_uplinks(reader)
     _check_buses(reader, empty_buses)
     for _, web in reader.built_of(WebConfig):
         check_web(reader, web)
@@ -177,7 +137,8 @@ def parse(tables: dict[str, object], path: Path, empty_buses: bool = False) -> G
     file = reader.result(built)
     return GatewayConfig(
         gateway=file.gateway,
-        uplink=file.uplink,
+        uplink=uplinks[0],
+        exporters=tuple(exporter for _, exporter in reader.built_of(ExporterConfig)),
         outbox=file.outbox,
         web=file.web,
         bus=tuple(bus for bus in file.bus if not isinstance(bus, LinkBus)),
@@ -193,27 +154,19 @@ def _devices(reader: TableReader) -> Iterator[tuple[str, Device | LinkNode]]:
     return reader.built_of(NodeDevice, ProfileDevice, LinkNode)
 
 
-def _check_uplink(reader: TableReader, uplink: MqttUplink) -> None:
-    if uplink.receipt == "signed" and uplink.collector_key is None:
-        reader.problem(
-            "uplink.collector_key",
-            None,
-            'the collector\'s public key file, because receipt = "signed"',
-            'write collector_key = "collector.pub", or receipt = "puback" for a platform that '
-            "gives no receipts",
-        )
-    if uplink.tls is not None and (uplink.tls.cert is None) != (uplink.tls.key is None):
-        absent = "cert" if uplink.tls.cert is None else "key"
-        reader.problem(
-            f"uplink.tls.{absent}", None, "cert and key together", "name both files or neither"
-        )
-    if uplink.password_file is not None and uplink.username is None:
-        reader.problem(
-            "uplink.username",
-            None,
-            "a user name beside password_file",
-            "add username or remove password_file",
-        )
+def _file_type(tables: dict[str, object]) -> type[_GatewayFile]:
+    """Return the struct of a file: with ``[uplink]``, or with ``[[uplink]]`` of several types."""
+    if not isinstance(tables.get("uplink"), list):
+        return _GatewayFile
+    several = msgspec.defstruct(
+        "_SeveralUplinks",
+        [("uplink", several_uplinks())],
+        bases=(_GatewayFile,),
+        frozen=True,
+        kw_only=True,
+    )
+    assert issubclass(several, _GatewayFile)
+    return several
 
 
 def _check_buses(reader: TableReader, empty_buses: bool) -> None:

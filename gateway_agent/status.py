@@ -97,6 +97,33 @@ class HealthProblem(Struct, frozen=True, kw_only=True):
     own: bool  # a part of the agent hangs: a restart may help
 
 
+class LossStatus(Struct, frozen=True):
+    """Records that an exporter will never send."""
+
+    stream: int
+    first: int
+    last: int
+    cause: str  # a word of gateway_agent.store.exports.LOSS_CAUSES
+
+
+class ExporterStatus(Struct, kw_only=True, omit_defaults=True):
+    """An uplink beside the collector's."""
+
+    name: str  # of the [[uplink]] table
+    type: str
+    where: str  # host:port, or a folder
+    required: bool  # records stay in the outbox until it has them
+    connected: bool = False
+    problem: str = ""  # why it is not connected, or nothing is sent; empty if all is well
+    delivered_to: int = 0  # the platform has every record up to this one, or it is lost
+    behind: int = 0  # records that it lacks
+    messages: int = 0  # sent since the start, and their bytes
+    bytes: int = 0
+    rejected: int = 0  # messages of the platform that were wrong
+    lost: int = 0  # records that it will never get, at all times
+    losses: list[LossStatus] = []  # the newest ranges of them
+
+
 class Reconciliation(Struct, frozen=True, kw_only=True):
     """What four comparisons cannot account for, since the start; 0 unless the agent is wrong.
 
@@ -140,6 +167,7 @@ class Status(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reconciliation: Reconciliation | None = None  # None: the outbox is not open yet
     outbox: OutboxStatus | None = None  # None: it is not open yet
     uplink: UplinkStatus | None = None  # None: it is not started yet
+    uplinks: list[ExporterStatus] = []  # those beside the collector's
     alarms: list[str] = []  # what an operator must learn of, since the start of the process
     update: RolloutStatus | None = None  # None: no update of nodes was ordered
     health: list[HealthProblem] = []  # where data stops now; empty: it flows everywhere

@@ -22,6 +22,7 @@ BUILT_IN: Final = {
     "run": "gateway_agent.cli.run:run",
     "check": "gateway_agent.cli.check:check",
     "status": "gateway_agent.cli.status:status",
+    "trace": "gateway_agent.cli.trace:trace",
     "snapshot": "gateway_agent.cli.snapshot:snapshot",
     "update": "gateway_agent.cli.update:update",
     "discover": "gateway_agent.cli.discover:discover",

@@ -16,7 +16,14 @@ from gateway_agent.cli.output import Report, table_console
 from gateway_agent.collector.config import load as load_collector
 from gateway_agent.collector.status import CollectorStatus, read_collector_status
 from gateway_agent.config import load
-from gateway_agent.status import DeviceStatus, PointValue, RolloutStatus, Status, to_json
+from gateway_agent.status import (
+    DeviceStatus,
+    ExporterStatus,
+    PointValue,
+    RolloutStatus,
+    Status,
+    to_json,
+)
 from gateway_agent.status_socket import StatusError, read_status
 from gateway_agent.tables import read_toml
 from protocols.exit_status import FAULT, GOOD
@@ -219,6 +226,8 @@ def _lines(status: Status) -> list[Text]:
         if uplink.receipt == "puback":
             text = 'receipt = "puback": delivered means that the broker has it, not a database'
             lines.append(Text(text, style="yellow"))
+    for exporter in status.uplinks:
+        lines += _exporter_lines(exporter)
     linked = [device for device in status.nodes if device.link is not None]
     lines += [Text(_link(device)) for device in linked[:MAX_LINKS]]
     if len(linked) > MAX_LINKS:
@@ -234,6 +243,29 @@ def _lines(status: Status) -> list[Text]:
         )
         lines.append(Text(text, style="red" if books.unaccounted else ""))
     lines.append(Text("counters: " + (", ".join(shown) or "all zero")))
+    return lines
+
+
+def _exporter_lines(exporter: ExporterStatus) -> list[Text]:
+    state = "connected" if exporter.connected else "down"
+    problem = f": {exporter.problem}" if exporter.problem else ""
+    text = (
+        f"uplink {exporter.name}: {exporter.where} {state}{problem}; sent to"
+        f" {exporter.delivered_to}, {exporter.behind} records wait, {exporter.messages} messages,"
+        f" {exporter.bytes} bytes"
+    )
+    if exporter.rejected:
+        text += f", {exporter.rejected} wrong messages came"
+    lines = [Text(text, style="yellow" if problem else "")]
+    if exporter.lost:
+        newest = exporter.losses[-1]
+        lines.append(
+            Text(
+                f"uplink {exporter.name}: {exporter.lost} records will never be sent, the newest"
+                f" are {newest.first} to {newest.last} of stream {newest.stream}: {newest.cause}",
+                style="yellow",
+            )
+        )
     return lines
 
 

@@ -8,7 +8,7 @@ _BURST_S: Final = 2.0  # what was not used of so many seconds may be sent at onc
 
 
 class _Bucket:
-    """Fills at ``rate`` a second; what is taken may leave it below zero, which must be waited for."""
+    """Fills at ``rate`` a second; what is taken may leave it below zero, and is waited for."""
 
     def __init__(self, rate: int | None, now: float) -> None:
         self._rate = rate

@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import aiomqtt
 
 from gateway_agent.cancellation import raise_if_cancelled, until_first_ends
+from gateway_agent.progress import Delivery
 from gateway_agent.status import ExporterStatus, LossStatus
 from gateway_agent.store.errors import StoreError
 from gateway_agent.store.writer import OutboxWriter
@@ -16,10 +17,23 @@ from protocols.text_of_others import printable
 from .backoff import AWAY, REFUSED, Backoff
 from .exporter_config import ExporterConfig
 from .feed import ExportContext, Feed
-from .kinds import Exporter, make_exporter
+from .kinds import exporter_of
 from .trace_log import TraceLog
 
 log = logging.getLogger(__name__)
+
+
+class Exporter(Protocol):
+    """Sends what its feed gives it, in one session with its platform."""
+
+    async def run(self, feed: Feed) -> None:
+        """Work until the session with the platform ends with OSError, ValueError or MqttError."""
+
+
+def make_exporter(config: ExporterConfig, context: ExportContext) -> Exporter:
+    """Make the exporter of a table."""
+    made: Exporter = exporter_of(config)(config, context)  # type: ignore[operator] # by its name
+    return made
 
 
 class ExportTask:
@@ -97,9 +111,7 @@ class Exporters:
         now = asyncio.get_running_loop().time
         try:
             for config in configs:
-                feed = Feed(
-                    config, self._context, outbox, self._traces, now, self._max_bytes // 2
-                )
+                feed = Feed(config, self._context, outbox, self._traces, now, self._max_bytes // 2)
                 exporter = make_exporter(config, self._context)
                 self.tasks.append(ExportTask(exporter, feed, Backoff(self._sleep)))
             async with asyncio.TaskGroup() as group:
@@ -116,6 +128,16 @@ class Exporters:
             for task in self.tasks:
                 task.feed.wake()
             await asyncio.sleep(0.05)
+
+    def deliveries(self) -> list[Delivery]:
+        """Return how far each exporter is, for the watch over progress."""
+        return [
+            Delivery(
+                *(task.feed.status.name, task.feed.status.connected, task.feed.status.problem),
+                *(task.feed.delivered_to, task.feed.behind, task.feed.latency_ms),
+            )
+            for task in self.tasks
+        ]
 
     def status(self, outbox: OutboxWriter) -> list[ExporterStatus]:
         """Return what the operator sees of each exporter."""

@@ -26,7 +26,12 @@ class ExporterConfig(Struct, frozen=True, kw_only=True):
     @property
     def label(self) -> str:
         """Return the name that status, trace and cursor have."""
-        return self.name or str(self.__struct_config__.tag)
+        return self.name or self.kind
+
+    @property
+    def kind(self) -> str:
+        """Return the type, as the file has it."""
+        return str(self.__struct_config__.tag)
 
     @property
     def where(self) -> str:

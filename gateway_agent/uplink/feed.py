@@ -13,21 +13,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from gateway_agent.cancellation import raise_if_cancelled, whatever_comes
 from gateway_agent.clock import GatewayClock
 from gateway_agent.status import ExporterStatus
 from gateway_agent.store.retention import Keep
 from gateway_agent.store.window import Slice
 from gateway_agent.store.writer import OutboxWriter
-from protocols.uplink import CLOCK_NONE, decode_record
-from protocols.uplink.export_record import (
+from protocols.export_record import (
     DeviceInfo,
     ExportRecord,
     Portion,
-    Trace,
+    SentMessage,
     export_record,
     wall_of,
 )
+from protocols.uplink import CLOCK_NONE, decode_record
 
 from .budget import Budget
 from .exporter_config import ExporterConfig
@@ -48,6 +50,7 @@ class ExportContext:
     clock: GatewayClock
     state_dir: Path
     devices: Mapping[str, DeviceInfo] = field(default_factory=dict)  # by device id
+    key: Ed25519PrivateKey | None = None  # the gateway's, to sign what it writes
 
 
 class Feed:
@@ -65,7 +68,7 @@ class Feed:
         """``now``: seconds of a monotonic clock. ``keep_bytes``: where the file names none."""
         self.status = ExporterStatus(
             name=config.label,
-            type=str(config.__struct_config__.tag),
+            type=config.kind,
             where=config.where,
             required=config.required,
         )
@@ -85,9 +88,19 @@ class Feed:
         self._full_since: float | None = None
 
     @property
+    def stream(self) -> int:
+        """Return the stream that the place is in."""
+        return self._outbox.cursors[self._config.label].stream
+
+    @property
     def delivered_to(self) -> int:
         """Return the newest record that the platform has, with all before it."""
         return self._outbox.cursors[self._config.label].to
+
+    @property
+    def latency_ms(self) -> int:
+        """Return how long a record may wait for others."""
+        return self._config.latency_ms
 
     @property
     def behind(self) -> int:
@@ -219,22 +232,22 @@ class Feed:
         self.status.messages += 1
         self.status.bytes += size
 
-    async def delivered(self, portion: Portion, to: int, traces: Sequence[Trace] = ()) -> None:
-        """Move the place to ``to``, in ``portion`` or before it; ``traces``: what was sent.
+    async def delivered(self, portion: Portion, to: int, sent: Sequence[SentMessage] = ()) -> None:
+        """Move the place to ``to``, in ``portion`` or before it; ``sent``: what was sent for that.
 
-        The traces are logged first: what is delivered is traced.
+        The messages are logged first: what is delivered is traced.
         """
-        if traces:
+        if sent:
             name, kind = self.status.name, self.status.type
             wall_ms = self._context.clock.wall().wall_ms
             await whatever_comes(
-                asyncio.to_thread(self._traces.add, name, kind, portion.stream, traces, wall_ms)
+                asyncio.to_thread(self._traces.add, name, kind, portion.stream, sent, wall_ms)
             )
         await self._outbox.advance(self._config.label, portion.stream, to)
         self.status.problem = ""
 
     async def refused(self, portion: Portion, to: int) -> None:
-        """Move the place to ``to`` without delivery: the platform takes those records in no form."""
+        """Move the place to ``to``: the platform takes the records up to there in no form."""
         await self._outbox.give_up(self._config.label, portion.stream, to, "refused")
 
     async def expire(self) -> None:

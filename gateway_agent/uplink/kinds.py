@@ -5,17 +5,9 @@ tables, its code when one of them is of its type.
 """
 
 import importlib
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from .exporter_config import ExporterConfig
-from .feed import ExportContext, Feed
-
-
-class Exporter(Protocol):
-    """Sends what its feed gives it, in one session with its platform after the other."""
-
-    async def run(self, feed: Feed) -> None:
-        """Work until the session with the platform ends with OSError, ValueError or MqttError."""
 
 
 class Kind(NamedTuple):
@@ -49,8 +41,6 @@ def config_types() -> list[type[ExporterConfig]]:
     return found
 
 
-def make_exporter(config: ExporterConfig, context: ExportContext) -> Exporter:
-    """Make the exporter of a table."""
-    kind = KINDS[str(config.__struct_config__.tag)]
-    exporter: Exporter = _named(kind.exporter)(config, context)  # type: ignore[operator] # by name
-    return exporter
+def exporter_of(config: ExporterConfig) -> object:
+    """Import the class that exports what a table asks for."""
+    return _named(KINDS[config.kind].exporter)

@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from protocols.uplink.export_record import Trace
+from protocols.export_record import SentMessage
 
 log = logging.getLogger(__name__)
 
@@ -23,9 +23,10 @@ MAX_ROWS: Final = 200_000  # messages of all exporters; about 30 MB
 _TRIM_EVERY: Final = 1000  # rows between two looks at the number
 _VERSION: Final = 1
 _SCHEMA: Final = (
-    "CREATE TABLE message (id INTEGER PRIMARY KEY, exporter TEXT NOT NULL, kind TEXT NOT NULL,"
-    " message TEXT NOT NULL, stream INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,"
-    " seqs TEXT NOT NULL, ack TEXT NOT NULL, text TEXT NOT NULL, wall_ms INTEGER)",
+    """CREATE TABLE message (id INTEGER PRIMARY KEY, exporter TEXT NOT NULL, kind TEXT NOT NULL,
+    message TEXT NOT NULL, stream INTEGER NOT NULL, first INTEGER NOT NULL,
+    last INTEGER NOT NULL, seqs TEXT NOT NULL, ack TEXT NOT NULL, text TEXT NOT NULL,
+    wall_ms INTEGER)""",
     "CREATE INDEX by_message ON message (message)",
     "CREATE INDEX by_seq ON message (last, first)",
     f"PRAGMA user_version = {_VERSION}",
@@ -69,13 +70,18 @@ class TraceLog:
         return None
 
     def add(
-        self, exporter: str, kind: str, stream: int, traces: Sequence[Trace], wall_ms: int | None
+        self,
+        exporter: str,
+        kind: str,
+        stream: int,
+        sent: Sequence[SentMessage],
+        wall_ms: int | None,
     ) -> None:
-        """Log messages. What cannot be written, for want of room for instance, is only warned of."""
+        """Log messages; if they cannot be written, for want of room for instance, warn."""
         rows = [
             (exporter, kind, one.message[:200], stream, min(one.seqs), max(one.seqs),
              ranges(one.seqs), one.ack[:200], one.text[:200], wall_ms)
-            for one in traces
+            for one in sent
             if one.seqs
         ]  # fmt: skip
         with self._lock:
@@ -84,8 +90,8 @@ class TraceLog:
             try:
                 with self._connection:
                     self._connection.executemany(
-                        "INSERT INTO message (exporter, kind, message, stream, first, last, seqs, ack,"
-                        " text, wall_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                        "INSERT INTO message (exporter, kind, message, stream, first, last, seqs,"
+                        " ack, text, wall_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                         rows,
                     )
                     self._trim(self._connection, len(rows))

@@ -202,6 +202,7 @@ def test_the_example_means_what_it_meant() -> None:
             },
         ),
         "link": (),
+        "exporters": (),
         "web": None,
     }
 

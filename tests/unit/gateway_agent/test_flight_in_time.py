@@ -6,7 +6,7 @@ import statistics
 
 import pytest
 
-from gateway_agent.config import LATENCY_MS
+from gateway_agent.config_uplink import LATENCY_MS
 from gateway_agent.uplink.backoff import Backoff
 from gateway_agent.uplink.flight import Pace
 

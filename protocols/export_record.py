@@ -6,8 +6,7 @@ collector would not: a point without a valid reading has no value here either, a
 
 from typing import NamedTuple
 
-from .batch_header import Anchor
-from .record_types import PROFILE, SAMPLE, Decoded, Gap
+from protocols.uplink import PROFILE, SAMPLE, Anchor, Decoded, Gap
 
 
 class DeviceInfo(NamedTuple):
@@ -58,7 +57,7 @@ class Portion(NamedTuple):
     is_newest: bool
 
 
-class Trace(NamedTuple):
+class SentMessage(NamedTuple):
     """One message to a platform: its id there, the records in it, and the platform's answer.
 
     ``text`` says for people what it was: a topic, a file, a command.

@@ -1,0 +1,1 @@
+"""CSV files by day, for whoever collects files: see :mod:`protocols.uplink.csv`."""

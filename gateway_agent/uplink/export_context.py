@@ -1,0 +1,23 @@
+"""Collect from the configuration what exporters know of their gateway."""
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from gateway_agent.clock import GatewayClock
+from gateway_agent.config import GatewayConfig, ProfileDevice
+from protocols.export_record import DeviceInfo
+
+from .feed import ExportContext
+
+
+def context_of(config: GatewayConfig, clock: GatewayClock, key: Ed25519PrivateKey) -> ExportContext:
+    """Return the context of all exporters."""
+    gateway = config.gateway.id
+    devices = {}
+    for bus in (*config.bus, *config.link):
+        for device in bus.device:
+            role = device.profile if isinstance(device, ProfileDevice) else device.role
+            info = DeviceInfo(
+                device.device_id(gateway), device.name, bus.name, role, device.period_ms
+            )
+            devices[info.id] = info
+    return ExportContext(gateway, clock, config.gateway.state_dir, devices, key)
