@@ -9,6 +9,7 @@ from typing import Final
 from boards import spec as specs
 from boards.errors import BoardError
 from boards.records import commission_of
+from boards.secret import wipe
 from firmware.node.commission import NAME, CommissionError
 from firmware.node.commission import parse as parse_commission
 from firmware.node.identity import KEY_FILE
@@ -51,7 +52,10 @@ class StockJob:
         role, key_id = "", 0
         try:
             role = parse_commission(self._repl.content_of(f"{STORE}/{NAME}")).role
-            key_id = parse(self._repl.content_of(f"{STORE}/{KEY_FILE}")).key_id
+            content = self._repl.content_of(f"{STORE}/{KEY_FILE}")
+            key = parse(content)
+            key_id = key.key_id
+            wipe(content, key.key)
         except (CommissionError, PeerError):
             pass
         same = all(self._repl.has(name, content) for name, content in self._files.items())
@@ -76,6 +80,7 @@ class StockJob:
         """Make a key, store it here, then give it to the board; return its file."""
         path = new_key_file(plan, board)
         reached = False
+        key = b""
         try:
             key = path.read_bytes()
             records = {
@@ -87,6 +92,7 @@ class StockJob:
             self._repl.copy(records, self._watcher.progress)
             self._watcher.end("hashed by the board")
         finally:
+            wipe(key)
             if not reached:
                 path.unlink(missing_ok=True)
         digest = self._repl.hash_of(f"{STORE}/{NAME}").hex()

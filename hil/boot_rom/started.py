@@ -1,4 +1,4 @@
-"""The board after "go": QEMU runs what the model's flash holds, with its bus on a pseudo terminal.
+"""The board after "go": QEMU runs what the flash holds, bus and console on pseudo terminals.
 
 So a node that proves itself at :attr:`StartedBoard.bus_port` was booted from the bytes that the
 flash job wrote, image and record store alike, and from nothing else. What the node writes is in
@@ -45,7 +45,9 @@ class StartedBoard:
         self._symbols = symbols
         self._baud = baud
         self._bus = Pty()
+        self._console_pty = Pty()
         self.bus_port = self._bus.path
+        self.console_port = self._console_pty.path
         #: How often a node was started.
         self.starts = 0
         self.rom: BootRom | None = None
@@ -83,6 +85,7 @@ class StartedBoard:
         self._thread.join()
         self._loop.close()
         self._bus.close()
+        self._console_pty.close()
         with suppress(FileNotFoundError):
             self._content.unlink()  # it holds a key
 
@@ -97,8 +100,14 @@ class StartedBoard:
         line = LineWire(silence_s(self._baud))
         console_wire = DescriptorWire()
         self._console = console = Console("flashed", self._folder / "console.log")
-        console_wire.listen(console.feed)
-        bus = self._bus
+        bus, shown = self._bus, self._console_pty
+
+        def printed(data: bytes) -> None:
+            console.feed(data)
+            shown.write(data)
+
+        console_wire.listen(printed)
+        shown.listen(lambda data: _ignored(console_wire.write(data)))
         bus.listen(lambda data: _ignored(line.write(data)))
         line.listen(lambda data: _ignored(bus.write(data)))
         uarts = {CONSOLE: console_wire, PORTS[ROLES[0]]["line"]: line}

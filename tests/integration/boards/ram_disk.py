@@ -1,15 +1,23 @@
 # A file system in RAM, for a board that has none: the smallest that imports, copies and hashes.
+# What it holds stands in the record store too, from which it is filled again after a restart.
 import io
+import json
 import os
 import sys
 
+import flashstore
+
+PART = 1000  # bytes of a record
 DIR = 0x4000
 FILE = 0x8000
 
 
 class Open(io.IOBase):
-    def __init__(self, data, write):
+    def __init__(self, disk, path, data, write):
+        self.disk = disk
+        self.path = path
         self.data = data
+        self.writes = write
         self.at = 0
         if write:
             data[:] = b""
@@ -34,7 +42,9 @@ class Open(io.IOBase):
         pass
 
     def close(self):
-        pass
+        if self.writes:
+            self.writes = False
+            self.disk.keep(self.path)
 
     def ioctl(self, request, arg):
         return 0
@@ -43,13 +53,38 @@ class Open(io.IOBase):
         return self
 
     def __exit__(self, *args):
-        pass
+        self.close()
 
 
 class RamDisk:
     def __init__(self):
         self.tree = {}
         self.cwd = ""
+        self.kept = json.loads(flashstore.read("dir") or b"[]")
+        for number, (path, parts) in enumerate(self.kept):
+            data = bytearray()
+            for part in range(parts):
+                data.extend(flashstore.read(f"{number}.{part}"))
+            for at, char in enumerate(path):
+                if char == "/":
+                    self.tree[path[:at]] = None
+            self.tree[path] = data
+
+    def keep(self, path):
+        if path.split("/")[0] not in ("main.py", "boards", "store") or path.endswith(".tmp"):
+            return
+        data = self.tree[path]
+        parts = (len(data) + PART - 1) // PART
+        names = [name for name, _ in self.kept]
+        number = names.index(path) if path in names else len(names)
+        for part in range(parts):
+            piece = bytes(data[part * PART : part * PART + PART])
+            flashstore.write(f"{number}.{part}", piece)
+        self.kept[number : number + 1] = [(path, parts)]
+        self.keep_names()
+
+    def keep_names(self):
+        flashstore.write("dir", json.dumps(self.kept).encode())
 
     def mount(self, readonly, mkfs):
         pass
@@ -83,7 +118,7 @@ class RamDisk:
             self.tree[path] = bytearray()
         elif self.tree.get(path) is None:
             raise OSError(2)
-        return Open(self.tree[path], write)
+        return Open(self, path, self.tree[path], write)
 
     def mkdir(self, path):
         path = self.full(path)
@@ -92,10 +127,16 @@ class RamDisk:
         self.tree[path] = None
 
     def remove(self, path):
-        del self.tree[self.find(path)]
+        path = self.find(path)
+        del self.tree[path]
+        for number, (name, _) in enumerate(self.kept):
+            if name == path:
+                self.kept[number] = ("removed", 0)
+                self.keep_names()
 
     def rename(self, old, new):
         self.tree[self.full(new)] = self.tree.pop(self.find(old))
+        self.keep(self.full(new))
 
     def stat(self, path):
         path = self.find(path)

@@ -1,18 +1,15 @@
 """A node of files on a MicroPython that has no node of its own running, by ``machine`` alone.
 
 The MicroPython is the one of our image under QEMU, not commissioned, so that it waits at its REPL.
-Its RAM disk stands in for the flash of a stock board; firmware and protocols are the frozen ones,
-because both would not fit its RAM. What is new on a stock board comes from the disk: the generic
-board, main.py, commission and key.
+Its RAM disk, kept in the record store over a restart, stands in for the flash of a stock board;
+firmware and protocols are the frozen ones, because both would not fit its RAM. What is new on a
+stock board comes from the disk: the generic board, main.py, commission and key.
 """
 
 import hashlib
 import json
 import os
-import re
-import subprocess
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -20,20 +17,22 @@ import pytest
 import serial
 
 from boards.build import build
+from boards.elf import read_symbols
 from boards.flash import stock
 from boards.flash.errors import FlashingError
 from boards.flash.methods import micropython
 from boards.flash.methods.micropython import ReplBoard
 from boards.flash.node_files import compiled, digest_of, main_of
-from boards.flash.prove import NodeProver
-from boards.flash.run import FlashRequest, flash
+from boards.flash.run import POWER_CYCLE, FlashRequest, flash
 from boards.folder import default_name
-from hil.engines.qemu_command import MACHINE, find_qemu
+from hil.boot_rom.chip import BootRom
+from hil.boot_rom.started import StartedBoard
 
 pytestmark = [
     pytest.mark.tool("qemu-system-arm", "arm-none-eabi-gcc"),
     pytest.mark.timeout(300),
 ]
+DISK: Final = (Path(__file__).parent / "ram_disk.py").read_text()
 #: The wiring of the image's board, as main.py of a stock STM32 names it. QEMU has no transceiver:
 #: the pin for its direction is one that nothing else uses.
 WIRING: Final[Mapping[str, object]] = {
@@ -45,32 +44,30 @@ WIRING: Final[Mapping[str, object]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """Yield the terminals of a board's REPL and of its bus."""
-    image = build(default_name()).bin.read_bytes()
-    flash = tmp_path_factory.mktemp("stock") / "flash.bin"
-    flash.write_bytes(image.ljust(1 << 20, b"\xff"))
-    words = [str(find_qemu()), "-M", MACHINE, "-nodefaults", "-display", "none"]
-    words += ["-kernel", str(flash), "-serial", "pty", "-serial", "pty"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-        assert process.stdout is not None
-        try:
-            found: list[str] = []
-            while len(found) < 2:
-                line = process.stdout.readline().decode()
-                assert line, "QEMU ended"
-                found += re.findall(r"redirected to (/dev/pts/\d+)", line)
-            yield found[0], found[1]
-        finally:
-            process.kill()
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[StartedBoard]:
+    """Yield a board whose MicroPython waits at its REPL; what it keeps, it keeps in its flash."""
+    image = build(default_name())
+    with StartedBoard(tmp_path, symbols=read_symbols(image.elf)) as node:
+        node.rom = BootRom(bytes(range(1, 13)))
+        content = image.bin.read_bytes()
+        node.rom.flash[: len(content)] = content
+        node.go(0)
+        yield node
+
+
+def start_by_itself(board: ReplBoard) -> None:
+    """Do what a stock MicroPython does after a reset: mount the file system, run main.py."""
+    board.command(DISK)
+    board.folder = "/ram"
+    board.start()
 
 
 @pytest.mark.provokes("TF-FLASH-026", "TF-FLASH-027", "TF-FLASH-028", "TF-FLASH-030")
 def test_copied_files_become_a_node_that_proves_itself(
-    ports: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    node: StartedBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    repl, bus = ports
+    repl, bus = node.console_port, node.bus_port
     files = {**compiled(("boards/generic",)), "main.py": main_of(WIRING)}
     counts: list[tuple[int, int]] = []
 
@@ -80,7 +77,7 @@ def test_copied_files_become_a_node_that_proves_itself(
     with ReplBoard(repl, "rp2") as board, pytest.raises(FlashingError, match="rp2, found stm32f4"):
         board.identify()
     with ReplBoard(repl, "stm32f405") as board:
-        board.command((Path(__file__).parent / "ram_disk.py").read_text())
+        board.command(DISK)
         with monkeypatch.context() as patch:
             patch.setattr(micropython, "MPY_VERSION", 5)
             with pytest.raises(FlashingError, match="expected bytecode 5, found 6"):
@@ -99,23 +96,48 @@ def test_copied_files_become_a_node_that_proves_itself(
             board.copy({"other": b"what the medium does not take"}, seen)
         board.command("Open.write = keep")
 
-    # A reset and a power cycle would empty the RAM disk: the node is started as a reset would.
-    monkeypatch.setattr(ReplBoard, "reset", ReplBoard.start)
-    monkeypatch.setattr(
-        NodeProver, "prove_again", lambda _, first, *rest: replace(first, boot_epoch=2)
-    )
+    reset = ReplBoard.reset
+
+    def restarted(board: ReplBoard) -> None:
+        reset(board)
+        board._transport.read_until(1, b">>> ", timeout_overall=20)
+        board._transport.enter_raw_repl(False, 10)
+        start_by_itself(board)
+
+    def power_cycle() -> None:
+        node.power_cycle()
+        with serial.Serial(repl, timeout=20) as console:
+            assert console.read_until(b">>> ").endswith(b">>> ")
+        with ReplBoard(repl, "stm32f405") as board:
+            start_by_itself(board)
+
+    monkeypatch.setattr(ReplBoard, "reset", restarted)
     monkeypatch.setattr(stock, "PLATFORMS", {"stm32": "stm32f405"})
     monkeypatch.setattr(stock, "compiled", lambda: compiled(("boards/generic",)))
     monkeypatch.setattr(stock, "main_file", lambda board: files["main.py"])
+    held: list[bytes] = []
+    read_bytes = Path.read_bytes
+
+    def kept(path: Path) -> bytes:
+        content = read_bytes(path)
+        if path.parent.name == "keys":
+            held.append(content)
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", kept)
     settings = {"unit_id": 9, "sample_period_ds": 5}
     keys, log = tmp_path / "keys", tmp_path / "station.jsonl"
     wish = FlashRequest("pyboard_v11", "air", settings, repl, 115200, bus, keys, log)
-    steps = Steps()
+    steps = Steps(power_cycle)
     report = flash(wish, steps)
     assert report.proof is not None
     assert (report.proof.role, report.proof.key_id, report.uid) == ("air", 1, found.uid)
     assert report.proof.image == report.image == digest_of(files)
     assert report.proof.seq >= 1
+    again = report.proof_after_power_cycle
+    assert again is not None
+    assert again.boot_epoch > report.proof.boot_epoch
+    assert (again.uid, again.image, again.reset_cause) == (found.uid, report.image, 0)
     assert steps.done == [
         *("identify", "plan", "copy the files", "write the records", "prove"),
         "prove after a power cycle",
@@ -123,12 +145,15 @@ def test_copied_files_become_a_node_that_proves_itself(
     assert report.key_file == keys / f"{found.uid}-1.json"
     last = json.loads(log.read_text().splitlines()[-1])
     assert (last["event"], last["verified_by"]) == ("proven", micropython.VERIFIED_BY)
+    assert held, "the key was read to be copied"
+    assert not any(map(any, held)), "and overwritten after that"
 
 
 class Steps:
-    """Keeps the steps that were done."""
+    """Keeps the steps that were done, and does what is asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, power_cycle: Callable[[], None]) -> None:
+        self._power_cycle = power_cycle
         self.done: list[str] = []
         self._step = ""
 
@@ -141,7 +166,9 @@ class Steps:
     def end(self, text: str) -> None:
         self.done.append(self._step)
 
-    def ask(self, text: str) -> None: ...
+    def ask(self, text: str) -> None:
+        assert text == POWER_CYCLE
+        self._power_cycle()
 
 
 @pytest.mark.provokes("TF-FLASH-025")
