@@ -49,6 +49,30 @@ def converted(value: Decimal, unit: str, to: str) -> Decimal:
     return _times(_times(value, _FACTORS[unit][1]), _FACTORS[to][1], is_inverse=True)
 
 
+# Molar volume of an ideal gas at 298.15 K and 1013.25 hPa in l/mol: R T / p with the SI's R. Gases
+# are stated at these by GB 3095-2026; HJ 212 leaves the temperature to the platform.
+REFERENCE_K: Final = Decimal("298.15")
+_MOLAR_VOLUME: Final = Decimal("8.314462618") * REFERENCE_K / Decimal("101.325")
+
+
+def gas_converted(
+    value: Decimal, unit: str, to: str, molar_mass: Decimal | None, kelvin: Decimal = REFERENCE_K
+) -> Decimal:
+    """Return ``value`` in another unit; a share of a gas becomes a mass in a volume and back.
+
+    ``molar_mass`` in g/mol; ``kelvin``: the temperature that the volume is stated at, at
+    1013.25 hPa. ValueError as :func:`converted`, and where no molar mass is known.
+    """
+    if molar_mass is None or is_convertible(unit, to):
+        return converted(value, unit, to)
+    per_ppm = molar_mass / (_MOLAR_VOLUME * kelvin / REFERENCE_K)  # mg/m3
+    if is_convertible(unit, "ppm") and is_convertible("mg/m3", to):
+        return converted(converted(value, unit, "ppm") * per_ppm, "mg/m3", to)
+    if is_convertible(unit, "mg/m3") and is_convertible("ppm", to):
+        return converted(converted(value, unit, "mg/m3") / per_ppm, "ppm", to)
+    return converted(value, unit, to)
+
+
 def _times(value: Decimal, factor: str, *, is_inverse: bool = False) -> Decimal:
     over, _, under = factor.partition("/")
     up, down = Decimal(over), Decimal(under or "1")

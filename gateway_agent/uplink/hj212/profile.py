@@ -1,0 +1,171 @@
+"""A profile is what one platform wants of HJ 212, as a file: no program changes for a new platform.
+
+What the keys mean stands beside each; what is not said is as HJ 212-2017 has it. Shipped profiles
+are in ``profiles/``; a name with a dot or a slash is a file of the user.
+"""
+
+import re
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from gateway_agent.errors import OperatorError
+from protocols.exit_status import UNUSABLE
+from protocols.uplink.hj212 import ChecksumKind, Hj212Dialect, QnForm
+from protocols.uplink.hj212.commands import COMMANDS
+from protocols.uplink.hj212.options import Hj212Options, Hj212Settings
+from protocols.wire.errors import LocalError
+
+from .codes import CODES, PollutantCode
+
+_SHIPPED: Final = files("gateway_agent.uplink.hj212") / "profiles"
+
+
+class Hj212ProfileError(OperatorError):
+    """A profile, or what is used with it, cannot be used."""
+
+    exit_status = UNUSABLE
+
+
+class CodeChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What this platform agreed on for one code."""
+
+    unit: str = ""  # as in the table if empty
+    digits: int = -1  # as in the table if negative
+    name: str = ""  # what stands on the wire in place of the code
+
+
+class Hj212Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One platform's HJ 212."""
+
+    title: str
+    title_zh: str
+    sources: tuple[str, ...]
+    version: Literal[0, 1, 2] = 1  # of Flag: 0 is 2005, 1 is 2017, 2 is 2025
+    st: str = "22"
+    answer_st: str = "91"
+    checksum: Literal["hj", "modbus"] = "hj"
+    lower_case: bool = False
+    encoding: Literal["utf-8", "gbk"] = "utf-8"
+    terminator: Literal["crlf", "none"] = "crlf"
+    qn: Literal["time", "unix-ms", "absent"] = "time"
+    data_time_digits: Literal[14, 17] = 14
+    mn: str = "[0-9A-Za-z]{14,24}"  # which MN the platform gives out
+    ack_flag: bool = True  # bit A of Flag in what we send
+    awaits_ack: bool = True  # whether the platform answers
+    login: str = ""  # CN of a login that comes before everything
+    on_connect: tuple[str, ...] = ("2081",)
+    heartbeat_s: int = 0
+    over_time_s: int = 10
+    re_count: int = 3
+    window: int = 1
+    splits_with_numbers: bool = True
+    marks_backfill: bool = False
+    encryption: Literal["none", "sm4"] = "none"
+    sends: tuple[str, ...] = ("2011", "2051", "2061", "2031")
+    flags: Literal["always", "never", "abnormal"] = "always"
+    kelvin: float = 298.15  # what gases are stated at
+    codes: dict[str, CodeChange] = {}
+
+    def options(self, mn: str, st: str = "", *, allow_control: bool = False) -> Hj212Options:
+        """Return the device's options; Hj212ProfileError if the platform gives out no such MN."""
+        if not re.fullmatch(self.mn, mn):
+            raise Hj212ProfileError(f"mn {mn!r}: this profile expects {self.mn}")
+        return Hj212Options(
+            mn=mn,
+            st=st or self.st,
+            version=self.version,
+            dialect=Hj212Dialect(
+                ChecksumKind(self.checksum),
+                self.lower_case,
+                self.encoding,
+                b"\r\n" if self.terminator == "crlf" else b"",
+                QnForm(self.qn),
+            ),
+            answer_st=self.answer_st,
+            sets_ack_flag=self.ack_flag,
+            awaits_ack=self.awaits_ack,
+            window=self.window,
+            login_cn=self.login,
+            on_connect=tuple(self.on_connect),
+            heartbeat_s=self.heartbeat_s,
+            splits_with_numbers=self.splits_with_numbers,
+            marks_backfill=self.marks_backfill,
+            data_time_digits=self.data_time_digits,
+            allow_control=allow_control,
+        )
+
+    def settings(self, pw: str, key: bytes = b"") -> Hj212Settings:
+        """Return the settings to begin with; Hj212ProfileError if a key is missing or too many."""
+        if bool(key) != (self.encryption == "sm4"):
+            needs = "an SM4 key" if self.encryption == "sm4" else "no key"
+            raise Hj212ProfileError(f"this profile needs {needs}")
+        try:
+            return Hj212Settings(self.over_time_s, self.re_count, pw=pw, key=key).checked()
+        except LocalError as error:
+            raise Hj212ProfileError(f"{error.message}: {error}") from error
+
+    def code(self, code: str) -> PollutantCode:
+        """Return the code as this platform wants it."""
+        row = CODES[code]
+        change = self.codes.get(code)
+        if change is None:
+            return row
+        return PollutantCode(
+            row.code,
+            row.english,
+            row.chinese,
+            change.unit or row.unit,
+            row.digits if change.digits < 0 else change.digits,
+            row.source,
+            row.molar_mass,
+            row.has_total,
+        )
+
+    def wire_name(self, code: str) -> str:
+        """Return what stands on the wire for a code."""
+        change = self.codes.get(code)
+        return change.name if change is not None and change.name else code
+
+
+def shipped() -> list[str]:
+    """Return the names of the profiles that come with the product."""
+    names = (entry.name for entry in _SHIPPED.iterdir())
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+
+
+def load_hj212_profile(name: str) -> Hj212Profile:
+    """Read a shipped profile or a file; Hj212ProfileError names what is wrong."""
+    if "." in name or "/" in name:
+        where, data = name, _read(Path(name))
+    elif name in shipped():
+        where, data = f"profile {name}", (_SHIPPED / f"{name}.toml").read_bytes()
+    else:
+        raise Hj212ProfileError(
+            f"profile {name!r}: expected a file or one of {', '.join(shipped())}"
+        )
+    try:
+        profile = msgspec.convert(tomllib.loads(data.decode()), Hj212Profile)
+        re.compile(profile.mn)
+    except (
+        tomllib.TOMLDecodeError,
+        UnicodeDecodeError,
+        msgspec.ValidationError,
+        re.error,
+    ) as error:
+        raise Hj212ProfileError(f"{where}: {error}") from error
+    unknown = [cn for cn in (*profile.sends, *profile.on_connect) if cn not in COMMANDS]
+    unknown += [code for code in profile.codes if code not in CODES]
+    if unknown:
+        raise Hj212ProfileError(f"{where}: unknown {', '.join(unknown)}")
+    return profile
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Hj212ProfileError(f"{path}: {error.strerror}") from error
