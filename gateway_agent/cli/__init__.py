@@ -32,6 +32,7 @@ BUILT_IN: Final = {
     "audit": "gateway_agent.cli.audit:audit",
     "keygen": "gateway_agent.cli.keygen:app",
     "enroll": "gateway_agent.cli.enroll:enroll",
+    "hj212": "gateway_agent.cli.hj212:app",
 }
 
 

@@ -45,3 +45,43 @@ def sl651(
             await centre.stop()
 
     asyncio.run(serve())
+
+
+@platform.command("hj212")
+def hj212(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: any free one.")] = 0,
+    ask: Annotated[
+        list[str] | None,
+        typer.Option(help="Ask this of each device, CN or CN:CP; again for more."),
+    ] = None,
+    key: Annotated[str, typer.Option(help="SM4 key of the devices, 32 hexadecimal digits.")] = "",
+    lose_every: Annotated[int, typer.Option(help="Answer nothing to each Nth frame.")] = 0,
+    close_every: Annotated[int, typer.Option(help="Close at each Nth frame.")] = 0,
+    damage_every: Annotated[int, typer.Option(help="Damage each Nth answer.")] = 0,
+    late_s: Annotated[float, typer.Option(help="Wait before each answer, seconds.")] = 0.0,
+    flood: Annotated[int, typer.Option(help="Send so many frames at each connection.")] = 0,
+) -> None:
+    """Be a platform of HJ 212: acknowledge and ask, and show both directions.
+
+    Example: tianfu-hil platform hj212 --port 7212 --ask 1011 --ask "1062:RtdInterval=30"
+    """
+    from hil.platform.hj212_platform import Hj212Faults, Hj212Platform
+
+    async def serve() -> None:
+        asks = [tuple_of(text) for text in ask or ()]
+        faults = Hj212Faults(lose_every, late_s, close_every, damage_every, flood)
+        played = Hj212Platform(
+            port=port, faults=faults, asks=asks, key=bytes.fromhex(key), show=typer.echo
+        )
+        await played.start()
+        typer.echo(f"a platform of HJ 212 listens on 127.0.0.1:{played.port}")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await played.stop()
+
+    def tuple_of(text: str) -> tuple[str, str]:
+        cn, _, body = text.partition(":")
+        return cn, body
+
+    asyncio.run(serve())

@@ -64,6 +64,31 @@ COMMANDS: Final[dict[str, CommandName]] = {
     "9021": CommandName("login", "登录", 0),
 }
 
+# HJ 212-2017 tables 5 to 9: ST, what is monitored.
+SYSTEMS: Final[dict[str, tuple[str, str]]] = {
+    "21": ("surface water quality", "地表水质量监测"),
+    "22": ("air quality", "空气质量监测"),
+    "23": ("sound environment", "声环境质量监测"),
+    "24": ("groundwater", "地下水质量监测"),
+    "25": ("soil", "土壤质量监测"),
+    "26": ("sea water", "海水质量监测"),
+    "27": ("volatile organic compounds", "挥发性有机物监测"),
+    "31": ("source of air pollution", "大气环境污染源"),
+    "32": ("source of surface water pollution", "地表水体环境污染源"),
+    "39": ("dust of building sites", "工地扬尘污染源"),
+    "91": ("interaction", "系统交互"),
+}
+# HJ 212-2017 tables 5 to 9: the flag of a value.
+DATA_FLAGS: Final[dict[str, tuple[str, str]]] = {
+    "N": ("normal", "正常"),
+    "F": ("stopped", "停运"),
+    "M": ("maintenance", "维护"),
+    "S": ("set by hand", "手工输入"),
+    "D": ("instrument fault", "故障"),
+    "C": ("calibrating", "校准"),
+    "T": ("outside the range", "超上限"),
+    "B": ("no communication", "通讯异常"),
+}
 
 QN_READY: Final = 1
 QN_REFUSED: Final = 2

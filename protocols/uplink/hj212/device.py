@@ -109,6 +109,11 @@ class Hj212Device:
         """How many uploads are not done."""
         return len(self._parts) + sum(1 for parts in self._queue if not parts.qns)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits: no upload, no answer of the platform, no command of its."""
+        return not (self._queue or self._waiting or self._parts or self._running)
+
     def upload(self, upload: Hj212Upload, now: Moment) -> list[Hj212Event]:
         """Queue an upload; LocalError if the queue is full or one factor is too long."""
         if not self.can_upload:
