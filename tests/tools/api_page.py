@@ -20,6 +20,7 @@ PATH: Final = ROOT / "docs" / "api.md"
 FACES: Final = (
     "protocols.identity",
     "protocols.uplink",
+    "protocols.uplink.hj212",
     "protocols.modbus_client",
     "gateway_agent",
     "gateway_agent.collector",

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from protocols.text_of_others import printable
-from protocols.uplink.hj212 import Hj212Message
-from protocols.uplink.hj212.commands import (
+from protocols.uplink.hj212 import (
     COMMANDS,
     DATA_FLAGS,
     EXE_RETURNS,
     QN_RETURNS,
     SYSTEMS,
+    Hj212Message,
 )
 
 from .codes import CODES

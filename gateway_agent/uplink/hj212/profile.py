@@ -14,9 +14,14 @@ import msgspec
 
 from gateway_agent.errors import OperatorError
 from protocols.exit_status import UNUSABLE
-from protocols.uplink.hj212 import ChecksumKind, Hj212Dialect, QnForm
-from protocols.uplink.hj212.commands import COMMANDS
-from protocols.uplink.hj212.options import Hj212Options, Hj212Settings
+from protocols.uplink.hj212 import (
+    COMMANDS,
+    ChecksumKind,
+    Hj212Dialect,
+    Hj212Options,
+    Hj212Settings,
+    QnForm,
+)
 from protocols.wire.errors import LocalError
 
 from .codes import CODES, PollutantCode

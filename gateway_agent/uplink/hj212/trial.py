@@ -13,22 +13,31 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from protocols.uplink.hj212 import AcceptedFrame, Body, Hj212Message, Hj212Reader, Item
-from protocols.uplink.hj212.beijing import DAY_MS, HOUR_MS, data_time
-from protocols.uplink.hj212.commands import COMMANDS, QN_RETURNS
-from protocols.uplink.hj212.device import Hj212Device
-from protocols.uplink.hj212.events import (
+from protocols.uplink.hj212 import (
+    COMMANDS,
+    DAY_MS,
+    HOUR_MS,
+    QN_RETURNS,
+    AcceptedFrame,
+    Body,
+    EmptySite,
     FrameRefused,
+    Hj212Device,
     Hj212Event,
+    Hj212Message,
+    Hj212Options,
+    Hj212Reader,
+    Hj212Settings,
     Hj212Upload,
+    Item,
     LinkGivenUp,
+    Moment,
     NoticeUnanswered,
     PlatformCommand,
+    Sm4Text,
     UploadDone,
+    data_time,
 )
-from protocols.uplink.hj212.options import Hj212Options, Hj212Settings
-from protocols.uplink.hj212.site import EmptySite, Moment
-from protocols.uplink.hj212.sm4 import Sm4Text
 
 from .codes import CODES, written
 from .explain import headline, lines
