@@ -80,6 +80,11 @@ class GatewayAgent:
         """Return the configuration in force."""
         return self._config
 
+    @property
+    def alarms(self) -> list[str]:
+        """Return what an operator must learn of, since the start of the process."""
+        return [] if self._uplink is None else self._uplink.alarms
+
     def request_stop(self) -> None:
         """Stop cleanly, within 10 s. Call it in the loop's own thread, as a signal handler does."""
         self._stop.set()
@@ -231,7 +236,7 @@ class GatewayAgent:
             outbox=None if self._outbox is None else _outbox_status(self._outbox),
             uplink=None if self._uplink is None else self._uplink_status(self._uplink),
             uplinks=[] if self._outbox is None else self._exporters.status(self._outbox),
-            alarms=[] if self._uplink is None else self._uplink.alarms,
+            alarms=self.alarms,
             update=None if self._rollout is None else self._rollout.status(),
             health=self.progress.problems,
             waiting_for=self._waiting_for if self._outbox is None else "",

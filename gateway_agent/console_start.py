@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from .config import GatewayConfig
@@ -28,5 +28,10 @@ async def console_of(config: GatewayConfig, agent: "WatchedAgent") -> AsyncItera
         log.error("[web] is configured and cannot be loaded (%s): install the extra console", error)
         yield 0
         return
-    async with console(config.web, agent) as port:
+    async with AsyncExitStack() as stack:
+        port = 0
+        try:
+            port = await stack.enter_async_context(console(config.web, agent))
+        except Exception as error:
+            log.exception("the console cannot start, the gateway works without it: %s", error)
         yield port

@@ -80,6 +80,7 @@ class ProgressWatch:
         self._clock = clock
         self._flow = flow
         self._timer: asyncio.TimerHandle | None = None
+        self._then: Callable[[], None] | None = None
         self._looked_ms = clock.boot_ms()
         self._since: dict[str, tuple[object, int]] = {}  # a figure, and when it last changed
 
@@ -113,9 +114,20 @@ class ProgressWatch:
             if self._timer is not None:
                 self._timer.cancel()
 
+    @contextmanager
+    def calling(self, then: Callable[[], None]) -> Iterator[None]:
+        """Call ``then`` after each look while the block runs."""
+        self._then = then
+        try:
+            yield
+        finally:
+            self._then = None
+
     def _turn(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(LOOK_S, self._turn)
         self.look()
+        if self._then is not None:
+            self._then()
 
     def look(self) -> None:
         """Compare the flow with what it was."""

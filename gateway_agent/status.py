@@ -60,6 +60,7 @@ class DeviceStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     errors: int  # polls and repeated reads that failed, since the start
     skipped: int  # polls that fell due while the bus was busy, since the start
     problem: str  # why the newest poll failed, or nothing comes; empty if all is well
+    cause: str = ""  # of the gap that is open now, as in the records; empty: none is
     link: LinkStatus | None = None  # of a node on a link
 
 

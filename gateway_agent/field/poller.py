@@ -329,6 +329,7 @@ class BusPoller:
             errors=reader.errors,
             skipped=0 if slot is None else slot.skipped,
             problem=reader.problem,
+            cause=reader.slots.cause if reader.slots else "",
         )
 
 

@@ -16,7 +16,13 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from gateway_agent.counters import Counters
-from gateway_agent.status import DeviceStatus, OutboxStatus, Reconciliation, UplinkStatus
+from gateway_agent.status import (
+    DeviceStatus,
+    ExporterStatus,
+    OutboxStatus,
+    Reconciliation,
+    UplinkStatus,
+)
 
 from .view import AgentView
 
@@ -76,6 +82,7 @@ class AgentCollector(Collector):
         yield from _devices(status.nodes)
         yield from _outbox(status.outbox)
         yield from _uplink(status.uplink)
+        yield from _exporters(status.uplinks)
 
     def _health(self) -> Iterator[Metric]:
         progress = self._view.progress
@@ -171,6 +178,33 @@ def _uplink(uplink: UplinkStatus | None) -> Iterator[Metric]:
     )
     waiting.add_metric([uplink.broker], uplink.waiting_ms / 1000)
     yield waiting
+
+
+def _exporters(exporters: list[ExporterStatus]) -> Iterator[Metric]:
+    labels = ["uplink", "type"]
+    gauges = {
+        name: GaugeMetricFamily(f"tianfu_exporter_{name}", text, labels=labels)
+        for name, text in (
+            ("connected", "1: connected to the platform"),
+            ("behind", "Records that the platform lacks"),
+        )
+    }
+    counts = {
+        name: CounterMetricFamily(f"tianfu_exporter_{name}", text, labels=labels)
+        for name, text in (
+            ("messages", "Messages sent to the platform"),
+            ("bytes", "Bytes of these messages"),
+            ("rejected", "Wrong messages of the platform"),
+            ("lost", "Records that the platform will never get"),
+        )
+    }
+    for exporter in exporters:
+        where = [exporter.name, exporter.type]
+        for name, gauge in gauges.items():
+            gauge.add_metric(where, float(getattr(exporter, name)))
+        for name, count in counts.items():
+            count.add_metric(where, float(getattr(exporter, name)))
+    yield from (*gauges.values(), *counts.values())
 
 
 class Metrics:

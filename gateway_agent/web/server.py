@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS: Final = 100
 REQUEST_S: Final = 10.0  # for the first request of a connection
+END_S: Final = 0.5  # for answers to end when the agent stops
 MAX_HEAD: Final = 16 << 10  # bytes of a request before its body
 
 
@@ -81,9 +82,11 @@ async def served(web: WebConfig, app: ASGIApp) -> AsyncIterator[int]:
         server.close()
         for connection in list(state.connections):
             connection.transport.abort()
-        for task in list(state.tasks):
+        tasks = set(state.tasks)  # an answer ends when its connection does
+        if tasks:
+            await asyncio.wait(tasks, timeout=END_S)
+        for task in state.tasks:
             task.cancel()
-        await asyncio.gather(*state.tasks, return_exceptions=True)
 
 
 def _port(sockets: tuple[socket.socket, ...]) -> int:

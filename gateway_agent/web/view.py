@@ -20,6 +20,10 @@ class WatchedAgent(Protocol):
     def config(self) -> GatewayConfig:
         """Return the configuration in force."""
 
+    @property
+    def alarms(self) -> list[str]:
+        """Return what an operator must learn of, since the start of the process."""
+
     def snapshot(self) -> Status:
         """Return everything that ``status`` shows."""
 

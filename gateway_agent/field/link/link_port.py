@@ -308,6 +308,7 @@ class LinkPort:
             errors=node.errors,
             skipped=0,
             problem=problem,
+            cause=node.slots.cause if node.slots else "",
             link=self._link_status(node),
         )
 

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway_agent import progress
 from gateway_agent.config import load
 from gateway_agent.tables import ConfigError
-from gateway_agent.web import server
+from gateway_agent.web import console, server
 from tests.unit.gateway_agent.slave import until
 from tests.unit.gateway_agent.test_agent import make, stopped, write_site
 
@@ -130,6 +130,17 @@ async def test_a_port_that_is_taken_costs_the_console_only(tmp_path: Path) -> No
     await stopped(agent, task)
     taken.close()
     await taken.wait_closed()
+
+
+async def test_a_console_that_cannot_start_costs_the_console_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(console, "make_app", broken)
+    async with running(tmp_path) as agent:
+        assert agent.web_port == 0
 
 
 @pytest.mark.parametrize(

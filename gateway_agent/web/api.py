@@ -1,0 +1,186 @@
+"""Answers ``/api/v1``: the same data as the pages, as JSON. Nothing here changes anything."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final, NamedTuple, TypeAlias
+
+import msgspec
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from gateway_agent.field.planner import BusPlan
+from gateway_agent.status import DeviceStatus
+
+from .events import EventList, LogList
+from .history import Recorder, oldest_ms
+from .plan import buses_of, plans_of
+from .series import history_of
+from .shapes import (
+    ApiProblem,
+    Buses,
+    Configuration,
+    DeliveryReport,
+    DeviceHistory,
+    EventReport,
+    LogReport,
+    Overview,
+    encoded,
+)
+from .view import AgentView
+
+ROOT: Final = "/api/v1"
+MAX_STREAMS: Final = 32  # viewers of live values at a time
+LIVE_S: Final = 1.0
+_ORDER: Final = {"failing": 0, "quarantined": 0, "new": 1, "ok": 2}
+
+Asked: TypeAlias = Callable[[Request], Awaitable[Struct]]
+
+
+class ApiEndpoint(NamedTuple):
+    """One address: ``answer`` is the type that it gives."""
+
+    path: str
+    what: str
+    answer: type[Struct]
+    ask: Asked
+
+
+class ApiError(Exception):
+    """There is no such thing; the text gives what there is."""
+
+
+class Api:
+    """The addresses below ``/api/v1``."""
+
+    def __init__(
+        self, view: AgentView, recorder: Recorder, events: EventList, log: LogList
+    ) -> None:
+        self._view = view
+        self._recorder = recorder
+        self._events = events
+        self._log = log
+        self._plans: list[BusPlan] | None = None
+        self._streams = 0
+        self.endpoints: Final = (
+            ApiEndpoint("/overview", "The gateway and every device", Overview, self._overview),
+            ApiEndpoint("/devices/{name}", "One device", DeviceStatus, self._device),
+            ApiEndpoint(
+                "/devices/{name}/history",
+                "Up to 48 hours of one device: values, qualities, gaps",
+                DeviceHistory,
+                self._history,
+            ),
+            ApiEndpoint("/buses", "What each device costs its bus", Buses, self._buses),
+            ApiEndpoint(
+                "/outbox", "Outbox, uplinks, reconciliations", DeliveryReport, self._outbox
+            ),
+            ApiEndpoint("/events", "What began and ended", EventReport, self._get_events),
+            ApiEndpoint("/log", "The newest lines of the log", LogReport, self._get_log),
+            ApiEndpoint("/config", "The configuration in force", Configuration, self._config),
+        )
+
+    def routes(self) -> list[Route]:
+        """Return the routes of all addresses."""
+        routes = [Route(ROOT + item.path, _answering(item.ask)) for item in self.endpoints]
+        return [*routes, Route(ROOT + "/live", self._live)]
+
+    async def _overview(self, _: Request) -> Overview:
+        return self.overview()
+
+    def overview(self) -> Overview:
+        """Return the overview as it is now."""
+        status = self._view.status()
+        found = status.reconciliation
+        return Overview(
+            gateway=status.gateway,
+            running_ms=status.running_ms,
+            ok=not status.health,
+            problems=status.health,
+            alarms=status.alarms,
+            unaccounted=0 if found is None else found.unaccounted,
+            devices=sorted(status.nodes, key=lambda device: _ORDER[device.state]),
+        )
+
+    def _find(self, request: Request) -> DeviceStatus:
+        name = request.path_params["name"]
+        for device in self._view.status().nodes:
+            if name in (device.name, device.id):
+                return device
+        raise ApiError(f"expected the name of a device, got {name!r}: see {ROOT}/overview")
+
+    async def _device(self, request: Request) -> DeviceStatus:
+        return self._find(request)
+
+    async def _history(self, request: Request) -> DeviceHistory:
+        device = self._find(request)
+        asked = request.query_params.get("from_ms", "0")
+        if not asked.isdecimal() or len(asked) > 15:
+            raise ApiError(f"from_ms: expected milliseconds since 1970, got {asked[:40]!r}")
+        from_ms = max(int(asked), oldest_ms())
+        pieces = await self._recorder.series(device.id, from_ms, 1 << 62)
+        units = {point.name: point.unit for point in device.values}
+        silent_ms = max(60_000, 3 * self._period_ms(device))
+        return await asyncio.to_thread(history_of, device.id, pieces, units, from_ms, silent_ms)
+
+    def _period_ms(self, device: DeviceStatus) -> int:
+        config = self._view.config
+        for bus in (*config.bus, *config.link):
+            for item in bus.device:
+                if item.name == device.name:
+                    return item.period_ms
+        return 0
+
+    async def _buses(self, _: Request) -> Buses:
+        if self._plans is None:
+            self._plans = await asyncio.to_thread(plans_of, self._view.config)
+        return buses_of(self._plans, self._view.config, self._view.status())
+
+    async def _outbox(self, _: Request) -> DeliveryReport:
+        status = self._view.status()
+        return DeliveryReport(
+            outbox=status.outbox,
+            uplinks=[] if status.uplink is None else [status.uplink],
+            exporters=status.uplinks,
+            reconciliation=status.reconciliation,
+            waiting_for=status.waiting_for,
+            counters=status.counters.as_dict(),
+        )
+
+    async def _get_events(self, _: Request) -> EventReport:
+        return EventReport(events=list(reversed(self._events.events)))
+
+    async def _get_log(self, _: Request) -> LogReport:
+        return LogReport(lines=list(reversed(self._log.lines)))
+
+    async def _config(self, _: Request) -> Configuration:
+        config = msgspec.to_builtins(self._view.config, enc_hook=str)
+        return Configuration(config=config)
+
+    async def _live(self, _: Request) -> Response:
+        """Send the overview once a second, as server-sent events."""
+        if self._streams >= MAX_STREAMS:
+            text = f"{MAX_STREAMS} viewers are connected: close a page"
+            return Response(encoded(ApiProblem(error=text)), 503, media_type="application/json")
+        return StreamingResponse(self._stream(), media_type="text/event-stream")
+
+    async def _stream(self) -> AsyncIterator[bytes]:
+        self._streams += 1
+        try:
+            while True:
+                yield b"event: overview\ndata: " + encoded(self.overview()) + b"\n\n"
+                await asyncio.sleep(LIVE_S)
+        finally:
+            self._streams -= 1
+
+
+def _answering(ask: Asked) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        try:
+            return Response(encoded(await ask(request)), media_type="application/json")
+        except ApiError as error:
+            problem = encoded(ApiProblem(error=str(error)))
+            return Response(problem, 404, media_type="application/json")
+
+    return answer

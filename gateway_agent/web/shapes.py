@@ -1,0 +1,125 @@
+"""The types of the answers below ``/api/v1``; the OpenAPI page is made of them."""
+
+import msgspec
+from msgspec import Struct
+
+from gateway_agent.status import (
+    DeviceStatus,
+    ExporterStatus,
+    HealthProblem,
+    OutboxStatus,
+    Reconciliation,
+    UplinkStatus,
+)
+
+from .events import ConsoleEvent, LogLine
+
+
+class Overview(Struct, frozen=True, kw_only=True):
+    """The gateway in short, and every device with its newest values, failing ones first."""
+
+    gateway: str
+    running_ms: int
+    ok: bool  # data flows everywhere
+    problems: list[HealthProblem]  # where it does not
+    alarms: list[str]
+    unaccounted: int  # readings that vanished without a record: 0, or the agent is wrong
+    devices: list[DeviceStatus]
+
+
+class GapBand(Struct, frozen=True):
+    """A time without values."""
+
+    from_ms: int  # since 1970
+    to_ms: int
+    cause: str  # as in the records; "no-data" if nobody recorded it: the gateway was down
+
+
+class PointSeries(Struct, frozen=True, kw_only=True):
+    """One point of a device: a value per moment of the series."""
+
+    name: str
+    unit: str
+    values: list[float | None]
+    quality: list[str]  # why there is no value; empty if there is one
+
+
+class DeviceHistory(Struct, frozen=True, kw_only=True):
+    """What the gateway keeps of one device."""
+
+    device: str
+    t_ms: list[int]  # moments, since 1970
+    points: list[PointSeries]
+    gaps: list[GapBand]
+
+
+class DeviceCost(Struct, frozen=True, kw_only=True):
+    """What one device costs its bus."""
+
+    name: str
+    state: str
+    period_ms: int
+    poll_ms: float  # predicted time of one poll
+    share: float  # predicted share of the bus's time, 0 to 1
+    polls: int
+    errors: int
+    skipped: int
+
+
+class BusReport(Struct, frozen=True, kw_only=True):
+    """One bus: what its devices cost, and what went wrong."""
+
+    name: str
+    type: str
+    where: str
+    cycle_ms: float  # predicted time to poll every device once
+    share: float  # predicted share of its time that polls take
+    warnings: list[str]
+    devices: list[DeviceCost]
+
+
+class Buses(Struct, frozen=True, kw_only=True):
+    """Every bus, and failed polls of all of them by cause."""
+
+    buses: list[BusReport]
+    errors: dict[str, int]
+
+
+class DeliveryReport(Struct, frozen=True, kw_only=True):
+    """The outbox, its uplinks and the four reconciliations."""
+
+    outbox: OutboxStatus | None
+    uplinks: list[UplinkStatus]  # to the collector
+    exporters: list[ExporterStatus]  # to other platforms
+    reconciliation: Reconciliation | None
+    waiting_for: str  # why the outbox is not open
+    counters: dict[str, int | dict[str, int]]
+
+
+class EventReport(Struct, frozen=True, kw_only=True):
+    """What began and ended, the newest first."""
+
+    events: list[ConsoleEvent]
+
+
+class LogReport(Struct, frozen=True, kw_only=True):
+    """The newest lines of the log, the newest first."""
+
+    lines: list[LogLine]
+
+
+class Configuration(Struct, frozen=True, kw_only=True):
+    """The configuration in force, with every default; keys are names of files."""
+
+    config: dict[str, object]
+
+
+class ApiProblem(Struct, frozen=True, kw_only=True):
+    """Why there is no answer."""
+
+    error: str
+
+
+def encoded(answer: Struct) -> bytes:
+    """Return an answer as JSON."""
+    return msgspec.json.encode(answer)
