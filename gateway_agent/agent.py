@@ -13,6 +13,9 @@ from typing import Final
 
 from protocols.uplink import CLOCK_HOLDOVER
 
+from .alarms.desk import AlarmDesk
+from .alarms.socket import AlarmOrder, serve_alarms
+from .alarms.watch import AlarmError
 from .cancellation import is_cancelled, whatever_comes
 from .clock import GatewayClock, SystemClock
 from .config import GatewayConfig
@@ -70,6 +73,7 @@ class GatewayAgent:
         self._field: Field | None = None
         self._uplink: Uplink | None = None
         self._rollout: Rollout | None = None
+        self._alarms: AlarmDesk | None = None
         self._waiting_for = ""  # why the outbox is not open yet
         self.progress = ProgressWatch(clock, self._flow)
         self.web_port = 0  # of the console; 0: there is none
@@ -102,6 +106,7 @@ class GatewayAgent:
                 serve_status(directory, self.snapshot),
                 serve_files(directory, self._fetch),
                 serve_orders(directory, self._order),
+                serve_alarms(directory, self._obey_alarm_order),
             ):
                 with self.progress.watching():
                     async with console_of(self._config, self) as self.web_port:
@@ -121,6 +126,7 @@ class GatewayAgent:
             self._rollout = Rollout(config, self._clock, self._field.note)
             self._field.use_spare_time(self._rollout.drivers)
             self._rollout.resume()
+            self._alarms = AlarmDesk(config, self._clock, self._field, lambda: outbox.stats)
             self._uplink = Uplink(
                 config.uplink,
                 config.gateway.id,
@@ -129,7 +135,7 @@ class GatewayAgent:
                 self._counters,
                 wall=self._clock if isinstance(self._clock, SystemClock) else None,
             )
-            await self._work(outbox, self._field, self._uplink)
+            await self._work(outbox, self._field, self._uplink, self._alarms)
         except* StoreFailed as failures:
             failure = _leaf(failures)  # raised below: raised here, it would be in a group again
         finally:
@@ -176,16 +182,20 @@ class GatewayAgent:
             await _within(FULL_RETRY_S, self._stop.wait())
         return None
 
-    async def _work(self, outbox: OutboxWriter, field: Field, uplink: Uplink) -> None:
+    async def _work(
+        self, outbox: OutboxWriter, field: Field, uplink: Uplink, alarms: AlarmDesk
+    ) -> None:
         async with asyncio.TaskGroup() as group:
             watch = group.create_task(outbox.watch(), name="outbox")
             sending = group.create_task(uplink.run(), name="uplink")
             exporting = group.create_task(self._exporters.run(outbox), name="exporters")
             polling = group.create_task(self._poll(field), name="field")
+            alarming = group.create_task(alarms.run(), name="alarms")
             self.running.set()
             try:
                 await self._stop.wait()
                 log.info("stopping")
+                alarming.cancel()
                 polling.cancel()
                 await _within(LAST_POLL_S, _ended(polling))
                 draining = _within(DRAIN_S if uplink.connected else 0, uplink.drain())
@@ -198,7 +208,7 @@ class GatewayAgent:
                 exporting.cancel()
                 await _within(HANG_UP_S, _ended(sending, exporting))
             except asyncio.CancelledError:  # from outside, or a task of the group has failed
-                for task in (watch, sending, exporting, polling):
+                for task in (watch, sending, exporting, alarming, polling):
                     task.cancel()
                 await whatever_comes(_within(LAST_POLL_S, _ended(polling)))
                 raise
@@ -219,6 +229,11 @@ class GatewayAgent:
             raise FetchError("the agent does not poll yet: `tianfu-gateway status` shows why")
         return await self._field.fetch(node, file, progress)
 
+    def _obey_alarm_order(self, order: AlarmOrder) -> int:
+        if self._alarms is None:
+            raise AlarmError("the agent does not poll yet: `tianfu-gateway status` shows why")
+        return self._alarms.obey(order)
+
     def _order(self, order: UpdateOrder, image: bytes) -> int:
         if self._rollout is None:
             raise UpdateError("the agent does not poll yet: `tianfu-gateway status` shows why")
@@ -237,6 +252,7 @@ class GatewayAgent:
             uplink=None if self._uplink is None else self._uplink_status(self._uplink),
             uplinks=[] if self._outbox is None else self._exporters.status(self._outbox),
             alarms=self.alarms,
+            alarm_summary=[] if self._alarms is None else self._alarms.summary(),
             update=None if self._rollout is None else self._rollout.status(),
             health=self.progress.problems,
             waiting_for=self._waiting_for if self._outbox is None else "",

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 
 from protocols.identity import MAX_IDENTIFIER_LENGTH
 
+from .alarms.rules import AlarmRule, check_alarms
 from .config_bus import (
     AsciiBus,
     AsciiOverTcpBus,
@@ -97,6 +98,7 @@ class _GatewayFile(Struct, frozen=True, kw_only=True):
     outbox: OutboxConfig = OutboxConfig()
     web: WebConfig | None = None
     bus: tuple[Bus | LinkBus, ...]
+    alarm: tuple[AlarmRule, ...] = ()
 
 
 class GatewayConfig(Struct, frozen=True, kw_only=True):
@@ -112,6 +114,7 @@ class GatewayConfig(Struct, frozen=True, kw_only=True):
     bus: tuple[Bus, ...]
     link: tuple[LinkBus, ...] = ()
     web: WebConfig | None = None
+    alarm: tuple[AlarmRule, ...] = ()
 
 
 def load(path: str | Path) -> GatewayConfig:
@@ -134,6 +137,7 @@ def parse(tables: dict[str, object], path: Path, empty_buses: bool = False) -> G
         check_web(reader, web)
     for _, gateway in reader.built_of(GatewayIdentity):
         _check_ids(reader, gateway)
+    check_alarms(reader, [device.name for _, device in _devices(reader)])
     file = reader.result(built)
     return GatewayConfig(
         gateway=file.gateway,
@@ -143,6 +147,7 @@ def parse(tables: dict[str, object], path: Path, empty_buses: bool = False) -> G
         web=file.web,
         bus=tuple(bus for bus in file.bus if not isinstance(bus, LinkBus)),
         link=tuple(bus for bus in file.bus if isinstance(bus, LinkBus)),
+        alarm=file.alarm,
     )
 
 

@@ -125,6 +125,17 @@ class ExporterStatus(Struct, kw_only=True, omit_defaults=True):
     losses: list[LossStatus] = []  # the newest ranges of them
 
 
+class AlarmStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One alarm that is not normal, in the states of ISA-18.2."""
+
+    name: str  # from the configuration
+    severity: str  # note, warning or urgent
+    state: str  # unacknowledged, acknowledged, returned (before anybody saw it) or shelved
+    about: str  # the device, or "gateway"
+    for_ms: int  # milliseconds in this state
+    text: str = ""  # from the configuration: what to do
+
+
 class Reconciliation(Struct, frozen=True, kw_only=True):
     """What four comparisons cannot account for, since the start; 0 unless the agent is wrong.
 
@@ -170,6 +181,7 @@ class Status(Struct, frozen=True, kw_only=True, omit_defaults=True):
     uplink: UplinkStatus | None = None  # None: it is not started yet
     uplinks: list[ExporterStatus] = []  # those beside the collector's
     alarms: list[str] = []  # what an operator must learn of, since the start of the process
+    alarm_summary: list[AlarmStatus] = []  # of [[alarm]], the most urgent first
     update: RolloutStatus | None = None  # None: no update of nodes was ordered
     health: list[HealthProblem] = []  # where data stops now; empty: it flows everywhere
     waiting_for: str = ""  # why the outbox cannot be opened; empty if it can or is

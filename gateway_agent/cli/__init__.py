@@ -23,6 +23,7 @@ BUILT_IN: Final = {
     "check": "gateway_agent.cli.check:check",
     "status": "gateway_agent.cli.status:status",
     "trace": "gateway_agent.cli.trace:trace",
+    "alarms": "gateway_agent.cli.alarms:alarms",
     "snapshot": "gateway_agent.cli.snapshot:snapshot",
     "update": "gateway_agent.cli.update:update",
     "discover": "gateway_agent.cli.discover:discover",

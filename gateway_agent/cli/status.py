@@ -192,6 +192,9 @@ def _lines(status: Status) -> list[Text]:
         if outbox.full:
             lines.append(Text(f"no space, new records wait: {outbox.full}", style="red"))
     lines += [Text(f"ALARM: {alarm}", style="red") for alarm in status.alarms]
+    for alarm in status.alarm_summary:
+        style = "red" if alarm.state == "unacknowledged" else "yellow"
+        lines.append(Text(f"alarm {alarm.name} ({alarm.about}): {alarm.state}", style=style))
     lines += [] if status.update is None else _update_lines(status.update)
     if status.waiting_for:
         lines.append(Text(f"outbox not open: {status.waiting_for}", style="red"))

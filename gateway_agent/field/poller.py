@@ -7,7 +7,7 @@ error of the sink does.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -481,3 +481,9 @@ class Field:
         Ages are up to ``now_ms``.
         """
         return [device for port in self._ports for device in port.status(now_ms)]
+
+    def status_of(self, names: Collection[str], now_ms: int) -> list[DeviceStatus]:
+        """Return the devices of these names, in the order of :meth:`status`."""
+        return [
+            device for port in self._ports for device in port.status(now_ms) if device.name in names
+        ]

@@ -64,6 +64,11 @@ ACTIONS: Final = (
     "update-done",
     "update-stopped",  # at the first failure, or because it cannot go on
     "update-cancelled",  # by an operator
+    "alarm-active",  # of [[alarm]]: its condition holds
+    "alarm-normal",  # it holds no more
+    "alarm-acknowledged",  # by an operator
+    "alarm-shelved",  # put aside by an operator for a time
+    "alarm-unshelved",  # the time is over, or an operator took it back
 )
 MAX_OPERATOR_LENGTH: Final = 64  # characters of who did it
 MAX_ACTION_DETAIL: Final = 500

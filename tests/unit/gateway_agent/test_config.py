@@ -4,12 +4,14 @@ import copy
 import re
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from msgspec import to_builtins
 from msgspec.structs import fields
 
 import gateway_agent
+from gateway_agent.alarms.rules import AlarmRule
 from gateway_agent.config import (
     ConfigError,
     GatewayConfig,
@@ -86,10 +88,11 @@ def test_the_example_shows_every_key() -> None:
         LinkBus,
         LinkNode,
         WebConfig,
+        *get_args(AlarmRule),
     )
     keys = {field.encode_name for table in tables for field in fields(table)} - {"tls", "device"}
     shown = set(re.findall(r"^([a-z_0-9]+) = ", text, re.MULTILINE))
-    assert shown == keys | {"type", "kind"}
+    assert shown == keys | {"type", "kind", "when", "device"}
     for table in ("[uplink.tls]", "[[bus.device]]"):
         assert table in text
 
@@ -106,6 +109,7 @@ def test_the_example_means_what_it_meant() -> None:
     assert isinstance(buses, list)
     del buses[2:]  # the links, which came later
     del tables["web"]
+    del tables["alarm"]
     config = parse(tables, GATEWAY)
     assert to_builtins(config, enc_hook=str) == {
         "gateway": {
@@ -204,6 +208,7 @@ def test_the_example_means_what_it_meant() -> None:
         "link": (),
         "exporters": (),
         "web": None,
+        "alarm": (),
     }
 
 

@@ -1,0 +1,139 @@
+"""Ties the alarms to a running agent: what they look at, and where their changes are recorded."""
+
+import asyncio
+import os
+from collections.abc import Callable, Collection
+from typing import Final, NoReturn, Protocol
+
+from gateway_agent.cancellation import raise_if_cancelled
+from gateway_agent.clock import GatewayClock
+from gateway_agent.config import GatewayConfig
+from gateway_agent.status import AlarmStatus, DeviceStatus
+from protocols.uplink import Action
+
+from .rules import AlarmRule, DeviceView, GatewayView
+from .socket import AlarmOrder
+from .state import AlarmChange, AlarmState
+from .watch import AlarmWatch
+
+LOOK_S: Final = 0.2
+_GAUGES_MS: Final = 1000  # between two looks at the medium
+_ACTIVE: Final = (AlarmState.UNACKNOWLEDGED, AlarmState.ACKNOWLEDGED)
+
+
+class WatchedField(Protocol):
+    """What the alarms need of the field."""
+
+    def status_of(self, names: Collection[str], now_ms: int) -> list[DeviceStatus]:
+        """Return the devices of these names."""
+
+    def note(
+        self, device_id: str, action: Action, committed: Callable[[], None] | None = None
+    ) -> None:
+        """Record what was done."""
+
+
+class WatchedOutbox(Protocol):
+    """What the alarms need of the outbox."""
+
+    @property
+    def depth(self) -> int:
+        """Return how many records wait."""
+
+    @property
+    def file_bytes(self) -> int:
+        """Return how many bytes it has on the medium."""
+
+    @property
+    def max_bytes(self) -> int:
+        """Return how many it may have."""
+
+
+class AlarmDesk:
+    """The alarms of one agent. ``outbox``: returns its figures as they are now."""
+
+    def __init__(
+        self,
+        config: GatewayConfig,
+        clock: GatewayClock,
+        field: WatchedField,
+        outbox: Callable[[], WatchedOutbox],
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._field = field
+        self._outbox = outbox
+        self._start_ms = clock.boot_ms()
+        self._watch = AlarmWatch(config.alarm, config.gateway.state_dir, self._record)
+        self._devices = self._watch.devices
+        self._ids: dict[str, str] = {}
+        self._gauges: dict[str, float] = {}
+        self._gauges_ms = self._start_ms - _GAUGES_MS
+
+    async def run(self) -> NoReturn:
+        """Look until cancelled."""
+        while True:
+            raise_if_cancelled()
+            self.look()
+            await asyncio.sleep(LOOK_S)
+
+    def look(self) -> None:
+        """Look once."""
+        now_ms = self._clock.boot_ms()
+        found = self._field.status_of(self._devices, now_ms) if self._devices else []
+        self._ids.update((device.name, device.id) for device in found)
+        devices = {
+            device.name: DeviceView(
+                device.age_ms,
+                {point.name: point.value for point in device.values},
+                now_ms - self._start_ms,
+            )
+            for device in found
+        }
+        if now_ms - self._gauges_ms >= _GAUGES_MS:
+            self._gauges, self._gauges_ms = self._measure(), now_ms
+        self._watch.look(GatewayView(devices, self._gauges, now_ms))
+
+    def obey(self, order: AlarmOrder) -> int:
+        """Do what an operator wants; return how many alarms changed. AlarmError: why not."""
+        now_ms = self._clock.boot_ms()
+        if order.action == "acknowledge":
+            return self._watch.acknowledge(order.name, order.by, now_ms)
+        return self._watch.shelve(order.name, order.for_ms, order.by, now_ms)
+
+    def summary(self) -> list[AlarmStatus]:
+        """Return every alarm that is not normal, the most urgent first."""
+        return self._watch.summary(self._clock.boot_ms())
+
+    def _measure(self) -> dict[str, float]:
+        outbox = self._outbox()
+        gauges: dict[str, float] = {
+            "outbox_share": outbox.file_bytes / outbox.max_bytes,
+            "records_waiting": outbox.depth,
+            "clock_uncertainty_ms": self._clock.wall().unc_ms,
+        }
+        try:
+            medium = os.statvfs(self._config.gateway.state_dir)
+        except OSError:
+            return gauges  # the outbox says more about such a medium
+        gauges["disk_free_mib"] = medium.f_bavail * medium.f_frsize / (1 << 20)
+        return gauges
+
+    def _record(self, rule: AlarmRule, change: AlarmChange) -> None:
+        gateway = self._config.gateway.id
+        detail = f"{rule.name}: {change.before} -> {change.after}, {rule.severity}"
+        action = Action(
+            _name(change), change.by, 0, f"{detail}; {rule.text}" if rule.text else detail
+        )
+        self._field.note(self._ids.get(rule.about, gateway), action)
+
+
+def _name(change: AlarmChange) -> str:
+    """Return the name of a change among the actions of a stream."""
+    if change.after == AlarmState.SHELVED:
+        return "alarm-shelved"
+    if change.before == AlarmState.SHELVED:
+        return "alarm-unshelved"
+    if change.by:
+        return "alarm-acknowledged"
+    return "alarm-active" if change.after in _ACTIVE else "alarm-normal"

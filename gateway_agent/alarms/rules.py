@@ -1,0 +1,300 @@
+"""The rules that an operator writes as ``[[alarm]]``, and what each says of a moment.
+
+A rule answers True (its condition holds), False (it does not) or None (nothing new is known, so
+what was said last still holds). Delays and states are in :mod:`.state`.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Final, Literal, NamedTuple, Protocol, TypeAlias
+
+from msgspec import Meta, Struct
+
+from gateway_agent.config_types import Name
+from gateway_agent.tables import TableReader
+
+Severity: TypeAlias = Literal["note", "warning", "urgent"]
+#: Figures of the gateway that a rule can watch, with what they count.
+GaugeName: TypeAlias = Literal[
+    "outbox_share", "disk_free_mib", "clock_uncertainty_ms", "records_waiting"
+]
+
+_MONTH_S: Final = 30 * 86_400
+_Seconds: TypeAlias = Annotated[
+    float, Meta(ge=0, le=_MONTH_S, description=f"seconds from 0 to {_MONTH_S}", examples=[10])
+]
+_Span: TypeAlias = Annotated[
+    float, Meta(ge=1, le=_MONTH_S, description=f"seconds from 1 to {_MONTH_S}", examples=[300])
+]
+_Limit: TypeAlias = Annotated[
+    float, Meta(description="a number in the unit of the point", examples=[80])
+]
+_Width: TypeAlias = Annotated[
+    float, Meta(ge=0, description="a number of 0 or more, in the unit of the point", examples=[2])
+]
+_Text: TypeAlias = Annotated[
+    str, Meta(max_length=200, description="a text of up to 200 characters", examples=["call us"])
+]
+_PointName: TypeAlias = Annotated[
+    str, Meta(min_length=1, description="the name of a point", examples=["pm2_5"])
+]
+_MAX_SEEN: Final = 128  # samples in the window of a rate
+
+
+class DeviceView(NamedTuple):
+    """What is known of a device at a moment. ``values``: of each point, None without a value."""
+
+    age_ms: int | None  # since the newest good answer; None: there was none since the start
+    values: Mapping[str, float | None]
+    running_ms: int  # since the start of the agent
+
+
+class GatewayView(NamedTuple):
+    """What is known of the gateway at a moment."""
+
+    devices: Mapping[str, DeviceView]
+    gauges: Mapping[str, float]
+    now_ms: int
+
+
+class Judge(Protocol):
+    """One rule with what it remembers."""
+
+    def judge(self, view: GatewayView) -> bool | None:
+        """Return whether the condition holds now; None: nothing new is known."""
+
+
+class _Rule(Struct, frozen=True, kw_only=True, tag_field="when"):
+    name: Name
+    severity: Severity = "warning"
+    #: For how long the condition must hold, and must not hold any more, before the state changes.
+    delay_s: _Seconds = 0
+    off_delay_s: _Seconds = 0
+    text: _Text = ""
+
+    @property
+    def about(self) -> str:
+        """The device that the alarm is about, or "gateway"."""
+        raise NotImplementedError
+
+    def start(self) -> Judge:
+        """Return what judges this rule from now on."""
+        raise NotImplementedError
+
+
+class _DeviceRule(_Rule, frozen=True, kw_only=True):
+    device: Name
+
+    @property
+    def about(self) -> str:
+        """The device."""
+        return self.device
+
+
+class _PointRule(_DeviceRule, frozen=True, kw_only=True):
+    point: _PointName
+
+
+class Above(_PointRule, frozen=True, kw_only=True, tag="above"):
+    """A value above ``limit``; it must fall ``hysteresis`` below it to be normal again."""
+
+    limit: _Limit
+    hysteresis: _Width = 0
+
+    def start(self) -> Judge:
+        """Return what judges this rule from now on."""
+        return _Threshold(self.device, self.point, self.limit, self.hysteresis, 1)
+
+
+class Below(_PointRule, frozen=True, kw_only=True, tag="below"):
+    """A value below ``limit``; it must rise ``hysteresis`` above it to be normal again."""
+
+    limit: _Limit
+    hysteresis: _Width = 0
+
+    def start(self) -> Judge:
+        """Return what judges this rule from now on."""
+        return _Threshold(self.device, self.point, self.limit, self.hysteresis, -1)
+
+
+class Changing(_PointRule, frozen=True, kw_only=True, tag="changing"):
+    """A value that changes by more than ``per_minute`` on average over ``window_s``."""
+
+    per_minute: _Width
+    window_s: _Span = 60
+
+    def start(self) -> Judge:
+        """Return what judges this rule from now on."""
+        return _Changing(self)
+
+
+class Stuck(_PointRule, frozen=True, kw_only=True, tag="stuck"):
+    """A value that stays within ``within`` of itself for ``for_s``, as no real quantity does."""
+
+    for_s: _Span
+    within: _Width = 0
+
+    def start(self) -> Judge:
+        """Return what judges this rule from now on."""
+        return _Stuck(self)
+
+
+class NoValue(_PointRule, frozen=True, kw_only=True, tag="no-value"):
+    """A point without a value although its device answers: a sensor fault, a warm-up, a range."""
+
+    def start(self) -> Judge:
+        """Return what judges this rule from now on."""
+        return _NoValue(self.device, self.point)
+
+
+class Silent(_DeviceRule, frozen=True, kw_only=True, tag="silent"):
+    """A device without a good answer for ``for_s``."""
+
+    for_s: _Span
+
+    def start(self) -> Judge:
+        """Return what judges this rule from now on."""
+        return _Silent(self.device, round(self.for_s * 1000))
+
+
+class Gauge(_Rule, frozen=True, kw_only=True, tag="gauge"):
+    """A figure of the gateway above or below a limit, one of the two (:func:`check_alarms`)."""
+
+    gauge: GaugeName
+    above: _Limit | None = None
+    below: _Limit | None = None
+    hysteresis: _Width = 0
+
+    @property
+    def about(self) -> str:
+        """The gateway itself."""
+        return "gateway"
+
+    def start(self) -> Judge:
+        """Return what judges this rule from now on."""
+        return _GaugeThreshold(self)
+
+
+AlarmRule: TypeAlias = Above | Below | Changing | Stuck | NoValue | Silent | Gauge
+
+
+def check_alarms(reader: TableReader, devices: Sequence[str]) -> None:
+    """Note what is wrong across the tables of alarms; ``devices``: the names of all devices.
+
+    Where a table is wrong already, a device may be missing for that reason, and is not looked for.
+    """
+    is_whole = not reader.problems
+    rules = list(reader.built_of(Above, Below, Changing, Stuck, NoValue, Silent, Gauge))
+    names = ((f"{at}.name", rule.name) for at, rule in rules)
+    reader.unique(names, "a name no other alarm has")
+    for at, rule in rules:
+        if isinstance(rule, Gauge):
+            if (rule.above is None) == (rule.below is None):
+                got = None if rule.above is None else f"{rule.above} and {rule.below}"
+                reader.problem(f"{at}.above", got, "above or below", "write one of the two")
+        elif is_whole and rule.about not in devices:
+            reader.problem(
+                f"{at}.device", rule.about, "the name of a device of this file",
+                f"write one of {', '.join(sorted(devices)[:8])}",
+            )  # fmt: skip
+
+
+class _Band:
+    """Whether a value is past a limit, with hysteresis; ``sign`` is 1 for above, -1 for below."""
+
+    def __init__(self, limit: float, hysteresis: float, sign: int) -> None:
+        self._limit, self._hysteresis, self._sign = limit, hysteresis, sign
+        self._is_past = False
+
+    def look(self, value: float) -> bool:
+        beyond = self._sign * (value - self._limit)
+        self._is_past = beyond > 0 or (self._is_past and beyond > -self._hysteresis)
+        return self._is_past
+
+
+class _Threshold:
+    def __init__(self, device: str, point: str, limit: float, hysteresis: float, sign: int) -> None:
+        self._device, self._point = device, point
+        self._band = _Band(limit, hysteresis, sign)
+
+    def judge(self, view: GatewayView) -> bool | None:
+        value = _value(view, self._device, self._point)
+        return None if value is None else self._band.look(value)
+
+
+class _GaugeThreshold:
+    def __init__(self, rule: Gauge) -> None:
+        self._name = rule.gauge
+        limit = rule.above if rule.above is not None else rule.below
+        assert limit is not None, "check_alarms has refused it"
+        self._band = _Band(limit, rule.hysteresis, 1 if rule.above is not None else -1)
+
+    def judge(self, view: GatewayView) -> bool | None:
+        value = view.gauges.get(self._name)
+        return None if value is None else self._band.look(value)
+
+
+class _Changing:
+    def __init__(self, rule: Changing) -> None:
+        self._rule = rule
+        self._seen: deque[tuple[int, float]] = deque(maxlen=_MAX_SEEN)
+
+    def judge(self, view: GatewayView) -> bool | None:
+        rule, seen = self._rule, self._seen
+        value = _value(view, rule.device, rule.point)
+        if value is None:
+            return None
+        window_ms = rule.window_s * 1000
+        if not seen or view.now_ms - seen[-1][0] >= window_ms / _MAX_SEEN:
+            seen.append((view.now_ms, value))
+        while len(seen) > 2 and view.now_ms - seen[1][0] >= window_ms:
+            seen.popleft()
+        first_ms, first = seen[0]
+        if view.now_ms - first_ms < window_ms:
+            return None
+        return abs(value - first) * 60_000 / (view.now_ms - first_ms) > rule.per_minute
+
+
+class _Stuck:
+    def __init__(self, rule: Stuck) -> None:
+        self._rule = rule
+        self._since_ms = 0
+        self._value: float | None = None
+
+    def judge(self, view: GatewayView) -> bool | None:
+        rule = self._rule
+        value = _value(view, rule.device, rule.point)
+        if value is None:
+            self._value = None
+            return None
+        if self._value is None or abs(value - self._value) > rule.within:
+            self._value, self._since_ms = value, view.now_ms
+        return view.now_ms - self._since_ms >= rule.for_s * 1000
+
+
+class _NoValue:
+    def __init__(self, device: str, point: str) -> None:
+        self._device, self._point = device, point
+
+    def judge(self, view: GatewayView) -> bool | None:
+        device = view.devices.get(self._device)
+        if device is None or self._point not in device.values:
+            return None
+        return device.values[self._point] is None
+
+
+class _Silent:
+    def __init__(self, device: str, for_ms: int) -> None:
+        self._device, self._for_ms = device, for_ms
+
+    def judge(self, view: GatewayView) -> bool | None:
+        device = view.devices.get(self._device)
+        if device is None:
+            return None
+        age_ms = device.running_ms if device.age_ms is None else device.age_ms
+        return age_ms >= self._for_ms
+
+
+def _value(view: GatewayView, device: str, point: str) -> float | None:
+    found = view.devices.get(device)
+    return None if found is None else found.values.get(point)

@@ -1,0 +1,180 @@
+"""Looks at all rules together and keeps the alarm summary: what is active, who has seen it.
+
+What people did (acknowledge, shelve) outlives a restart of the agent in a small file; what rules
+say is found again by looking.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from gateway_agent.status import AlarmStatus
+
+from .rules import AlarmRule, GatewayView, Judge
+from .state import Alarm, AlarmChange, AlarmState
+
+log: Final = logging.getLogger(__name__)
+
+FILE_NAME: Final = "alarms.json"
+_ORDER: Final = {"urgent": 0, "warning": 1, "note": 2}
+#: The most urgent state first.
+_STATES: Final = (
+    AlarmState.UNACKNOWLEDGED,
+    AlarmState.ACKNOWLEDGED,
+    AlarmState.RETURNED,
+    AlarmState.SHELVED,
+    AlarmState.NORMAL,
+)
+
+
+class _Kept(Struct, frozen=True):
+    """What the file keeps of one alarm."""
+
+    acknowledged: bool = False
+    shelved_ms: int = 0  # that were left
+
+
+class AlarmError(ValueError):
+    """What somebody wants of an alarm cannot be done; the text says why."""
+
+
+class _Watched:
+    def __init__(self, rule: AlarmRule) -> None:
+        self.rule = rule
+        self.judge: Judge = rule.start()
+        self.alarm = Alarm(round(rule.delay_s * 1000), round(rule.off_delay_s * 1000))
+        self.kept = _Kept()  # from before the restart, until the alarm is active again
+
+
+class AlarmWatch:
+    """The rules of one gateway. ``changed`` is called for each change of state."""
+
+    def __init__(
+        self,
+        rules: Sequence[AlarmRule],
+        directory: Path,
+        changed: Callable[[AlarmRule, AlarmChange], None],
+    ) -> None:
+        self._watched = {rule.name: _Watched(rule) for rule in rules}
+        self._path = directory / FILE_NAME
+        self._changed = changed
+        self._is_restored = False
+
+    @property
+    def devices(self) -> frozenset[str]:
+        """The names of devices that rules are about."""
+        return frozenset(item.rule.about for item in self._watched.values()) - {"gateway"}
+
+    def look(self, view: GatewayView) -> None:
+        """Judge every rule of this moment."""
+        if not self._is_restored:
+            self._restore(view.now_ms)
+        for item in self._watched.values():
+            change = item.alarm.look(item.judge.judge(view), view.now_ms)
+            if change is None:
+                continue
+            if change.after == AlarmState.UNACKNOWLEDGED and item.kept.acknowledged:
+                # Active since before the restart, and somebody has seen it.
+                item.alarm.acknowledge("", view.now_ms)
+                item.kept = _Kept()
+                continue
+            self._tell(item, change)
+
+    def acknowledge(self, name: str, by: str, now_ms: int) -> int:
+        """Acknowledge one alarm, or all with an empty ``name``; return how many changed.
+
+        AlarmError: there is no such alarm.
+        """
+        found = [self._of(name)] if name else list(self._watched.values())
+        changes = [(item, item.alarm.acknowledge(by, now_ms)) for item in found]
+        return self._note(changes, now_ms)
+
+    def shelve(self, name: str, for_ms: int, by: str, now_ms: int) -> int:
+        """Put an alarm aside for a time, 0 to take it back; return how many changed.
+
+        AlarmError: there is no such alarm, or the time is too long.
+        """
+        item = self._of(name)
+        try:
+            change = item.alarm.shelve(for_ms, by, now_ms)
+        except ValueError as error:
+            raise AlarmError(str(error)) from None
+        return self._note([(item, change)], now_ms)
+
+    def summary(self, now_ms: int) -> list[AlarmStatus]:
+        """Return every alarm that is not normal, the most urgent first."""
+        items = [item for item in self._watched.values() if item.alarm.state != AlarmState.NORMAL]
+        items.sort(key=lambda item: (_STATES.index(item.alarm.state), _ORDER[item.rule.severity]))
+        return [
+            AlarmStatus(
+                name=item.rule.name,
+                severity=item.rule.severity,
+                state=item.alarm.state.value,
+                about=item.rule.about,
+                text=item.rule.text,
+                for_ms=now_ms - item.alarm.since_ms,
+            )
+            for item in items
+        ]
+
+    def _of(self, name: str) -> _Watched:
+        if name not in self._watched:
+            known = ", ".join(sorted(self._watched)) or "there are none"
+            raise AlarmError(f"one of the alarms ({known}) was expected, got {name!r}")
+        return self._watched[name]
+
+    def _note(self, changes: Sequence[tuple[_Watched, AlarmChange | None]], now_ms: int) -> int:
+        made = [(item, change) for item, change in changes if change is not None]
+        for item, change in made:
+            self._tell(item, change)
+        if made:
+            self._keep(now_ms)
+        return len(made)
+
+    def _tell(self, item: _Watched, change: AlarmChange) -> None:
+        rule = item.rule
+        level = logging.WARNING if change.after == AlarmState.UNACKNOWLEDGED else logging.INFO
+        who = f" by {change.by}" if change.by else ""
+        text = f": {rule.text}" if rule.text else ""
+        log.log(level, "alarm %s (%s) is %s%s%s", rule.name, rule.about, change.after, who, text)
+        self._changed(rule, change)
+
+    def _keep(self, now_ms: int) -> None:
+        """Write what people did. A file that cannot be written costs them a second click."""
+        kept = {
+            name: _Kept(
+                item.alarm.state == AlarmState.ACKNOWLEDGED,
+                max(0, (item.alarm.shelved_until_ms or now_ms) - now_ms),
+            )
+            for name, item in self._watched.items()
+        }
+        data = msgspec.json.encode({name: item for name, item in kept.items() if item != _Kept()})
+        part = self._path.with_suffix(".part")
+        try:
+            part.write_bytes(data)
+            part.replace(self._path)
+        except OSError as error:
+            log.warning("what was done about alarms is lost at a restart: %s", error)
+
+    def _restore(self, now_ms: int) -> None:
+        self._is_restored = True
+        for name, kept in self._read():
+            if name in self._watched:
+                self._watched[name].kept = kept
+                with suppress(ValueError):
+                    self._watched[name].alarm.shelve(kept.shelved_ms, "", now_ms)
+
+    def _read(self) -> Iterator[tuple[str, _Kept]]:
+        try:
+            found = msgspec.json.decode(self._path.read_bytes(), type=dict[str, _Kept])
+        except FileNotFoundError:
+            return
+        except (OSError, msgspec.DecodeError) as error:
+            log.warning("%s cannot be read, acknowledgements are forgotten: %s", self._path, error)
+            return
+        yield from found.items()

@@ -1,0 +1,1 @@
+"""Alarms: states, rules, what outlives a restart."""

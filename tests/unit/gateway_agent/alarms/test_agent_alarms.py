@@ -1,0 +1,105 @@
+"""A running agent with a real device: its alarms are in status, on the socket and in the stream."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from gateway_agent.agent import GatewayAgent
+from gateway_agent.alarms.socket import AlarmOrder, send_alarm_order
+from gateway_agent.alarms.watch import AlarmError
+from gateway_agent.cli import app
+from gateway_agent.clock import SystemClock
+from gateway_agent.config import load
+from gateway_agent.counters import Counters
+from gateway_agent.status_socket import read_status
+from gateway_agent.tables import ConfigError
+from protocols.uplink import decode_record
+from tests.unit.gateway_agent.slave import TcpSlave, until
+from tests.unit.gateway_agent.store_help import contents, open_box
+from tests.unit.gateway_agent.test_agent import answer, write_site
+
+# The device gives 0x0102 = 258 mm.
+ALARMS = """
+[[alarm]]
+name = "river-high"
+when = "above"
+device = "basin"
+point = "level"
+limit = 250
+severity = "urgent"
+text = "call the bureau"
+[[alarm]]
+name = "river-low"
+when = "below"
+device = "basin"
+point = "level"
+limit = 100
+[[alarm]]
+name = "medium"
+when = "gauge"
+gauge = "disk_free_mib"
+above = 0
+"""
+
+
+async def test_from_the_value_to_the_stream(tmp_path: Path) -> None:
+    slave = await TcpSlave(answer).start()
+    path, state = write_site(tmp_path, slave.port), tmp_path / "state"
+    path.write_text(path.read_text() + ALARMS)
+    agent = GatewayAgent(load(path), SystemClock(), Counters())
+    run = asyncio.create_task(agent.run())
+    await until(lambda: len(agent.snapshot().alarm_summary) == 2)
+    first, second = (await asyncio.to_thread(read_status, state)).alarm_summary
+    assert (first.name, first.state, first.about) == ("river-high", "unacknowledged", "basin")
+    assert (second.name, second.about, second.severity) == ("medium", "gateway", "warning")
+    shown = await asyncio.to_thread(CliRunner().invoke, app, ["alarms", "--config", str(path)])
+    assert shown.exit_code == 1
+    assert "river-high" in shown.output
+    assert "call the bureau" in shown.output
+    order = AlarmOrder("acknowledge", "river-high", "ann")
+    assert await asyncio.to_thread(send_alarm_order, state, order) == 1
+    wrong = AlarmOrder("shelve", "no-such", "ann", 1000)
+    with pytest.raises(AlarmError, match="one of the alarms"):
+        await asyncio.to_thread(send_alarm_order, state, wrong)
+    agent.request_stop()
+    await run
+    await slave.close()
+    box = open_box(state)
+    found = [decode_record(record) for record in contents(box, 500)]
+    box.close()
+    actions = [
+        (item.device_id, item.action.name, item.action.operator)
+        for item in found
+        if item.action is not None
+    ]
+    assert sorted(actions) == [
+        ("gw-1", "alarm-active", ""),
+        ("gw-1.basin", "alarm-acknowledged", "ann"),
+        ("gw-1.basin", "alarm-active", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (
+            'when = "above"\ndevice = "bassin"\npoint = "level"\nlimit = 1',
+            'expected the name of a device of this file, got "bassin"; write one of basin',
+        ),
+        ('when = "gauge"\ngauge = "disk_free_mib"', "alarm[1].above: expected above or below, got"),
+        ('when = "silent"\ndevice = "basin"\nfor_s = 0', "expected seconds from 1 to 2592000"),
+        ('when = "loud"', "alarm[1].when: expected"),
+    ],
+)
+def test_a_rule_that_cannot_be_is_refused_with_what_to_write(
+    tmp_path: Path, rule: str, expected: str
+) -> None:
+    path = write_site(tmp_path, 1)
+    good = '[[alarm]]\nname = "one"\nwhen = "silent"\ndevice = "basin"\nfor_s = 9\n'
+    path.write_text(f'{path.read_text()}{good}[[alarm]]\nname = "two"\n{rule}\n')
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    problem, *_ = caught.value.problems
+    assert expected in str(problem)
