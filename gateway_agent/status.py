@@ -120,7 +120,8 @@ class ExporterStatus(Struct, kw_only=True, omit_defaults=True):
     behind: int = 0  # records that it lacks
     messages: int = 0  # sent since the start, and their bytes
     bytes: int = 0
-    rejected: int = 0  # messages of the platform that were wrong
+    rejected: int = 0  # messages of the platform that were wrong, and why the newest was
+    rejection: str = ""
     lost: int = 0  # records that it will never get, at all times
     losses: list[LossStatus] = []  # the newest ranges of them
 

@@ -22,6 +22,7 @@ LOSS_CAUSES: Final = (
     "not_required",  # delivered to the collector, and nobody asked to keep it
     "undated",  # no clock has ever vouched for the boot they are from
     "refused",  # the platform takes them in no form
+    "stale",  # too old for a platform that has no history
 )
 MAX_LOSSES: Final = 16  # ranges that are kept by exporter, the newest
 _CURSOR: Final = struct.Struct("<QQQ")

@@ -71,6 +71,7 @@ class Puback(NamedTuple):
 
     refusal: str = ""
     is_heard: bool = True  # somebody is subscribed to the topic, as far as the broker says
+    packet: int = 0  # identifier of the message
 
 
 class MessageRefused(aiomqtt.MqttError):
@@ -134,22 +135,25 @@ class Client(OneConnection):
         answer = self._posted.pop(mid, None)
         if answer is not None and not answer.done():
             refusal = str(reason_code) if reason_code.is_failure else ""
-            answer.set_result(Puback(refusal, reason_code.value != NO_SUBSCRIBERS))
+            answer.set_result(Puback(refusal, reason_code.value != NO_SUBSCRIBERS, mid))
         super()._on_publish(client, userdata, mid, reason_code, properties)
 
-    def post(self, topic: str, payload: bytes, retain: bool = False) -> "asyncio.Future[Puback]":
+    def post(
+        self, topic: str, payload: bytes, retain: bool = False, qos: int = 1
+    ) -> "asyncio.Future[Puback]":
         """Publish; return what gets the broker's answer, or MqttError. MqttError: no connection.
 
         A broker that takes no QoS 1 gets QoS 0, and the answer is that it was written; one that
         keeps no messages is not asked to.
         """
         limits = self.limits
-        info = self._client.publish(topic, payload, limits.qos, retain and limits.retain)
+        qos = min(qos, limits.qos)
+        info = self._client.publish(topic, payload, qos, retain and limits.retain)
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise aiomqtt.MqttCodeError(info.rc, "Could not publish message")
         answer: asyncio.Future[Puback] = self._loop.create_future()
-        if info.is_published():
-            answer.set_result(Puback())
+        if info.is_published() or not qos:
+            answer.set_result(Puback(packet=info.mid))
         else:
             self._posted[info.mid] = answer
         return answer
@@ -192,7 +196,11 @@ class Client(OneConnection):
 
 
 def make_client(
-    broker: MqttConnection, who: Who, max_packet: int, on_refused: Callable[[str], None]
+    broker: MqttConnection,
+    who: Who,
+    max_packet: int,
+    on_refused: Callable[[str], None],
+    will: aiomqtt.Will | None = None,
 ) -> Client:
     """Make a client that is not yet connected. OSError or ValueError: a TLS or password file.
 
@@ -218,6 +226,7 @@ def make_client(
         username=broker.username,
         password=password,
         identifier=who.identifier,
+        will=will,
         protocol=(
             aiomqtt.ProtocolVersion.V5 if properties is not None else aiomqtt.ProtocolVersion.V311
         ),

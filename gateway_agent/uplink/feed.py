@@ -246,6 +246,10 @@ class Feed:
         await self._outbox.advance(self._config.label, portion.stream, to)
         self.status.problem = ""
 
+    async def lost(self, portion: Portion, to: int, cause: str) -> None:
+        """Move the place to ``to`` without delivery, for one of the causes of a loss."""
+        await self._outbox.give_up(self._config.label, portion.stream, to, cause)
+
     async def refused(self, portion: Portion, to: int) -> None:
         """Move the place to ``to``: the platform takes the records up to there in no form."""
         await self._outbox.give_up(self._config.label, portion.stream, to, "refused")

@@ -17,11 +17,16 @@ class Kind(NamedTuple):
     exporter: str
 
 
+def _kind(folder: str, name: str) -> Kind:
+    place = f"gateway_agent.uplink.{folder}"
+    return Kind(f"{place}.config:{name}Uplink", f"{place}.exporter:{name}Exporter")
+
+
 KINDS: Final = {
-    "csv": Kind(
-        "gateway_agent.uplink.csv.config:CsvUplink",
-        "gateway_agent.uplink.csv.exporter:CsvExporter",
-    ),
+    "csv": _kind("csv", "Csv"),
+    "mqtt-json": _kind("mqtt_json", "Json"),
+    "thingsboard": _kind("thingsboard", "ThingsBoard"),
+    "homeassistant": _kind("homeassistant", "HomeAssistant"),
 }
 
 

@@ -1,0 +1,1 @@
+"""Home Assistant through its device discovery: see :mod:`protocols.uplink.homeassistant`."""

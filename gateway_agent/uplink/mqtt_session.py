@@ -1,0 +1,159 @@
+"""Run an exporter's core over MQTT: connect, send and take acknowledgements, read what comes.
+
+With QoS 1 a record is delivered when the broker has acknowledged every message made from it. Where
+a platform demands QoS 0 the messages are followed by a subscription that is in force already: the
+broker works on packets in order (MQTT 5.0, 4.6), so its SUBACK comes after it has had them all.
+"""
+
+import asyncio
+from collections import deque
+from typing import Final, NoReturn
+
+import aiomqtt
+
+from gateway_agent.cancellation import raise_if_cancelled, until_first_ends, whatever_comes
+from protocols.export_message import MqttCore, PlatformMessage
+from protocols.export_record import Portion, SentMessage
+from protocols.text_of_others import printable
+
+from .connection import ANSWER_S, NO_PUBACK, Client, MessageRefused, Puback, Who, make_client
+from .exporter_config import MqttExporterConfig
+from .feed import ExportContext, Feed
+
+MAX_PACKET: Final = 16 * 1024  # what platforms send is short
+MAX_UNANSWERED: Final = 16  # messages on their way
+_LOOK_S: Final = 1.0
+_GOODBYE_S: Final = 1.0
+
+
+class MqttSession:
+    """One exporter to one broker."""
+
+    def __init__(self, config: MqttExporterConfig, context: ExportContext, core: MqttCore) -> None:
+        self._config = config
+        self._context = context
+        self._core = core
+        identifier = config.client_id or f"tianfu-{context.gateway}-{config.label}"
+        twins = "are two gateways, or two uplinks, configured with one client id"
+        self._who = Who(identifier, twins)
+
+    async def run(self, feed: Feed) -> None:
+        """Run one session. MqttError, OSError or ValueError: why it ended."""
+
+        def refused(_: str) -> None:
+            feed.status.rejected += 1
+
+        will = self._core.will()
+        last_words = None
+        if will is not None:
+            last_words = aiomqtt.Will(will.topic, will.payload, qos=1, retain=will.retain)
+        client = make_client(self._config.broker, self._who, MAX_PACKET, refused, last_words)
+        try:
+            await self._session(client, feed)
+        except (aiomqtt.MqttError, OSError, ValueError) as error:
+            text = client.ending(error).text
+            raise aiomqtt.MqttError(text) from error
+
+    async def _session(self, client: Client, feed: Feed) -> None:
+        async with client:
+            core = self._core
+            if not client.limits.qos and core.qos:
+                raise ValueError("expected a broker that takes QoS 1, got one that takes QoS 0")
+            for topic in core.filters():
+                await client.listen(topic)
+            await self._post(client, feed, core.opened(self._now()))
+            raise_if_cancelled()
+            feed.status.connected, feed.status.problem = True, ""
+            try:
+                await until_first_ends(self._receive(client, feed), self._send(client, feed))
+            except asyncio.CancelledError:
+                await whatever_comes(self._close(client, feed))
+                raise
+
+    def _now(self) -> int | None:
+        return self._context.clock.wall().wall_ms
+
+    async def _close(self, client: Client, feed: Feed) -> None:
+        try:
+            async with asyncio.timeout(_GOODBYE_S):
+                await self._post(client, feed, self._core.closing())
+        except (aiomqtt.MqttError, TimeoutError):
+            return  # the broker publishes our will
+
+    # --- sending -------------------------------------------------------------------------------
+
+    async def _send(self, client: Client, feed: Feed) -> NoReturn:
+        core = self._core
+        while True:
+            raise_if_cancelled()
+            portion = await feed.next(_LOOK_S)
+            await self._post(client, feed, core.due(self._now()))
+            if portion is not None:
+                await self._deliver(client, feed, portion)
+
+    async def _deliver(self, client: Client, feed: Feed, portion: Portion) -> None:
+        now_ms, records = self._now(), portion.records
+        while records and self._core.is_stale(records[0], now_ms):
+            records = records[1:]
+        if len(records) < len(portion.records):
+            await feed.lost(portion, portion.last - len(records), "stale")
+        kept = portion._replace(first=portion.last + 1 - len(records), records=records)
+        sent = await self._post(client, feed, self._core.messages(kept, now_ms), len(records))
+        await feed.delivered(portion, portion.last, sent)
+
+    async def _post(
+        self, client: Client, feed: Feed, messages: list[PlatformMessage], records: int = 0
+    ) -> list[SentMessage]:
+        """Publish and wait for every acknowledgement; return what there is to trace."""
+        sent: list[SentMessage] = []
+        waiting: deque[tuple[PlatformMessage, asyncio.Future[Puback]]] = deque()
+        for message in messages:
+            raise_if_cancelled()
+            size = len(message.payload) + len(message.topic)
+            await feed.spend(size, records)
+            records = 0
+            if len(message.payload) > client.room(message.topic):
+                raise ValueError(
+                    f"the broker takes packets of up to {client.limits.packet} bytes, a message"
+                    f" has {size}: lower batch_records, or give the broker a larger limit"
+                )
+            answer = client.post(message.topic, message.payload, message.retain, self._core.qos)
+            waiting.append((message, answer))
+            while len(waiting) >= MAX_UNANSWERED:
+                sent += await self._answer(*waiting.popleft())
+        while waiting:
+            sent += await self._answer(*waiting.popleft())
+        if messages and not self._core.qos:
+            await client.listen(self._core.filters()[0])
+        return sent
+
+    async def _answer(
+        self, message: PlatformMessage, answer: "asyncio.Future[Puback]"
+    ) -> list[SentMessage]:
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                puback = await answer
+        except TimeoutError:
+            raise aiomqtt.MqttError(NO_PUBACK) from None
+        if puback.refusal:
+            raise MessageRefused(f"the broker refused {message.topic}: {puback.refusal}")
+        if not message.seqs:
+            return []
+        ack = "PUBACK" if self._core.qos else "SUBACK behind it"
+        return [SentMessage(str(puback.packet), message.seqs, ack, message.topic)]
+
+    # --- receiving -----------------------------------------------------------------------------
+
+    async def _receive(self, client: Client, feed: Feed) -> None:
+        async for message in client.messages:
+            raise_if_cancelled()
+            client.taken(message)
+            try:
+                answers = self._core.received(str(message.topic), bytes(message.payload or b""))
+            except ValueError as error:
+                feed.status.rejected += 1
+                feed.status.rejection = printable(str(error))[:200]
+                continue
+            for answer in answers:
+                await feed.spend(len(answer.payload) + len(answer.topic))
+                client.post(answer.topic, answer.payload, answer.retain, self._core.qos)

@@ -1,0 +1,1 @@
+"""ThingsBoard through its gateway MQTT API: see :mod:`protocols.uplink.thingsboard`."""

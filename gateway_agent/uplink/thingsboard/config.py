@@ -1,0 +1,9 @@
+"""The keys of ``[[uplink]]`` with ``type = "thingsboard"``."""
+
+from gateway_agent.uplink.exporter_config import MqttExporterConfig
+
+
+class ThingsBoardUplink(
+    MqttExporterConfig, frozen=True, kw_only=True, tag_field="type", tag="thingsboard"
+):
+    """A gateway device of ThingsBoard; ``broker.username`` is its access token."""
