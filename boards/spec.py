@@ -76,6 +76,7 @@ class FlashTable(Struct, frozen=True):
 
     method: Literal["none", "uart", "swd", "dfu", "uf2", "esptool"]
     also: list[Literal["swd", "dfu"]] = []  # further ways, for --method
+    chip: str = ""  # of a stock board: the board with an image of its own that has the same chip
     firmware: str = ""  # of a stock board: the release's file name, VERSION standing for v1.25.0
     enter: str = ""  # what to do with the board before
     rom: RomTable | None = None  # of a board that is flashed by "uart"

@@ -86,7 +86,7 @@ def flash(
     ] = "",
     firmware: Annotated[
         Path | None,
-        typer.Option(help="MicroPython's release, for a stock board that has none (uf2, esptool)."),
+        typer.Option(help="MicroPython's release, for a stock board that has none."),
     ] = None,
     release_keys: Annotated[
         list[Path] | None,

@@ -72,7 +72,7 @@ class FlashJob:
         target = self._target
         self._watcher.begin("identify")
         found = self._method.identify()
-        _check(found, target)
+        check_chip(found, target)
         uid, serial = found.uid or "", found.usb_serial or ""
         if not uid and not re.match(USB_SERIAL_PATTERN, serial):
             raise BoardError(
@@ -97,15 +97,13 @@ class FlashJob:
         region = FlashRegion("image", self._target.image_at, plan.image)
         self.erase_store()
         if board.image != plan.image.rstrip(b"\xff"):
-            self._program(region)
+            return self.put(region)
         return self._read_back(region)
 
     def erase_store(self) -> None:
         """Erase the old record store: a key that was there must not serve again."""
         target = self._target
-        self._erase(
-            "erase the record store", target.sectors_of(target.store_at, target.store_bytes)
-        )
+        self.erase("erase the record store", target.sectors_of(target.store_at, target.store_bytes))
 
     def provision(self, plan: FlashPlan, board: FoundBoard) -> tuple[WrittenRegion, Path]:
         """Make a key, store it here, then give it to the board; return its file.
@@ -151,7 +149,13 @@ class FlashJob:
             self._watcher.progress(at, size)
         return content.rstrip(b"\xff")
 
-    def _erase(self, step: str, sectors: list[int]) -> None:
+    def put(self, region: FlashRegion) -> WrittenRegion:
+        """Write a region and read it back."""
+        self._program(region)
+        return self._read_back(region)
+
+    def erase(self, step: str, sectors: list[int]) -> None:
+        """Erase sectors, as a step of this name."""
         self._watcher.begin(step)
         self._method.erase(sectors, self._watcher.progress)
         self._watcher.end(f"sectors {sectors[0]} to {sectors[-1]}")
@@ -160,7 +164,7 @@ class FlashJob:
         size = len(region.content)
         if erase and not self._method.write_erases:
             sectors = self._target.sectors_of(region.address, size)
-            self._erase(f"erase for the {region.name}", sectors)
+            self.erase(f"erase for the {region.name}", sectors)
         self._watcher.begin(f"write the {region.name}")
         self._method.write(region.address, region.content, self._watcher.progress)
         self._watcher.end(f"{size} bytes at {region.address:#010x}")
@@ -197,7 +201,7 @@ def _unseen(done: int, total: int) -> None:
     """Show nothing: a transfer is one piece of a longer step."""
 
 
-def _check(found: ChipIdentity, target: FlashTarget) -> None:
+def check_chip(found: ChipIdentity, target: FlashTarget) -> None:
     """Compare what the chip answers with what the board must have. WRONG_CHIP."""
     if found.chip_id not in (None, target.chip_id):
         got = chip_name(found.chip_id or 0)

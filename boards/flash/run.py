@@ -102,6 +102,11 @@ def flash(
         raise BoardError(
             f"{request.board}: expected no release key: it has no slots for updates over its bus"
         )
+    if request.firmware is not None and specs.load(request.board).has_image:
+        raise BoardError(
+            f"{request.board}: expected no --firmware: the image of the node itself is all that "
+            "is on it; name another one with --image"
+        )
     with _job(request, watcher) as (job, content):
         board = _identified(request, job, watcher)
         if board.uid:
@@ -252,11 +257,12 @@ def _job(request: FlashRequest, watcher: Watcher) -> "Iterator[tuple[FlashJob | 
                 "pip install 'tianfu-edge[station]'"
             ) from error
         if request.firmware is not None and not request.dry_run:
-            watcher.begin("write MicroPython")
-            how = write_firmware(
-                request.board, request.firmware, request.port, "", watcher.progress
+            nobody = FoundBoard("", b"", "", 0)  # known once MicroPython runs
+            lines = BoardLines(request.log, nobody, request.board, request.lane, time.monotonic())
+            digest, how = write_firmware(
+                request.board, request.firmware, request.port, "", watcher, request.unlock
             )
-            watcher.end(f"verified by {how}")
+            lines.add("firmware", {"firmware": digest}, how)
         with stock_job(request.board, request.port, watcher) as found:
             yield found
         return

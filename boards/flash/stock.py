@@ -1,5 +1,6 @@
 """One stock MicroPython to a node: the steps of a flash job, with files instead of regions."""
 
+import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -7,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from boards import spec as specs
-from boards.errors import BoardError
 from boards.records import commission_of
 from boards.secret import wipe
 from firmware.node.commission import NAME, CommissionError
@@ -16,14 +16,16 @@ from firmware.node.identity import KEY_FILE
 from protocols.wire.errors import PeerError
 from protocols.wire.node_key import parse
 
+from . import stm32_release
 from .errors import IMAGE, FlashingError
 from .job import Watcher, WrittenRegion
 from .key_files import new_key_file
-from .method import Progress
 from .methods import esptool, micropython, uf2
+from .methods.choice import method_of
 from .methods.micropython import PLATFORMS, ReplBoard
 from .node_files import compiled, digested, main_file
 from .plan import FlashPlan, FoundBoard
+from .target import release_target_of
 
 #: Folders of the node on the board; what is in them and belongs to no node is removed.
 FOLDERS: Final = ("boards", "firmware", "protocols")
@@ -115,25 +117,38 @@ def stock_job(board: str, port: str, watcher: Watcher) -> Iterator[tuple[StockJo
         yield StockJob(repl, board, files, watcher), digested(files)
 
 
-def write_firmware(board: str, file: Path, port: str, volume: str, progress: Progress) -> str:
-    """Write a release of MicroPython to a board that has none; return how it was verified."""
+def write_firmware(
+    board: str, file: Path, port: str, volume: str, watcher: Watcher, unlock: bool = False
+) -> tuple[str, str]:
+    """Write a release of MicroPython to a board that has none; return its SHA-256, how verified.
+
+    ``port`` is where its REPL will be. ``unlock``: erase a chip that is protected. BoardError.
+    """
     spec = specs.load(board)
+    method = spec.flash.method
     try:
         content = file.read_bytes()
     except OSError as error:
         raise FlashingError(IMAGE, f"{file}: {error.strerror}") from error
-    if spec.flash.method == "uf2":
+    watcher.begin("write MicroPython")
+    if method == "uf2":
         uf2.check(content, spec.board.mcu)
-        uf2.write(uf2.chosen(volume, uf2.volumes()), content, progress)
-        _wait_for(Path(port))
-        return uf2.VERIFIED_BY
-    if spec.flash.method == "esptool":
+        uf2.write(uf2.chosen(volume, uf2.volumes()), content, watcher.progress)
+        how = uf2.VERIFIED_BY
+    elif method == "esptool":
         esptool.write(port, content)
-        return esptool.VERIFIED_BY
-    raise BoardError(
-        f"{board}: expected a board whose MicroPython is written by uf2 or esptool, got "
-        f"{spec.flash.method}; write it with that program"
-    )
+        how = esptool.VERIFIED_BY
+    else:
+        target = release_target_of(board)
+        regions = stm32_release.regions_of(content, target, spec.board.mcu)
+        with method_of(method, target, "", 0) as way:
+            stm32_release.write(way, target, regions, watcher, unlock)
+            how = way.verified_by
+        watcher.begin("start MicroPython")
+    if method != "esptool":
+        _wait_for(Path(port))
+    watcher.end(f"verified by {how}")
+    return hashlib.sha256(content).hexdigest(), how
 
 
 def _wait_for(port: Path) -> None:

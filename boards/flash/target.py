@@ -1,7 +1,7 @@
 """Where a board's image and record store go, and which chip must be there: from its tables."""
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -98,6 +98,21 @@ def target_of(board: str) -> FlashTarget:
         int(memory["ram"]["base"]),
         int(memory["ram"]["size"]),
     )
+
+
+def release_target_of(board: str) -> FlashTarget:
+    """Return a stock board's chip, all of whose flash a release of MicroPython may use. BoardError.
+
+    Its facts stand at the board with an image of its own that has the same chip.
+    """
+    way = specs.load(board).flash
+    if not way.chip:
+        raise BoardError(
+            f"{board}: expected a board whose MicroPython can be written, got one flashed by "
+            f"{way.method}; write it with that program"
+        )
+    chip = target_of(way.chip)
+    return replace(chip, board=board, image_at=chip.flash_at, image_max=sum(chip.sectors))
 
 
 def image_of(target: FlashTarget, file: Path | None) -> bytes:

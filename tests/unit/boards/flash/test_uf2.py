@@ -1,5 +1,6 @@
 """UF2 files: checked whole before anything is written; uf2utils makes them and reads them back."""
 
+import hashlib
 import struct
 import tempfile
 import threading
@@ -13,6 +14,8 @@ from boards.errors import BoardError
 from boards.flash import stock
 from boards.flash.errors import FlashingError
 from boards.flash.methods import uf2
+
+from .test_job import Steps
 
 AT = 0x10000000
 CONTENT = bytes(n * 7 % 251 for n in range(2048))
@@ -128,13 +131,14 @@ def test_a_stock_board_gets_the_firmware_that_was_named(
     file = tmp_path / "named.uf2"
     file.write_bytes(made())
     rom.start()
-    how = stock.write_firmware("rpi_pico", file, str(file), "", seen)
+    digest, how = stock.write_firmware("rpi_pico", file, str(file), "", Steps())
     rom.join()
     assert (how, rom.flash) == (uf2.VERIFIED_BY, CONTENT)
-    with pytest.raises(BoardError, match="by uf2 or esptool, got dfu"):
-        stock.write_firmware("pyboard_v11", file, str(file), "", seen)
+    assert digest == hashlib.sha256(made()).hexdigest()
+    with pytest.raises(BoardError, match="MicroPython can be written, got one flashed by none"):
+        stock.write_firmware("unix", file, str(file), "", Steps())
     with pytest.raises(FlashingError, match="TF-FLASH-023"):
-        stock.write_firmware("rpi_pico", tmp_path / "missing", str(file), "", seen)
+        stock.write_firmware("rpi_pico", tmp_path / "missing", str(file), "", Steps())
 
 
 def test_a_chip_that_does_not_restart_is_an_error(tmp_path: Path) -> None:
