@@ -14,7 +14,8 @@ nothing; live-first needs a second stream and is not done here.
   the length of a packet without a word. Each batch that is taken lets the next have a record more.
 * The collector answers each batch, in order, and says at the begin of each of its connections how
   far it has come. A receipt that repeats the base and answers nothing that was sent is such a word,
-  or the answer to a batch that does not follow: everything behind it is sent again at once.
+  or the answer to a batch that does not follow: everything behind it is sent again at once, unless
+  it may have crossed a batch that was sent just before. Then that has half a second.
 * A batch that nobody was subscribed to (MQTT 5 says so) is not in flight: alone, it is tried again.
 * Without a new receipt for ``retry_s`` everything unreceipted is sent again; the wait doubles, up
   to eight times, as long as none comes in this connection.
@@ -37,6 +38,7 @@ _IDLE_S: Final = 3600.0  # without anything in flight only a commit is waited fo
 _LEAST_WAIT_S: Final = 0.001
 _UNHEARD_S: Final = 0.5  # the first wait after a batch that nobody was subscribed to
 _MOST_UNANSWERED: Final = 256  # batches that are remembered until their answer comes
+_CROSSING_S: Final = 0.5  # an answer takes no longer, or the batch has reached nobody
 _ANSWER_S: Final = 1.0  # batches that were under way at a restart are answered within
 
 
@@ -85,7 +87,7 @@ class Flight:
         self._waited_to = 0  # records that waited when it began (again) do not wait to fill a batch
         # Last sequence number of each batch of this connection without an answer, in order.
         self._unanswered: deque[int] = deque(maxlen=_MOST_UNANSWERED)
-        self._is_restart_due = False
+        self._restart_due = math.inf  # when it begins again because of the collector's word
         self._restart_at = -math.inf  # when the collector's word last made us begin again
         self._held_until = -math.inf  # nobody is subscribed: nothing is sent until then
         self._unheard_s = _UNHEARD_S
@@ -103,7 +105,7 @@ class Flight:
     def _restart(self, stats: Stats, now: float) -> None:
         """Begin again; what was sent before has reached nobody, or its answers are under way."""
         self._unanswered.clear()
-        self._is_restart_due = False
+        self._restart_due = math.inf
         self._return(stats, now)
 
     def _return(self, stats: Stats, now: float) -> None:
@@ -124,7 +126,7 @@ class Flight:
             self.stream, self._sent_ever, self._due_since = stats.stream, 0, now
             self._retry_s = self._pace.retry_s
             self._restart(stats, now)
-        if self._is_restart_due:
+        if now >= self._restart_due:
             self._restart(stats, now)
         while self._unreceipted and self._unreceipted[0].last <= stats.receipted_to:
             self._bytes -= self._unreceipted.popleft().size
@@ -139,6 +141,8 @@ class Flight:
 
         ``at_once``: a batch need not be full.
         """
+        if self._restart_due < math.inf:
+            return max(self._restart_due - now, _LEAST_WAIT_S)
         silence = self._progress_at + self._retry_s - now if self._awaits_receipt else _IDLE_S
         pending = stats.last - self.sent_to
         if not pending or self._is_window_full:
@@ -238,6 +242,7 @@ class Flight:
         self._retry_s = self._pace.retry_s
         self._progress_at = self._due_since = now
         self._is_alone = False
+        self._restart_due = math.inf
         self._heard()
         if to in self._unanswered:  # answers before it were lost
             while self._unanswered[0] != to:
@@ -249,8 +254,10 @@ class Flight:
         self._heard()
         if self._answered(to) or now - self._restart_at < _ANSWER_S:
             return
-        # Not now: a batch may be taken from the outbox at the moment.
-        self._restart_at, self._is_restart_due = now, True
+        # The first batch in flight may have crossed the collector's word; then it is answered yet.
+        crossing = self._progress_at + _CROSSING_S if self._awaits_receipt else now
+        # Not here, even if it is due: a batch may be taken from the outbox at the moment.
+        self._restart_at = self._restart_due = max(now, crossing)
 
     def _heard(self) -> None:
         self._held_until, self._unheard_s = -math.inf, _UNHEARD_S

@@ -232,7 +232,23 @@ def test_a_batch_on_its_way_to_the_broker_does_not_hide_that_word() -> None:
     flight.repeated(0, 0.1)
     flight.acknowledged(is_heard=True, now=0.2)
     flight.follow(stats(100), 0.2)
+    # The two may have crossed; then the answer to the batch is on its way.
+    assert flight.sent_to == 10
+    assert flight.wait_s(stats(100), 0.2, at_once=True) == pytest.approx(0.3)
+    flight.follow(stats(100), 0.5)
     assert flight.sent_to == 0
+
+
+def test_a_batch_that_crossed_the_collector_s_word_is_not_sent_again() -> None:
+    flight = flight_at(0.0, 100)
+    flight.send(piece(1, 10), 10, 0.0)
+    flight.repeated(0, 0.1)
+    flight.acknowledged(is_heard=True, now=0.2)
+    flight.receipted(10, 0.3)
+    for now in (0.3, 0.5, 3.0):
+        flight.follow(stats(100, receipted_to=10), now)
+        assert flight.sent_to == 10
+        assert flight.wait_s(stats(100, receipted_to=10), now, at_once=True) == 0
 
 
 def test_answers_to_batches_that_came_twice_send_nothing_a_third_time() -> None:
@@ -275,8 +291,8 @@ def test_a_lost_answer_is_not_waited_for() -> None:
     flight.receipted(20, 0.1)
     flight.follow(stats(100, receipted_to=20), 0.1)
     send(flight, 21, 30, 0.2)
-    flight.repeated(20, 0.3)
-    flight.follow(stats(100, receipted_to=20), 0.3)
+    flight.repeated(20, 0.7)  # too late to have crossed it
+    flight.follow(stats(100, receipted_to=20), 0.7)
     assert flight.sent_to == 20
 
 
