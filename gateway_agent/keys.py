@@ -17,7 +17,6 @@ import stat
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from gateway_agent.errors import OperatorError
@@ -33,6 +32,7 @@ from protocols.wire.node_key import (
 )
 
 from .directories import make_directory, sync_directory
+from .pem import private_of, public_of
 from .tables import Problem
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,8 @@ def generate_signing_key(path: Path) -> Ed25519PrivateKey:
     public = public_path(path)
     if public.exists():
         raise _exists(public)
+    from cryptography.hazmat.primitives import serialization
+
     key = Ed25519PrivateKey.generate()
     private_pem = key.private_bytes(
         serialization.Encoding.PEM,
@@ -110,7 +112,7 @@ def load_private(path: Path) -> Ed25519PrivateKey:
     """Read a private key. KeyFileError: absent, readable by others, damaged, or no Ed25519 key."""
     data = read_secret(path)
     try:
-        key = serialization.load_pem_private_key(data, None)
+        key = private_of(data)
     except Exception as error:  # the library raises more for damaged DER than it documents
         # The library's text may quote what it read; this one does not.
         raise KeyFileError(
@@ -146,7 +148,7 @@ def load_public(path: Path) -> Ed25519PublicKey:
             " the private file where it was made"
         )
     try:
-        key = serialization.load_pem_public_key(data)
+        key = public_of(data)
     except Exception as error:  # as above
         raise KeyFileError(
             f"{path}: expected a public key in PEM form, got something else; copy the .pub file"

@@ -6,7 +6,6 @@ a few lines for each model.
 """
 
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +19,7 @@ from .points import make_point
 from .rules import mistakes
 
 _MOST_LEVELS: Final = 5  # files that extend one another
+_SHIPPED: Final = Path(__file__).with_name("shipped")
 _OWN_KEYS: Final = ("name", "title", "source", "tried", "example", "extends", "remove")
 _TABLES: Final = ("profile", "group", "point")
 
@@ -146,15 +146,14 @@ class _Source:
 
 def shipped() -> list[str]:
     """Return the names of the profiles that come with the gateway."""
-    folder = resources.files(__package__) / "shipped"
-    return sorted(item.name[:-5] for item in folder.iterdir() if item.name.endswith(".toml"))
+    return sorted(path.stem for path in _SHIPPED.glob("*.toml"))
 
 
 def find_profile(name: str) -> Path:
     """Return the file of a profile: a shipped one, or the ``.toml`` file that is named."""
     if name.endswith(".toml"):
         return Path(name).absolute()
-    return Path(str(resources.files(__package__) / "shipped" / f"{name}.toml"))
+    return _SHIPPED / f"{name}.toml"
 
 
 def _check_shipped(name: str, file: str, key: str) -> None:

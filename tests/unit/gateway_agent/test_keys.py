@@ -322,3 +322,27 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     for load in (keys.load_node_key, keys.load_private, keys.load_public):
         with pytest.raises(KeyFileError, match="cannot be read: No such file or directory"):
             load(tmp_path / "none")
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"], ids=["LF", "CRLF"])
+def test_the_keys_of_rfc_8410_are_read(tmp_path: Path, ends: str) -> None:
+    """Its sections 10.1 and 10.3; a file that was edited on Windows has other line ends."""
+    private = (
+        "-----BEGIN PRIVATE KEY-----",
+        "MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC",
+        "-----END PRIVATE KEY-----",
+        "",
+    )
+    public = (
+        "-----BEGIN PUBLIC KEY-----",
+        "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=",
+        "-----END PUBLIC KEY-----",
+        "",
+    )
+    path = tmp_path / "key.pem"
+    path.touch(0o600)
+    path.write_bytes(ends.join(private).encode())
+    keys.public_path(path).write_bytes(ends.join(public).encode())
+    raw = bytes.fromhex("19bf44096984cdfe8541bac167dc3b96c85086aa30b6b6cb0c5c38ad703166e1")
+    assert keys.load_private(path).public_key().public_bytes_raw() == raw
+    assert keys.load_public(keys.public_path(path)).public_bytes_raw() == raw

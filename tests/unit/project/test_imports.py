@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway_agent.keys import generate_signing_key
 from tests.paths import ROOT
 
 PACKAGES = ("boards", "firmware", "gateway_agent", "hil", "protocols")
@@ -78,6 +79,32 @@ def test_command_line_starts_without_the_bench() -> None:
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_running_gateway_loads_only_what_it_uses(tmp_path: Path) -> None:
+    """Each of these would take a part of a MiB for as long as it runs."""
+    generate_signing_key(tmp_path / "gateway.pem")
+    unused = {
+        "amqtt", "click", "cryptography.hazmat.primitives.serialization", "cryptography.x509",
+        "importlib.resources", "prometheus_client", "pymodbus", "rich", "serial", "starlette",
+        "typer", "uvicorn",
+    }  # fmt: skip
+    code = (
+        "import sys, pathlib; import gateway_agent.process, gateway_agent.service;"
+        "from gateway_agent.keys import load_private; load_private(pathlib.Path('gateway.pem'));"
+        "from gateway_agent.field.profile.load import shipped; assert shipped();"
+        f"print(sorted({unused} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=30,
