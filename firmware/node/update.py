@@ -8,6 +8,7 @@ busy.
 
 After a restart in the middle the same manifest goes on where it was: its mark is in the store since
 the erase, and of each block the first word is written last, so a blank one marks a missing block.
+Of a block that comes in pieces, that with the first word is taken last.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ from protocols.wire.modbus.pdu import (
     ILLEGAL_ADDRESS,
     ILLEGAL_FUNCTION,
     ILLEGAL_VALUE,
+    NAK,
 )
 from protocols.wire.registers import EVENT_UPDATE
 from protocols.wire.update.window import (
@@ -39,12 +41,13 @@ from protocols.wire.update.window import (
     IDLE,
     MANIFEST_BYTES,
     MANIFEST_OFFSET,
-    MANIFEST_WORDS,
     NO_MANIFEST,
     NO_MEDIUM,
     NONE,
     NOT_READY,
     OTHER_SESSION,
+    PART_BYTES,
+    PART_SHIFT,
     RECEIVING,
     RESTARTING,
     SELFTEST,
@@ -78,6 +81,8 @@ _MARK = const(32)  # bytes of it; behind them, once activated, the checks that f
 _VERSION_AT = const(24)  # in the manifest, as the size and the digest
 _SIZE_AT = const(44)
 _DIGEST_AT = const(48)
+_NUMBER = const(0x3FFF)  # of a block, below the quarter
+_QUARTERS = const(15)
 
 
 class NodeUpdate:
@@ -96,6 +101,7 @@ class NodeUpdate:
         self._status = bytearray(2 * STATUS_WORDS)
         self._blocks = 0
         self._missing = 0
+        self._pieces = 0  # number << 4 | quarters that are there, of the block that comes in pieces
         self._session = 0
         self._reason = NONE
         self._last_ms = 0
@@ -127,11 +133,13 @@ class NodeUpdate:
             return BUSY
         if offset == BLOCK_OFFSET:
             return self._block(count, data, at)
-        if offset != MANIFEST_OFFSET:
+        first = 2 * (offset - MANIFEST_OFFSET)
+        end = first + 2 * count
+        if not 0 <= first < MANIFEST_BYTES or first % PART_BYTES:
             return ILLEGAL_ADDRESS
-        if count != MANIFEST_WORDS:
+        if end != MANIFEST_BYTES and (end > MANIFEST_BYTES or end % PART_BYTES):
             return ILLEGAL_VALUE
-        self._offered[:] = memoryview(data)[at : at + MANIFEST_BYTES]
+        self._offered[first:end] = memoryview(data)[at : at + 2 * count]
         return 0
 
     def order(self, count: int, data: bytearray, at: int) -> int:
@@ -177,6 +185,7 @@ class NodeUpdate:
         self._target, self._size = _u32(manifest, _VERSION_AT), _u32(manifest, _SIZE_AT)
         self._blocks = block_count(self._size)
         self._missing = self._blocks
+        self._pieces = 0
         self._reason = NONE
         self._last_ms = self._now()
         for index in range(len(self._bitmap)):
@@ -233,9 +242,12 @@ class NodeUpdate:
         session, number, crc = struct.unpack_from(">HHI", data, at)
         if session != self._session or self._state not in (RECEIVING, COMPLETE):
             return ILLEGAL_FUNCTION
-        offset = number * BLOCK_BYTES
+        part = number >> PART_SHIFT
+        number &= _NUMBER
         size = 2 * count - BLOCK_HEAD
-        if number >= self._blocks or size != min(BLOCK_BYTES, self._size - offset):
+        block = min(BLOCK_BYTES, self._size - number * BLOCK_BYTES)
+        end = part * PART_BYTES + size
+        if number >= self._blocks or end > block or (end < block and size % PART_BYTES):
             return ILLEGAL_VALUE
         view = memoryview(data)
         head = at + BLOCK_HEAD
@@ -245,12 +257,22 @@ class NodeUpdate:
         self._last_ms = self._now()
         if not self._is_missing(number):
             return 0
+        # Bits of the quarters that are there with this piece, of the newest block alone.
+        pieces = (1 << (end + PART_BYTES - 1) // PART_BYTES) - (1 << part)
+        if self._pieces >> 4 == number:
+            pieces |= self._pieces & _QUARTERS
+        if not part and pieces != (1 << (block + PART_BYTES - 1) // PART_BYTES) - 1:
+            return NAK
+        offset = number * BLOCK_BYTES + part * PART_BYTES
         slots = self._slots
         if not (
             (size == 4 or slots.write(offset + 4, content[4:])) and slots.write(offset, content[:4])
         ):
             self._fail(NO_MEDIUM)
             return DEVICE_FAILURE
+        self._pieces = number << 4 | pieces
+        if part:
+            return 0
         self._set(number, False)
         self._missing -= 1
         if not self._missing:

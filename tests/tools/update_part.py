@@ -23,14 +23,14 @@ def lines() -> Iterator[str]:
     )
     manifest = (
         f"0x{base + window.MANIFEST_OFFSET:04X}",
-        str(window.MANIFEST_WORDS),
-        "manifest, in one request; it takes effect with the order that names it",
+        f"{window.MANIFEST_WORDS}, or pieces",
+        "manifest, or pieces of 30, 30 and 20; it takes effect with the order that names it",
     )
     words = (window.BLOCK_HEAD + window.BLOCK_BYTES) // 2
     block = (
         f"0x{base + window.BLOCK_OFFSET:04X}",
         f"{(window.BLOCK_HEAD + 4) // 2} to {words}",
-        "block: session, number, CRC-32 (2), data; also by broadcast",
+        "block: session, quarter << 14 \\| number, CRC-32 (2), data; also by broadcast",
     )
     yield from _table(("holding register (FC 10)", "registers", "what"), (orders, manifest, block))
     yield (

@@ -3,13 +3,18 @@
 All words are big endian. Nothing here lasts but what a signed write ordered::
 
     holding 0x0400  orders    only as the registers of a signed write (protocols.wire.signed_write)
-            0x0410  manifest  80 registers in one request; checked when an order begins the update
+            0x0410  manifest  80 registers in one request or more; checked when an order names it
             0x0480  block     6 to 122 registers, to one node or to all (address 0, no answer)
     input   0x0400  status    STATUS_WORDS, and behind them the bitmap
 
 A block is ``session u16, number u16, CRC-32 u32`` over session, number and data, and the data:
 ``BLOCK_BYTES`` from ``number * BLOCK_BYTES`` on, or what is left of the image. Blocks may come in
 any order and any number of times.
+
+On a line that damages long requests a block comes in pieces, as short as a quarter of it. The two
+highest bits of the number are the quarter (``PART_BYTES``) in which the data begins; it ends at the
+end of a quarter or of the block. Pieces are of one block at a time, and that with the beginning of
+the block comes last: what is not whole then is refused with NAK.
 """
 
 import binascii
@@ -25,6 +30,9 @@ MANIFEST_OFFSET = 0x0010
 BLOCK_OFFSET = 0x0080
 BLOCK_BYTES = 236  # times of 4, because flash is written by words; all that fits into a request
 BLOCK_HEAD = 8
+PART_BYTES = 60
+PARTS = 4  # of a block of BLOCK_BYTES
+PART_SHIFT = 14  # of the number
 MAX_BLOCKS = (MAX_IMAGE_BYTES + BLOCK_BYTES - 1) // BLOCK_BYTES
 
 STATUS_WORDS = 19  # see protocols.wire.update.status
@@ -86,8 +94,17 @@ def block_crc(head: bytes | bytearray | memoryview, data: bytes | bytearray | me
     return binascii.crc32(data, binascii.crc32(head)) & 0xFFFFFFFF
 
 
-def pack_block(session: int, number: int, image: bytes) -> bytes:
-    """Return block ``number`` of an image, as it is written to the window."""
-    data = image[number * BLOCK_BYTES : (number + 1) * BLOCK_BYTES]
-    head = struct.pack(">HH", session, number)
+def part_count(number: int, size: int) -> int:
+    """Return how many quarters block ``number`` of an image of ``size`` bytes has."""
+    left = min(BLOCK_BYTES, size - number * BLOCK_BYTES)
+    return (left + PART_BYTES - 1) // PART_BYTES
+
+
+def pack_block(
+    session: int, number: int, image: bytes, first: int = 0, count: int = PARTS
+) -> bytes:
+    """Return block ``number`` of an image, or ``count`` quarters of it, as it is written."""
+    block = image[number * BLOCK_BYTES : (number + 1) * BLOCK_BYTES]
+    data = block[first * PART_BYTES : (first + count) * PART_BYTES]
+    head = struct.pack(">HH", session, first << PART_SHIFT | number)
     return head + struct.pack(">I", block_crc(head, data)) + data

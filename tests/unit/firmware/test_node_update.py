@@ -1,6 +1,8 @@
 """Updates at the node: nothing is erased for what it must refuse, and nothing runs by half."""
 
-from binascii import unhexlify
+import hashlib
+import struct
+from binascii import crc32, unhexlify
 
 from protocols.wire.hmac import HmacSha256
 from protocols.wire.registers import EVENT_UPDATE
@@ -85,6 +87,68 @@ def test_whatever_must_be_refused_is_refused_before_anything_is_erased() -> None
             assert status.state == 0
         assert bench.directory.get("slot1") == before
         assert "slot2" not in bench.directory.names()
+
+    with_bench(check)
+
+
+def test_a_block_may_come_in_pieces_whose_first_comes_last() -> None:
+    def piece(number: int, first: int, data: bytes) -> bytes:
+        head = struct.pack(">HH", SESSION, first << 14 | number)
+        return head + struct.pack(">I", crc32(head + data) & 0xFFFFFFFF) + data
+
+    def check(bench: UpdateBench) -> None:
+        assert bench.begin() == 0
+        block = IMAGE[236:472]
+        quarters = [piece(1, at, block[60 * at : 60 * at + 60]) for at in range(4)]
+        for number in (0, 2, 3, 4):
+            assert bench.write(BLOCK_AT, BLOCKS[number]) == 0
+        assert bench.write(BLOCK_AT, quarters[0]) == 7, "the rest is not there"
+        assert bench.write(BLOCK_AT, quarters[3]) == 0
+        assert bench.write(BLOCK_AT, quarters[1]) == 0
+        assert bench.write(BLOCK_AT, quarters[0]) == 7
+        assert bench.missing() == [1]
+        assert bench.write(BLOCK_AT, piece(1, 2, block[120:179])) == 3, "ends within a quarter"
+        assert bench.write(BLOCK_AT, piece(1, 2, block[120:] + bytes(4))) == 3, "ends behind it"
+        assert bench.write(BLOCK_AT, quarters[2][:-1] + b"\xff") == 3, "is damaged"
+        assert bench.write(BLOCK_AT, piece(1, 1, block[60:180])) == 0, "some of it is there"
+        assert bench.status().state == 2
+        assert bench.write(BLOCK_AT, quarters[0]) == 0
+        assert bench.status().state == 3, "the image has its digest"
+
+    with_bench(check)
+
+
+def test_pieces_of_a_block_that_an_erase_or_a_restart_met_do_not_count() -> None:
+    def piece(first: int, data: bytes) -> bytes:
+        head = struct.pack(">HH", SESSION, first << 14 | 1)
+        return head + struct.pack(">I", crc32(head + data) & 0xFFFFFFFF) + data
+
+    def check(bench: UpdateBench) -> None:
+        assert bench.begin() == 0
+        assert bench.write(BLOCK_AT, piece(1, IMAGE[296:472])) == 0
+        bench.boot()
+        assert bench.begin() == 0
+        assert bench.write(BLOCK_AT, piece(0, IMAGE[236:296])) == 7
+        assert bench.write(BLOCK_AT, piece(1, IMAGE[296:472])) == 0
+        newer = unhexlify(VECTORS["newer"])
+        assert bench.order(4, SESSION) == 0
+        assert bench.begin(newer) == 0
+        image = unhexlify(VECTORS["newer_image"])
+        assert bench.write(BLOCK_AT, piece(0, image[236:296])) == 7
+
+    with_bench(check)
+
+
+def test_a_manifest_may_come_in_pieces() -> None:
+    def check(bench: UpdateBench) -> None:
+        for at in (120, 0, 60):
+            assert bench.write(MANIFEST_AT + at // 2, MANIFEST[at : at + 60]) == 0
+        digest = hashlib.sha256(MANIFEST).digest()
+        assert bench.order(1, SESSION, *struct.unpack(">HH", digest[:4])) == 0
+        assert bench.write(MANIFEST_AT + 79, bytes(4)) == 2
+        assert bench.write(MANIFEST_AT - 1, bytes(4)) == 2
+        assert bench.write(MANIFEST_AT + 60, bytes(60)) == 3
+        assert bench.write(MANIFEST_AT + 30, bytes(62)) == 3
 
     with_bench(check)
 
