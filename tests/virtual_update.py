@@ -109,6 +109,7 @@ class VirtualBus:
     unanswered: int = 0
     late: int = 0  # polls that began more than 1 ms after they fell due
     late_ms: float = 0.0  # of the latest poll
+    skipped: int = 0  # polls that were never made, because a later one was due
     lost: set[bytes] = field(default_factory=set)  # beginnings of requests whose answer is lost
 
     def __post_init__(self) -> None:
@@ -185,7 +186,7 @@ class VirtualBus:
             else:
                 self.unanswered += 1
             self.now += self.poll_ms + (0 if answer else self.bus.timeout_ms)
-        self.schedule.polled(index, round(self.now), False)
+        self.skipped += self.schedule.polled(index, round(self.now), False)
 
     def _ask(self, work: BusUpdate, ask: Ask) -> None:
         start = self.now
@@ -198,7 +199,9 @@ class VirtualBus:
             client.send(ask.request)
             pdu = client.feed(answer) if answer else None
             if pdu is None:
-                self.now += self.bus.timeout_ms
+                self.now += min(
+                    self.bus.timeout_ms, start + ask.within_ms - self.now
+                )  # what it took
                 node.silent(round(self.now))
             elif pdu[0] & EXCEPTION:
                 node.refused(pdu[1], round(self.now))

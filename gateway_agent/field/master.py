@@ -156,10 +156,10 @@ class Master:
         """Return the PDU of the answer to an identification request. BusError: there is none."""
         return await self.ask(identify_request(unit, access, object_id))
 
-    async def ask(self, request: Request) -> bytes:
-        """Return the PDU of the answer. BusError: there is none, and a write may be done or not."""
+    async def ask(self, request: Request, latest: float = math.inf) -> bytes:
+        """Return the PDU that came by ``latest``. BusError: none did; a write may be done."""
         try:
-            return await self._ask(request)
+            return await self._ask(request, latest=latest)
         except ClosedEarlyError:
             return await self._ask_again(request, ())
 
@@ -206,7 +206,9 @@ class Master:
         finally:
             self._again = False
 
-    async def _ask(self, request: Request, ready: asyncio.Transport | None = None) -> bytes:
+    async def _ask(
+        self, request: Request, ready: asyncio.Transport | None = None, latest: float = math.inf
+    ) -> bytes:
         """Send one request and return the PDU of its answer. ``ready``: from :meth:`_ready`."""
         loop = self._loop
         unit = request.asked
@@ -231,6 +233,7 @@ class Master:
             data_bytes = request.shape.data_bytes
             words = data_bytes // 2 if data_bytes > 0 else _VARIABLE_CHARS
             self._deadline += answer_ms(self.bus, words) / 1000
+        self._deadline = min(self._deadline, latest)
         if self._tick_at > self._deadline:
             self._tick_at = self._deadline
             self._timers.call_at(self._deadline, self._tick)

@@ -1,5 +1,6 @@
 """Carries out what a :class:`.bus_update.BusUpdate` decides, between the polls of one bus."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -52,7 +53,8 @@ class BusDriver:
             await master.broadcast(ask.request, work.usual_ms(ask) / 1000)
             return
         try:
-            pdu = await master.ask(ask.request)
+            latest = asyncio.get_running_loop().time() + ask.within_ms / 1000
+            pdu = await master.ask(ask.request, latest)
         except RefusedError as error:
             node.refused(error.code, self._clock.boot_ms())
         except BusError:

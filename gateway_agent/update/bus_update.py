@@ -2,26 +2,31 @@
 
 A block that two or more nodes miss is sent once, to all (address 0); what only one misses goes to
 that one, or to all where the pauses are too short to wait for an answer that does not come. At most
-``SHARE`` of the bus's time is taken, and a request begins only if its worst case ends before the
-next poll falls due, so that no poll and no alarm waits for it.
+``SHARE`` of the bus's time is taken. A request begins only if it can end before the next poll falls
+due, and its answer is not waited for any longer, so that no poll and no alarm waits for it. On a
+line that damages long requests blocks go in pieces, to all several times.
 """
 
 import struct
+from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway_agent.config import Bus
 from protocols.modbus_client import Request, write_request
-from protocols.wire.update.window import BLOCK_OFFSET, UPDATE_ADDRESS, pack_block
+from protocols.wire.update.window import BLOCK_OFFSET, UPDATE_ADDRESS, pack_block, part_count
 
 from .image import SignedImage
 from .node_session import LOOK_MS, NodeSession
+from .write_length import WriteLength
 
 SHARE: Final = 0.3  # of the bus's time
 BROADCAST: Final = 0
 TURNAROUND_MS: Final = 100  # after a broadcast (Modbus over Serial Line V1.02, 2.4.1)
-PATIENCE_MS: Final = 2_000  # without a pause long enough, after which the usual time must do
+PATIENCE_MS: Final = 2_000  # without a pause for the whole timeout, after which less must do
+LEAST_WAIT_MS: Final = 100  # beyond the usual time of an answer
+MARGIN_MS: Final = 5  # before the next poll, for what the process itself takes
 HINDERED_MS: Final = 60_000  # without any pause long enough, after which that is a problem
 _FRAME_CHARS: Final = 3  # address and CRC around a PDU
 _ANSWER_CHARS: Final = 8  # of a write
@@ -29,11 +34,16 @@ _ANSWER_CHARS: Final = 8  # of a write
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request. ``node``: whose it is, None of a broadcast; ``block``: what it carries."""
+    """One request. ``node``: whose it is, None of a broadcast; ``block``: what it carries.
+
+    ``within_ms``: when it ends at the latest. ``is_last``: no more of the block follows.
+    """
 
     request: Request
     node: NodeSession | None
     block: int | None = None
+    is_last: bool = True
+    within_ms: int = 0
 
 
 class BusUpdate:
@@ -51,6 +61,10 @@ class BusUpdate:
         self._session = session
         self._turn = 0
         self._at = -1  # the block sent last
+        self._to_come: deque[Ask] = deque()  # of a block that is sent to all
+        self._length = WriteLength()
+        for node in self.nodes:
+            node.length = self._length
         self._not_before = 0.0
         self._last_ms: int | None = None
 
@@ -69,15 +83,18 @@ class BusUpdate:
         if ask is None:
             waits = [node.wait_ms(now_ms) for node in self.nodes if not node.is_over]
             return None, max(1, min(waits, default=LOOK_MS))
-        needed = self._longest_ms(ask, now_ms)
-        if needed > free_ms and ask.block is not None and ask.node is not None:
+        free = free_ms - MARGIN_MS
+        needed = self._least_ms(ask, now_ms)
+        is_line = not self._bus.has_ids
+        if needed > free and ask.block is not None and ask.node is not None and is_line:
             # Without an answer there is none to wait for; the bitmap shows what became of it.
-            to_all = self._to_all(ask.block)
-            if to_all is not None:
-                ask, needed = to_all, self.usual_ms(to_all)
-        if needed <= free_ms:
+            ask = self._to_all(ask.block)
+            needed = self.usual_ms(ask)
+        if needed <= free:
             self.hindrance = ""
-            return ask, 0
+            if self._to_come and ask is self._to_come[0]:
+                self._to_come.popleft()
+            return replace(ask, within_ms=free), 0
         if now_ms - self._last_ms > HINDERED_MS:
             self.hindrance = (
                 f"bus {self._bus.name}: no pause between its polls is {needed:.0f} ms long;"
@@ -85,12 +102,14 @@ class BusUpdate:
             )
         return None, free_ms
 
-    def _longest_ms(self, ask: Ask, now_ms: int) -> float:
-        """Return the time that a request keeps the bus if its answer does not come."""
+    def _least_ms(self, ask: Ask, now_ms: int) -> float:
+        """Return the time that a request must have, with what is waited for its answer."""
         assert self._last_ms is not None
-        if ask.node is None or now_ms - self._last_ms >= PATIENCE_MS:
+        if ask.node is None:
             return self.usual_ms(ask)
-        return self.usual_ms(ask) + self._bus.timeout_ms
+        timeout_ms = self._bus.timeout_ms
+        is_late = now_ms - self._last_ms >= PATIENCE_MS
+        return self.usual_ms(ask) + (min(timeout_ms, LEAST_WAIT_MS) if is_late else timeout_ms)
 
     def over(self, ask: Ask, start_ms: int, now_ms: int) -> None:
         """Note how long a request has kept the bus: the update pauses in proportion."""
@@ -101,10 +120,10 @@ class BusUpdate:
         if ask.block is None:
             return
         self.sent += 1
-        if ask.node is None:
+        if ask.node is None and ask.is_last:
             for node in self.nodes:
                 if node.wants_blocks and ask.block in node.missing:
-                    node.block_taken(ask.block, now_ms)
+                    node.block_sent(ask.block)
 
     def usual_ms(self, ask: Ask) -> float:
         """Return the time that a request keeps the bus if all goes well."""
@@ -138,23 +157,36 @@ class BusUpdate:
                 return Ask(request, node)
         if any(node.holds_others for node in self.nodes):
             return None
+        if self._to_come:
+            return self._to_come[0]
         takers = [node for node in self.nodes if node.wants_blocks]
+        for node in takers:
+            if node.open_block is not None:
+                return self._to_one(node, node.open_block)
         wanted = set().union(*(node.missing for node in takers))
         if not wanted:
             return None
         later = [number for number in wanted if number > self._at]
         self._at = number = min(later) if later else min(wanted)
         own = [node for node in takers if number in node.missing]
-        to_all = self._to_all(number) if len(own) > 1 else None
-        return to_all or Ask(self._block(own[0].target.unit, number), own[0], number)
+        if len(own) > 1 and not self._bus.has_ids:
+            return self._to_all(number)
+        return self._to_one(own[0], number)
 
-    def _to_all(self, number: int) -> Ask | None:
-        """Return the broadcast of a block; None on a bus that has none."""
-        if self._bus.has_ids:
-            return None
-        return Ask(self._block(BROADCAST, number), None, number)
+    def _to_all(self, number: int) -> Ask:
+        """Return the broadcast of a block, or of its first piece; the others follow."""
+        step = self._length.quarters
+        firsts = range(0, part_count(number, self._image.manifest.size), step)
+        pieces = [*reversed(firsts)] * self._length.repeats
+        for at, first in enumerate(pieces, 1):
+            request = self._block(BROADCAST, number, first, step)
+            self._to_come.append(Ask(request, None, number, at == len(pieces)))
+        return self._to_come[0]
 
-    def _block(self, unit: int, number: int) -> Request:
-        block = pack_block(self._session, number, self._image.content)
+    def _to_one(self, node: NodeSession, number: int) -> Ask:
+        return Ask(self._block(node.target.unit, number, *node.piece(number)), node, number)
+
+    def _block(self, unit: int, number: int, first: int, count: int) -> Request:
+        block = pack_block(self._session, number, self._image.content, first, count)
         words = struct.unpack(f">{len(block) // 2}H", block)
         return write_request(unit, UPDATE_ADDRESS + BLOCK_OFFSET, words)

@@ -1,8 +1,8 @@
 """The way of one node through an update, without I/O: requests out, answers in, time injected.
 
 Whatever was interrupted, on either side, the status of the node decides what comes next, so a
-session needs no memory of its own: it begins with the status, and after every answer that did not
-come it asks for the status again.
+session needs no memory of its own: it begins with the status. An answer that did not come is asked
+for again if that changes nothing; for an order, or after some attempts, the status is.
 """
 
 import struct
@@ -32,20 +32,26 @@ from protocols.wire.update.status import (
 from protocols.wire.update.window import (
     ACTIVATE,
     BEGIN,
-    BITMAP_WORDS,
     COMPLETE,
     CONFIRM,
     ERASING,
     FAILED,
+    MANIFEST_BYTES,
     MANIFEST_OFFSET,
+    NO_MANIFEST,
+    NOT_READY,
     OTHER_SESSION,
+    PARTS,
     RECEIVING,
     RESTARTING,
     STATUS_WORDS,
     UPDATE_ADDRESS,
+    block_count,
+    part_count,
 )
 
 from .image import SignedImage
+from .write_length import WriteLength
 
 Phase: TypeAlias = Literal[
     "waiting",
@@ -68,6 +74,7 @@ LOOK_MS: Final = 500
 _MAX_WAIT_MS: Final = 10_000
 _TRIES: Final = 3
 _PENDING: Final = 1  # outcome: ordered, and not started yet
+_FORGOTTEN: Final = (NO_MANIFEST, NOT_READY)  # reasons: also of a node that has just restarted
 _LOST: Final = (4, 5, 6)  # outcomes: refused, reverted, damaged
 _ADVICE: Final = {
     "no-manifest": "another gateway writes to this node; stop it, then order the update again",
@@ -106,6 +113,7 @@ class NodeSession:
         self.problem = ""
         self.missing: set[int] = set()
         self.blocks = 0
+        self.length = WriteLength()  # of the bus, once it is one of its nodes
         self.away_until = 0  # the node may not answer before
         self._image = image
         self._session = session
@@ -122,11 +130,16 @@ class NodeSession:
         self._begun = 0
         self._erase_ms = 0
         self._denied = 0
+        self._forgotten = 0  # orders refused because the node had restarted before them
         self._refused = False  # an order was refused: the status has the reason
         self._rival_ms: int | None = None
         self._activated_ms: int | None = None
         self._samples = 0
-        self._read = Read(READ_INPUT, UPDATE_ADDRESS, STATUS_WORDS + BITMAP_WORDS)
+        self._manifest_at = 0  # bytes of the manifest that the node has
+        self._piece = (-1, 0)  # a block that comes in pieces, and how many quarters are to come
+        self._to_all: set[int] = set()  # blocks that were sent to all since the last status
+        bitmap = (block_count(image.manifest.size) + 15) // 16
+        self._read = Read(READ_INPUT, UPDATE_ADDRESS, STATUS_WORDS + bitmap)
 
     @property
     def is_over(self) -> bool:
@@ -151,8 +164,9 @@ class NodeSession:
         if self._next == "status":
             return read_request(unit, self._read)
         if self._next == "manifest":
-            data = self._image.manifest.data
-            return write_request(unit, UPDATE_ADDRESS + MANIFEST_OFFSET, _words(data))
+            at = self._manifest_at
+            data = self._image.manifest.data[at:][: self._manifest_step]
+            return write_request(unit, UPDATE_ADDRESS + MANIFEST_OFFSET + at // 2, _words(data))
         if self._next == "counter":
             return read_request(unit, Read(READ_HOLDING, WRITE_COUNTER_ADDRESS, 4))
         if self._next == "order":
@@ -160,6 +174,20 @@ class NodeSession:
             uid = self.target.uid
             return signed_write_request(unit, UPDATE_ADDRESS, values, self._mac, uid, self._counter)
         return None
+
+    @property
+    def open_block(self) -> int | None:
+        """Return the block of which a part has come, if it is still to be sent."""
+        number, left = self._piece
+        return number if left and number in self.missing else None
+
+    def piece(self, number: int) -> tuple[int, int]:
+        """Return which quarter of a block to send next, and how many: its end goes first."""
+        if self._piece[0] != number or not self._piece[1]:
+            self._piece = (number, part_count(number, self._image.manifest.size))
+        left = self._piece[1]
+        first = max(0, left - self.length.quarters)
+        return first, left - first
 
     def wait_ms(self, now_ms: int) -> int:
         """Return for how long there is nothing to ask; a look every LOOK_MS is enough."""
@@ -173,7 +201,10 @@ class NodeSession:
         if self._next == "status":
             self._decide(data, now_ms)
         elif self._next == "manifest":
-            self._next = "counter"
+            self._manifest_at += self._manifest_step
+            self.length.note(1, 0)
+            if self._manifest_at >= MANIFEST_BYTES:
+                self._next = "counter"
         elif self._next == "counter":
             self._counter = WriteCounter(*struct.unpack(">II", data[:8]))
             self._next = "order"
@@ -184,6 +215,7 @@ class NodeSession:
         """Take an exception."""
         self._heard_ms, self._silent = now_ms, 0
         what, self._next = self._next, "status"
+        self._piece = (-1, 0)
         self._wait_until = now_ms + LOOK_MS
         if what == "status":
             if code == ILLEGAL_ADDRESS:
@@ -200,21 +232,31 @@ class NodeSession:
             self._refused = True
 
     def silent(self, now_ms: int) -> None:
-        """Note that no good answer came; the status will show what the node has done."""
+        """Note that no good answer came: ask again, or see in the status what the node has done."""
         if self._next == "order" and self._order != CONFIRM:
             self.away_until = now_ms + RESTART_MS  # it may have taken the order
-        self._next = "status"
         self._silent += 1
-        self._wait(now_ms)
+        if self._next in ("manifest", "blocks"):
+            self.length.note(0, 1)
+        if self._next not in ("manifest", "counter", "blocks") or self._silent % _TRIES == 0:
+            self._next = "status"
+            self._wait(now_ms)
         if now_ms - self._heard_ms > SILENCE_MS:
             self._fail("the node does not answer: look at `tianfu-gateway status`, order it again")
 
     def block_taken(self, number: int, now_ms: int) -> None:
-        """Note that the node has a block, or that all nodes were sent it."""
+        """Note that the node has taken a block, or the piece of it that was to be sent."""
         self._heard_ms, self._silent = now_ms, 0
-        self.missing.discard(number)
-        if not self.missing:
-            self._next = "status"
+        first, _ = self.piece(number)
+        self._piece = (number, first)
+        self.length.note(1, 0)
+        if not first:
+            self._sent(number)
+
+    def block_sent(self, number: int) -> None:
+        """Note that all nodes were sent a block; the status will show whether it came."""
+        self._to_all.add(number)
+        self._sent(number)
 
     def polled(self) -> None:
         """Note a sample of this node with a good tag."""
@@ -233,6 +275,9 @@ class NodeSession:
             return
         manifest = self._image.manifest
         self._erase_ms = status.erase_ms
+        if self._refused and status.reason in _FORGOTTEN and self._forgotten < _TRIES:
+            self._refused = False
+            self._forgotten += 1
         if status.state not in (ERASING, RESTARTING):
             self.away_until = now_ms
         if status.trial:
@@ -251,6 +296,9 @@ class NodeSession:
             self.phase, self.blocks, self._rival_ms = "receiving", status.blocks, None
             bitmap = data[STATUS_BYTES:]
             self.missing = {at for at in range(status.blocks) if is_missing(bitmap, at)}
+            lost = len(self._to_all & self.missing)
+            self.length.note(len(self._to_all) - lost, lost)
+            self._to_all.clear()
             self._next = "blocks"
         elif self._is_ours(status) and status.state == COMPLETE:
             self.phase, self.blocks, self.missing = "receiving", status.blocks, set()
@@ -268,13 +316,22 @@ class NodeSession:
             if now_ms - self._rival_ms > RIVAL_MS:
                 self._fail(f"the node is busy: {reason}; {_advice(reason)}")
                 return
-            self._next = "manifest"
+            self._next, self._manifest_at = "manifest", 0
             self._order = BEGIN
             self._wait_until = now_ms + _MAX_WAIT_MS
         else:
             self.phase = "beginning"
-            self._order, self._next = BEGIN, "manifest"
+            self._order, self._next, self._manifest_at = BEGIN, "manifest", 0
             self._refused = False
+
+    @property
+    def _manifest_step(self) -> int:
+        return 2 * self.length.words if self.length.quarters < PARTS else MANIFEST_BYTES
+
+    def _sent(self, number: int) -> None:
+        self.missing.discard(number)
+        if not self.missing:
+            self._next = "status"
 
     def _on_trial(self, status: UpdateStatus) -> None:
         if status.version != self._image.manifest.version:
@@ -329,7 +386,7 @@ class NodeSession:
         return mark == self._mark[:4] and status.session == self._session
 
     def _wait(self, now_ms: int) -> None:
-        wait = min(LOOK_MS << min(self._silent, 6), _MAX_WAIT_MS)
+        wait = min(LOOK_MS << min(self._silent // _TRIES, 6), _MAX_WAIT_MS)
         self._wait_until = now_ms + (2 * LOOK_MS if now_ms < self.away_until else wait)
 
     def _fail(self, problem: str) -> None:

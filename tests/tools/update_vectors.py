@@ -63,6 +63,13 @@ def block(session: int, number: int, image: bytes) -> bytes:
     return head + struct.pack(">I", zlib.crc32(head + data)) + data
 
 
+def piece(session: int, number: int, image: bytes, first: int, count: int) -> bytes:
+    """Return the registers of ``count`` quarters of a block."""
+    data = image[236 * number : 236 * number + 236][60 * first : 60 * (first + count)]
+    head = struct.pack(">HH", session, first << 14 | number)
+    return head + struct.pack(">I", zlib.crc32(head + data)) + data
+
+
 def order(number: int, *values: int) -> bytes:
     """Return a signed write of the values to 0x0400, for unit 1 in boot 1."""
     body = struct.pack(f">IIH{len(values)}H", 1, number, 0x0400, *values)
@@ -115,6 +122,10 @@ def table() -> dict[str, object]:
         "mark": mark.hex(),
         "session": session,
         "blocks": [block(session, number, image).hex() for number in range(5)],
+        "pieces_of_block_1": [
+            {"first": first, "count": count, "data": piece(session, 1, image, first, count).hex()}
+            for first, count in ((3, 1), (1, 2), (2, 2), (0, 1), (0, 2))
+        ],
         "changed_block": block(session, 2, bytes(changed)).hex(),
         "older": manifest(image_of(480, 9), version=4, floor=0).hex(),
         "older_image": image_of(480, 9).hex(),

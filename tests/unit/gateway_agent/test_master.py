@@ -164,6 +164,25 @@ async def test_a_late_answer_is_never_taken_for_the_next(tmp_path: Path) -> None
     assert counters.foreign_answers == 0
 
 
+async def test_an_answer_is_not_waited_for_longer_than_the_caller_allows(tmp_path: Path) -> None:
+    """The next request is another one's, and due; the answer that was too late is not its."""
+    five = read_request(1, Read(READ_INPUT, 0, 5))
+
+    async def run(master: Master, slave: PtySlave) -> None:
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        with pytest.raises(BusError, match="no answer"):
+            await master.ask(five, begin + TIMEOUT_MS / 4000)
+        assert loop.time() - begin < TIMEOUT_MS / 2000
+        slave.handler = Script([(0.0, answer(1, *VALUES[:5])), (0.01, GOOD)])
+        assert await master.read(TEN) == DATA
+        slave.handler = Script([(TIMEOUT_MS / 2000, GOOD)])
+        assert await master.read(TEN) == DATA, "with the whole timeout again"
+
+    counters = await on_line(tmp_path, Script([(0, b"")]), run)
+    assert counters.late_replies == 1
+
+
 async def test_a_late_answer_between_requests_is_drained(tmp_path: Path) -> None:
     async def run(master: Master, slave: PtySlave) -> None:
         with pytest.raises(BusError):

@@ -12,8 +12,10 @@ SMALL = image(4000)
 
 
 @contextmanager
-def bus_of(*units: int, faults: float = 0.0, period_ms: int = 5000) -> Iterator[VirtualBus]:
-    bus = VirtualBus(units, faults=faults, period_ms=period_ms)
+def bus_of(
+    *units: int, faults: float = 0.0, period_ms: int = 5000, seed: int = 1
+) -> Iterator[VirtualBus]:
+    bus = VirtualBus(units, faults=faults, period_ms=period_ms, seed=seed)
     try:
         yield bus
     finally:
@@ -61,6 +63,39 @@ def test_one_percent_of_byte_faults_ends_with_the_right_image_everywhere() -> No
             assert node.bench.slots is not None
             assert node.bench.slots.status()[:2] == (1, 5)
             assert node.bench.directory.get("slot1")[512 : 512 + 1200] == content.content
+
+
+def test_writes_shorten_on_a_bad_line_whose_gateway_is_killed_twice() -> None:
+    """Whole blocks take more than 3,600 s here: one in thirteen gets through."""
+    with bus_of(1, 2, 3, faults=0.01) as bus:
+        content = image(4000)
+        work = bus.work(content)
+        for part in (1, 2):
+            while min(len(node.missing) for node in work.nodes) > 12 - 4 * part or not work.sent:
+                bus.turn([work])
+            bus.now += 20_000
+            work = bus.work(content)
+        bus.run(work)
+        assert phases(work) == ["done"] * 3
+        assert bus.now < 1_500_000
+        assert [node.erases for node in bus.nodes] == [1] * 3
+        for node in bus.nodes:
+            assert node.bench.directory.get("slot1")[512 : 512 + 4000] == content.content
+
+
+def test_no_poll_is_late_whatever_the_nodes_and_the_line_do() -> None:
+    """Six updates: a poll that falls due while an answer is waited for would be late."""
+    for number in range(6):
+        faults = (0.0, 0.003, 0.01)[number % 3]
+        with bus_of(*range(1, 9), faults=faults, seed=number) as bus:
+            work = bus.work(image(700), nodes=1 + number % 4)
+            chance = random.Random(number)
+            while not work.is_over and bus.now < 3_600_000:
+                bus.turn([work])
+                if chance.random() < 0.003:
+                    bus.nodes[chance.randrange(2)].reset(bus.now)
+            assert (bus.late, bus.skipped) == (0, 0), number
+            assert set(phases(work)) == {"done"}, number
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_erased() -> None:
@@ -123,6 +158,20 @@ def test_a_node_that_resets_in_the_middle_goes_on() -> None:
         assert phases(work) == ["done"]
         assert bus.nodes[0].erases == 1
         assert work.sent <= 17 + 4
+
+
+def test_a_node_that_resets_just_before_an_order_goes_on() -> None:
+    """It has forgotten the manifest, or that the image is complete; that refuses no image."""
+    for order in ("begin", "activate"):
+        with bus_of(1) as bus:
+            work = bus.work(image(1000))
+            (node,) = work.nodes
+            while node._next != "order" or node._order != (1 if order == "begin" else 2):
+                bus.turn([work])
+            bus.nodes[0].reset(bus.now)
+            bus.run(work)
+            assert phases(work) == ["done"], order
+            assert bus.nodes[0].erases == 1
 
 
 def test_two_gateways_on_one_bus_do_not_mix_their_images() -> None:

@@ -15,6 +15,7 @@ from protocols.wire.update.window import (
     STATUS_WORDS,
     STEP_CANCELLED,
     pack_block,
+    part_count,
 )
 from tests.dual import raises, vectors
 
@@ -39,6 +40,15 @@ def test_a_manifest_is_as_written_down() -> None:
     again = unsigned("unix", (1, 3), 5, 4, manifest.base_abi, IMAGE, key_id(KEY))
     assert again == manifest.signed
     assert Manifest(unhexlify(VECTORS["rollback"])).from_version == 5
+
+
+def test_pieces_of_a_block_are_as_written_down() -> None:
+    for vector in VECTORS["pieces_of_block_1"]:
+        data = pack_block(VECTORS["session"], 1, IMAGE, vector["first"], vector["count"])
+        assert data == unhexlify(vector["data"])
+    assert [part_count(number, len(IMAGE)) for number in range(5)] == [4, 4, 4, 4, 1]
+    assert part_count(0, 60) == 1
+    assert part_count(0, 64) == 2
 
 
 def test_what_breaks_the_table_is_an_error_of_the_peer() -> None:
