@@ -44,6 +44,7 @@ _INSERT_GAP: Final = "INSERT INTO gaps VALUES (?,?,?,?,?,?,?,?,?,?,?)"
 
 # Kinds whose first record does not make a device its gateway's: nothing of the device is in them.
 _NO_CLAIM: Final = (KIND_NAMES[GAP], KIND_NAMES[ACTION])
+_MAX_OWNERS: Final = 1 << 16  # devices whose gateway is remembered: about 10 MB
 
 
 class Position(NamedTuple):
@@ -105,6 +106,7 @@ class Database:
                 path.touch(mode=0o600)
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         self._shapes = Shapes(self._db)
+        self._owners: dict[str, str] = {}  # by device, of those that are stored
         try:
             self._open(path)
         except BaseException:
@@ -265,9 +267,19 @@ class Database:
         }
 
     def owner_of(self, device: str) -> str | None:
-        """Return the gateway that brought the first data of a device; None if there are none."""
-        row = self._db.execute("SELECT gateway FROM devices WHERE device = ?", (device,)).fetchone()
-        return row[0] if row else None
+        """Return the gateway that brought the first data of a device; None if there are none.
+
+        Call it outside of transactions: it is remembered, and never changes once it is stored.
+        """
+        owner = self._owners.get(device)
+        if owner is None:
+            find = "SELECT gateway FROM devices WHERE device = ?"
+            row = self._db.execute(find, (device,)).fetchone()
+            if row is not None:
+                if len(self._owners) >= _MAX_OWNERS:
+                    self._owners.clear()
+                owner = self._owners[device] = str(row[0])
+        return owner
 
     def where_is(self, frame: FrameId) -> str:
         """Return where a frame of a node is stored, for people; "" if it is not.
@@ -386,7 +398,11 @@ class Database:
                 single.append((stream, seq, point, value))
         many = self._db.executemany
         records = [self._dating.date(row) for row in rows.records]
-        devices = {(row[2], header.gateway) for row in rows.records if row[3] not in _NO_CLAIM}
+        devices = {
+            (row[2], header.gateway)
+            for row in rows.records
+            if row[2] not in self._owners and row[3] not in _NO_CLAIM
+        }
         many("INSERT OR IGNORE INTO devices VALUES (?,?)", devices)
         many(_INSERT_RECORD, records)
         many("INSERT INTO packed_readings VALUES (?,?,?,?)", packed)

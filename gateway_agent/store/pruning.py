@@ -65,7 +65,9 @@ def _covered(connection: sqlite3.Connection, base: Base, to: int) -> Covered:
     group = group_table.group_holding(connection, to)
     if group is None:
         raise StoreDamaged(f"the group of record {to} is missing")
-    head = fold(group.prev, [record.data for record in group.records[: to + 1 - group.first]])
+    head = group.head  # it was proved when the group was read
+    if to < group.last:
+        head = fold(group.prev, [record.data for record in group.records[: to + 1 - group.first]])
     return Covered(to - base.to, readings, head)
 
 

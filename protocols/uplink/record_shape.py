@@ -51,6 +51,7 @@ _match_head: Final = re.compile(
     + re.escape(cbor.encode(EXTENSION)) + b"(\x85\x00|\x86\x01)" + 4 * _UNSIGNED,
     re.DOTALL,
 ).match  # fmt: skip
+_LEAST: Final = {2: 24, 3: 1 << 8, 5: 1 << 16, 9: 1 << 32}  # in so many bytes
 _KINDS: Final = {b"\x85\x00": PROFILE, b"\x86\x01": SAMPLE}
 _SHORT: Final = 3  # bytes of a number that is remembered: any register
 _SINGLE: Final = struct.Struct(">xf")
@@ -260,8 +261,10 @@ def _read_head(data: bytes) -> _KnownHead | None:
 
 
 def _unsigned(encoded: bytes) -> int:
-    """Return an integer by its encoding. ValueError if it is none."""
-    number = _number(encoded)
-    if type(number) is not int:
+    """Return an unsigned integer by its encoding. ValueError if that is not the shortest."""
+    if len(encoded) == 1:
+        return encoded[0]
+    number = int.from_bytes(encoded[1:], "big")
+    if number < _LEAST[len(encoded)]:
         raise ValueError
     return number
