@@ -82,6 +82,9 @@ def check_uplinks(reader: TableReader) -> list[MqttUplink]:
     elif not found and not reader.problems:
         remedy = 'add a [[uplink]] table with type = "mqtt"'
         reader.problem("uplink", None, "the uplink to the collector", remedy)
+    for at, exporter in exporters:
+        for fault in exporter.faults():
+            reader.problem(f"{at}.{fault.key}", fault.value, fault.expected, fault.remedy)
     names = ((f"{at}.name", exporter.label) for at, exporter in exporters)
     reader.unique(names, "a name no other uplink has", "give this one a name of its own")
     return [uplink for _, uplink in found]

@@ -1,13 +1,23 @@
 """The keys that every ``[[uplink]]`` table of an exporter has, whatever its type."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct
 
 from gateway_agent.config_types import MqttConnection, Name, count, milliseconds
 
 _BYTES = Meta(ge=1 << 16, description="bytes, at least 65536", examples=[268_435_456])
+
+
+class TableFault(NamedTuple):
+    """What is wrong with a key below a table: what came, what was expected, what to write."""
+
+    key: str
+    value: object
+    expected: str
+    remedy: str
 
 
 class ExporterConfig(Struct, frozen=True, kw_only=True):
@@ -42,6 +52,10 @@ class ExporterConfig(Struct, frozen=True, kw_only=True):
     def secret_files(self) -> list[Path]:
         """Return the files named here that not everybody may read."""
         return []
+
+    def faults(self) -> Iterator[TableFault]:
+        """Yield what is wrong between keys that are good in themselves."""
+        yield from ()
 
 
 class MqttExporterConfig(ExporterConfig, frozen=True, kw_only=True):

@@ -27,6 +27,7 @@ KINDS: Final = {
     "mqtt-json": _kind("mqtt_json", "Json"),
     "thingsboard": _kind("thingsboard", "ThingsBoard"),
     "homeassistant": _kind("homeassistant", "HomeAssistant"),
+    "sl651": _kind("sl651", "Sl651"),
 }
 
 

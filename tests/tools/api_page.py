@@ -21,6 +21,7 @@ FACES: Final = (
     "protocols.identity",
     "protocols.uplink",
     "protocols.uplink.hj212",
+    "protocols.uplink.sl651",
     "protocols.modbus_client",
     "gateway_agent",
     "gateway_agent.collector",

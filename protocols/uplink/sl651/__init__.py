@@ -5,9 +5,18 @@ approval draft (报批稿) and in frames of implementations; where a name or a r
 implementations alone the place says so.
 """
 
-from .elements import ELEMENTS, Element, ElementGroup, element_value, read_groups, write_group
-from .frame import MAX_BODY_BYTES, Sl651Frame, Sl651Reader, encode_frame
-from .report import Observation, StationReport, read_report, write_report
+from .elements import (
+    BCD,
+    ELEMENTS,
+    Element,
+    ElementGroup,
+    element_value,
+    number_group,
+    read_groups,
+    write_group,
+)
+from .frame import FRAME_BYTES, MAX_BODY_BYTES, Sl651Frame, Sl651Reader, encode_frame
+from .report import STATION_CLASSES, Observation, StationReport, read_report, write_report
 from .station import (
     Asked,
     Confirmed,
@@ -19,8 +28,11 @@ from .station import (
 )
 
 __all__ = [
+    "BCD",
     "ELEMENTS",
+    "FRAME_BYTES",
     "MAX_BODY_BYTES",
+    "STATION_CLASSES",
     "Asked",
     "Confirmed",
     "Element",
@@ -36,6 +48,7 @@ __all__ = [
     "Unreadable",
     "element_value",
     "encode_frame",
+    "number_group",
     "read_groups",
     "read_report",
     "write_group",

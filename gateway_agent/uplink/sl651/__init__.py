@@ -1,0 +1,1 @@
+"""Centre stations of SL 651 on TCP: see :mod:`protocols.uplink.sl651`."""

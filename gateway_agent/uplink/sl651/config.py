@@ -1,0 +1,121 @@
+"""What an operator writes for a centre station of SL 651, and what is checked before it is used."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Annotated, TypeAlias
+
+from msgspec import Meta, Struct, field
+
+from gateway_agent.config_types import Name, count, milliseconds
+from gateway_agent.uplink.exporter_config import ExporterConfig, TableFault
+from gateway_agent.uplink.units import is_convertible
+from protocols.uplink.sl651 import BCD, ELEMENTS, STATION_CLASSES
+
+_Hex4: TypeAlias = Annotated[
+    str,
+    Meta(pattern="^[0-9A-Fa-f]{4}\\Z", description="four hexadecimal digits", examples=["0000"]),
+]
+_Address: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern="^[0-9A-Fa-f]{10}\\Z",
+        description="ten hexadecimal digits, as the bureau gave them",
+        examples=["0012345678"],
+    ),
+]
+_Code: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern="^[0-9A-Fa-f]{2}\\Z",
+        description="an element's code, two hexadecimal digits",
+        examples=["39"],
+    ),
+]
+_Height: TypeAlias = Annotated[float, Meta(description="a height in m", examples=[5.2])]
+
+
+class StationElement(Struct, frozen=True, kw_only=True):
+    """One element of a station's report: its code of annex C and the point that it is made of.
+
+    ``unit``: of the point, where the device gives none. ``datum_m``: the height of a distance
+    sensor above the gauge's zero; the level is it less the distance.
+    """
+
+    code: _Code
+    point: str
+    unit: str = ""
+    datum_m: _Height | None = None
+
+    @property
+    def identifier(self) -> int:
+        """The identifier byte."""
+        return int(self.code, 16)
+
+
+class StationOfDevice(Struct, frozen=True, kw_only=True):
+    """A device as the centre knows it: ten digits of address, class, and its elements."""
+
+    device: Name
+    address: _Address
+    station_class: str = field(name="class", default="H")
+    element: tuple[StationElement, ...] = ()
+
+
+class Sl651Uplink(ExporterConfig, frozen=True, kw_only=True, tag_field="type", tag="sl651"):
+    """``type = "sl651"``: a centre station on TCP, and the stations that report to it."""
+
+    host: str
+    port: Annotated[int, count(1, 65_535, 7651)]
+    centre: Annotated[int, count(1, 255, 1)] = 1
+    password: _Hex4 = "0000"  # noqa: S105 # of the frames; it protects nothing
+    #: Minutes between two reports of a station.
+    report_min: Annotated[int, count(1, 1440, 5)] = 5
+    #: M2; ``false`` is M1: nothing says whether a report arrived.
+    confirmed: bool = True
+    answer_ms: Annotated[int, milliseconds(100, 300_000, 10_000)] = 10_000
+    keep_alive_ms: Annotated[int, milliseconds(1000, 255_000, 40_000)] = 40_000
+    station: Annotated[tuple[StationOfDevice, ...], Meta(min_length=1)]
+
+    @property
+    def where(self) -> str:
+        """Where it sends to."""
+        return f"{self.host}:{self.port}"
+
+    def faults(self) -> Iterator[TableFault]:
+        """Yield what the protocol cannot say."""
+        for key, names in (
+            ("device", [station.device for station in self.station]),
+            ("address", [station.address.upper() for station in self.station]),
+        ):
+            for index, name in enumerate(names):
+                if name in names[:index]:
+                    at = f"station[{index}].{key}"
+                    yield TableFault(at, name, "each once", "change one of them")
+        for index, station in enumerate(self.station):
+            at = f"station[{index}]"
+            if station.station_class not in STATION_CLASSES:
+                known = ", ".join(f"{key} {text}" for key, text in STATION_CLASSES.items())
+                yield TableFault(f"{at}.class", station.station_class, "a class", f"one of {known}")
+            for number, element in enumerate(station.element):
+                yield from _faults(f"{at}.element[{number}]", element)
+
+
+def _faults(at: str, element: StationElement) -> Iterator[TableFault]:
+    known = ELEMENTS.get(element.identifier)
+    if known is None or known.kind != BCD:
+        codes = ", ".join(
+            f"{row.identifier:02X} {row.name}" for row in ELEMENTS.values() if row.kind == BCD
+        )
+        yield TableFault(f"{at}.code", element.code, "an element that is a number", codes)
+        return
+    if element.datum_m is not None and known.unit != "m":
+        remedy = f"remove it: {known.name} is in {known.unit or 'no unit'}"
+        yield TableFault(f"{at}.datum_m", element.datum_m, "a level in m", remedy)
+    if element.unit and not is_convertible(element.unit, known.unit):
+        expected = f"a unit that becomes {known.unit or 'a plain number'}"
+        yield TableFault(f"{at}.unit", element.unit, expected, "is it another element?")
+
+
+def datum(element: StationElement) -> Decimal | None:
+    """Return the height of the sensor above the gauge's zero in m, if the element has one."""
+    return None if element.datum_m is None else Decimal(str(element.datum_m))

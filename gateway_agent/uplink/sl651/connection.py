@@ -1,0 +1,149 @@
+"""One station's TCP connection to its centre: a :class:`Station` with a socket and the clocks."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final, Self
+
+from protocols.uplink.sl651 import (
+    Asked,
+    Confirmed,
+    NotConfirmed,
+    Station,
+    StationSettings,
+    Unreadable,
+)
+
+READ_CLOCK: Final = 0x51
+_STATION_MARK: Final = b"\xf1\xf1"
+_CONNECT_S: Final = 10.0
+
+
+class StationConnection(asyncio.Protocol):
+    """Sends reports one at a time, answers the clock, keeps the line alive.
+
+    ``boot_ms`` drives every time-out; ``wall`` is written into frames. ``refused`` is called for
+    each frame of the centre that is none. Whatever ends the connection ends :meth:`report` and
+    :meth:`tick` with an OSError.
+    """
+
+    def __init__(
+        self,
+        settings: StationSettings,
+        boot_ms: Callable[[], int],
+        wall: Callable[[], datetime],
+        refused: Callable[[str], None],
+    ) -> None:
+        self._settings = settings
+        self._boot_ms = boot_ms
+        self._wall = wall
+        self._refused = refused
+        self._station = Station(settings, 1, boot_ms())
+        self._transport: asyncio.Transport | None = None
+        self._lost: OSError | None = None
+        self._confirmed: set[int] = set()
+        self._changed = asyncio.Event()
+
+    @classmethod
+    async def open(
+        cls,
+        host: str,
+        port: int,
+        settings: StationSettings,
+        boot_ms: Callable[[], int],
+        wall: Callable[[], datetime],
+        refused: Callable[[str], None],
+    ) -> Self:
+        """Connect. OSError, TimeoutError: nobody answers at this address."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(_CONNECT_S):
+            _, line = await loop.create_connection(
+                lambda: cls(settings, boot_ms, wall, refused), host, port
+            )
+        return line
+
+    async def report(self, function: int, after_time: bytes, serial: int) -> None:
+        """Send a message and return once the centre confirmed it.
+
+        OSError: the connection ended, or nobody confirmed it three times.
+        """
+        self._confirmed.clear()
+        number, events = self._station.send(
+            function, after_time, self._wall(), self._boot_ms(), serial
+        )
+        self._flush()
+        for event in events:
+            self._take(event)
+        while number not in self._confirmed:
+            self._raise_if_lost()
+            self._changed.clear()
+            wait_ms = max(0, self._station.deadline_ms() - self._boot_ms())
+            try:
+                async with asyncio.timeout(wait_ms / 1000):
+                    await self._changed.wait()
+            except TimeoutError:
+                self._resend_if_due()
+
+    def tick(self) -> None:
+        """Keep the line alive. OSError: the connection has ended."""
+        self._raise_if_lost()
+        self._station.keep_alive(self._wall(), self._boot_ms())
+        self._flush()
+
+    def close(self) -> None:
+        """End the connection; no data is waited for."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport (asyncio calls this)."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the centre sent (asyncio calls this)."""
+        for event in self._station.receive(data, self._boot_ms()):
+            self._take(event)
+        self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note why the connection ended (asyncio calls this)."""
+        self._end(str(exc) if exc else "the centre closed the connection")
+
+    def _take(self, event: Confirmed | NotConfirmed | Asked | Unreadable) -> None:
+        match event:
+            case Confirmed(serial):
+                self._confirmed.add(serial)
+                self._changed.set()
+            case NotConfirmed(serial):
+                seconds = self._settings.answer_ms / 1000
+                self._end(f"the centre did not confirm {serial} three times in {seconds:g} s each")
+            case Asked(function=function) if function == READ_CLOCK:
+                own = _STATION_MARK + self._settings.station
+                self._station.answer(event, own, self._wall(), self._boot_ms())
+            case Asked(function=function):
+                self._refused(f"the centre asks {function:02X}, which this station has not")
+            case Unreadable(error, is_too_much):
+                self._refused(str(error))
+                if is_too_much:
+                    self._end(f"the centre sends what is no frame: {error}")
+
+    def _resend_if_due(self) -> None:
+        for event in self._station.tick(self._boot_ms()):
+            self._take(event)
+        self._flush()
+
+    def _flush(self) -> None:
+        data = self._station.outgoing()
+        if data and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def _end(self, reason: str) -> None:
+        if self._lost is None:
+            self._lost = ConnectionError(reason)
+        self.close()
+        self._changed.set()
+
+    def _raise_if_lost(self) -> None:
+        if self._lost is not None:
+            raise self._lost
