@@ -20,7 +20,14 @@ def main() -> None:
 
 
 def _run(command: str, config: Path) -> None:
+    import faulthandler
+    import logging
+
+    from gateway_agent.journal import for_stderr
     from gateway_agent.process import end_of, set_up
+
+    # The watchdog of a service manager ends a process that hangs with SIGABRT: this shows where.
+    faulthandler.enable()
 
     try:
         set_up()
@@ -35,7 +42,7 @@ def _run(command: str, config: Path) -> None:
         if end is None:
             raise
         text, status = end
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{for_stderr(text, logging.CRITICAL)}\n")
         sys.exit(status)
 
 

@@ -93,6 +93,16 @@ class GatewayAgent:
         """Stop cleanly, within 10 s. Call it in the loop's own thread, as a signal handler does."""
         self._stop.set()
 
+    @property
+    def is_started(self) -> bool:
+        """Return whether everything works that can: the outbox may still wait for room."""
+        return self.running.is_set() or bool(self._waiting_for)
+
+    def secure(self, seconds: float) -> None:
+        """Wait, in any thread, until what the outbox was given is durable. It takes no more."""
+        if self._outbox is not None:
+            self._outbox.secure(seconds)
+
     async def run(self) -> None:
         """Work until stopped.
 

@@ -13,6 +13,8 @@ from types import TracebackType
 from typing import Final, TypeAlias
 
 from gateway_agent.errors import OperatorError
+from gateway_agent.hard_stop import HardStop
+from gateway_agent.journal import for_journal, is_journal
 from gateway_agent.open_files import REMEDY, check_open_files, is_too_many_open_files
 from protocols.exit_status import FAULT
 from protocols.text_of_others import printable
@@ -36,6 +38,17 @@ class LineFormatter(logging.Formatter):
         return "\n".join("  " + printable(line) for line in super().formatException(ei).split("\n"))
 
 
+class JournalFormatter(LineFormatter):
+    """Begin each line with its priority; the journal has the time itself."""
+
+    def __init__(self) -> None:
+        super().__init__("%(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the lines of one record."""
+        return for_journal(super().format(record), record.levelno)
+
+
 def set_up(verbose: int = 0) -> None:
     """Set the umask and where log lines go. ``verbose``: 1 for more of them, 2 for all.
 
@@ -46,7 +59,8 @@ def set_up(verbose: int = 0) -> None:
     # Whatever the caller's umask: nobody else may write what a command makes.
     os.umask(os.umask(0o077) | 0o022)
     handler = logging.StreamHandler()
-    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    plain = LineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(JournalFormatter() if is_journal() else plain)
     logging.basicConfig(level=levels[min(verbose, 2)], handlers=[handler])
 
 
@@ -65,11 +79,17 @@ _HANGUP: Final = (
 )
 
 
-def stop_on_signal(stop: Callable[[], object]) -> None:
-    """Call ``stop`` on SIGTERM and SIGINT, in the running loop; log SIGHUP and work on."""
+def stop_on_signal(
+    stop: Callable[[], object], secure: Callable[[float], None] | None = None
+) -> None:
+    """Call ``stop`` on SIGTERM and SIGINT, in the running loop; log SIGHUP and work on.
+
+    ``secure``: as for :class:`HardStop`, which ends the process if the stop does not.
+    """
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
+    HardStop(secure).arm(signal.SIGTERM, signal.SIGINT)
     loop.add_signal_handler(signal.SIGHUP, _hang_up)
 
 

@@ -15,6 +15,7 @@ from gateway_agent.open_files import REMEDY, check_open_files
 from gateway_agent.process import stop_on_signal
 from gateway_agent.store.errors import StoreFailed
 from gateway_agent.store.medium import too_small
+from gateway_agent.supervisor import ServiceState, Supervisor
 from gateway_agent.tables import ConfigError
 from protocols.exit_status import STORE_FAILED
 
@@ -74,8 +75,18 @@ def _remedy(error: StoreFailed, directory: Path) -> str:
 
 
 async def _serve(config: GatewayConfig) -> None:
-    agent = GatewayAgent(config, SystemClock(), Counters())
-    stop_on_signal(agent.request_stop)
+    agent, manager = GatewayAgent(config, SystemClock(), Counters()), Supervisor()
+
+    def stop() -> None:
+        manager.stopping()
+        agent.request_stop()
+
+    def state() -> ServiceState:
+        progress = agent.progress
+        return ServiceState(agent.is_started, progress.is_alive, progress.summary())
+
+    stop_on_signal(stop, agent.secure)
     log.info("gateway %s, state in %s", config.gateway.id, config.gateway.state_dir)
-    await agent.run()
+    with manager.following(state):
+        await agent.run()
     log.info("stopped")

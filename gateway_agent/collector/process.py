@@ -10,9 +10,10 @@ from gateway_agent import threads
 from gateway_agent.errors import OperatorError
 from gateway_agent.process import stop_on_signal
 from gateway_agent.store.errors import StoreFailed
+from gateway_agent.supervisor import Supervisor
 
 from .config import CollectorConfig, load
-from .service import run_collector
+from .service import CollectorService, run_collector
 
 _REMEDY: Final = (
     "; collector.database has to be a file that this user can write, in a directory of a local"
@@ -32,11 +33,18 @@ def run(config: Path) -> None:
 
 
 async def _serve(config: CollectorConfig) -> None:
-    stop = asyncio.Event()
-    stop_on_signal(stop.set)
+    stop, manager = asyncio.Event(), Supervisor()
+
+    def ask_to_stop() -> None:
+        manager.stopping()
+        stop.set()
+
+    stop_on_signal(ask_to_stop)
 
     def ready() -> None:
         sys.stdout.write(f"collecting from {config.broker.where}\n")
         sys.stdout.flush()
 
-    await run_collector(config, stop, ready)
+    service = CollectorService(config)
+    with manager.following(service.state):
+        await run_collector(service, stop, ready)

@@ -7,6 +7,7 @@ database is closed in that thread too, after the batch that is under way when th
 
 import asyncio
 import logging
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from gateway_agent.clock import SystemClock
 from gateway_agent.keys import check_secret, load_node_key, load_private, load_public
 from gateway_agent.status_socket import serve_status
 from gateway_agent.store.settings import HEAD_LAG_MS
+from gateway_agent.supervisor import ServiceState
 from gateway_agent.uplink import topics
 from gateway_agent.uplink.backoff import AWAY, Backoff, Pause
 from gateway_agent.uplink.connection import (
@@ -44,6 +46,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+HANG_S: Final = 60.0  # longer than the largest batch and the slowest commit
 MAX_PACKET: Final = MAX_BATCH_BYTES + 1024  # a batch and its topic
 
 
@@ -87,6 +90,7 @@ class CollectorService:
         self._unanswered: dict[str, str] = {}  # by gateway: why it gets no receipts
         self._streams = {row[:2]: row[2] for row in self._database.positions()}
         self._settling: asyncio.TimerHandle | None = None
+        self._jobs: dict[object, float] = {}  # of the thread, and since when they wait
         self._on_outcome = on_outcome
         self._backoff = Backoff()
         self.connected = asyncio.Event()
@@ -163,8 +167,21 @@ class CollectorService:
         while posted:
             await self._answered(client, *posted.popleft())
 
+    def state(self) -> ServiceState:
+        """Return what the service manager is to know. One that waits for a broker has started."""
+        since = min(self._jobs.values(), default=None)
+        hung_s = 0.0 if since is None else time.monotonic() - since
+        where = self._config.broker.where
+        text = f"collecting from {where}" if self.connected.is_set() else self._problem
+        if hung_s >= HANG_S:
+            text = f"the database has not answered for {hung_s:.0f} s: see `dmesg` for its medium"
+        return ServiceState(is_started=True, is_alive=hung_s < HANG_S, text=text)
+
     def _work(self, job: Callable[[], T]) -> asyncio.Future[T]:
-        return asyncio.get_running_loop().run_in_executor(self._worker, job)
+        future = asyncio.get_running_loop().run_in_executor(self._worker, job)
+        self._jobs[future] = time.monotonic()
+        future.add_done_callback(lambda done: self._jobs.pop(done, None))
+        return future
 
     def _refuse(self, _reason: str) -> None:
         self.packets_refused += 1
@@ -249,10 +266,9 @@ def _public(key: Ed25519PrivateKey) -> Ed25519PublicKey:
 
 
 async def run_collector(
-    config: CollectorConfig, stop: asyncio.Event, ready: Callable[[], None]
+    service: CollectorService, stop: asyncio.Event, ready: Callable[[], None]
 ) -> None:
     """Run until ``stop`` is set; call ``ready`` when the first subscription is made."""
-    service = CollectorService(config)
 
     async def announce() -> None:
         await service.connected.wait()

@@ -4,6 +4,7 @@
 
     StoreError
     +-- StoreBusy      another process has this directory: stop that one, or use another directory
+    +-- StoreNewer     a newer release wrote the outbox: install that one again
     +-- StoreFull      no space, no quota, no file descriptor, or the size limit: wait, and hold
     |                  back the pollers
     +-- StoreDamaged   what is read is not what was written: quarantine, salvage, go on
@@ -16,7 +17,7 @@ import errno
 from typing import Final
 
 from gateway_agent.errors import OperatorError
-from protocols.exit_status import STORE_FAILED
+from protocols.exit_status import STORE_FAILED, UNUSABLE
 
 # Of an agent that must be started again to recover.
 EXIT_STORE_FAILED: Final = STORE_FAILED
@@ -28,6 +29,12 @@ class StoreError(Exception):
 
 class StoreBusy(StoreError, OperatorError):
     """The directory is locked by another process."""
+
+
+class StoreNewer(StoreError, OperatorError):
+    """A newer release wrote the outbox. Nothing was touched."""
+
+    exit_status = UNUSABLE
 
 
 class StoreFull(StoreError):

@@ -8,6 +8,10 @@ database that ends before it has lost records.
 One line of text: stream, last sequence number, head (hex), the first 16 hex digits of SHA-256
 over what stands before. It is replaced as a whole: temporary file, fsync, rename, fsync of the
 directory.
+
+A release with a later schema of the outbox writes the number of the schema before all that, under
+the check. So an older release knows by more than the header of the database, where a flipped bit
+looks the same, that it may not touch the outbox.
 """
 
 import hashlib
@@ -18,7 +22,8 @@ from typing import Final, NamedTuple
 from gateway_agent.clock import GatewayClock
 from gateway_agent.directories import replace_file
 
-from .errors import StoreDamaged, StoreFailed, file_error
+from .database import SCHEMA_VERSION
+from .errors import StoreDamaged, StoreFailed, StoreNewer, file_error
 
 MAX_BYTES: Final = 256
 
@@ -75,20 +80,29 @@ def write(path: Path, head: ChainHead) -> None:
 
 
 def read(path: Path) -> ChainHead | None:
-    """Read the file; None if there is none, StoreDamaged if it is not what was written."""
+    """Read the file; None if there is none, StoreDamaged if it is not what was written.
+
+    StoreNewer: it is of a release with a later schema.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         return None
     try:
-        stream, last, head, check = data.decode("ascii").split()
+        *schema, stream, last, head, check = data.decode("ascii").split()
+        version = int(schema[0]) if schema else SCHEMA_VERSION
         found = ChainHead(int(stream), int(last), bytes.fromhex(head))
     except ValueError as error:
         raise StoreDamaged(f"{path}: expected stream, last, head and check") from error
-    body = f"{stream} {last} {head}"
+    body = " ".join((*schema, stream, last, head))
     if check != _check(body) or len(found.head) != 32:
         raise StoreDamaged(f"{path}: expected check {_check(body)}, got {check}")
+    if version > SCHEMA_VERSION:
+        raise StoreNewer(
+            f"{path}: expected schema {SCHEMA_VERSION} of the outbox, got {version}: a newer release"
+            " wrote it. Nothing was changed; install that release again"
+        )
     return found
 
 

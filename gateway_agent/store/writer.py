@@ -163,6 +163,14 @@ class OutboxWriter:
         finally:
             self._end(self._refusal)
 
+    def secure(self, seconds: float) -> None:
+        """Commit what was put, and wait for that in a thread of a loop that hangs. Nothing raises.
+
+        What is put from now on is not committed.
+        """
+        self._requests.stop()
+        self._thread.join(seconds)
+
     async def _call(self, function: Callable[[], T]) -> T:
         """Call ``function`` in the thread."""
 

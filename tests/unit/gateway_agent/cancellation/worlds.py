@@ -221,7 +221,7 @@ async def collector(folder: Path, form: str = "service") -> AsyncIterator[Actor]
     async def run() -> None:
         if form == "service":
             await service.CollectorService(config).run()
-        await service.run_collector(config, stop, lambda: None)
+        await service.run_collector(service.CollectorService(config), stop, lambda: None)
 
     actor = Actor(run, broker)
     if form == "stopped":
