@@ -100,8 +100,8 @@ def read(path: Path) -> ChainHead | None:
         raise StoreDamaged(f"{path}: expected check {_check(body)}, got {check}")
     if version > SCHEMA_VERSION:
         raise StoreNewer(
-            f"{path}: expected schema {SCHEMA_VERSION} of the outbox, got {version}: a newer release"
-            " wrote it. Nothing was changed; install that release again"
+            f"{path}: expected schema {SCHEMA_VERSION} of the outbox, got {version}: a newer"
+            " release wrote it. Nothing was changed; install that release again"
         )
     return found
 
