@@ -55,7 +55,7 @@ def test_boards_as_json() -> None:
     assert listed[BOARD]["flash_bytes"] == 1024 * 1024
     assert listed[BOARD]["own_image"] is True
     assert listed[BOARD]["flash_method"] == "uart"
-    assert listed[BOARD]["flash_methods"] == ["uart", "swd"]
+    assert listed[BOARD]["flash_methods"] == ["uart", "swd", "dfu"]
     assert listed[UF2_BOARD]["flash_methods"] == ["uf2", "files over REPL"]
     assert listed["unix"]["flash_methods"] == []
     assert listed[BOARD]["seen_on_silicon"] is None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from boards import spec as specs
 from boards.errors import BoardError
 from boards.flash import run, stock
 from boards.flash.errors import NO_REPL, FlashingError
@@ -26,7 +27,9 @@ NOISE = random.Random(407)
 VECTORS = struct.pack("<II", 0x20020000, CODE + 0x201) + NOISE.randbytes(5_992)
 TEXT = NOISE.randbytes(40_000) + b"PYBv1.1 with STM32F405RG\0STM32F407VG" + NOISE.randbytes(70_000)
 FILES = b"\x11" * 0x10000  # what was in the sectors of MicroPython's file system
-BOARDS = {"dfu": "pyboard_v11", "swd": "stm32f4disc"}
+STOCK = [spec for spec in map(specs.load, specs.names()) if spec.flash.chip]
+BOARDS: dict[str, str] = {spec.flash.method: spec.board.name for spec in STOCK}
+MCU = next(spec.board.mcu for spec in STOCK if spec.flash.method == "dfu")
 
 
 def release(*parts: tuple[int, bytes], product: int = 0xDF11) -> bytes:
@@ -121,9 +124,9 @@ def test_a_plain_binary_begins_where_the_flash_does(
     ],
 )
 def test_a_file_for_something_else_is_refused(content: bytes, problem: str) -> None:
-    target = release_target_of("pyboard_v11")
+    target = release_target_of(BOARDS["dfu"])
     with pytest.raises(FlashingError, match=f"^TF-FLASH-029: .*({problem}).*nothing was written"):
-        regions_of(content, target, "stm32f405")
+        regions_of(content, target, MCU)
 
 
 def test_a_refused_file_reaches_no_board(way: str, board: FakeBoard, tmp_path: Path) -> None:
@@ -151,11 +154,11 @@ def test_protection_goes_only_by_order(way: str, board: FakeBoard, tmp_path: Pat
 
 
 def test_parts_of_one_sector_are_written_as_one() -> None:
-    target = release_target_of("pyboard_v11")
+    target = release_target_of(BOARDS["dfu"])
     (only,) = regions_of(
         release((AT + 0x3000, b"STM32F405"), (AT, struct.pack("<II", 0x20001000, AT + 0x3001))),
         target,
-        "stm32f405",
+        MCU,
     )
     assert (only.address, len(only.content)) == (AT, 0x3000 + 9)
     assert only.content[8:0x3000] == b"\xff" * 0x2FF8
