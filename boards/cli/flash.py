@@ -116,7 +116,8 @@ def flash(
     try:
         named = dict(map(setting, settings or []))
         technician = _AtTerminal() if sys.stdin.isatty() and not json_output else None
-        wish = completed(wish, log, baud, serial_ports, technician, _proposal(console))
+        show_wish = _proposal(console if lanes is None else Console(quiet=True))
+        wish = completed(wish, log, baud, serial_ports, technician, show_wish)
         request = FlashRequest(
             wish.board or default_name(),
             wish.role or "",

@@ -16,14 +16,27 @@ from rich.table import Table
 
 from boards.errors import BoardError
 from boards.flash.lanes import FlashLane, LaneResult, flash_lanes, lanes_of, named_lanes
-from boards.flash.run import FlashRequest
+from boards.flash.methods.dfu import DfuMethod
+from boards.flash.methods.uart import UartMethod
+from boards.flash.run import FlashRequest, way_of
 from boards.ports import serial_ports
+
+_WAYS = (UartMethod.name, DfuMethod.name)  # whose boards show that they wait
+_DIGITS = 8  # of a unique id, as the last two groups on its label
+_LAST = _DIGITS + len(" TF-FLASH-000")
+_SHARE = len("100 %")
 
 
 def run_lanes(request: FlashRequest, text: str, count: int, json_output: bool, bell: bool) -> None:
     """Flash ``count`` boards on the lanes that ``text`` names. BoardError."""
     if request.dry_run:
         raise BoardError("--lanes: a dry run is for one board: name its --port")
+    way = way_of(request)
+    if way not in _WAYS or (text == "auto" and way == DfuMethod.name):
+        raise BoardError(
+            f"--lanes: expected boards that wait at serial ports, or on USB as USB-PATH=BUS,..., "
+            f"got {text} by {way}"
+        )
     lanes = lanes_of(serial_ports()) if text == "auto" else named_lanes(text)
     console = Console(stderr=True)
     shown = _Lanes(console, json_output, bell)
@@ -32,7 +45,10 @@ def run_lanes(request: FlashRequest, text: str, count: int, json_output: bool, b
     with _stopped_by_ctrl_c(stop, console):
         if console.is_terminal:
             with live:
-                proven = _run(request, count, lanes, shown, stop)
+                try:
+                    proven = _run(request, count, lanes, shown, stop)
+                finally:
+                    shown.rest()  # the last picture stays on the terminal
         else:
             proven = _run(request, count, lanes, shown, stop)
     console.print(f"{proven} of {count} boards have proven themselves")
@@ -83,10 +99,19 @@ class _Lanes:
 
     def table(self) -> Table:
         """Return the state as a table."""
-        table = Table("lane", "step", "", "last board")
-        for row in self._rows.values():
-            table.add_row(row.place, row.step, row.share, row.last)
+        table = Table(expand=True)  # as wide as the terminal: columns that move cannot be read
+        table.add_column("lane", no_wrap=True)
+        table.add_column("step", ratio=1)
+        table.add_column("", justify="right", no_wrap=True, width=_SHARE)
+        table.add_column("last board", no_wrap=True, width=_LAST)
+        for place, row in sorted(self._rows.items()):
+            table.add_row(place, row.step, row.share, row.last)
         return table
+
+    def rest(self) -> None:
+        """Show that no lane does anything any more."""
+        for row in self._rows.values():
+            row.step, row.share = "-", ""
 
     def say(self, text: str, rings: bool = False) -> None:
         """Print a line, and ring if it needs somebody."""
@@ -135,5 +160,8 @@ class _LaneState:
 
     def done(self, result: LaneResult) -> None:
         """Show how a board ended."""
-        self.last = f"{result.uid} {'proven' if result.report else result.code or 'failed'}"
+        self.step = self.share = ""
+        self.last = (
+            f"{result.uid[-_DIGITS:]} {'proven' if result.report else result.code or 'failed'}"
+        )
         self._lanes.result(result)

@@ -18,9 +18,11 @@ from boards import build as images
 from boards.errors import BoardError
 from boards.ports import PortInfo
 
-from .detect import FoundPort, loader_at, next_unit
+from .detect import loader_at, next_unit
 from .errors import BATCH_STOPPED, TWINS, FlashingError
 from .job import Watcher
+from .methods.choice import loader_answers
+from .methods.dfu import DfuMethod
 from .run import FlashReport, FlashRequest, flash
 
 _LOOK_S: Final = 0.3
@@ -175,7 +177,7 @@ class _Shared:
                 raise FlashingError(
                     TWINS,
                     f"the board on lane {lane} has the unique id {uid} of one on lane {other} of "
-                    "this batch; nothing was written",
+                    "this batch",
                 )
             self._uids[uid] = lane
 
@@ -269,14 +271,20 @@ class _Lane:
         orders = [(first, second), (second, first)] if self._lane.either else [(first, second)]
         while not self._shared.is_over():
             for boot, bus in orders:
-                if self._asked(boot).chip_id is not None:
+                if self._waits(boot):
                     return boot, bus
             self._shared.stop.wait(_LOOK_S)
         return None
 
     def _wait_until_gone(self, port: PortInfo) -> None:
-        while not self._shared.is_over() and self._asked(port).chip_id is not None:
+        while not self._shared.is_over() and self._waits(port):
             self._shared.stop.wait(_LOOK_S)
 
-    def _asked(self, port: PortInfo) -> FoundPort:
-        return loader_at(port, self._shared.request.baud)
+    def _waits(self, port: PortInfo) -> bool:
+        request = self._shared.request
+        if request.method != DfuMethod.name:
+            return loader_at(port, request.baud).chip_id is not None
+        try:
+            return loader_answers(DfuMethod.name, port.path, request.baud)
+        except BoardError:
+            return False

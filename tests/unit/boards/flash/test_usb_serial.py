@@ -5,17 +5,21 @@ The proof over the node's bus has its own tests; here what it would look at is t
 
 import json
 import stat
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from boards.cli import app
 from boards.errors import BoardError
 from boards.flash import run, station_log
 from boards.flash.detect import FlashWish, MissingOptions, completed
 from boards.flash.errors import OTHER_CHIP, TWINS, FlashingError
 from boards.flash.key_files import key_file_name
+from boards.flash.lanes import LaneResult, flash_lanes, named_lanes
 from boards.flash.prove import NodeProof, NodeProver
 from boards.folder import default_name
 from boards.ports import PortInfo
@@ -192,3 +196,38 @@ def test_without_dfu_util_the_serial_ports_alone_are_asked(
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(FlashingError, match="TF-FLASH-010"):
         completed(wish(), tmp_path / "log", 115200, nothing, None, print)
+
+
+def test_a_lane_is_a_usb_socket_and_a_bus(tmp_path: Path, board: FakeBoard) -> None:
+    board.set(boards=[BOARD, {**BOARD, "path": "1-4"}])
+    watcher = LaneSteps()
+    wish = request(tmp_path, Path(), method="dfu")
+    lanes = named_lanes("1-2.3=/dev/bus")
+    assert flash_lanes(wish, 40, 1, lanes, lambda _: watcher, threading.Event()) == 1
+    (result,) = watcher.results
+    assert (result.uid, result.unit, result.lane) == (UID, 40, "1")
+    assert [prover.port for prover in Proven.asked] == ["/dev/bus"] * 2
+    assert board.events[-1] == "leave 0x08000000"
+
+
+class LaneSteps(Steps):
+    """Steps of a lane, and how its boards ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.results: list[LaneResult] = []
+
+    def wait(self, text: str) -> None: ...
+
+    def done(self, result: LaneResult) -> None:
+        self.results.append(result)
+
+
+@pytest.mark.parametrize(
+    ("lanes", "way"), [("auto", "dfu"), ("a=b", "swd"), ("auto", "swd"), ("a=b", "uf2")]
+)
+def test_lanes_need_boards_that_show_that_they_wait(lanes: str, way: str) -> None:
+    words = ["flash", "--lanes", lanes, "--method", way, "--role", "air", "--unit", "1"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1
+    assert f"USB-PATH=BUS,..., got {lanes} by {way}" in done.stderr
