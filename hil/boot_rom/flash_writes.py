@@ -3,17 +3,23 @@
 A debugger stops the node where the image's two functions that change the flash begin, does to the
 model's flash what the controller would do, shows it to the guest, and returns from the function. In
 the same way the function that reads the unique id gets the model's.
+
+The power can be cut in the middle of an operation: the flash then has one of the contents that
+:mod:`hil.flash.states` lists for it, and the node does not go on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from hil.boot_rom.chip import FLASH_AT, BootRom, sector_at
 from hil.errors import EngineError
+from hil.flash.states import torn_sectors, torn_words
 
 PROGRAM: Final = "flash_program"
 ERASE: Final = "flash_erase"
@@ -23,13 +29,34 @@ _LR: Final = 14
 _PC: Final = 15
 
 
+@dataclass
+class LiveCut:
+    """Cuts the power at operation ``left`` of the node on its flash, by calling ``switch_off``.
+
+    ``dice`` chooses what the operation leaves. ``happened`` names it, once it did.
+    """
+
+    left: int
+    dice: random.Random
+    switch_off: Callable[[], None]
+    happened: str = ""
+
+    def is_now(self) -> bool:
+        """Count an operation; return whether this is the one."""
+        self.left -= 1
+        return self.left == 0
+
+
 class FlashWrites:
     """Serves the writes of a node on QEMU that was started stopped, with ``near`` as its debugger.
 
     ``symbols`` are those of the image that runs.
     """
 
-    def __init__(self, rom: BootRom, symbols: Mapping[str, int]) -> None:
+    def __init__(
+        self, rom: BootRom, symbols: Mapping[str, int], cut: LiveCut | None = None
+    ) -> None:
+        self._cut = cut
         self._rom = rom
         self._at = {symbols[name] & ~1: name for name in (PROGRAM, ERASE, READ_UID)}
         self._reader: asyncio.StreamReader
@@ -46,9 +73,10 @@ class FlashWrites:
             await self._ask("qXfer:features:read:target.xml:0,400")
             for address in self._at:
                 await self._expect("OK", f"Z1,{address:x},2")
-            while True:
+            while self._cut is None or not self._cut.happened:
                 await self._send("c")
                 await self._stopped()
+            await self._reader.read()
         except (OSError, asyncio.IncompleteReadError):  # the power was cut
             return
         finally:
@@ -64,11 +92,27 @@ class FlashWrites:
         if name == READ_UID:
             uid = self._rom.uid
             await self._expect("OK", f"M{first:x},{len(uid):x}:{uid.hex()}")
+        elif self._cut is not None and self._cut.is_now():
+            self._tear(self._cut, name, first, second)
+            return
         elif name == PROGRAM:
             await self._set(0, int(await self._program(first - FLASH_AT, second)))
         else:
             await self._set(0, int(await self._erase(first)))
         await self._set(_PC, await self._register(_LR) & ~1)
+
+    def _tear(self, cut: LiveCut, name: str, first: int, second: int) -> None:
+        flash = self._rom.flash
+        if name == PROGRAM:
+            begin, end = first - FLASH_AT, first - FLASH_AT + 4
+            words = torn_words(int.from_bytes(flash[begin:end], "little"), second)
+            flash[begin:end] = cut.dice.choice(words).to_bytes(4, "little")
+            cut.happened = f"word {second:#x} at {first:#x}"
+        else:
+            begin, end = sector_at(first), sector_at(first + 1)
+            what, flash[begin:end] = cut.dice.choice([*torn_sectors(bytes(flash[begin:end]))])
+            cut.happened = f"erase of sector {first}: {what}"
+        cut.switch_off()
 
     async def _program(self, offset: int, word: int) -> bool:
         flash = self._rom.flash

@@ -24,7 +24,7 @@ from boards.recordstore import compose
 from boards.source import micropython_tree
 from boards.toolchain import mpy_cross
 from hil.boot_rom.chip import FLASH_AT, BootRom
-from hil.boot_rom.flash_writes import FlashWrites
+from hil.boot_rom.flash_writes import FlashWrites, LiveCut
 from hil.engines.wiring import STORE_ADDRESS
 from protocols.wire.update.image_manifest import unsigned
 from tests.image.test_port import Emulator
@@ -197,15 +197,17 @@ class LiveFlash:
         self.rom.flash[begin : begin + len(store)] = store
 
     @contextlib.contextmanager
-    def powered(self) -> Iterator[Emulator]:
-        """Boot from what the flash holds."""
+    def powered(self, cut: LiveCut | None = None) -> Iterator[Emulator]:
+        """Boot from what the flash holds; after a ``cut`` nothing is answered any more."""
         flash = self._folder / "flash.bin"
         flash.write_bytes(self.rom.flash)
         near, far = socket.socketpair()
         more = ["-chardev", f"socket,id=gdb,fd={far.fileno()}", "-gdb", "chardev:gdb", "-S"]
         with far:
             emulator = Emulator(flash, self._folder, more, pass_fds=(far.fileno(),))
-        writes = FlashWrites(self.rom, self._symbols)
+        if cut is not None:
+            cut.switch_off = emulator.process.kill
+        writes = FlashWrites(self.rom, self._symbols, cut)
         thread = threading.Thread(target=asyncio.run, args=(writes.serve(near),))
         thread.start()
         try:
