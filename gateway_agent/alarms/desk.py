@@ -75,6 +75,8 @@ class AlarmDesk:
         while True:
             raise_if_cancelled()
             self.look()
+            if not self._config.alarm:
+                await asyncio.Event().wait()  # nothing can change without a rule
             await asyncio.sleep(LOOK_S)
 
     def look(self) -> None:
