@@ -97,7 +97,8 @@ def test_a_running_gateway_loads_only_what_it_uses(tmp_path: Path) -> None:
         "typer", "uvicorn",
     }  # fmt: skip
     code = (
-        "import sys, pathlib; import gateway_agent.process, gateway_agent.service;"
+        "import contextlib, pathlib, sys; from gateway_agent.__main__ import _run\n"
+        "with contextlib.suppress(SystemExit): _run('run', pathlib.Path('absent.toml'))\n"
         "from gateway_agent.keys import load_private; load_private(pathlib.Path('gateway.pem'));"
         "from gateway_agent.field.profile.load import shipped; assert shipped();"
         f"print(sorted({unused} & set(sys.modules)))"
