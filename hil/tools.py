@@ -67,6 +67,7 @@ TOOLS: Final[Mapping[str, Tool]] = {
         _debian("mono", "running a model of Renode without it", "mono-runtime"),
         _debian("mosquitto", "the full stack", "mosquitto", variable="MOSQUITTO"),
         Tool("mpremote", "the console suite", f"{sys.executable} -m pip install mpremote"),
+        _debian("mcopy", "files on a FAT volume", "mtools"),
         _debian("pdftoppm", "looking at a PDF", "poppler-utils"),
         _debian("openocd", "the commands of the SWD way", "openocd"),
         _debian("qemu-system-arm", "the engine qemu", "qemu-system-arm", variable="QEMU"),

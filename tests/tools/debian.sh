@@ -36,6 +36,7 @@ missing() {
     compiles || echo gcc libc6-dev
     has lintian || echo lintian
     has make || echo make
+    has mcopy || echo mtools
     has openocd || echo openocd
     has qemu-system-arm || echo qemu-system-arm
     has mbpoll || echo mbpoll

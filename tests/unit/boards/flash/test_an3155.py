@@ -6,7 +6,7 @@ import pty
 import subprocess
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -147,6 +147,39 @@ def test_a_pulled_cable_is_named(tmp_path: Path) -> None:
         board.pull_at = board.taken + 100
         with pytest.raises(FlashingError, match=r"^TF-FLASH-004: "):
             made.write(BASE, bytes(256))
+
+
+@pytest.mark.provokes("TF-FLASH-004")
+@pytest.mark.parametrize(
+    "command",
+    [
+        lambda made: made.connect(),
+        lambda made: made.chip_id(),
+        lambda made: made.read(BASE, 256),
+        lambda made: made.erase(3),
+        lambda made: made.write(BASE, bytes(256)),
+        lambda made: made.go(BASE),
+        lambda made: made.unlock(),
+    ],
+    ids=["get", "id", "read", "erase", "write", "go", "unlock"],
+)
+@pytest.mark.parametrize("after", [1, 2])
+def test_a_cable_that_is_pulled_at_a_command_is_named_and_the_next_try_works(
+    tmp_path: Path, command: Callable[[RomLoader], object], after: int
+) -> None:
+    """In the middle of the command, and while its answer is on the way."""
+    with BootRomBoard(BootRom(UID), tmp_path) as board:
+        with FlashPort(str(board.port), 115200) as port:
+            made = RomLoader(port, answer_s=0.3)
+            made.connect()
+            board.pull_at = board.taken + after
+            with pytest.raises(FlashingError, match=r"^TF-FLASH-004: "):
+                command(made)
+        assert board.pulls == 1
+        with FlashPort(str(board.port), 115200) as port:
+            again = RomLoader(port, answer_s=0.3)
+            again.connect()
+            command(again)
 
 
 @pytest.mark.provokes("TF-FLASH-010")

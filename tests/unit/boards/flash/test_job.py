@@ -4,7 +4,9 @@ The proof over the node's bus has its own tests; here what it would look at is t
 """
 
 import hashlib
+import io
 import json
+import os
 import random
 import stat
 from collections.abc import Callable
@@ -12,8 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.progress import Progress
 
 from boards import spec as specs
+from boards.cli.flash import _Checklist
 from boards.errors import BoardError
 from boards.flash import run as flash_run
 from boards.flash import station_log
@@ -338,3 +343,42 @@ def test_what_the_station_held_of_the_key_is_overwritten(
     assert (
         json.loads(contents(bytes(rom.flash[STORE]))["node.key"])["key"] in keys(tmp_path).values()
     )
+
+
+def test_a_key_file_is_its_owner_s_alone_from_its_first_instant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[bool, int]] = []
+    begin = os.open
+
+    def noted(path: str | Path, flags: int, mode: int = 0o777, **more: int) -> int:
+        if Path(path).parent.name == "keys" and flags & os.O_CREAT:
+            made.append((bool(flags & os.O_EXCL), mode))
+        return begin(path, flags, mode, **more)
+
+    monkeypatch.setattr(os, "open", noted)
+    before = os.umask(0)
+    try:
+        with BootRomBoard(BootRom(UID), tmp_path) as board:
+            flash(request(tmp_path, board.port), Steps())
+    finally:
+        os.umask(before)
+    assert made == [(True, 0o600)]
+    assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o700
+
+
+def test_each_step_has_a_bar_that_moves_and_then_a_line() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=80)
+    with Progress(console=console, transient=True, auto_refresh=False) as bars:
+        steps = _Checklist(console, bars)
+        steps.begin("write the image")
+        bars.refresh()
+        assert "write the image" in out.getvalue()
+        assert "0%" not in out.getvalue(), "how far it is, nobody knows yet"
+        steps.progress(30, 60)
+        bars.refresh()
+        assert "50%" in out.getvalue()
+        steps.end("60 bytes")
+        assert bars.tasks == []
+    assert "[ok] write the image: 60 bytes" in out.getvalue()

@@ -2,6 +2,7 @@
 
 import hashlib
 import struct
+import subprocess
 import tempfile
 import threading
 import time
@@ -120,6 +121,30 @@ def test_the_chip_gets_the_blocks_and_restarts(tmp_path: Path) -> None:
     uf2.write(tmp_path, made(), seen)
     rom.join()
     assert rom.flash == CONTENT
+
+
+@pytest.mark.tool("mcopy")
+def test_on_a_fat_volume_each_sector_is_a_block(tmp_path: Path) -> None:
+    """The chip sees no file, only the sectors that a FAT file system writes."""
+    rom = Rom(tmp_path)
+    rom.start()
+    uf2.write(tmp_path, made(), seen)
+    rom.join()
+    image = tmp_path / "volume.img"
+    for words in (
+        ["mformat", "-C", "-i", str(image), "-f", "1440", "::"],
+        ["mcopy", "-i", str(image), str(tmp_path / "firmware.uf2"), "::"],
+    ):
+        subprocess.run(words, check=True, capture_output=True)
+    volume = image.read_bytes()
+    sectors = [volume[at : at + 512] for at in range(0, len(volume), 512)]
+    blocks = [each for each in sectors if each[:4] == b"UF2\n"]
+    taken = tmp_path / "taken.uf2"
+    taken.write_bytes(b"".join(blocks))
+    read = UF2File(board_family=0xE48BFF56)
+    read.from_file(str(taken))
+    assert len(blocks) == len(CONTENT) // 256
+    assert bytes(read.extract_payload(AT)) == CONTENT
 
 
 def test_a_stock_board_gets_the_firmware_that_was_named(
