@@ -4,6 +4,7 @@
 # make bench   speed and memory, as docs/benchmarks.md has them
 # make install the commands for yourself, in .venv
 # make deb     Debian packages of gateway, collector and tools, in dist (docs/operator.md)
+# make deb-test  these in a fresh Debian: install, run, upgrade, go back, remove; as root, 10 minutes
 # make format  let ruff correct what it can
 # make clean   remove everything that is not in the repository
 #
@@ -18,7 +19,7 @@ READY = $(TOOLS)/tox-$(TOX_VERSION)
 ARGS ?=
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test hil-renode bench install deb format clean programs python
+.PHONY: help demo test hil-renode bench install deb deb-test format clean programs python
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -48,6 +49,9 @@ install: python
 # Built with Debian's own Python, for which the wheels are locked.
 deb:
 	@$(or $(wildcard /usr/bin/python3.11),$(error the packages are built on Debian 12)) -m gateway_agent.packaging.deb $(ARGS)
+
+deb-test: $(READY) programs
+	@$(TOX) run --quiet -e deb -- $(ARGS)
 
 format: $(READY)
 	@$(TOX) run --quiet -e format

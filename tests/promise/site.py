@@ -71,7 +71,7 @@ class Program:
     def __init__(self, log: Path, *arguments: object) -> None:
         self.name = log.stem
         self.log = log  # everything that it printed in all its lives
-        self.command = COMMAND
+        self.command: tuple[str, ...] = COMMAND
         self.launcher: Sequence[str] = ()  # words before it, each time
         self._arguments = [str(argument) for argument in arguments]
         self._process: asyncio.subprocess.Process | None = None
