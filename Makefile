@@ -30,9 +30,9 @@ demo: $(READY)
 	@.tox/demo/bin/tianfu-gateway demo $(or $(ARGS),--duration 20 --json)
 
 test: $(READY) programs
-	@$(TOX) run-parallel --parallel 2 --parallel-no-spinner -m beside; beside=$$?; \
-	    $(TOX) run-parallel --quiet --parallel 2 --parallel-no-spinner --notest -m alone && \
-	    $(TOX) run --skip-pkg-install -m alone && exit $$beside
+	@$(TOX) run-parallel --quiet --parallel 2 --parallel-no-spinner --notest
+	@$(TOX) run-parallel --skip-pkg-install --parallel 2 --parallel-no-spinner -m beside; \
+	    beside=$$?; $(TOX) run --skip-pkg-install -m alone && exit $$beside
 
 hil-renode: $(READY) programs
 	@$(TOX) run --quiet -e hil-renode -- $(ARGS)
