@@ -207,7 +207,14 @@ async def _load_figures(elf: Path) -> list[Figure]:
             found = await asyncio.gather(*(_heap_figures(board) for board in boards.values()))
     note = "QEMU in the host's time; the line takes no time, t3.5 does"
     rate = Figure("image: fastest polls of one node", "polls/s", None, note, [alone])
-    return [rate, *(figure for figures in found for figure in figures)]
+    size = Figure(
+        "image: size",
+        "bytes",
+        "<= 393216",
+        "384 KiB",
+        [elf.with_name("firmware.bin").stat().st_size],
+    )
+    return [size, rate, *(figure for figures in found for figure in figures)]
 
 
 async def _polls_per_s(board: QemuBoard) -> float:

@@ -325,6 +325,31 @@ def test_an_image_whose_selftest_fails_is_not_confirmed() -> None:
     with_bench(check)
 
 
+class Unhurried(UpdateBench):
+    """A node that does what follows an answer when the test wants it."""
+
+    def write(self, address: int, data: bytes) -> int:
+        return self.bank.write_holding(address, len(data) // 2, bytearray(7) + data, 7)
+
+
+def test_the_erase_is_announced_before_it_begins_and_every_write_gets_busy() -> None:
+    bench = Unhurried()
+    try:
+        assert bench.begin() == 0
+        status = bench.status()
+        assert (status.state, status.missing) == (1, 5)
+        assert status.erase_ms >= 4000, "the datasheet has 4 s at most"
+        assert "slot1" not in bench.directory.names(), "the answer goes first"
+        assert bench.write(BLOCK_AT, BLOCKS[0]) == BUSY
+        assert bench.write(MANIFEST_AT, MANIFEST) == BUSY
+        assert bench.order(4, SESSION) == BUSY
+        bench.node.after_request()
+        assert bench.status().state == 2
+        assert bench.write(BLOCK_AT, BLOCKS[0]) == 0
+    finally:
+        bench.close()
+
+
 def test_a_medium_that_takes_nothing_ends_the_update_not_the_node() -> None:
     def check(bench: UpdateBench) -> None:
         assert bench.begin() == 0

@@ -210,6 +210,24 @@ def test_a_trial_that_is_never_confirmed_is_reported_with_what_to_do() -> None:
         assert versions(bus) == [0]
 
 
+def test_a_trial_is_confirmed_after_three_samples_with_a_good_tag() -> None:
+    with bus_of(1) as bus:
+        work = bus.work(image(1000))
+        (node,) = work.nodes
+        good, node.polled = node.polled, lambda: None  # type: ignore[method-assign]
+        while bus.nodes[0].bench.status().trial == 0:
+            bus.turn([work])
+        for samples in range(3):
+            end = bus.now + 60_000
+            while bus.now < end:
+                bus.turn([work])
+            assert (node.phase, bus.nodes[0].bench.status().trial) == ("trial", 1), samples
+            good()
+        bus.run(work)
+        assert phases(work) == ["done"]
+        assert bus.nodes[0].bench.status().trial == 0
+
+
 def test_a_silent_node_does_not_stop_the_others_and_is_given_up() -> None:
     with bus_of(1, 2) as bus:
         bus.nodes[1].deaf_until = 1e12
