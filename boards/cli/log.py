@@ -17,7 +17,7 @@ from protocols.station_log import HEAD_DIGITS, HEAD_RULE, StationChain
 # How each line begins in the table; what else stands in a line comes behind.
 _FIRST_COLUMNS = (
     *("time", "who", "station", "lane", "event", "board", "uid", "role", "unit", "key_id"),
-    *("image", "verified_by", "seconds"),
+    *("image", "verified_by", "seconds", "usb_serial"),
 )
 
 

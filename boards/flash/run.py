@@ -102,6 +102,11 @@ def flash(
         raise BoardError(
             f"{request.board}: expected no release key: it has no slots for updates over its bus"
         )
+    if request.method and not specs.load(request.board).has_image:
+        raise BoardError(
+            f"{request.board}: expected no --method: its files go over the REPL at --port; what "
+            "--firmware names goes by the board's own way"
+        )
     if request.firmware is not None and specs.load(request.board).has_image:
         raise BoardError(
             f"{request.board}: expected no --firmware: the image of the node itself is all that "

@@ -190,3 +190,9 @@ def test_an_own_image_is_no_release(tmp_path: Path) -> None:
     fields = (default_name(), "air", {"unit_id": 7}, "", 0, "", tmp_path, tmp_path / "log")
     with pytest.raises(BoardError, match=r"no --firmware: .*--image"):
         run.flash(run.FlashRequest(*fields, firmware=tmp_path / "x"), Steps())
+
+
+def test_the_files_of_a_stock_board_have_one_way(way: str, tmp_path: Path) -> None:
+    fields = (BOARDS[way], "air", {"unit_id": 7}, "", 0, "", tmp_path, tmp_path / "log")
+    with pytest.raises(BoardError, match=r"no --method: its files go over the REPL"):
+        run.flash(run.FlashRequest(*fields, method=way), Steps())
