@@ -7,11 +7,14 @@ import json as json_module
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from protocols.exit_status import FAULT, GOOD
+
+#: A centre of SL 651 gets whole minutes.
+_PLATFORMS_S: Final = 90.0
 
 
 def demo(
@@ -30,6 +33,10 @@ def demo(
         Path | None,
         typer.Option("--keep", help="Keep keys, databases and logs in this (new) folder."),
     ] = None,
+    platforms: Annotated[
+        bool,
+        typer.Option("--platforms", help="Report to platforms on this machine, too; 90 s or more."),
+    ] = False,
 ) -> None:
     """Show the whole way of a reading on this machine: nodes, line, gateway, broker, collector.
 
@@ -40,6 +47,7 @@ def demo(
     """
     try:
         from hil.demo.figures import summary
+        from hil.demo.platforms import DemoPlatforms
         from hil.demo.run import Demo
         from hil.demo.screen import Screen
         from hil.errors import HilError
@@ -55,7 +63,9 @@ def demo(
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tianfu-")))
         try:
             with Screen() as screen:
-                result = asyncio.run(Demo(folder, duration, seed, screen.show).run())
+                beside = DemoPlatforms() if platforms else None
+                seconds = max(duration, _PLATFORMS_S) if platforms else duration
+                result = asyncio.run(Demo(folder, seconds, seed, screen.show, beside).run())
         except (HilError, OSError) as error:
             typer.echo(f"the demo could not run: {error}", err=True)
             raise typer.Exit(FAULT) from error

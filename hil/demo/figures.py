@@ -73,6 +73,9 @@ def summary(figures: Mapping[str, object], keep: Path | None) -> str:
     motion = figures["motion"]
     assert isinstance(motion, Mapping)
     lines.append(f"  serial link: {motion_text(motion)}")
+    platforms = figures.get("platforms")
+    if isinstance(platforms, Mapping):
+        lines.append(f"  platforms: {', '.join(f'{k} {n}' for k, n in platforms.items())}")
     if keep is not None:
         lines.append(f"  keys, databases and logs are in {keep}")
     return "\n".join(lines)

@@ -23,6 +23,7 @@ from hil.bench import FAST, ROLES, Bench, one_of_each
 from hil.bus import Fault, FaultKind
 from hil.demo.figures import figures_of
 from hil.demo.motion import MotionReport
+from hil.demo.platforms import DemoPlatforms
 from hil.demo.screen import View
 from hil.sim.chengdu import Chengdu
 from hil.sim.vc0706 import Scene
@@ -65,9 +66,15 @@ class Demo:
     """
 
     def __init__(
-        self, folder: Path, duration_s: float, seed: int, show: Callable[[View], None]
+        self,
+        folder: Path,
+        duration_s: float,
+        seed: int,
+        show: Callable[[View], None],
+        platforms: DemoPlatforms | None = None,
     ) -> None:
         files = SiteFiles(folder)
+        self._platforms = platforms
         self._duration_s = duration_s
         self._show = show
         self._source = Chengdu(FIRST_HOUR)
@@ -97,6 +104,10 @@ class Demo:
                 loop.add_signal_handler(number, self._stop.set)
                 stack.callback(loop.remove_signal_handler, number)
             await stack.enter_async_context(self.broker)
+            if self._platforms is not None:
+                await self._platforms.start()
+                stack.push_async_callback(self._platforms.stop)
+                self.site.files.more_uplinks = self._platforms.tables()
             await stack.enter_async_context(self.bench)
             await stack.enter_async_context(self.site)
             self._start = time.monotonic()
@@ -112,6 +123,8 @@ class Demo:
         faults = {str(kind): count for kind, count in self.bench.line.applied.items()}
         figures = figures_of(account, faults, time.monotonic() - begun)
         figures["motion"] = self._motion.figures()
+        if self._platforms is not None:
+            figures["platforms"] = self._platforms.figures()
         return DemoSummary(figures, account.problems())
 
     # --- what happens -------------------------------------------------------------------------
@@ -195,6 +208,7 @@ class Demo:
             hour=self._source.hour.time,
             note=self._note,
             events=self._last_events(),
+            platforms=() if self._platforms is None else self._platforms.lines(),
         )
 
     def _last_events(self) -> list[str]:

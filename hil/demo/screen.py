@@ -26,7 +26,10 @@ _SI: Final = {"Cel": "°C", "ug/m3": "µg/m³", "/100": "%", "count": "", "%RH":
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Everything of one moment. ``note`` is what the demo is doing to its nodes."""
+    """Everything of one moment. ``note`` is what the demo is doing to its nodes.
+
+    ``platforms``: the newest frames to and from platforms beside the collector.
+    """
 
     status: Status
     elapsed_s: float
@@ -34,6 +37,7 @@ class View:
     hour: str
     note: str = ""
     events: Sequence[str] = ()
+    platforms: Sequence[str] = ()
 
     def counted(self) -> str:
         """Return how many readings have come how far."""
@@ -55,6 +59,7 @@ class Screen:
     def __init__(self) -> None:
         self._live: Live | None = None
         self._next_s = 0.0
+        self._echoed: Sequence[str] = ()  # frames of platforms that were shown last
         self._handlers: list[tuple[logging.StreamHandler[TextIO], TextIO]] = []
 
     def __enter__(self) -> Self:
@@ -83,6 +88,11 @@ class Screen:
         elif view.elapsed_s >= self._next_s:
             self._next_s = view.elapsed_s + _PROGRESS_S
             typer.echo(progress(view), err=True)
+        if self._live is None:
+            for line in view.platforms:
+                if line not in self._echoed:
+                    typer.echo(f"        {line}", err=True)
+            self._echoed = view.platforms
 
 
 def draw(view: View) -> RenderableType:
@@ -110,6 +120,10 @@ def draw(view: View) -> RenderableType:
     if view.note:
         parts.append(Text(f" now: {view.note}", style="yellow"))
     parts += [Text(f" {event}", style="cyan") for event in view.events[:_SHOWN_EVENTS]]
+    parts += [
+        Text(f" {line}", style="magenta", overflow="ellipsis", no_wrap=True)
+        for line in view.platforms
+    ]
     return Group(*parts)
 
 

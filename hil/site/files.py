@@ -32,6 +32,7 @@ class SiteFiles:
         self.folder = folder
         self._poll_ms = poll_ms
         self._release_keys = [str(path) for path in release_keys]
+        self.more_uplinks: list[dict[str, object]] = []  # tables beside the collector's
         self.state = folder / "state"
         self.gateway_toml = folder / "gateway.toml"
         self.collector_toml = folder / "collector.toml"
@@ -71,6 +72,13 @@ class SiteFiles:
         broker = {"host": "127.0.0.1", "port": broker_port, "version": "5"}
         bus = {"name": "rs485", "type": "rtu", "port": bench.port, "baudrate": bench.baud}
         timeout_ms = VIRTUAL_TIMEOUT_MS if isinstance(bench.engine, KeepsLineTime) else TIMEOUT_MS
+        uplink: dict[str, object] = {
+            **broker,
+            "receipt": "signed",
+            "collector_key": f"keys/{public_path(collector_key).name}",
+            "batch_interval_ms": 500,
+            "retry_ms": 2000,
+        }
         gateway = {
             "gateway": {
                 "id": GATEWAY_ID,
@@ -78,13 +86,7 @@ class SiteFiles:
                 "key": "keys/gateway.pem",
                 "update_keys": self._release_keys,
             },
-            "uplink": {
-                **broker,
-                "receipt": "signed",
-                "collector_key": f"keys/{public_path(collector_key).name}",
-                "batch_interval_ms": 500,
-                "retry_ms": 2000,
-            },
+            "uplink": [uplink, *self.more_uplinks] if self.more_uplinks else uplink,
             "outbox": {"commit_ms": 50},
             "bus": [{**bus, "timeout_ms": timeout_ms, "device": devices}, *links],
         }
