@@ -28,6 +28,8 @@ KINDS: Final = {
     "thingsboard": _kind("thingsboard", "ThingsBoard"),
     "homeassistant": _kind("homeassistant", "HomeAssistant"),
     "sl651": _kind("sl651", "Sl651"),
+    "influxdb": _kind("influxdb", "Influx"),
+    "sparkplug": _kind("sparkplug", "Sparkplug"),
 }
 
 

@@ -1,0 +1,1 @@
+"""InfluxDB over HTTP: see :mod:`protocols.uplink.influxdb`."""

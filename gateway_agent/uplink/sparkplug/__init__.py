@@ -1,0 +1,1 @@
+"""A Sparkplug B edge node: see :mod:`protocols.uplink.sparkplug`."""
