@@ -1,22 +1,18 @@
 """One node on a serial line, as a technician's tool asks it: identity, registers, signed writes.
 
-A gateway's agent owns its lines, so it must not run on the port meanwhile.
+A gateway's agent owns its lines: beside it the line is reached through it (:mod:`.node_port`).
 """
 
 import struct
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
-
-import serial
 
 from firmware.node.identity import NodeKey
 from protocols.modbus_client import (
     Read,
     Request,
-    RtuClient,
     WriteCounter,
     decode_identification,
     identify_request,
@@ -43,7 +39,6 @@ from protocols.wire.modbus.pdu import (
     READ_HOLDING,
     READ_INPUT,
 )
-from protocols.wire.modbus.timing import t35_us
 from protocols.wire.registers import (
     COMMISSIONED_ADDRESS,
     EVENT_ADDRESS,
@@ -67,8 +62,8 @@ from protocols.wire.sample import (
 from protocols.wire.uid import parse_uid
 
 from .errors import BoardError
-from .flash.errors import CABLE, UNSUPPORTED, FlashingError
-from .flash.serial_port import port_error
+from .flash.errors import UNSUPPORTED, FlashingError
+from .node_port import NoAnswer, Tap, open_node_port
 
 _TRIES: Final = 3
 _ANSWER_S: Final = 1.0
@@ -129,20 +124,13 @@ class NodeLine:
         *,
         answer_s: float | None = None,
         tries: int = _TRIES,
-        tap: Callable[[bool, bytes], None] = lambda _sent, _data: None,
+        tap: Tap = lambda _sent, _data: None,
     ) -> None:
         self.port = port
         self.unit = unit
         self._answer_s = _ANSWER_S if answer_s is None else answer_s
         self._tries = tries
-        self._tap = tap
-        self._silence_s = t35_us(baud) / 1e6
-        try:
-            self._serial = serial.serial_for_url(
-                port, baudrate=baud, timeout=0.02, write_timeout=_ANSWER_S, exclusive=True
-            )
-        except (OSError, ValueError) as error:  # SerialException is an OSError
-            raise port_error(port, error) from error
+        self._line = open_node_port(port, baud, tap)
 
     def __enter__(self) -> Self:
         return self
@@ -153,7 +141,7 @@ class NodeLine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._serial.close()
+        self._line.close()
 
     # --- what a node shows --------------------------------------------------------------------
 
@@ -307,28 +295,11 @@ class NodeLine:
         return self._ask_once(request)
 
     def _ask_once(self, request: Request) -> bytes:
-        client = RtuClient()
-        try:
-            time.sleep(self._silence_s)
-            self._serial.reset_input_buffer()
-            frame = client.send(request)
-            self._serial.write(frame)
-            self._tap(True, frame)
-            deadline = time.monotonic() + self._answer_s
-            answer = None
-            while answer is None and time.monotonic() < deadline:
-                came = self._serial.read(max(1, self._serial.in_waiting))
-                self._tap(False, came)
-                answer = client.feed(came)
-        except OSError as error:
-            raise FlashingError(CABLE, f"{self.port}: {error}") from error
-        if answer is None:
-            noise = client.finish().noise_bytes
-            got = f"{noise} bytes that are no answer" if noise else "nothing"
+        answer = self._line.exchange(request, self._answer_s)
+        if isinstance(answer, NoAnswer):
             raise NodeSilence(
-                f"{self._where()}: expected an answer within {self._answer_s:g} s, got {got}; "
-                "check address, speed, wiring and power",
-                noise,
+                f"{self._where()}: {answer.reason}; check address, speed, wiring and power",
+                answer.noise_bytes,
             )
         if answer[0] & EXCEPTION:
             raise NodeRefusal(answer[1], f"{self._where()}: {_refusal(answer[1])}")

@@ -11,11 +11,13 @@ from collections.abc import Coroutine
 from copy import deepcopy
 from typing import Final
 
+from protocols.modbus_client.turn import TurnAnswer, TurnQuestion
 from protocols.uplink import CLOCK_HOLDOVER
 
 from .alarms.desk import AlarmDesk
 from .alarms.socket import AlarmOrder, serve_alarms
 from .alarms.watch import AlarmError
+from .bus_socket import serve_turns
 from .cancellation import is_cancelled, whatever_comes
 from .clock import GatewayClock, SystemClock
 from .config import GatewayConfig
@@ -117,6 +119,7 @@ class GatewayAgent:
                 serve_files(directory, self._fetch),
                 serve_orders(directory, self._order),
                 serve_alarms(directory, self._obey_alarm_order),
+                serve_turns(directory, self._config.gateway.site_group, self._turn),
             ):
                 with self.progress.watching():
                     async with console_of(self._config, self) as self.web_port:
@@ -243,6 +246,13 @@ class GatewayAgent:
         if self._alarms is None:
             raise AlarmError("the agent does not poll yet: `tianfu-gateway status` shows why")
         return self._alarms.obey(order)
+
+    async def _turn(self, question: TurnQuestion, who: str) -> TurnAnswer:
+        if self._field is None:
+            return TurnAnswer(
+                error="the agent does not poll yet: `tianfu-gateway status` shows why"
+            )
+        return await self._field.turn(question, who)
 
     def _order(self, order: UpdateOrder, image: bytes) -> int:
         if self._rollout is None:

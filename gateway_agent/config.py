@@ -30,6 +30,7 @@ from .config_bus import (
 from .config_link import LinkBus, LinkNode, check_link
 from .config_types import (
     Directory,
+    GroupName,
     KeyFile,
     Name,
     PublicKeyFile,
@@ -76,6 +77,8 @@ class GatewayIdentity(Struct, frozen=True, kw_only=True):
     state_dir: Directory
     key: KeyFile  # its private signing key
     update_keys: tuple[PublicKeyFile, ...] = ()  # of who makes releases for nodes
+    # Users of this machine who may use `tianfu-node` through the agent; None: the agent's own only.
+    site_group: GroupName | None = None
 
 
 class OutboxConfig(Struct, frozen=True, kw_only=True):

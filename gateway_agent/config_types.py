@@ -106,6 +106,14 @@ SerialPort: TypeAlias = Annotated[
     ),
 ]
 
+GroupName: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z_][a-z0-9_\-]{0,31}\Z",
+        description="the name of a group of users of this machine",
+        examples=["tianfu-site"],
+    ),
+]
 Directory: TypeAlias = Annotated[Path, Meta(description="a directory", examples=["state"])]
 File: TypeAlias = Annotated[Path, Meta(description="a file name")]
 PemFile: TypeAlias = Annotated[Path, Meta(description="a PEM file")]

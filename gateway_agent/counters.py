@@ -23,6 +23,8 @@ class Counters:
     foreign_answers: int = 0  # answers of another unit or function than was asked
     noise_bytes: int = 0  # bytes on a line that are part of no frame
     skipped_slots: int = 0  # polls that fell due while their bus was busy
+    site_requests: int = 0  # requests of a technician's tool put on a line, between the polls
+    site_refused: int = 0  # of such a tool, not put on a line
     gaps: Counter[str] = field(default_factory=Counter)  # gap records made, by cause
 
     # store: the outbox

@@ -18,14 +18,13 @@ from msgspec import Struct
 
 from protocols.uplink import MAX_FILE_BYTES
 
-from .cancellation import whatever_comes
 from .field.link.file_fetch import FetchedFile, FetchError
-from .status_socket import StatusError, connected, serve_unix
+from .question_socket import QuestionClient, QuestionSocket, serve_questions
+from .status_socket import StatusError, connected
 
 SOCKET_NAME: Final = "files.sock"
 MAX_QUESTION: Final = 512
 MAX_CLIENTS: Final = 4  # at one time; more are closed
-QUESTION_S: Final = 5.0  # in which the question must be there
 SEND_S: Final = 30.0  # in which a client must take its file
 CLIENT_S: Final = 90.0  # in which the agent sends something, or is taken for dead
 _PROGRESS_S: Final = 0.2
@@ -69,65 +68,28 @@ async def serve_files(directory: Path, fetch: Fetch) -> AsyncIterator[None]:
 
     Call it only while holding the lock of ``directory``, as :func:`.status_socket.serve_unix`.
     """
-    requests: set[_Request] = set()
 
-    def request() -> _Request:
-        return _Request(fetch, requests)
+    async def answer(question: bytes, client: QuestionClient) -> None:
+        await _File(fetch, client).answer(question)
 
-    async def end() -> None:
-        tasks = [task for each in list(requests) if (task := each.end()) is not None]
-        if tasks:
-            await whatever_comes(asyncio.wait(tasks))
-
-    async with serve_unix(directory, SOCKET_NAME, "snapshot", request, end):
+    kind = QuestionSocket(SOCKET_NAME, "snapshot", MAX_QUESTION, MAX_CLIENTS, SEND_S)
+    async with serve_questions(directory, kind, answer):
         yield
 
 
-class _Request(asyncio.Protocol):
-    """One connection: a question in callbacks, then a task that fetches and answers."""
+class _File:
+    """Fetches one file and shows how far it is."""
 
-    def __init__(self, fetch: Fetch, requests: "set[_Request]") -> None:
+    def __init__(self, fetch: Fetch, client: QuestionClient) -> None:
         self._fetch = fetch
-        self._requests = requests
-        self._question = b""
-        self._task: asyncio.Task[None] | None = None
+        self._client = client
         self._shown_s = 0.0
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._timer = asyncio.get_running_loop().call_later(QUESTION_S, transport.abort)
-        if len(self._requests) >= MAX_CLIENTS:
-            transport.abort()
-        self._requests.add(self)
-
-    def data_received(self, data: bytes) -> None:
-        if self._task is not None:
-            return
-        self._question += data
-        if b"\n" in self._question:
-            self._timer.cancel()
-            self._task = asyncio.get_running_loop().create_task(self._answer())
-        elif len(self._question) > MAX_QUESTION:
-            self._transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._timer.cancel()
-        self._requests.discard(self)
-        if self._task is not None:
-            self._task.cancel()
-
-    def end(self) -> asyncio.Task[None] | None:
-        """Close the connection; return the task that has still to end."""
-        self._transport.abort()
-        if self._task is not None:
-            self._task.cancel()
-        return self._task
-
-    async def _answer(self) -> None:
+    async def answer(self, line: bytes) -> None:
+        """Write the answer to a question, and the bytes of the file."""
         data = b""
         try:
-            question = msgspec.json.decode(self._question, type=FileQuestion)
+            question = msgspec.json.decode(line, type=FileQuestion)
             found = await self._fetch(question.node, question.file, self._progress)
         except msgspec.DecodeError as error:
             answer = FileAnswer(error=f"the question is no such question: {error}")
@@ -136,19 +98,13 @@ class _Request(asyncio.Protocol):
         else:
             data = found.data
             answer = FileAnswer("", found.number, len(data), found.sha256.hex())
-        self._write(answer)
-        self._transport.write(data)
-        self._timer = asyncio.get_running_loop().call_later(SEND_S, self._transport.abort)
-        self._transport.close()
+        self._client.write(msgspec.json.encode(answer) + b"\n" + data)
 
     def _progress(self, have: int, size: int) -> None:
         now_s = asyncio.get_running_loop().time()
         if now_s - self._shown_s >= _PROGRESS_S:
             self._shown_s = now_s
-            self._write(FileProgress(have, size))
-
-    def _write(self, line: FileProgress | FileAnswer) -> None:
-        self._transport.write(msgspec.json.encode(line) + b"\n")
+            self._client.write(msgspec.json.encode(FileProgress(have, size)) + b"\n")
 
 
 def ask_file(

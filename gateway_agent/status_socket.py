@@ -76,10 +76,12 @@ async def serve_unix(
     command: str,
     protocol: Callable[[], asyncio.Protocol],
     end: Callable[[], Awaitable[None]],
+    group: int | None = None,
 ) -> AsyncIterator[None]:
     """Serve the socket ``name`` while the block runs, for ``command`` of ``tianfu-gateway``.
 
-    ``end`` ends the connections that are left; no new one comes any more when it is called.
+    ``group`` may use it beside our own user. ``end`` ends the connections that are left; no new one
+    comes any more when it is called.
     Call it only while holding the lock of ``directory``: then a socket that is already
     there is left over from an earlier process. If none can be made (the medium is full, for
     instance), the block runs without one: no measurement depends on it.
@@ -87,7 +89,7 @@ async def serve_unix(
     path = directory / name
     try:
         path.unlink(missing_ok=True)
-        server = await _listen(path, protocol)
+        server = await _listen(path, protocol, group)
     except OSError as error:
         log.error("%s: cannot make the socket, `%s` will not work: %s", path, command, error)
         yield
@@ -108,20 +110,29 @@ async def abort_all(connections: Iterable[asyncio.Transport]) -> None:
         transport.abort()
 
 
-async def _listen(path: Path, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Server:
-    """Return a server on a socket with mode 0600 that does not serve yet."""
+async def _listen(
+    path: Path, protocol: Callable[[], asyncio.Protocol], group: int | None
+) -> asyncio.Server:
+    """Return a server on a socket with mode 0600, or 0660 for a group, that does not serve yet."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        # On Linux the socket's own mode becomes the file's, so there is no instant with another.
-        os.fchmod(listener.fileno(), 0o600)
-        with short_name(path) as name:
-            listener.bind(name)
+        _bind(listener, path, group)
         return await asyncio.get_running_loop().create_unix_server(
             protocol, sock=listener, start_serving=False
         )
     except BaseException:
         listener.close()
         raise
+
+
+def _bind(listener: socket.socket, path: Path, group: int | None) -> None:
+    # On Linux the socket's own mode becomes the file's, so there is no instant with another.
+    os.fchmod(listener.fileno(), 0o600)
+    with short_name(path) as name:
+        listener.bind(name)
+        if group is not None:
+            os.chown(name, -1, group)
+            Path(name).chmod(0o660)
 
 
 def read_status(directory: Path) -> Status:

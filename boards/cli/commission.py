@@ -1,4 +1,7 @@
-"""``tianfu-node commission`` and ``blink``: one node on site, over the bus and a USB adapter."""
+"""``tianfu-node commission`` and ``blink``: one node on site, over its bus.
+
+Through a USB adapter, or through the running gateway that owns the bus (``gateway:BUS``).
+"""
 
 import dataclasses
 import datetime as dt
@@ -11,6 +14,7 @@ import typer
 
 from boards.errors import BoardError
 from boards.node_line import NodeLine
+from boards.node_port import speed_at
 from boards.provision import node_key
 from boards.site.aim import views, zero_level
 from boards.site.calibration import Reference
@@ -52,6 +56,11 @@ def _uid(value: str | None) -> bytes | None:
     return uid
 
 
+def _asked_apart(port: str, unit: int, baud: int) -> NodeLine:
+    speed = speed_at(port, baud)
+    return NodeLine(port, unit, speed, answer_s=answer_s(speed))
+
+
 @commission.command()
 def address(
     port: Port,
@@ -59,7 +68,7 @@ def address(
     to_baud: Annotated[int, typer.Option(help="The new speed.")] = 0,
     key: Key = None,
     unit: Unit = 1,
-    baud: Baud = 9600,
+    baud: Baud = 0,
     uid: Uid = None,
     trial: Annotated[
         int, typer.Option(min=2, max=MAX_TRIAL_S, help="Seconds after which it comes back.")
@@ -74,6 +83,7 @@ def address(
     Exit status 0: it is there, 1: it is where it was, or as the error names it.
     """
     with _errors():
+        baud = speed_at(port, baud)
         there = Berth(to or unit, to_baud or baud)
         secret = None if key is None else node_key(key)
         moved = move(
@@ -90,14 +100,14 @@ def address(
 
 
 @commission.command()
-def find(port: Port, unit: Unit = 1, baud: Baud = 9600, json_output: Json = False) -> None:
+def find(port: Port, unit: Unit = 1, baud: Baud = 0, json_output: Json = False) -> None:
     """Show every node that has an address, by unique id: more than one is a mistake.
 
     Example: tianfu-node commission find /dev/ttyUSB0 --unit 1
 
     Exit status 0: exactly one, 1: none or several.
     """
-    with _errors(), NodeLine(port, unit, baud, answer_s=answer_s(baud)) as line:
+    with _errors(), _asked_apart(port, unit, baud) as line:
         nodes = nodes_at(line)
         if json_output:
             typer.echo(json.dumps({"unit": unit, "uids": [node.uid.hex() for node in nodes]}))
@@ -110,7 +120,7 @@ def find(port: Port, unit: Unit = 1, baud: Baud = 9600, json_output: Json = Fals
 def blink(
     port: Port,
     unit: Unit = 1,
-    baud: Baud = 9600,
+    baud: Baud = 0,
     key: Key = None,
     uid: Uid = None,
     seconds: Annotated[int, typer.Option(min=0, max=MAX_BLINK_S, help="0 stops it.")] = 60,
@@ -121,7 +131,7 @@ def blink(
 
     Exit status 0: it blinks, 1: not.
     """
-    with _errors(), NodeLine(port, unit, baud, answer_s=answer_s(baud)) as line:
+    with _errors(), _asked_apart(port, unit, baud) as line:
         node = pick(line, nodes_at(line), _uid(uid))
         order(line, node, BLINK, [seconds], None if key is None else node_key(key))
         typer.echo(f"node {node.uid.hex()} blinks for {seconds} s")
@@ -154,7 +164,7 @@ def calibrate(
     hand: Annotated[str, typer.Option(help="Who calibrates, at most 16 characters.")],
     key: Key = None,
     unit: Unit = 1,
-    baud: Baud = 9600,
+    baud: Baud = 0,
     json_output: Json = False,
 ) -> None:
     """Calibrate a probe in two reference liquids, guided step by step.
@@ -165,7 +175,7 @@ def calibrate(
     Meanwhile the node marks the point as being calibrated. Ctrl-C ends it with nothing changed.
     Exit status 0: calibrated and recorded in the node, 1: not.
     """
-    with _errors(), NodeLine(port, unit, baud) as line:
+    with _errors(), NodeLine(port, unit, speed_at(port, baud)) as line:
         secret = None if key is None else node_key(key)
         identity = line.identity()
         if secret is not None:
@@ -196,7 +206,7 @@ def level(
     hand: Annotated[str, typer.Option(help="Who reads it, at most 16 characters.")],
     key: Key = None,
     unit: Unit = 1,
-    baud: Baud = 9600,
+    baud: Baud = 0,
     json_output: Json = False,
 ) -> None:
     """Record the zero of a level in the node: level = zero - distance.
@@ -205,7 +215,7 @@ def level(
 
     Exit status 0: recorded, 1: not, because of waves for example.
     """
-    with _errors(), NodeLine(port, unit, baud) as line:
+    with _errors(), NodeLine(port, unit, speed_at(port, baud)) as line:
         secret = None if key is None else node_key(key)
         identity = line.identity()
         today = dt.datetime.now(dt.UTC).astimezone().date()
@@ -220,7 +230,7 @@ def level(
 def aim(
     port: Port,
     unit: Unit = 1,
-    baud: Baud = 9600,
+    baud: Baud = 0,
     count: Annotated[int, typer.Option(min=0, help="Pictures to look at; 0: until Ctrl-C.")] = 0,
     json_output: Json = False,
 ) -> None:
@@ -230,7 +240,7 @@ def aim(
 
     Turn the lens until the bar is longest. Exit status 0, 1: there is no camera.
     """
-    with _errors(), NodeLine(port, unit, baud) as line:
+    with _errors(), NodeLine(port, unit, speed_at(port, baud)) as line:
         for number, view in enumerate(views(line, line.identity()), 1):
             if json_output:
                 typer.echo(json.dumps(dataclasses.asdict(view)))

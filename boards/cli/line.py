@@ -1,4 +1,4 @@
-"""``tianfu-node show``, ``set`` and ``calibrate``: one node on a line, without its gateway."""
+"""``tianfu-node show``, ``set`` and ``calibrate``: one node on a line or behind a gateway."""
 
 import json
 from pathlib import Path
@@ -10,15 +10,20 @@ from boards.configure import CALIBRATED, change, checked, restart
 from boards.configure import calibrate as run_calibration
 from boards.errors import BoardError
 from boards.node_line import NodeIdentity, NodeLine
+from boards.node_port import speed_at
 from boards.provision import node_key, setting
 from firmware.node.identity import NodeKey
 from protocols.exit_status import FAULT
 from protocols.wire.register_names import QUALITY_NAMES, STATUS_NAMES
 from protocols.wire.registers import SETTINGS
 
-Port = Annotated[str, typer.Argument(help="Serial port; no agent may be running on it.")]
+PORT_HELP = "Serial port that no agent runs on; beside an agent gateway:BUS, its bus."
+Port = Annotated[str, typer.Argument(help=PORT_HELP)]
 Unit = Annotated[int, typer.Option(min=1, max=247, help="Modbus address of the node.")]
-Baud = Annotated[int, typer.Option(help="Speed of the line.")]
+Baud = Annotated[
+    int,
+    typer.Option(help="Speed of the line.", show_default="9600, or that of the gateway's bus"),
+]
 Key = Annotated[
     Path | None, typer.Option(help="The node's key file; a node that has a key demands it.")
 ]
@@ -32,7 +37,7 @@ def _proven(line: NodeLine, key: NodeKey | None) -> NodeIdentity:
     return identity
 
 
-def show(port: Port, unit: Unit = 1, baud: Baud = 9600, json_output: Json = False) -> None:
+def show(port: Port, unit: Unit = 1, baud: Baud = 0, json_output: Json = False) -> None:
     """Print what a node is and has: unique id, role, key id, sample, raw readings, settings.
 
     Example: tianfu-node show /dev/ttyUSB0 --unit 2
@@ -40,7 +45,7 @@ def show(port: Port, unit: Unit = 1, baud: Baud = 9600, json_output: Json = Fals
     Exit status 0: shown, 1: not.
     """
     try:
-        with NodeLine(port, unit, baud) as line:
+        with NodeLine(port, unit, speed_at(port, baud)) as line:
             identity = line.identity()
             state = line.write_state()
             _, sample = line.sample(identity.map)
@@ -91,7 +96,7 @@ def set_settings(
     ],
     key: Key = None,
     unit: Unit = 1,
-    baud: Baud = 9600,
+    baud: Baud = 0,
     restart_node: Annotated[
         bool, typer.Option("--restart", help="Restart it then: address and speed need that.")
     ] = False,
@@ -106,7 +111,7 @@ def set_settings(
         wanted = dict(map(setting, settings))
         checked(wanted)
         secret = None if key is None else node_key(key)
-        with NodeLine(port, unit, baud) as line:
+        with NodeLine(port, unit, speed_at(port, baud)) as line:
             identity = _proven(line, secret)
             changes = change(line, identity, wanted, secret)
             for each in changes:
@@ -128,7 +133,7 @@ def calibrate(
     value: Annotated[float, typer.Argument(help="What the reference liquid has: 7.00, or 100.")],
     key: Key = None,
     unit: Unit = 1,
-    baud: Baud = 9600,
+    baud: Baud = 0,
 ) -> None:
     """Make what a probe reads now one of its two calibration points.
 
@@ -139,7 +144,7 @@ def calibrate(
     """
     try:
         secret = None if key is None else node_key(key)
-        with NodeLine(port, unit, baud) as line:
+        with NodeLine(port, unit, speed_at(port, baud)) as line:
             identity = _proven(line, secret)
             done = run_calibration(line, identity, point, number, value, secret, typer.echo)
     except BoardError as error:

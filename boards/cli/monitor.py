@@ -14,8 +14,11 @@ from boards.errors import BoardError
 from boards.monitor.chart import frame_text, plain, screen
 from boards.monitor.listen import heard, polled
 from boards.monitor.watch import NodeReading, WatchedNode
+from boards.node_port import is_gateway, speed_at
 from protocols.exit_status import FAULT, UNUSABLE
 from protocols.modbus_client.listener import HeardFrame
+
+from .line import PORT_HELP, Baud
 
 _FRAMES: Final = 8  # of the bus, below the chart
 
@@ -23,14 +26,14 @@ Polls = Iterator[tuple[WatchedNode, NodeReading | None, list[HeardFrame]]]
 
 
 def monitor(
-    port: Annotated[str, typer.Option(help="Serial port; no agent may be running on it.")],
+    port: Annotated[str, typer.Option(help=PORT_HELP)],
     unit: Annotated[
         int | None, typer.Argument(min=1, max=247, help="Modbus address of the node.")
     ] = None,
     bus: Annotated[
         bool, typer.Option("--bus", help="Show the frames of the bus; without UNIT only listen.")
     ] = False,
-    baud: Annotated[int, typer.Option(help="Speed of the line.")] = 9600,
+    baud: Baud = 0,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds from poll to poll.")] = 1.0,
     count: Annotated[
         int | None, typer.Option(min=1, help="End after so many samples (frames of a bus).")
@@ -53,6 +56,9 @@ def monitor(
         typer.echo("expected the address of a node, or --bus to listen only", err=True)
         raise typer.Exit(UNUSABLE)
     try:
+        if unit is None and is_gateway(port):
+            raise BoardError(f"{port}: a gateway lets no one listen: name the address of a node")
+        baud = speed_at(port, baud)
         if unit is None:
             seen = _listen(port, baud, count, duration, json_output)
         else:

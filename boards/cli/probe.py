@@ -15,18 +15,23 @@ from boards.probe.look import LookPlan, console_at, look
 from boards.usb_devices import UsbDevice, usb_devices
 from protocols.exit_status import FAULT, UNUSABLE
 
+from .line import Baud
+
 MAX_UNIT = 247
 
 
 def probe(
     port: Annotated[
         list[str] | None,
-        typer.Option(help="Look at this port; several may be named. One that is alone needs none."),
+        typer.Option(
+            help="Look at this port; several may be named. One that is alone needs none. "
+            "gateway:BUS: the nodes on a bus of a running gateway."
+        ),
     ] = None,
     units: Annotated[
         str, typer.Option(help="Addresses on a bus that are asked, as 1-16 or 2,5,7.")
     ] = "1-16",
-    baud: Annotated[int, typer.Option(help="Speed of a bus.")] = 9600,
+    baud: Baud = 0,
     wait: Annotated[
         float, typer.Option(min=0, help="Only listen, this many seconds, for a console.")
     ] = 0,

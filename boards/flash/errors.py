@@ -45,6 +45,7 @@ from .faults.nodes import (
 )
 from .faults.on_site import (
     SITE_DUPLICATE,
+    SITE_GATEWAY,
     SITE_LOST,
     SITE_NO_NODE,
     SITE_PROBE,
@@ -105,6 +106,7 @@ __all__ = [
     "SELF_TEST",
     "SILENT",
     "SITE_DUPLICATE",
+    "SITE_GATEWAY",
     "SITE_LOST",
     "SITE_NO_NODE",
     "SITE_PROBE",
@@ -171,4 +173,6 @@ FAULTS: Final[Sequence[FlashFault]] = (
     SITE_LOST,
     SITE_UNSTEADY,
     SITE_PROBE,
+    SITE_GATEWAY,
+    SITE_GATEWAY,
 )

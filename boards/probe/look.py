@@ -23,6 +23,7 @@ from boards.flash.plan import FoundBoard
 from boards.flash.serial_port import FlashPort, open_line
 from boards.flash.target import chip_name, target_of
 from boards.node_line import NodeLine, NodeLineError, NodeRefusal, NodeSilence
+from boards.node_port import is_gateway, speed_at
 from protocols.wire.register_names import STATUS_NAMES
 
 from .findings import Finding, FoundConsole, FoundLoader, FoundNode, FoundOther, PortLook
@@ -38,7 +39,7 @@ class LookPlan:
     """What is asked: addresses of nodes, the speed of a bus, how long a console is listened to."""
 
     units: Sequence[int] = range(1, 17)
-    baud: int = 9600
+    baud: int = 0  # that of a port, see boards.node_port
     loader_baud: int = CONSOLE_BAUD
     listen_s: float = _LISTEN_S
     answer_s: float = 0.25
@@ -55,6 +56,8 @@ def look(port: str, plan: LookPlan, watcher: Watcher) -> PortLook:
 
 
 def _look(port: str, plan: LookPlan, watcher: Watcher) -> list[Finding]:
+    if is_gateway(port):
+        return list(nodes_at(port, plan, watcher.progress))
     loader = loader_at(port, plan.loader_baud, watcher)
     if loader is not None:
         return [loader]
@@ -135,8 +138,8 @@ def nodes_at(
     port: str, plan: LookPlan, progress: Callable[[int, int], None]
 ) -> Iterable[FoundNode | FoundOther]:
     """Yield who answers on a bus, address by address. BoardError."""
-    units = plan.units
-    with NodeLine(port, units[0], plan.baud, answer_s=plan.answer_s, tries=1) as line:
+    units, speed = plan.units, speed_at(port, plan.baud)
+    with NodeLine(port, units[0], speed, answer_s=plan.answer_s, tries=1) as line:
         for count, unit in enumerate(units):
             progress(count, len(units))
             line.unit = unit

@@ -170,6 +170,11 @@ class Master:
         await asyncio.sleep(pause_s)
         self._silence.restart()
 
+    @property
+    def noise_bytes(self) -> int:
+        """Return how many bytes that are no frame came since the last request was sent."""
+        return self._noise_bytes
+
     def polled(self) -> None:
         """Note that the poll of a device is over: some want a connection for each."""
         if self.bus.close_after == "poll":

@@ -19,10 +19,12 @@ from gateway_agent.progress import DeviceFlow, PollerFlow
 from gateway_agent.status import DeviceState, DeviceStatus
 from gateway_agent.store.mark import Mark, MissedSlots, SlotMark
 from gateway_agent.store.medium import fitting
+from protocols.modbus_client.turn import TurnAnswer, TurnQuestion
 from protocols.uplink import FILES, Action, Record, action_record, gap_record
 
 from .bus_errors import FATAL, BusDownError, BusError, explain
 from .bus_log import DeviceLog
+from .bus_turns import BusTurns
 from .commit_queue import CommitQueue, Sink, waiting_bytes
 from .cuts import CutFile
 from .devices import OpenNode, open_all
@@ -42,6 +44,7 @@ log = logging.getLogger(__name__)
 
 _RETIRED: Final = "the device is no longer in the configuration"
 _BUSY: Final = ("bus_busy", "the bus was busy when the poll fell due")
+_ON_SITE: Final = ("operator", "a technician on site had the bus when the poll fell due")
 
 
 class SpareTime(Protocol):
@@ -74,6 +77,7 @@ class BusPoller:
         self._timers = timers
         self.spare: SpareTime | None = None
         self.readers = readers
+        self.turns = BusTurns(bus, clock, counters)
         self._clock = clock
         self._queue = queue
         self._counters = counters
@@ -104,6 +108,8 @@ class BusPoller:
         assert schedule is not None, "resume comes first"
         timers = self._timers or SharedTimers()
         master = Master(self.bus, self._counters, logs_open=True, timers=timers)
+        master_of = partial(Master, counters=self._counters, timers=timers)
+        loop, turns = asyncio.get_running_loop(), self.turns
         task = asyncio.current_task()
         self._note_held(schedule, held_ms, is_start=True)
         try:
@@ -112,11 +118,15 @@ class BusPoller:
                 now_ms = clock.boot_ms()
                 index, probe, wait = schedule.next(now_ms)
                 self._turn_ms = now_ms + wait
+                turn = turns.next(now_ms, not wait)
+                if turn is not None:
+                    await turns.serve(turn, master, master_of)
+                    continue
                 if wait:
                     if self.spare is not None:
                         wait = min(wait, await self.spare.step(master, wait))
-                    if wait:
-                        await timers.sleep(wait / 1000)
+                    if wait and not turns.is_wanted:
+                        await timers.sleep(wait / 1000, turns.wakes(loop.create_future()))
                     continue
                 if probe:
                     await self._probe(index, schedule, master)
@@ -131,7 +141,8 @@ class BusPoller:
     async def _poll(self, index: int, schedule: PollSchedule, master: Master, now_ms: int) -> None:
         reader, slot = self.readers[index], schedule.slots[index]
         before = reader.mark
-        self._catch_up(reader, slot, schedule.overtaken(index, now_ms), None, now_ms)
+        why = _ON_SITE if self.turns.held_since(slot.due) else _BUSY
+        self._catch_up(reader, slot, schedule.overtaken(index, now_ms), why, now_ms)
         reader.slots.begin(slot.due)
         self._polling = index
         away = "" if self.spare is None else self.spare.away(reader.device_id, now_ms)
@@ -158,7 +169,7 @@ class BusPoller:
         now_ms = self._clock.boot_ms()
         self._polling = -1
         skipped = schedule.polled(index, now_ms, polled.silent)
-        self._catch_up(reader, slot, skipped, polled.failure, now_ms)
+        self._catch_up(reader, slot, skipped, _why(polled.failure), now_ms)
         if not isinstance(polled.failure, BusDownError):  # that is logged once for its bus
             self._logs[index].polled(reader.problem, slot.quarantined, now_ms)
         if reader.slots.outage is not None:
@@ -188,7 +199,7 @@ class BusPoller:
             reader.failed(failure.cause, failure.detail)
         slot = schedule.slots[index]
         if passed:
-            self._note_passed(reader, slot, passed, failure, now)
+            self._note_passed(reader, slot, passed, _why(failure), now)
         self._keep(reader, slot, reader.notices(), bool(passed))
 
     def _fault(self, index: int, master: Master, error: Exception) -> BusError:
@@ -207,20 +218,19 @@ class BusPoller:
     # --- slots -----------------------------------------------------------------------------------
 
     def _catch_up(
-        self, reader: Reader, slot: Slot, skipped: int, failure: BusError | None, now_ms: int
+        self, reader: Reader, slot: Slot, skipped: int, why: tuple[str, str], now_ms: int
     ) -> None:
         if skipped:
             self._counters.skipped_slots += skipped
-            self._note_passed(reader, slot, skipped, failure, now_ms)
+            self._note_passed(reader, slot, skipped, why, now_ms)
 
     def _note_passed(
-        self, reader: Reader, slot: Slot, passed: int, failure: BusError | None, now_ms: int
+        self, reader: Reader, slot: Slot, passed: int, why: tuple[str, str], now_ms: int
     ) -> None:
         """Note that the last ``passed`` slots before the next one were not polled.
 
-        ``failure``: of the device itself, which the bus was busy with.
+        ``why``: cause and detail.
         """
-        why = _BUSY if failure is None else (failure.cause, failure.detail)
         first = slot.due - passed * slot.period
         self._keeper.note_passed(reader.slots, first, slot.period, passed, why, now_ms)
 
@@ -257,7 +267,7 @@ class BusPoller:
             failure = BusError("gateway_down", "the agent was starting")
         for index, reader in enumerate(self.readers):
             slot, passed = schedule.slots[index], schedule.overtaken(index, now_ms)
-            self._catch_up(reader, slot, passed, failure, now_ms)
+            self._catch_up(reader, slot, passed, _why(failure), now_ms)
             if passed:
                 self._keep(reader, slot, [])
 
@@ -331,6 +341,11 @@ class BusPoller:
             problem=reader.problem,
             cause=reader.slots.cause if reader.slots else "",
         )
+
+
+def _why(failure: BusError | None) -> tuple[str, str]:
+    """Return cause and detail of slots that passed; ``failure``: what the bus was busy with."""
+    return _BUSY if failure is None else (failure.cause, failure.detail)
 
 
 def _not_asked(reader: Reader, why: str) -> Polled:
@@ -430,6 +445,16 @@ class Field:
                 if node in (item.device.name, item.device_id):
                     return await item.get_file(file, progress)
         raise FetchError(f'{node} is no node on a link: name a device of a bus with type = "link"')
+
+    async def turn(self, question: TurnQuestion, who: str) -> TurnAnswer:
+        """Ask a unit for a technician's tool, between the polls of its bus."""
+        for poller in self._pollers:
+            if poller.bus.name == question.bus:
+                return await poller.turns.ask(question, who)
+        names = ", ".join(poller.bus.name for poller in self._pollers) or "none"
+        return TurnAnswer(
+            error=f"{question.bus}: expected a bus of this gateway that is polled: {names}"
+        )
 
     @property
     def _ports(self) -> "list[BusPoller | LinkPort]":

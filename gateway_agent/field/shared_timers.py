@@ -33,9 +33,9 @@ class SharedTimers:
         else:
             callbacks.append(callback)
 
-    async def sleep(self, seconds: float) -> None:
-        """Wait as :func:`asyncio.sleep` does, up to 1 ms longer."""
-        over = self._loop.create_future()
+    async def sleep(self, seconds: float, over: "asyncio.Future[None] | None" = None) -> None:
+        """Wait as :func:`asyncio.sleep` does, up to 1 ms longer, or until ``over`` has a result."""
+        over = over or self._loop.create_future()
 
         def end() -> None:
             if not over.done():  # cancelled

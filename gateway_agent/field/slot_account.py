@@ -16,7 +16,7 @@ NOTICE_MS: Final = 60_000  # what is missed is in a gap after this time at the l
 NOTICE_MAX_MS: Final = 3_600_000  # a device that stays away, after twice as long each time
 # Of these a device that answers in between gives no sign that they are over, so they are folded
 # into one gap per NOTICE_MS.
-_FOLDED: Final = frozenset({"bus_busy", "outbox_full"})
+_FOLDED: Final = frozenset({"bus_busy", "operator", "outbox_full"})
 _BEFORE: Final = "noted before the agent ended"
 _DOWN: Final = "the gateway was not running"
 

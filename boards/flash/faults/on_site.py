@@ -53,3 +53,10 @@ SITE_PROBE: Final = FlashFault(
     "clean the probe, take fresh references, and repeat the command; else replace the probe",
     ON_SITE,
 )
+SITE_GATEWAY: Final = FlashFault(
+    77,
+    "the gateway does not pass the request on",
+    "its agent does not run, has no such bus, or does not let this user or this request through",
+    "name a bus of a running gateway as gateway:BUS or gateway:STATE_DIR/BUS; be in its site_group",
+    ON_SITE,
+)

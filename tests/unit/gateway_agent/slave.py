@@ -110,6 +110,8 @@ class PtySlave:
         self._rest += os.read(self._fd, 4096)
         while len(self._rest) >= 2:
             length = 7 if self._rest[1] == 0x2B else _READ
+            if self._rest[1] == 0x10:  # a write: its bytes are counted in the seventh
+                length = 9 + (self._rest[6] if len(self._rest) > 6 else 0)
             if len(self._rest) < length:
                 return
             request, self._rest = self._rest[:length], self._rest[length:]

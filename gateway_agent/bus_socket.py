@@ -1,0 +1,82 @@
+"""Turns on the gateway's buses for tools of a technician on site, on a unix domain socket.
+
+It stands beside the status socket; the format is :mod:`protocols.modbus_client.turn`. There is no
+way to it from a network: who may open the socket is the agent's user and, if the configuration
+names one, a group of this machine. What changes a node is signed with the node's own key, by the
+tool that has it: the agent passes it on and adds nothing.
+"""
+
+import asyncio
+import grp
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import msgspec
+
+from protocols.modbus_client.turn import (
+    ANSWER_S,
+    MAX_QUESTION,
+    SOCKET_NAME,
+    TurnAnswer,
+    TurnQuestion,
+)
+
+from .question_socket import QuestionClient, QuestionSocket, serve_questions
+
+log = logging.getLogger(__name__)
+
+MAX_CLIENTS: Final = 8  # at one time; more are closed
+SEND_S: Final = 5.0
+_WAIT_S: Final = ANSWER_S / 2  # for a turn and its answer: a client waits longer
+_TURNS_OF: Final = "tianfu-node --port gateway:"
+_PASS: Final = 0o710  # of a directory: its group may pass through it, not list it
+
+Turn: TypeAlias = Callable[[TurnQuestion, str], Awaitable[TurnAnswer]]
+
+
+@asynccontextmanager
+async def serve_turns(directory: Path, group: str | None, turn: Turn) -> AsyncIterator[None]:
+    """Serve turns while the block runs. ``group``: of users who may ask for them.
+
+    Call it only while holding the lock of ``directory``, as :func:`.status_socket.serve_unix`.
+    """
+
+    async def answer(line: bytes, client: QuestionClient) -> None:
+        try:
+            question = msgspec.json.decode(line, type=TurnQuestion)
+            async with asyncio.timeout(_WAIT_S):
+                found = await turn(question, client.user)
+        except msgspec.DecodeError as error:
+            found = TurnAnswer(error=f"the question is no such question: {error}")
+        except TimeoutError:
+            found = TurnAnswer(
+                error=f"the bus had no turn within {_WAIT_S:g} s: is its port there, and has the"
+                " outbox room? `tianfu-gateway status` shows it"
+            )
+        client.write(msgspec.json.encode(found) + b"\n")
+
+    number = None if group is None else _opened(directory, group)
+    kind = QuestionSocket(SOCKET_NAME, _TURNS_OF, MAX_QUESTION, MAX_CLIENTS, SEND_S, number)
+    async with serve_questions(directory, kind, answer):
+        yield
+
+
+def _opened(directory: Path, name: str) -> int | None:
+    """Let a group through the state directory and return its number; None if that cannot be."""
+    try:
+        number = grp.getgrnam(name).gr_gid
+        os.chown(directory, -1, number)
+        directory.chmod(_PASS)
+    except (KeyError, OSError) as error:
+        log.error(
+            "gateway.site_group: group %s cannot be let in, so only the agent's user is: %s;"
+            " make the group, and the agent's user a member of it",
+            name,
+            error,
+        )
+        return None
+    return number
