@@ -174,5 +174,4 @@ FAULTS: Final[Sequence[FlashFault]] = (
     SITE_UNSTEADY,
     SITE_PROBE,
     SITE_GATEWAY,
-    SITE_GATEWAY,
 )

@@ -102,7 +102,7 @@ class Master:
         self._foreign: AnswerShape | None = None  # what came instead, for the request under way
         self._is_contested = False  # another master asked for a like answer meanwhile
         self._late_before = 0  # late replies counted when the request was sent
-        self._noise_bytes = 0
+        self.noise_bytes = 0  # that are no frame, since the last request was sent
         self._late = LateAnswers()
         self._silent_requests = 0
         self._unanswered: int | None = None  # on TCP: the unit asked last, if it was silent
@@ -170,11 +170,6 @@ class Master:
         await asyncio.sleep(pause_s)
         self._silence.restart()
 
-    @property
-    def noise_bytes(self) -> int:
-        """Return how many bytes that are no frame came since the last request was sent."""
-        return self._noise_bytes
-
     def polled(self) -> None:
         """Note that the poll of a device is over: some want a connection for each."""
         if self.bus.close_after == "poll":
@@ -226,7 +221,7 @@ class Master:
         self._foreign = None
         self._is_contested = False
         self._late_before = self.counters.late_replies
-        self._noise_bytes = 0
+        self.noise_bytes = 0
         self._last_sent = now = self._silence.due if self._is_line else loop.time()
         self._timeout_ms = pace.timeout_ms
         self._deadline = now + pace.fixed_s
@@ -363,7 +358,7 @@ class Master:
         elif self._foreign is not None and not damaged:
             cause, detail = why_foreign(request, self._foreign)
         else:
-            cause, detail = why_none(unit, unexpected, self._noise_bytes, self._timeout_ms)
+            cause, detail = why_none(unit, unexpected, self.noise_bytes, self._timeout_ms)
             if cause == "bus_timeout" and self.counters.late_replies > self._late_before:
                 detail += ", but one to an earlier request"
         if self.bus.has_ids and not self._answered:
@@ -411,7 +406,7 @@ class Master:
     def _count(self, unexpected: Unexpected) -> None:
         """Count what was no answer, once."""
         self.counters.noise_bytes += unexpected.noise_bytes
-        self._noise_bytes += unexpected.noise_bytes
+        self.noise_bytes += unexpected.noise_bytes
         request = self._request
         for shape in unexpected.others:
             self._port.shared_with_another(shape.unit)

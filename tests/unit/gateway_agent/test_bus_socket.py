@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from boards.flash.errors import FlashingError
-from boards.node_port import open_node_port, speed_at
+from boards.node_port import open_node_port
 from gateway_agent import bus_socket, question_socket
 from gateway_agent.bus_socket import MAX_CLIENTS, serve_turns
 from protocols.modbus_client import Read, read_request
@@ -43,11 +42,6 @@ async def served(folder: Path, group: str | None = None) -> AsyncIterator[Agent]
     agent = Agent()
     async with serve_turns(folder, group, agent.turn):
         yield agent
-
-
-async def exchanged(folder: Path, bus: str = "line") -> object:
-    port = open_node_port(f"gateway:{folder}/{bus}", 9600, lambda _sent, _data: None)
-    return await asyncio.to_thread(port.exchange, REQUEST, 1.0)
 
 
 async def told(folder: Path, line: bytes) -> bytes:
@@ -89,25 +83,6 @@ async def test_a_group_is_let_through_and_nobody_else(
     async with served(tmp_path, "no-such-group"):
         assert (tmp_path / SOCKET_NAME).stat().st_mode & 0o777 == 0o600
     assert "gateway.site_group: group no-such-group cannot be let in" in caplog.text
-
-
-@pytest.mark.provokes("TF-SITE-077")
-async def test_each_reason_why_nothing_is_passed_on(tmp_path: Path) -> None:
-    with pytest.raises(FlashingError, match=r"TF-SITE-077.*no agent of a gateway answers"):
-        await exchanged(tmp_path)
-    async with served(tmp_path) as agent:
-        agent.answer = TurnAnswer(error="hall: expected a bus of this gateway")
-        with pytest.raises(FlashingError, match=r"TF-SITE-077.*expected a bus of this gateway"):
-            await exchanged(tmp_path, "hall")
-        agent.answer = TurnAnswer(silence="unit 7: no answer within 500 ms", noise_bytes=3)
-        answer = await exchanged(tmp_path)
-        assert getattr(answer, "noise_bytes", None) == 3
-        agent.answer = TurnAnswer(baudrate=19200)
-        assert await asyncio.to_thread(speed_at, f"gateway:{tmp_path}/line", 0) == 19200
-        assert speed_at("/dev/ttyUSB0", 0) == 9600
-    (tmp_path / SOCKET_NAME).mkdir()
-    with pytest.raises(FlashingError, match="TF-SITE-077"):
-        await exchanged(tmp_path)
 
 
 async def test_a_question_that_is_none_gets_its_reason_or_the_end(tmp_path: Path) -> None:
