@@ -12,15 +12,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from gateway_agent.cancellation import raise_if_cancelled
-from gateway_agent.clock import GatewayClock, Wall
+from gateway_agent.clock import GatewayClock
 from gateway_agent.config import Bus, GatewayConfig
 from gateway_agent.counters import Counters
 from gateway_agent.progress import DeviceFlow, PollerFlow
 from gateway_agent.status import DeviceState, DeviceStatus
-from gateway_agent.store.mark import Mark, MissedSlots, SlotMark
+from gateway_agent.store.mark import Mark
 from gateway_agent.store.medium import fitting
 from protocols.modbus_client.turn import TurnAnswer, TurnQuestion
-from protocols.uplink import FILES, Action, Record, action_record, gap_record
+from protocols.uplink import FILES, Action, Record, action_record
 
 from .bus_errors import FATAL, BusDownError, BusError, explain
 from .bus_log import DeviceLog
@@ -32,9 +32,10 @@ from .heartbeat import STALL_MS, Heartbeat
 from .link.file_fetch import FetchedFile, FetchError
 from .master import Master
 from .reader import NodeReader, Polled, ProfileReader, Reader, stamp
+from .retired import retired
 from .schedule import PollSchedule, Slot
 from .shared_timers import SharedTimers
-from .slot_account import SlotAccount, gap, resume
+from .slot_account import SlotAccount
 from .slot_keeper import SlotKeeper
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_RETIRED: Final = "the device is no longer in the configuration"
 _BUSY: Final = ("bus_busy", "the bus was busy when the poll fell due")
 _ON_SITE: Final = ("operator", "a technician on site had the bus when the poll fell due")
 
@@ -464,21 +464,8 @@ class Field:
         """Name what was missed of devices that are no longer in the configuration, once."""
         polled = {reader.device_id for poller in self._pollers for reader in poller.readers}
         polled |= {node.device_id for port in self.links for node in port.nodes}
-        now = stamp(self._clock, self._clock.boot_ms())
-        for name, mark in self._marks.items():
-            slots = mark.slots
-            if name in polled or slots is None or not slots.period_ms:
-                continue
-            wall = Wall(now.wall_ms, now.unc_ms, now.clock_state)
-            going_on = resume(slots, self._clock.boot_id, slots.period_ms, now.resp_ms, wall)
-            end = MissedSlots("operator", None, None, None)
-            records = []
-            for missed in (*going_on.missed, end):
-                self._counters.gaps[missed.cause] += 1
-                what = gap(missed.cause, None, None, None, _RETIRED, missed)
-                records.append(gap_record(name, what, now))
-            ended = SlotMark(self._clock.boot_id, now.resp_ms, 0, now.wall_ms, now.unc_ms)
-            self.queue.add(records, name, mark._replace(slots=ended))
+        for gaps, name, mark in retired(self._marks, polled, self._clock, self._counters):
+            self.queue.add(gaps, name, mark)
 
     def slots_unaccounted(self) -> int:
         """Return how many polls fell due and are neither answered nor missed for a cause."""
