@@ -452,9 +452,7 @@ class Field:
             if poller.bus.name == question.bus:
                 return await poller.turns.ask(question, who)
         names = ", ".join(poller.bus.name for poller in self._pollers) or "none"
-        return TurnAnswer(
-            error=f"{question.bus}: expected a bus of this gateway that is polled: {names}"
-        )
+        return TurnAnswer(error=f"{question.bus}: expected a bus that is polled here: {names}")
 
     @property
     def _ports(self) -> "list[BusPoller | LinkPort]":

@@ -225,6 +225,6 @@ async def test_writes_are_in_the_log_one_by_one_and_reads_by_the_minute(
 async def test_a_bus_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
     async def test(bench: Bench) -> None:
         found = await bench.field.turn(TurnQuestion("hall", 1, SETTINGS), "wang")
-        assert found.error == "hall: expected a bus of this gateway that is polled: line"
+        assert found.error == "hall: expected a bus that is polled here: line"
 
     assert NODE in (await run(tmp_path, test)).sink.marks
