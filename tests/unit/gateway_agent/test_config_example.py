@@ -80,6 +80,7 @@ def test_the_example_means_what_it_meant() -> None:
             "state_dir": "/etc/tianfu/state",
             "key": "/etc/tianfu/gateway.key",
             "update_keys": ("/etc/tianfu/release.pub",),
+            "site_group": "tianfu-site",
         },
         "uplink": {
             "type": "mqtt",
