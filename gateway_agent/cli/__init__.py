@@ -32,6 +32,7 @@ BUILT_IN: Final = {
     "verify": "gateway_agent.cli.verify:verify",
     "collect": "gateway_agent.cli.collect:collect",
     "audit": "gateway_agent.cli.audit:audit",
+    "query": "gateway_agent.cli.query:query",
     "keygen": "gateway_agent.cli.keygen:app",
     "enroll": "gateway_agent.cli.enroll:enroll",
     "hj212": "gateway_agent.cli.hj212:app",
