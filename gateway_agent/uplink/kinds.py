@@ -23,6 +23,10 @@ def _kind(folder: str, name: str) -> Kind:
 
 
 KINDS: Final = {
+    "hj212": Kind(
+        "gateway_agent.uplink.hj212.config:Hj212Uplink",
+        "gateway_agent.uplink.hj212.exporter:Hj212Exporter",
+    ),
     "csv": _kind("csv", "Csv"),
     "mqtt-json": _kind("mqtt_json", "Json"),
     "thingsboard": _kind("thingsboard", "ThingsBoard"),

@@ -18,7 +18,7 @@ from typing import Final
 
 from protocols.uplink.hj212 import DAY_MS, HOUR_MS, OFFSET_MS, Body, Item, data_time
 
-from .codes import FLOW, PollutantCode, written
+from .codes import CODES, FLOW, PollutantCode, written
 
 PERIOD_CODES: Final = ("2051", "2061", "2031")
 MAX_RANGES: Final = 200  # ranges of records behind a period; the nearest two become one
@@ -139,7 +139,7 @@ class Aggregates:
         expected: Mapping[str, int],
         earlier: Callable[[str, int], AggregatePeriod | None] = lambda cn, start: None,
     ) -> None:
-        self.kinds = dict(kinds)
+        self.lengths = {cn: [(0, length)] for cn, length in kinds.items()}  # since when, ms
         self.codes = {code.code: code for code in codes}
         self.periods: dict[tuple[str, int], AggregatePeriod] = {}
         self.closed_to: dict[str, int] = {}  # by kind: everything before is closed
@@ -149,6 +149,31 @@ class Aggregates:
         self._earlier = earlier
         self._flow: Decimal | None = None
 
+    def learn(self, code: PollutantCode, every_ms: int) -> None:
+        """Send a code from now on, in its place among the others."""
+        self._expected[code.code] = every_ms
+        self.codes[code.code] = code
+        self.codes = {name: self.codes[name] for name in CODES if name in self.codes}
+
+    def length_at(self, cn: str, unix_ms: int) -> int:
+        """Return how long the period of this kind is that a moment is in."""
+        return [length for since, length in self.lengths[cn] if since <= unix_ms][-1]
+
+    def change_length(self, cn: str, length_ms: int, now_ms: int) -> None:
+        """Let the periods of a kind have another length from the next full hour on."""
+        since = period_start(now_ms, HOUR_MS) + HOUR_MS
+        kept = [one for one in self.lengths[cn] if one[0] < since]
+        self.lengths[cn] = [*kept, (since, length_ms)]
+
+    def every(self, code: str) -> int:
+        """Return the milliseconds between two readings of a code; 0 if that is not known."""
+        return self._expected.get(code, 0)
+
+    @property
+    def shortest(self) -> str:
+        """Return the kind with the shortest periods; empty if there is none."""
+        return min(self.lengths, key=lambda cn: self.lengths[cn][-1][1], default="")
+
     def add(self, reading: CodeReading) -> None:
         """Count a reading in its period of each kind."""
         code = self.codes.get(reading.code)
@@ -157,7 +182,8 @@ class Aggregates:
             return
         if code.code == FLOW:
             self._flow = reading.value if reading.flag == NORMAL else None
-        for cn, length in self.kinds.items():
+        for cn in self.lengths:
+            length = self.length_at(cn, reading.unix_ms)
             start = period_start(reading.unix_ms, length)
             self.closed_to.setdefault(cn, start)
             period = self._period(cn, start, length)
@@ -181,11 +207,12 @@ class Aggregates:
     def close(self, until_ms: int) -> bool:
         """Close what ended by then, empty periods too; whether more empty ones are to come."""
         more = False
-        for cn, length in self.kinds.items():
+        for cn in self.lengths:
             start = self.closed_to.get(cn)
             if start is None:
                 continue
             for _ in range(MAX_EMPTY):
+                length = self.length_at(cn, start)
                 if start + length > until_ms:
                     break
                 period = self._period(cn, start, length)
@@ -193,7 +220,7 @@ class Aggregates:
                 self.changed.add((cn, start))
                 start += length
             else:
-                more = more or start + length <= until_ms
+                more = more or start + self.length_at(cn, start) <= until_ms
             self.closed_to[cn] = start
         return more
 

@@ -216,6 +216,18 @@ def test_any_order_gives_what_a_plain_recomputation_gives() -> None:
         assert cell.flags == {"N": len(values)}
 
 
+def test_another_length_begins_at_the_next_full_hour() -> None:
+    to = made("a34004", kinds={"2051": 600_000})
+    feed(to, "a34004", ["10"])
+    to.change_length("2051", 1_800_000, START)
+    hour = parse_data_time("20160801090000")
+    feed(to, "a34004", ["10"], at=START + 600_000)
+    feed(to, "a34004", ["10"], at=hour + 700_000)
+    to.close(hour + 1_800_000)
+    assert sorted(start for _, start in to.periods) == [START, START + 600_000, hour]
+    assert to.periods["2051", hour].end_ms == hour + 1_800_000
+
+
 def test_which_kinds_are_sent() -> None:
     assert lengths_of(["2011", "2061", "2051"], 5) == {"2051": 300_000, "2061": 3_600_000}
 

@@ -1,0 +1,119 @@
+"""Turns records of the outbox into readings under the codes of HJ 212."""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from typing import Final
+
+from protocols.export_record import DeviceInfo, ExportPoint, ExportRecord
+from protocols.wire.registers import STATUS_CALIBRATION
+
+from .aggregates import FAULTY, MISSING, NORMAL, CodeReading
+from .codes import CODES, POINTS, PointCode, in_code
+from .profile import Hj212Profile
+
+log = logging.getLogger(__name__)
+
+CALIBRATING: Final = "C"
+# What a quality is among the flags of HJ 212-2017 (tables 5 to 9); the choice is ours.
+FLAGS: Final = {
+    "": NORMAL,
+    "out-of-range": "T",
+    "warm-up": "M",  # in service, but not measuring yet
+    "timeout": MISSING,
+    "no-sample": MISSING,
+    "no-value": MISSING,
+    "checksum": FAULTY,
+    "fault": FAULTY,
+}
+_NOT_FITTED: Final = "not-fitted"
+
+
+def flag_of_point(point: ExportPoint, status: int) -> str | None:
+    """Return the flag of a reading; None for a part that the node does not have."""
+    if point.quality == _NOT_FITTED:
+        return None
+    if point.quality == "no-sample" and status & STATUS_CALIBRATION:
+        return CALIBRATING
+    return FLAGS.get(point.quality, FAULTY)
+
+
+class Hj212Intake:
+    """Knows which point has which code at this platform; ValueError if two share one."""
+
+    def __init__(
+        self,
+        profile: Hj212Profile,
+        devices: Mapping[str, DeviceInfo],
+        nodes: Iterable[str],
+        points: Mapping[str, str],
+    ) -> None:
+        self.codes: dict[str, int] = {}  # code -> ms between two readings; those that came
+        self.refused = 0  # readings whose unit is not the code's
+        self._profile = profile
+        self._kelvin = Decimal(str(profile.kelvin))
+        self._nodes = set(nodes)
+        self._points = dict(points)
+        self._periods = {device.name: device.period_ms for device in devices.values()}
+        self._said: set[tuple[str, str]] = set()
+        unknown = [f"{place} = {code}" for place, code in points.items() if code not in CODES]
+        unknown += sorted(self._nodes - set(self._periods))
+        if unknown:
+            raise ValueError(f"unknown in the uplink's nodes or points: {', '.join(unknown)}")
+        owners: dict[str, str] = {}
+        for device in devices.values():
+            if not self._is_ours(device.name):
+                continue
+            names = [name for role, name in POINTS if role == device.role]
+            names += [p.partition("/")[2] for p in points if p.startswith(f"{device.name}/")]
+            for name in names:
+                code = self._code(device.name, device.role, name)
+                if code is None:
+                    continue
+                other = owners.setdefault(code.code, f"{device.name}/{name}")
+                if other != f"{device.name}/{name}":
+                    raise ValueError(
+                        f"{other} and {device.name}/{name} both give {code.code}:"
+                        " `nodes` has to name one device for it"
+                    )
+
+    def _is_ours(self, name: str) -> bool:
+        return not self._nodes or name in self._nodes
+
+    def _code(self, device: str, role: str, point: str) -> PointCode | None:
+        chosen = self._points.get(f"{device}/{point}")
+        if chosen is not None:
+            return PointCode(chosen)
+        return POINTS.get((role, point))
+
+    def readings(self, stream: int, record: ExportRecord) -> Iterator[CodeReading]:
+        """Yield what a record says under codes of HJ 212."""
+        if not record.is_data or not self._is_ours(record.name):
+            return
+        for point in record.points:
+            wanted = self._code(record.name, record.role, point.name)
+            if wanted is None:
+                continue
+            flag = flag_of_point(point, record.record.status)
+            if flag is None:
+                continue
+            value = None
+            if point.value is not None:
+                try:
+                    value = in_code(
+                        Decimal(str(point.value)),
+                        point.unit or wanted.unit,
+                        self._profile.code(wanted.code),
+                        self._kelvin,
+                    )
+                except ValueError as error:
+                    self._refuse(record.name, point.name, wanted.code, error)
+                    continue
+            self.codes.setdefault(wanted.code, self._periods.get(record.name, 0))
+            yield CodeReading(wanted.code, record.wall_ms, value, flag, stream, record.seq)
+
+    def _refuse(self, device: str, point: str, code: str, error: ValueError) -> None:
+        self.refused += 1
+        if (device, point) not in self._said:
+            self._said.add((device, point))
+            log.warning("hj212: %s/%s is not sent as %s: %s", device, point, code, error)

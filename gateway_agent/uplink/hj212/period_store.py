@@ -1,0 +1,175 @@
+"""Keeps the periods of one platform across restarts, and answers its questions for history.
+
+One SQLite file with one commit for each portion of records: what the aggregates hold, up to which
+record that goes, and which revision of each period the platform has. A process that is killed goes
+on with exactly that. What the platform set (intervals, password, key) is kept here too.
+"""
+
+import json
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from protocols.uplink.hj212 import DAY_MS, Hj212Settings
+
+from .aggregates import AggregatePeriod, PeriodCell
+
+KEEP_MS: Final = 31 * DAY_MS  # for history that a platform asks for
+_VERSION: Final = 1
+_SCHEMA: Final = (
+    """CREATE TABLE period (cn TEXT NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL,
+    closed INTEGER NOT NULL, revision INTEGER NOT NULL, sent INTEGER NOT NULL, cells TEXT NOT NULL,
+    ranges TEXT NOT NULL, PRIMARY KEY (cn, start_ms)) WITHOUT ROWID""",
+    "CREATE INDEX unsent ON period (cn, start_ms) WHERE sent < revision OR closed = 0",
+    "CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    f"PRAGMA user_version = {_VERSION}",
+)
+_COLUMNS: Final = "cn, start_ms, end_ms, closed, revision, sent, cells, ranges"
+
+
+class PeriodStore:
+    """One file; its calls are made from one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the file; OSError if that is not possible."""
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        try:
+            self._open(path)
+        except sqlite3.Error as error:
+            raise OSError(f"{path}: {error}") from error
+
+    def _open(self, path: Path) -> None:
+        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            with self._connection:
+                self._connection.execute("BEGIN IMMEDIATE")
+                for statement in _SCHEMA:
+                    self._connection.execute(statement)
+                self._connection.execute("COMMIT")
+        elif version != _VERSION:
+            raise OSError(f"{path}: expected version {_VERSION}, got {version}: a newer program's")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def state(self) -> dict[str, str]:
+        """Return what :meth:`commit` kept by name."""
+        return dict(self._connection.execute("SELECT name, value FROM state"))
+
+    def commit(
+        self, periods: Iterable[AggregatePeriod], state: Mapping[str, str], newest_ms: int
+    ) -> None:
+        """Keep changed periods and state in one commit, and drop periods that are too old.
+
+        A period that the platform lacks is never dropped. OSError if the medium refuses.
+        """
+        rows = [_row(period) for period in periods]
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                marks = ", ".join("?" * 8)
+                self._connection.executemany(
+                    f"INSERT OR REPLACE INTO period ({_COLUMNS}) VALUES ({marks})",  # noqa: S608 # ours
+                    rows,
+                )
+                self._connection.executemany(
+                    "INSERT OR REPLACE INTO state VALUES (?, ?)", state.items()
+                )
+                self._connection.execute(
+                    "DELETE FROM period WHERE end_ms < ? AND closed = 1 AND sent >= revision",
+                    (newest_ms - KEEP_MS,),
+                )
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise OSError(f"periods of HJ 212 cannot be kept: {error}") from error
+
+    def pending(self) -> list[AggregatePeriod]:
+        """Return periods that are open, or that the platform lacks."""
+        return self._read("sent < revision OR closed = 0", ())
+
+    def period(self, cn: str, start_ms: int) -> AggregatePeriod | None:
+        """Return one period."""
+        found = self._read("cn = ? AND start_ms = ?", (cn, start_ms))
+        return found[0] if found else None
+
+    def between(self, cn: str, begin_ms: int, end_ms: int) -> Iterator[AggregatePeriod]:
+        """Yield closed periods that start from ``begin_ms`` to ``end_ms``, a few at a time."""
+        while True:
+            found = self._read(
+                "cn = ? AND start_ms BETWEEN ? AND ? AND closed = 1", (cn, begin_ms, end_ms), 100
+            )
+            yield from found
+            if len(found) < 100:
+                return
+            begin_ms = found[-1].start_ms + 1
+
+    def _read(
+        self, where: str, values: tuple[str | int, ...], limit: int = -1
+    ) -> list[AggregatePeriod]:
+        sql = f"SELECT {_COLUMNS} FROM period WHERE {where} ORDER BY start_ms, cn LIMIT {limit}"  # noqa: S608 # ours
+        with closing(self._connection.execute(sql, values)) as cursor:
+            return [_period(*row) for row in cursor]
+
+
+def _row(period: AggregatePeriod) -> tuple[str | int, ...]:
+    cells = {
+        code: [
+            dict(cell.flags),
+            str(cell.total),
+            None if cell.least is None else str(cell.least),
+            None if cell.greatest is None else str(cell.greatest),
+            str(cell.carried),
+            cell.carriers,
+        ]
+        for code, cell in period.cells.items()
+    }
+    return (
+        period.cn,
+        period.start_ms,
+        period.end_ms,
+        int(period.is_closed),
+        period.revision,
+        period.sent,
+        json.dumps(cells),
+        json.dumps(period.ranges),
+    )
+
+
+def _period(
+    cn: str, start: int, end: int, closed: int, revision: int, sent: int, cells: str, ranges: str
+) -> AggregatePeriod:
+    made = {}
+    for code, (flags, total, least, greatest, carried, carriers) in json.loads(cells).items():
+        made[code] = PeriodCell(
+            Counter(flags),
+            Decimal(total),
+            None if least is None else Decimal(least),
+            None if greatest is None else Decimal(greatest),
+            Decimal(carried),
+            carriers,
+        )
+    return AggregatePeriod(cn, start, end, made, json.loads(ranges), bool(closed), revision, sent)
+
+
+def settings_text(settings: Hj212Settings) -> str:
+    """Return settings for :meth:`PeriodStore.commit`."""
+    return msgspec.json.encode(settings).decode()
+
+
+def settings_of(text: str) -> Hj212Settings:
+    """Return settings from :meth:`PeriodStore.state`; ValueError if they are none."""
+    return msgspec.json.decode(text, type=Hj212Settings)

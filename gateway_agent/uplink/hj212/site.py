@@ -1,0 +1,106 @@
+"""What a gateway lends to its HJ 212 device: kept periods, the newest values, ids of nodes."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from protocols.export_record import DeviceInfo
+from protocols.identity import is_node_id, uid_of
+from protocols.uplink.hj212 import Body, EmptySite, Item, data_time
+
+from .aggregates import MISSING, NORMAL, AggregatePeriod, Aggregates, CodeReading
+from .codes import CODES, POINTS, written
+from .period_store import PeriodStore
+from .profile import Hj212Profile
+
+_STALE_MS: Final = 120_000  # or three periods of the device, if that is longer
+
+
+@dataclass(frozen=True, slots=True)
+class RealTime:
+    """A body of 2011 and the records that stand behind it."""
+
+    body: Body
+    stream: int
+    seqs: tuple[int, ...]
+
+
+class GatewaySite(EmptySite):
+    """The site under one MN. It sets no clock and has no parameter to set."""
+
+    def __init__(
+        self,
+        profile: Hj212Profile,
+        aggregates: Aggregates,
+        store: PeriodStore,
+        devices: Mapping[str, DeviceInfo],
+        now_ms: Callable[[], int],
+    ) -> None:
+        """``now_ms``: Unix time."""
+        self._profile = profile
+        self._aggregates = aggregates
+        self._store = store
+        self._devices = devices
+        self._now_ms = now_ms
+        self.newest: dict[str, CodeReading] = {}
+
+    def history(self, cn: str, begin_ms: int, end_ms: int) -> Iterator[Body]:
+        """Yield the kept periods."""
+        for period in self._store.between(cn, begin_ms, end_ms):
+            yield self.period_body(self._aggregates.periods.get((cn, period.start_ms), period))
+
+    def latest(self, cn: str) -> Body | None:
+        """Return the newest values."""
+        found = self.real_time() if cn == "2011" else None
+        return None if found is None else found.body
+
+    def information(self, cn: str, pol_id: str, info_id: str) -> list[Body]:
+        """Return for 3019 the unique id of the node that measures a code."""
+        if cn != "3019":
+            return []
+        for device in self._devices.values():
+            codes = {row.code for (role, _), row in POINTS.items() if role == device.role}
+            if pol_id in codes and is_node_id(device.id):
+                serial = uid_of(device.id).hex().upper()
+                return [((("PolId", pol_id),), ((f"{pol_id}-SN", serial),))]
+        return []
+
+    def period_body(self, period: AggregatePeriod) -> Body:
+        """Return the body of a period as this platform wants it."""
+        profile = self._profile
+        return self._aggregates.body(
+            period, profile.wire_name, profile.flags, profile.data_time_digits
+        )
+
+    def real_time(self) -> RealTime | None:
+        """Return the newest values of all codes; None without any.
+
+        A code that has been silent for too long has no value, and the flag of silence.
+        """
+        readings = [self.newest[code] for code in CODES if code in self.newest]
+        if not readings:
+            return None
+        now = self._now_ms()
+        fresh = [one.unix_ms for one in readings if not self._is_stale(one, now)]
+        newest = max(fresh, default=now)
+        body: list[Item] = [(("DataTime", data_time(newest, self._profile.data_time_digits)),)]
+        for reading in readings:
+            name, digits = self._profile.wire_name(reading.code), self._digits(reading.code)
+            item = []
+            flag = MISSING if self._is_stale(reading, now) else reading.flag
+            if reading.value is not None and flag != MISSING:
+                item.append((f"{name}-Rtd", written(Decimal(reading.value), digits)))
+            flags = self._profile.flags
+            if flags == "always" or (flags == "abnormal" and flag != NORMAL) or not item:
+                item.append((f"{name}-Flag", flag))
+            body.append(tuple(item))
+        stream = max(reading.stream for reading in readings)
+        seqs = sorted({reading.seq for reading in readings if reading.stream == stream})
+        return RealTime(tuple(body), stream, tuple(seqs))
+
+    def _is_stale(self, reading: CodeReading, now: int) -> bool:
+        return now - reading.unix_ms > max(_STALE_MS, 3 * self._aggregates.every(reading.code))
+
+    def _digits(self, code: str) -> int:
+        return self._profile.code(code).digits

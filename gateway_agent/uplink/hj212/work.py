@@ -1,0 +1,123 @@
+"""What an HJ 212 exporter holds between two connections: the device, the periods, their file."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Final
+
+from gateway_agent.uplink.feed import ExportContext
+from protocols.uplink.hj212 import Hj212Device, Hj212Settings, data_time
+
+from .aggregates import AggregatePeriod, Aggregates, lengths_of
+from .config import Hj212Uplink
+from .intake import Hj212Intake
+from .period_store import PeriodStore, settings_of
+from .profile import load_hj212_profile
+from .site import GatewaySite, RealTime
+
+log = logging.getLogger(__name__)
+
+_MEMORY_MS: Final = 2 * 86_400_000  # periods that are held for late readings
+
+
+class Hj212Work:
+    """What outlives a connection: the device, the periods, the file they are in."""
+
+    def __init__(self, config: Hj212Uplink, context: ExportContext, wall_ms: int) -> None:
+        self.profile = load_hj212_profile(config.profile)
+        key = _key(config.key_file) if config.key_file is not None else b""
+        options = self.profile.options(config.mn, config.st, allow_control=config.allow_control)
+        self.intake = Hj212Intake(self.profile, context.devices, config.nodes, config.points)
+        self._keep_ms = config.keep_hours * 3_600_000
+        self.late_ms = config.late_s * 1000
+        self.store = PeriodStore(context.state_dir / f"hj212-{config.label}.db")
+        self.state = self.store.state()
+        settings = _settings(self.state, self.profile.settings(config.pw, key), config.minutes)
+        self.aggregates = Aggregates(
+            lengths_of(self.profile.sends, settings.min_interval_min),
+            (),
+            {},
+            self.store.period,
+        )
+        for name, value in self.state.items():
+            kind, _, what = name.partition("/")
+            if kind == "code":
+                self.intake.codes[what] = int(value)
+            elif kind == "closed":
+                self.aggregates.closed_to[what] = int(value)
+            elif kind == "lengths" and what in self.aggregates.lengths:
+                self.aggregates.lengths[what] = [(since, ms) for since, ms in json.loads(value)]
+        for period in self.store.pending():
+            self.aggregates.periods[period.cn, period.start_ms] = period
+        self.site = GatewaySite(
+            self.profile,
+            self.aggregates,
+            self.store,
+            context.devices,
+            lambda: context.clock.wall().wall_ms or wall_ms,
+        )
+        self.device = Hj212Device(options, settings, self.site, wall_ms)
+        self.uploads: dict[int, tuple[AggregatePeriod, int] | RealTime] = {}
+        self.next_key = 0
+        self.next_real_time_ms = 0
+        self.learn()
+
+    def learn(self) -> None:
+        """Let the aggregates send every code that has come."""
+        for code, every_ms in self.intake.codes.items():
+            if code not in self.aggregates.codes:
+                self.aggregates.learn(self.profile.code(code), every_ms)
+                self.state[f"code/{code}"] = str(every_ms)
+
+    def mark(self) -> tuple[int, int]:
+        """Return stream and number of the newest record that the periods hold."""
+        return int(self.state.get("stream", "0")), int(self.state.get("seq", "0"))
+
+    def commit(self, wall_ms: int) -> None:
+        """Put everything that changed onto the medium."""
+        for cn, moment in self.aggregates.closed_to.items():
+            self.state[f"closed/{cn}"] = str(moment)
+        for cn, lengths in self.aggregates.lengths.items():
+            self.state[f"lengths/{cn}"] = json.dumps(lengths)
+        self._give_up(wall_ms)
+        self.store.commit(self.aggregates.take_changed(), self.state, wall_ms)
+        self.aggregates.forget(wall_ms - _MEMORY_MS)
+
+    def _give_up(self, wall_ms: int) -> None:
+        """Stop trying for what is older than the outbox would keep it, and name it."""
+        old = [one for one in self.aggregates.unsent() if one.end_ms < wall_ms - self._keep_ms]
+        for period in old:
+            period.sent = period.revision
+            self.aggregates.changed.add((period.cn, period.start_ms))
+        if old:
+            log.warning(
+                "hj212 %s: %d periods from %s on never reached the platform and are too old now",
+                *(self.device.options.mn, len(old), data_time(old[0].start_ms)),
+            )
+
+    def handled_to(self, stream: int) -> int:
+        """Return the newest record that the platform needs no more of this stream."""
+        mark_stream, to = self.mark()
+        if mark_stream != stream:
+            return 0
+        shortest = self.aggregates.shortest
+        for period in self.aggregates.periods.values():
+            if period.cn == shortest and period.is_unsent:
+                firsts = [first for at, first, _ in period.ranges if at == stream]
+                to = min([to, *(first - 1 for first in firsts)])
+        return to
+
+
+def _settings(state: dict[str, str], first: Hj212Settings, minutes: int) -> Hj212Settings:
+    kept = state.get("settings")
+    if kept is not None:
+        return settings_of(kept)
+    values = {name: getattr(first, name) for name in ("over_time_s", "re_count", "pw", "key")}
+    return Hj212Settings(**values, min_interval_min=minutes).checked()
+
+
+def _key(path: Path) -> bytes:
+    try:
+        return bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except ValueError as error:
+        raise ValueError(f"{path}: expected 32 hexadecimal digits") from error
