@@ -20,10 +20,12 @@ from boards.flash.detect import FlashWish, MissingOptions, completed
 from boards.flash.errors import OTHER_CHIP, TWINS, FlashingError
 from boards.flash.key_files import key_file_name
 from boards.flash.lanes import LaneResult, flash_lanes, named_lanes
+from boards.flash.methods import choice
 from boards.flash.prove import NodeProof, NodeProver
 from boards.folder import default_name
 from boards.ports import PortInfo
 from boards.recordstore import contents
+from boards.usb_devices import UsbDevice
 from gateway_agent.keys import load_node_key
 from protocols.station_log import proven_boards
 
@@ -231,3 +233,21 @@ def test_lanes_need_boards_that_show_that_they_wait(lanes: str, way: str) -> Non
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 1
     assert f"USB-PATH=BUS,..., got {lanes} by {way}" in done.stderr
+
+
+@pytest.mark.parametrize(("serials", "port"), [([], ""), (["066EFF"], "066EFF")])
+def test_the_only_probe_is_taken(
+    serials: list[str], port: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probes = [UsbDevice("1-1", "0483:3748", "ST-LINK/V2 (swd)", serial) for serial in serials]
+    others = [UsbDevice("1-9", "0483:df11", "STM32 in its USB bootloader (dfu)", SERIAL)]
+    monkeypatch.setattr(choice, "usb_devices", lambda: probes + others)
+    found = completed(wish(method="swd"), tmp_path / "log", 115200, nothing, None, lambda _: None)
+    assert (found.port, found.method) == (port, "swd")
+
+
+def test_of_several_probes_one_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    probes = [UsbDevice(f"1-{n}", "0483:3748", "ST-LINK/V2 (swd)", f"066E{n}") for n in (1, 2)]
+    monkeypatch.setattr(choice, "usb_devices", lambda: probes)
+    with pytest.raises(MissingOptions, match=r"--port: .*066E1 \(.*USB 1-1\), 066E2 \("):
+        completed(wish(method="swd"), tmp_path / "log", 115200, nothing, None, print)
