@@ -100,6 +100,7 @@ class Api:
             problems=status.health,
             alarms=status.alarms,
             unaccounted=0 if found is None else found.unaccounted,
+            outbox=status.outbox,
             devices=sorted(status.nodes, key=lambda device: _ORDER[device.state]),
         )
 

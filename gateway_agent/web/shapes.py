@@ -24,6 +24,7 @@ class Overview(Struct, frozen=True, kw_only=True):
     problems: list[HealthProblem]  # where it does not
     alarms: list[str]
     unaccounted: int  # readings that vanished without a record: 0, or the agent is wrong
+    outbox: OutboxStatus | None  # None: it is not open yet
     devices: list[DeviceStatus]
 
 

@@ -1,0 +1,425 @@
+// The console: one page per hash, drawn from /api/v1. Text from outside enters as text only.
+"use strict";
+
+const PAGES = ["overview", "buses", "outbox", "events", "log", "config"];
+const STATE = { ok: "good", failing: "bad", quarantined: "bad", new: "wait" };
+const UNITS = { Cel: "°C", "%RH": "%", "ug/m3": "µg/m³", "mg/L": "mg/L", "/": "", count: "" };
+const REFRESH_MS = 5000;
+
+let newest = null; // the overview that came last
+let charts = [];
+let timer = 0;
+let turn = 0; // of the page shown: an answer for an earlier one is dropped
+let hours = 48;
+
+// --- making elements ---------------------------------------------------------------------------
+
+function el(tag, attributes, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (value !== null && value !== undefined && value !== false) made.setAttribute(name, value);
+  }
+  made.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+function table(columns, rows, kind = "stack") {
+  const head = columns.map(([key, type]) => el("th", { scope: "col", class: type }, word(key)));
+  const body = rows.map(({ cells, ...attributes }) =>
+    el("tr", attributes, cells.map((cell, index) => {
+      const [key, type] = columns[index];
+      return el("td", { class: index ? type : `${type || ""} title`, "data-label": word(key) }, cell);
+    })));
+  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": word(columns[0][0]) },
+    el("table", { class: kind }, el("thead", {}, el("tr", {}, head)), el("tbody", {}, body)));
+}
+
+function card(title, ...body) {
+  const heading = title instanceof Node ? title : el("div", { class: "head" }, el("h2", {}, title));
+  return el("section", { class: "card" }, heading, body);
+}
+
+function facts(pairs) {
+  return el("dl", { class: "facts" },
+    pairs.map(([key, value]) => el("div", {}, el("dt", {}, word(key)), el("dd", {}, value))));
+}
+
+function pill(key, kind) {
+  return el("span", { class: `pill ${kind}` }, word(key));
+}
+
+function meter(share) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const bar = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+  svg.setAttribute("aria-hidden", "true");
+  bar.setAttribute("width", `${Math.min(100, 100 * share)}%`);
+  bar.setAttribute("height", "100%");
+  svg.append(bar);
+  return el("span", { class: share > 0.8 ? "meter high" : "meter" }, svg);
+}
+
+// --- numbers and times -------------------------------------------------------------------------
+
+function number(value) {
+  if (value === null || value === undefined) return "–";
+  return value.toLocaleString(language, { maximumFractionDigits: 3 });
+}
+
+function bytes(value) {
+  const units = ["B", "KiB", "MiB", "GiB"];
+  let index = 0;
+  while (value >= 1024 && index < 3) { value /= 1024; index += 1; }
+  return `${value.toLocaleString(language, { maximumFractionDigits: index ? 1 : 0 })} ${units[index]}`;
+}
+
+function duration(ms) {
+  const zh = language === "zh";
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  const seconds = ms / 1000;
+  if (seconds < 60) return `${Math.floor(seconds)} ${zh ? "秒" : "s"}`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} ${zh ? "分" : "min"}`;
+  if (seconds < 172800) {
+    const rest = Math.floor((seconds % 3600) / 60);
+    return `${Math.floor(seconds / 3600)} ${zh ? "小时" : "h"} ${rest} ${zh ? "分" : "min"}`;
+  }
+  return `${Math.floor(seconds / 86400)} ${zh ? "天" : "days"}`;
+}
+
+function moment(ms) {
+  return new Date(ms).toLocaleString(language === "zh" ? "zh-CN" : "en-GB", {
+    month: "short", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+}
+
+function unitOf(name) {
+  return name in UNITS ? UNITS[name] : name;
+}
+
+function age(ms) {
+  if (ms === null || ms === undefined) return word("never");
+  return word("ago", duration(ms < 1000 ? 1000 : ms));
+}
+
+function valueList(values) {
+  return el("ul", { class: "values" }, values.map((point) => el("li", {},
+    el("span", { class: "label" }, point.name),
+    point.quality
+      ? el("span", { class: "quality" }, word(point.quality))
+      : [point.text || number(point.value), el("span", { class: "unit" }, unitOf(point.unit))])));
+}
+
+// --- pages -------------------------------------------------------------------------------------
+
+function overviewPage() {
+  if (newest === null) return null;
+  const working = newest.devices.filter((device) => device.state === "ok").length;
+  const all = newest.devices.length;
+  const tiles = el("dl", { class: "tiles" },
+    tile("working", [`${working}`, el("small", {}, ` / ${all}`)], working === all ? "good" : "bad"),
+    tile("unaccounted", number(newest.unaccounted), newest.unaccounted ? "bad" : "good"),
+    tile("waiting", newest.outbox ? number(newest.outbox.depth) : "–", ""),
+    tile("oldest", newest.outbox ? bytes(newest.outbox.file_bytes) : "–", ""));
+  const rows = newest.devices.map((device) => ({
+    class: device.state,
+    cells: [
+      [el("a", { href: `#device/${encodeURIComponent(device.name)}`, "data-key": device.name }, device.name),
+        el("div", { class: "under" }, `${device.bus} · ${device.role}`)],
+      pill(device.state, STATE[device.state]),
+      age(device.age_ms),
+      [valueList(device.values), device.problem ? el("div", { class: "why" }, device.problem) : null],
+    ],
+  }));
+  return [el("h1", {}, word("overview")), tiles,
+    card(word("devices"), table([["name"], ["state"], ["age", "nowrap"], ["values"]], rows))];
+}
+
+function tile(key, value, kind) {
+  return el("div", { class: `tile ${kind}` }, el("dt", {}, word(key)), el("dd", {}, value));
+}
+
+async function devicePage(name) {
+  const from = Date.now() - hours * 3600 * 1000;
+  const path = `devices/${encodeURIComponent(name)}`;
+  const [device, history] = await Promise.all([
+    get(path), get(`${path}/history?from_ms=${Math.floor(from)}`)]);
+  const buttons = [1, 6, 24, 48].map((count) => {
+    const button = el("button", { type: "button", "aria-pressed": String(hours === count), "data-key": `h${count}` },
+      word("hours", count));
+    button.addEventListener("click", () => { hours = count; show(); });
+    return button;
+  });
+  const head = el("div", { class: "head" }, el("h2", {}, word("history")),
+    el("div", { class: "buttons", role: "group", "aria-label": word("range") }, buttons));
+  const boxes = history.points.map((point) => el("div", { class: "chart" },
+    el("h3", {}, point.name, el("span", { class: "soft" }, unitOf(point.unit)),
+      el("span", { class: "now" }, lastOf(device, point))),
+    el("div", { class: "plot", role: "img", "aria-label": described(point) })));
+  const gapRows = history.gaps.slice().reverse().map((gap) => ({
+    cells: [moment(gap.from_ms), moment(gap.to_ms), duration(gap.to_ms - gap.from_ms), word(gap.cause)] }));
+  const page = [
+    el("p", {}, el("a", { href: "#overview" }, `← ${word("back")}`)),
+    el("h1", {}, device.name, " ", pill(device.state, STATE[device.state])),
+    device.problem ? el("p", { class: "banner" }, device.problem) : null,
+    card(word("values"), el("div", { class: "body" }, facts([
+      ...device.values.map((point) => [point.name,
+        point.quality ? word(point.quality) : `${point.text || number(point.value)} ${unitOf(point.unit)}`]),
+      ["age", age(device.age_ms)]]))),
+    card(head, boxes.length ? boxes : el("div", { class: "body soft" }, word("nohistory"))),
+    card(word("gaps"), gapRows.length
+      ? table([["from", "nowrap"], ["to", "nowrap"], ["lasted", "nowrap"], ["cause"]], gapRows)
+      : el("div", { class: "body soft" }, word("nogaps"))),
+    card(device.id, el("div", { class: "body" }, facts([
+      ["bus", device.bus], ["unit", String(device.unit)], ["role", device.role],
+      ["auth", word(`auth_${device.auth}`)], ["polls", number(device.polls)],
+      ["errors", number(device.errors)], ["skipped", number(device.skipped)]]))),
+  ];
+  return [page, () => history.points.forEach((point, index) =>
+    draw(boxes[index].querySelector(".plot"), history, point, from))];
+}
+
+function lastOf(device, point) {
+  const found = device.values.find((value) => value.name === point.name);
+  return found && !found.quality ? `${number(found.value)} ${unitOf(found.unit)}` : "";
+}
+
+function described(point) {
+  const values = point.values.filter((value) => value !== null);
+  if (!values.length) return `${point.name}: –`;
+  const low = values.reduce((a, b) => Math.min(a, b));
+  const high = values.reduce((a, b) => Math.max(a, b));
+  return `${point.name}: ${number(low)} … ${number(high)} ${unitOf(point.unit)}`;
+}
+
+// Draw one point over time; a gap is a shaded band with its cause.
+function draw(box, history, point, from) {
+  const style = getComputedStyle(document.documentElement);
+  const color = (name) => style.getPropertyValue(name).trim();
+  const axis = { stroke: color("--soft"), grid: { stroke: color("--line"), width: 1 }, ticks: { show: false },
+    font: "12px system-ui, sans-serif" };
+  const bands = (plot) => {
+    const { ctx, bbox } = plot;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+    ctx.clip();
+    for (const gap of history.gaps) {
+      const left = plot.valToPos(gap.from_ms / 1000, "x", true);
+      const width = Math.max(2, plot.valToPos(gap.to_ms / 1000, "x", true) - left);
+      ctx.fillStyle = color("--bad-ground");
+      ctx.fillRect(left, bbox.top, width, bbox.height);
+      ctx.fillStyle = color("--bad");
+      ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
+      ctx.textBaseline = "top";
+      const text = word(gap.cause);
+      if (ctx.measureText(text).width + 12 < width) ctx.fillText(text, left + 6, bbox.top + 6);
+    }
+    ctx.restore();
+  };
+  const plot = new uPlot({
+    width: box.clientWidth, height: 170, cursor: { y: false }, legend: { show: false },
+    hooks: { drawClear: [bands] },
+    scales: { x: { range: () => [from / 1000, Date.now() / 1000] } },
+    axes: [{ ...axis, values: (_, ticks) => ticks.map((tick) => shortTime(tick)) }, { ...axis, size: 60 }],
+    series: [{}, { stroke: color("--accent"), width: 2, fill: `${color("--accent")}18`, spanGaps: false,
+      points: { show: point.values.length < 40 } }],
+  }, [history.t_ms.map((ms) => ms / 1000), point.values], box);
+  charts.push([plot, box]);
+}
+
+function shortTime(seconds) {
+  const at = new Date(seconds * 1000);
+  const midnight = at.getHours() === 0 && at.getMinutes() === 0;
+  const locale = language === "zh" ? "zh-CN" : "en-GB";
+  return midnight ? at.toLocaleDateString(locale, { month: "short", day: "numeric" })
+    : at.toLocaleTimeString(locale, { hour: "2-digit", minute: "2-digit" });
+}
+
+async function busesPage() {
+  const { buses, errors } = await get("buses");
+  const percent = (share) => `${(100 * share).toLocaleString(language, { maximumFractionDigits: 1 })} %`;
+  const cards = buses.map((bus) => {
+    const isLink = bus.type === "link";
+    const head = el("div", { class: "head" },
+      el("h2", {}, bus.name, " ", el("span", { class: "soft" }, `${bus.type} · ${bus.where}`)),
+      isLink ? el("span", { class: "soft" }, word("pushes")) : el("span", {},
+        `${word("cycle")} ${duration(bus.cycle_ms)} · ${word("share")} ${percent(bus.share)}`, meter(bus.share)));
+    const rows = bus.devices.map((device) => ({ class: device.state, cells: [
+      el("a", { href: `#device/${encodeURIComponent(device.name)}`, "data-key": device.name }, device.name),
+      pill(device.state, STATE[device.state]), duration(device.period_ms),
+      isLink ? "–" : duration(device.poll_ms), isLink ? "–" : percent(device.share),
+      number(device.polls), number(device.errors), number(device.skipped)] }));
+    return card(head, bus.warnings.map((text) => el("p", { class: "body soft" }, `⚠ ${text}`)),
+      table([["name"], ["state"], ["period", "number"], ["poll", "number"], ["of_bus", "number"],
+        ["real", "number"], ["errors", "number"], ["skipped", "number"]], rows));
+  });
+  const found = Object.entries(errors);
+  return [el("h1", {}, word("buses")), cards, card(word("errors_by"), el("div", { class: "body" },
+    found.length ? facts(found.map(([cause, count]) => [cause, number(count)]))
+      : el("span", { class: "soft" }, word("none"))))];
+}
+
+async function outboxPage() {
+  const { outbox, uplinks, exporters, reconciliation, waiting_for: waiting, counters } = await get("outbox");
+  const state = (is) => pill(is ? "connected" : "disconnected", is ? "good" : "bad");
+  const rows = uplinks.map((uplink) => ({ cells: [
+    uplink.broker, [state(uplink.connected), why(uplink.problem || uplink.receipt_problem)],
+    uplink.receipt, outbox ? number(outbox.depth) : "–"] }));
+  rows.push(...exporters.map((one) => ({ cells: [
+    `${one.name} · ${one.type}`, [state(one.connected), why(one.problem)], one.where, number(one.behind)] })));
+  const found = Object.entries(counters).flatMap(([name, value]) => typeof value === "number"
+    ? [[name, number(value)]] : Object.entries(value).map(([cause, count]) => [`${name} ${cause}`, number(count)]));
+  return [el("h1", {}, word("outbox")),
+    waiting ? el("p", { class: "banner" }, waiting) : null,
+    outbox && outbox.full ? el("p", { class: "banner" }, outbox.full) : null,
+    outbox ? el("dl", { class: "tiles" },
+      tile("waiting", number(outbox.depth), ""), tile("last", number(outbox.last), ""),
+      tile("receipted", number(outbox.receipted_to), ""),
+      tile("file", [bytes(outbox.file_bytes), el("small", {}, ` / ${bytes(outbox.max_bytes)}`)], "")) : null,
+    card(word("uplinks"), table([["name"], ["state"], ["proof"], ["behind", "number"]], rows)),
+    reconciliation ? card(word("checks"), el("div", { class: "body" },
+      facts(["sequence", "schedule", "receipts", "archive"].map((key) => [key, number(reconciliation[key])])),
+      el("p", { class: "soft" }, word("checks_note")))) : null,
+    card(word("counters"), el("div", { class: "body" }, facts(found)))];
+}
+
+function why(text) {
+  return text ? el("div", { class: "why" }, text) : null;
+}
+
+async function eventsPage() {
+  const { events } = await get("events");
+  const kinds = { problem: "bad", alarm: "bad", solved: "good" };
+  const rows = events.map((event) => ({ cells: [
+    moment(event.t_ms), pill(event.kind, kinds[event.kind]), event.what, event.text] }));
+  return [el("h1", {}, word("events")), rows.length
+    ? el("section", { class: "card" }, table([["time", "nowrap"], ["state"], ["what"], ["text"]], rows))
+    : el("p", { class: "soft" }, word("noevents"))];
+}
+
+async function logPage() {
+  const { lines } = await get("log");
+  const rows = lines.map((line) => ({ class: line.level, cells: [
+    moment(line.t_ms), line.level, line.source, line.text] }));
+  return [el("h1", {}, word("log")), el("section", { class: "card" },
+    table([["time", "nowrap"], ["level"], ["source"], ["text"]], rows, "stack lines"))];
+}
+
+async function configPage() {
+  const { config } = await get("config");
+  return [el("h1", {}, word("config")), el("p", { class: "soft" }, word("config_note")),
+    el("section", { class: "card" },
+      el("pre", { tabindex: "0", "aria-label": word("config") }, JSON.stringify(config, null, 2)))];
+}
+
+const DRAW = { overview: overviewPage, buses: busesPage, outbox: outboxPage, events: eventsPage, log: logPage,
+  config: configPage };
+
+// --- showing -----------------------------------------------------------------------------------
+
+async function get(path) {
+  const answer = await fetch(`/api/v1/${path}`, { cache: "no-store" });
+  const found = await answer.json();
+  if (!answer.ok) throw new Error(found.error || answer.statusText);
+  return found;
+}
+
+function where() {
+  const [page, name] = (location.hash.slice(1) || "overview").split("/", 2);
+  return [page === "device" || PAGES.includes(page) ? page : "overview", decodeURIComponent(name || "")];
+}
+
+// Draw the page of the address. A page that is drawn again keeps the focus where it was.
+async function show(isNew = false) {
+  const [page, name] = where();
+  const own = ++turn;
+  clearTimeout(timer);
+  let drawn;
+  try {
+    drawn = page === "device" ? await devicePage(name) : await DRAW[page]();
+  } catch (error) {
+    drawn = [el("p", { class: "banner", role: "alert" }, word("page_failed", error.message))];
+  }
+  if (own !== turn || drawn === null) return;
+  const [content, then] = typeof drawn[1] === "function" ? drawn : [drawn, null];
+  const main = document.getElementById("main");
+  const focused = main.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+  const scrolled = window.scrollY;
+  charts.forEach(([plot]) => plot.destroy());
+  charts = [];
+  main.replaceChildren(...content.flat(Infinity).filter((child) => child));
+  if (then !== null) then();
+  if (focused) main.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
+  if (isNew) { window.scrollTo(0, 0); main.focus(); } else window.scrollTo(0, scrolled);
+  header(page);
+  document.body.dataset.page = page;
+  if (page !== "overview" && page !== "config") {
+    timer = setTimeout(show, page === "device" ? 2 * REFRESH_MS : REFRESH_MS);
+  }
+}
+
+function header(page) {
+  document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+  document.getElementById("nav").replaceChildren(...PAGES.map((key) => el("a", {
+    href: `#${key}`, "aria-current": key === page || (page === "device" && key === "overview") ? "page" : null },
+  word(key))));
+  document.querySelector("[data-word=skip]").textContent = word("skip");
+  const button = document.getElementById("language");
+  button.textContent = language === "zh" ? "English" : "中文";
+  button.lang = language === "zh" ? "en" : "zh";
+  banner();
+}
+
+function banner() {
+  if (newest === null) return;
+  document.title = `${newest.ok ? "" : "▲ "}${newest.gateway} · ${word(where()[0])}`;
+  document.getElementById("gateway").textContent = newest.gateway;
+  document.getElementById("uptime").textContent = word("up", duration(newest.running_ms));
+  const count = newest.problems.length;
+  const texts = newest.problems.slice(0, 6).map((problem) => `${problem.what}: ${problem.text}`);
+  const made = newest.ok
+    ? el("div", { class: "banner good" }, word("flows"))
+    : el("div", { class: "banner" }, el("strong", {}, count === 1 ? word("stopped1") : word("stopped", count)),
+      el("ul", {}, [...newest.alarms, ...texts].map((text) => el("li", {}, text))));
+  const box = document.getElementById("banner");
+  const shown = box.firstElementChild;
+  // A reader of the screen hears a change only, not the same text once a second.
+  if (shown === null || shown.textContent !== made.textContent) box.replaceChildren(made);
+}
+
+function live(isOn) {
+  const shown = document.getElementById("live");
+  shown.className = isOn ? "live on" : "live off";
+  const text = word(isOn ? "live" : "lost");
+  if (shown.textContent !== text) shown.textContent = text;
+}
+
+function follow() {
+  const source = new EventSource("/api/v1/live");
+  source.addEventListener("overview", (event) => {
+    newest = JSON.parse(event.data);
+    live(true);
+    banner();
+    if (where()[0] === "overview") show();
+  });
+  source.addEventListener("error", () => {
+    live(false);
+    if (source.readyState === EventSource.CLOSED) setTimeout(follow, REFRESH_MS);
+  });
+}
+
+function begin() {
+  const kept = localStorage.getItem("language");
+  language = kept || (navigator.language.startsWith("zh") ? "zh" : "en");
+  document.getElementById("language").addEventListener("click", () => {
+    language = language === "zh" ? "en" : "zh";
+    localStorage.setItem("language", language);
+    show();
+  });
+  window.addEventListener("hashchange", () => show(true));
+  window.addEventListener("resize", () => charts.forEach(([plot, box]) =>
+    plot.setSize({ width: box.clientWidth, height: 170 })));
+  header(where()[0]);
+  show();
+  follow();
+}
+
+document.addEventListener("DOMContentLoaded", begin);

@@ -1,0 +1,1 @@
+"""The console in a headless Chromium: `tox run -e console`."""
