@@ -22,7 +22,14 @@ def history_of(
     values: dict[str, list[float | None]] = {name: [] for name in names}
     quality: dict[str, list[str]] = {name: [] for name in names}
     rows = sorted(_rows(pieces, from_ms), key=lambda item: item[1].t_ms)[-MOST_ROWS:]
+    before_ms = rows[0][1].t_ms if rows else 0
     for points, row in rows:
+        if row.t_ms - before_ms >= silent_ms:  # a chart must not draw a line across
+            times.append(before_ms + 1)
+            for name in names:
+                values[name].append(None)
+                quality[name].append("")
+        before_ms = row.t_ms
         times.append(row.t_ms)
         found = dict(zip(points, row.values, strict=False))
         grades = dict(zip(points, row.quality, strict=False))

@@ -16,6 +16,9 @@ from gateway_agent.agent import GatewayAgent
 
 from .site import site
 
+if shutil.which("chromium") is None or shutil.which("chromedriver") is None:
+    pytest.skip("needs Debian's packages chromium and chromium-driver", allow_module_level=True)
+
 PICTURES = Path(__file__).resolve().parents[2] / "docs" / "console"
 PAGES = ("overview", "device/hall-air", "buses", "outbox", "events", "log", "config")
 DESK, PHONE = (1280, 900), (400, 860)
@@ -64,7 +67,7 @@ def shown(browser: Chrome, selector: str, text: str = "") -> str:
         there = str(browser.execute_script(script, selector))
         return there if text in there else ""
 
-    return WebDriverWait(browser, 20).until(found, f"{selector}: {text}")
+    return str(WebDriverWait(browser, 20).until(found, f"{selector}: {text}"))
 
 
 def go(browser: Chrome, name: str) -> None:

@@ -207,10 +207,10 @@ function draw(box, history, point, from) {
       ctx.fillStyle = color("--bad-ground");
       ctx.fillRect(left, bbox.top, width, bbox.height);
       ctx.fillStyle = color("--bad");
-      ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
+      ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
       ctx.textBaseline = "top";
       const text = word(gap.cause);
-      if (ctx.measureText(text).width + 12 < width) ctx.fillText(text, left + 6, bbox.top + 6);
+      if (ctx.measureText(text).width + 4 < width) ctx.fillText(text, left + 3, bbox.top + 6);
     }
     ctx.restore();
   };

@@ -7,6 +7,7 @@ import pytest
 from gateway_agent.status import DeviceState, DeviceStatus, PointValue
 from gateway_agent.web.history import Recorder
 from gateway_agent.web.history_file import KEEP_MS, HistoryFile, HistoryPiece, HistoryRow
+from gateway_agent.web.series import history_of
 
 START_MS = 1_790_000_000_000
 
@@ -111,3 +112,13 @@ def test_a_place_that_cannot_be_written_costs_the_history_only(tmp_path: Path) -
     file = HistoryFile(tmp_path / "absent" / "history.db", 1 << 20)
     file.write({"a": piece(START_MS, 1)})
     assert file.read("a", 0, 1 << 62) == []
+
+
+def test_a_time_without_rows_is_a_gap_and_no_line_crosses_it() -> None:
+    rows = [HistoryRow(START_MS, (1.0,)), HistoryRow(START_MS + 10_000, (2.0,))]
+    rows.append(HistoryRow(START_MS + 600_000, (3.0,)))
+    history = history_of("a", [HistoryPiece(("p",), rows)], {"p": "Cel"}, 0, 60_000)
+    assert history.points[0].values == [1, 2, None, 3]
+    assert history.t_ms == [START_MS, START_MS + 10_000, START_MS + 10_001, START_MS + 600_000]
+    (gap,) = history.gaps
+    assert (gap.from_ms, gap.to_ms, gap.cause) == (START_MS + 10_000, START_MS + 600_000, "no-data")
