@@ -15,7 +15,14 @@ from typing import Final
 
 from gateway_agent.config import Bus
 from protocols.modbus_client import Request, write_request
-from protocols.wire.update.window import BLOCK_OFFSET, UPDATE_ADDRESS, pack_block, part_count
+from protocols.wire.update.window import (
+    BLOCK_OFFSET,
+    PART_BYTES,
+    PARTS,
+    UPDATE_ADDRESS,
+    pack_block,
+    part_count,
+)
 
 from .image import SignedImage
 from .node_session import LOOK_MS, NodeSession
@@ -46,6 +53,17 @@ class Ask:
     within_ms: int = 0
 
 
+def _shortest(bus: Bus) -> int:
+    """Return how many quarters of a block are worth a request: the pause behind it costs as well.
+
+    On a fast line that pause takes longer than a whole block, which then is sent again instead.
+    """
+    quarters = 1
+    while quarters < PARTS and quarters * PART_BYTES * bus.char_ms < TURNAROUND_MS / 2:
+        quarters *= 2
+    return quarters
+
+
 class BusUpdate:
     """Decides what is sent next and when; no I/O. Times are CLOCK_BOOTTIME in ms."""
 
@@ -62,7 +80,7 @@ class BusUpdate:
         self._turn = 0
         self._at = -1  # the block sent last
         self._to_come: deque[Ask] = deque()  # of a block that is sent to all
-        self._length = WriteLength()
+        self._length = WriteLength(_shortest(bus))
         for node in self.nodes:
             node.length = self._length
         self._not_before = 0.0

@@ -15,9 +15,10 @@ _NEWEST: Final = 32  # outcomes that count; older ones fade
 
 
 class WriteLength:
-    """The length in quarters of a block: PARTS, PARTS / 2 or 1."""
+    """The length in quarters of a block: PARTS, PARTS / 2 or 1, and at least ``shortest``."""
 
-    def __init__(self) -> None:
+    def __init__(self, shortest: int = 1) -> None:
+        self._shortest = shortest
         self.quarters = PARTS
         self._came = self._lost = 0.0
         self._row = 0  # that came, since the last loss
@@ -39,7 +40,7 @@ class WriteLength:
         self._row = 0 if lost else self._row + came
         total = self._came + self._lost
         if self._lost >= _ENOUGH and self._lost > _MANY * total:
-            self.quarters = max(1, self.quarters // 2)
+            self.quarters = max(self._shortest, self.quarters // 2)
             self._begin()
         elif self._row >= _CLEAN:
             self.quarters = min(PARTS, 2 * self.quarters)

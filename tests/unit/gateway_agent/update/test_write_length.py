@@ -2,7 +2,10 @@
 
 import random
 
+from gateway_agent.config import SerialBus
+from gateway_agent.update.bus_update import BusUpdate
 from gateway_agent.update.write_length import WriteLength
+from tests.virtual_update import image
 
 
 def after(length: WriteLength, chance: float, writes: int = 200) -> set[int]:
@@ -47,3 +50,11 @@ def test_what_was_long_ago_does_not_count() -> None:
     for _ in range(40):
         length.note(0, 1)
     assert length.quarters == 1
+
+
+def test_on_a_fast_line_a_block_is_sent_again_and_not_cut() -> None:
+    """Its bytes take less time than the pause behind each piece."""
+    for baud, shortest in ((9600, 1), (19200, 2), (115200, 4)):
+        bus = SerialBus(name="b", port="x", baudrate=baud, device=())
+        work = BusUpdate(bus, image(480), 1, [])
+        assert after(work._length, 0.9) == {shortest}, baud
