@@ -1,0 +1,51 @@
+"""Every configuration of the integrators' page can be pasted, one for each platform."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway_agent.config import GatewayConfig, load
+from tests.paths import ROOT
+
+PAGE = (ROOT / "docs" / "integrators.md").read_text(encoding="utf-8")
+COLLECTOR, *BLOCKS = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+TYPES = ("csv", "mqtt-json", "thingsboard", "homeassistant", "influxdb", "sparkplug")
+SITE = """
+[gateway]
+id = "site-12"
+state_dir = "state"
+key = "gateway.pem"
+[[bus]]
+name = "plant"
+type = "tcp"
+host = "127.0.0.1"
+[[bus.device]]
+name = "hall"
+unit = 1
+kind = "profile"
+profile = "senseair-s8"
+period_ms = 1000
+"""
+
+
+def loaded(directory: Path, *blocks: str) -> GatewayConfig:
+    path = directory / "gateway.toml"
+    path.write_text(SITE + COLLECTOR + "".join(blocks), encoding="utf-8")
+    return load(path)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_block_can_be_pasted_behind_the_collectors(block: str, tmp_path: Path) -> None:
+    config = loaded(tmp_path, block)
+    assert config.uplink.host == "broker.example.net"
+    (exporter,) = config.exporters
+    assert exporter.where
+
+
+def test_all_of_them_fit_into_one_file(tmp_path: Path) -> None:
+    config = loaded(tmp_path, *BLOCKS)
+    assert [exporter.kind for exporter in config.exporters] == list(TYPES)
+    assert [exporter.label for exporter in config.exporters if not exporter.required] == [
+        "homeassistant"
+    ]
