@@ -11,7 +11,7 @@ import logging
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
-from gateway_agent.cancellation import raise_if_cancelled, whatever_comes
+from gateway_agent.cancellation import is_cancelled, raise_if_cancelled, whatever_comes
 from gateway_agent.errors import OperatorError
 from gateway_agent.rare_log import RareLog
 from gateway_agent.uplink.feed import ExportContext, Feed
@@ -74,6 +74,9 @@ class Hj212Exporter:
             await session.run(reader, writer)
         finally:
             self._work.device.disconnect()
+            if is_cancelled():
+                self._work.store.close()
+                self._work = None
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()

@@ -176,7 +176,8 @@ async def test_history_is_served_and_settings_are_kept(
     before = len(platform.heard)
     async with running(tmp_path, uplink, clock) as (_, _):
         await until(lambda: sum(item.cn == "9012" for item in platform.heard) == 2)
-    history = [item for item in platform.heard[before:] if item.cn == "2051"]
+    # Table C.20: history wants no answer (Flag=4), uploads do.
+    history = [item for item in platform.heard[before:] if (item.cn, item.flag) == ("2051", 4)]
     assert [item.cp[9:23] for item in history] == ["20251009165400", "20251009165500"]
     assert [item.cp for item in platform.heard if item.cn == "9012"] == ["ExeRtn=1", "ExeRtn=1"]
     platform.asks = [("1063", "")]
