@@ -13,12 +13,13 @@ from gateway_agent.store.mark import Mark
 from protocols.identity import parse_uid
 from protocols.modbus_client import Read, Request, decode_identification, read_request
 from protocols.modbus_client.identification import ONE_OBJECT, UID_OBJECT
-from protocols.uplink import NO_VALUE, POINT_BUSY, Record, Stamp, gap_record
+from protocols.uplink import NO_VALUE, POINT_BUSY, Record, Stamp, action_record, gap_record
 from protocols.wire.errors import PeerError
 from protocols.wire.modbus.pdu import ILLEGAL_ADDRESS, ILLEGAL_VALUE, READ_INPUT
 from protocols.wire.registers import EVENT_ADDRESS, EVENT_WORDS, SAMPLE_ADDRESS
 
 from .bus_errors import GIVE_UP, BusDownError, BusError, RefusedError
+from .calibration_record import CalibrationReader, new_actions
 from .cuts import CutFile, DeviceCuts
 from .devices import OpenNode, OpenProfile
 from .master import Master
@@ -154,6 +155,7 @@ class NodeReader:
         self._map_read = request_for(device, Read(READ_INPUT, SAMPLE_ADDRESS, 2))
         self._other = ""  # what the node is instead, since its frame was refused
         self._log = NodeLog(f"{device.name} ({device_id})")
+        self._calibrations = CalibrationReader(device, opened.map.points)
         self.polls = 0
         self.errors = 0
 
@@ -178,13 +180,18 @@ class NodeReader:
             req_ms = self._clock.boot_ms()
             try:
                 frame = await read_again(master, self._events, self.probes)
+                mark = tracker.mark
+                done = await self._calibrations.read(master, frame, mark.event_seq if mark else 0)
             except BusError as error:
                 # The sample is good and stays; the events are asked for again at the next poll.
                 self.errors += 1
                 tracker.problem = error.detail
             else:
-                records += tracker.events(frame, stamp(self._clock, req_ms))
-                self._log.events(tracker.take_events())
+                now = stamp(self._clock, req_ms)
+                records += tracker.events(frame, now)
+                self._log.events(events := tracker.take_events())
+                actions = new_actions(done, events)
+                records += [action_record(self.device_id, action, now) for action in actions]
         if tracker.last is not None and not tracker.problem:
             self._log.sample(tracker.last, tracker.last_ms)
         return Polled(records)

@@ -69,6 +69,7 @@ ACTIONS: Final = (
     "alarm-acknowledged",  # by an operator
     "alarm-shelved",  # put aside by an operator for a time
     "alarm-unshelved",  # the time is over, or an operator took it back
+    "calibration",  # of a node's point, by a technician; ``arg`` is the point
 )
 MAX_OPERATOR_LENGTH: Final = 64  # characters of who did it
 MAX_ACTION_DETAIL: Final = 500

@@ -43,8 +43,10 @@ def air_frame(epoch: int, seq: int, events: int = 0, quality: int = 0) -> bytes:
     return seal(air_body(epoch, seq, events, quality))
 
 
-def event_frame(epoch: int, count: int, codes: tuple[int, ...], t_boot_ms: int = 5000) -> bytes:
+def event_frame(
+    epoch: int, count: int, codes: tuple[int, ...], t_boot_ms: int = 5000, arg: int = 1
+) -> bytes:
     """An event frame with ``count`` events since boot, the last ones with these codes, at 4 s."""
     head = struct.pack(">HHIIIHH", 0x01FF, 1, epoch, count, t_boot_ms, 0, count & 0xFFFF)
-    slots = b"".join(struct.pack(">HHI", code, 1, 4000) for code in codes)
+    slots = b"".join(struct.pack(">HHI", code, arg, 4000) for code in codes)
     return seal(head + slots + bytes(16 * 8 - len(slots)))
