@@ -92,8 +92,6 @@ def _action(name: str, index: int, scale: float, content: bytes) -> Action:
         what = f"distance {distance} at level {level}: zero {zero}; gauge {texts[0]}"
     else:
         pairs = zip(coefficients[::2], coefficients[1::2], texts[:2], strict=True)
-        what = ", ".join(
-            f"{value * scale:g} = raw {raw} (lot {lot})" for raw, value, lot in pairs
-        )
+        what = ", ".join(f"{value * scale:g} = raw {raw} (lot {lot})" for raw, value, lot in pairs)
         what += f"; slope {slope / 10:g} %"
     return Action("calibration", texts[2], index, f"{name} on {day}: {what}")
