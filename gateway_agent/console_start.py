@@ -22,16 +22,14 @@ async def console_of(config: GatewayConfig, agent: "WatchedAgent") -> AsyncItera
     if config.web is None:
         yield 0
         return
-    try:
-        from .web.console import console
-    except ImportError as error:
-        log.error("[web] is configured and cannot be loaded (%s): install the extra console", error)
-        yield 0
-        return
     async with AsyncExitStack() as stack:
         port = 0
         try:
+            from .web.console import console
+
             port = await stack.enter_async_context(console(config.web, agent))
+        except ImportError as error:
+            log.error("[web] cannot be loaded (%s): install the extra console", error)
         except Exception as error:
             log.exception("the console cannot start, the gateway works without it: %s", error)
         yield port

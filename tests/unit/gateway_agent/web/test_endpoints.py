@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway_agent import progress
 from gateway_agent.config import load
+from gateway_agent.counters import Counters
 from gateway_agent.tables import ConfigError
 from gateway_agent.web import console, server
+from gateway_agent.web.metrics import HELP
 from tests.unit.gateway_agent.slave import until
 from tests.unit.gateway_agent.test_agent import make, stopped, write_site
 
@@ -44,6 +47,10 @@ async def test_metrics_show_what_the_agent_counts(tmp_path: Path) -> None:
     assert found["process_open_fds"] > 0
     values = {line.split("{")[0].split()[0] for line in answered.body.decode().splitlines()}
     assert not {name for name in values if "level" in name}, "a value of a sensor is no metric"
+
+
+def test_each_counter_has_a_text() -> None:
+    assert {item.name for item in fields(Counters)} == HELP.keys()
 
 
 async def test_health_is_red_while_data_stops_and_green_when_it_flows(
