@@ -31,6 +31,8 @@ class InfluxExporter:
 
     async def run(self, feed: Feed) -> NoReturn:
         """Write until a write fails. OSError or ValueError: why."""
+        # There is no connection between writes: the newest write counts.
+        feed.status.connected = feed.status.connected or not feed.behind
         while True:
             raise_if_cancelled()
             portion = await feed.next(_LOOK_S)
