@@ -137,7 +137,7 @@ def problem_of(tool: str, words: list[str]) -> str:
     """Return what is wrong with a shown command of ours; empty if nothing is."""
     command: list[str] = []
     for word in words:
-        if not re.fullmatch(r"[a-z][a-z-]*", word) or not help_of(tool, *command, word):
+        if not re.fullmatch(r"[a-z][a-z0-9-]*", word) or not help_of(tool, *command, word):
             break
         command.append(word)
     if not command and words and not words[0].startswith("-"):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from gateway_agent.cancellation import raise_if_cancelled
 from protocols.uplink.hj212 import (
     COMMANDS,
     DAY_MS,
@@ -121,7 +122,8 @@ class Hj212Trial:
     async def run(self, host: str, port: int, listen_s: float) -> TrialOutcome:
         """Try the platform; OSError if it cannot be reached."""
         opening = asyncio.open_connection(host, port)
-        reader, writer = await asyncio.wait_for(opening, _CONNECT_S)
+        async with asyncio.timeout(_CONNECT_S):
+            reader, writer = await opening
         self._show(f"connected to {host}:{port} 已连接")
         try:
             await self._talk(reader, writer, listen_s)
@@ -141,6 +143,7 @@ class Hj212Trial:
             self._events(device.upload(Hj212Upload(key, cn, self.body(cn)), self._now()))
         quiet_until: int | None = None
         while True:
+            raise_if_cancelled()
             self._send(writer)
             await writer.drain()
             now = self._now().boot_ms
@@ -151,9 +154,10 @@ class Hj212Trial:
             due = [moment for moment in (device.next_ms(), quiet_until) if moment is not None]
             wait_s = max(0.0, (min(due) - now) / 1000) if due else listen_s
             try:
-                data = await asyncio.wait_for(reader.read(_READ_BYTES), wait_s)
+                async with asyncio.timeout(wait_s):
+                    data = await reader.read(_READ_BYTES)
             except TimeoutError:
-                data = None
+                data = None  # nothing came
             if data == b"":
                 self._closed()
                 return
