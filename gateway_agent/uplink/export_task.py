@@ -3,14 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NoReturn, Protocol
+from typing import Final, NoReturn, Protocol
 
 import aiomqtt
 
 from gateway_agent.cancellation import raise_if_cancelled, until_first_ends
 from gateway_agent.progress import Delivery
 from gateway_agent.status import ExporterStatus, LossStatus
-from gateway_agent.store.errors import StoreError
+from gateway_agent.store.errors import StoreFailed, StoreFull
 from gateway_agent.store.writer import OutboxWriter
 from protocols.text_of_others import printable
 
@@ -21,6 +21,8 @@ from .kinds import exporter_of
 from .trace_log import TraceLog
 
 log = logging.getLogger(__name__)
+
+_FULL_RETRY_S: Final = 2.0
 
 
 class Exporter(Protocol):
@@ -54,9 +56,9 @@ class ExportTask:
             try:
                 await self._exporter.run(self.feed)
                 text = "the session has ended"
-            except StoreError:
+            except StoreFailed:
                 raise
-            except (aiomqtt.MqttError, OSError) as error:
+            except (aiomqtt.MqttError, OSError, StoreFull) as error:
                 text = str(error) or type(error).__name__
             except Exception as error:  # a bug of one exporter must not stop the others
                 text, pause = f"{type(error).__name__}: {error}", REFUSED
@@ -76,7 +78,10 @@ class ExportTask:
         """Give up what must go while there is no session."""
         while True:
             raise_if_cancelled()
-            await self.feed.expire()
+            try:
+                await self.feed.expire()
+            except StoreFull as error:
+                log.debug("uplink %s: %s", self.feed.status.name, error)
             await asyncio.sleep(1)
 
 
@@ -101,10 +106,7 @@ class Exporters:
     async def run(self, outbox: OutboxWriter) -> None:
         """Export until cancelled; return at once if there is no exporter."""
         configs = self._configs
-        await outbox.attach(
-            [config.label for config in configs],
-            [config.label for config in configs if config.required],
-        )
+        await self._attach(outbox)
         if not configs:
             return
         self._traces = await asyncio.to_thread(TraceLog, self._context.state_dir)
@@ -119,6 +121,19 @@ class Exporters:
                     group.create_task(task.run(), name=f"uplink {task.feed.status.name}")
         finally:
             self._traces.close()
+
+    async def _attach(self, outbox: OutboxWriter) -> None:
+        names = [config.label for config in self._configs]
+        required = [config.label for config in self._configs if config.required]
+        while True:
+            raise_if_cancelled()
+            try:
+                await outbox.attach(names, required)
+            except StoreFull as error:
+                log.warning("the places of uplinks cannot be stored, trying again: %s", error)
+                await asyncio.sleep(_FULL_RETRY_S)
+            else:
+                return
 
     async def drain(self) -> None:
         """Return when everything committed is with the platforms that are connected."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway_agent.store.errors import StoreFull
 from gateway_agent.store.writer import OutboxWriter
 from gateway_agent.uplink import export_task
 from gateway_agent.uplink.exporter_config import ExporterConfig
@@ -147,3 +148,31 @@ async def test_an_exporter_that_fails_holds_up_no_other(
         bad.fail = None
         await until(lambda: len(bad.got) == 300)
         assert bad.got == good.got == list(range(1, 301))
+
+
+async def test_an_outbox_without_room_for_a_place_ends_a_session_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver, refusals = _Receiver(None), [StoreFull("no room"), StoreFull("no room")]
+    attach, advance = OutboxWriter.attach, OutboxWriter.advance
+
+    async def full_attach(self: OutboxWriter, names: list[str], required: list[str]) -> None:
+        if len(refusals) == 2:
+            raise refusals.pop()
+        await attach(self, names, required)
+
+    async def full_advance(self: OutboxWriter, name: str, stream: int, to: int) -> None:
+        if refusals:
+            raise refusals.pop()
+        await advance(self, name, stream, to)
+
+    monkeypatch.setattr(OutboxWriter, "attach", full_attach)
+    monkeypatch.setattr(OutboxWriter, "advance", full_advance)
+    monkeypatch.setattr(export_task, "_FULL_RETRY_S", 0.01)
+    monkeypatch.setattr(export_task, "make_exporter", lambda *_: receiver)
+    async with writer(tmp_path) as outbox, exporting(outbox, tmp_path, Plain(latency_ms=0)) as all_:
+        await until(lambda: all_.tasks)
+        await outbox.put([sample(number) for number in range(10)], {})
+        await until(lambda: all_.tasks[0].feed.behind == 0)
+        assert refusals == []
+        assert receiver.got == [*range(1, 11), *range(1, 11)]
