@@ -77,6 +77,7 @@ TOOLS: Final[Mapping[str, Tool]] = {
         _debian("strace", "errors at single system calls", "strace"),
         _debian("stunnel", "TLS for nodes that call in", "stunnel4"),
         _debian("systemd-analyze", "how closed the services are", "systemd"),
+        _debian("systemd-nspawn", "the services under a real systemd", "systemd-container"),
         _debian("tshark", "reading bus traces", "tshark"),
     )
 }

@@ -47,6 +47,7 @@ missing() {
     has strace || echo strace
     has stunnel || echo stunnel4
     has systemd-analyze || echo systemd
+    has systemd-nspawn || echo systemd-container
     has tshark || echo tshark
 }
 
