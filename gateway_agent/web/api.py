@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from gateway_agent.cancellation import raise_if_cancelled
 from gateway_agent.field.planner import BusPlan
 from gateway_agent.status import DeviceStatus
 
@@ -170,6 +171,7 @@ class Api:
         self._streams += 1
         try:
             while True:
+                raise_if_cancelled()
                 yield b"event: overview\ndata: " + encoded(self.overview()) + b"\n\n"
                 await asyncio.sleep(LIVE_S)
         finally:
