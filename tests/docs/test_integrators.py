@@ -20,6 +20,7 @@ key = "gateway.pem"
 name = "plant"
 type = "tcp"
 host = "127.0.0.1"
+port = 502
 [[bus.device]]
 name = "hall"
 unit = 1
