@@ -1,6 +1,6 @@
 """Decide which records of a batch may become data: whose device it is, and whether it is new.
 
-A gateway signs what it sends, so it can sign anything. Two rules keep its mistakes and forgeries
+A gateway signs what it sends, so it can sign anything. Three rules keep its mistakes and forgeries
 from others:
 
 * A device belongs to one gateway: one of a third party by its name, ``<gateway>.<device>``, a node
@@ -8,6 +8,8 @@ from others:
   time, is written in the collector's configuration (``[[device]]``).
 * A frame of a node (key, boot epoch, sequence) is stored once, whoever brings it under whatever
   number.
+* After a gap ``node_replaced`` no frame under a key that the node had before it becomes data: the
+  board that was taken away may still exist.
 
 What breaks a rule is refused with the reason and kept, as any other wrong record.
 """
@@ -20,6 +22,7 @@ from protocols.identity import is_node_id
 from .database import Database
 from .new_record import FrameId, NewRecord
 
+REPLACED: Final = "node_replaced"
 MAX_FOREIGN: Final = 100  # pairs of gateway and device that are remembered as reported
 
 
@@ -42,6 +45,7 @@ class Admission:
             for name in gateways
             if (inner := [other for other in gateways if other.startswith(f"{name}.")])
         }
+        self._retired: dict[str, set[int]] | None = None  # key ids, by device
         self.foreign: dict[tuple[str, str], str] = {}
         self.refused_foreign = 0  # of the newest batch
         self.refused_frames = 0
@@ -71,12 +75,28 @@ class Admission:
             return item.refuse(reason)
         frame = item.frame
         if frame is not None:
+            if frame.key_id in self._retired_keys().get(frame.device, ()):
+                return item.refuse(f"{frame}: another board took its place before, with a new key")
             where = "in this batch" if frame in frames else self._database.where_is(frame)
             if where:
                 self.refused_frames += 1
                 return item.refuse(f"{frame} is stored already: {where}")
             frames.add(frame)
+        gap = item.decoded.gap
+        if gap is not None and gap.cause == REPLACED:
+            self._replace(item.decoded.device_id, frames)
         return item
+
+    def _retired_keys(self) -> dict[str, set[int]]:
+        if self._retired is None:
+            self._retired = self._database.retired_keys(REPLACED)
+        return self._retired
+
+    def _replace(self, device: str, frames: Collection[FrameId]) -> None:
+        """Retire the keys of a device that are stored, or stand before in this batch."""
+        keys = {frame.key_id for frame in frames if frame.device == device}
+        keys |= self._database.keys_of(device)
+        self._retired_keys().setdefault(device, set()).update(keys)
 
     def _foreign(self, gateway: str, device: str) -> str:
         """Return why this gateway may not bring records of a device; "" if it may."""

@@ -38,6 +38,20 @@ _FRAME: Final = (
     " WHERE device = ?1 AND kind = ?2 AND boot_epoch = ?4 AND sample_seq = ?5 AND key_id "
 )
 # Two searches in an index; OR would be one among all frames of the node.
+# Both go along the index records_of_frames.
+_NEXT_KEY: Final = (
+    "SELECT min(key_id) FROM records WHERE device = ? AND kind = 'sample' AND key_id > ?"
+    " AND sample_seq IS NOT NULL"
+)
+_FIRST_OF_KEY: Final = (
+    "SELECT stream_id, seq FROM records WHERE device = ? AND kind = 'sample' AND key_id = ?"
+    " AND sample_seq IS NOT NULL ORDER BY boot_epoch, sample_seq LIMIT 1"
+)
+_NEWEST_GAPS: Final = (
+    "SELECT device, stream_id, max(seq) FROM gaps WHERE cause = ?1 AND stream_id ="
+    " (SELECT max(stream_id) FROM gaps AS newer WHERE newer.device = gaps.device"
+    " AND newer.cause = ?1) GROUP BY device"
+)
 _WHERE_IS: Final = _FRAME + "= ?3 UNION ALL " + _FRAME + "IS NULL"
 _INSERT_GAP: Final = "INSERT INTO gaps VALUES (?,?,?,?,?,?,?,?,?,?,?)"
 
@@ -280,6 +294,28 @@ class Database:
                     self._owners.clear()
                 owner = self._owners[device] = str(row[0])
         return owner
+
+    def keys_of(self, device: str) -> set[int]:
+        """Return the key ids under which frames of a node are stored."""
+        found: set[int] = set()
+        last: int | None = -1
+        while last is not None:  # from key to key along the index: a node has many frames
+            row = self._db.execute(_NEXT_KEY, (device, last)).fetchone()
+            last = row[0]
+            if last is not None:
+                found.add(last)
+        return found
+
+    def retired_keys(self, cause: str) -> dict[str, set[int]]:
+        """Return by device the keys whose first frame is older than the newest gap of ``cause``."""
+        retired: dict[str, set[int]] = {}
+        rows = self._db.execute(_NEWEST_GAPS, (cause,)).fetchall()
+        for device, stream_id, seq in rows:
+            for key in self.keys_of(device):
+                first = self._db.execute(_FIRST_OF_KEY, (device, key)).fetchone()
+                if tuple(first) < (stream_id, seq):
+                    retired.setdefault(device, set()).add(key)
+        return retired
 
     def where_is(self, frame: FrameId) -> str:
         """Return where a frame of a node is stored, for people; "" if it is not.

@@ -19,8 +19,9 @@ from gateway_agent.counters import Counters
 from gateway_agent.field.node import NodeTracker
 from gateway_agent.keys import load_node_key
 from gateway_agent.store.mark import Mark
-from protocols.uplink import Record, key_id
+from protocols.uplink import Record, key_id, sample_record
 from protocols.wire.registers import AIR
+from protocols.wire.sample import decode
 
 from . import test_poller as poller
 from .frames_of_nodes import KEY_ID, UID, air_body, seal
@@ -112,6 +113,47 @@ def test_readings_before_and_after_stand_under_one_name(world: World) -> None:
     assert "key 2 came into force" in gap[2]
     assert "under key 1 nothing is known after sample 4/2" in gap[2]
     assert read_figures(path)["gaps_by_cause"] == {"node_replaced": 1}
+
+
+def frame_of_old_board(world: World, seq: int) -> list[Record]:
+    """A record of the old board that a gateway signs although it was replaced."""
+    body = seal(air_body(4, seq), old_secret(world), UID, 1)
+    decoded = decode(bytes(body))
+    return [sample_record(f"tf-{UID.hex()}", decoded, bytes(body), stamp(900 + seq))]
+
+
+def old_secret(world: World) -> bytes:
+    path = world.site.keys / f"{UID.hex()}-1.json"
+    return bytes.fromhex(json.loads(path.read_text())["key"])
+
+
+@pytest.mark.parametrize("is_one_batch", [True, False])
+def test_the_old_board_s_frames_are_refused_after_it_was_replaced(
+    world: World, is_one_batch: bool
+) -> None:
+    world.deliver([*world.poll(world.tracker(), 1, 4, 1), *world.poll(world.tracker(), 1, 4, 2)])
+    world.site.prove(UID.hex(), key_id=2)
+    world.site.seal()
+    world.site.enroll("--replace", "air-7")
+    world.site.enroll(config=world.site.collector)
+    new, old = world.poll(world.tracker(), 2, 1, 1), frame_of_old_board(world, 3)
+    for records in [[*new, *old]] if is_one_batch else [new, old]:  # or after a restart
+        world.deliver(records)
+    path = world.site.collector.parent / "collector.db"
+    with sqlite3.connect(path) as connection:
+        stored = connection.execute(
+            "SELECT key_id, sample_seq FROM records WHERE kind = 'sample' ORDER BY seq"
+        ).fetchall()
+        (reason,) = connection.execute("SELECT reason FROM refused").fetchone()
+    connection.close()
+    assert stored == [(1, 1), (1, 2), (2, 1)]
+    assert "sample frame 3 of boot 4 under key 1: another board took its place" in reason
+    public = GATEWAY_KEY.public_key()
+    audited = open_for_audit(path)
+    run = Audit(audited, lambda gateway, kid: public)
+    assert list(run.run()) == []
+    assert run.refused == 1
+    audited.close()
 
 
 def test_an_audit_proves_both_boards_each_by_its_own_key(world: World) -> None:
