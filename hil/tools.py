@@ -59,6 +59,8 @@ TOOLS: Final[Mapping[str, Tool]] = {
             "building the image",
             *("gcc-arm-none-eabi", "libnewlib-arm-none-eabi"),
         ),
+        _debian("chromedriver", "driving the console's browser", "chromium-driver"),
+        _debian("chromium", "the console in a browser", "chromium"),
         _debian("dfu-suffix", "judging the files of the DFU way", "dfu-util"),
         _debian("gcc", "compiling for this machine", "gcc", "libc6-dev"),
         _debian("make", "building the image", "make"),

@@ -16,8 +16,7 @@ from gateway_agent.agent import GatewayAgent
 
 from .site import site
 
-if shutil.which("chromium") is None or shutil.which("chromedriver") is None:
-    pytest.skip("needs Debian's packages chromium and chromium-driver", allow_module_level=True)
+pytestmark = pytest.mark.tool("chromium", "chromedriver")
 
 PICTURES = Path(__file__).resolve().parents[2] / "docs" / "console"
 PAGES = ("overview", "device/hall-air", "buses", "outbox", "events", "log", "config")

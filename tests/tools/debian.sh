@@ -29,6 +29,8 @@ broker_starts() { # -h ends with a status other than 0, but prints the version i
 # The packages that are missing, by what they are for. A test compares them
 # with the table in hil/tools.py.
 missing() {
+    has chromedriver || echo chromium-driver
+    has chromium || echo chromium
     has debootstrap || echo debootstrap
     has dfu-suffix || echo dfu-util
     has arm-none-eabi-gcc || echo gcc-arm-none-eabi
