@@ -1,12 +1,13 @@
 """The keys of ``[[uplink]]`` with ``type = "hj212"``."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta, field
 
 from gateway_agent.config_types import File, count
-from gateway_agent.uplink.exporter_config import ExporterConfig
+from gateway_agent.uplink.exporter_config import ExporterConfig, TableFault
 
 
 class Hj212Uplink(ExporterConfig, frozen=True, kw_only=True, tag_field="type", tag="hj212"):
@@ -14,10 +15,10 @@ class Hj212Uplink(ExporterConfig, frozen=True, kw_only=True, tag_field="type", t
 
     host: Annotated[str, Meta(min_length=1, max_length=255, examples=["platform.example.cn"])]
     port: Annotated[int, count(1, 65535, 7212)]
-    mn: Annotated[str, Meta(pattern="^[^;=&\\s]{1,24}$", examples=["010000A8900016F000169DC0"])]
+    mn: Annotated[str, Meta(pattern="^[^;=&\\s]{1,24}\\Z", examples=["010000A8900016F000169DC0"])]
     profile: Annotated[str, Meta(min_length=1, examples=["hj212-2017"])] = "hj212-2017"
-    st: Annotated[str, Meta(pattern="^[0-9A-Za-z]{0,2}$", examples=["22"])] = ""  # the profile's
-    pw: Annotated[str, Meta(pattern="^[0-9A-Za-z]{0,6}$", examples=["123456"])] = "123456"
+    st: Annotated[str, Meta(pattern="^[0-9A-Za-z]{0,2}\\Z", examples=["22"])] = ""  # the profile's
+    pw: Annotated[str, Meta(pattern="^[0-9A-Za-z]{1,6}\\Z", examples=["123456"])] = "123456"
     key_file: File | None = None  # SM4 key, 32 hexadecimal digits
     # Names of devices; all if empty. Two devices must not give the same code.
     nodes: tuple[str, ...] = ()
@@ -37,3 +38,46 @@ class Hj212Uplink(ExporterConfig, frozen=True, kw_only=True, tag_field="type", t
     def secret_files(self) -> list[Path]:
         """Return the key."""
         return [] if self.key_file is None else [self.key_file]
+
+    def faults(self) -> Iterator[TableFault]:
+        """Yield what this platform's profile, the table of codes or the standard does not have."""
+        # The codec is read when a file has such a platform; other uplinks need none of it.
+        from protocols.uplink.hj212 import MIN_INTERVALS_MIN
+
+        from .profile import Hj212ProfileError, load_hj212_profile
+
+        try:
+            profile = load_hj212_profile(self.profile)
+        except Hj212ProfileError as error:
+            yield TableFault("profile", self.profile, "a profile of HJ 212", str(error))
+        else:
+            if not profile.gives_out(self.mn):
+                remedy = "write the MN as the platform gave it, or another profile"
+                yield TableFault("mn", self.mn, f"an MN of {self.profile}: {profile.mn}", remedy)
+            if profile.is_encrypted != (self.key_file is not None):
+                expected = "an SM4 key's file" if profile.is_encrypted else "no key"
+                remedy = f"the encryption of {self.profile} is {profile.encryption}"
+                yield TableFault("key_file", self.key_file, expected, remedy)
+        if self.minutes not in MIN_INTERVALS_MIN:
+            known = ", ".join(map(str, MIN_INTERVALS_MIN))
+            yield TableFault("minutes", self.minutes, "a part of an hour", f"one of {known}")
+        yield from self._faults_of_points()
+
+    def _faults_of_points(self) -> Iterator[TableFault]:
+        from .codes import CODES
+
+        owners: dict[str, str] = {}
+        for place, code in self.points.items():
+            key = f'points."{place}"'
+            device, slash, point = place.partition("/")
+            if not (device and slash and point):
+                remedy = 'write "DEVICE/POINT" = "CODE"'
+                yield TableFault(key, code, "a device and a point before the code", remedy)
+            if code not in CODES:
+                expected = "a code of the table of pollutants"
+                yield TableFault(key, code, expected, f"one of {', '.join(CODES)}")
+            elif not self.nodes or device in self.nodes:
+                other = owners.setdefault(code, place)
+                if other != place:
+                    remedy = f"{other} has it already: name one of the devices in nodes"
+                    yield TableFault(key, code, "a code for one point only", remedy)

@@ -75,9 +75,18 @@ class Hj212Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     kelvin: float = 298.15  # what gases are stated at
     codes: dict[str, CodeChange] = {}
 
+    def gives_out(self, mn: str) -> bool:
+        """Whether the platform can have given out this MN."""
+        return re.fullmatch(self.mn, mn) is not None
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the platform wants its fields encrypted with an SM4 key."""
+        return self.encryption == "sm4"
+
     def options(self, mn: str, st: str = "", *, allow_control: bool = False) -> Hj212Options:
         """Return the device's options; Hj212ProfileError if the platform gives out no such MN."""
-        if not re.fullmatch(self.mn, mn):
+        if not self.gives_out(mn):
             raise Hj212ProfileError(f"mn {mn!r}: this profile expects {self.mn}")
         return Hj212Options(
             mn=mn,
@@ -105,8 +114,8 @@ class Hj212Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     def settings(self, pw: str, key: bytes = b"") -> Hj212Settings:
         """Return the settings to begin with; Hj212ProfileError if a key is missing or too many."""
-        if bool(key) != (self.encryption == "sm4"):
-            needs = "an SM4 key" if self.encryption == "sm4" else "no key"
+        if bool(key) != self.is_encrypted:
+            needs = "an SM4 key" if self.is_encrypted else "no key"
             raise Hj212ProfileError(f"this profile needs {needs}")
         try:
             return Hj212Settings(self.over_time_s, self.re_count, pw=pw, key=key).checked()

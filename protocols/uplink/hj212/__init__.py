@@ -33,7 +33,7 @@ from .message import (
     flag_of,
     parse_body,
 )
-from .options import Hj212Options, Hj212Settings
+from .options import MIN_INTERVALS_MIN, Hj212Options, Hj212Settings
 from .site import EmptySite, Hj212Site, Moment
 from .sm4 import Sm4Text
 
@@ -48,6 +48,7 @@ __all__ = [
     "MAX_CP",
     "MAX_READ_SEGMENT",
     "MAX_SEGMENT",
+    "MIN_INTERVALS_MIN",
     "OFFSET_MS",
     "QN_RETURNS",
     "RULES",

@@ -143,6 +143,7 @@ PUBLIC: Final = {
         "MAX_CP",
         "MAX_READ_SEGMENT",
         "MAX_SEGMENT",
+        "MIN_INTERVALS_MIN",
         "OFFSET_MS",
         "QN_RETURNS",
         "RULES",
