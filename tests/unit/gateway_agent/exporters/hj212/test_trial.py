@@ -1,6 +1,7 @@
 """`hj212 try` shows what a platform does and names what it did not like."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -8,8 +9,17 @@ import pytest
 from gateway_agent.uplink.hj212.profile import load_hj212_profile
 from gateway_agent.uplink.hj212.trial import Hj212Trial, TrialOutcome
 from hil.platform.hj212_platform import Hj212Faults, Hj212Platform
+from protocols.uplink.hj212 import Moment
 
 MN = "010000A8900016F000169DC0"
+# What is sent is the same in each run: a checksum of 256 values takes one frame in 256 under a
+# wrong key for a good one.
+UNIX_MS = 1_764_322_200_000
+
+
+def now() -> Moment:
+    """Return a moment whose steady clock runs and whose wall clock stands."""
+    return Moment(time.monotonic_ns() // 1_000_000, UNIX_MS)
 
 
 @pytest.fixture
@@ -28,7 +38,7 @@ async def tried(
     settings = profile.settings("123456", key)
     shown: list[str] = []
     fast = type(settings)(1, 1, pw="123456", key=key)
-    trial = Hj212Trial(profile, profile.options(mn), fast, shown.append)
+    trial = Hj212Trial(profile, profile.options(mn), fast, shown.append, now)
     return await trial.run("127.0.0.1", platform.port, 0.05), shown
 
 
