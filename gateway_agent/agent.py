@@ -7,7 +7,7 @@ process must exit (EXIT_STORE_FAILED) and a new one recovers from what is on the
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from copy import deepcopy
 from typing import Final
 
@@ -28,7 +28,14 @@ from .field.poller import Field
 from .file_socket import Progress, serve_files
 from .keys import check_secret, load_private, load_public
 from .progress import Delivery, Flow, ProgressWatch, StoreFlow
-from .status import OutboxStatus, Reconciliation, Status, UplinkStatus
+from .status import (
+    DeviceStatus,
+    OutboxStatus,
+    Reconciliation,
+    Status,
+    UplinkStatus,
+    in_pieces,
+)
 from .status_socket import serve_status
 from .store.errors import StoreBusy, StoreFailed, StoreFull
 from .store.lock import Lock
@@ -115,7 +122,7 @@ class GatewayAgent:
         # The status is served before the outbox is open, to show what that waits for.
         with Lock(directory) as lock:
             async with (
-                serve_status(directory, self.snapshot),
+                serve_status(directory, self.snapshot_text),
                 serve_files(directory, self._fetch),
                 serve_orders(directory, self._order),
                 serve_alarms(directory, self._obey_alarm_order),
@@ -262,10 +269,23 @@ class GatewayAgent:
     def snapshot(self) -> Status:
         """Return everything that ``status`` shows, as it is now."""
         now_ms = self._clock.boot_ms()
+        return self._status([] if self._field is None else self._field.status(now_ms), now_ms)
+
+    def snapshot_text(self) -> Iterator[str]:
+        """Yield the JSON of ``status`` in pieces, so that the loop can turn between them.
+
+        A site of few points is in one piece. Of another, each device is as it is when its turn
+        comes, and everything else as it is at the first piece.
+        """
+        clock, field = self._clock, self._field
+        devices = iter(()) if field is None else field.statuses(clock.boot_ms)
+        return in_pieces(self._status([], clock.boot_ms()), devices)
+
+    def _status(self, nodes: list[DeviceStatus], now_ms: int) -> Status:
         return Status(
             gateway=self._config.gateway.id,
             running_ms=now_ms - self._started_ms,
-            nodes=[] if self._field is None else self._field.status(now_ms),
+            nodes=nodes,
             counters=deepcopy(self._counters),
             reconciliation=self._reconciliation(),
             outbox=None if self._outbox is None else _outbox_status(self._outbox),

@@ -7,12 +7,15 @@ gives its meaning and its unit.
 
 import json
 from collections import Counter
-from typing import Literal, TypeAlias
+from collections.abc import Iterable, Iterator
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
 from .counters import Counters
+
+PIECE_POINTS: Final = 1000  # about 3 ms to take and to encode; a device counts as one more
 
 DeviceState: TypeAlias = Literal["new", "ok", "failing", "quarantined"]
 
@@ -191,6 +194,23 @@ class Status(Struct, frozen=True, kw_only=True, omit_defaults=True):
 def to_json(status: Struct) -> str:
     """Return ``status`` as one line of JSON."""
     return json.dumps(msgspec.to_builtins(status))
+
+
+def in_pieces(status: Status, devices: Iterable[DeviceStatus]) -> Iterator[str]:
+    """Yield what :func:`to_json` returns for ``status``, which has no nodes, with ``devices``.
+
+    For each piece at most ``PIECE_POINTS`` points and one device are taken.
+    """
+    head, nodes, rest = to_json(status).partition('"nodes": [')  # a quote in a text is escaped
+    text, points, between = [head, nodes], 0, ""
+    for device in devices:
+        text += between, to_json(device)
+        between = ", "
+        points += 1 + len(device.values)
+        if points >= PIECE_POINTS:
+            yield "".join(text)
+            text, points = [], 0
+    yield "".join((*text, rest))
 
 
 def from_json(data: bytes) -> Status:

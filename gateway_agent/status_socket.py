@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from msgspec import Struct
 
 from gateway_agent.errors import OperatorError
 
-from .status import Status, from_json, to_json
+from .status import Status, from_json
 
 log = logging.getLogger(__name__)
 
@@ -34,16 +33,17 @@ class StatusError(OperatorError):
 
 @asynccontextmanager
 async def serve_status(
-    directory: Path, snapshot: Callable[[], Struct], name: str = SOCKET_NAME
+    directory: Path, text: Callable[[], Iterable[str]], name: str = SOCKET_NAME
 ) -> AsyncIterator[None]:
-    """Answer connections with ``snapshot()`` while the block runs; ``name`` is the socket's.
+    """Answer connections with ``text()`` while the block runs; ``name`` is the socket's.
 
+    The loop turns between two pieces of the text, and a piece is made when the client can take it.
     Call it only while holding the lock of ``directory``, as :func:`serve_unix`.
     """
     connections: set[asyncio.Transport] = set()
 
     def answer() -> _Answer:
-        return _Answer(snapshot, connections)
+        return _Answer(text, connections)
 
     async with serve_unix(directory, name, "status", answer, lambda: abort_all(connections)):
         yield
@@ -52,17 +52,40 @@ async def serve_status(
 class _Answer(asyncio.Protocol):
     """Answers one connection in callbacks, so that no task is left when the agent stops."""
 
-    def __init__(self, snapshot: Callable[[], Struct], connections: set[asyncio.Transport]) -> None:
-        self._snapshot = snapshot
+    def __init__(
+        self, text: Callable[[], Iterable[str]], connections: set[asyncio.Transport]
+    ) -> None:
+        self._text = text
         self._connections = connections
+        self._is_paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._connections.add(transport)
-        self._timer = asyncio.get_running_loop().call_later(TIMEOUT_S, transport.abort)
-        transport.write(to_json(self._snapshot()).encode() + b"\n")
-        transport.close()  # once everything is written
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(TIMEOUT_S, transport.abort)
+        self._pieces = iter(self._text())
+        self._send()
+
+    def _send(self) -> None:
+        if self._transport.is_closing():  # nobody waits for the rest
+            return
+        piece = next(self._pieces, None)
+        if piece is None:
+            self._transport.write(b"\n")
+            self._transport.close()  # once everything is written
+            return
+        self._transport.write(piece.encode())
+        if not self._is_paused:
+            self._loop.call_soon(self._send)
+
+    def pause_writing(self) -> None:
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        self._is_paused = False
+        self._loop.call_soon(self._send)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()

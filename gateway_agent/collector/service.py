@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, NoReturn, TypeVar
@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from gateway_agent.cancellation import raise_if_cancelled, until_first_ends
 from gateway_agent.clock import SystemClock
 from gateway_agent.keys import check_secret, load_node_key, load_private, load_public
+from gateway_agent.status import to_json
 from gateway_agent.status_socket import serve_status
 from gateway_agent.store.settings import HEAD_LAG_MS
 from gateway_agent.supervisor import ServiceState
@@ -104,7 +105,7 @@ class CollectorService:
         """Connect, receive batches and answer them, until cancelled."""
         socket = socket_path(self._config.collector.database)
         try:
-            async with serve_status(socket.parent, self.snapshot, socket.name):
+            async with serve_status(socket.parent, self._status_text, socket.name):
                 while True:
                     pause = await self._attempt()
                     raise_if_cancelled()
@@ -128,6 +129,9 @@ class CollectorService:
             log.warning("broker %s: %s", self._config.broker.where, self._problem)
             return ending.pause
         return AWAY
+
+    def _status_text(self) -> Iterable[str]:
+        return (to_json(self.snapshot()),)
 
     def snapshot(self) -> CollectorStatus:
         """Return everything that ``status`` shows, as it is now."""

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from gateway_agent.cancellation import raise_if_cancelled
 from gateway_agent.clock import GatewayClock
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Now: TypeAlias = Callable[[], int]
+Names: TypeAlias = Collection[str] | None  # None: of all devices
 _BUSY: Final = ("bus_busy", "the bus was busy when the poll fell due")
 _ON_SITE: Final = ("operator", "a technician on site had the bus when the poll fell due")
 
@@ -310,9 +312,11 @@ class BusPoller:
                 reader.problem,
             )
 
-    def status(self, now_ms: int) -> list[DeviceStatus]:
-        """Return the devices of this bus, in the order of the configuration."""
-        return [self._device_status(index, now_ms) for index in range(len(self.readers))]
+    def statuses(self, now: Now, names: Names) -> Iterator[DeviceStatus]:
+        """Yield the devices of this bus, in the order of the configuration."""
+        for index, reader in enumerate(self.readers):
+            if names is None or reader.device.name in names:
+                yield self._device_status(index, now())
 
     def _device_status(self, index: int, now_ms: int) -> DeviceStatus:
         reader = self.readers[index]
@@ -486,14 +490,14 @@ class Field:
         return [PollerFlow(one.bus.name, one.late_ms(now_ms)) for one in self._pollers]
 
     def status(self, now_ms: int) -> list[DeviceStatus]:
-        """Return every device, in the order of the configuration, those on links last.
-
-        Ages are up to ``now_ms``.
-        """
-        return [device for port in self._ports for device in port.status(now_ms)]
+        """Return every device, in the order of the configuration, those on links last."""
+        return list(self.statuses(lambda: now_ms))
 
     def status_of(self, names: Collection[str], now_ms: int) -> list[DeviceStatus]:
         """Return the devices of these names, in the order of :meth:`status`."""
-        return [
-            device for port in self._ports for device in port.status(now_ms) if device.name in names
-        ]
+        return list(self.statuses(lambda: now_ms, names))
+
+    def statuses(self, now: Now, names: Names = None) -> Iterator[DeviceStatus]:
+        """Yield each device, or those of ``names``, as it is when its turn comes."""
+        for port in self._ports:
+            yield from port.statuses(now, names)

@@ -7,7 +7,7 @@ it; what is wrong is in the status of its nodes and, once, in the log.
 import asyncio
 import logging
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final, NoReturn
 
 from gateway_agent.cancellation import raise_if_cancelled, until_first_ends
@@ -278,9 +278,13 @@ class LinkPort:
                 problem,
             )
 
-    def status(self, now_ms: int) -> list[DeviceStatus]:
-        """Return the devices of this port, in the order of the configuration."""
-        return [self._device_status(node, now_ms) for node in self.nodes]
+    def statuses(
+        self, now: Callable[[], int], names: Collection[str] | None
+    ) -> Iterator[DeviceStatus]:
+        """Yield the devices of this port, in the order of the configuration."""
+        for node in self.nodes:
+            if names is None or node.device.name in names:
+                yield self._device_status(node, now())
 
     def _device_status(self, node: PushingNode, now_ms: int) -> DeviceStatus:
         tracker, line = node.tracker, node.line

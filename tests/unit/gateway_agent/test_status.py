@@ -74,7 +74,7 @@ WAITING = Status(
 
 
 async def ask(directory: Path, status: Status) -> Status:
-    async with serve_status(directory, lambda: status):
+    async with serve_status(directory, lambda: [to_json(status)]):
         path = directory / SOCKET_NAME
         assert stat.S_ISSOCK(path.stat().st_mode)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -111,7 +111,7 @@ async def test_where_no_socket_can_be_made_the_rest_goes_on(
     (tmp_path / SOCKET_NAME).mkdir()
 
     reached = False
-    async with serve_status(tmp_path, lambda: FULL):
+    async with serve_status(tmp_path, lambda: [to_json(FULL)]):
         reached = True
     assert reached
     assert "`status` will not work" in caplog.text
@@ -175,7 +175,7 @@ async def test_an_alarm_is_shown_and_the_exit_status_is_one(
         (FULL, 0),
         (msgspec.structs.replace(FULL, alarms=["the collector went back"]), 1),
     ):
-        async with serve_status(tmp_path, lambda found=status: found):  # type: ignore[misc] # bound now
+        async with serve_status(tmp_path, lambda found=status: [to_json(found)]):  # type: ignore[misc] # bound now
             asked = await asyncio.create_subprocess_exec(
                 sys.executable, "-c", CLI, *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE
             )
@@ -188,7 +188,7 @@ async def test_the_status_is_not_cut_in_a_pipe(tmp_path: Path) -> None:
     problem = "/dev/serial/by-id/usb-" + "0123456789" * 9 + " cannot be opened"
     status = msgspec.structs.replace(FULL, nodes=[msgspec.structs.replace(NODE, problem=problem)])
     (tmp_path / "gateway.toml").write_text(CONFIG)
-    async with serve_status(tmp_path, lambda: status):
+    async with serve_status(tmp_path, lambda: [to_json(status)]):
         asked = await asyncio.create_subprocess_exec(
             sys.executable, "-c", CLI, "status", "--config", str(tmp_path / "gateway.toml"),
             cwd=ROOT, env={**os.environ, "COLUMNS": "80"}, stdout=asyncio.subprocess.PIPE,

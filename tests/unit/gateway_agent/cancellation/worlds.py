@@ -17,6 +17,7 @@ from gateway_agent.collector.status import CollectorStatus
 from gateway_agent.config import MqttUplink
 from gateway_agent.counters import Counters
 from gateway_agent.keys import generate_signing_key, load_private, load_public, public_path
+from gateway_agent.status import to_json
 from gateway_agent.status_socket import SOCKET_NAME, serve_status
 from gateway_agent.store.outbox import Outbox
 from gateway_agent.store.settings import StoreContext, StoreSettings
@@ -271,7 +272,7 @@ async def status(folder: Path) -> AsyncIterator[Actor]:
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
-        async with serve_status(folder, lambda: big):
+        async with serve_status(folder, lambda: [to_json(big)]):
             loop.call_later(ANSWER_S, connect)
             while True:
                 await asyncio.sleep(0.1)

@@ -9,7 +9,7 @@ from gateway_agent.cli import app
 from gateway_agent.cli.status import render
 from gateway_agent.counters import Counters
 from gateway_agent.keys import generate_signing_key
-from gateway_agent.status import NodeUpdateStatus, RolloutStatus, Status
+from gateway_agent.status import NodeUpdateStatus, RolloutStatus, Status, to_json
 from gateway_agent.status_socket import serve_status
 from gateway_agent.update.image import UpdateError
 from gateway_agent.update.order_socket import UpdateOrder, serve_orders
@@ -63,7 +63,10 @@ async def command(folder: Path, agent: Agent, *words: str) -> Result:
         generate_signing_key(folder / "g.pem")
         (folder / "node.tfu").write_bytes(b"an image")
     more = ["-c", str(folder / "gateway.toml")]
-    async with serve_status(folder, agent.status), serve_orders(folder, agent.obey):
+    async with (
+        serve_status(folder, lambda: [to_json(agent.status())]),
+        serve_orders(folder, agent.obey),
+    ):
         return await asyncio.to_thread(CliRunner().invoke, app, ["update", *words, *more])
 
 
