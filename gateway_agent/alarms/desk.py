@@ -24,7 +24,7 @@ _ACTIVE: Final = (AlarmState.UNACKNOWLEDGED, AlarmState.ACKNOWLEDGED)
 class WatchedField(Protocol):
     """What the alarms need of the field."""
 
-    def status_of(self, names: Collection[str], now_ms: int) -> list[DeviceStatus]:
+    def status(self, now_ms: int, names: Collection[str]) -> list[DeviceStatus]:
         """Return the devices of these names."""
 
     def note(
@@ -82,7 +82,7 @@ class AlarmDesk:
     def look(self) -> None:
         """Look once."""
         now_ms = self._clock.boot_ms()
-        found = self._field.status_of(self._devices, now_ms) if self._devices else []
+        found = self._field.status(now_ms, self._devices) if self._devices else []
         self._ids.update((device.name, device.id) for device in found)
         devices = {
             device.name: DeviceView(

@@ -489,15 +489,11 @@ class Field:
         """Return whether the task of each bus that is polled moves on."""
         return [PollerFlow(one.bus.name, one.late_ms(now_ms)) for one in self._pollers]
 
-    def status(self, now_ms: int) -> list[DeviceStatus]:
-        """Return every device, in the order of the configuration, those on links last."""
-        return list(self.statuses(lambda: now_ms))
-
-    def status_of(self, names: Collection[str], now_ms: int) -> list[DeviceStatus]:
-        """Return the devices of these names, in the order of :meth:`status`."""
+    def status(self, now_ms: int, names: Names = None) -> list[DeviceStatus]:
+        """Return every device, or those of ``names``, in the order of the configuration."""
         return list(self.statuses(lambda: now_ms, names))
 
     def statuses(self, now: Now, names: Names = None) -> Iterator[DeviceStatus]:
-        """Yield each device, or those of ``names``, as it is when its turn comes."""
+        """Yield the same, those on links last, each as it is when its turn comes."""
         for port in self._ports:
             yield from port.statuses(now, names)
