@@ -176,6 +176,10 @@ def test_a_cable_that_is_pulled_at_a_command_is_named_and_the_next_try_works(
             with pytest.raises(FlashingError, match=r"^TF-FLASH-004: "):
                 command(made)
         assert board.pulls == 1
+        plugged_by = time.monotonic() + 10
+        while not board.port.exists():  # the cable is plugged in again under a name of its own
+            assert time.monotonic() < plugged_by
+            time.sleep(0.005)
         with FlashPort(str(board.port), 115200) as port:
             again = RomLoader(port, answer_s=0.3)
             again.connect()
