@@ -1,6 +1,7 @@
 """Sparkplug B at a real broker, decoded by the reference implementation for Node.js."""
 
 import asyncio
+import fcntl
 import json
 import shutil
 import subprocess
@@ -62,14 +63,17 @@ def reference() -> Path:
     folder = ROOT / ".cache" / "npm"
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("node and npm are not installed: the reference of Sparkplug B is not asked")
-    if not (folder / "node_modules" / "sparkplug-payload").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        command = ["npm", "install", "--silent", "--no-audit", "--no-fund", PACKAGE]
-        done = subprocess.run(
-            [*command, "--prefix", str(folder)], capture_output=True, timeout=50, check=False
-        )
-        if done.returncode:
-            pytest.skip(f"npm cannot fetch {PACKAGE}: the reference of Sparkplug B is not asked")
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two npm in one folder wait for each other
+        if not (folder / "node_modules" / "sparkplug-payload").exists():
+            command = ["npm", "install", "--silent", "--no-audit", "--no-fund", PACKAGE]
+            try:
+                subprocess.run(
+                    [*command, "--prefix", str(folder)], capture_output=True, timeout=40, check=True
+                )
+            except subprocess.SubprocessError as error:
+                pytest.skip(f"the reference of Sparkplug B is not asked: {error}")
     return folder
 
 

@@ -53,7 +53,14 @@ def node(tmp_path: Path) -> Iterator[StartedBoard]:
         content = image.bin.read_bytes()
         node.rom.flash[: len(content)] = content
         node.go(0)
+        await_prompt(node.console_port)
         yield node
+
+
+def await_prompt(repl: Path | str) -> None:
+    """Wait until MicroPython waits for input; what is typed while it starts is lost."""
+    with serial.Serial(str(repl), timeout=20) as console:
+        assert console.read_until(b">>> ").endswith(b">>> ")
 
 
 def start_by_itself(board: ReplBoard) -> None:
@@ -106,8 +113,7 @@ def test_copied_files_become_a_node_that_proves_itself(
 
     def power_cycle() -> None:
         node.power_cycle()
-        with serial.Serial(repl, timeout=20) as console:
-            assert console.read_until(b">>> ").endswith(b">>> ")
+        await_prompt(repl)
         with ReplBoard(repl, "stm32f405") as board:
             start_by_itself(board)
 
