@@ -28,7 +28,7 @@ from tests.unit.gateway_agent.exporters.export_world import (
 )
 from tests.unit.gateway_agent.store_help import WALL_MS, StillClock
 
-pytestmark = pytest.mark.mosquitto
+pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(120)]
 
 PACKAGE = "sparkplug-payload@1.0.3"
 BASE = "spBv1.0/city"
@@ -68,9 +68,10 @@ def reference() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two npm in one folder wait for each other
         if not (folder / "node_modules" / "sparkplug-payload").exists():
             command = ["npm", "install", "--silent", "--no-audit", "--no-fund", PACKAGE]
+            command += ["--fetch-retries=0", "--fetch-timeout=15000"]
             try:
                 subprocess.run(
-                    [*command, "--prefix", str(folder)], capture_output=True, timeout=40, check=True
+                    [*command, "--prefix", str(folder)], capture_output=True, timeout=20, check=True
                 )
             except subprocess.SubprocessError as error:
                 pytest.skip(f"the reference of Sparkplug B is not asked: {error}")
