@@ -9,7 +9,6 @@ from pathlib import Path
 from tests.paths import ROOT
 
 BASE = ROOT / ".cache/debian-bookworm"
-MIRROR = "http://deb.debian.org/debian"
 
 
 def run(*command: str | Path, timeout: float = 600) -> str:
@@ -66,7 +65,7 @@ def fresh_debian(folder: Path) -> Iterator[FreshDebian]:
     if not (BASE / "etc/debian_version").exists():
         part = BASE.with_suffix(".part")
         run("rm", "-rf", part)
-        run("debootstrap", "--variant=minbase", "bookworm", part, MIRROR)
+        run("debootstrap", "--variant=minbase", "bookworm", part)
         part.rename(BASE)
     root = folder / "debian"
     run("cp", "-a", "--reflink=auto", BASE, root)
