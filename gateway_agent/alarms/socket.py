@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from gateway_agent.answer_socket import ask_agent, serve_answers
+from protocols.uplink import MAX_OPERATOR_LENGTH
 
 from .watch import AlarmError
 
@@ -21,7 +22,7 @@ class AlarmOrder(Struct, frozen=True, forbid_unknown_fields=True):
 
     action: Literal["acknowledge", "shelve"]
     name: str
-    by: str
+    by: Annotated[str, Meta(max_length=MAX_OPERATOR_LENGTH)]
     for_ms: int = 0
 
 

@@ -63,6 +63,11 @@ async def test_from_the_value_to_the_stream(tmp_path: Path) -> None:
     wrong = AlarmOrder("shelve", "no-such", "ann", 1000)
     with pytest.raises(AlarmError, match="one of the alarms"):
         await asyncio.to_thread(send_alarm_order, state, wrong)
+    # A name that no record can hold changes nothing: what is done and not recorded would be lost.
+    nameless = AlarmOrder("acknowledge", "medium", "x" * 65)
+    with pytest.raises(AlarmError, match="length <= 64"):
+        await asyncio.to_thread(send_alarm_order, state, nameless)
+    assert "unacknowledged" in [one.state for one in agent.snapshot().alarm_summary]
     agent.request_stop()
     await run
     await slave.close()
