@@ -23,8 +23,8 @@ from .clock import GatewayClock, SystemClock
 from .config import GatewayConfig
 from .console_start import console_of
 from .counters import Counters
+from .field.field import Field
 from .field.link.file_fetch import FetchedFile, FetchError
-from .field.poller import Field
 from .file_socket import Progress, serve_files
 from .keys import check_secret, load_private, load_public
 from .progress import Delivery, Flow, ProgressWatch, StoreFlow

@@ -38,7 +38,7 @@ _MAX_SESSION: Final = 0xFFFF
 
 
 class Noted(Protocol):
-    """Puts what was done into the stream; see :meth:`gateway_agent.field.poller.Field.note`."""
+    """Puts what was done into the stream; see :meth:`gateway_agent.field.field.Field.note`."""
 
     def __call__(
         self, device_id: str, action: Action, committed: Callable[[], None] | None = None

@@ -18,7 +18,7 @@ from gateway_agent.clock import Wall
 from gateway_agent.config import ProfileDevice, SerialBus
 from gateway_agent.counters import Counters
 from gateway_agent.field import bus_port, line_silence, serial_line
-from gateway_agent.field.poller import Field
+from gateway_agent.field.field import Field
 from gateway_agent.store.mark import Mark
 from protocols.uplink import CLOCK_NONE, Record
 from protocols.wire.modbus.timing import t35_us

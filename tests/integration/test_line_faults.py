@@ -19,7 +19,7 @@ import pytest
 from gateway_agent.clock import SystemClock
 from gateway_agent.config import parse
 from gateway_agent.counters import Counters
-from gateway_agent.field.poller import Field
+from gateway_agent.field.field import Field
 from gateway_agent.status import DeviceStatus
 from gateway_agent.store.mark import Mark
 from hil.bench import GATEWAY, Bench

@@ -32,8 +32,8 @@ from gateway_agent.config import (
 from gateway_agent.counters import Counters
 from gateway_agent.field import bus_port
 from gateway_agent.field.bus_errors import BusDownError
+from gateway_agent.field.field import Field
 from gateway_agent.field.master import Master
-from gateway_agent.field.poller import Field
 from gateway_agent.field.reader import Polled, ProfileReader
 from gateway_agent.field.serial_line import SerialLine
 

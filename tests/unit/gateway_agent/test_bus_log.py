@@ -14,7 +14,7 @@ from gateway_agent.config import (
 from gateway_agent.counters import Counters
 from gateway_agent.field import bus_log, bus_port, schedule
 from gateway_agent.field.bus_log import DeviceLog
-from gateway_agent.field.poller import Field
+from gateway_agent.field.field import Field
 
 from .field_help import config_of
 from .slave import PtySlave, Reply, raw_answer, registers, until

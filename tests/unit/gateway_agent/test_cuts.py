@@ -19,8 +19,8 @@ from gateway_agent.config import (
 )
 from gateway_agent.counters import Counters
 from gateway_agent.field.cuts import FILE_NAME
+from gateway_agent.field.field import Field
 from gateway_agent.field.planner import Span, border_in
-from gateway_agent.field.poller import Field
 from protocols.modbus_client import Read
 
 from .field_help import config_of

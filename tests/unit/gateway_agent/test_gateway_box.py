@@ -13,7 +13,7 @@ from gateway_agent.config import (
     TcpBus,
 )
 from gateway_agent.counters import Counters
-from gateway_agent.field.poller import Field
+from gateway_agent.field.field import Field
 
 from .field_help import config_of
 from .slave import Reply, TcpSlave, mbap, until

@@ -14,7 +14,7 @@ from gateway_agent.clock import SystemClock
 from gateway_agent.config import LinkBus
 from gateway_agent.config import LinkNode as LinkDevice
 from gateway_agent.counters import Counters
-from gateway_agent.field.poller import Field
+from gateway_agent.field.field import Field
 from gateway_agent.status import DeviceStatus
 
 from .field_help import config_of

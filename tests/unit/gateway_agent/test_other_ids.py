@@ -18,9 +18,9 @@ from gateway_agent.config import (
 )
 from gateway_agent.counters import Counters
 from gateway_agent.field.bus_errors import BusError
+from gateway_agent.field.field import Field
 from gateway_agent.field.master import Master
 from gateway_agent.field.planner import plan_bus
-from gateway_agent.field.poller import Field
 from gateway_agent.field.reader import request_for
 from protocols.modbus_client import Read, read_request
 

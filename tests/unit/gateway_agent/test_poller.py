@@ -22,8 +22,8 @@ from gateway_agent.counters import Counters
 from gateway_agent.field import slot_account
 from gateway_agent.field.cuts import CutFile
 from gateway_agent.field.devices import OpenProfile
+from gateway_agent.field.field import Field
 from gateway_agent.field.master import Master
-from gateway_agent.field.poller import Field
 from gateway_agent.field.profile import load_profile
 from gateway_agent.field.reader import ProfileReader
 from gateway_agent.status import PointValue

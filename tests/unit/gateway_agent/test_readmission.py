@@ -23,9 +23,9 @@ from gateway_agent.config import (
 from gateway_agent.counters import Counters
 from gateway_agent.field import late_answers, schedule
 from gateway_agent.field.bus_errors import BusError
+from gateway_agent.field.field import Field
 from gateway_agent.field.master import Master
 from gateway_agent.field.planner import Span, probe_reads
-from gateway_agent.field.poller import Field
 from protocols.modbus_client import Read, read_request
 
 from .field_help import config_of

@@ -27,7 +27,7 @@ PLACES: Final = {
     ("gateway_agent/cancellation.py", "whatever_comes", "except"): "raised when the work is done",
     ("gateway_agent/field/commit_queue.py", "_outcome", "shield"): "the next call awaits the rest",
     ("gateway_agent/field/line_silence.py", "fall", "loop"): "it has a limit, DRAIN_S",
-    ("gateway_agent/field/poller.py", "run", "except"): "the handler around it raises",
+    ("gateway_agent/field/field.py", "run", "except"): "the handler around it raises",
     ("gateway_agent/threads.py", "call", "except"): "it is no coroutine; the future gets it",
     ("hil/site/broker.py", "_accept", "except"): "it is the last thing that this task does",
 }

@@ -23,7 +23,7 @@ from gateway_agent.config_bus import CloseAfter
 from gateway_agent.counters import Counters
 from gateway_agent.field.bus_errors import BusDownError
 from gateway_agent.field.discovery import scan
-from gateway_agent.field.poller import Field
+from gateway_agent.field.field import Field
 from gateway_agent.field.profile import load_profile
 from gateway_agent.store.mark import Mark
 from gateway_agent.store.outbox import Outbox

@@ -13,8 +13,8 @@ import msgspec
 
 from gateway_agent.config import LinkBus
 from gateway_agent.counters import Counters
+from gateway_agent.field.field import Field
 from gateway_agent.field.link.file_fetch import FetchedFile
-from gateway_agent.field.poller import Field
 from gateway_agent.file_socket import SOCKET_NAME, Progress, serve_files
 from protocols.uplink import decode_record
 from protocols.wire.link.messages import SAMPLES
