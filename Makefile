@@ -14,8 +14,11 @@
 PYTHON ?= python3
 TOX_VERSION = 4.67.15
 TOOLS = .venv-tools
+TOX_UV_VERSION = 1.37.1
 TOX = $(TOOLS)/bin/tox
-READY = $(TOOLS)/tox-$(TOX_VERSION)
+READY = $(TOOLS)/tox-$(TOX_VERSION)-uv-$(TOX_UV_VERSION)
+# uv reads no pip.conf: the mirror that stands there is written down for it.
+export UV_DEFAULT_INDEX ?= $(file <$(TOOLS)/index)
 ARGS ?=
 
 .DEFAULT_GOAL = help
@@ -76,5 +79,7 @@ $(READY): | python
 	@echo "Setting up tox $(TOX_VERSION) in $(TOOLS)"
 	@rm -rf $(TOOLS)
 	@$(PYTHON) -m venv $(TOOLS)
-	@$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check tox==$(TOX_VERSION)
+	@$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check \
+	    tox==$(TOX_VERSION) tox-uv==$(TOX_UV_VERSION)
+	@$(TOOLS)/bin/pip config get global.index-url >$(TOOLS)/index 2>/dev/null || true
 	@touch $@
