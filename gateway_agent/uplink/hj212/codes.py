@@ -77,6 +77,9 @@ CODES: Final[dict[str, PollutantCode]] = {
     )
 }
 
+#: The pollutants of HJ 633 (table 1), which an air quality index is made of.
+JUDGED: Final = ("a21026", "a21004", "a21005", "a05024", "a34002", "a34004")
+
 
 @dataclass(frozen=True, slots=True)
 class PointCode:

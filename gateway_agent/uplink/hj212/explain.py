@@ -71,10 +71,11 @@ def lines(message: Hj212Message, profile: Hj212Profile) -> Iterator[str]:
         known = ""
         for name, value in item:
             field = _FIELD.fullmatch(name)
-            if field is not None and field[1] in codes and not known:
-                code = codes[field[1]]
-                known = f"{code.code} {code.english} {code.chinese}: "
-            shown.append(_value(name, value, codes[field[1]].unit if known and field else ""))
+            code = codes.get(field[1]) if field is not None else None
+            if field is not None and not known:
+                named = f"{code.code} {code.english} {code.chinese}" if code else field[1]
+                known = f"{named}: "
+            shown.append(_value(name, value, code.unit if code else ""))
         yield printable(known + ", ".join(shown))
 
 

@@ -29,8 +29,8 @@ from protocols.uplink.hj212 import (
     UploadDone,
 )
 
-from .aggregates import AggregatePeriod
 from .config import Hj212Uplink
+from .period import AggregatePeriod
 from .period_store import settings_text
 from .site import RealTime
 from .work import Hj212Work

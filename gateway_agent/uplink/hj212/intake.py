@@ -8,8 +8,8 @@ from typing import Final
 from protocols.export_record import DeviceInfo, ExportPoint, ExportRecord
 from protocols.wire.registers import STATUS_CALIBRATION
 
-from .aggregates import FAULTY, MISSING, NORMAL, CodeReading
 from .codes import CODES, POINTS, PointCode, in_code
+from .period import FAULTY, MISSING, NORMAL, CodeReading
 from .profile import Hj212Profile
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ import msgspec
 
 from protocols.uplink.hj212 import DAY_MS, Hj212Settings
 
-from .aggregates import AggregatePeriod, PeriodCell
+from .period import AggregatePeriod, PeriodCell
 
 KEEP_MS: Final = 31 * DAY_MS  # for history that a platform asks for
 _VERSION: Final = 1

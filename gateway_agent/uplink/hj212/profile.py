@@ -24,7 +24,7 @@ from protocols.uplink.hj212 import (
 )
 from protocols.wire.errors import LocalError
 
-from .codes import CODES, PollutantCode
+from .codes import CODES, JUDGED, PollutantCode
 
 _SHIPPED: Final = files("gateway_agent.uplink.hj212") / "profiles"
 
@@ -41,6 +41,35 @@ class CodeChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unit: str = ""  # as in the table if empty
     digits: int = -1  # as in the table if negative
     name: str = ""  # what stands on the wire in place of the code
+
+
+class IndexCodes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What this platform calls the indices in its hour and day data; empty: it takes none."""
+
+    edition: Literal["2026", "2012"] = "2026"  # of HJ 633
+    aqi: str = ""
+    primary: str = ""  # its value: codes with | between them, - where no index is above 50
+    water_class: str = ""  # by GB 3838: 1 to 5 are I to V, 6 is worse
+    iaqi: dict[str, str] = {}  # by code of the pollutant
+    mean_8h: dict[str, str] = {}  # rolling means, in hour data
+    mean_24h: dict[str, str] = {}
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the platform takes any index."""
+        return bool(self.names)
+
+    @property
+    def names(self) -> list[str]:
+        """Return every name on the wire."""
+        one = (self.aqi, self.primary, self.water_class)
+        more = (*self.iaqi.values(), *self.mean_8h.values(), *self.mean_24h.values())
+        return [name for name in (*one, *more) if name]
+
+    @property
+    def hour_reach(self) -> int:
+        """Return how many hours of data one hour's mean is in."""
+        return 24 if self.mean_24h else 8 if self.mean_8h else 1
 
 
 class Hj212Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -74,6 +103,7 @@ class Hj212Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     flags: Literal["always", "never", "abnormal"] = "always"
     kelvin: float = 298.15  # what gases are stated at
     codes: dict[str, CodeChange] = {}
+    index: IndexCodes = IndexCodes()
 
     def gives_out(self, mn: str) -> bool:
         """Whether the platform can have given out this MN."""
@@ -173,8 +203,14 @@ def load_hj212_profile(name: str) -> Hj212Profile:
         raise Hj212ProfileError(f"{where}: {error}") from error
     unknown = [cn for cn in (*profile.sends, *profile.on_connect) if cn not in COMMANDS]
     unknown += [code for code in profile.codes if code not in CODES]
+    unknown += [
+        code for code in (*profile.index.mean_8h, *profile.index.mean_24h) if code not in CODES
+    ]
+    unknown += [code for code in profile.index.iaqi if code not in JUDGED]
     if unknown:
         raise Hj212ProfileError(f"{where}: unknown {', '.join(unknown)}")
+    if profile.index.is_wanted and "2061" not in profile.sends:
+        raise Hj212ProfileError(f"{where}: [index] needs hour data, 2061, in sends")
     return profile
 
 

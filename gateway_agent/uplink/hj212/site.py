@@ -9,8 +9,10 @@ from protocols.export_record import DeviceInfo
 from protocols.identity import is_node_id, uid_of
 from protocols.uplink.hj212 import Body, EmptySite, Item, data_time
 
-from .aggregates import MISSING, NORMAL, AggregatePeriod, Aggregates, CodeReading
+from .aggregates import Aggregates
 from .codes import CODES, POINTS, written
+from .index_items import IndexItems
+from .period import MISSING, NORMAL, AggregatePeriod, CodeReading
 from .period_store import PeriodStore
 from .profile import Hj212Profile
 
@@ -43,6 +45,7 @@ class GatewaySite(EmptySite):
         self._store = store
         self._devices = devices
         self._now_ms = now_ms
+        self._indices = IndexItems(profile, aggregates)
         self.newest: dict[str, CodeReading] = {}
 
     def history(self, cn: str, begin_ms: int, end_ms: int) -> Iterator[Body]:
@@ -69,9 +72,10 @@ class GatewaySite(EmptySite):
     def period_body(self, period: AggregatePeriod) -> Body:
         """Return the body of a period as this platform wants it."""
         profile = self._profile
-        return self._aggregates.body(
+        body = self._aggregates.body(
             period, profile.wire_name, profile.flags, profile.data_time_digits
         )
+        return body + tuple(self._indices.of(period))
 
     def real_time(self) -> RealTime | None:
         """Return the newest values of all codes; None without any.

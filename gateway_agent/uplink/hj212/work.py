@@ -8,9 +8,10 @@ from typing import Final
 from gateway_agent.uplink.feed import ExportContext
 from protocols.uplink.hj212 import Hj212Device, Hj212Settings, data_time
 
-from .aggregates import AggregatePeriod, Aggregates, lengths_of
+from .aggregates import Aggregates, lengths_of
 from .config import Hj212Uplink
 from .intake import Hj212Intake
+from .period import AggregatePeriod
 from .period_store import PeriodStore, settings_of
 from .profile import load_hj212_profile
 from .site import GatewaySite, RealTime
@@ -39,6 +40,7 @@ class Hj212Work:
             {},
             self.store.period,
         )
+        self.aggregates.hour_reach = self.profile.index.hour_reach
         for name, value in self.state.items():
             kind, _, what = name.partition("/")
             if kind == "code":

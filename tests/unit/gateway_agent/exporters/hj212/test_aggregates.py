@@ -6,15 +6,9 @@ from random import Random
 
 import pytest
 
-from gateway_agent.uplink.hj212.aggregates import (
-    MAX_RANGES,
-    Aggregates,
-    CodeReading,
-    PeriodCell,
-    lengths_of,
-    period_start,
-)
+from gateway_agent.uplink.hj212.aggregates import Aggregates, lengths_of
 from gateway_agent.uplink.hj212.codes import CODES
+from gateway_agent.uplink.hj212.period import MAX_RANGES, CodeReading, PeriodCell, period_start
 from protocols.uplink.hj212 import body_text, parse_data_time
 
 START = parse_data_time("20160801084000")
