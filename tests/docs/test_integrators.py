@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway_agent.config import GatewayConfig, load
+from gateway_agent.uplink.hj212.profile import load_hj212_profile
 from tests.paths import ROOT
 
 PAGE = (ROOT / "docs" / "integrators.md").read_text(encoding="utf-8")
@@ -53,3 +54,11 @@ def test_all_of_them_fit_into_one_file(tmp_path: Path) -> None:
     assert [exporter.label for exporter in config.exporters if not exporter.required] == [
         "homeassistant"
     ]
+
+
+def test_the_table_of_indices_belongs_into_a_profile(tmp_path: Path) -> None:
+    (table,) = re.findall(r"^```toml profile\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    path = tmp_path / "p.toml"
+    path.write_text('title = "x"\ntitle_zh = "x"\nsources = ["x"]\n' + table, encoding="utf-8")
+    index = load_hj212_profile(str(path)).index
+    assert index.names == ["AQI", "FIRST", "WQ", "I25", "O8", "P24"]
