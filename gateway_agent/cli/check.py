@@ -128,6 +128,12 @@ def _check_files(config: GatewayConfig, path: Path, problems: list[Problem]) -> 
             _NamedFile("uplink.tls.cert", uplink.tls.cert, remedy),
             _NamedFile("uplink.tls.key", uplink.tls.key, remedy, check_secret),
         ]
+    remedy = "write the secret into it, mode 0600"
+    files += [
+        _NamedFile(f"uplink {exporter.label}", file, remedy, check_secret)
+        for exporter in config.exporters
+        for file in exporter.secret_files
+    ]
     for file in files:
         problem = _file_problem(file, path)
         if problem is not None:

@@ -201,14 +201,17 @@ def make_client(
     max_packet: int,
     on_refused: Callable[[str], None],
     will: aiomqtt.Will | None = None,
+    login: tuple[str, str] | None = None,
 ) -> Client:
     """Make a client that is not yet connected. OSError or ValueError: a TLS or password file.
+
+    ``login``: user name and password, in the place of those that ``broker`` names.
 
     ``max_packet``: bytes of the largest packet wanted from the broker. MQTT 5 announces it to the
     broker; in either version :mod:`.packet_limits` enforces it.
     """
-    password = None
-    if broker.password_file is not None:
+    username, password = login or (broker.username, None)
+    if broker.password_file is not None and login is None:
         password = broker.password_file.read_text(encoding="utf-8-sig").strip()
     context = None
     if broker.tls is not None:
@@ -223,7 +226,7 @@ def make_client(
     client = Client(
         broker.host,
         broker.port,
-        username=broker.username,
+        username=username,
         password=password,
         identifier=who.identifier,
         will=will,

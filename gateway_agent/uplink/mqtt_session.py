@@ -7,7 +7,7 @@ broker works on packets in order (MQTT 5.0, 4.6), so its SUBACK comes after it h
 
 import asyncio
 from collections import deque
-from typing import Final, NoReturn
+from typing import Final
 
 import aiomqtt
 
@@ -15,7 +15,9 @@ from gateway_agent.cancellation import raise_if_cancelled, until_first_ends, wha
 from protocols.export_message import MqttCore, PlatformMessage
 from protocols.export_record import Portion, SentMessage
 from protocols.text_of_others import printable
+from protocols.uplink import clouds
 
+from .cloud_login import CloudAccount
 from .connection import ANSWER_S, NO_PUBACK, Client, MessageRefused, Puback, Who, make_client
 from .exporter_config import MqttExporterConfig
 from .feed import ExportContext, Feed
@@ -29,8 +31,16 @@ _GOODBYE_S: Final = 1.0
 class MqttSession:
     """One exporter to one broker."""
 
-    def __init__(self, config: MqttExporterConfig, context: ExportContext, core: MqttCore) -> None:
+    def __init__(
+        self,
+        config: MqttExporterConfig,
+        context: ExportContext,
+        core: MqttCore,
+        account: CloudAccount | None = None,
+    ) -> None:
+        """``account``: in a cloud that wants its own log-in for each connection."""
         self._config = config
+        self._account = account
         self._context = context
         self._core = core
         identifier = config.client_id or f"tianfu-{context.gateway}-{config.label}"
@@ -38,7 +48,25 @@ class MqttSession:
         self._who = Who(identifier, twins)
 
     async def run(self, feed: Feed) -> None:
-        """Run one session. MqttError, OSError or ValueError: why it ended."""
+        """Run one session, and another when its password is renewed.
+
+        MqttError, OSError or ValueError: why it ended.
+        """
+        while True:
+            raise_if_cancelled()
+            await self._run_once(feed)
+
+    async def _run_once(self, feed: Feed) -> None:
+        """Return when the password is about to end."""
+        who, login, renew_at_ms = self._who, None, None
+        if self._account is not None:
+            is_secure = self._config.broker.tls is not None
+            try:
+                signed = self._account.sign_in(self._context.clock, is_secure)
+            except clouds.NoTimeForLoginError as error:  # look again soon
+                raise aiomqtt.MqttError(str(error)) from error
+            who = who._replace(identifier=signed.client_id)
+            login, renew_at_ms = (signed.username, signed.password), signed.renew_at_ms
 
         def refused(_: str) -> None:
             feed.status.rejected += 1
@@ -47,14 +75,14 @@ class MqttSession:
         last_words = None
         if will is not None:
             last_words = aiomqtt.Will(will.topic, will.payload, qos=1, retain=will.retain)
-        client = make_client(self._config.broker, self._who, MAX_PACKET, refused, last_words)
+        client = make_client(self._config.broker, who, MAX_PACKET, refused, last_words, login)
         try:
-            await self._session(client, feed)
+            await self._session(client, feed, renew_at_ms)
         except (aiomqtt.MqttError, OSError, ValueError) as error:
             text = client.ending(error).text
             raise aiomqtt.MqttError(text) from error
 
-    async def _session(self, client: Client, feed: Feed) -> None:
+    async def _session(self, client: Client, feed: Feed, renew_at_ms: int | None) -> None:
         async with client:
             core = self._core
             if not client.limits.qos and core.qos:
@@ -65,7 +93,9 @@ class MqttSession:
             raise_if_cancelled()
             feed.status.connected, feed.status.problem = True, ""
             try:
-                await until_first_ends(self._receive(client, feed), self._send(client, feed))
+                await until_first_ends(
+                    self._receive(client, feed), self._send(client, feed, renew_at_ms)
+                )
             except asyncio.CancelledError:
                 await whatever_comes(self._close(client, feed))
                 raise
@@ -82,9 +112,10 @@ class MqttSession:
 
     # --- sending -------------------------------------------------------------------------------
 
-    async def _send(self, client: Client, feed: Feed) -> NoReturn:
+    async def _send(self, client: Client, feed: Feed, renew_at_ms: int | None) -> None:
+        """Send until the password is to be renewed; all that was sent is acknowledged then."""
         core = self._core
-        while True:
+        while renew_at_ms is None or self._context.clock.boot_ms() < renew_at_ms:
             raise_if_cancelled()
             portion = await feed.next(_LOOK_S)
             await self._post(client, feed, core.due(self._now()))

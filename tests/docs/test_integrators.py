@@ -12,7 +12,7 @@ from tests.paths import ROOT
 PAGE = (ROOT / "docs" / "integrators.md").read_text(encoding="utf-8")
 COLLECTOR, *BLOCKS = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 TYPES = (
-    *("csv", "mqtt-json", "thingsboard", "homeassistant", "influxdb", "sparkplug"),
+    *("csv", "mqtt-json", "mqtt-json", "thingsboard", "homeassistant", "influxdb", "sparkplug"),
     *("hj212", "sl651"),
 )
 SITE = """
