@@ -7,12 +7,12 @@ process must exit (EXIT_STORE_FAILED) and a new one recovers from what is on the
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from copy import deepcopy
 from typing import Final
 
 from protocols.modbus_client.turn import TurnAnswer, TurnQuestion
-from protocols.uplink import CLOCK_HOLDOVER
+from protocols.uplink import CLOCK_HOLDOVER, Action
 
 from .alarms.desk import AlarmDesk
 from .alarms.socket import AlarmOrder, serve_alarms
@@ -74,7 +74,9 @@ class GatewayAgent:
         for file in (*config.uplink.secret_files, *secrets):
             check_secret(file)
         self._exporters = Exporters(
-            config.exporters, context_of(config, clock, self._key), config.outbox.max_bytes
+            config.exporters,
+            context_of(config, clock, self._key, self._note),
+            config.outbox.max_bytes,
         )
         self._stop = asyncio.Event()
         self._started_ms = clock.boot_ms()
@@ -133,6 +135,13 @@ class GatewayAgent:
                         store = await self._open(lock)
                         if store is not None:
                             await self._run(store)
+
+    def _note(
+        self, device_id: str, action: Action, committed: Callable[[], None] | None = None
+    ) -> None:
+        """Record what a platform commanded; exporters run only while there is a field."""
+        if self._field is not None:
+            self._field.note(device_id, action, committed)
 
     async def _run(self, store: Outbox) -> None:
         config = self._config

@@ -6,11 +6,13 @@ from gateway_agent.clock import GatewayClock
 from gateway_agent.config import GatewayConfig, ProfileDevice
 from protocols.export_record import DeviceInfo
 
-from .feed import ExportContext
+from .feed import ExportContext, NoteAction
 
 
-def context_of(config: GatewayConfig, clock: GatewayClock, key: Ed25519PrivateKey) -> ExportContext:
-    """Return the context of all exporters."""
+def context_of(
+    config: GatewayConfig, clock: GatewayClock, key: Ed25519PrivateKey, note: NoteAction
+) -> ExportContext:
+    """Return the context of all exporters; ``note`` records what their platforms commanded."""
     gateway = config.gateway.id
     devices = {}
     for bus in (*config.bus, *config.link):
@@ -20,4 +22,4 @@ def context_of(config: GatewayConfig, clock: GatewayClock, key: Ed25519PrivateKe
                 device.device_id(gateway), device.name, bus.name, role, device.period_ms
             )
             devices[info.id] = info
-    return ExportContext(gateway, clock, config.gateway.state_dir, devices, key)
+    return ExportContext(gateway, clock, config.gateway.state_dir, devices, key, note)

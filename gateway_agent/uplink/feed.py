@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -29,7 +29,7 @@ from protocols.export_record import (
     export_record,
     wall_of,
 )
-from protocols.uplink import CLOCK_NONE, decode_record
+from protocols.uplink import CLOCK_NONE, Action, decode_record
 
 from .budget import Budget
 from .exporter_config import ExporterConfig
@@ -42,6 +42,23 @@ _EXPIRY_S: Final = 10.0  # between two looks at what is kept for too long
 _CLOCK_S: Final = 1.0  # between two looks whether the clock is known by now
 
 
+class NoteAction(Protocol):
+    """How an action gets into the stream; ``committed`` is called when it is durable."""
+
+    def __call__(
+        self, device_id: str, action: Action, committed: Callable[[], None] | None = None
+    ) -> None:
+        """Record an action."""
+
+
+def note_nothing(
+    device_id: str, action: Action, committed: Callable[[], None] | None = None
+) -> None:
+    """Record nothing, where there is no stream."""
+    if committed is not None:
+        committed()
+
+
 @dataclass(frozen=True, slots=True)
 class ExportContext:
     """What exporters know of their gateway."""
@@ -51,6 +68,7 @@ class ExportContext:
     state_dir: Path
     devices: Mapping[str, DeviceInfo] = field(default_factory=dict)  # by device id
     key: Ed25519PrivateKey | None = None  # the gateway's, to sign what it writes
+    note: NoteAction = note_nothing
 
 
 class Feed:

@@ -70,6 +70,10 @@ ACTIONS: Final = (
     "alarm-shelved",  # put aside by an operator for a time
     "alarm-unshelved",  # the time is over, or an operator took it back
     "calibration",  # of a node's point, by a technician; ``arg`` is the point
+    "command-taken",  # of a person or platform, before anything is sent
+    "command-done",  # and read back, if it was a write
+    "command-refused",  # nothing was sent
+    "command-failed",  # it may be done or not
 )
 MAX_OPERATOR_LENGTH: Final = 64  # characters of who did it
 MAX_ACTION_DETAIL: Final = 500

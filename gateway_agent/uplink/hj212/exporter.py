@@ -1,48 +1,23 @@
-"""The exporter to a platform of HJ 212: records become values of periods, and those get there.
-
-The periods are on the medium before the place in the outbox moves, and it moves only past records
-of which the platform has acknowledged the shortest periods. Real-time values are sent while the
-records are new; after an outage the periods say what was measured.
-"""
+"""The exporter to a platform of HJ 212: one connection after the other, and what outlives them."""
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
 from typing import Final, NoReturn
 
-from gateway_agent.cancellation import is_cancelled, raise_if_cancelled, whatever_comes
+from gateway_agent.cancellation import is_cancelled, whatever_comes
 from gateway_agent.errors import OperatorError
 from gateway_agent.rare_log import RareLog
+from gateway_agent.uplink.command_audit import CommandAudit
 from gateway_agent.uplink.feed import ExportContext, Feed
-from protocols.export_record import Portion, SentMessage
-from protocols.text_of_others import printable
-from protocols.uplink.hj212 import (
-    Body,
-    FrameRefused,
-    Hj212Event,
-    Hj212Upload,
-    LinkGivenUp,
-    Moment,
-    PlatformCommand,
-    SettingsChanged,
-    UploadDone,
-)
 
 from .config import Hj212Uplink
-from .period import AggregatePeriod
-from .period_store import settings_text
-from .site import RealTime
+from .session import Hj212Session
 from .work import Hj212Work
 
 log = logging.getLogger(__name__)
 
-_LOOK_S: Final = 0.2  # between two looks for records while the line is silent
 _CONNECT_S: Final = 10.0
-_READ_BYTES: Final = 65_536
-_BACKFILL_MS: Final = 600_000  # a period that is sent so long after its end is back-fill
-_LIVE_MS: Final = 120_000  # real-time values are sent while records are newer than that
-_QUEUE_LOW: Final = 32
 
 
 class Hj212Exporter:
@@ -52,6 +27,7 @@ class Hj212Exporter:
         self._config = config
         self._context = context
         self._refused = RareLog(log)
+        self._audit = CommandAudit(config.label, context)
         self._work: Hj212Work | None = None
 
     async def run(self, feed: Feed) -> NoReturn:
@@ -69,7 +45,7 @@ class Hj212Exporter:
         opening = asyncio.open_connection(self._config.host, self._config.port)
         async with asyncio.timeout(_CONNECT_S):
             reader, writer = await opening
-        session = _Session(self._work, feed, self._context, self._refused)
+        session = Hj212Session(self._work, feed, self._context, self._refused, self._audit)
         try:
             await session.run(reader, writer)
         finally:
@@ -81,212 +57,3 @@ class Hj212Exporter:
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
         raise OSError("the session has ended")
-
-
-class _Session:
-    """One connection."""
-
-    def __init__(
-        self, work: Hj212Work, feed: Feed, context: ExportContext, refused: RareLog
-    ) -> None:
-        self._work = work
-        self._feed = feed
-        self._context = context
-        self._refused = refused
-        self._portion: Portion | None = None
-        self._newest_ms = 0  # time of the newest record that was read
-        self._sent: list[SentMessage] = []
-        self._is_changed = False
-
-    def _now(self) -> Moment:
-        wall_ms = self._context.clock.wall().wall_ms
-        if wall_ms is None:
-            raise OSError("the clock is not known any more: request numbers need one")
-        return Moment(self._context.clock.boot_ms(), wall_ms)
-
-    async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Work until the connection ends."""
-        device = self._work.device
-        self._events(device.connect(self._now()))
-        self._feed.status.connected = True
-        while True:
-            raise_if_cancelled()
-            portion = await self._feed.next(0)
-            if portion is not None:
-                self._take(portion)
-            until_ms = self._read_until()
-            more = self._close_periods(until_ms)
-            self._upload(is_live=self._now().unix_ms - until_ms < _LIVE_MS)
-            await self._write(writer)
-            await self._keep()
-            is_busy = more or (portion is not None and not portion.is_newest)
-            await self._read(reader, 0 if is_busy and device.can_upload else _LOOK_S)
-            self._events(device.tick(self._now()))
-
-    def _read_until(self) -> int:
-        """Return up to when everything recorded is in the periods; 0 if that is not known."""
-        stream, to = self._work.mark()
-        feed = self._feed
-        if stream in (0, feed.stream) and feed.delivered_to + feed.behind <= to:
-            return self._now().unix_ms
-        return self._newest_ms
-
-    def _take(self, portion: Portion) -> None:
-        """Count the records that the periods do not hold yet."""
-        work = self._work
-        stream, to = work.mark()
-        if stream != portion.stream:
-            to = 0
-        for record in portion.records:
-            if record.seq <= to:
-                continue
-            readings = list(work.intake.readings(portion.stream, record))
-            work.learn()
-            for reading in readings:
-                work.aggregates.add(reading)
-                newest = work.site.newest.get(reading.code)
-                if newest is None or newest.unix_ms <= reading.unix_ms:
-                    work.site.newest[reading.code] = reading
-        if portion.records:
-            self._newest_ms = min(portion.records[-1].wall_ms, self._now().unix_ms)
-        if portion.last > to:
-            work.state["stream"], work.state["seq"] = str(portion.stream), str(portion.last)
-        self._portion = portion
-        self._is_changed = True
-
-    def _close_periods(self, until_ms: int) -> bool:
-        aggregates = self._work.aggregates
-        more = aggregates.close(until_ms - self._work.late_ms)
-        self._is_changed = self._is_changed or bool(aggregates.changed)
-        return more
-
-    def _upload(self, *, is_live: bool) -> None:
-        work, now = self._work, self._now()
-        settings = work.device.settings
-        if is_live and settings.realtime_on and "2011" in work.profile.sends:
-            self._upload_real_time(now, settings.rtd_interval_s * 1000)
-        if work.device.pending > _QUEUE_LOW:
-            return  # to look through all periods has a price
-        flying = {
-            (of[0].cn, of[0].start_ms): of[1]
-            for of in work.uploads.values()
-            if isinstance(of, tuple)
-        }
-        for period in work.aggregates.unsent():
-            if not work.device.can_upload:
-                break
-            if flying.get((period.cn, period.start_ms)) == period.revision:
-                continue
-            is_backfill = period.revision > 0 or now.unix_ms - period.end_ms > _BACKFILL_MS
-            body = work.site.period_body(period)
-            self._send(period.cn, body, (period, period.revision), now, is_backfill=is_backfill)
-
-    def _upload_real_time(self, now: Moment, interval_ms: int) -> None:
-        work = self._work
-        if now.boot_ms < work.next_real_time_ms or not work.device.can_upload:
-            return
-        found = work.site.real_time()
-        if found is None or any(isinstance(of, RealTime) for of in work.uploads.values()):
-            return
-        work.next_real_time_ms = now.boot_ms + interval_ms
-        self._send("2011", found.body, found, now)
-
-    def _send(
-        self,
-        cn: str,
-        body: Body,
-        of: tuple[AggregatePeriod, int] | RealTime,
-        now: Moment,
-        *,
-        is_backfill: bool = False,
-    ) -> None:
-        work = self._work
-        work.next_key += 1
-        work.uploads[work.next_key] = of
-        upload = Hj212Upload(work.next_key, cn, body, is_backfill)
-        self._events(work.device.upload(upload, now))
-
-    def _events(self, events: Sequence[Hj212Event]) -> None:
-        status, given_up = self._feed.status, ""
-        for event in events:
-            if isinstance(event, UploadDone):
-                self._done(event)
-            elif isinstance(event, LinkGivenUp):
-                given_up = f"CN={event.cn} was not answered, sent {event.tries} times"
-            elif isinstance(event, FrameRefused):
-                status.rejected += 1
-                self._refused.warning(f"uplink {status.name}: {event.error}")
-            elif isinstance(event, SettingsChanged):
-                self._work.state["settings"] = settings_text(event.settings)
-                self._set_minutes(event.settings.min_interval_min)
-                self._is_changed = True
-            elif isinstance(event, PlatformCommand):
-                level = logging.WARNING if event.changes else logging.INFO
-                log.log(
-                    level,
-                    "audit: platform %s asked CN=%s QN=%s: QnRtn=%s ExeRtn=%s %s",
-                    *(status.name, event.cn, printable(event.qn[:40]), event.qn_return),
-                    *(event.exe_return, printable(event.detail[:200])),
-                )
-        if given_up:
-            raise OSError(given_up)
-
-    def _set_minutes(self, minutes: int) -> None:
-        """Let minute data have another length."""
-        aggregates = self._work.aggregates
-        lengths = aggregates.lengths.get("2051")
-        if lengths is not None and lengths[-1][1] != minutes * 60_000:
-            aggregates.change_length("2051", minutes * 60_000, self._now().unix_ms)
-
-    def _done(self, event: UploadDone) -> None:
-        of = self._work.uploads.pop(event.key, None)
-        if of is None:
-            return
-        ack = "9014" if event.is_acknowledged else "sent"
-        if isinstance(of, RealTime):
-            stream, seqs = of.stream, of.seqs
-        else:
-            period, revision = of
-            period.sent = max(period.sent, revision)
-            self._work.aggregates.changed.add((period.cn, period.start_ms))
-            self._is_changed = True
-            stream = self._work.mark()[0]
-            seqs = tuple(
-                seq
-                for at, first, last in period.ranges
-                if at == stream
-                for seq in range(first, last + 1)
-            )
-        if stream == self._work.mark()[0]:
-            self._sent += [SentMessage(qn, seqs, ack, f"CN={event.cn}") for qn in event.qns]
-
-    async def _keep(self) -> None:
-        """Put what changed onto the medium, then move the place in the outbox."""
-        if not self._is_changed and not self._sent:
-            return
-        self._is_changed = False
-        wall_ms = self._now().unix_ms
-        await whatever_comes(asyncio.to_thread(self._work.commit, wall_ms))
-        if self._portion is not None:
-            to = self._work.handled_to(self._portion.stream)
-            sent, self._sent = self._sent, []
-            if to > self._feed.delivered_to or sent:
-                await self._feed.delivered(self._portion, max(to, self._feed.delivered_to), sent)
-
-    async def _write(self, writer: asyncio.StreamWriter) -> None:
-        while data := self._work.device.outgoing(self._now()):
-            await self._feed.spend(len(data))
-            writer.write(data)
-            async with asyncio.timeout(_CONNECT_S):
-                await writer.drain()
-
-    async def _read(self, reader: asyncio.StreamReader, wait_s: float) -> None:
-        """Take what the platform sends within that time."""
-        try:
-            async with asyncio.timeout(wait_s):
-                data = await reader.read(_READ_BYTES)
-        except TimeoutError:
-            return
-        if not data:
-            raise OSError("the platform has closed the connection")
-        self._events(self._work.device.receive(data, self._now()))

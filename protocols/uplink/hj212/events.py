@@ -1,7 +1,9 @@
 """What the device's side reports to the program around it."""
 
 from dataclasses import dataclass
+from typing import Literal
 
+from .commands import EXE_DONE, QN_READY
 from .errors import Hj212Error
 from .message import Body
 from .options import Hj212Settings
@@ -46,7 +48,7 @@ class NoticeUnanswered:
 
 @dataclass(frozen=True, slots=True)
 class PlatformCommand:
-    """The platform asked for something: goes into the audit log."""
+    """The platform asked for something: what changes something goes into the stream."""
 
     cn: str
     qn: str
@@ -54,6 +56,13 @@ class PlatformCommand:
     qn_return: int
     exe_return: int | None  # None: refused before it was executed, or not over yet
     detail: str = ""
+
+    @property
+    def outcome(self) -> Literal["done", "refused", "failed"]:
+        """Return what became of it."""
+        if self.qn_return != QN_READY:
+            return "refused"
+        return "done" if self.exe_return == EXE_DONE else "failed"
 
 
 @dataclass(frozen=True, slots=True)

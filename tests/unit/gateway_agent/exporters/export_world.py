@@ -13,7 +13,7 @@ from gateway_agent.store.settings import StoreContext, StoreSettings
 from gateway_agent.store.writer import OutboxWriter
 from gateway_agent.uplink.export_task import Exporters
 from gateway_agent.uplink.exporter_config import ExporterConfig
-from gateway_agent.uplink.feed import ExportContext
+from gateway_agent.uplink.feed import ExportContext, NoteAction, note_nothing
 from protocols.export_record import DeviceInfo
 from protocols.uplink import Gap, ProfileTemplate, Record, Stamp, gap_record
 from tests.unit.gateway_agent.store_help import GATEWAY, WALL_MS, StillClock
@@ -38,9 +38,11 @@ def hole(number: int) -> Record:
     return gap_record(DEVICE.id, Gap("bus_timeout", None, None, None, "silent"), stamp)
 
 
-def context(root: Path, clock: StillClock | None = None) -> ExportContext:
+def context(
+    root: Path, clock: StillClock | None = None, note: NoteAction = note_nothing
+) -> ExportContext:
     """The gateway as exporters know it."""
-    return ExportContext(GATEWAY, clock or StillClock(), root, {DEVICE.id: DEVICE}, KEY)
+    return ExportContext(GATEWAY, clock or StillClock(), root, {DEVICE.id: DEVICE}, KEY, note)
 
 
 @asynccontextmanager
@@ -57,10 +59,15 @@ async def writer(root: Path, clock: StillClock | None = None) -> AsyncIterator[O
 
 @asynccontextmanager
 async def exporting(
-    outbox: OutboxWriter, root: Path, *configs: ExporterConfig, clock: StillClock | None = None
+    outbox: OutboxWriter,
+    root: Path,
+    *configs: ExporterConfig,
+    clock: StillClock | None = None,
+    note: NoteAction = note_nothing,
 ) -> AsyncIterator[Exporters]:
     """The exporters, running; they wait little between attempts."""
-    exporters = Exporters(configs, context(root, clock), 1 << 30, lambda _: asyncio.sleep(0.02))
+    of = context(root, clock, note)
+    exporters = Exporters(configs, of, 1 << 30, lambda _: asyncio.sleep(0.02))
     task = asyncio.create_task(exporters.run(outbox))
     try:
         yield exporters

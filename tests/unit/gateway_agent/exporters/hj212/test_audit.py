@@ -1,0 +1,106 @@
+"""What a platform commands is in the signed stream before it is answered, the refused too."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gateway_agent.uplink.command_audit import MOST, SPAN_MS, CommandAudit
+from hil.platform.hj212_platform import Hj212Platform
+from protocols.uplink import Action, Stamp, action_record, decode_record
+from tests.unit.gateway_agent.exporters.export_world import context, exporting, until, writer
+from tests.unit.gateway_agent.store_help import GATEWAY
+
+from .test_exporter import MovingClock, config
+
+Committed = Callable[[], None] | None
+
+
+class Stream:
+    """Takes actions and makes them durable when the test wants it."""
+
+    def __init__(self) -> None:
+        self.actions: list[Action] = []
+        self.waiting: list[Callable[[], None]] = []
+        self.is_held = False
+
+    def note(self, device_id: str, action: Action, committed: Committed = None) -> None:
+        """Take an action as the gateway does: a record is made of it, or LocalError."""
+        record = action_record(device_id, action, Stamp(1, 2, None, 0, 0))
+        decoded = decode_record(record.data)
+        assert decoded.device_id == GATEWAY
+        assert decoded.action is not None
+        self.actions.append(decoded.action)
+        if committed is not None:
+            self.waiting.append(committed)
+        if not self.is_held:
+            self.commit()
+
+    def commit(self) -> None:
+        """Let everything be durable."""
+        waiting, self.waiting = self.waiting, []
+        for committed in waiting:
+            committed()
+
+
+@pytest.mark.parametrize("is_allowed", [True, False])
+async def test_a_command_is_recorded_before_its_answer(tmp_path: Path, is_allowed: bool) -> None:
+    platform = Hj212Platform(asks=[("1062", "RtdInterval=30"), ("1061", "")])
+    await platform.start()
+    stream = Stream()
+    stream.is_held = True
+    clock = MovingClock()
+    uplink = config(platform, allow_control=is_allowed)
+    async with (
+        writer(tmp_path, clock) as outbox,
+        exporting(outbox, tmp_path, uplink, clock=clock, note=stream.note),
+    ):
+        await until(lambda: stream.actions)
+        assert not [item for item in platform.heard if item.cn in ("9011", "9012")]
+        stream.commit()
+        await until(lambda: any(item.cn == "9012" for item in platform.heard))
+        await until(lambda: any(item.cn == "1061" for item in platform.heard))
+    await platform.stop()
+    (action,) = stream.actions
+    asked = action.detail.split()
+    assert action.operator == "platform hj212"
+    assert asked[0] == "CN=1062"
+    if is_allowed:
+        assert action.name == "command-done"
+        assert "QnRtn=1 ExeRtn=1 RtdInterval 60 -> 30" in action.detail
+    else:
+        assert action.name == "command-refused"
+        assert "QnRtn=2 changes something, and allow_control is false" in action.detail
+
+
+async def test_what_cannot_be_done_is_recorded_as_failed(tmp_path: Path) -> None:
+    platform = Hj212Platform(asks=[("1012", "SystemTime=20260801000000")])
+    await platform.start()
+    stream, clock = Stream(), MovingClock()
+    async with (
+        writer(tmp_path, clock) as outbox,
+        exporting(
+            outbox, tmp_path, config(platform, allow_control=True), clock=clock, note=stream.note
+        ),
+    ):
+        await until(lambda: any(item.cn == "9012" for item in platform.heard))
+    await platform.stop()
+    assert [action.name for action in stream.actions] == ["command-failed"]
+    assert "ExeRtn=2 SystemTime=20260801000000" in stream.actions[0].detail
+
+
+async def test_a_flood_is_counted(tmp_path: Path) -> None:
+    """The stream takes so many in a time; the next record names how many it does not have."""
+    stream, clock = Stream(), MovingClock()
+    moved = 0
+    clock.boot_ms = lambda: moved  # type: ignore[method-assign] # a clock that the test moves
+    audit = CommandAudit("city", context(tmp_path, clock, stream.note))
+    for _ in range(MOST + 40):
+        audit.record("refused", "x" * 1000 + "\x1b")
+    assert len(stream.actions) == MOST
+    moved = SPAN_MS
+    audit.record("done", "CN=1062")
+    assert stream.actions[-1].detail == "40 more before it are not in the stream; CN=1062"
+    async with asyncio.timeout(1):
+        await audit.durable()
