@@ -20,6 +20,8 @@ from .alarms.watch import AlarmError
 from .bus_socket import serve_turns
 from .cancellation import is_cancelled, whatever_comes
 from .clock import GatewayClock, SystemClock
+from .commands.desk import CommandDesk
+from .commands.socket import serve_commands
 from .config import GatewayConfig
 from .console_start import console_of
 from .counters import Counters
@@ -87,6 +89,7 @@ class GatewayAgent:
         self._alarms: AlarmDesk | None = None
         self._waiting_for = ""  # why the outbox is not open yet
         self.progress = ProgressWatch(clock, self._flow)
+        self.commands = CommandDesk(config.gateway.id, counters)
         self.web_port = 0  # of the console; 0: there is none
         self.running = asyncio.Event()  # set when everything has been started
 
@@ -120,15 +123,16 @@ class GatewayAgent:
         ConfigError: a node key or a profile cannot be used. StoreBusy: another agent has the state
         directory. StoreFailed: the medium failed.
         """
-        directory = self._config.gateway.state_dir
+        directory, site = self._config.gateway.state_dir, self._config.gateway.site_group
         # The status is served before the outbox is open, to show what that waits for.
         with Lock(directory) as lock:
             async with (
                 serve_status(directory, self.snapshot_text),
                 serve_files(directory, self._fetch),
                 serve_orders(directory, self._order),
-                serve_alarms(directory, self._obey_alarm_order),
-                serve_turns(directory, self._config.gateway.site_group, self._turn),
+                serve_alarms(directory, site, self._obey_alarm_order),
+                serve_commands(directory, site, self.commands.run),
+                serve_turns(directory, site, self._turn),
             ):
                 with self.progress.watching():
                     async with console_of(self._config, self) as self.web_port:
@@ -151,6 +155,7 @@ class GatewayAgent:
         try:
             self._learn_time(store)
             self._field = Field(config, self._clock, outbox, store.marks(), self._counters)
+            self.commands.open(self._field)
             self._outbox = outbox
             self._rollout = Rollout(config, self._clock, self._field.note)
             self._field.use_spare_time(self._rollout.drivers)

@@ -7,9 +7,6 @@ tool that has it: the agent passes it on and adds nothing.
 """
 
 import asyncio
-import grp
-import logging
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,13 +24,10 @@ from protocols.modbus_client.turn import (
 
 from .question_socket import QuestionClient, QuestionSocket, serve_questions
 
-log = logging.getLogger(__name__)
-
 MAX_CLIENTS: Final = 8  # at one time; more are closed
 SEND_S: Final = 5.0
 _WAIT_S: Final = ANSWER_S / 2  # for a turn and its answer: a client waits longer
 _TURNS_OF: Final = "tianfu-node --port gateway:"
-_PASS: Final = 0o710  # of a directory: its group may pass through it, not list it
 
 Turn: TypeAlias = Callable[[TurnQuestion, str], Awaitable[TurnAnswer]]
 
@@ -59,24 +53,6 @@ async def serve_turns(directory: Path, group: str | None, turn: Turn) -> AsyncIt
             )
         client.write(msgspec.json.encode(found) + b"\n")
 
-    number = None if group is None else _opened(directory, group)
-    kind = QuestionSocket(SOCKET_NAME, _TURNS_OF, MAX_QUESTION, MAX_CLIENTS, SEND_S, number)
+    kind = QuestionSocket(SOCKET_NAME, _TURNS_OF, MAX_QUESTION, MAX_CLIENTS, SEND_S, group)
     async with serve_questions(directory, kind, answer):
         yield
-
-
-def _opened(directory: Path, name: str) -> int | None:
-    """Let a group through the state directory and return its number; None if that cannot be."""
-    try:
-        number = grp.getgrnam(name).gr_gid
-        os.chown(directory, -1, number)
-        directory.chmod(_PASS)
-    except (KeyError, OSError) as error:
-        log.error(
-            "gateway.site_group: group %s cannot be let in, so only the agent's user is: %s;"
-            " make the group, and the agent's user a member of it",
-            name,
-            error,
-        )
-        return None
-    return number

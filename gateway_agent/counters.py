@@ -25,6 +25,8 @@ class Counters:
     skipped_slots: int = 0  # polls that fell due while their bus was busy
     site_requests: int = 0  # requests of a technician's tool put on a line, between the polls
     site_refused: int = 0  # of such a tool, not put on a line
+    commands: Counter[str] = field(default_factory=Counter)  # of people and platforms, by outcome
+    orders_rejected: int = 0  # messages on the topic of orders that nobody proven has signed
     gaps: Counter[str] = field(default_factory=Counter)  # gap records made, by cause
 
     # store: the outbox

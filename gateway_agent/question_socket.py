@@ -1,10 +1,14 @@
-"""Questions on a unix domain socket of the agent: one line, then a task that answers it.
+"""Questions on a unix domain socket of the agent: a line and what follows it, then the answer.
 
 Sockets of this kind stand beside the status socket, which reads nothing from anybody. What a client
-may send is bounded, in bytes and in time, and so is how many there are.
+may send is bounded, in bytes and in time, and so is how many there are. Who asks is what the kernel
+has; a name that a client gives is a note beside it.
 """
 
 import asyncio
+import grp
+import logging
+import os
 import pwd
 import socket
 import struct
@@ -12,13 +16,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, TypeVar
+
+import msgspec
+
+from protocols.text_of_others import printable
 
 from .cancellation import whatever_comes
-from .status_socket import serve_unix
+from .status_socket import StatusError, connected, serve_unix
+
+log = logging.getLogger(__name__)
 
 QUESTION_S: Final = 5.0  # in which the question must be there
 _CREDENTIALS: Final = struct.Struct("3i")  # process, user, group: unix(7), SO_PEERCRED
+_PASS: Final = 0o710  # of a directory: its group may pass through it, not list it
+_MAX_ANSWER: Final = 1 << 16  # bytes of an answer in one line
 
 
 class QuestionClient(Protocol):
@@ -33,14 +45,21 @@ class QuestionClient(Protocol):
 
 
 Answer: TypeAlias = Callable[[bytes, QuestionClient], Awaitable[None]]
+_Answer = TypeVar("_Answer", bound=msgspec.Struct)
+
+
+def no_more(_: bytes) -> int:
+    """Return that nothing follows the line of a question."""
+    return 0
 
 
 @dataclass(frozen=True, slots=True)
 class QuestionSocket:
     """A socket: its name, the command of ``tianfu-gateway`` or tool that uses it, and limits.
 
-    ``max_clients``: at one time; more are closed. ``send_s``: in which a client must take its
-    answer. ``group``: of users who may ask, beside the agent's own; None: nobody else.
+    ``max_question``: bytes of the line and what follows. ``max_clients``: at one time; more are
+    closed. ``send_s``: in which a client must take its answer. ``group``: of users who may ask,
+    beside the agent's own; None: nobody else. ``more``: how many bytes follow a line.
     """
 
     name: str
@@ -48,7 +67,8 @@ class QuestionSocket:
     max_question: int
     max_clients: int
     send_s: float
-    group: int | None = None
+    group: str | None = None
+    more: Callable[[bytes], int] = no_more
 
 
 @asynccontextmanager
@@ -69,8 +89,26 @@ async def serve_questions(
         if tasks:
             await whatever_comes(asyncio.wait(tasks))
 
-    async with serve_unix(directory, kind.name, kind.command, client, end, kind.group):
+    number = None if kind.group is None else _let_in(directory, kind.group)
+    async with serve_unix(directory, kind.name, kind.command, client, end, number):
         yield
+
+
+def _let_in(directory: Path, name: str) -> int | None:
+    """Let a group through the state directory and return its number; None if that cannot be."""
+    try:
+        number = grp.getgrnam(name).gr_gid
+        os.chown(directory, -1, number)
+        directory.chmod(_PASS)
+    except (KeyError, OSError) as error:
+        log.error(
+            "gateway.site_group: group %s cannot be let in, so only the agent's user is: %s;"
+            " make the group, and the agent's user a member of it",
+            name,
+            error,
+        )
+        return None
+    return number
 
 
 class _Client(asyncio.Protocol):
@@ -80,7 +118,8 @@ class _Client(asyncio.Protocol):
         self._kind = kind
         self._answer = answer
         self._clients = clients
-        self._question = b""
+        self._question = bytearray()
+        self._size = 0  # of the whole question, once its line is there
         self._task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -94,12 +133,16 @@ class _Client(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._task is not None:
             return
+        if len(self._question) + len(data) > self._kind.max_question:
+            self._transport.abort()
+            return
         self._question += data
-        if b"\n" in self._question:
+        line, found, _ = self._question.partition(b"\n")
+        if found and not self._size:
+            self._size = len(line) + 1 + max(0, self._kind.more(bytes(line)))
+        if found and len(self._question) >= self._size:
             self._timer.cancel()
             self._task = asyncio.get_running_loop().create_task(self._run())
-        elif len(self._question) > self._kind.max_question:
-            self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
@@ -115,7 +158,7 @@ class _Client(asyncio.Protocol):
         return self._task
 
     async def _run(self) -> None:
-        await self._answer(self._question, self)
+        await self._answer(bytes(self._question), self)
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._kind.send_s, self._transport.abort)
         self._transport.close()
@@ -135,3 +178,23 @@ class _Client(asyncio.Protocol):
             return pwd.getpwuid(number).pw_name
         except KeyError:
             return f"user {number}"
+
+
+def who_asks(client: QuestionClient, note: str, longest: int) -> str:
+    """Return the user, as the kernel has it, with the name that the client gave if it differs."""
+    user, note = client.user, printable(note)
+    return (user if note in ("", user) else f"{user} ({note})")[:longest]
+
+
+def ask_agent(
+    directory: Path, name: str, question: bytes, answer: type[_Answer], limit_s: float
+) -> _Answer:
+    """Return what the agent with this state directory answers in a line. StatusError: none does."""
+    path = directory / name
+    try:
+        with connected(path, "agent", "run", limit_s) as client:
+            client.sendall(question)
+            with client.makefile("rb") as stream:
+                return msgspec.json.decode(stream.readline(_MAX_ANSWER), type=answer)
+    except msgspec.DecodeError as error:
+        raise StatusError(f"{path}: the agent has closed the connection: is it busy?") from error

@@ -8,17 +8,28 @@ from typing import Annotated, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
-from gateway_agent.answer_socket import ask_agent, serve_answers
+from gateway_agent.question_socket import (
+    QuestionClient,
+    QuestionSocket,
+    ask_agent,
+    serve_questions,
+    who_asks,
+)
 from protocols.uplink import MAX_OPERATOR_LENGTH
 
 from .watch import AlarmError
 
 SOCKET_NAME: Final = "alarms.sock"
+MAX_CLIENTS: Final = 4  # at one time
+ANSWER_S: Final = 10.0
 _MAX_LINE: Final = 1024
 
 
 class AlarmOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """Acknowledge (an empty ``name``: all) or shelve. ``by``: who, for people."""
+    """Acknowledge (an empty ``name``: all) or shelve.
+
+    ``by``: who, by the account of the client: a note beside the user that the kernel has.
+    """
 
     action: Literal["acknowledge", "shelve"]
     name: str
@@ -36,19 +47,22 @@ class AlarmAnswer(Struct, frozen=True):
 ObeyAlarm: TypeAlias = Callable[[AlarmOrder], int]
 
 
-def serve_alarms(directory: Path, obey: ObeyAlarm) -> AbstractAsyncContextManager[None]:
-    """Serve while the block runs."""
+def serve_alarms(
+    directory: Path, group: str | None, obey: ObeyAlarm
+) -> AbstractAsyncContextManager[None]:
+    """Serve while the block runs. ``group``: of users who may change alarms."""
 
-    def answer(data: bytearray) -> AlarmAnswer | None:
-        line, found, _ = data.partition(b"\n")
-        if not found:
-            return None
+    async def answer(line: bytes, client: QuestionClient) -> None:
         try:
-            return AlarmAnswer(obey(msgspec.json.decode(line, type=AlarmOrder)))
+            order = msgspec.json.decode(line, type=AlarmOrder)
+            by = who_asks(client, order.by, MAX_OPERATOR_LENGTH)
+            found = AlarmAnswer(obey(msgspec.structs.replace(order, by=by)))
         except (msgspec.DecodeError, AlarmError) as error:
-            return AlarmAnswer(error=str(error))
+            found = AlarmAnswer(error=str(error))
+        client.write(msgspec.json.encode(found) + b"\n")
 
-    return serve_answers(directory, SOCKET_NAME, _MAX_LINE, answer)
+    kind = QuestionSocket(SOCKET_NAME, "alarms", _MAX_LINE, MAX_CLIENTS, ANSWER_S, group)
+    return serve_questions(directory, kind, answer)
 
 
 def send_alarm_order(directory: Path, order: AlarmOrder) -> int:
@@ -57,7 +71,7 @@ def send_alarm_order(directory: Path, order: AlarmOrder) -> int:
     StatusError: no agent answers. AlarmError: it refuses; the text gives the reason.
     """
     question = msgspec.json.encode(order) + b"\n"
-    answer = ask_agent(directory, SOCKET_NAME, question, AlarmAnswer)
+    answer = ask_agent(directory, SOCKET_NAME, question, AlarmAnswer, ANSWER_S)
     if answer.error:
         raise AlarmError(answer.error)
     return answer.changed

@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -23,6 +23,7 @@ from protocols.wire.errors import PeerError
 from protocols.wire.modbus.pdu import EXCEPTION
 
 from .bus_errors import FATAL, BusDownError, BusError, RefusedError, explain
+from .devices import OpenDevice
 from .master import Master
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,14 @@ MAX_WAITING: Final = 4  # on one bus
 READS_LOGGED_MS: Final = 60_000  # in which reads of one unit make one line of the log
 
 MasterOf: TypeAlias = Callable[[Bus], Master]
+
+
+class BusDevice(NamedTuple):
+    """A device on a bus that is polled, and the turns on that bus."""
+
+    device_id: str
+    opened: OpenDevice
+    turns: "BusTurns"
 
 
 @dataclass(slots=True)
@@ -71,8 +80,15 @@ class BusTurns:
                 who, f"bus {bus.name} ({bus.where}) has {bus.baudrate} baud, which the agent cannot"
                 " change: it is no serial port of this machine",
             )  # fmt: skip
+        return await self._queued(request, baudrate, who)
+
+    async def request(self, request: Request, who: str) -> TurnAnswer:
+        """Wait for a turn of a command, which was checked, and return what came of it."""
+        return await self._queued(request, self.bus.baudrate, who)
+
+    async def _queued(self, request: Request, baudrate: int, who: str) -> TurnAnswer:
         if len(self._waiting) >= MAX_WAITING:
-            return self._refused(who, f"bus {bus.name}: {MAX_WAITING} requests wait already")
+            return self._refused(who, f"bus {self.bus.name}: {MAX_WAITING} requests wait already")
         self._log(who, request)
         turn = _Turn(request, baudrate, asyncio.get_running_loop().create_future())
         self._waiting.append(turn)

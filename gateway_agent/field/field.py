@@ -19,6 +19,7 @@ from gateway_agent.store.medium import fitting
 from protocols.modbus_client.turn import TurnAnswer, TurnQuestion
 from protocols.uplink import FILES, Action, action_record
 
+from .bus_turns import BusDevice
 from .commit_queue import CommitQueue, Sink, waiting_bytes
 from .cuts import CutFile
 from .devices import OpenNode, open_all
@@ -132,6 +133,15 @@ class Field:
                 return await poller.turns.ask(question, who)
         names = ", ".join(poller.bus.name for poller in self._pollers) or "none"
         return TurnAnswer(error=f"{question.bus}: expected a bus that is polled here: {names}")
+
+    def find(self, name: str) -> BusDevice | None:
+        """Return the device on a bus with this name, BUS/NAME or id; None if there is none."""
+        for poller in self._pollers:
+            for reader in poller.readers:
+                own = reader.device.name
+                if name in (own, f"{poller.bus.name}/{own}", reader.device_id):
+                    return BusDevice(reader.device_id, reader.opened, poller.turns)
+        return None
 
     @property
     def _ports(self) -> "list[BusPoller | LinkPort]":

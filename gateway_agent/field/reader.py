@@ -21,7 +21,7 @@ from protocols.wire.registers import EVENT_ADDRESS, EVENT_WORDS, SAMPLE_ADDRESS
 from .bus_errors import GIVE_UP, BusDownError, BusError, RefusedError
 from .calibration_record import CalibrationReader, new_actions
 from .cuts import CutFile, DeviceCuts
-from .devices import OpenNode, OpenProfile
+from .devices import OpenDevice, OpenNode, OpenProfile
 from .master import Master
 from .node import NodeTracker
 from .node_log import NodeLog
@@ -48,6 +48,7 @@ class Reader(Protocol):
     """What the poller and the status need of a device."""
 
     device: Device
+    opened: OpenDevice
     device_id: str
     probes: tuple[Request, ...]  # see Master.probe
     polls: int  # since the start
@@ -140,6 +141,7 @@ class NodeReader:
     ) -> None:
         device = opened.device
         self.device: Device = device
+        self.opened: OpenDevice = opened
         self.device_id = device_id
         uid = bytes.fromhex(device.uid)
         self.tracker = NodeTracker(
@@ -282,6 +284,7 @@ class ProfileReader:
         self._clock = clock
         self._counters = counters
         self.auth = "none"
+        self.opened: OpenDevice = opened
         self._profile = opened.profile
         self._cuts = DeviceCuts(device_id, opened.profile.spans(), cut_file)
         self._groups = GroupClock(opened.periods)

@@ -12,13 +12,21 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
-from gateway_agent.answer_socket import ask_agent, serve_answers
+from gateway_agent.question_socket import (
+    QuestionClient,
+    QuestionSocket,
+    ask_agent,
+    serve_questions,
+    who_asks,
+)
 from protocols.uplink import MAX_OPERATOR_LENGTH
 
 from .image import MAX_FILE, UpdateError
 
 SOCKET_NAME: Final = "update.sock"
 MAX_ORDER: Final = 1024
+MAX_CLIENTS: Final = 4  # at one time
+ANSWER_S: Final = 10.0
 
 
 class UpdateOrder(Struct, frozen=True, kw_only=True):
@@ -45,19 +53,28 @@ class OrderAnswer(Struct, frozen=True):
 def serve_orders(directory: Path, obey: Obey) -> AbstractAsyncContextManager[None]:
     """Serve orders while the block runs."""
 
-    def answer(data: bytearray) -> OrderAnswer | None:
-        line, found, image = data.partition(b"\n")
-        if not found:
-            return None
+    async def answer(question: bytes, client: QuestionClient) -> None:
+        line, _, image = question.partition(b"\n")
         try:
             order = msgspec.json.decode(line, type=UpdateOrder)
-            return OrderAnswer(obey(order, bytes(image))) if len(image) >= order.size else None
+            by = who_asks(client, order.operator, MAX_OPERATOR_LENGTH)
+            found = OrderAnswer(obey(msgspec.structs.replace(order, operator=by), image))
         except msgspec.DecodeError as error:
-            return OrderAnswer(error=f"the order is no such order: {error}")
+            found = OrderAnswer(error=f"the order is no such order: {error}")
         except UpdateError as error:
-            return OrderAnswer(error=str(error))
+            found = OrderAnswer(error=str(error))
+        client.write(msgspec.json.encode(found) + b"\n")
 
-    return serve_answers(directory, SOCKET_NAME, MAX_ORDER + MAX_FILE, answer)
+    most = MAX_ORDER + MAX_FILE
+    kind = QuestionSocket(SOCKET_NAME, "update", most, MAX_CLIENTS, ANSWER_S, more=_image_bytes)
+    return serve_questions(directory, kind, answer)
+
+
+def _image_bytes(line: bytes) -> int:
+    try:
+        return msgspec.json.decode(line, type=UpdateOrder).size
+    except msgspec.DecodeError:
+        return 0  # it is answered with what is wrong
 
 
 def send_order(directory: Path, order: UpdateOrder, image: bytes) -> int:
@@ -66,7 +83,7 @@ def send_order(directory: Path, order: UpdateOrder, image: bytes) -> int:
     StatusError: no agent answers. UpdateError: it refuses; the text gives the reason.
     """
     question = msgspec.json.encode(order) + b"\n" + image
-    answer = ask_agent(directory, SOCKET_NAME, question, OrderAnswer)
+    answer = ask_agent(directory, SOCKET_NAME, question, OrderAnswer, ANSWER_S)
     if answer.error:
         raise UpdateError(answer.error)
     return answer.nodes

@@ -41,6 +41,8 @@ HELP: Final = {
     "noise_bytes": "Bytes on a line that are part of no frame",
     "site_requests": "Requests of a technician's tool put on a line",
     "site_refused": "Requests of such a tool that were not put on a line",
+    "commands": "Commands of people and platforms, by outcome",
+    "orders_rejected": "Messages for orders that no operator's key has signed",
     "skipped_slots": "Polls that fell due while their bus was busy",
     "gaps": "Gap records made, by cause",
     "records_recorded": "Records made durable",

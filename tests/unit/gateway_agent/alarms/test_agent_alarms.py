@@ -1,6 +1,7 @@
 """A running agent with a real device: its alarms are in status, on the socket and in the stream."""
 
 import asyncio
+import getpass
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,7 @@ async def test_from_the_value_to_the_stream(tmp_path: Path) -> None:
     ]
     assert sorted(actions) == [
         ("gw-1", "alarm-active", ""),
-        ("gw-1.basin", "alarm-acknowledged", "ann"),
+        ("gw-1.basin", "alarm-acknowledged", f"{getpass.getuser()} (ann)"),
         ("gw-1.basin", "alarm-active", ""),
     ]
 

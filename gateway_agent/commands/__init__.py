@@ -1,0 +1,1 @@
+"""Commands of people and platforms to devices: checked, carried out between polls, recorded."""

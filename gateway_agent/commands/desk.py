@@ -1,0 +1,199 @@
+"""The desk that every command comes to: checks it, carries it out, and puts it into the stream.
+
+A record that the command was taken is durable before anything is sent that changes a device, and
+its outcome is recorded after it, so the stream names every command, also one that a power cut
+interrupted. Who may command is the business of the way here: a socket, or a signed order.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol, TypeAlias
+
+from gateway_agent.counters import Counters
+from gateway_agent.field.bus_turns import BusDevice
+from gateway_agent.field.devices import OpenNode
+from gateway_agent.field.link.file_fetch import FetchedFile, FetchError
+from gateway_agent.status import PointValue
+from protocols.text_of_others import printable
+from protocols.uplink import MAX_ACTION_DETAIL, MAX_OPERATOR_LENGTH, Action
+
+from .command import Command, CommandFailed, CommandRefused, CommandResult
+from .device_line import DeviceLine
+from .node_settings import NodeSettings, check_setting, raw_of, setting_of
+
+log = logging.getLogger(__name__)
+
+MAX_RUNNING: Final = 8
+COMMAND_S: Final = 30.0  # for all turns of one command
+FETCH_S: Final = 120.0  # for a picture
+STORE_S: Final = 10.0  # in which the store has to take the record of a command
+
+Work: TypeAlias = Callable[[], Awaitable[tuple[str, list[PointValue]]]]
+_NOT_YET: Final = "the agent does not poll yet: `tianfu-gateway status` shows why"
+
+
+class CommandedField(Protocol):
+    """What the desk needs of the field."""
+
+    def find(self, name: str) -> BusDevice | None:
+        """Return a device on a bus."""
+
+    async def fetch(
+        self, node: str, file: int, progress: Callable[[int, int], None]
+    ) -> FetchedFile:
+        """Fetch a file of a node."""
+
+    def note(
+        self, device_id: str, action: Action, committed: Callable[[], None] | None = None
+    ) -> None:
+        """Record what was done."""
+
+
+class CommandDesk:
+    """The commands of one gateway; it refuses them until :meth:`open`."""
+
+    def __init__(self, gateway: str, counters: Counters) -> None:
+        self._gateway = gateway
+        self._counters = counters
+        self._field: CommandedField | None = None
+        self._running = 0
+        self._turns: dict[str, asyncio.Lock] = {}  # by device id: one command at a time
+
+    def open(self, field: CommandedField) -> None:
+        """Take commands for the devices of ``field`` from now on."""
+        self._field = field
+
+    async def run(self, command: Command, by: str) -> CommandResult:
+        """Carry a command out; it is recorded, also one that is refused.
+
+        ``by``: who it is from, as the way here has proved it.
+        """
+        by = printable(by)[:MAX_OPERATOR_LENGTH]
+        device_id = self._gateway
+        result = CommandResult(outcome="failed", text="it was interrupted: who asked has left")
+        try:
+            field, found = self._found(command)
+            device_id = self._gateway if found is None else found.device_id
+            self._running += 1
+            try:
+                result = await self._carried_out(field, found, command, by)
+            finally:
+                self._running -= 1
+        except CommandRefused as error:
+            result = CommandResult(outcome=error.outcome, text=str(error))
+        finally:
+            self._record(device_id, command, by, result)
+        return result
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _found(self, command: Command) -> tuple[CommandedField, BusDevice | None]:
+        """Return where the command goes; None for a node on a link. CommandRefused."""
+        field = self._field
+        if field is None:
+            raise CommandRefused(_NOT_YET)
+        if self._running >= MAX_RUNNING:
+            raise CommandRefused(f"{MAX_RUNNING} commands are under way: repeat it later")
+        if command.action == "snapshot":
+            return field, None
+        found = field.find(command.device)
+        if found is None:
+            raise CommandRefused(
+                f"{command.device!r} is no device on a bus of this gateway: name one as"
+                " `tianfu-gateway status` shows it, or BUS/NAME"
+            )
+        return field, found
+
+    async def _carried_out(
+        self,
+        field: CommandedField,
+        found: BusDevice | None,
+        command: Command,
+        by: str,
+    ) -> CommandResult:
+        if found is None:
+            return await _snapshot(field, command)
+        device = found.opened.device
+        try:
+            async with asyncio.timeout(COMMAND_S):
+                async with self._turns.setdefault(found.device_id, asyncio.Lock()):
+                    line = DeviceLine(found.turns, device.name, by)
+                    work = _work_of(found, line, command)
+                    if command.changes:
+                        await self._taken(field, found.device_id, command, by)
+                    text, values = await work()
+        except TimeoutError:
+            raise CommandFailed(
+                f"{device.name}: not done within {COMMAND_S:g} s: is its port there, and has the"
+                " outbox room? `tianfu-gateway status` shows it"
+            ) from None
+        return CommandResult(outcome="done", text=text, values=values)
+
+    async def _taken(
+        self, field: CommandedField, device_id: str, command: Command, by: str
+    ) -> None:
+        """Record a command and wait until that is durable. CommandRefused: it is not to be done."""
+        stored = asyncio.Event()
+        field.note(device_id, Action("command-taken", by, 0, _detail(str(command))), stored.set)
+        try:
+            async with asyncio.timeout(STORE_S):
+                await stored.wait()
+        except TimeoutError:
+            raise CommandRefused(
+                "the outbox takes no record, so nothing may be changed:"
+                " `tianfu-gateway status` shows why"
+            ) from None
+
+    def _record(self, device_id: str, command: Command, by: str, result: CommandResult) -> None:
+        self._counters.commands[result.outcome] += 1
+        text = _detail(f"{command}: {result.text}")
+        level = logging.INFO if result.outcome == "done" else logging.WARNING
+        log.log(level, "command of %s is %s: %s", by, result.outcome, text)
+        if self._field is not None:
+            self._field.note(device_id, Action(f"command-{result.outcome}", by, 0, text))
+
+
+def _detail(text: str) -> str:
+    return printable(text)[:MAX_ACTION_DETAIL]
+
+
+def _work_of(found: BusDevice, line: DeviceLine, command: Command) -> Work:
+    """Check a command; return what carries it out. CommandRefused."""
+    opened = found.opened
+    if isinstance(opened, OpenNode):
+        return _node_work(NodeSettings(opened, line), command)
+    raise CommandRefused(f"{opened.device.name} is no node of ours")
+
+
+def _node_work(node: NodeSettings, command: Command) -> Work:
+    if command.action == "restart":
+
+        async def restart() -> tuple[str, list[PointValue]]:
+            await node.restart()
+            return "the node restarts", []
+
+        return restart
+    setting = setting_of(command.point) if command.point or command.action == "set" else None
+    if command.action == "get" or setting is None:
+
+        async def get() -> tuple[str, list[PointValue]]:
+            values = await node.get(setting)
+            return f"{len(values)} settings" if setting is None else setting.name, values
+
+        return get
+    raw = raw_of(setting, command.value)
+    check_setting(setting, command.confirm)
+    return lambda: node.set(setting, raw)
+
+
+async def _snapshot(field: CommandedField, command: Command) -> CommandResult:
+    try:
+        async with asyncio.timeout(FETCH_S):
+            file = await field.fetch(command.device, 1, lambda _have, _size: None)
+    except FetchError as error:
+        raise CommandRefused(str(error)) from error
+    except TimeoutError:
+        raise CommandFailed(f"no picture came within {FETCH_S:g} s") from None
+    text = f"picture {file.number}, {len(file.data)} bytes, SHA-256 {file.sha256.hex()}"
+    return CommandResult(outcome="done", text=text)
