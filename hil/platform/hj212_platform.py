@@ -25,9 +25,10 @@ _NOTICES: Final = ("1013", "2081", "9015", "1001", "3020")
 class Hj212Faults(NamedTuple):
     """What the platform does wrong; every ``n`` counts frames that it received, 0 is never.
 
-    ``lose_every``: it answers nothing. ``late_s``: seconds before each answer. ``close_every``: it
-    closes without an answer. ``damage_every``: one bit of its answer is wrong. ``flood``: so many
-    frames and so much noise at each connection. ``mute``: it never answers.
+    ``lose_every``: it keeps what came, and its answer is lost. ``late_s``: seconds before each
+    answer. ``close_every``: it closes and keeps nothing of what came. ``damage_every``: one bit of
+    its answer is wrong. ``flood``: so many frames and so much noise at each connection. ``mute``:
+    it never answers, and keeps nothing. ``deaf``: it keeps what comes and never answers.
     """
 
     lose_every: int = 0
@@ -36,6 +37,7 @@ class Hj212Faults(NamedTuple):
     damage_every: int = 0
     flood: int = 0
     mute: bool = False
+    deaf: bool = False
 
 
 class Hj212Heard(NamedTuple):
@@ -81,6 +83,9 @@ class Hj212Platform:
     heard: list[Hj212Heard] = field(default_factory=list)
     answered: list[Hj212Heard] = field(default_factory=list)
     """What it acknowledged: with 9014, or, where the device asked for no answer, by taking it."""
+    table: dict[tuple[str, str, str, str], Hj212Heard] = field(default_factory=dict)
+    """What it has kept, by MN, CN, QN and PNO: a frame with all of these again is a repeat."""
+    repeats: int = 0
     damaged: int = 0
     connections: int = 0
 
@@ -110,12 +115,13 @@ class Hj212Platform:
             writer.transport.abort()
 
     def periods(self, cn: str) -> Counter[str]:
-        """Return how often each DataTime of this CN arrived under another request number."""
-        found: dict[str, set[str]] = {}
-        for item in self.answered:
-            if item.cn == cn and (time := re.match(r"DataTime=(\d+)", item.cp)):
-                found.setdefault(time[1], set()).add(item.qn)
-        return Counter({time: len(numbers) for time, numbers in found.items()})
+        """Return how often its table has each DataTime of this CN; of several parts, the first."""
+        return Counter(
+            time[1]
+            for item in self.table.values()
+            if item.cn == cn and item.part in ("", "1")
+            if (time := re.match(r"DataTime=(\d+)", item.cp))
+        )
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -197,7 +203,10 @@ class Hj212Platform:
             if item.cn in ("9012", "9013") or item.cp not in ("", "QnRtn=1"):
                 self._ask(item, writer)
             return True
-        if faults.mute or (faults.lose_every and self._count % faults.lose_every == 0):
+        if faults.mute:
+            return True
+        self._keep(item)
+        if faults.deaf or (faults.lose_every and self._count % faults.lose_every == 0):
             return True
         if item.flag & 1 or item.cn == "9021":
             notice = item.cn in _NOTICES and item.cn != "3020"
@@ -206,6 +215,14 @@ class Hj212Platform:
         else:
             self.answered.append(item)
         return True
+
+    def _keep(self, item: Hj212Heard) -> None:
+        """Put a frame into the table, once."""
+        key = item.mn, item.cn, item.qn, item.part
+        if item.qn and key in self.table:
+            self.repeats += 1
+        else:
+            self.table[key if item.qn else (*key[:2], str(len(self.table)), item.part)] = item
 
     def _first(self, item: Hj212Heard, writer: asyncio.StreamWriter) -> None:
         for number in range(self.faults.flood):

@@ -1,8 +1,9 @@
 """Keeps the periods of one platform across restarts, and answers its questions for history.
 
 One SQLite file with one commit for each portion of records: what the aggregates hold, up to which
-record that goes, and which revision of each period the platform has. A process that is killed goes
-on with exactly that. What the platform set (intervals, password, key) is kept here too.
+record that goes, which revision of each period the platform has, and what is on its way there
+under which request numbers. A process that is killed goes on with exactly that. What the platform
+set (intervals, password, key) is kept here too.
 """
 
 import json
@@ -11,27 +12,44 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from protocols.uplink.hj212 import DAY_MS, Hj212Settings
+from protocols.uplink.hj212 import DAY_MS, Body, Hj212Settings
 
 from .period import AggregatePeriod, PeriodCell
 
 KEEP_MS: Final = 31 * DAY_MS  # for history that a platform asks for
-_VERSION: Final = 1
+_VERSION: Final = 2
+_SENDING: Final = """CREATE TABLE sending (cn TEXT NOT NULL, start_ms INTEGER NOT NULL,
+    revision INTEGER NOT NULL, backfill INTEGER NOT NULL, body TEXT NOT NULL, qns TEXT NOT NULL,
+    PRIMARY KEY (cn, start_ms, revision)) WITHOUT ROWID"""
 _SCHEMA: Final = (
     """CREATE TABLE period (cn TEXT NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL,
     closed INTEGER NOT NULL, revision INTEGER NOT NULL, sent INTEGER NOT NULL, cells TEXT NOT NULL,
     ranges TEXT NOT NULL, PRIMARY KEY (cn, start_ms)) WITHOUT ROWID""",
     "CREATE INDEX unsent ON period (cn, start_ms) WHERE sent < revision OR closed = 0",
     "CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    f"PRAGMA user_version = {_VERSION}",
+    _SENDING,
 )
+_UPGRADES: Final = {0: _SCHEMA, 1: (_SENDING,)}  # from which version, with what
+_BODY: Final = tuple[tuple[tuple[str, str], ...], ...]
 _COLUMNS: Final = "cn, start_ms, end_ms, closed, revision, sent, cells, ranges"
+
+
+@dataclass(slots=True)
+class PeriodUpload:
+    """One revision of a period on its way to the platform, under request numbers."""
+
+    period: AggregatePeriod
+    revision: int
+    body: Body
+    is_backfill: bool
+    qns: tuple[str, ...] = ()
 
 
 class PeriodStore:
@@ -50,10 +68,10 @@ class PeriodStore:
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
+        if version in _UPGRADES:
             with self._connection:
                 self._connection.execute("BEGIN IMMEDIATE")
-                for statement in _SCHEMA:
+                for statement in (*_UPGRADES[version], f"PRAGMA user_version = {_VERSION}"):
                     self._connection.execute(statement)
                 self._connection.execute("COMMIT")
         elif version != _VERSION:
@@ -68,13 +86,18 @@ class PeriodStore:
         return dict(self._connection.execute("SELECT name, value FROM state"))
 
     def commit(
-        self, periods: Iterable[AggregatePeriod], state: Mapping[str, str], newest_ms: int
+        self,
+        periods: Iterable[AggregatePeriod],
+        state: Mapping[str, str],
+        newest_ms: int,
+        sending: Iterable[PeriodUpload] = (),
     ) -> None:
-        """Keep changed periods and state in one commit, and drop periods that are too old.
+        """Keep changed periods, state and uploads in one commit, and drop what is over or too old.
 
         A period that the platform lacks is never dropped. OSError if the medium refuses.
         """
         rows = [_row(period) for period in periods]
+        uploads = [_upload_row(upload) for upload in sending]
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -85,6 +108,13 @@ class PeriodStore:
                 )
                 self._connection.executemany(
                     "INSERT OR REPLACE INTO state VALUES (?, ?)", state.items()
+                )
+                self._connection.executemany(
+                    "INSERT OR REPLACE INTO sending VALUES (?, ?, ?, ?, ?, ?)", uploads
+                )
+                self._connection.execute(
+                    "DELETE FROM sending WHERE revision <= (SELECT sent FROM period"
+                    " WHERE period.cn = sending.cn AND period.start_ms = sending.start_ms)"
                 )
                 self._connection.execute(
                     "DELETE FROM period WHERE end_ms < ? AND closed = 1 AND sent >= revision",
@@ -117,6 +147,18 @@ class PeriodStore:
                 return
             begin_ms = found[-1].start_ms + 1
 
+    def sending(self) -> list[PeriodUpload]:
+        """Return what was on its way to the platform, in the order of the request numbers."""
+        found = []
+        sql = "SELECT cn, start_ms, revision, backfill, body, qns FROM sending"
+        for cn, start_ms, revision, backfill, body, qns in self._connection.execute(sql).fetchall():
+            period = self.period(cn, start_ms)
+            if period is not None:
+                items = msgspec.json.decode(body, type=_BODY)
+                numbers = tuple(json.loads(qns))
+                found.append(PeriodUpload(period, revision, items, bool(backfill), numbers))
+        return sorted(found, key=lambda upload: upload.qns)
+
     def _read(
         self, where: str, values: tuple[str | int, ...], limit: int = -1
     ) -> list[AggregatePeriod]:
@@ -147,6 +189,12 @@ def _row(period: AggregatePeriod) -> tuple[str | int, ...]:
         json.dumps(cells),
         json.dumps(period.ranges),
     )
+
+
+def _upload_row(upload: PeriodUpload) -> tuple[str | int, ...]:
+    period = upload.period
+    texts = json.dumps(upload.body), json.dumps(upload.qns)
+    return (period.cn, period.start_ms, upload.revision, int(upload.is_backfill), *texts)
 
 
 def _period(

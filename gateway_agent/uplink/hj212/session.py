@@ -1,8 +1,10 @@
 """One connection to a platform of HJ 212: what is due goes out, what came is dealt with.
 
 The periods are on the medium before the place in the outbox moves, and it moves only past records
-of which the platform has acknowledged the shortest periods. Real-time values are sent while the
-records are new; after an outage the periods say what was measured.
+of which the platform has acknowledged the shortest periods. The request numbers of a period are on
+the medium before it is sent: after a crash it is sent under the same ones, and the platform, which
+knows them, counts it once. Real-time values are sent while the records are new; after an outage the
+periods say what was measured.
 """
 
 import asyncio
@@ -17,7 +19,6 @@ from gateway_agent.uplink.feed import ExportContext, Feed
 from protocols.export_record import Portion, SentMessage
 from protocols.text_of_others import printable
 from protocols.uplink.hj212 import (
-    Body,
     FrameRefused,
     Hj212Event,
     Hj212Upload,
@@ -28,8 +29,7 @@ from protocols.uplink.hj212 import (
     UploadDone,
 )
 
-from .period import AggregatePeriod
-from .period_store import settings_text
+from .period_store import PeriodUpload, settings_text
 from .site import RealTime
 from .work import Hj212Work
 
@@ -62,7 +62,7 @@ class Hj212Session:
         self._portion: Portion | None = None
         self._newest_ms = 0  # time of the newest record that was read
         self._sent: list[SentMessage] = []
-        self._is_changed = False
+        self._is_changed = True  # what an earlier session could not keep
 
     def _now(self) -> Moment:
         wall_ms = self._context.clock.wall().wall_ms
@@ -83,9 +83,9 @@ class Hj212Session:
             until_ms = self._read_until()
             more = self._close_periods(until_ms)
             self._upload(is_live=self._now().unix_ms - until_ms < _LIVE_MS)
+            await self._keep()
             await self._audit.durable()  # before the platform is answered
             await self._write(writer)
-            await self._keep()
             is_busy = more or (portion is not None and not portion.is_newest)
             await self._read(reader, 0 if is_busy and device.can_upload else _LOOK_S)
             self._events(device.tick(self._now()))
@@ -135,9 +135,9 @@ class Hj212Session:
         if work.device.pending > _QUEUE_LOW:
             return  # to look through all periods has a price
         flying = {
-            (of[0].cn, of[0].start_ms): of[1]
+            (of.period.cn, of.period.start_ms): of.revision
             for of in work.uploads.values()
-            if isinstance(of, tuple)
+            if isinstance(of, PeriodUpload)
         }
         for period in work.aggregates.unsent():
             if not work.device.can_upload:
@@ -146,7 +146,8 @@ class Hj212Session:
                 continue
             is_backfill = period.revision > 0 or now.unix_ms - period.end_ms > _BACKFILL_MS
             body = work.site.period_body(period)
-            self._send(period.cn, body, (period, period.revision), now, is_backfill=is_backfill)
+            upload = PeriodUpload(period, period.revision, body, is_backfill)
+            self._send(period.cn, upload, now, is_backfill=is_backfill)
 
     def _upload_real_time(self, now: Moment, interval_ms: int) -> None:
         work = self._work
@@ -156,22 +157,18 @@ class Hj212Session:
         if found is None or any(isinstance(of, RealTime) for of in work.uploads.values()):
             return
         work.next_real_time_ms = now.boot_ms + interval_ms
-        self._send("2011", found.body, found, now)
+        self._send("2011", found, now)
 
     def _send(
         self,
         cn: str,
-        body: Body,
-        of: tuple[AggregatePeriod, int] | RealTime,
+        of: PeriodUpload | RealTime,
         now: Moment,
         *,
         is_backfill: bool = False,
     ) -> None:
-        work = self._work
-        work.next_key += 1
-        work.uploads[work.next_key] = of
-        upload = Hj212Upload(work.next_key, cn, body, is_backfill)
-        self._events(work.device.upload(upload, now))
+        upload = Hj212Upload(self._work.new_key(of), cn, of.body, is_backfill)
+        self._events(self._work.device.upload(upload, now))
 
     def _events(self, events: Sequence[Hj212Event]) -> None:
         status, given_up = self._feed.status, ""
@@ -217,8 +214,8 @@ class Hj212Session:
         if isinstance(of, RealTime):
             stream, seqs = of.stream, of.seqs
         else:
-            period, revision = of
-            period.sent = max(period.sent, revision)
+            period = of.period
+            period.sent = max(period.sent, of.revision)
             self._work.aggregates.changed.add((period.cn, period.start_ms))
             self._is_changed = True
             stream = self._work.mark()[0]
@@ -233,11 +230,12 @@ class Hj212Session:
 
     async def _keep(self) -> None:
         """Put what changed onto the medium, then move the place in the outbox."""
-        if not self._is_changed and not self._sent:
+        if not (self._is_changed or self._sent or self._work.device.has_numbers):
             return
-        self._is_changed = False
         wall_ms = self._now().unix_ms
-        await whatever_comes(asyncio.to_thread(self._work.commit, wall_ms))
+        passed = self._feed.stream, self._feed.delivered_to
+        await whatever_comes(asyncio.to_thread(self._work.commit, wall_ms, passed))
+        self._is_changed = False
         if self._portion is not None:
             to = self._work.handled_to(self._portion.stream)
             sent, self._sent = self._sent, []
@@ -245,11 +243,13 @@ class Hj212Session:
                 await self._feed.delivered(self._portion, max(to, self._feed.delivered_to), sent)
 
     async def _write(self, writer: asyncio.StreamWriter) -> None:
-        while data := self._work.device.outgoing(self._now()):
+        device = self._work.device
+        while data := device.outgoing(self._now()):
             await self._feed.spend(len(data))
             writer.write(data)
             async with asyncio.timeout(_CONNECT_S):
                 await writer.drain()
+            await self._keep()
 
     async def _read(self, reader: asyncio.StreamReader, wait_s: float) -> None:
         """Take what the platform sends within that time."""

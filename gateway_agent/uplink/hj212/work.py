@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Final
 
 from gateway_agent.uplink.feed import ExportContext
-from protocols.uplink.hj212 import Hj212Device, Hj212Settings, data_time
+from protocols.uplink.hj212 import Hj212Device, Hj212Settings, Hj212Upload, Moment, data_time
 
 from .aggregates import Aggregates, lengths_of
 from .config import Hj212Uplink
 from .intake import Hj212Intake
-from .period import AggregatePeriod
-from .period_store import PeriodStore, settings_of
+from .period_store import PeriodStore, PeriodUpload, settings_of
 from .profile import load_hj212_profile
 from .site import GatewaySite, RealTime
 
 log = logging.getLogger(__name__)
 
+_AHEAD_MS: Final = 3_600_000  # request numbers go on after a clock that was wrong by less
 _MEMORY_MS: Final = 2 * 86_400_000  # periods that are held for late readings
 
 
@@ -58,11 +58,33 @@ class Hj212Work:
             context.devices,
             lambda: context.clock.wall().wall_ms or wall_ms,
         )
-        self.device = Hj212Device(options, settings, self.site, wall_ms)
-        self.uploads: dict[int, tuple[AggregatePeriod, int] | RealTime] = {}
-        self.next_key = 0
+        last_qn_ms = int(self.state.get("qn", "0"))
+        if last_qn_ms > wall_ms + _AHEAD_MS:
+            last_qn_ms = 0
+        self.device = Hj212Device(options, settings, self.site, wall_ms, last_qn_ms)
+        self.uploads: dict[int, PeriodUpload | RealTime] = {}
+        self._unkept: dict[int, PeriodUpload] = {}  # with numbers that are not on the medium
+        self._next_key = 0
         self.next_real_time_ms = 0
         self.learn()
+        for upload in self.store.sending():
+            self._go_on(upload, Moment(context.clock.boot_ms(), wall_ms))
+
+    def _go_on(self, upload: PeriodUpload, now: Moment) -> None:
+        """Send again, under the same request numbers, what was not answered before the restart."""
+        held = self.aggregates.periods.get((upload.period.cn, upload.period.start_ms))
+        if held is not None and held.sent < upload.revision and self.device.can_upload:
+            upload.period = held
+            again = Hj212Upload(
+                self.new_key(upload), held.cn, upload.body, upload.is_backfill, upload.qns
+            )
+            self.device.upload(again, now)
+
+    def new_key(self, upload: PeriodUpload | RealTime) -> int:
+        """Return the key under which the device knows an upload."""
+        self._next_key += 1
+        self.uploads[self._next_key] = upload
+        return self._next_key
 
     def learn(self) -> None:
         """Let the aggregates send every code that has come."""
@@ -75,19 +97,40 @@ class Hj212Work:
         """Return stream and number of the newest record that the periods hold."""
         return int(self.state.get("stream", "0")), int(self.state.get("seq", "0"))
 
-    def commit(self, wall_ms: int) -> None:
-        """Put everything that changed onto the medium."""
+    def commit(self, wall_ms: int, passed: tuple[int, int]) -> None:
+        """Put everything that changed onto the medium; OSError if that fails: nothing is lost.
+
+        ``passed``: stream and newest record that the place in the outbox has passed.
+        """
         for cn, moment in self.aggregates.closed_to.items():
             self.state[f"closed/{cn}"] = str(moment)
         for cn, lengths in self.aggregates.lengths.items():
             self.state[f"lengths/{cn}"] = json.dumps(lengths)
-        self._give_up(wall_ms)
-        self.store.commit(self.aggregates.take_changed(), self.state, wall_ms)
+        self._give_up(wall_ms, passed)
+        self.state["qn"] = str(self.device.last_qn_ms)
+        for key, qns in self.device.take_numbers().items():
+            upload = self.uploads.get(key)
+            if isinstance(upload, PeriodUpload):
+                upload.qns = qns
+                self._unkept[key] = upload
+        changed = self.aggregates.take_changed()
+        try:
+            self.store.commit(changed, self.state, wall_ms, self._unkept.values())
+        except OSError:
+            self.aggregates.changed.update((period.cn, period.start_ms) for period in changed)
+            raise
+        self._unkept.clear()
         self.aggregates.forget(wall_ms - _MEMORY_MS)
 
-    def _give_up(self, wall_ms: int) -> None:
-        """Stop trying for what is older than the outbox would keep it, and name it."""
-        old = [one for one in self.aggregates.unsent() if one.end_ms < wall_ms - self._keep_ms]
+    def _give_up(self, wall_ms: int, passed: tuple[int, int]) -> None:
+        """Stop trying for what is older than it is kept, once its records are named as lost."""
+        stream, to = passed
+        old = [
+            one
+            for one in self.aggregates.unsent()
+            if one.end_ms < wall_ms - self._keep_ms
+            and all(last <= to for at, _, last in one.ranges if at == stream)
+        ]
         for period in old:
             period.sent = period.revision
             self.aggregates.changed.add((period.cn, period.start_ms))

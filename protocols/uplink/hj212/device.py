@@ -6,6 +6,8 @@ and :meth:`~Hj212Device.upload` are given the moment; what has to go out is fetc
 answered within ``OverTime`` is sent again with the same QN, ``ReCount`` times; then the link is
 given up (HJ 212-2017, chapter 6). What waits for its answer survives a connection and is sent
 again, with its QN, on the next: a platform that had it already sees a repeat, not a second value.
+The same holds after a restart if the program keeps what :meth:`Hj212Device.take_numbers` returns
+before it sends the bytes.
 """
 
 from collections import deque
@@ -69,7 +71,10 @@ class _Parts:
 
 
 class Hj212Device:
-    """One device at one platform; ``started_ms`` is when the logger began, for 2081."""
+    """One device at one platform; ``started_ms`` is when the logger began, for 2081.
+
+    ``last_qn_ms``: of the newest request number that was ever used, all new ones are above it.
+    """
 
     def __init__(
         self,
@@ -77,6 +82,7 @@ class Hj212Device:
         settings: Hj212Settings,
         site: Hj212Site,
         started_ms: int,
+        last_qn_ms: int = 0,
     ) -> None:
         self.options = options
         self.settings = settings.checked()
@@ -92,7 +98,10 @@ class Hj212Device:
         self._parts: dict[int, _Parts] = {}  # by key, from the first frame to the last answer
         self._running: deque[tuple[Hj212Message, PlatformAnswer, int]] = deque()
         self._done: dict[tuple[str, str], tuple[int, int | None]] = {}
-        self._frames = FrameMaker(options)
+        self._leaving: list[_Waiting] = []  # will not be answered, and is not known to be sent
+        self._numbered: set[int] = set()  # uploads with a new request number
+        self._handed_out = 0  # so many of these were in what `outgoing` returned
+        self._frames = FrameMaker(options, last_qn_ms)
         self._is_start_told = False
         self._next_beat_ms = 0
         self._events: list[Hj212Event] = []
@@ -114,6 +123,11 @@ class Hj212Device:
         """Whether nothing waits: no upload, no answer of the platform, no command of its."""
         return not (self._queue or self._waiting or self._parts or self._running)
 
+    @property
+    def last_qn_ms(self) -> int:
+        """The newest request number, as Unix time."""
+        return self._frames.last_qn_ms
+
     def upload(self, upload: Hj212Upload, now: Moment) -> list[Hj212Event]:
         """Queue an upload; LocalError if the queue is full or one factor is too long."""
         if not self.can_upload:
@@ -129,6 +143,7 @@ class Hj212Device:
         self.is_logged_in = not self.options.login_cn
         self._reader = Hj212Reader(self.options.dialect.checksum, self._cipher_in())
         self._out.clear()
+        self._handed_out = 0
         self._running.clear()
         self._next_beat_ms = now.boot_ms + self.options.heartbeat_s * 1000
         for qn in [qn for qn, waiting in self._waiting.items() if waiting.key == _NO_KEY]:
@@ -179,8 +194,30 @@ class Hj212Device:
             due.append(self._next_beat_ms)
         return min(due, default=None)
 
+    @property
+    def has_numbers(self) -> bool:
+        """Whether :meth:`take_numbers` has something to return."""
+        return bool(self._numbered)
+
+    def take_numbers(self) -> dict[int, tuple[str, ...]]:
+        """Return all numbers of uploads that got one since the last call, by key.
+
+        To be kept before :meth:`outgoing` is called: its bytes have these numbers.
+        """
+        numbered, self._numbered = self._numbered, set()
+        return {key: tuple(self._parts[key].qns) for key in numbered if key in self._parts}
+
     def outgoing(self, now: Moment) -> bytes:
-        """Return the bytes to send, and go on with what waited for room."""
+        """Return the bytes to send, and go on with what waited for room.
+
+        What it returned the time before is sent by now.
+        """
+        gone, self._leaving = self._leaving[: self._handed_out], self._leaving[self._handed_out :]
+        for sent in gone:
+            parts = self._parts[sent.key]
+            parts.unanswered -= 1
+            self._end_part(parts, is_acknowledged=False)
+        self._handed_out = len(self._leaving)
         data = bytes(self._out)
         self._out.clear()
         self._pump(now)
@@ -193,9 +230,12 @@ class Hj212Device:
 
     def _send(self, frame: bytes, cn: str, qn: str, key: int, now: Moment) -> None:
         self._out += frame
+        due = now.boot_ms + self.settings.over_time_s * 1000
+        waiting = _Waiting(frame, cn, qn, key, due)
         if self.options.awaits_ack:
-            due = now.boot_ms + self.settings.over_time_s * 1000
-            self._waiting[qn] = _Waiting(frame, cn, qn, key, due)
+            self._waiting[qn] = waiting
+        elif key != _NO_KEY:
+            self._leaving.append(waiting)
 
     def _notice(self, cn: str, body: Body, now: Moment) -> None:
         qn = self._frames.new_qn(now)
@@ -209,6 +249,8 @@ class Hj212Device:
                 waiting.tries = 1
                 waiting.due_ms = now.boot_ms + self.settings.over_time_s * 1000
                 self._out += waiting.frame
+        for waiting in self._leaving:
+            self._out += waiting.frame
         moment = ("DataTime", data_time(now.unix_ms, self.options.data_time_digits))
         for cn in self.options.on_connect:
             body: Body = ()
@@ -232,6 +274,7 @@ class Hj212Device:
         window = self.options.window if self.options.awaits_ack else MAX_QUEUED
         while self._queue and len(self._out) < _HISTORY_PAUSE:
             busy = sum(1 for waiting in self._waiting.values() if waiting.key != _NO_KEY)
+            busy += len(self._leaving)
             if busy >= window:
                 break
             self._send_part(self._queue[0], now)
@@ -242,7 +285,11 @@ class Hj212Device:
 
     def _send_part(self, parts: _Parts, now: Moment) -> None:
         upload = parts.upload
-        qn = self._frames.new_qn(now)
+        if len(parts.qns) < len(upload.qns):
+            qn = upload.qns[len(parts.qns)]
+        else:
+            qn = self._frames.new_qn(now)
+            self._numbered.add(upload.key)
         body = parts.bodies.popleft()
         part = None if parts.count == 1 else (parts.count - len(parts.bodies), parts.count)
         frame = self._frames.frame(
@@ -256,11 +303,8 @@ class Hj212Device:
         )
         parts.qns.append(qn)
         self._parts[upload.key] = parts
+        parts.unanswered += 1
         self._send(frame, upload.cn, qn, upload.key, now)
-        if self.options.awaits_ack:
-            parts.unanswered += 1
-        else:
-            self._end_part(parts, is_acknowledged=False)
 
     def _end_part(self, parts: _Parts, *, is_acknowledged: bool) -> None:
         if not parts.bodies and not parts.unanswered:

@@ -11,17 +11,25 @@ from .options import Hj212Settings
 
 @dataclass(frozen=True, slots=True)
 class Hj212Upload:
-    """Something to bring to the platform; ``key`` is the program's own."""
+    """Something to bring to the platform; ``key`` is the program's own.
+
+    ``qns``: the request numbers that its first parts were sent under before a restart; they are
+    sent under the same ones again, and the platform sees a repeat.
+    """
 
     key: int
     cn: str
     body: Body
     is_backfill: bool = False
+    qns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class UploadDone:
-    """All parts of an upload were answered; or only sent, where the platform answers nothing."""
+    """All parts of an upload were answered; or only sent, where the platform answers nothing.
+
+    Sent is what :meth:`Hj212Device.outgoing` returned before it was called again.
+    """
 
     key: int
     cn: str

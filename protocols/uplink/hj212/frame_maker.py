@@ -12,16 +12,16 @@ from .sm4 import Sm4Text
 class FrameMaker:
     """Makes the frames of one device for one platform."""
 
-    def __init__(self, options: Hj212Options) -> None:
+    def __init__(self, options: Hj212Options, last_qn_ms: int = 0) -> None:
         self._options = options
-        self._last_qn_ms = 0
+        self.last_qn_ms = last_qn_ms
 
     def new_qn(self, now: Moment) -> str:
-        """Return a request number that this device has not used since its start."""
-        self._last_qn_ms = max(now.unix_ms, self._last_qn_ms + 1)
+        """Return a request number above all before it."""
+        self.last_qn_ms = max(now.unix_ms, self.last_qn_ms + 1)
         if self._options.dialect.qn is QnForm.UNIX_MS:
-            return str(self._last_qn_ms)
-        return request_number(self._last_qn_ms)
+            return str(self.last_qn_ms)
+        return request_number(self.last_qn_ms)
 
     def frame(
         self,

@@ -12,7 +12,7 @@ from protocols.uplink import Action, Stamp, action_record, decode_record
 from tests.unit.gateway_agent.exporters.export_world import context, exporting, until, writer
 from tests.unit.gateway_agent.store_help import GATEWAY
 
-from .test_exporter import MovingClock, config
+from .exporter_world import MovingClock, config
 
 Committed = Callable[[], None] | None
 

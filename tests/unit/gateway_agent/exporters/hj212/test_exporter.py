@@ -1,72 +1,18 @@
 """The exporter against a platform that misbehaves: every period arrives once, by its count."""
 
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
-
-from gateway_agent.store.writer import OutboxWriter
-from gateway_agent.uplink.export_task import Exporters
-from gateway_agent.uplink.hj212.config import Hj212Uplink
 from gateway_agent.uplink.trace_log import find_seq
 from hil.platform.hj212_platform import Hj212Faults, Hj212Platform
-from tests.unit.gateway_agent.exporters.export_world import exporting, sample, until, writer
-from tests.unit.gateway_agent.store_help import WALL_MS, StillClock
-
-MN = "010000A8900016F000169DC0"
-BEGIN = 120  # WALL_MS is 16:53:20 in Beijing; so many seconds later it is 16:55:20
-
-
-class MovingClock(StillClock):
-    """The wall stands where a test put it; the steady clock runs."""
-
-    def boot_ms(self) -> int:
-        return time.monotonic_ns() // 1_000_000
-
-
-def config(platform: Hj212Platform, **changes: object) -> Hj212Uplink:
-    """Return an uplink of the one device, with minutes of one minute."""
-    values: dict[str, object] = {
-        "host": "127.0.0.1",
-        "port": platform.port,
-        "mn": MN,
-        "points": {"hall/co2": "a05001", "hall/temperature": "a01001"},
-        "minutes": 1,
-        "late_s": 0,
-        "latency_ms": 0,
-    }
-    return Hj212Uplink(**(values | changes))  # type: ignore[arg-type] # the table above
-
-
-@pytest.fixture
-async def platform() -> AsyncIterator[Hj212Platform]:
-    played = Hj212Platform()
-    await played.start()
-    yield played
-    await played.stop()
-
-
-@asynccontextmanager
-async def running(
-    root: Path, uplink: Hj212Uplink, clock: StillClock
-) -> AsyncIterator[tuple[OutboxWriter, Exporters]]:
-    """Run outbox and exporter."""
-    async with writer(root, clock) as outbox, exporting(outbox, root, uplink, clock=clock) as tasks:
-        await until(lambda: tasks.tasks)
-        yield outbox, tasks
-
-
-async def put(outbox: OutboxWriter, clock: StillClock, first: int, last: int) -> None:
-    """Record every four seconds, and let the clock stand at the end."""
-    await outbox.put([sample(n) for n in range(first, last, 4)], {})
-    clock.wall_ms = WALL_MS + last * 1000
-
-
-def cps(platform: Hj212Platform, cn: str) -> list[str]:
-    """Return the bodies of a CN that the platform acknowledged."""
-    return [item.cp for item in platform.answered if item.cn == cn]
+from tests.unit.gateway_agent.exporters.export_world import sample, until
+from tests.unit.gateway_agent.exporters.hj212.exporter_world import (
+    MovingClock,
+    config,
+    cps,
+    fast_profile,
+    put,
+    running,
+)
 
 
 async def test_minutes_arrive_with_their_values(tmp_path: Path, platform: Hj212Platform) -> None:
@@ -105,17 +51,6 @@ async def test_through_every_fault_each_minute_is_there_once(
     assert len(arrived) == 12
     assert set(arrived.values()) == {1}
     assert all("-Flag=B" not in body for body in cps(platform, "2051"))
-
-
-def fast_profile(root: Path) -> Path:
-    """Return a profile that resends after a second."""
-    path = root / "fast.toml"
-    path.write_text(
-        'title = "fast"\ntitle_zh = "快"\nsources = ["this test"]\nover_time_s = 1\n'
-        'on_connect = []\nsends = ["2051", "2061"]\n',
-        encoding="utf-8",
-    )
-    return path
 
 
 async def test_lost_answers_are_asked_for_again_under_the_same_number(

@@ -15,7 +15,7 @@ from hil.platform.hj212_platform import Hj212Platform
 from protocols.uplink.hj212 import body_text, parse_data_time
 from tests.unit.gateway_agent.exporters.export_world import until
 
-from .test_exporter import MovingClock, config, cps, put, running
+from .exporter_world import MovingClock, config, cps, put, running
 
 HOUR_MS = 3_600_000
 DAY = parse_data_time("20260801000000")

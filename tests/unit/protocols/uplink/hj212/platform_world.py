@@ -108,6 +108,7 @@ class PlatformWorld:
                 assert annex_a(found[2]) == found[3].decode()
                 segments.append(found[2].decode())
                 rest = rest[found.end() :]
+        self.events += self.device.receive(b"", self.now)
         return segments
 
     def wait(self) -> list[str]:
