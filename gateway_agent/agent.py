@@ -75,9 +75,10 @@ class GatewayAgent:
         secrets = [file for exporter in config.exporters for file in exporter.secret_files]
         for file in (*config.uplink.secret_files, *secrets):
             check_secret(file)
+        self.commands = CommandDesk(config.gateway.id, counters)
         self._exporters = Exporters(
             config.exporters,
-            context_of(config, clock, self._key, self._note),
+            context_of(config, clock, self._key, self._note, self.commands.run),
             config.outbox.max_bytes,
         )
         self._stop = asyncio.Event()
@@ -89,7 +90,6 @@ class GatewayAgent:
         self._alarms: AlarmDesk | None = None
         self._waiting_for = ""  # why the outbox is not open yet
         self.progress = ProgressWatch(clock, self._flow)
-        self.commands = CommandDesk(config.gateway.id, counters)
         self.web_port = 0  # of the console; 0: there is none
         self.running = asyncio.Event()  # set when everything has been started
 

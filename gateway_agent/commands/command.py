@@ -1,5 +1,6 @@
 """A command and its result: what every way to the desk passes on, and what it returns."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct
@@ -46,6 +47,15 @@ class CommandResult(Struct, frozen=True, kw_only=True):
     outcome: Outcome
     text: str  # for people
     values: list[PointValue] = []  # that were read, after a write too
+
+
+#: Carries a command out, for somebody whose right to command was proved.
+RunCommand: TypeAlias = Callable[[Command, str], Awaitable[CommandResult]]
+
+
+async def no_commands(command: Command, by: str) -> CommandResult:
+    """Refuse every command."""
+    return CommandResult(outcome="refused", text="nothing here takes commands")
 
 
 class CommandRefused(OperatorError):

@@ -4,10 +4,9 @@ Who may open it is the agent's user and, if the configuration names one, a group
 who has commanded is the user that the kernel has.
 """
 
-from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta, Struct
@@ -21,15 +20,13 @@ from gateway_agent.question_socket import (
 )
 from protocols.uplink import MAX_OPERATOR_LENGTH
 
-from .command import Command, CommandResult
+from .command import Command, CommandResult, RunCommand
 
 SOCKET_NAME: Final = "commands.sock"
 MAX_CLIENTS: Final = 8  # at one time; more are closed
 SEND_S: Final = 5.0
 CLIENT_S: Final = 180.0  # in which a command is over, or the agent is taken for dead
 _MAX_LINE: Final = 2048
-
-RunCommand: TypeAlias = Callable[[Command, str], Awaitable[CommandResult]]
 
 
 class CommandQuestion(Struct, frozen=True, forbid_unknown_fields=True):

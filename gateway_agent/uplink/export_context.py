@@ -3,6 +3,7 @@
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway_agent.clock import GatewayClock
+from gateway_agent.commands.command import RunCommand
 from gateway_agent.config import GatewayConfig, ProfileDevice
 from protocols.export_record import DeviceInfo
 
@@ -10,9 +11,16 @@ from .feed import ExportContext, NoteAction
 
 
 def context_of(
-    config: GatewayConfig, clock: GatewayClock, key: Ed25519PrivateKey, note: NoteAction
+    config: GatewayConfig,
+    clock: GatewayClock,
+    key: Ed25519PrivateKey,
+    note: NoteAction,
+    command: RunCommand,
 ) -> ExportContext:
-    """Return the context of all exporters; ``note`` records what their platforms commanded."""
+    """Return the context of all exporters.
+
+    ``note`` records what their platforms commanded of them, ``command`` has devices commanded.
+    """
     gateway = config.gateway.id
     devices = {}
     for bus in (*config.bus, *config.link):
@@ -22,4 +30,4 @@ def context_of(
                 device.device_id(gateway), device.name, bus.name, role, device.period_ms
             )
             devices[info.id] = info
-    return ExportContext(gateway, clock, config.gateway.state_dir, devices, key, note)
+    return ExportContext(gateway, clock, config.gateway.state_dir, devices, key, note, command)

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway_agent.cancellation import raise_if_cancelled, whatever_comes
 from gateway_agent.clock import GatewayClock
+from gateway_agent.commands.command import RunCommand, no_commands
 from gateway_agent.status import ExporterStatus
 from gateway_agent.store.retention import Keep
 from gateway_agent.store.window import Slice
@@ -69,6 +70,7 @@ class ExportContext:
     devices: Mapping[str, DeviceInfo] = field(default_factory=dict)  # by device id
     key: Ed25519PrivateKey | None = None  # the gateway's, to sign what it writes
     note: NoteAction = note_nothing
+    command: RunCommand = no_commands  # for a platform that may command
 
 
 class Feed:

@@ -7,7 +7,7 @@ broker works on packets in order (MQTT 5.0, 4.6), so its SUBACK comes after it h
 
 import asyncio
 from collections import deque
-from typing import Final
+from typing import Final, NoReturn
 
 import aiomqtt
 
@@ -94,7 +94,9 @@ class MqttSession:
             feed.status.connected, feed.status.problem = True, ""
             try:
                 await until_first_ends(
-                    self._receive(client, feed), self._send(client, feed, renew_at_ms)
+                    self._receive(client, feed),
+                    self._send(client, feed, renew_at_ms),
+                    self._obey(client, feed),
                 )
             except asyncio.CancelledError:
                 await whatever_comes(self._close(client, feed))
@@ -186,5 +188,13 @@ class MqttSession:
                 feed.status.rejection = printable(str(error))[:200]
                 continue
             for answer in answers:
-                await feed.spend(len(answer.payload) + len(answer.topic))
-                client.post(answer.topic, answer.payload, answer.retain, self._core.qos)
+                await self._reply(client, feed, answer)
+
+    async def _reply(self, client: Client, feed: Feed, answer: PlatformMessage) -> None:
+        await feed.spend(len(answer.payload) + len(answer.topic))
+        client.post(answer.topic, answer.payload, answer.retain, self._core.qos)
+
+    async def _obey(self, client: Client, feed: Feed) -> NoReturn:
+        """Carry out what the platform commands; few platforms do."""
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError

@@ -9,7 +9,9 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
+from gateway_agent.commands.command import Command, CommandResult
 from gateway_agent.config_types import MqttConnection
+from gateway_agent.status import PointValue
 from gateway_agent.uplink.homeassistant.config import HomeAssistantUplink
 from gateway_agent.uplink.mqtt_json.config import JsonUplink
 from gateway_agent.uplink.thingsboard.config import ThingsBoardUplink
@@ -166,6 +168,62 @@ async def test_thingsboard_gets_devices_telemetry_and_answers(
         await until(lambda: any(b"error" in one for one in listener.of("v1/gateway/rpc")))
         await outbox.put([sample(4)], {})
         await until(lambda: len(listener.of("v1/gateway/telemetry")) == 2)
+
+
+async def test_thingsboard_commands_a_device_where_it_may(
+    broker: MosquittoBroker, tmp_path: Path
+) -> None:
+    done: list[tuple[Command, str]] = []
+    gate = asyncio.Event()
+
+    async def run(command: Command, by: str) -> CommandResult:
+        done.append((command, by))
+        await gate.wait()
+        if command.action == "restart":
+            return CommandResult(outcome="refused", text="not now")
+        values = [PointValue("sample_period", "s", 5.0)]
+        return CommandResult(outcome="done", text="sample_period: 2 s -> 5 s", values=values)
+
+    config = ThingsBoardUplink(broker=at(broker), allow_control=True)
+
+    def call(number: int, **data: object) -> str:
+        return json.dumps({"device": "hall", "data": {"id": number, **data}})
+
+    async with (
+        listening(broker.port, "v1/gateway/rpc") as listener,
+        writer(tmp_path) as outbox,
+        exporting(outbox, tmp_path, config, command=run) as exporters,
+    ):
+        await until(lambda: exporters.tasks and exporters.status(outbox)[0].connected)
+
+        def answers() -> dict[int, dict[str, object]]:
+            found = [json.loads(one) for one in listener.of("v1/gateway/rpc")]
+            data = [one["data"] for one in found if "id" in one]
+            numbers = [one["id"] for one in found if "id" in one]
+            return dict(zip(numbers, data, strict=True))
+
+        setting = {"name": "sample_period", "value": 5, "confirm": True}
+        wrong = (
+            call(10, method="erase"),
+            call(11, method="set", params={"name": "x" * 65, "value": "1"}),
+            call(12, method="set", params={"name": ["x"], "value": "1"}),
+        )
+        calls = [call(1, method="set", params=setting), call(2, method="restart")]
+        calls += [call(number, method="get", params="sample_period") for number in range(3, 9)]
+        await listener.client.publish("v1/gateway/rpc", calls[0], qos=1)
+        await until(lambda: done)
+        for payload in (*calls[1:], *wrong):
+            await listener.client.publish("v1/gateway/rpc", payload, qos=1)
+        await until(lambda: {10, 11, 12} <= answers().keys())
+        assert all("error" in answers()[number] for number in (10, 11, 12))
+        gate.set()
+        await until(lambda: len(answers()) == 11)
+        found = answers()
+    assert found[1] == {"sample_period": 5.0, "done": "sample_period: 2 s -> 5 s"}
+    assert found[2] == {"error": "refused: not now"}
+    assert sum("wait already" in str(one) for one in found.values()) == 3  # of six behind the two
+    expected = Command(action="set", device="hall", point="sample_period", value="5", confirm=True)
+    assert done[0] == (expected, "thingsboard: thingsboard")
 
 
 async def test_home_assistant_has_the_present_only(broker: MosquittoBroker, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from gateway_agent.commands.command import RunCommand, no_commands
 from gateway_agent.counters import Counters
 from gateway_agent.store.outbox import Outbox
 from gateway_agent.store.settings import StoreContext, StoreSettings
@@ -39,10 +40,14 @@ def hole(number: int) -> Record:
 
 
 def context(
-    root: Path, clock: StillClock | None = None, note: NoteAction = note_nothing
+    root: Path,
+    clock: StillClock | None = None,
+    note: NoteAction = note_nothing,
+    command: RunCommand = no_commands,
 ) -> ExportContext:
     """The gateway as exporters know it."""
-    return ExportContext(GATEWAY, clock or StillClock(), root, {DEVICE.id: DEVICE}, KEY, note)
+    devices = {DEVICE.id: DEVICE}
+    return ExportContext(GATEWAY, clock or StillClock(), root, devices, KEY, note, command)
 
 
 @asynccontextmanager
@@ -64,9 +69,10 @@ async def exporting(
     *configs: ExporterConfig,
     clock: StillClock | None = None,
     note: NoteAction = note_nothing,
+    command: RunCommand = no_commands,
 ) -> AsyncIterator[Exporters]:
     """The exporters, running; they wait little between attempts."""
-    of = context(root, clock, note)
+    of = context(root, clock, note, command)
     exporters = Exporters(configs, of, 1 << 30, lambda _: asyncio.sleep(0.02))
     task = asyncio.create_task(exporters.run(outbox))
     try:
