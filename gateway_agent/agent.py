@@ -309,6 +309,7 @@ class GatewayAgent:
             alarm_summary=[] if self._alarms is None else self._alarms.summary(),
             update=None if self._rollout is None else self._rollout.status(),
             health=self.progress.problems,
+            warnings=self.progress.warnings,
             waiting_for=self._waiting_for if self._outbox is None else "",
         )
 

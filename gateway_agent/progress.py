@@ -3,7 +3,8 @@
 The three stages are polls (a device gave a good answer), commits (what waits became durable) and
 receipts (an uplink delivered further). Health checks, metrics, ``status`` and the watchdog of the
 service ask here. A problem is red as long as data stops; ``own`` marks those that a restart of the
-agent may mend, because a part of the agent itself hangs.
+agent may mend, because a part of the agent itself hangs. A platform that nothing waits for
+(``required = false``) is a warning.
 """
 
 import asyncio
@@ -59,6 +60,7 @@ class Delivery(NamedTuple):
     to: int  # everything up to this record is delivered
     behind: int  # records that are not
     slack_ms: int  # for how long a record may wait for others
+    is_required: bool = True  # whether records are kept until it has them
 
 
 class Flow(NamedTuple):
@@ -76,6 +78,7 @@ class ProgressWatch:
 
     def __init__(self, clock: GatewayClock, flow: Callable[[], Flow]) -> None:
         self.problems: list[HealthProblem] = []  # the worst of a stage first
+        self.warnings: list[HealthProblem] = []  # of uplinks that nothing waits for
         self.starting: list[str] = ["the agent has not looked yet"]  # what a start still waits for
         self._clock = clock
         self._flow = flow
@@ -93,7 +96,10 @@ class ProgressWatch:
 
     @property
     def is_ready(self) -> bool:
-        """Return whether the start is over and data flows from every device to every uplink."""
+        """Return whether the start is over and data flows from each device to each uplink.
+
+        Uplinks that are not required are left out.
+        """
         return not self.problems and not self.starting
 
     def summary(self) -> str:
@@ -135,7 +141,9 @@ class ProgressWatch:
         commits = self._commits(flow, now_ms)
         polls = [*self._pollers(flow, bool(commits)), *self._devices(flow)]
         receipts = [*self._receipts(flow, now_ms)]
-        self.problems = [*commits, *receipts, *polls]
+        spare = {uplink.name for uplink in flow.deliveries if not uplink.is_required}
+        self.warnings = [problem for problem in receipts if problem.what in spare]
+        self.problems = [*commits, *(one for one in receipts if one.what not in spare), *polls]
         self.starting = list(_starting(flow))
         self._looked_ms = now_ms
 
@@ -204,7 +212,7 @@ def _starting(flow: Flow) -> Iterable[str]:
     if flow.store is None:
         yield "the outbox is not open yet"
     for uplink in flow.deliveries:
-        if not uplink.connected:
+        if uplink.is_required and not uplink.connected:
             yield f"uplink {uplink.name}: {uplink.problem or 'not connected'}"
     for device in flow.devices:
         if device.is_new:

@@ -188,6 +188,7 @@ class Status(Struct, frozen=True, kw_only=True, omit_defaults=True):
     alarm_summary: list[AlarmStatus] = []  # of [[alarm]], the most urgent first
     update: RolloutStatus | None = None  # None: no update of nodes was ordered
     health: list[HealthProblem] = []  # where data stops now; empty: it flows everywhere
+    warnings: list[HealthProblem] = []  # uplinks with required = false that get nothing now
     waiting_for: str = ""  # why the outbox cannot be opened; empty if it can or is
 
 

@@ -150,6 +150,7 @@ class Exporters:
             Delivery(
                 *(task.feed.status.name, task.feed.status.connected, task.feed.status.problem),
                 *(task.feed.delivered_to, task.feed.behind, task.feed.latency_ms),
+                is_required=task.feed.status.required,
             )
             for task in self.tasks
         ]

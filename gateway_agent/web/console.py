@@ -65,7 +65,8 @@ async def console(web: WebConfig, agent: WatchedAgent) -> AsyncIterator[int]:
     view, events, log = AgentView(agent), EventList(), LogList()
 
     def look() -> None:
-        events.look(agent.progress.problems, agent.alarms)
+        progress = agent.progress
+        events.look([*progress.problems, *progress.warnings], agent.alarms)
 
     with log.listening(), agent.progress.calling(look):
         async with recorded(view) as recorder:

@@ -2,7 +2,8 @@
 
 ``/livez`` is red only if a restart of the agent may help, so a supervisor may act on it.
 ``/healthz`` is red within 30 s of any fault that stops data, and ``/readyz`` also until a start has
-brought data from every device to every uplink.
+brought data from every device to every uplink. A platform with ``required = false`` that is down is
+a warning in both, and red in none.
 """
 
 import msgspec
@@ -19,6 +20,7 @@ class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
 
     ok: bool
     problems: list[HealthProblem] = []  # where data stops now
+    warnings: list[HealthProblem] = []  # uplinks with ``required = false`` that get nothing
     starting: list[str] = []  # what a start still waits for (``/readyz``)
 
 
@@ -37,14 +39,20 @@ class HealthChecks:
         """Answer whether data flows."""
         problems = self._progress.problems
         is_ok = self._progress.is_alive and not problems
-        return _answer(HealthReport(ok=is_ok, problems=problems))
+        warnings = self._progress.warnings
+        return _answer(HealthReport(ok=is_ok, problems=problems, warnings=warnings))
 
     async def readyz(self, _: Request) -> Response:
         """Answer whether data flows and the start is over."""
         progress = self._progress
         is_ok = progress.is_alive and progress.is_ready
         return _answer(
-            HealthReport(ok=is_ok, problems=progress.problems, starting=progress.starting[:20])
+            HealthReport(
+                ok=is_ok,
+                problems=progress.problems,
+                warnings=progress.warnings,
+                starting=progress.starting[:20],
+            )
         )
 
 

@@ -96,6 +96,8 @@ class AgentCollector(Collector):
             count = sum(problem.stage == stage for problem in progress.problems)
             problems.add_metric([stage], count)
         yield problems
+        text = "Uplinks with required = false that get nothing now"
+        yield _gauge("tianfu_health_warnings", text, len(progress.warnings))
         yield _gauge("tianfu_alive", "1: no part of the agent hangs", progress.is_alive)
         yield _gauge("tianfu_ready", "1: data flows from and to everywhere", progress.is_ready)
 
