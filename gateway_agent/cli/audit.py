@@ -15,12 +15,13 @@ from rich.progress import Progress
 
 from gateway_agent.cli.audit_rebuild import rebuild as run_rebuild
 from gateway_agent.cli.verify import GatewayKeys, JsonOutput, NodeKeys, node_keys
+from gateway_agent.collector.archive_read import ArchiveReader, reader_beside
 from gateway_agent.collector.audit import Audit
 from gateway_agent.collector.audit_tables import AuditFinding, check_head_file, open_for_audit
 from gateway_agent.collector.config import load
 from gateway_agent.collector.rebuild import RebuildKeys
 from gateway_agent.collector.service import allowed_of, keys_of_gateways, keys_of_nodes
-from gateway_agent.keys import load_public
+from gateway_agent.keys import load_private, load_public
 from protocols.exit_status import FAULT, GOOD
 from protocols.uplink import KeyLookup, NodeKeyLookup, key_id
 from protocols.wire.hmac import HmacSha256
@@ -36,6 +37,10 @@ def audit(
     ] = None,
     key: GatewayKeys = None,
     node_key: NodeKeys = None,
+    collector_key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The collector's public key: its archive's index."),
+    ] = None,
     rebuild: Annotated[
         bool,
         typer.Option(
@@ -50,6 +55,9 @@ def audit(
     json_output: JsonOutput = False,
 ) -> None:
     """Prove every row of a collector's database from the signed batches it keeps.
+
+    What is in the archive beside the database counts, whatever the database has. Rows that were
+    changed, added or deleted since are named.
 
     Example: tianfu-gateway audit collector.db --config collector.toml
 
@@ -66,23 +74,34 @@ def audit(
             raise typer.BadParameter("expected it with --rebuild", param_hint="--out")
         run_rebuild(database, out, _rebuild_keys(config, key or [], node_key or []), json_output)
     keys, nodes = _keys(config, key or [], node_key or [])
+    signer = _signer(config, collector_key)
     try:
         connection = open_for_audit(database)
+        archive = reader_beside(connection, database, signer)
     except (sqlite3.Error, UnicodeDecodeError) as error:
         typer.echo(f"{database}: {error}", err=True)
         raise typer.Exit(FAULT) from error
     with closing(connection):
-        shown, run = _run(connection, database, keys, nodes)
+        shown, run = _run(connection, database, archive, keys, nodes)
     good = not run.errors and run.signatures == run.kept
     if json_output:
-        typer.echo(json.dumps(_result(run, shown, good)))
+        typer.echo(json.dumps(_result(run, archive, shown, good)))
     else:
         for finding in shown:
             typer.echo(str(finding), err=True)
         if run.errors > len(shown):
             typer.echo(f"and {run.errors - len(shown)} more", err=True)
-        typer.echo(_summary(run, good))
+        typer.echo(_summary(run, archive, good))
     raise typer.Exit(GOOD if good else FAULT)
+
+
+def _signer(config: Path | None, public: Path | None) -> Ed25519PublicKey | None:
+    """Return the collector's key; None if neither its configuration nor its key is named."""
+    if public is not None:
+        return load_public(public)
+    if config is None:
+        return None
+    return load_private(load(config).collector.key).public_key()
 
 
 def _keys(
@@ -124,6 +143,7 @@ def _rebuild_keys(config: Path | None, keys: list[Path], nodes: list[str]) -> Re
 def _run(
     connection: sqlite3.Connection,
     path: Path,
+    archive: ArchiveReader | None,
     keys: KeyLookup | None,
     nodes: NodeKeyLookup | None,
 ) -> tuple[list[AuditFinding], Audit]:
@@ -131,7 +151,11 @@ def _run(
         console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True
     ) as progress:
         task = progress.add_task("batches", total=_count(connection))
-        run = Audit(connection, keys, nodes, lambda number: progress.update(task, completed=number))
+
+        def show(number: int) -> None:
+            progress.update(task, completed=number)
+
+        run = Audit(connection, keys, nodes, show, archive)
         shown: list[AuditFinding] = []
 
         def findings() -> Iterator[AuditFinding]:
@@ -154,13 +178,17 @@ def _count(connection: sqlite3.Connection) -> int | None:
     return count if isinstance(count, int) else None
 
 
-def _summary(run: Audit, good: bool) -> str:
+def _summary(run: Audit, archive: ArchiveReader | None, good: bool) -> str:
     verdict = "good" if good else "NOT GOOD" if run.errors else "NOT VERIFIED"
     text = (
         f"{verdict}: {run.batches} batches, {run.signatures} signatures verified, {run.records}"
         f" records, {run.readings} readings, {run.gaps} gaps, {run.refused} refused,"
         f" {run.repeated} repeated, {run.tags} node tags, {run.errors} errors"
     )
+    if archive is not None:
+        text += f"\narchive: batches 1 to {archive.last}, {archive.segments_read} files proved"
+        if not archive.is_signed:
+            text += "\nnote: its index was not verified: name the collector's key"
     if run.kept > run.signatures:
         text += f"\nnote: {run.kept - run.signatures} batches signed with a key not named here"
     if run.untagged:
@@ -172,7 +200,9 @@ def _summary(run: Audit, good: bool) -> str:
     return text
 
 
-def _result(run: Audit, findings: list[AuditFinding], good: bool) -> dict[str, object]:
+def _result(
+    run: Audit, archive: ArchiveReader | None, findings: list[AuditFinding], good: bool
+) -> dict[str, object]:
     return {
         "good": good,
         "batches": run.batches,
@@ -187,6 +217,9 @@ def _result(run: Audit, findings: list[AuditFinding], good: bool) -> dict[str, o
         "repeated": run.repeated,
         "unproved": run.unproved,
         "missing": run.missing,
+        "archived_to": 0 if archive is None else archive.last,
+        "archive_files": 0 if archive is None else archive.segments_read,
+        "archive_verified": archive is not None and archive.is_signed,
         "errors": run.errors,
         "findings": [finding._asdict() for finding in findings],
     }

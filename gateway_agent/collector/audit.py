@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -38,6 +38,7 @@ from protocols.wire.hmac import HmacSha256
 from protocols.wire.sample import read_header as read_frame_header
 
 from . import audit_tables
+from .archive_read import ArchiveReader
 from .audit_readings import StoredReadings
 from .audit_tables import MAX_TEXT, AuditFinding
 from .dating import DatingAnchor, anchors_of, own_time, succeeds, with_time
@@ -72,6 +73,9 @@ class _Position(NamedTuple):
     head: bytes
 
 
+_Streams: TypeAlias = dict[int, tuple[str, int, _Position]]  # by id
+
+
 class Audit:
     """One run over an open database; the figures hold when the findings are exhausted.
 
@@ -79,6 +83,7 @@ class Audit:
     keys. ``kept``: batches with their bytes; those with a key that is not known here are not in
     ``signatures``. ``unproved``: records whose batch was not kept; ``missing``: those that a gap
     names as missing for good; ``untagged``: records of nodes whose key is not known here.
+    ``archive``: the archive of this database; what it has counts, whatever the database has.
     """
 
     def __init__(
@@ -87,8 +92,11 @@ class Audit:
         keys: KeyLookup | None = None,
         nodes: NodeKeyLookup | None = None,
         progress: Callable[[int], None] = lambda _: None,
+        archive: ArchiveReader | None = None,
     ) -> None:
         self._db = connection
+        self._archive = archive
+        self._ends = archive.ends() if archive is not None else {}
         self._keys = keys
         self._nodes = nodes
         self._progress = progress
@@ -105,6 +113,9 @@ class Audit:
         db = self._db
         yield from self._counted("database", lambda: audit_tables.structure(db))
         yield from self._counted("batches", lambda: self._from(1))
+        archive = self._archive
+        if archive is not None:  # after the batches, with which its files were read
+            yield from self._counted("archive", lambda: archive.compare(db))
         for table, count in self._rows.items():
             yield from self._counted(table, partial(audit_tables.strays, db, table, count))
         yield from self._counted("shapes", lambda: audit_tables.shapes(db))
@@ -142,7 +153,7 @@ class Audit:
     # --- batches --------------------------------------------------------------------------------
 
     def _from(self, first: int) -> Iterator[AuditFinding]:
-        streams: dict[int, tuple[str, int, _Position]] = {}
+        streams: _Streams = {}
         stored: dict[int, _Position] = {}
         for row in self._db.execute("SELECT id, gateway, stream, contiguous_to, head FROM streams"):
             identity, gateway, stream, to, head = row
@@ -160,10 +171,15 @@ class Audit:
             if number != expected:
                 message = f"batches {expected} to {number - 1} are missing"
                 yield AuditFinding("batches", f"batch {number}", message)
+                yield from self._lost(expected, number - 1, streams)
             expected = number + 1
             self.batches += 1
             yield from self._batch(number, streams)
             self._progress(number)
+        if self._archive is not None and self._archive.last >= expected:
+            message = f"batches {expected} to {self._archive.last} are in the archive, and not here"
+            yield AuditFinding("batches", f"batch {expected}", message)
+            yield from self._lost(expected, self._archive.last, streams)
         for identity, (gateway, stream, position) in streams.items():
             if stored[identity] != position:
                 message = f"expected to end at {_text(position)}, got {_text(stored[identity])}"
@@ -177,9 +193,28 @@ class Audit:
         ).fetchone()
         return _Position(*row) if row else _Position(0, GENESIS)
 
-    def _batch(
-        self, number: int, streams: dict[int, tuple[str, int, _Position]]
-    ) -> Iterator[AuditFinding]:
+    def _lost(self, first: int, last: int, streams: _Streams) -> Iterator[AuditFinding]:
+        """Compare the rows of batches that the archive has and the database has not."""
+        ids = {row[:2]: identity for identity, row in streams.items()}
+        for number in range(first, last + 1):
+            data = self._archive.batch(number) if self._archive is not None else None
+            if data is None:
+                continue
+            self._chain = link(self._chain, data)
+            try:
+                batch = self._open(data)
+            except FormatError:  # a statement of the collector, or of version 1
+                continue
+            header = batch.header
+            stream_id = ids.get((header.gateway, header.stream), 0)
+            if stream_id:
+                position = streams[stream_id][2]
+                end = _Position(header.last, header.head)
+                streams[stream_id] = header.gateway, header.stream, end
+                begin = max(position.to + 1, header.first)
+                yield from self._contents(number, stream_id, batch, begin)
+
+    def _batch(self, number: int, streams: _Streams) -> Iterator[AuditFinding]:
         (stream_id, first, last, head, *columns, here, data) = self._db.execute(
             "SELECT stream_id, first, last, head, boot_id, anchor_ms, anchor_unc_ms, anchor_clock,"
             " chain, data FROM batches WHERE number = ?",
@@ -189,9 +224,15 @@ class Audit:
         if not isinstance(data, bytes):
             yield AuditFinding("batches", where, f"data: expected bytes, got {data!r}"[:MAX_TEXT])
             return
+        archived = self._archive.batch(number) if self._archive is not None else None
+        if archived is not None and archived != data:
+            yield AuditFinding("batches", where, "is not the one that was archived")
+            data = archived
         chain, self._chain = link(self._chain, data), here if isinstance(here, bytes) else GENESIS
         if chain != here:
             yield AuditFinding("batches", where, "the chain does not lead to it")
+        if self._ends.get(number, chain) != chain:
+            yield AuditFinding("batches", where, "the archive's chain does not lead to it")
         if stream_id not in streams:
             yield AuditFinding("batches", where, f"expected a known stream, got id {stream_id}")
             return

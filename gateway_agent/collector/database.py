@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from gateway_agent.clock import GatewayClock, SystemClock
 from gateway_agent.directories import make_directory
 from gateway_agent.store.database import settle
@@ -21,6 +23,7 @@ from gateway_agent.store.rebuild import finish
 from protocols.uplink import ACTION, GAP, KIND_NAMES, BatchHeader
 
 from . import migration
+from .archive import BatchArchive
 from .batch_log import WENT_BACK, BatchLog
 from .dating import CONTRADICTED, Dating
 from .errors import RESTORE, DamagedDatabase, damage_named
@@ -101,16 +104,21 @@ class Database:
         DamagedDatabase: it cannot be read; the text has a remedy.
         """
         make_directory(path.parent, 0o755)
+        self._path, self._clock = path, clock or SystemClock()
         self._lock = lock_of(path)
         self.alarms: list[str] = []
         try:
             finish(path)
             with damage_named():
                 self._connect(path)
-                self._begin(path, clock or SystemClock())
+                self._begin(path, self._clock)
         except BaseException:
             self._lock.release()
             raise
+
+    def archive(self, key: Ed25519PrivateKey) -> BatchArchive:
+        """Return the archive of this database, whose index is signed with the collector's key."""
+        return BatchArchive(self._db, self._path, key, self._clock)
 
     def _connect(self, path: Path) -> None:
         if not path.exists():

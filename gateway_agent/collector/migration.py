@@ -18,7 +18,7 @@ from protocols.uplink import (
 from .batch_log import new_id
 from .dating import Dated, DatingAnchor, fold, succeeds
 from .rows import seal
-from .schema import ACTIONS, ADDED, BATCHES, DATING, FILES, PACKED
+from .schema import ACTIONS, ADDED, ARCHIVED, BATCHES, DATING, FILES, PACKED
 
 
 def begin(connection: sqlite3.Connection) -> None:
@@ -141,6 +141,11 @@ def from_version_6(connection: sqlite3.Connection) -> None:
     connection.execute(ACTIONS)
 
 
+def from_version_7(connection: sqlite3.Connection) -> None:
+    """Add the table of what is archived; the collector archives the batches of before, too."""
+    connection.execute(ARCHIVED)
+
+
 # From each version to the next, from 1 on.
 STEPS: Final = (
     from_version_1,
@@ -149,4 +154,5 @@ STEPS: Final = (
     from_version_4,
     from_version_5,
     from_version_6,
+    from_version_7,
 )

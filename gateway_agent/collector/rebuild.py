@@ -27,6 +27,7 @@ from protocols.uplink import BatchHeader, FormatError, open_batch
 from protocols.wire.errors import UNKNOWN
 from protocols.wire.hmac import HmacSha256
 
+from .archive_read import ArchiveReader, reader_beside
 from .audit import Audit
 from .audit_tables import MAX_TEXT, AuditFinding, open_for_audit
 from .batch_log import head_path, read_head
@@ -119,6 +120,7 @@ class TableRebuild:
         self.missing: list[MissingRecords] = []
         self._missing_before: set[tuple[object, ...]] = set()
         self.batches = self.records = self.readings = 0
+        self._archive: ArchiveReader | None = None
 
     def to(self, target: Path) -> None:
         """Write the new database to ``target``, which does not exist yet, and prove it.
@@ -132,6 +134,7 @@ class TableRebuild:
             # A flipped bit in a text must not raise.
             old.execute("PRAGMA writable_schema = ON")  # or one table's damage hides all others
             old.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
+            self._open_archive(old)
             kept = self._prove(old)
             new = Database(target)
             try:
@@ -170,6 +173,12 @@ class TableRebuild:
                 shutil.rmtree(place, ignore_errors=True)
 
     # --- the evidence ---------------------------------------------------------------------------
+
+    def _open_archive(self, old: sqlite3.Connection) -> None:
+        try:
+            self._archive = reader_beside(old, self._source, None)  # each batch proves itself
+        except sqlite3.Error as error:
+            self.problems.append(AuditFinding("archive", "", f"cannot be found: {error}"))
 
     def _problem(self, number: int, message: str) -> None:
         self.problems.append(AuditFinding("batches", f"batch {number}", message[:MAX_TEXT]))
@@ -227,9 +236,13 @@ class TableRebuild:
         except StoreDamaged:
             seen = None
         at_least = 0 if seen is None else min(seen.last, (newest or seen.last) + MAX_LOST)
-        return max(newest or 0, at_least)
+        archived = 0 if self._archive is None else self._archive.last
+        return max(newest or 0, at_least, archived)
 
     def _data(self, old: sqlite3.Connection, number: int) -> bytes | None:
+        archived = self._archive.batch(number) if self._archive is not None else None
+        if archived is not None:
+            return archived
         try:
             row = old.execute("SELECT data FROM batches WHERE number = ?", (number,)).fetchone()
         except (sqlite3.Error, OverflowError) as error:

@@ -20,6 +20,7 @@
     devices   device -> gateway                               which one brought its first data
     counters  name -> value                                   see :mod:`.receiver`
     anchors   gateway, boot_id, number -> anchor, todo_ms     what dates records (:mod:`.dating`)
+    archived  first, last -> name, sha256                     segments of batches (:mod:`.archive`)
 
 ``batches.data`` are the signed bytes as they were received, so everything above can be proved from
 them again (:mod:`.audit`). ``chain`` is SHA-256 over the chain before and ``data``, across all
@@ -37,7 +38,7 @@ effect of the same record, or of the same frame of a node, impossible, whatever 
 from typing import Final
 
 APPLICATION_ID: Final = 0x5446_434F  # "TFCO"
-SCHEMA_VERSION: Final = 7
+SCHEMA_VERSION: Final = 8
 
 BATCHES: Final = """
 CREATE TABLE batches (
@@ -152,4 +153,9 @@ CREATE TABLE actions (
     operator TEXT NOT NULL, arg INTEGER NOT NULL, detail TEXT NOT NULL,
     PRIMARY KEY (stream_id, seq)) WITHOUT ROWID;
 """
-SCHEMA: Final = _TABLES + BATCHES + ADDED + DATING + PACKED + FILES + ACTIONS
+# What version 8 has that version 7 had not.
+ARCHIVED: Final = """
+CREATE TABLE archived (
+    first INTEGER PRIMARY KEY, last INTEGER NOT NULL, name TEXT NOT NULL, sha256 BLOB NOT NULL);
+"""
+SCHEMA: Final = _TABLES + BATCHES + ADDED + DATING + PACKED + FILES + ACTIONS + ARCHIVED

@@ -47,6 +47,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+ARCHIVE_S: Final = 60.0  # how often it is looked whether a segment is due
 HANG_S: Final = 60.0  # longer than the largest batch and the slowest commit
 MAX_PACKET: Final = MAX_BATCH_BYTES + 1024  # a batch and its topic
 
@@ -85,12 +86,14 @@ class CollectorService:
             directory / "quarantine",
             allowed=allowed_of(config),
         )
+        self._archive = self._database.archive(key)
         self._worker = ThreadPoolExecutor(1, "collector")
         self._problem = "not connected yet"  # why no batch can arrive; empty if one can
         self._messages: Counter[str] = Counter()
         self._unanswered: dict[str, str] = {}  # by gateway: why it gets no receipts
         self._streams = {row[:2]: row[2] for row in self._database.positions()}
         self._settling: asyncio.TimerHandle | None = None
+        self._archiving: asyncio.TimerHandle | None = None
         self._jobs: dict[object, float] = {}  # of the thread, and since when they wait
         self._on_outcome = on_outcome
         self._backoff = Backoff()
@@ -106,6 +109,7 @@ class CollectorService:
         socket = socket_path(self._config.collector.database)
         try:
             async with serve_status(socket.parent, self._status_text, socket.name):
+                self._seal()
                 while True:
                     pause = await self._attempt()
                     raise_if_cancelled()
@@ -114,6 +118,8 @@ class CollectorService:
         finally:
             if self._settling is not None:
                 self._settling.cancel()
+            if self._archiving is not None:
+                self._archiving.cancel()
             self._worker.submit(self._database.close)
             self._worker.shutdown()
 
@@ -144,7 +150,12 @@ class CollectorService:
             streams=[StreamStatus(*stream, to) for stream, to in sorted(self._streams.items())],
             messages=dict(self._messages),
             waiting=self._receiver.waiting,
-            alarms=[*self._database.alarms, *self._receiver.alarms, *self._unanswered.values()],
+            alarms=[
+                *self._database.alarms,
+                *self._receiver.alarms,
+                *self._unanswered.values(),
+                *([self._archive.problem] if self._archive.problem else ()),
+            ],
         )
 
     async def _session(self, client: Client) -> None:
@@ -240,6 +251,16 @@ class CollectorService:
     def _settle(self) -> None:
         self._settling = None
         self._worker.submit(self._database.settle)
+
+    def _seal(self) -> None:
+        """Write the next segment of the archive, if one is due, and look again later."""
+
+        def again(done: asyncio.Future[bool]) -> None:
+            if not done.cancelled():
+                self._archiving = loop.call_later(0 if done.result() else ARCHIVE_S, self._seal)
+
+        loop = asyncio.get_running_loop()
+        self._work(self._archive.advance).add_done_callback(again)
 
 
 def keys_of_gateways(config: CollectorConfig) -> dict[str, dict[bytes, Ed25519PublicKey]]:
