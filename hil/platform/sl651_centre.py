@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 _BEIJING = timezone(timedelta(hours=8))
 _CONFIRM, _LEAVE, _AGAIN, _ASK = 0x1B, 0x04, 0x15, 0x05
+_MORE = 0x17
 
 
 class CentreFaults(NamedTuple):
@@ -26,6 +27,7 @@ class CentreFaults(NamedTuple):
     close_every: int = 0
     damage_every: int = 0
     noise: bytes = b""
+    refuse_packet: int = 0
 
 
 class CentreHeard(NamedTuple):
@@ -37,6 +39,7 @@ class CentreHeard(NamedTuple):
     sent: str
     body: bytes
     packet: tuple[int, int]
+    is_answer: bool = False
 
 
 @dataclass
@@ -59,6 +62,8 @@ class Sl651Centre:
         """Listen; :attr:`port` is the port then."""
         self._writers: set[asyncio.StreamWriter] = set()
         self._count = 0
+        self._asked: set[int] = set()
+        self._refused: set[int] = set()
         self._server = await asyncio.start_server(self._serve, self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -73,10 +78,25 @@ class Sl651Centre:
         for writer in list(self._writers):
             writer.close()
 
-    def ask(self, station: str, function: int, more: bytes = b"") -> None:
+    def whole(self, function: int) -> bytes:
+        """Return the newest message of this function in several packets, put together again."""
+        parts: dict[int, bytes] = {}
+        for heard in self.heard:
+            if heard.function == function and heard.packet[0] > 1:
+                parts[heard.packet[1]] = heard.body
+        return b"".join(parts[number] for number in sorted(parts))
+
+    def ask(
+        self,
+        station: str,
+        function: int,
+        more: bytes = b"",
+        password: str = "0000",  # noqa: S107 # of the protocol
+    ) -> None:
         """Send a query of the centre (serial 0, ENQ) to each connected station."""
-        frame = self._frame(station, "01", "0000", function, 0, _ASK, more)
+        frame = self._frame(station, "01", password, function, 0, _ASK, more)
         self._show("->", frame, f"asks {function:02X}")
+        self._asked.add(function)
         for writer in self._writers:
             writer.write(frame)
 
@@ -128,6 +148,7 @@ class Sl651Centre:
             sent,
             body[8:] if number == 1 else body,
             packet if is_packet else (1, 1),
+            frame[10] in self._asked,
         )
         self._show("<-", frame, f"{heard.function:02X} serial {serial}")
         self._count += 1
@@ -140,15 +161,20 @@ class Sl651Centre:
         is_refused = _is_turn(self._count, faults.refuse_every)
         if not is_refused:
             self.heard.append(heard)
-        if heard.function == 0x2F or (is_packet and number < packet[0]):
+        if heard.function == 0x2F or frame[-3] == _MORE:
             return  # nobody confirms a keep-alive, nor packets before the last
-        if is_packet and number == packet[0]:
+        if is_packet:
             first = next(h for h in reversed(self.heard) if h.packet[1] == 1)
             heard = heard._replace(serial=first.serial)
+        packet_again = faults.refuse_packet if is_packet and number == packet[0] else 0
+        if packet_again and heard.serial not in self._refused:
+            self._refused.add(heard.serial)
+            answer = self._reply(frame, heard, _AGAIN, (packet[0], packet_again))
+            self._show("->", answer, f"packet {packet_again} again")
+            writer.write(answer)
+            return
         end = _AGAIN if is_refused else _CONFIRM if frame[-3] == 0x03 else _LEAVE
-        answer = self._frame(
-            heard.station, frame[2:3].hex(), frame[8:10].hex(), heard.function, heard.serial, end
-        )
+        answer = self._reply(frame, heard, end)
         if _is_turn(self._count, faults.damage_every):
             answer = answer[:15] + bytes((answer[15] ^ 4,)) + answer[16:]
         if faults.late_s:
@@ -156,6 +182,13 @@ class Sl651Centre:
         self._show("->", answer, "again" if is_refused else "confirmed")
         writer.write(faults.noise + answer)
         await writer.drain()
+
+    def _reply(
+        self, frame: bytes, heard: CentreHeard, end: int, packet: tuple[int, int] | None = None
+    ) -> bytes:
+        centre, password = frame[2:3].hex(), frame[8:10].hex()
+        serial, function = heard.serial, heard.function
+        return self._frame(heard.station, centre, password, function, serial, end, packet=packet)
 
     def _frame(
         self,
@@ -166,10 +199,17 @@ class Sl651Centre:
         serial: int,
         end: int,
         more: bytes = b"",
+        packet: tuple[int, int] | None = None,
     ) -> bytes:
         now = datetime.now(_BEIJING).strftime("%y%m%d%H%M%S")
         body = bytes.fromhex(f"{serial:04x}{now}") + more
-        head = bytes.fromhex(f"7e7e{station}{centre}{password}{function:02x}8{len(body):03x}02")
+        start = "02"
+        if packet is not None:
+            body = bytes.fromhex(f"{packet[0]:03x}{packet[1]:03x}") + body
+            start = "16"
+        head = bytes.fromhex(
+            f"7e7e{station}{centre}{password}{function:02x}8{len(body):03x}{start}"
+        )
         frame = head + body + bytes((end,))
         return frame + _crc(frame)
 

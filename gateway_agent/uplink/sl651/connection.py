@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final, Self
 
+from protocols.uplink import FormatError
 from protocols.uplink.sl651 import (
     Asked,
     Confirmed,
@@ -14,16 +15,15 @@ from protocols.uplink.sl651 import (
     Unreadable,
 )
 
-READ_CLOCK: Final = 0x51
-_STATION_MARK: Final = b"\xf1\xf1"
 _CONNECT_S: Final = 10.0
 
 
 class StationConnection(asyncio.Protocol):
-    """Sends reports one at a time, answers the clock, keeps the line alive.
+    """Sends reports one at a time, answers what is asked, keeps the line alive.
 
-    ``boot_ms`` drives every time-out; ``wall`` is written into frames. ``refused`` is called for
-    each frame of the centre that is none. Whatever ends the connection ends :meth:`report` and
+    ``boot_ms`` drives every time-out; ``wall`` is written into frames. ``answer`` returns the body
+    that answers a question, None for silence. ``refused`` is called for each frame of the centre
+    that is none. Whatever ends the connection ends :meth:`report` and
     :meth:`tick` with an OSError.
     """
 
@@ -32,11 +32,13 @@ class StationConnection(asyncio.Protocol):
         settings: StationSettings,
         boot_ms: Callable[[], int],
         wall: Callable[[], datetime],
+        answer: Callable[[Asked], bytes | None],
         refused: Callable[[str], None],
     ) -> None:
         self._settings = settings
         self._boot_ms = boot_ms
         self._wall = wall
+        self._answer = answer
         self._refused = refused
         self._station = Station(settings, 1, boot_ms())
         self._transport: asyncio.Transport | None = None
@@ -52,13 +54,14 @@ class StationConnection(asyncio.Protocol):
         settings: StationSettings,
         boot_ms: Callable[[], int],
         wall: Callable[[], datetime],
+        answer: Callable[[Asked], bytes | None],
         refused: Callable[[str], None],
     ) -> Self:
         """Connect. OSError, TimeoutError: nobody answers at this address."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(_CONNECT_S):
             _, line = await loop.create_connection(
-                lambda: cls(settings, boot_ms, wall, refused), host, port
+                lambda: cls(settings, boot_ms, wall, answer, refused), host, port
             )
         return line
 
@@ -118,15 +121,23 @@ class StationConnection(asyncio.Protocol):
             case NotConfirmed(serial):
                 seconds = self._settings.answer_ms / 1000
                 self._end(f"the centre did not confirm {serial} three times in {seconds:g} s each")
-            case Asked(function=function) if function == READ_CLOCK:
-                own = _STATION_MARK + self._settings.station
-                self._station.answer(event, own, self._wall(), self._boot_ms())
-            case Asked(function=function):
-                self._refused(f"the centre asks {function:02X}, which this station has not")
+            case Asked():
+                self._asked(event)
             case Unreadable(error, is_too_much):
                 self._refused(str(error))
                 if is_too_much:
                     self._end(f"the centre sends what is no frame: {error}")
+
+    def _asked(self, asked: Asked) -> None:
+        try:
+            body = self._answer(asked)
+        except (FormatError, OSError) as error:
+            self._refused(f"the centre asks {asked.function:02X}: {error}")
+            return
+        if body is None:
+            self._refused(f"the centre asks {asked.function:02X}, which this station has not")
+        else:
+            self._station.answer(asked, body, self._wall(), self._boot_ms())
 
     def _resend_if_due(self) -> None:
         for event in self._station.tick(self._boot_ms()):

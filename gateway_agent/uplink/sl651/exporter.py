@@ -1,36 +1,36 @@
 """The exporter to a centre station of SL 651: of each station the last sample of each period."""
 
+import asyncio
 import logging
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Final, NoReturn
 
-from gateway_agent.cancellation import raise_if_cancelled
+from gateway_agent.cancellation import is_cancelled, raise_if_cancelled, whatever_comes
 from gateway_agent.rare_log import RareLog
+from gateway_agent.uplink.command_audit import CommandAudit
 from gateway_agent.uplink.feed import ExportContext, Feed
-from gateway_agent.uplink.units import converted
-from protocols.export_record import ExportPoint, Portion, SentMessage
+from protocols.export_record import Portion, SentMessage
 from protocols.uplink.sl651 import (
-    ELEMENTS,
     FRAME_BYTES,
-    ElementGroup,
     Observation,
     StationReport,
     StationSettings,
-    number_group,
+    questions,
     write_report,
 )
-from protocols.wire.errors import LocalError
 
-from .config import Sl651Uplink, StationElement, StationOfDevice, datum
+from .answers import StationAnswers
+from .config import Sl651Uplink, StationOfDevice
 from .connection import StationConnection
+from .groups import StationGroups
+from .history import ReportHistory
 from .periods import DueReport, Periods
 
 TIMED_REPORT: Final = 0x32
 _logger: Final = logging.getLogger(__name__)
 _SERIAL_AND_TIME: Final = 8
 _LAST_SERIAL: Final = 0xFFFF
-_WAIT_S: Final = 1.0
+_WAIT_S: Final = 0.5
 
 
 class Sl651Exporter:
@@ -38,22 +38,52 @@ class Sl651Exporter:
 
     def __init__(self, config: Sl651Uplink, context: ExportContext) -> None:
         self._config = config
+        self._context = context
         self._clock = context.clock
         self._stations = {station.device: station for station in config.station}
         self._lines: dict[str, StationConnection] = {}
         self._rare = RareLog(_logger)
+        self._audit = CommandAudit(config.label, context)
+        self._groups = {
+            name: StationGroups(station, self._leave_out)
+            for name, station in self._stations.items()
+        }
+        self._history: ReportHistory | None = None
+        self._answers: dict[str, StationAnswers] = {}
 
     async def run(self, feed: Feed) -> NoReturn:
         """Export until something ends it. OSError: a connection ended, or nobody confirmed."""
+        if self._history is None:
+            path = self._context.state_dir / f"sl651-{self._config.label}.db"
+            self._history = await whatever_comes(asyncio.to_thread(ReportHistory, path))
+            self._answers = {
+                name: self._answers_of(station, self._history)
+                for name, station in self._stations.items()
+            }
         try:
-            await self._export(feed)
+            await self._export(feed, self._history)
         finally:
             for line in self._lines.values():
                 line.close()
             self._lines.clear()
             feed.status.connected = False
+            if is_cancelled():
+                self._history.close()
+                self._history = None
 
-    async def _export(self, feed: Feed) -> NoReturn:
+    def _answers_of(self, station: StationOfDevice, history: ReportHistory) -> StationAnswers:
+        devices = self._context.devices.values()
+        period_ms = next((one.period_ms for one in devices if one.name == station.device), 0)
+        return StationAnswers(
+            self._config,
+            station,
+            self._groups[station.device],
+            history,
+            self._audit,
+            period_ms,
+        )
+
+    async def _export(self, feed: Feed, history: ReportHistory) -> NoReturn:
         periods = Periods(frozenset(self._stations), self._config.report_min * 60_000)
         last: Portion | None = None
         while True:
@@ -62,40 +92,63 @@ class Sl651Exporter:
             if portion is not None:
                 if last is not None and portion.stream != last.stream:
                     for due in periods.close_all():
-                        await self._report(feed, due)
+                        await self._report(feed, history, due)
                 last = portion
+                for record in portion.records:
+                    if record.is_data and record.name in self._answers:
+                        self._answers[record.name].newest = record
                 for due in periods.take(portion.records):
-                    sent = await self._report(feed, due)
+                    sent = await self._report(feed, history, due)
                     await feed.delivered(portion, due.passes_to, [sent])
                 await feed.delivered(portion, periods.done_to(portion.last))
             elif last is not None and (now_ms := self._clock.wall().wall_ms) is not None:
                 for due in periods.close_until(now_ms):
-                    sent = await self._report(feed, due)
+                    sent = await self._report(feed, history, due)
                     await feed.delivered(last, periods.done_to(last.last), [sent])
+            # A centre asks before there is anything to report; a frame needs the time.
+            if self._clock.wall().wall_ms is not None:
+                for device in self._stations:
+                    await self._line(feed, device)
             for line in self._lines.values():
                 line.tick()
 
-    async def _report(self, feed: Feed, due: DueReport) -> SentMessage:
-        station = self._stations[due.device]
+    async def _report(self, feed: Feed, history: ReportHistory, due: DueReport) -> SentMessage:
+        station, groups = self._stations[due.device], self._groups[due.device]
         address = bytes.fromhex(station.address)
         at = datetime.fromtimestamp(due.ended_ms / 1000, UTC)
-        seen = Observation(at, self._groups(station, due))
+        await whatever_comes(
+            asyncio.to_thread(
+                history.add, station.address.upper(), due.ended_ms, groups.values(due.sample)
+            )
+        )
+        seen = Observation(at, groups.groups(due.sample))
         report = StationReport(0, at, address, station.station_class, (seen,))
-        line = self._lines.get(due.device)
-        if line is None:
-            line = await self._connect(feed, address)
-            self._lines[due.device] = line
-            feed.status.connected = True
+        line = await self._line(feed, due.device)
         body = write_report(report)[_SERIAL_AND_TIME:]
         await feed.spend(FRAME_BYTES + _SERIAL_AND_TIME + len(body), 1)
         # From the record, so that a report that is sent again has the number that it had.
         serial = due.sample.seq % _LAST_SERIAL + 1
-        await line.report(TIMED_REPORT, body, serial)
+        counts = self._answers[due.device].counts
+        try:
+            await line.report(TIMED_REPORT, body, serial)
+        except OSError:
+            counts[questions.EVENT_NOT_SENT] += 1
+            raise
+        counts[questions.EVENT_SENT] += 1
         ack = "confirmed" if self._config.confirmed else "sent (M1)"
         message = f"{station.address.upper()} {serial}"
         return SentMessage(message, (due.sample.seq,), ack, f"32 of {at:%Y-%m-%dT%H:%MZ}")
 
-    async def _connect(self, feed: Feed, address: bytes) -> StationConnection:
+    async def _line(self, feed: Feed, device: str) -> StationConnection:
+        """Return the connection of a station: it is open before there is something to report."""
+        line = self._lines.get(device)
+        if line is None:
+            line = await self._connect(feed, device)
+            self._lines[device] = line
+            feed.status.connected = True
+        return line
+
+    async def _connect(self, feed: Feed, device: str) -> StationConnection:
         config = self._config
 
         def refuse(text: str) -> None:
@@ -104,35 +157,21 @@ class Sl651Exporter:
 
         settings = StationSettings(
             config.centre,
-            address,
+            bytes.fromhex(self._stations[device].address),
             bytes.fromhex(config.password),
             config.confirmed,
             config.answer_ms,
             config.keep_alive_ms,
         )
+        answer = self._answers[device].answer
         return await StationConnection.open(
-            config.host, config.port, settings, self._clock.boot_ms, self._now, refuse
+            config.host, config.port, settings, self._clock.boot_ms, self._now, answer, refuse
         )
+
+    def _leave_out(self, text: str) -> None:
+        self._rare.warning(f"uplink {self._config.label}: {text}")
 
     def _now(self) -> datetime:
         """Return the time that a frame is sent at; without a clock it is 2000."""
         wall_ms = self._clock.wall().wall_ms
         return datetime.fromtimestamp((wall_ms or 946_684_800_000) / 1000, UTC)
-
-    def _groups(self, station: StationOfDevice, due: DueReport) -> tuple[ElementGroup, ...]:
-        points = {point.name: point for point in due.sample.points}
-        return tuple(self._group(element, points.get(element.point)) for element in station.element)
-
-    def _group(self, element: StationElement, point: ExportPoint | None) -> ElementGroup:
-        """Return the group of an element; a value that is missing, bad or too large is missing."""
-        identifier = element.identifier
-        if point is None or point.value is None:
-            return number_group(identifier, None)
-        unit = ELEMENTS[identifier].unit
-        try:
-            value = converted(Decimal(str(point.value)), point.unit or element.unit or unit, unit)
-            height = datum(element)
-            return number_group(identifier, value if height is None else height - value)
-        except (LocalError, ValueError) as error:
-            self._rare.warning(f"uplink {self._config.label}: {point.name} is left out: {error}")
-            return number_group(identifier, None)

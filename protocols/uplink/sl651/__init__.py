@@ -5,6 +5,7 @@ approval draft (报批稿) and in frames of implementations; where a name or a r
 implementations alone the place says so.
 """
 
+from . import questions
 from .elements import (
     BCD,
     ELEMENTS,
@@ -49,6 +50,7 @@ __all__ = [
     "element_value",
     "encode_frame",
     "number_group",
+    "questions",
     "read_groups",
     "read_report",
     "write_group",

@@ -20,7 +20,7 @@ from .elements import EXTENDED, ElementGroup, group_length, read_groups, write_g
 from .frame import STATION_BYTES
 
 BEIJING: Final = timezone(timedelta(hours=8))
-_STATION_MARK: Final = b"\xf1\xf1"
+STATION_MARK: Final = b"\xf1\xf1"
 _TIME_MARK: Final = b"\xf0\xf0"
 _SERIAL_AND_TIME: Final = 8
 _OBSERVED_AT: Final = _SERIAL_AND_TIME + 2 + STATION_BYTES + 1
@@ -88,7 +88,7 @@ def write_report(report: StationReport) -> bytes:
         )
     parts = [
         write_serial(report.serial, report.sent),
-        _STATION_MARK,
+        STATION_MARK,
         report.station,
         report.station_class.encode("ascii"),
     ]
@@ -105,7 +105,7 @@ def read_report(body: bytes, is_series: bool = False) -> StationReport:
     FormatError: a mark that is missing, a time that is none, a group that ends behind the body.
     """
     serial, sent = read_serial(body)
-    _expect_mark(body, _SERIAL_AND_TIME, _STATION_MARK, "station")
+    _expect_mark(body, _SERIAL_AND_TIME, STATION_MARK, "station")
     _expect_mark(body, _OBSERVED_AT, _TIME_MARK, "time of observation")
     if len(body) < _FIRST_GROUP:
         raise FormatError(TRUNCATED, "time of observation", _OBSERVED_AT, _FIRST_GROUP, len(body))

@@ -2,9 +2,9 @@
 
 A state machine without a socket or a clock: :meth:`Station.send` and :meth:`Station.receive` take
 bytes and milliseconds of any steady clock and return events; what has to go out is fetched with
-:meth:`Station.outgoing`. The ways of transmission are those of section 6.4: M1 sends only, M2 waits
-for a confirmation, M3 sends all packets of a long body and waits for one, M4 is what the centre
-asks and the station answers.
+:meth:`Station.outgoing`. The ways of transmission are those of SL 651-2014, 6.3.1: M1 sends only,
+M2 waits for a confirmation, M3 sends all packets of a long body and waits for one, M4 is what the
+centre asks and the station answers; a request that is not valid gets no answer.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ from .frame import (
 from .report import read_serial, write_serial
 
 KEEP_ALIVE: Final = 0x2F
-#: Sent three times in all, then the link is given up (section 6.4).
+#: Sent three times in all, then the link is given up (SL 651-2014, 6.3.2.3).
 MAX_RESENDS: Final = 2
 #: Frames that cannot be read in a row before the connection is to be closed.
 MAX_REFUSED: Final = 8
@@ -105,6 +105,8 @@ class Station:
         self._waiting: Sequence[Sl651Frame] = ()
         self._serial = 0
         self._resends = 0
+        self._answered: Sequence[Sl651Frame] = ()  # in several packets
+        self._repeats = 0  # packets of it that were sent again
         self._deadline_ms = 0
         self._quiet_since_ms = now_ms
 
@@ -140,7 +142,7 @@ class Station:
         self._transmit(frames, now_ms)
         if not self._settings.is_confirmed:
             return serial, [Confirmed(serial)]
-        self._waiting, self._serial, self._resends = frames, serial, 0
+        self._waiting, self._serial, self._resends, self._repeats = frames, serial, 0, 0
         self._deadline_ms = now_ms + self._settings.answer_ms
         return serial, []
 
@@ -148,6 +150,7 @@ class Station:
         """Answer what the centre asked, with its serial number."""
         frames = self._frames(asked.function, write_serial(asked.serial, sent) + after_time)
         self._transmit(frames, now_ms)
+        self._answered, self._repeats = (frames if len(frames) > 1 else ()), 0
 
     def keep_alive(self, sent: datetime, now_ms: int) -> bool:
         """Send a keep-alive if the line was quiet for long enough; return whether."""
@@ -201,7 +204,11 @@ class Station:
         serial, sent = read_serial(frame.body)
         self._quiet_since_ms = now_ms
         if frame.end == ENQ:
+            if frame.password != settings.password:
+                raise FormatError(BAD_VALUE, "password", 8, "that of this station", "another")
             return [Asked(frame.function, serial, sent, frame.body[8:])]
+        if frame.end == NAK and frame.number:
+            return self._again(frame, now_ms)
         is_ours = bool(self._waiting) and (serial, frame.function) == (
             self._serial,
             self._waiting[0].function,
@@ -213,6 +220,20 @@ class Station:
         if frame.end in (EOT, ESC, ACK):
             self._waiting = ()
             return [Confirmed(serial)]
+        return []
+
+    def _again(self, refused: Sl651Frame, now_ms: int) -> list[StationEvent]:
+        """Send the one packet again that the centre names (6.3.1.2 c), with ETX as its end."""
+        is_report = bool(self._waiting) and self._waiting[0].function == refused.function
+        frames = self._waiting if is_report else self._answered
+        if refused.number > len(frames) or frames[0].function != refused.function:
+            return []
+        if self._repeats >= MAX_RESENDS * len(frames):
+            self._waiting = self._waiting if not is_report else ()
+            return [NotConfirmed(self._serial)] if is_report else []
+        self._repeats += 1
+        self._transmit([replace(frames[refused.number - 1], end=ETX)], now_ms)
+        self._deadline_ms = now_ms + self._settings.answer_ms
         return []
 
     def _tick_now(self, now_ms: int) -> list[StationEvent]:

@@ -127,6 +127,7 @@ PUBLIC: Final = {
         "element_value",
         "encode_frame",
         "number_group",
+        "questions",
         "read_groups",
         "read_report",
         "write_group",

@@ -1,0 +1,95 @@
+"""Keeps what stations reported, so that a centre can ask for a period (SL 651-2014, 6.6.4.11).
+
+The outbox drops what every platform has; a centre asks later. One SQLite file holds the values of
+each report for 31 days. It is a copy: losing it loses an answer to a question, and no reading.
+"""
+
+import json
+import os
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+KEEP_MS: Final = 31 * 86_400_000
+_VERSION: Final = 1
+_WAIT_S: Final = 0.5
+_SCHEMA: Final = (
+    """CREATE TABLE report (station TEXT NOT NULL, ended_ms INTEGER NOT NULL, element_values TEXT
+    NOT NULL, PRIMARY KEY (station, ended_ms)) WITHOUT ROWID""",
+    f"PRAGMA user_version = {_VERSION}",
+)
+
+
+class ReportHistory:
+    """One file. A question does not wait for a medium that hangs: it has no answer then."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the file; OSError if that is not possible."""
+        self._lock = Lock()
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        try:
+            self._open(path)
+        except sqlite3.Error as error:
+            raise OSError(f"{path}: {error}") from error
+
+    def _open(self, path: Path) -> None:
+        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for statement in _SCHEMA:
+                self._connection.execute(statement)
+            self._connection.execute("COMMIT")
+        elif version != _VERSION:
+            raise OSError(f"{path}: expected version {_VERSION}, got {version}: a newer program's")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def add(self, station: str, ended_ms: int, values: Mapping[int, Decimal | None]) -> None:
+        """Keep the values of a report, and drop those that are too old. OSError."""
+        text = json.dumps({str(key): None if v is None else str(v) for key, v in values.items()})
+        try:
+            with self._lock:
+                self._put(station, ended_ms, text)
+        except sqlite3.Error as error:
+            raise OSError(f"reports of SL 651 cannot be kept: {error}") from error
+
+    def _put(self, station: str, ended_ms: int, text: str) -> None:
+        self._connection.execute(
+            "INSERT OR REPLACE INTO report VALUES (?, ?, ?)", (station, ended_ms, text)
+        )
+        self._connection.execute(
+            "DELETE FROM report WHERE station = ? AND ended_ms < ?",
+            (station, ended_ms - KEEP_MS),
+        )
+
+    def between(
+        self, station: str, identifier: int, begin_ms: int, end_ms: int
+    ) -> dict[int, Decimal | None]:
+        """Return the values of an element by when their period ended. OSError."""
+        if not self._lock.acquire(timeout=_WAIT_S):
+            raise OSError("reports of SL 651 cannot be read: the medium is busy")
+        try:
+            found = self._between(station, begin_ms, end_ms)
+        except sqlite3.Error as error:
+            raise OSError(f"reports of SL 651 cannot be read: {error}") from error
+        finally:
+            self._lock.release()
+        texts = {ended_ms: json.loads(text).get(str(identifier)) for ended_ms, text in found}
+        return {at: None if text is None else Decimal(text) for at, text in texts.items()}
+
+    def _between(self, station: str, begin_ms: int, end_ms: int) -> list[tuple[int, str]]:
+        sql = (
+            "SELECT ended_ms, element_values FROM report"
+            " WHERE station = ? AND ended_ms BETWEEN ? AND ? ORDER BY ended_ms"
+        )
+        with closing(self._connection.execute(sql, (station, begin_ms, end_ms))) as rows:
+            return list(rows)
