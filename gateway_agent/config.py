@@ -36,7 +36,7 @@ from .config_types import (
     PublicKeyFile,
     milliseconds,
 )
-from .config_uplink import MqttUplink, UplinkConfig, check_uplinks, several_uplinks
+from .config_uplink import MqttUplink, UplinkConfig, check_exporters, check_uplinks, several_uplinks
 from .config_web import WebConfig, check_web
 from .tables import ConfigError, Problem, TableReader, read_toml
 from .uplink.exporter_config import ExporterConfig
@@ -63,6 +63,7 @@ __all__ = [
     "WebConfig",
     "load",
     "parse",
+    "role_of",
 ]
 
 # Each TCP device is a bus: 2,000 of them were measured in one process (about 27 KB each).
@@ -140,6 +141,7 @@ def parse(tables: dict[str, object], path: Path, empty_buses: bool = False) -> G
         check_web(reader, web)
     for _, gateway in reader.built_of(GatewayIdentity):
         _check_ids(reader, gateway)
+    check_exporters(reader, {device.name: role_of(device) for _, device in _devices(reader)})
     check_alarms(reader, [device.name for _, device in _devices(reader)])
     file = reader.result(built)
     return GatewayConfig(
@@ -152,6 +154,11 @@ def parse(tables: dict[str, object], path: Path, empty_buses: bool = False) -> G
         link=tuple(bus for bus in file.bus if isinstance(bus, LinkBus)),
         alarm=file.alarm,
     )
+
+
+def role_of(device: Device | LinkNode) -> str:
+    """Return what exporters call the role of a device: a node's, or the profile's name."""
+    return device.profile if isinstance(device, ProfileDevice) else device.role
 
 
 def _buses(reader: TableReader) -> Iterator[tuple[str, Bus]]:

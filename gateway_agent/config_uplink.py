@@ -5,6 +5,7 @@ A file has one ``[uplink]``, or an array of ``[[uplink]]`` of which one goes to 
 
 import functools
 import operator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias
 
@@ -88,6 +89,13 @@ def check_uplinks(reader: TableReader) -> list[MqttUplink]:
     names = ((f"{at}.name", exporter.label) for at, exporter in exporters)
     reader.unique(names, "a name no other uplink has", "give this one a name of its own")
     return [uplink for _, uplink in found]
+
+
+def check_exporters(reader: TableReader, roles: Mapping[str, str]) -> None:
+    """Note what an exporter cannot do for these devices. ``roles``: theirs, by name."""
+    for at, exporter in reader.built_of(ExporterConfig):
+        for fault in exporter.faults_of(roles):
+            reader.problem(f"{at}.{fault.key}", fault.value, fault.expected, fault.remedy)
 
 
 def _check_uplink(reader: TableReader, at: str, uplink: MqttUplink) -> None:

@@ -10,15 +10,20 @@ from typing import Annotated, NamedTuple
 import typer
 from rich.table import Table
 
+from gateway_agent.cli.left_out import show_left_out, site_device
 from gateway_agent.cli.output import table_console
 from gateway_agent.config import GatewayConfig, LinkBus, SerialBus, load
 from gateway_agent.field.cuts import CutFile, describe_cuts
-from gateway_agent.field.devices import open_all, open_links
+from gateway_agent.field.devices import (
+    open_all,
+    open_links,
+)
 from gateway_agent.field.planner import BusPlan, JoinRules, plan_bus
 from gateway_agent.field.proposal import proposals
 from gateway_agent.keys import KeyFileError, check_secret, load_private, load_public
 from gateway_agent.store.medium import too_small
 from gateway_agent.tables import ConfigError, Problem
+from gateway_agent.uplink.exporter_config import SiteDevice
 from protocols.exit_status import GOOD, UNUSABLE
 from protocols.uplink import key_id
 
@@ -30,6 +35,7 @@ class Checked:
     plans: list[BusPlan]
     links: list[LinkBus]  # where nodes push: there is nothing to plan
     problems: list[Problem]
+    left_out: dict[str, list[str]]  # by uplink: what it does not get, and why
 
 
 def check_config(path: Path) -> Checked:
@@ -37,13 +43,15 @@ def check_config(path: Path) -> Checked:
     try:
         config = load(path)
     except ConfigError as error:
-        return Checked([], [], list(error.problems))
+        return Checked([], [], list(error.problems), {})
     problems: list[Problem] = []
     _check_files(config, path, problems)
     plans: list[BusPlan] = []
+    site: list[SiteDevice] = []
     try:
         cuts = CutFile(config.gateway.state_dir)
         for bus, devices in zip(config.bus, open_all(config.bus), strict=True):
+            site += map(site_device, devices)
             own = [cuts.of(item.device.device_id(config.gateway.id)) for item in devices]
             ruled = [
                 (item, JoinRules.of(bus, known)) for item, known in zip(devices, own, strict=True)
@@ -60,12 +68,13 @@ def check_config(path: Path) -> Checked:
     except ConfigError as error:
         problems += error.problems
     try:
-        open_links(config.link)
+        site += (site_device(device) for link in open_links(config.link) for device in link)
     except ConfigError as error:
         problems += error.problems
     if problems:
-        return Checked([], [], problems)
-    return Checked(_with_shared_devices(plans), list(config.link), [])
+        return Checked([], [], problems, {})
+    left_out = {one.label: list(one.left_out(site)) for one in config.exporters}
+    return Checked(_with_shared_devices(plans), list(config.link), [], left_out)
 
 
 def _with_shared_devices(plans: list[BusPlan]) -> list[BusPlan]:
@@ -276,6 +285,9 @@ def check(
             ],
             "buses": [_plan_dict(plan) for plan in checked.plans],
             "links": [_link_dict(link) for link in checked.links],
+            "uplinks": [
+                {"name": name, "left_out": lines} for name, lines in checked.left_out.items()
+            ],
         }
         typer.echo(json.dumps(result))
     else:
@@ -290,6 +302,7 @@ def check(
             console.print(_link_table(link))
             for warning in link.warnings:
                 console.print(f"warning: {warning}", style="yellow", markup=False)
+        show_left_out(console, checked.left_out)
         if checked.problems:
             typer.echo(str(ConfigError(checked.problems)), err=True)
         else:

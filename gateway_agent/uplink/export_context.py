@@ -4,7 +4,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway_agent.clock import GatewayClock
 from gateway_agent.commands.command import RunCommand
-from gateway_agent.config import GatewayConfig, ProfileDevice
+from gateway_agent.config import GatewayConfig, role_of
 from protocols.export_record import DeviceInfo
 
 from .feed import ExportContext, NoteAction
@@ -25,9 +25,8 @@ def context_of(
     devices = {}
     for bus in (*config.bus, *config.link):
         for device in bus.device:
-            role = device.profile if isinstance(device, ProfileDevice) else device.role
             info = DeviceInfo(
-                device.device_id(gateway), device.name, bus.name, role, device.period_ms
+                device.device_id(gateway), device.name, bus.name, role_of(device), device.period_ms
             )
             devices[info.id] = info
     return ExportContext(gateway, clock, config.gateway.state_dir, devices, key, note, command)

@@ -1,6 +1,6 @@
 """The keys that every ``[[uplink]]`` table of an exporter has, whatever its type."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -18,6 +18,14 @@ class TableFault(NamedTuple):
     value: object
     expected: str
     remedy: str
+
+
+class SiteDevice(NamedTuple):
+    """A device as the checks see it; ``points``: what it measures, with its SenML unit."""
+
+    name: str
+    role: str
+    points: tuple[tuple[str, str], ...]
 
 
 class ExporterConfig(Struct, frozen=True, kw_only=True):
@@ -55,6 +63,14 @@ class ExporterConfig(Struct, frozen=True, kw_only=True):
 
     def faults(self) -> Iterator[TableFault]:
         """Yield what is wrong between keys that are good in themselves."""
+        yield from ()
+
+    def faults_of(self, roles: Mapping[str, str]) -> Iterator[TableFault]:
+        """Yield what is wrong for the devices of this gateway. ``roles``: theirs, by name."""
+        yield from ()
+
+    def left_out(self, devices: Sequence[SiteDevice]) -> Iterator[str]:
+        """Yield what this platform does not get of the devices, and why."""
         yield from ()
 
 

@@ -14,7 +14,7 @@ _QUANTITIES: Final[tuple[Mapping[str, str], ...]] = (
     {"m": "1", "mm": "0.001", "cm": "0.01", "km": "1000"},
     {"Pa": "1", "hPa": "100", "kPa": "1000"},
     {"ug/m3": "1", "mg/m3": "1000", "g/m3": "1000000"},
-    {"kg/m3": "1", "mg/L": "0.001", "g/L": "1"},
+    {"kg/m3": "1", "mg/L": "0.001", "mg/l": "0.001", "g/L": "1"},
     {"m3/s": "1", "l/s": "0.001", "L/s": "0.001"},
     {"m/s": "1", "km/h": "1/3.6"},
     {"S/m": "1", "mS/cm": "0.1", "uS/cm": "0.0001"},
@@ -53,6 +53,15 @@ def converted(value: Decimal, unit: str, to: str) -> Decimal:
 # are stated at these by GB 3095-2026; HJ 212 leaves the temperature to the platform.
 REFERENCE_K: Final = Decimal("298.15")
 _MOLAR_VOLUME: Final = Decimal("8.314462618") * REFERENCE_K / Decimal("101.325")
+
+
+def is_gas_convertible(unit: str, to: str, molar_mass: Decimal | None) -> bool:
+    """Return whether :func:`gas_converted` takes this pair of units."""
+    try:
+        gas_converted(Decimal(1), unit, to, molar_mass)
+    except ValueError:
+        return False
+    return True
 
 
 def gas_converted(

@@ -5,6 +5,7 @@ and digits come from; a platform that agreed on others says so in its profile. `
 code of each point of our own nodes; ``WITHOUT_CODE`` says of the others why they have none.
 """
 
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
@@ -111,6 +112,32 @@ WITHOUT_CODE: Final[dict[tuple[str, str], str]] = {
     ("camera", "motion_events"): "not a pollutant",
     ("camera", "tamper_events"): "not a pollutant",
 }
+
+
+def code_of(points: Mapping[str, str], device: str, role: str, point: str) -> PointCode | None:
+    """Return the code of a point: that of ``points`` ("DEVICE/POINT": code), or of its role."""
+    chosen = points.get(f"{device}/{point}")
+    return POINTS.get((role, point)) if chosen is None else PointCode(chosen)
+
+
+def shared_codes(
+    roles: Mapping[str, str], nodes: Collection[str], points: Mapping[str, str]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield each code that two points would give, with both as "DEVICE/POINT".
+
+    ``roles``: of the devices, by name; ``nodes``: those that count, all if empty.
+    """
+    owners: dict[str, str] = {}
+    for device, role in roles.items():
+        if nodes and device not in nodes:
+            continue
+        names = [name for known, name in POINTS if known == role]
+        names += [place.partition("/")[2] for place in points if place.startswith(f"{device}/")]
+        for name in dict.fromkeys(names):
+            code = code_of(points, device, role, name)
+            place = f"{device}/{name}"
+            if code is not None and owners.setdefault(code.code, place) != place:
+                yield code.code, owners[code.code], place
 
 
 def in_code(value: Decimal, unit: str, code: PollutantCode, kelvin: Decimal) -> Decimal:

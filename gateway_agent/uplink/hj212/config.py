@@ -1,13 +1,15 @@
 """The keys of ``[[uplink]]`` with ``type = "hj212"``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta, field
 
 from gateway_agent.config_types import File, count
-from gateway_agent.uplink.exporter_config import ExporterConfig, TableFault
+from gateway_agent.table_types import FILE_SUFFIX
+from gateway_agent.uplink.exporter_config import ExporterConfig, SiteDevice, TableFault
+from gateway_agent.uplink.units import is_gas_convertible
 
 
 class Hj212Uplink(ExporterConfig, frozen=True, kw_only=True, tag_field="type", tag="hj212"):
@@ -16,7 +18,9 @@ class Hj212Uplink(ExporterConfig, frozen=True, kw_only=True, tag_field="type", t
     host: Annotated[str, Meta(min_length=1, max_length=255, examples=["platform.example.cn"])]
     port: Annotated[int, count(1, 65535, 7212)]
     mn: Annotated[str, Meta(pattern="^[^;=&\\s]{1,24}\\Z", examples=["010000A8900016F000169DC0"])]
-    profile: Annotated[str, Meta(min_length=1, examples=["hj212-2017"])] = "hj212-2017"
+    profile: Annotated[
+        str, Meta(min_length=1, examples=["hj212-2017"], extra={FILE_SUFFIX: ".toml"})
+    ] = "hj212-2017"
     st: Annotated[str, Meta(pattern="^[0-9A-Za-z]{0,2}\\Z", examples=["22"])] = ""  # the profile's
     pw: Annotated[str, Meta(pattern="^[0-9A-Za-z]{1,6}\\Z", examples=["123456"])] = "123456"
     key_file: File | None = None  # SM4 key, 32 hexadecimal digits
@@ -62,6 +66,45 @@ class Hj212Uplink(ExporterConfig, frozen=True, kw_only=True, tag_field="type", t
             known = ", ".join(map(str, MIN_INTERVALS_MIN))
             yield TableFault("minutes", self.minutes, "a part of an hour", f"one of {known}")
         yield from self._faults_of_points()
+
+    def faults_of(self, roles: Mapping[str, str]) -> Iterator[TableFault]:
+        """Yield devices that are not there, and codes that two points would give."""
+        from .codes import shared_codes
+
+        for name in self.nodes:
+            if name not in roles:
+                remedy = f"one of {', '.join(roles)}"
+                yield TableFault("nodes", name, "names of devices of this gateway", remedy)
+        for code, first, second in shared_codes(roles, self.nodes, self.points):
+            if first in self.points and second in self.points:
+                continue  # named already
+            remedy = "name in nodes the devices of this MN, one for each code"
+            yield TableFault("nodes", f"{first}, {second}", f"one point for {code}", remedy)
+
+    def left_out(self, devices: Sequence[SiteDevice]) -> Iterator[str]:
+        """Yield the points without a code, those whose unit is not the code's, and dead names."""
+        from .codes import WITHOUT_CODE, code_of
+        from .profile import load_hj212_profile
+
+        profile = load_hj212_profile(self.profile)
+        places = {f"{one.name}/{point}" for one in devices for point, _ in one.points}
+        for place in self.points:
+            if place not in places:
+                yield f'points has "{place}", which no device measures'
+        for device in devices:
+            if self.nodes and device.name not in self.nodes:
+                continue
+            for point, unit in device.points:
+                place = f"{device.name}/{point}"
+                code = code_of(self.points, device.name, device.role, point)
+                if code is None:
+                    why = WITHOUT_CODE.get((device.role, point), 'give it one with points = {"…"}')
+                    yield f"{place} has no code: {why}"
+                    continue
+                wanted = profile.code(code.code)
+                if not is_gas_convertible(unit or code.unit, wanted.unit, wanted.molar_mass):
+                    shown = unit or "no unit"
+                    yield f"{place} is in {shown}, which never becomes {wanted.unit} of {code.code}"
 
     def _faults_of_points(self) -> Iterator[TableFault]:
         from .codes import CODES

@@ -8,7 +8,7 @@ from typing import Final
 from protocols.export_record import DeviceInfo, ExportPoint, ExportRecord
 from protocols.wire.registers import STATUS_CALIBRATION
 
-from .codes import CODES, POINTS, PointCode, in_code
+from .codes import CODES, code_of, in_code, shared_codes
 from .period import FAULTY, MISSING, NORMAL, CodeReading
 from .profile import Hj212Profile
 
@@ -60,38 +60,21 @@ class Hj212Intake:
         unknown += sorted(self._nodes - set(self._periods))
         if unknown:
             raise ValueError(f"unknown in the uplink's nodes or points: {', '.join(unknown)}")
-        owners: dict[str, str] = {}
-        for device in devices.values():
-            if not self._is_ours(device.name):
-                continue
-            names = [name for role, name in POINTS if role == device.role]
-            names += [p.partition("/")[2] for p in points if p.startswith(f"{device.name}/")]
-            for name in names:
-                code = self._code(device.name, device.role, name)
-                if code is None:
-                    continue
-                other = owners.setdefault(code.code, f"{device.name}/{name}")
-                if other != f"{device.name}/{name}":
-                    raise ValueError(
-                        f"{other} and {device.name}/{name} both give {code.code}:"
-                        " `nodes` has to name one device for it"
-                    )
+        roles = {device.name: device.role for device in devices.values()}
+        for code, first, second in shared_codes(roles, self._nodes, points):
+            raise ValueError(
+                f"{first} and {second} both give {code}: `nodes` has to name one device for it"
+            )
 
     def _is_ours(self, name: str) -> bool:
         return not self._nodes or name in self._nodes
-
-    def _code(self, device: str, role: str, point: str) -> PointCode | None:
-        chosen = self._points.get(f"{device}/{point}")
-        if chosen is not None:
-            return PointCode(chosen)
-        return POINTS.get((role, point))
 
     def readings(self, stream: int, record: ExportRecord) -> Iterator[CodeReading]:
         """Yield what a record says under codes of HJ 212."""
         if not record.is_data or not self._is_ours(record.name):
             return
         for point in record.points:
-            wanted = self._code(record.name, record.role, point.name)
+            wanted = code_of(self._points, record.name, record.role, point.name)
             if wanted is None:
                 continue
             flag = flag_of_point(point, record.record.status)

@@ -1,13 +1,14 @@
 """The keys of ``[[uplink]]`` with ``type = "mqtt-json"``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from gateway_agent.uplink.cloud_login import AnyCloudAccount
+from gateway_agent.uplink.cloud_login import AnyCloudAccount, HuaweiAccount
 from gateway_agent.uplink.exporter_config import MqttExporterConfig, TableFault
+from protocols.uplink import clouds
 
 
 class JsonUplink(MqttExporterConfig, frozen=True, kw_only=True, tag_field="type", tag="mqtt-json"):
@@ -35,6 +36,22 @@ class JsonUplink(MqttExporterConfig, frozen=True, kw_only=True, tag_field="type"
         """Return the files named here that not everybody may read."""
         own = [] if self.login is None else [self.login.secret_file]
         return [*super().secret_files, *own]
+
+    def faults_of(self, roles: Mapping[str, str]) -> Iterator[TableFault]:
+        """Yield devices whose points would be the same properties of a cloud."""
+        if self.format != "thing" or isinstance(self.login, HuaweiAccount):
+            return
+        names: dict[str, str] = {}
+        for device in roles:
+            other = names.setdefault(clouds.property_name(device, ""), device)
+            if other != device:
+                remedy = "rename one of them"
+                yield TableFault(
+                    "format",
+                    f"{other}, {device}",
+                    "names of devices that differ in letters or digits",
+                    remedy,
+                )
 
     def faults(self) -> Iterator[TableFault]:
         """Yield what a cloud does not take."""

@@ -26,6 +26,16 @@ UNITS: Final = {
     "V": ("V", "voltage"),
     "A": ("A", "current"),
     "W": ("W", "power"),
+    "VA": ("VA", "apparent_power"),
+    "var": ("var", "reactive_power"),
+    "Wh": ("Wh", "energy"),
+    "kWh": ("kWh", "energy"),
+    "Hz": ("Hz", "frequency"),
+    "dB": ("dB", "sound_pressure"),
+    "uS/cm": ("µS/cm", "conductivity"),
+    "mg/l": ("mg/L", ""),
+    "deg": ("°", ""),
+    "s": ("s", "duration"),
     "lx": ("lx", "illuminance"),
     "m": ("m", "distance"),
     "mm": ("mm", "distance"),
@@ -118,7 +128,6 @@ class HomeAssistantCore(PlainCore):
                 "name": name,
                 "unique_id": f"{ident}_{name}",
                 "value_template": "{{ value_json." + name + " }}",
-                "state_class": "measurement",
                 "expire_after": self._life_s(record.device),
                 **_unit(name, unit),
             }
@@ -139,7 +148,8 @@ class HomeAssistantCore(PlainCore):
 def _unit(name: str, unit: str) -> dict[str, str]:
     shown, device_class = UNITS.get(unit, (unit, ""))
     device_class = CLASSES.get((name, unit), device_class)
-    found = {}
+    # A meter reading only grows, and Home Assistant takes energy as nothing else.
+    found = {"state_class": "total" if device_class == "energy" else "measurement"}
     if shown:
         found["unit_of_measurement"] = shown
     if device_class:

@@ -1,7 +1,7 @@
 """What tests of exporters share: an outbox with records, a context, and a running export task."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -44,10 +44,11 @@ def context(
     clock: StillClock | None = None,
     note: NoteAction = note_nothing,
     command: RunCommand = no_commands,
+    devices: Sequence[DeviceInfo] = (DEVICE,),
 ) -> ExportContext:
     """The gateway as exporters know it."""
-    devices = {DEVICE.id: DEVICE}
-    return ExportContext(GATEWAY, clock or StillClock(), root, devices, KEY, note, command)
+    by_id = {device.id: device for device in devices}
+    return ExportContext(GATEWAY, clock or StillClock(), root, by_id, KEY, note, command)
 
 
 @asynccontextmanager
@@ -70,9 +71,10 @@ async def exporting(
     clock: StillClock | None = None,
     note: NoteAction = note_nothing,
     command: RunCommand = no_commands,
+    devices: Sequence[DeviceInfo] = (DEVICE,),
 ) -> AsyncIterator[Exporters]:
     """The exporters, running; they wait little between attempts."""
-    of = context(root, clock, note, command)
+    of = context(root, clock, note, command, devices)
     exporters = Exporters(configs, of, 1 << 30, lambda _: asyncio.sleep(0.02))
     task = asyncio.create_task(exporters.run(outbox))
     try:
