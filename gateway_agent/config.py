@@ -28,6 +28,7 @@ from .config_bus import (
     TcpBus,
 )
 from .config_link import LinkBus, LinkNode, check_link
+from .config_reload import ReloadConfig
 from .config_types import (
     Directory,
     GroupName,
@@ -56,6 +57,7 @@ __all__ = [
     "OutboxConfig",
     "Problem",
     "ProfileDevice",
+    "ReloadConfig",
     "RtuOverTcpBus",
     "SerialBus",
     "TcpBus",
@@ -101,6 +103,7 @@ class _GatewayFile(Struct, frozen=True, kw_only=True):
     uplink: UplinkConfig
     outbox: OutboxConfig = OutboxConfig()
     web: WebConfig | None = None
+    reload: ReloadConfig = ReloadConfig()
     bus: tuple[Bus | LinkBus, ...]
     alarm: tuple[AlarmRule, ...] = ()
 
@@ -118,6 +121,7 @@ class GatewayConfig(Struct, frozen=True, kw_only=True):
     bus: tuple[Bus, ...]
     link: tuple[LinkBus, ...] = ()
     web: WebConfig | None = None
+    reload: ReloadConfig = ReloadConfig()
     alarm: tuple[AlarmRule, ...] = ()
 
 
@@ -150,6 +154,7 @@ def parse(tables: dict[str, object], path: Path, empty_buses: bool = False) -> G
         exporters=tuple(exporter for _, exporter in reader.built_of(ExporterConfig)),
         outbox=file.outbox,
         web=file.web,
+        reload=file.reload,
         bus=tuple(bus for bus in file.bus if not isinstance(bus, LinkBus)),
         link=tuple(bus for bus in file.bus if isinstance(bus, LinkBus)),
         alarm=file.alarm,

@@ -77,26 +77,36 @@ class ConfigError(OperatorError):
 
 def read_toml(path: Path) -> dict[str, object]:
     """Return the tables of a TOML file; ConfigError if it is absent, too large or no TOML."""
+    return toml_of(read_file(path), path)
 
-    def fail(value: str, expected: str, remedy: str) -> ConfigError:
-        return ConfigError([Problem(str(path), "", value, expected, remedy)])
 
+def read_file(path: Path) -> bytes:
+    """Return what is in a file; ConfigError if it is absent or too large."""
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+            return file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise fail(
-            error.strerror or "an error", "a readable file", "check the path and its rights"
+        raise _unusable(
+            path, error.strerror or "an error", "a readable file", "check the path and its rights"
         ) from error
+
+
+def toml_of(data: bytes, path: Path) -> dict[str, object]:
+    """Return the tables in what is, or may come to be, in a file; ConfigError as above."""
     if len(data) > MAX_FILE_BYTES:
-        raise fail("a larger file", f"at most {MAX_FILE_BYTES} bytes", "split it or remove text")
+        text = f"at most {MAX_FILE_BYTES} bytes"
+        raise _unusable(path, "a larger file", text, "split it or remove text")
     try:
         return tomllib.loads(data.decode("utf-8").removeprefix(BYTE_ORDER_MARK))
     except UnicodeDecodeError as error:
-        raise fail(f"byte 0x{data[error.start]:02x} at offset {error.start}", "UTF-8 text",
-                   "save the file as UTF-8") from error  # fmt: skip
+        found = f"byte 0x{data[error.start]:02x} at offset {error.start}"
+        raise _unusable(path, found, "UTF-8 text", "save the file as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
-        raise fail(*_wrong_line(data.decode("utf-8"), str(error))) from error
+        raise _unusable(path, *_wrong_line(data.decode("utf-8"), str(error))) from error
+
+
+def _unusable(path: Path, value: str, expected: str, remedy: str) -> ConfigError:
+    return ConfigError([Problem(str(path), "", value, expected, remedy)])
 
 
 def _wrong_line(text: str, message: str) -> tuple[str, str, str]:

@@ -1,0 +1,1 @@
+"""The configuration of a running agent: which one is in force, and how it is changed."""

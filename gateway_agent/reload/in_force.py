@@ -1,0 +1,113 @@
+"""Which configuration is in force, across every kind of end that the agent may meet.
+
+One file of the state directory keeps the configuration that last proved itself, together with the
+SHA-256 that the operator's file had then. A start takes the operator's file if that was edited
+since, and else the kept text. So one rule answers every case: a change that was undone stays
+undone, one that came from elsewhere than the file stays in force, and an agent that is killed while
+a change is on probation starts with what worked before it.
+"""
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from gateway_agent.config import GatewayConfig, parse
+from gateway_agent.directories import make_directory, replace_file
+from gateway_agent.tables import ConfigError, read_file, toml_of
+
+log = logging.getLogger(__name__)
+
+FILE_NAME: Final = "configuration.json"
+
+
+def digest_of(text: str) -> str:
+    """Return the SHA-256 of a configuration, as the stream and ``status`` show it."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class KeptConfig(Struct, frozen=True, kw_only=True):
+    """What the file of the state directory holds."""
+
+    file_digest: str  # of the operator's file when this was decided
+    text: str  # the configuration in force
+    origin: str  # where it is from, for people
+
+
+class ConfigSource(NamedTuple):
+    """A configuration with the text it was read from. ``path``: the operator's file.
+
+    File names in the text are relative to the folder of ``path``, wherever the text is from.
+    """
+
+    path: Path
+    text: str
+    config: GatewayConfig
+    origin: str
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 of the text."""
+        return digest_of(self.text)
+
+
+def source_of(text: str, path: Path, origin: str) -> ConfigSource:
+    """Check a text whole. ConfigError with every problem of it."""
+    return ConfigSource(path, text, parse(toml_of(text.encode(), path), path), origin)
+
+
+def file_source(path: Path) -> ConfigSource:
+    """Read the operator's file. ConfigError with every problem of it."""
+    data = read_file(path)
+    config = parse(toml_of(data, path), path)
+    return ConfigSource(path, data.decode(), config, str(path))
+
+
+def source_at_start(path: Path) -> ConfigSource:
+    """Return what is in force for an agent that starts now. ConfigError: nothing usable is.
+
+    The operator's file has to be usable in any case: it names the state directory.
+    """
+    found = file_source(path)
+    kept = read_kept(found.config.gateway.state_dir)
+    if kept is None or kept.file_digest != found.digest or kept.text == found.text:
+        return found
+    try:
+        older = source_of(kept.text, path, kept.origin)
+    except ConfigError as error:
+        log.error("%s: what was in force cannot be used, so the file is: %s", path, error)
+        return found
+    log.warning(
+        "%s is not in force: a reload of it was undone or did not end, or something else was"
+        " ordered since. In force: %s (SHA-256 %.12s). To try the file again: `tianfu-gateway"
+        " reload`",
+        *(path, older.origin, older.digest),
+    )
+    return older
+
+
+def read_kept(state_dir: Path) -> KeptConfig | None:
+    """Return what the file of a state directory holds; None if there is none that can be read."""
+    file = state_dir / FILE_NAME
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=KeptConfig)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        log.error("%s: %s; the operator's file is in force", file, error)
+        return None
+
+
+def keep(source: ConfigSource) -> None:
+    """Keep ``source`` as the configuration in force, durably. OSError."""
+    try:
+        file_digest = hashlib.sha256(read_file(source.path)).hexdigest()
+    except ConfigError:
+        file_digest = ""  # it is gone: whatever comes in its place is new
+    kept = KeptConfig(file_digest=file_digest, text=source.text, origin=source.origin)
+    directory = source.config.gateway.state_dir
+    make_directory(directory)
+    replace_file(directory / FILE_NAME, msgspec.json.encode(kept))

@@ -1,0 +1,123 @@
+"""What a reload would change, key by key, and what of it only a new start can change."""
+
+from collections.abc import Iterator
+from typing import Final, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from gateway_agent.config import GatewayConfig
+
+ABSENT: Final = ""
+_Flat: TypeAlias = dict[str, str]
+
+_NEXT_START: Final = (
+    "it cannot be changed while the agent runs: restore it and reload the rest, or stop the agent"
+    " and start it with this file"
+)
+#: Keys that hold for the life of a process; what begins with one of them is refused.
+FIXED: Final = ("gateway.", "outbox.max_bytes")
+_EFFECTS: Final = (
+    ("outbox.", "applied at once"),
+    ("reload.", "holds from the next reload on"),
+    ("uplink.", "the uplink connects anew; records wait in the outbox meanwhile"),
+    ("exporter.", "this exporter begins anew where it was; one that is removed loses its place"),
+    ("web.", "the console begins anew"),
+    ("alarm.", "applied at once; alarms of other rules keep their state"),
+)
+_LABELS: Final = (".title", ".place", ".note")
+
+
+class ConfigChange(Struct, frozen=True, kw_only=True):
+    """One row of a difference. ``old`` and ``new`` are as a person writes them, "" for nothing."""
+
+    path: str  # as bus.roof.device.air-1.period_ms
+    old: str
+    new: str
+    effect: str  # what applying it does, or why it is refused
+    refused: bool = False
+
+
+class ReloadPlan(Struct, frozen=True, kw_only=True):
+    """What a new configuration would change. ``problems``: why it cannot be applied at all."""
+
+    digest: str  # SHA-256 of the new configuration
+    rows: tuple[ConfigChange, ...]
+    problems: tuple[str, ...] = ()
+
+    @property
+    def is_possible(self) -> bool:
+        """Return whether it can be applied."""
+        return not self.problems
+
+
+def changes(old: GatewayConfig, new: GatewayConfig) -> tuple[ConfigChange, ...]:
+    """Return the differences, in the order of the new configuration, removed keys last."""
+    before, after = _flat(old), _flat(new)
+    paths = [path for path in after if before.get(path) != after[path]]
+    paths += [path for path in before if path not in after]
+    buses = {bus.name for bus in (*old.bus, *old.link)}, {bus.name for bus in (*new.bus, *new.link)}
+    rows = []
+    for path in paths:
+        refused = path.startswith(FIXED)
+        effect = _NEXT_START if refused else _effect(path, *buses)
+        row = ConfigChange(
+            path=path,
+            old=before.get(path, ABSENT),
+            new=after.get(path, ABSENT),
+            effect=effect,
+            refused=refused,
+        )
+        rows.append(row)
+    return tuple(rows)
+
+
+def refusals(rows: tuple[ConfigChange, ...]) -> tuple[str, ...]:
+    """Return a sentence for each row that cannot be applied."""
+    return tuple(
+        f"{row.path}: expected {row.old or 'nothing'}, as it is in force, got"
+        f" {row.new or 'nothing'}; {row.effect}"
+        for row in rows
+        if row.refused
+    )
+
+
+def _effect(path: str, old_buses: set[str], new_buses: set[str]) -> str:
+    for prefix, text in _EFFECTS:
+        if path.startswith(prefix):
+            return text
+    _, bus, *rest = path.split(".", 2)
+    if bus not in old_buses:
+        return "this bus begins"
+    if bus not in new_buses:
+        return "this bus ends; what is missed of its devices is named"
+    if path.endswith(_LABELS):
+        return "applied at once, no poll is missed"
+    if rest and rest[0].startswith("device."):
+        return "this device alone begins, ends or changes; its bus pauses between two polls"
+    return "this bus opens its port anew; other buses are not disturbed"
+
+
+def _flat(config: GatewayConfig) -> _Flat:
+    """Return every key of a configuration with its value; tables with a name have it as key."""
+    found: _Flat = {}
+    for path, value in _leaves("", msgspec.to_builtins(config, enc_hook=str)):
+        found[path] = value
+    return found
+
+
+_TABLES: Final = {"exporters": "exporter", "link": "bus"}
+
+
+def _leaves(path: str, value: object) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            name = _TABLES.get(key, key) if not path else str(key)
+            yield from _leaves(f"{path}.{name}" if path else name, item)
+    elif isinstance(value, (list, tuple)) and value and isinstance(value[0], dict):
+        for index, item in enumerate(value):
+            name = item.get("name") or item.get("type") or index
+            yield from _leaves(f"{path}.{name}", item)
+    elif value is not None:
+        yield path, msgspec.json.encode(value).decode()
+
