@@ -16,6 +16,7 @@ from protocols.wire.node_key import MAX_KEY_ID
 
 from .config_types import (
     Host,
+    Labelled,
     ModbusPort,
     Name,
     NodeKeyFile,
@@ -35,7 +36,7 @@ Pause: TypeAlias = Annotated[int, milliseconds(0, 60_000, 100)]
 CloseAfter: TypeAlias = Literal["never", "poll", "request"]
 
 
-class _Device(Struct, frozen=True, kw_only=True, tag_field="kind"):
+class _Device(Labelled, frozen=True, kw_only=True, tag_field="kind"):
     """What every kind of ``[[bus.device]]`` has."""
 
     name: Name

@@ -14,7 +14,7 @@ from protocols.identity import node_id
 from protocols.wire.node_key import MAX_KEY_ID
 
 from .config_bus import RtuOverTcpBus, SerialBus
-from .config_types import Host, Name, NodeKeyFile, Period, Role, Uid, UnitId, count
+from .config_types import Host, Labelled, Name, NodeKeyFile, Period, Role, Uid, UnitId, count
 from .table_types import REMEDY
 from .tables import TableReader
 
@@ -41,7 +41,7 @@ Listen: TypeAlias = Annotated[
 MAX_PORT = 65535
 
 
-class LinkNode(Struct, frozen=True, kw_only=True, tag_field="kind", tag="node"):
+class LinkNode(Labelled, frozen=True, kw_only=True, tag_field="kind", tag="node"):
     """A node of ours on a link. Its unique id tells it apart, so it needs no unit."""
 
     kind: ClassVar = "node"

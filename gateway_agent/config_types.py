@@ -137,6 +137,25 @@ NodeKeyFile: TypeAlias = Annotated[
 ]
 
 
+Label: TypeAlias = Annotated[
+    str,
+    Meta(
+        max_length=120,
+        pattern=r"^[^\x00-\x1f\x7f]*\Z",
+        description="a line of at most 120 characters",
+        examples=["\u4e00\u53f7\u53d6\u6c34\u53e3"],
+    ),
+]
+
+
+class Labelled(Struct, frozen=True, kw_only=True):
+    """What people call a device, in any language; nothing is looked up by it."""
+
+    title: Label = ""
+    place: Label = ""
+    note: Label = ""
+
+
 class TlsFiles(Struct, frozen=True, kw_only=True):
     """TLS to the broker; with ``cert`` and ``key`` we identify ourselves as well."""
 

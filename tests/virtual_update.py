@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway_agent.config import ProfileDevice, SerialBus
 from gateway_agent.field.planner import poll_ms
-from gateway_agent.field.schedule import PollSchedule
+from gateway_agent.field.schedule import PollSchedule, Slot
 from gateway_agent.keys import SharedKey
 from gateway_agent.update.bus_update import Ask, BusUpdate
 from gateway_agent.update.image import SignedImage
@@ -126,7 +126,7 @@ class VirtualBus:
         )
         self.poll_ms = poll
         starts = [round(at * self.period_ms / len(self.units)) for at in range(len(self.units))]
-        self.schedule = PollSchedule([self.period_ms] * len(self.units), starts)
+        self.schedule = PollSchedule([Slot(self.period_ms, start, start) for start in starts])
 
     def close(self) -> None:
         """Remove what the nodes have on the medium."""

@@ -92,8 +92,7 @@ class BusTurns:
         self._log(who, request)
         turn = _Turn(request, baudrate, asyncio.get_running_loop().create_future())
         self._waiting.append(turn)
-        if self._rest is not None and not self._rest.done():
-            self._rest.set_result(None)
+        self.wake()
         return await turn.answer
 
     def _request(self, question: TurnQuestion) -> Request:
@@ -130,6 +129,18 @@ class BusTurns:
                 self._reads.clear()
             self._reads[who, unit] = since = [now_ms, 0]
         since[1] += 1
+
+    def wake(self) -> None:
+        """End the rest of the poller."""
+        if self._rest is not None and not self._rest.done():
+            self._rest.set_result(None)
+
+    def end(self) -> None:
+        """Answer whoever waits: the bus is gone."""
+        for turn in self._waiting:
+            if not turn.answer.done():
+                turn.answer.set_result(TurnAnswer(error="the configuration was changed: ask again"))
+        self._waiting.clear()
 
     # --- from the poller -------------------------------------------------------------------------
 

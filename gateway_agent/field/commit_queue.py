@@ -52,6 +52,10 @@ class CommitQueue:
         self._room.set()
         self._commit: asyncio.Future[None] | None = None  # under way, or with an outcome to raise
 
+    def change(self, linger_ms: int) -> None:
+        """Take another time that the first record of a commit waits for others."""
+        self._linger_s = linger_ms / 1000
+
     @property
     def waiting(self) -> int:
         """Count the records that are not yet handed to the sink."""

@@ -6,11 +6,12 @@ error of the sink does.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING, Final
 
 from gateway_agent.clock import GatewayClock
-from gateway_agent.config import GatewayConfig
+from gateway_agent.config import Bus, GatewayConfig, LinkBus
 from gateway_agent.counters import Counters
 from gateway_agent.progress import DeviceFlow, PollerFlow
 from gateway_agent.status import DeviceStatus
@@ -22,16 +23,24 @@ from protocols.uplink import FILES, Action, action_record
 from .bus_turns import BusDevice
 from .commit_queue import CommitQueue, Sink, waiting_bytes
 from .cuts import CutFile
-from .devices import OpenNode, open_all
+from .devices import OpenDevice, OpenLinkNode, OpenNode, open_all, open_links
 from .heartbeat import Heartbeat
+from .labels import relabel, same_device, same_devices, same_line, same_port
 from .link.file_fetch import FetchedFile, FetchError
-from .poller import BusPoller, Names, Now, SpareTime
+from .poller import CHANGED, BusPoller, LeftDevice, Names, Now, SpareTime
 from .reader import NodeReader, ProfileReader, Reader, stamp
 from .retired import retired
 from .shared_timers import SharedTimers
 
 if TYPE_CHECKING:
     from .link.link_port import LinkPort
+
+
+REST_S: Final = 60.0  # for a bus to come to the end of its poll: the longest timeout of a device
+
+
+class RestError(Exception):
+    """A bus did not come to the end of its poll; nothing was changed."""
 
 
 class Field:
@@ -47,31 +56,175 @@ class Field:
     ) -> None:
         limit = fitting(config.gateway.state_dir, config.outbox.max_bytes)
         self.queue = CommitQueue(sink, config.outbox.commit_ms, waiting_bytes(limit))
-        self._marks = marks
+        self._gateway = config.gateway.id
+        self._config = config
+        self._marks = dict(marks)
         self._clock = clock
         self._counters = counters
         self._heartbeat = Heartbeat(clock)
-        self._pollers: list[BusPoller] = []
-        self.links: list[LinkPort] = []
-        cuts, timers = CutFile(config.gateway.state_dir), SharedTimers()
-        for bus, devices in zip(config.bus, open_all(config.bus), strict=True):
-            readers: list[Reader] = []
-            for opened in devices:
-                name = opened.device.device_id(config.gateway.id)
-                if isinstance(opened, OpenNode):
-                    mark = marks.get(name)
-                    readers.append(NodeReader(bus, opened, name, mark, clock, counters))
-                else:
-                    readers.append(ProfileReader(bus, opened, name, clock, counters, cuts))
-            heartbeat = self._heartbeat
-            poller = BusPoller(bus, readers, clock, self.queue, counters, heartbeat, timers)
-            self._pollers.append(poller)
-        if config.link:
-            from .link.ports import link_ports
+        self._cuts, self._timers = CutFile(config.gateway.state_dir), SharedTimers()
+        self._group: asyncio.TaskGroup | None = None  # while it runs
+        self._tasks: dict[str, asyncio.Task[None]] = {}  # by bus
+        self.opened = open_all(config.bus)
+        self._pollers = [
+            self._poller(bus, [self._reader(bus, device) for device in devices])
+            for bus, devices in zip(config.bus, self.opened, strict=True)
+        ]
+        self.links = self._link_ports(config.link)
 
-            self.links = link_ports(
-                config.link, config.gateway.id, marks, clock, self.queue, counters, self._heartbeat
-            )
+    def _poller(self, bus: Bus, readers: list[Reader]) -> BusPoller:
+        clock, heartbeat = self._clock, self._heartbeat
+        return BusPoller(bus, readers, clock, self.queue, self._counters, heartbeat, self._timers)
+
+    def _reader(self, bus: Bus, opened: OpenDevice, mark: Mark | None = None) -> Reader:
+        clock, counters = self._clock, self._counters
+        name = opened.device.device_id(self._gateway)
+        if isinstance(opened, OpenNode):
+            return NodeReader(bus, opened, name, mark or self._marks.get(name), clock, counters)
+        return ProfileReader(bus, opened, name, clock, counters, self._cuts)
+
+    def _link_ports(
+        self, links: Sequence[LinkBus], before: "Sequence[LinkPort]" = ()
+    ) -> "list[LinkPort]":
+        if not links:
+            return []
+        from .link.ports import link_ports
+
+        return link_ports(
+            links,
+            self._gateway,
+            self._marks,
+            self._clock,
+            self.queue,
+            self._counters,
+            self._heartbeat,
+            before,
+        )
+
+    # --- a change of the configuration -----------------------------------------------------------
+
+    async def change(self, config: GatewayConfig, opened: Sequence[Sequence[OpenDevice]]) -> None:
+        """Poll what ``config`` has from now on, of which ``opened`` are the devices of the buses.
+
+        A bus that is the same goes on undisturbed; on one of which only devices differ the others
+        keep their slots. RestError, ConfigError: nothing was changed.
+        """
+        wanted = {bus.name: (bus, of) for bus, of in zip(config.bus, opened, strict=True)}
+        known = {poller.bus.name: of for poller, of in zip(self._pollers, self.opened, strict=True)}
+        changed = [one for one in self._pollers if not _goes_on(one, known[one.bus.name], wanted)]
+        try:
+            await _at_rest(changed)
+            left = {one.bus.name: {each.reader.device_id: each for each in one.leave()}
+                    for one in changed}  # fmt: skip
+            marks = {name: each.mark for of in left.values() for name, each in of.items()}
+            staying = {poller.bus.name for poller in changed if _stays(poller, wanted)}
+            before = {name: known[name] if name in staying else () for name in left}
+            readers = {
+                name: self._readers(bus, of, before.get(name, ()), left.get(name, {}), marks)
+                for name, (bus, of) in wanted.items()
+                if name in left or name not in known
+            }
+            links = open_links(config.link)
+        except BaseException:
+            for poller in changed:
+                poller.pause.end()
+            raise
+        ending = [poller for poller in changed if poller.bus.name not in staying]
+        await self._end(poller.bus.name for poller in ending)
+        for poller in ending:
+            poller.turns.end()
+        marks |= await self._end_links(config.link, links)
+        self._marks |= marks
+        self._retire(marks.keys() - _ids(config))
+        pollers = {poller.bus.name: poller for poller in self._pollers}
+        for name, (bus, devices) in wanted.items():
+            if name in staying:
+                pollers[name].change(bus, readers[name], marks, left[name])
+                pollers[name].pause.end()
+            elif name in readers:
+                pollers[name] = poller = self._poller(bus, readers[name])
+                poller.resume(self._marks, CHANGED[0])
+                self._start(name, self._begin(poller))
+            else:
+                pollers[name].bus = pollers[name].turns.bus = bus
+                relabel(pollers[name].readers, devices)
+        self._config = config
+        self._pollers, self.opened = [pollers[name] for name in wanted], [*map(list, opened)]
+        self._begin_links(config.link)
+        self.queue.change(config.outbox.commit_ms)
+
+    def _readers(
+        self,
+        bus: Bus,
+        opened: Sequence[OpenDevice],
+        before: Sequence[OpenDevice],
+        left: Mapping[str, LeftDevice],
+        marks: Mapping[str, Mark],
+    ) -> list[Reader]:
+        """Return the readers of a bus; of a device that is read as ``before`` the one it had."""
+        known = {one.device.device_id(self._gateway): one for one in before}
+        found = []
+        for device in opened:
+            name = device.device.device_id(self._gateway)
+            if same_device(known.get(name), device):
+                reader = left[name].reader
+                relabel([reader], [device])
+            else:
+                reader = self._reader(bus, device, marks.get(name))
+            found.append(reader)
+        return found
+
+    async def _end(self, names: Iterable[str]) -> None:
+        tasks = [self._tasks.pop(name) for name in names]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _begin(self, poller: BusPoller) -> None:
+        await self.queue.stored()  # no device is asked before its mark is durable
+        await poller.run(0, CHANGED)
+
+    def _start(self, name: str, work: Coroutine[object, object, None]) -> None:
+        assert self._group is not None, "it runs"
+        self._tasks[name] = self._group.create_task(work, name=f"bus {name}")
+
+    async def _end_links(
+        self, links: Sequence[LinkBus], opened: Sequence[Sequence[OpenLinkNode]]
+    ) -> dict[str, Mark]:
+        """End the links that are not the same; return how far their nodes were read."""
+        wanted = {link.name: (link, nodes) for link, nodes in zip(links, opened, strict=True)}
+        marks: dict[str, Mark] = {}
+        ending = []
+        for port in self.links:
+            link, nodes = wanted.get(port.link.name, (port.link, ()))
+            if same_port(port.link, link) and same_devices([n.opened for n in port.nodes], nodes):
+                port.link = link
+                for node, device in zip(port.nodes, link.device, strict=True):
+                    node.device = device
+            else:
+                ending.append(port)
+        await self._end(port.link.name for port in ending)
+        for port in ending:
+            port.stop()
+            marks |= port.leave()
+            self.links.remove(port)
+        return marks
+
+    def _begin_links(self, links: Sequence[LinkBus]) -> None:
+        going = {port.link.name for port in self.links}
+        begun = self._link_ports([link for link in links if link.name not in going], self.links)
+        for port in begun:
+            port.resume(self._marks)
+            self._start(port.link.name, port.run())
+        self.links += begun
+
+    def _retire(self, names: AbstractSet[str]) -> None:
+        """Name what was missed of devices that are no longer in the configuration, once."""
+        marks = {name: self._marks[name] for name in names}
+        for gaps, name, mark in retired(marks, frozenset(), self._clock, self._counters):
+            self.queue.add(gaps, name, mark)
+            self._marks[name] = mark
 
     def use_spare_time(self, of_bus: Mapping[str, SpareTime]) -> None:
         """Give the time between the polls of each bus, by its name, to somebody."""
@@ -88,7 +241,7 @@ class Field:
     async def run(self) -> None:
         """Poll and commit until cancelled; an error of the sink ends it."""
         clock, start = self._clock, self._clock.boot_ms()
-        self._retire()
+        self._retire(self._marks.keys() - _ids(self._config))
         for port in self._ports:
             port.resume(self._marks)
         try:
@@ -98,10 +251,11 @@ class Field:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.queue.run(), name="commits")
                 group.create_task(self._heartbeat.run(), name="heartbeat")
+                self._group = group
                 for poller in self._pollers:
-                    group.create_task(poller.run(held_ms), name=f"bus {poller.bus.name}")
+                    self._start(poller.bus.name, poller.run(held_ms))
                 for link in self.links:
-                    group.create_task(link.run(), name=f"bus {link.link.name}")
+                    self._start(link.link.name, link.run())
         except asyncio.CancelledError:
             for port in self._ports:
                 port.stop()
@@ -147,13 +301,6 @@ class Field:
     def _ports(self) -> "list[BusPoller | LinkPort]":
         return [*self._pollers, *self.links]
 
-    def _retire(self) -> None:
-        """Name what was missed of devices that are no longer in the configuration, once."""
-        polled = {reader.device_id for poller in self._pollers for reader in poller.readers}
-        polled |= {node.device_id for port in self.links for node in port.nodes}
-        for gaps, name, mark in retired(self._marks, polled, self._clock, self._counters):
-            self.queue.add(gaps, name, mark)
-
     def slots_unaccounted(self) -> int:
         """Return how many polls fell due and are neither answered nor missed for a cause."""
         polled = sum(poller.slots_unaccounted() for poller in self._pollers)
@@ -182,3 +329,40 @@ class Field:
         """Yield the same, those on links last, each as it is when its turn comes."""
         for port in self._ports:
             yield from port.statuses(now, names)
+
+
+def _ids(config: GatewayConfig) -> set[str]:
+    buses = (*config.bus, *config.link)
+    return {device.device_id(config.gateway.id) for bus in buses for device in bus.device}
+
+
+def _goes_on(
+    poller: BusPoller,
+    opened: Sequence[OpenDevice],
+    wanted: Mapping[str, tuple[Bus, Sequence[OpenDevice]]],
+) -> bool:
+    """Return whether a bus is the same, whatever its devices are called."""
+    return _stays(poller, wanted) and same_devices(opened, wanted[poller.bus.name][1])
+
+
+def _stays(poller: BusPoller, wanted: Mapping[str, tuple[Bus, Sequence[OpenDevice]]]) -> bool:
+    """Return whether the line of a bus is the same."""
+    name = poller.bus.name
+    return name in wanted and same_line(poller.bus, wanted[name][0])
+
+
+async def _at_rest(pollers: Sequence[BusPoller]) -> None:
+    """Let buses come to the end of their polls."""
+    for poller in pollers:
+        poller.pause.ask()
+        poller.turns.wake()
+    try:
+        async with asyncio.timeout(REST_S):
+            for poller in pollers:
+                await poller.pause.reached()
+    except TimeoutError:
+        names = ", ".join(poller.bus.name for poller in pollers if not poller.pause.is_reached)
+        raise RestError(
+            f"bus {names}: its poll has not ended for {REST_S:g} s (does the outbox take records?"
+            " `tianfu-gateway status` shows it); nothing was changed, try again"
+        ) from None

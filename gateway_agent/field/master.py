@@ -83,12 +83,11 @@ class Master:
 
         ``timers``: those of all buses of this event loop.
         """
-        self.bus = bus
         self.counters = counters
         self._loop = asyncio.get_running_loop()
         self._is_line = not bus.has_ids  # answers are known by their order alone
         self._takes_time = bus.char_ms > 0  # to carry a byte
-        self._client = client_of(self.bus)
+        self._client = client_of(bus)
         self._port = BusPort(bus, counters, logs_open)
         self._link: _Link | None = None
         self._transport: asyncio.Transport | None = None
@@ -107,14 +106,19 @@ class Master:
         self._silent_requests = 0
         self._unanswered: int | None = None  # on TCP: the unit asked last, if it was silent
         self._again = False  # the request under way met a closed connection before
-        self._pace = UnitPace.of(bus, (bus.timeout_ms,), ())  # of units that the bus does not name
-        self._paces = paces_of(bus)
         self._timeout_ms = bus.timeout_ms  # of the request under way
         self._gap_s = bus.request_gap_ms / 1000
-        self._is_spaced = any(pace.gap_s for pace in (self._pace, *self._paces.values()))
+        self.change(bus)
         self._ended: dict[int, float] = {}  # by unit: loop time at which its last request ended
         self._silence = LineSilence(bus)
         self._closes = bus.close_after == "request"
+
+    def change(self, bus: Bus) -> None:
+        """Take other devices of the same line; the connection and late answers stay."""
+        self.bus = bus
+        self._pace = UnitPace.of(bus, (bus.timeout_ms,), ())  # of units that the bus does not name
+        self._paces = paces_of(bus)
+        self._is_spaced = any(pace.gap_s for pace in (self._pace, *self._paces.values()))
 
     async def read(self, request: Request, probes: Sequence[Request] = ()) -> bytes:
         """Return the register bytes of one read. BusError if there is no good answer.

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
-from typing import Final, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from gateway_agent.cancellation import raise_if_cancelled
 from gateway_agent.clock import GatewayClock
@@ -25,6 +25,7 @@ from .bus_turns import BusTurns
 from .commit_queue import CommitQueue
 from .heartbeat import STALL_MS, Heartbeat
 from .master import Master
+from .pause import Pause
 from .reader import Polled, Reader
 from .schedule import PollSchedule, Slot
 from .shared_timers import SharedTimers
@@ -37,6 +38,8 @@ Now: TypeAlias = Callable[[], int]
 Names: TypeAlias = Collection[str] | None  # None: of all devices
 _BUSY: Final = ("bus_busy", "the bus was busy when the poll fell due")
 _ON_SITE: Final = ("operator", "a technician on site had the bus when the poll fell due")
+_STARTING: Final = ("gateway_down", "the agent was starting")
+CHANGED: Final = ("operator", "the configuration of the bus was being changed")
 
 
 class SpareTime(Protocol):
@@ -50,6 +53,14 @@ class SpareTime(Protocol):
 
     def polled(self, device_id: str) -> None:
         """Note that a node gave a sample with a good tag."""
+
+
+class LeftDevice(NamedTuple):
+    """A device that a poller which rests leaves: its reader, its slots, how far it was read."""
+
+    reader: Reader
+    slot: Slot
+    mark: Mark
 
 
 class BusPoller:
@@ -69,6 +80,7 @@ class BusPoller:
         self._timers = timers
         self.spare: SpareTime | None = None
         self.readers = readers
+        self.pause = Pause()
         self.turns = BusTurns(bus, clock, counters)
         self._clock = clock
         self._queue = queue
@@ -78,24 +90,55 @@ class BusPoller:
         self._faults: dict[int, str] = {}  # of our own, by device
         self._polling = -1  # the device that is polled now
         self._turn_ms = clock.boot_ms()  # when the next turn of the loop is due
-        self._logs = [
-            DeviceLog(f"bus {bus.name}: {reader.device.name} (unit {reader.device.unit})")
-            for reader in readers
-        ]
+        self._logs: dict[str, DeviceLog] = {}  # by what it says of the device
 
-    def resume(self, marks: Mapping[str, Mark]) -> None:
-        """Name what was missed since ``marks``, by device id, and put new marks into the queue."""
-        periods = [reader.device.period_ms for reader in self.readers]
-        starts = [
-            self._keeper.resume(reader.slots, marks.get(reader.device_id), reader.device.period_ms)
-            for reader in self.readers
-        ]
-        self._schedule = PollSchedule(periods, starts)
-        for reader, slot in zip(self.readers, self._schedule.slots, strict=True):
-            self._keep(reader, slot, reader.notices(at_once=True))
+    def resume(
+        self,
+        marks: Mapping[str, Mark],
+        cause: str = "gateway_down",
+        left: Mapping[str, LeftDevice] | None = None,
+    ) -> None:
+        """Name what was missed since ``marks``, by device id, and put new marks into the queue.
 
-    async def run(self, held_ms: int = 0) -> None:
-        """Poll until cancelled. ``held_ms``: how long the store took for the marks of resume."""
+        ``cause``: why nobody polled since then. A device of ``left`` goes on as it was.
+        """
+        logs, slots, left = self._logs, [], left or {}
+        self._logs, self._faults = {}, {}
+        for reader in self.readers:
+            name = self._log_name(reader)
+            self._logs[name] = logs.get(name) or DeviceLog(name)
+            before = left.get(reader.device_id)
+            if before is not None and before.reader is reader:
+                slots.append(before.slot)
+                continue
+            period_ms, mark = reader.device.period_ms, marks.get(reader.device_id)
+            start = self._keeper.resume(reader.slots, mark, period_ms, cause)
+            slots.append(Slot(period_ms, start, start))
+            self._keep(reader, slots[-1], reader.notices(at_once=True))
+        self._schedule = PollSchedule(slots)
+
+    def leave(self) -> Iterator[LeftDevice]:
+        """Yield the devices while the task rests, or has not begun."""
+        for reader, slot in zip(self.readers, self._slots, strict=True):
+            yield LeftDevice(reader, slot, self._mark(reader.mark, slot, reader.slots))
+
+    def change(
+        self,
+        bus: Bus,
+        readers: list[Reader],
+        marks: Mapping[str, Mark],
+        left: Mapping[str, LeftDevice],
+    ) -> None:
+        """Poll other devices of the same line when the rest is over."""
+        self.bus = self.turns.bus = bus
+        self.readers = readers
+        self.resume(marks, CHANGED[0], left)
+
+    async def run(self, held_ms: int = 0, why: tuple[str, str] = _STARTING) -> None:
+        """Poll until cancelled. ``held_ms``: how long the store took for the marks of resume.
+
+        ``why``: cause and detail of what passed meanwhile.
+        """
         clock, schedule = self._clock, self._schedule
         assert schedule is not None, "resume comes first"
         timers = self._timers or SharedTimers()
@@ -103,10 +146,17 @@ class BusPoller:
         master_of = partial(Master, counters=self._counters, timers=timers)
         loop, turns = asyncio.get_running_loop(), self.turns
         task = asyncio.current_task()
-        self._note_held(schedule, held_ms, is_start=True)
+        self._note_held(schedule, held_ms, why)
         try:
             while True:
                 raise_if_cancelled(task)
+                if self.pause.is_wanted:
+                    await self.pause.rest()
+                    raise_if_cancelled(task)
+                    schedule = self._schedule
+                    assert schedule is not None
+                    master.change(self.bus)
+                    await self._hold(schedule, CHANGED)
                 now_ms = clock.boot_ms()
                 index, probe, wait = schedule.next(now_ms)
                 self._turn_ms = now_ms + wait
@@ -117,7 +167,7 @@ class BusPoller:
                 if wait:
                     if self.spare is not None:
                         wait = min(wait, await self.spare.step(master, wait))
-                    if wait and not turns.is_wanted:
+                    if wait and not (turns.is_wanted or self.pause.is_wanted):
                         await timers.sleep(wait / 1000, turns.wakes(loop.create_future()))
                     continue
                 if probe:
@@ -163,7 +213,8 @@ class BusPoller:
         skipped = schedule.polled(index, now_ms, polled.silent)
         self._catch_up(reader, slot, skipped, _why(polled.failure), now_ms)
         if not isinstance(polled.failure, BusDownError):  # that is logged once for its bus
-            self._logs[index].polled(reader.problem, slot.quarantined, now_ms)
+            log_of = self._logs[self._log_name(reader)]
+            log_of.polled(reader.problem, slot.quarantined, now_ms)
         if reader.slots.outage is not None:
             self._keeper.count_outage(reader.slots)
         if reader.slots.notice_due(now_ms):
@@ -241,27 +292,39 @@ class BusPoller:
     def _mark(self, node: Mark | None, slot: Slot, account: SlotAccount) -> Mark:
         return self._keeper.mark(node, slot.due, slot.period, account)
 
-    async def _hold(self, schedule: PollSchedule) -> None:
-        """Wait for the store, which is behind, or has to have the newest poll before the next."""
+    async def _hold(self, schedule: PollSchedule, why: tuple[str, str] | None = None) -> None:
+        """Wait for the store, which is behind, or has to have the newest poll before the next.
+
+        ``why``: cause and detail of what passed if it was not the store; it has to have the marks
+        of new devices before they are asked.
+        """
         is_full, start = self._queue.full, self._clock.boot_ms()
         await self._queue.room()
-        if not self._queue.is_patient:
+        if why is not None or not self._queue.is_patient:
             await self._queue.stored()
         held_ms = self._clock.boot_ms() - start
-        if is_full or held_ms >= STALL_MS:  # else the bus was busy, with this commit too
-            self._note_held(schedule, held_ms)
+        if why is not None or is_full or held_ms >= STALL_MS:  # else the bus was busy, with it too
+            self._note_held(schedule, held_ms, why)
 
-    def _note_held(self, schedule: PollSchedule, held_ms: int, is_start: bool = False) -> None:
-        """Note the slots that passed while the pollers waited for the store."""
+    def _note_held(
+        self, schedule: PollSchedule, held_ms: int, why: tuple[str, str] | None = None
+    ) -> None:
+        """Note the slots that passed while the pollers waited for the store, or for ``why``."""
         now_ms = self._clock.boot_ms()
-        failure = BusError("outbox_full", f"the store took no record for {held_ms / 1000:.1f} s")
-        if is_start and held_ms < STALL_MS:
-            failure = BusError("gateway_down", "the agent was starting")
+        if why is None or held_ms >= STALL_MS:
+            why = ("outbox_full", f"the store took no record for {held_ms / 1000:.1f} s")
         for index, reader in enumerate(self.readers):
             slot, passed = schedule.slots[index], schedule.overtaken(index, now_ms)
-            self._catch_up(reader, slot, passed, _why(failure), now_ms)
+            self._catch_up(reader, slot, passed, why, now_ms)
             if passed:
                 self._keep(reader, slot, [])
+
+    @property
+    def _slots(self) -> list[Slot]:
+        return [] if self._schedule is None else self._schedule.slots
+
+    def _log_name(self, reader: Reader) -> str:
+        return f"bus {self.bus.name}: {reader.device.name} (unit {reader.device.unit})"
 
     def slots_unaccounted(self) -> int:
         """Compare the schedule with what was answered or missed; return the differences."""

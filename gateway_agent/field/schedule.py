@@ -38,17 +38,15 @@ class Slot:
 
 
 class PollSchedule:
-    """Slots by the device's index on its bus. ``starts``: ms of the first slot of each device."""
+    """Slots by the device's index on its bus; a device that goes on brings the slot it had."""
 
-    def __init__(self, periods: Sequence[int], starts: Sequence[int]) -> None:
-        self.slots = [
-            Slot(period, start, start) for period, start in zip(periods, starts, strict=True)
-        ]
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self.slots = list(slots)
         # A heap of (due, index): a bus may have hundreds, and looks for the first after each poll.
         # An entry whose slot has moved on is stale; each move enters another one.
-        self._due = sorted((start, index) for index, start in enumerate(starts))
-        self._quarantined: list[int] = []
-        self._next_probe = min(starts)
+        self._due = sorted((slot.due, index) for index, slot in enumerate(self.slots))
+        self._quarantined = [index for index, slot in enumerate(self.slots) if slot.quarantined]
+        self._next_probe = self._due[0][0]
 
     def next(self, now: int) -> tuple[int, bool, int]:
         """Return (index, is it a probe, ms to wait first).

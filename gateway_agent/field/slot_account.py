@@ -18,7 +18,10 @@ NOTICE_MAX_MS: Final = 3_600_000  # a device that stays away, after twice as lon
 # into one gap per NOTICE_MS.
 _FOLDED: Final = frozenset({"bus_busy", "operator", "outbox_full"})
 _BEFORE: Final = "noted before the agent ended"
-_DOWN: Final = "the gateway was not running"
+_DETAILS: Final = {
+    "gateway_down": "the gateway was not running",
+    "operator": "a technician on site had the bus, or its configuration was changed",
+}
 
 
 def gap(
@@ -128,7 +131,7 @@ class SlotAccount:
         for item in missed:
             self.missed += item.slots or 0
             self.earlier += item.slots or 0
-            self._add(*item, _DOWN if item.cause == "gateway_down" else _BEFORE, now_ms)
+            self._add(*item, _DETAILS.get(item.cause, _BEFORE), now_ms)
 
     def _add(
         self,
@@ -239,7 +242,14 @@ class Resumed(NamedTuple):
     outage: UncountedOutage | None
 
 
-def resume(mark: SlotMark, boot_id: bytes, period_ms: int, now_ms: int, wall: Wall) -> Resumed:
+def resume(
+    mark: SlotMark,
+    boot_id: bytes,
+    period_ms: int,
+    now_ms: int,
+    wall: Wall,
+    cause: str = "gateway_down",
+) -> Resumed:
     """Continue the slots of ``mark`` at ``now_ms``; what passed meanwhile is missed.
 
     The grid of the slots goes on: by the boot clock in the same boot, by wall time in a later one.
@@ -263,7 +273,7 @@ def resume(mark: SlotMark, boot_id: bytes, period_ms: int, now_ms: int, wall: Wa
     passed = max(0, now_ms - due_ms) // mark.period_ms
     if passed:
         last = due_ms + (passed - 1) * mark.period_ms
-        missed += (MissedSlots("gateway_down", passed, due_ms, last),)
+        missed += (MissedSlots(cause, passed, due_ms, last),)
     # A period that was made shorter holds from now on.
     due_ms = min(due_ms + passed * mark.period_ms, now_ms + period_ms)
     return Resumed(due_ms, missed, outage)

@@ -24,12 +24,22 @@ class SlotKeeper:
         self._heartbeat = heartbeat
         self._wall, self._wall_at = clock.wall(), clock.boot_ms()
 
-    def resume(self, account: SlotAccount, mark: Mark | None, period_ms: int) -> int:
-        """Note what was missed since ``mark``; return the first slot that can still be served."""
+    def resume(
+        self,
+        account: SlotAccount,
+        mark: Mark | None,
+        period_ms: int,
+        cause: str = "gateway_down",
+    ) -> int:
+        """Note what was missed since ``mark``; return the first slot that can still be served.
+
+        ``cause``: why nobody polled since then.
+        """
         now_ms = self._clock.boot_ms()
         if mark is None or mark.slots is None:
             return now_ms
-        going_on = resume(mark.slots, self._clock.boot_id, period_ms, now_ms, self._clock.wall())
+        boot_id, wall = self._clock.boot_id, self._clock.wall()
+        going_on = resume(mark.slots, boot_id, period_ms, now_ms, wall, cause)
         account.restore(going_on.missed, now_ms)
         account.outage = going_on.outage
         return going_on.due_ms

@@ -112,12 +112,10 @@ _TABLES: Final = {"exporters": "exporter", "link": "bus"}
 def _leaves(path: str, value: object) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict):
         for key, item in value.items():
-            name = _TABLES.get(key, key) if not path else str(key)
-            yield from _leaves(f"{path}.{name}" if path else name, item)
+            at = f"{path}.{key}" if path else str(_TABLES.get(key, key))
+            yield from _leaves(at, item)
     elif isinstance(value, (list, tuple)) and value and isinstance(value[0], dict):
         for index, item in enumerate(value):
-            name = item.get("name") or item.get("type") or index
-            yield from _leaves(f"{path}.{name}", item)
+            yield from _leaves(f"{path}.{item.get('name') or item.get('type') or index}", item)
     elif value is not None:
         yield path, msgspec.json.encode(value).decode()
-

@@ -74,7 +74,7 @@ class LinkPort:
     ) -> None:
         self.link = link
         self.nodes = list(nodes)
-        self._sessions = sessions
+        self.sessions = sessions
         self._clock = clock
         self._counters = counters
         self._port: BusPort | None = None
@@ -109,6 +109,11 @@ class LinkPort:
         """Name what is missed and not named yet."""
         for node in self.nodes:
             node.stop()
+
+    def leave(self) -> dict[str, Mark]:
+        """Give up the nodes of a port whose task has ended; return how far each was read."""
+        self.sessions.remove(self.nodes)
+        return {node.device_id: node.mark() for node in self.nodes}
 
     async def _connect(self) -> NoReturn:
         way = self.link.way
@@ -195,7 +200,7 @@ class LinkPort:
 
     def key_of(self, line: LinkLine, hello: Hello) -> bytes | int:
         """Return the key of a node that wants a session, or the reason to refuse it."""
-        found = self._sessions.check(self.link.name, self.link.where, line, hello)
+        found = self.sessions.check(self.link.name, self.link.where, line, hello)
         if isinstance(found, Refusal):
             self._note(found.text)
             return found.reason
@@ -203,10 +208,10 @@ class LinkPort:
 
     def opened(self, line: LinkLine, hello: Hello) -> PushingNode:
         """Return the node whose session began."""
-        found = self._sessions.check(self.link.name, self.link.where, line, hello)
+        found = self.sessions.check(self.link.name, self.link.where, line, hello)
         if isinstance(found, Refusal):  # another connection was faster
             raise ConnectionError(found.text)
-        self._sessions.opened(line, self.link.where, found)
+        self.sessions.opened(line, self.link.where, found)
         if self._port is not None:
             self._port.works()
         self._problem = ""
@@ -226,7 +231,7 @@ class LinkPort:
         for node in self.nodes:
             if node.line is line:
                 node.session_closed()
-                self._sessions.closed(line, node)
+                self.sessions.closed(line, node)
                 self._gone[node.device_id] = f"no session: {text}"
 
     def refused(self, line: LinkLine, reason: int) -> None:
@@ -291,7 +296,7 @@ class LinkPort:
         problem = tracker.problem
         if line is None:
             problem = self._why(node)
-        problem = problem or self._sessions.double(node)
+        problem = problem or self.sessions.double(node)
         state: DeviceState = "new"
         if problem and not (node.is_new and line is None and not node.slots.missed):
             state = "failing"

@@ -27,9 +27,13 @@ def link_ports(
     queue: CommitQueue,
     counters: Counters,
     heartbeat: Heartbeat,
+    before: Sequence[LinkPort] = (),
 ) -> list[LinkPort]:
-    """Return a port for each of ``links``. ConfigError: a key file is unusable."""
-    sessions = LinkSessions()
+    """Return a port for each of ``links``. ConfigError: a key file is unusable.
+
+    ``before``: ports that go on beside them; a node has one session at one of all.
+    """
+    sessions = before[0].sessions if before else LinkSessions()
     ports = []
     for link, opened in zip(links, open_links(links), strict=True):
         nodes = []

@@ -319,11 +319,13 @@ class PushingNode:
         return self.tracker.notice(stamp_before(self._clock, 0))
 
     def _keep(self, records: list[Record], committed: Callable[[], None] | None = None) -> None:
+        self._queue.add(records, self.device_id, self.mark(), committed=committed)
+
+    def mark(self) -> Mark:
+        """Return how far the node was read, and what is not in a gap yet."""
         assert self._grid is not None, "resume comes first"
-        mark = self._keeper.mark(
-            self.tracker.mark, self._grid.due_ms, self._grid.period_ms, self.slots
-        )
-        self._queue.add(records, self.device_id, mark, committed=committed)
+        due_ms, period_ms = self._grid.due_ms, self._grid.period_ms
+        return self._keeper.mark(self.tracker.mark, due_ms, period_ms, self.slots)
 
     def _now(self) -> int:
         return self._clock.boot_ms()

@@ -42,6 +42,13 @@ class LinkSessions:
         for node in nodes:
             self._nodes[node.uid] = link, node
 
+    def remove(self, nodes: Iterable[PushingNode]) -> None:
+        """Forget nodes that are configured no more, or anew."""
+        for node in nodes:
+            self._nodes.pop(node.uid, None)
+            self._where.pop(node.uid, None)
+            self._doubles.pop(node.uid, None)
+
     def check(self, link: str, port: str, line: object, hello: Hello) -> PushingNode | Refusal:
         """Return the node with the unique id of ``hello``, or why it gets no session here."""
         uid = hello.uid

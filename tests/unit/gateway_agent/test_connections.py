@@ -119,8 +119,8 @@ class Habits:
 def device(folder: Path, unit: int = 1, **more: int) -> ProfileDevice:
     path = folder / "x.toml"
     path.write_text(PROFILE, encoding="utf-8")
-    fields = {"period_ms": 100} | more
-    return ProfileDevice(name=f"d{unit}", unit=unit, profile=str(path), **fields)
+    polled = ProfileDevice(name=f"d{unit}", unit=unit, profile=str(path), period_ms=100)
+    return structs.replace(polled, **more)
 
 
 def tcp(port: int, *devices: ProfileDevice, **more: object) -> TcpBus:

@@ -16,7 +16,7 @@ from gateway_agent.field.planner import (
     transaction_ms,
 )
 from gateway_agent.field.proposal import proposals
-from gateway_agent.field.schedule import PollSchedule
+from gateway_agent.field.schedule import PollSchedule, Slot
 from protocols.modbus_client import Read
 from protocols.wire.modbus.pdu import READ_HOLDING, READ_INPUT
 from protocols.wire.registers import CAMERA
@@ -164,7 +164,7 @@ Asked = list[tuple[int, int, bool]]  # (time, index, is it a probe)
 
 
 def schedule_of(periods: list[int]) -> PollSchedule:
-    return PollSchedule(periods, [0] * len(periods))
+    return PollSchedule([Slot(period, 0, 0) for period in periods])
 
 
 def run(schedule: PollSchedule, until: int, cost: int, silent: set[int], timeout: int) -> Asked:
