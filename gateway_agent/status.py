@@ -65,6 +65,9 @@ class DeviceStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     problem: str  # why the newest poll failed, or nothing comes; empty if all is well
     cause: str = ""  # of the gap that is open now, as in the records; empty: none is
     link: LinkStatus | None = None  # of a node on a link
+    title: str = ""  # what people call it, in any language; with place and note
+    place: str = ""
+    note: str = ""
 
 
 class OutboxStatus(Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ error of the sink does.
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from gateway_agent.clock import GatewayClock
 from gateway_agent.config import Bus, GatewayConfig, LinkBus
@@ -24,8 +24,8 @@ from .bus_turns import BusDevice
 from .commit_queue import CommitQueue, Sink, waiting_bytes
 from .cuts import CutFile
 from .devices import OpenDevice, OpenLinkNode, OpenNode, open_all, open_links
+from .field_change import at_rest, goes_on, relabel, same_device, same_devices, same_port, stays
 from .heartbeat import Heartbeat
-from .labels import relabel, same_device, same_devices, same_line, same_port
 from .link.file_fetch import FetchedFile, FetchError
 from .poller import CHANGED, BusPoller, LeftDevice, Names, Now, SpareTime
 from .reader import NodeReader, ProfileReader, Reader, stamp
@@ -34,13 +34,6 @@ from .shared_timers import SharedTimers
 
 if TYPE_CHECKING:
     from .link.link_port import LinkPort
-
-
-REST_S: Final = 60.0  # for a bus to come to the end of its poll: the longest timeout of a device
-
-
-class RestError(Exception):
-    """A bus did not come to the end of its poll; nothing was changed."""
 
 
 class Field:
@@ -65,10 +58,9 @@ class Field:
         self._cuts, self._timers = CutFile(config.gateway.state_dir), SharedTimers()
         self._group: asyncio.TaskGroup | None = None  # while it runs
         self._tasks: dict[str, asyncio.Task[None]] = {}  # by bus
-        self.opened = open_all(config.bus)
         self._pollers = [
             self._poller(bus, [self._reader(bus, device) for device in devices])
-            for bus, devices in zip(config.bus, self.opened, strict=True)
+            for bus, devices in zip(config.bus, open_all(config.bus), strict=True)
         ]
         self.links = self._link_ports(config.link)
 
@@ -110,17 +102,16 @@ class Field:
         keep their slots. RestError, ConfigError: nothing was changed.
         """
         wanted = {bus.name: (bus, of) for bus, of in zip(config.bus, opened, strict=True)}
-        known = {poller.bus.name: of for poller, of in zip(self._pollers, self.opened, strict=True)}
-        changed = [one for one in self._pollers if not _goes_on(one, known[one.bus.name], wanted)]
+        known = {poller.bus.name for poller in self._pollers}
+        changed = [poller for poller in self._pollers if not goes_on(poller, wanted)]
         try:
-            await _at_rest(changed)
+            await at_rest(changed)
             left = {one.bus.name: {each.reader.device_id: each for each in one.leave()}
                     for one in changed}  # fmt: skip
             marks = {name: each.mark for of in left.values() for name, each in of.items()}
-            staying = {poller.bus.name for poller in changed if _stays(poller, wanted)}
-            before = {name: known[name] if name in staying else () for name in left}
+            staying = {poller.bus.name for poller in changed if stays(poller, wanted)}
             readers = {
-                name: self._readers(bus, of, before.get(name, ()), left.get(name, {}), marks)
+                name: self._readers(bus, of, left[name] if name in staying else {}, marks)
                 for name, (bus, of) in wanted.items()
                 if name in left or name not in known
             }
@@ -149,7 +140,7 @@ class Field:
                 pollers[name].bus = pollers[name].turns.bus = bus
                 relabel(pollers[name].readers, devices)
         self._config = config
-        self._pollers, self.opened = [pollers[name] for name in wanted], [*map(list, opened)]
+        self._pollers = [pollers[name] for name in wanted]
         self._begin_links(config.link)
         self.queue.change(config.outbox.commit_ms)
 
@@ -157,16 +148,14 @@ class Field:
         self,
         bus: Bus,
         opened: Sequence[OpenDevice],
-        before: Sequence[OpenDevice],
         left: Mapping[str, LeftDevice],
         marks: Mapping[str, Mark],
     ) -> list[Reader]:
-        """Return the readers of a bus; of a device that is read as ``before`` the one it had."""
-        known = {one.device.device_id(self._gateway): one for one in before}
+        """Return the readers of a bus; one of ``left`` is kept if its device is read as before."""
         found = []
         for device in opened:
             name = device.device.device_id(self._gateway)
-            if same_device(known.get(name), device):
+            if name in left and same_device(left[name].reader.opened, device):
                 reader = left[name].reader
                 relabel([reader], [device])
             else:
@@ -298,6 +287,11 @@ class Field:
         return None
 
     @property
+    def buses(self) -> Sequence[BusPoller]:
+        """Return the pollers, in the order of the configuration."""
+        return self._pollers
+
+    @property
     def _ports(self) -> "list[BusPoller | LinkPort]":
         return [*self._pollers, *self.links]
 
@@ -334,35 +328,3 @@ class Field:
 def _ids(config: GatewayConfig) -> set[str]:
     buses = (*config.bus, *config.link)
     return {device.device_id(config.gateway.id) for bus in buses for device in bus.device}
-
-
-def _goes_on(
-    poller: BusPoller,
-    opened: Sequence[OpenDevice],
-    wanted: Mapping[str, tuple[Bus, Sequence[OpenDevice]]],
-) -> bool:
-    """Return whether a bus is the same, whatever its devices are called."""
-    return _stays(poller, wanted) and same_devices(opened, wanted[poller.bus.name][1])
-
-
-def _stays(poller: BusPoller, wanted: Mapping[str, tuple[Bus, Sequence[OpenDevice]]]) -> bool:
-    """Return whether the line of a bus is the same."""
-    name = poller.bus.name
-    return name in wanted and same_line(poller.bus, wanted[name][0])
-
-
-async def _at_rest(pollers: Sequence[BusPoller]) -> None:
-    """Let buses come to the end of their polls."""
-    for poller in pollers:
-        poller.pause.ask()
-        poller.turns.wake()
-    try:
-        async with asyncio.timeout(REST_S):
-            for poller in pollers:
-                await poller.pause.reached()
-    except TimeoutError:
-        names = ", ".join(poller.bus.name for poller in pollers if not poller.pause.is_reached)
-        raise RestError(
-            f"bus {names}: its poll has not ended for {REST_S:g} s (does the outbox take records?"
-            " `tianfu-gateway status` shows it); nothing was changed, try again"
-        ) from None

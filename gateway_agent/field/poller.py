@@ -397,6 +397,9 @@ class BusPoller:
             skipped=0 if slot is None else slot.skipped,
             problem=reader.problem,
             cause=reader.slots.cause if reader.slots else "",
+            title=reader.device.title,
+            place=reader.device.place,
+            note=reader.device.note,
         )
 
 

@@ -318,6 +318,9 @@ class LinkPort:
             skipped=0,
             problem=problem,
             cause=node.slots.cause if node.slots else "",
+            title=node.device.title,
+            place=node.device.place,
+            note=node.device.note,
             link=self._link_status(node),
         )
 
