@@ -27,8 +27,10 @@ from .devices import OpenDevice, OpenLinkNode, OpenNode, open_all, open_links
 from .field_change import at_rest, goes_on, relabel, same_device, same_devices, same_port, stays
 from .heartbeat import Heartbeat
 from .link.file_fetch import FetchedFile, FetchError
+from .node_reader import NodeReader
 from .poller import CHANGED, BusPoller, LeftDevice, Names, Now, SpareTime
-from .reader import NodeReader, ProfileReader, Reader, stamp
+from .profile_reader import ProfileReader
+from .reader import Reader, stamp
 from .retired import retired
 from .shared_timers import SharedTimers
 
@@ -118,7 +120,7 @@ class Field:
             links = open_links(config.link)
         except BaseException:
             for poller in changed:
-                poller.pause.end()
+                poller.rest.end()
             raise
         ending = [poller for poller in changed if poller.bus.name not in staying]
         await self._end(poller.bus.name for poller in ending)
@@ -131,7 +133,7 @@ class Field:
         for name, (bus, devices) in wanted.items():
             if name in staying:
                 pollers[name].change(bus, readers[name], marks, left[name])
-                pollers[name].pause.end()
+                pollers[name].rest.end()
             elif name in readers:
                 pollers[name] = poller = self._poller(bus, readers[name])
                 poller.resume(self._marks, CHANGED[0])

@@ -40,14 +40,14 @@ def goes_on(poller: BusPoller, wanted: Wanted) -> bool:
 async def at_rest(pollers: Sequence[BusPoller]) -> None:
     """Let buses come to the end of their polls."""
     for poller in pollers:
-        poller.pause.ask()
+        poller.rest.ask()
         poller.turns.wake()
     try:
         async with asyncio.timeout(REST_S):
             for poller in pollers:
-                await poller.pause.reached()
+                await poller.rest.reached()
     except TimeoutError:
-        names = ", ".join(poller.bus.name for poller in pollers if not poller.pause.is_reached)
+        names = ", ".join(poller.bus.name for poller in pollers if not poller.rest.is_reached)
         raise RestError(
             f"bus {names}: its poll has not ended for {REST_S:g} s (does the outbox take records?"
             " `tianfu-gateway status` shows it); nothing was changed, try again"

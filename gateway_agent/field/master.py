@@ -39,6 +39,7 @@ from .bus_errors import (
     why_foreign,
     why_none,
 )
+from .bus_link import MasterLink
 from .bus_port import BusPort, client_of
 from .late_answers import LateAnswers
 from .line_silence import LineSilence
@@ -51,22 +52,6 @@ PATIENCE: Final = 3  # times as long is waited for a unit while another one may 
 STALL_S: Final = 0.005  # a timer this late was held up by the process or the machine
 _ANY: Final = -1  # no unit: the key of the whole bus
 _VARIABLE_CHARS: Final = 128  # registers' worth of time for an answer of unknown length
-
-
-class _Link(asyncio.Protocol):
-    """Hands bytes and the end of the connection to the master; raises nothing to the loop."""
-
-    def __init__(self, master: "Master") -> None:
-        self.master = master
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            self.master.received(self, data)
-        except Exception as error:  # noqa: BLE001 - the master gets it
-            self.master.lost(self, error)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.master.lost(self, exc)
 
 
 class Master:
@@ -89,7 +74,7 @@ class Master:
         self._takes_time = bus.char_ms > 0  # to carry a byte
         self._client = client_of(bus)
         self._port = BusPort(bus, counters, logs_open)
-        self._link: _Link | None = None
+        self._link: MasterLink | None = None
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[bytes] | None = None
         self._request: Request | None = None
@@ -277,7 +262,7 @@ class Master:
 
     # --- called by the link -------------------------------------------------------------------
 
-    def received(self, link: _Link, data: bytes) -> None:
+    def received(self, link: MasterLink, data: bytes) -> None:
         """Take bytes from the line, at any time."""
         if link is not self._link:
             return
@@ -305,7 +290,7 @@ class Master:
             if not answer.done():
                 answer.set_result(pdu)
 
-    def lost(self, link: _Link, error: Exception | None) -> None:
+    def lost(self, link: MasterLink, error: Exception | None) -> None:
         """Note that the connection ended by itself, or what its transport or the link raised."""
         if link is not self._link:
             return
@@ -463,7 +448,7 @@ class Master:
                 self._silence.is_disturbed = False
 
     async def _connect(self) -> asyncio.Transport:
-        link = _Link(self)
+        link = MasterLink(self)
         transport = await self._port.open(link)
         self._link = link
         self._transport = transport

@@ -21,11 +21,11 @@ from protocols.uplink import Record
 
 from .bus_errors import FATAL, BusDownError, BusError, explain
 from .bus_log import DeviceLog
+from .bus_rest import BusRest
 from .bus_turns import BusTurns
 from .commit_queue import CommitQueue
 from .heartbeat import STALL_MS, Heartbeat
 from .master import Master
-from .pause import Pause
 from .reader import Polled, Reader
 from .schedule import PollSchedule, Slot
 from .shared_timers import SharedTimers
@@ -80,7 +80,7 @@ class BusPoller:
         self._timers = timers
         self.spare: SpareTime | None = None
         self.readers = readers
-        self.pause = Pause()
+        self.rest = BusRest()
         self.turns = BusTurns(bus, clock, counters)
         self._clock = clock
         self._queue = queue
@@ -150,8 +150,8 @@ class BusPoller:
         try:
             while True:
                 raise_if_cancelled(task)
-                if self.pause.is_wanted:
-                    await self.pause.rest()
+                if self.rest.is_wanted:
+                    await self.rest.rest()
                     raise_if_cancelled(task)
                     schedule = self._schedule
                     assert schedule is not None
@@ -167,7 +167,7 @@ class BusPoller:
                 if wait:
                     if self.spare is not None:
                         wait = min(wait, await self.spare.step(master, wait))
-                    if wait and not (turns.is_wanted or self.pause.is_wanted):
+                    if wait and not (turns.is_wanted or self.rest.is_wanted):
                         await timers.sleep(wait / 1000, turns.wakes(loop.create_future()))
                     continue
                 if probe:

@@ -17,7 +17,7 @@ from gateway_agent.field.cuts import CutFile
 from gateway_agent.field.devices import OpenProfile
 from gateway_agent.field.master import Master
 from gateway_agent.field.profile import load_profile
-from gateway_agent.field.reader import ProfileReader
+from gateway_agent.field.profile_reader import ProfileReader
 from tests.unit.gateway_agent.slave import PtySlave, Reply, raw_answer, registers
 
 from . import mixed

@@ -34,7 +34,8 @@ from gateway_agent.field import bus_port
 from gateway_agent.field.bus_errors import BusDownError
 from gateway_agent.field.field import Field
 from gateway_agent.field.master import Master
-from gateway_agent.field.reader import Polled, ProfileReader
+from gateway_agent.field.profile_reader import ProfileReader
+from gateway_agent.field.reader import Polled
 from gateway_agent.field.serial_line import SerialLine
 
 from .field_help import config_of

@@ -15,6 +15,7 @@ from gateway_agent.config import (
     NodeDevice,
     OutboxConfig,
     ProfileDevice,
+    ReloadConfig,
     RtuOverTcpBus,
     SerialBus,
     TcpBus,
@@ -50,6 +51,7 @@ def test_the_example_shows_every_key() -> None:
         ProfileDevice,
         LinkBus,
         LinkNode,
+        ReloadConfig,
         WebConfig,
         *get_args(AlarmRule),
     )
@@ -63,7 +65,14 @@ def test_the_example_shows_every_key() -> None:
 # What came later, as it is where a file does not name it.
 NEWER_BUS_KEYS = {"data_bits": 8, "request_gap_ms": 0, "max_words": 125, "never_join": False}
 NEWER_NET_KEYS = {"connect_delay_ms": 0, "close_after": "never", "check_transaction_id": True}
-NEWER_DEVICE_KEYS = {"answer_unit": None, "timeout_ms": None, "request_gap_ms": 0}
+NEWER_DEVICE_KEYS = {
+    "answer_unit": None,
+    "timeout_ms": None,
+    "request_gap_ms": 0,
+    "title": "",
+    "place": "",
+    "note": "",
+}
 
 
 def test_the_example_means_what_it_meant() -> None:
@@ -73,6 +82,10 @@ def test_the_example_means_what_it_meant() -> None:
     del buses[2:]  # the links, which came later
     del tables["web"]
     del tables["alarm"]
+    del tables["reload"]
+    node = buses[0]["device"][0]
+    for name in ("title", "place", "note"):
+        del node[name]
     config = parse(tables, GATEWAY)
     assert to_builtins(config, enc_hook=str) == {
         "gateway": {
@@ -135,6 +148,7 @@ def test_the_example_means_what_it_meant() -> None:
                         "kind": "profile",
                         "name": "co2-hall",
                         "unit": 2,
+                        **NEWER_DEVICE_KEYS,
                         "answer_unit": 2,
                         "timeout_ms": 1000,
                         "request_gap_ms": 100,
@@ -172,5 +186,6 @@ def test_the_example_means_what_it_meant() -> None:
         "link": (),
         "exporters": (),
         "web": None,
+        "reload": {"probation_s": 120, "silent_share": 0.2},
         "alarm": (),
     }

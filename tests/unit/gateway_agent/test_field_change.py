@@ -171,7 +171,7 @@ async def test_a_title_changes_without_a_pause(tmp_path: Path) -> None:
         await site.change(msgspec.structs.replace(bus, device=(named,)), site.bus("b", 1))
         status = site.field.status(0)[0]
         assert (status.title, status.place, status.note) == ("一号取水口", "北岸", "爬梯")
-        assert not site.field.buses[0].pause.is_reached
+        assert not site.field.buses[0].rest.is_reached
         await site.more("a1")
 
 

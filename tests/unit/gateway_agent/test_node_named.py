@@ -12,7 +12,7 @@ from gateway_agent.counters import Counters
 from gateway_agent.field.devices import OpenNode
 from gateway_agent.field.master import Master
 from gateway_agent.field.node_log import NodeLog
-from gateway_agent.field.reader import NodeReader
+from gateway_agent.field.node_reader import NodeReader
 from gateway_agent.keys import SharedKey
 from protocols.wire.registers import AIR, CAMERA, RegisterMap
 from protocols.wire.sample import Event, Sample, decode

@@ -25,7 +25,7 @@ from gateway_agent.field.devices import OpenProfile
 from gateway_agent.field.field import Field
 from gateway_agent.field.master import Master
 from gateway_agent.field.profile import load_profile
-from gateway_agent.field.reader import ProfileReader
+from gateway_agent.field.profile_reader import ProfileReader
 from gateway_agent.status import PointValue
 from gateway_agent.store.mark import Mark
 from gateway_agent.tables import ConfigError

@@ -12,7 +12,7 @@ from gateway_agent.field.devices import OpenProfile
 from gateway_agent.field.master import Master
 from gateway_agent.field.planner import JoinRules, plan_bus
 from gateway_agent.field.profile import GroupClock, load_profile
-from gateway_agent.field.reader import ProfileReader
+from gateway_agent.field.profile_reader import ProfileReader
 from protocols.uplink import CLOCK_NONE, decode_record
 from tests.unit.gateway_agent.slave import PtySlave, Reply, raw_answer, registers
 

@@ -11,7 +11,7 @@ from gateway_agent.agent import GatewayAgent
 from gateway_agent.clock import SystemClock
 from gateway_agent.config import load
 from gateway_agent.counters import Counters
-from gateway_agent.field.reader import ProfileReader
+from gateway_agent.field.profile_reader import ProfileReader
 from gateway_agent.status import PointValue, from_json
 from gateway_agent.status_socket import SOCKET_NAME, read_status, short_name
 

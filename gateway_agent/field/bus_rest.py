@@ -3,7 +3,7 @@
 import asyncio
 
 
-class Pause:
+class BusRest:
     """A rest that one task asks for and another one takes when it can."""
 
     def __init__(self) -> None:
