@@ -130,7 +130,7 @@ class GatewayAgent:
                 serve_status(directory, self.snapshot_text),
                 serve_files(directory, self._fetch),
                 serve_orders(directory, self._order),
-                serve_alarms(directory, site, self._obey_alarm_order),
+                serve_alarms(directory, site, self.obey_alarm_order),
                 serve_commands(directory, site, self.commands.run),
                 serve_turns(directory, site, self._turn),
             ):
@@ -263,7 +263,8 @@ class GatewayAgent:
             raise FetchError("the agent does not poll yet: `tianfu-gateway status` shows why")
         return await self._field.fetch(node, file, progress)
 
-    def _obey_alarm_order(self, order: AlarmOrder) -> int:
+    def obey_alarm_order(self, order: AlarmOrder) -> int:
+        """Acknowledge or shelve alarms; return how many changed. AlarmError: why none can."""
         if self._alarms is None:
             raise AlarmError("the agent does not poll yet: `tianfu-gateway status` shows why")
         return self._alarms.obey(order)

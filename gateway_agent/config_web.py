@@ -1,8 +1,8 @@
 """``[web]``: the console, ``/metrics`` and health checks on site.
 
 Without this table nothing of it is loaded and no port is open. The console shows what the gateway
-measures, so it listens on the machine itself only; whoever wants it from elsewhere forwards the
-port over SSH (``ssh -L 8080:127.0.0.1:8080 gateway``) or puts a proxy with a login before it.
+measures, and an operator may change it there: so an address that other machines reach needs a
+certificate and users. On the machine itself neither is needed to look.
 """
 
 from ipaddress import ip_address
@@ -10,6 +10,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from .config_types import File, PemFile
+from .table_types import REMEDY
 from .tables import TableReader
 
 
@@ -20,10 +22,17 @@ class WebConfig(Struct, frozen=True, kw_only=True):
         str,
         Meta(
             pattern=r"^([0-9.]+|\[[0-9A-Fa-f:]+\]):[0-9]{1,5}\Z",
-            description="a loopback address and a port",
+            description="an address of this machine and a port",
             examples=["127.0.0.1:8080"],
         ),
     ] = "127.0.0.1:8080"
+    # For TLS: the chain of certificates, and the private key of the first.
+    certificate: Annotated[PemFile, Meta(examples=["console.pem"])] | None = None
+    key: Annotated[PemFile, Meta(examples=["console.key"])] | None = None
+    # Who may log in; without it everybody on this machine may look.
+    users: (
+        Annotated[File, Meta(extra={REMEDY: "make it with `tianfu-gateway web user add`"})] | None
+    ) = None
     # Of the last 48 hours of values, on the medium; the oldest go first.
     history_bytes: Annotated[
         int,
@@ -42,15 +51,25 @@ class WebConfig(Struct, frozen=True, kw_only=True):
 
 
 def check_web(reader: TableReader, web: WebConfig) -> None:
-    """Report an address that somebody else can reach, or that is none."""
+    """Report an address that is none, and one that others reach without TLS or a log-in."""
+    if (web.certificate is None) != (web.key is None):
+        absent = "certificate" if web.certificate is None else "key"
+        remedy = f'write for instance {absent} = "console.{absent[:3]}"'
+        reader.problem(f"web.{absent}", None, "both, certificate and key", remedy)
     try:
-        is_good = ip_address(web.host).is_loopback and web.port < 1 << 16
+        address = ip_address(web.host)
+        is_good = web.port < 1 << 16
     except ValueError:
         is_good = False
     if not is_good:
+        wanted = "an address of this machine and a port, such as 127.0.0.1:8080 or 0.0.0.0:8443"
+        reader.problem("web.listen", web.listen, wanted, "correct the address")
+    elif not address.is_loopback and (web.certificate is None or web.users is None):
         reader.problem(
             "web.listen",
             web.listen,
-            "an address of this machine itself, such as 127.0.0.1:8080 or [::1]:8080",
-            "forward the port over SSH to see the console from elsewhere",
+            "an address of this machine itself, such as 127.0.0.1:8080, where the table has no"
+            " certificate, key and users",
+            "add all three (`tianfu-gateway web user add` makes the file of users), or forward the"
+            " port over SSH to see the console from elsewhere",
         )

@@ -20,11 +20,15 @@ def make_directory(path: Path, mode: int = 0o700) -> None:
 def replace_file(path: Path, data: bytes) -> None:
     """Replace a file that its owner alone may read, or make it; durable when this returns.
 
-    OSError: it has the old content or the new one, whole, and is not to be taken for durable.
+    What root replaces keeps its owner. OSError: it has the old content or the new one, whole, and
+    is not to be taken for durable.
     """
     temporary = path.with_suffix(".tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
     with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
+        if os.geteuid() == 0 and path.exists():
+            owner = path.stat()
+            os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
         file.write(data)  # all of it, or an error: os.write may write less on a full medium
         file.flush()
         os.fsync(file.fileno())

@@ -38,6 +38,7 @@ BUILT_IN: Final = {
     "query": "gateway_agent.cli.query:query",
     "keygen": "gateway_agent.cli.keygen:app",
     "enroll": "gateway_agent.cli.enroll:enroll",
+    "web": "gateway_agent.cli.web:app",
     "hj212": "gateway_agent.cli.hj212:app",
 }
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from gateway_agent.cli.left_out import show_left_out, site_device
 from gateway_agent.cli.output import table_console
-from gateway_agent.config import GatewayConfig, LinkBus, SerialBus, load
+from gateway_agent.config import GatewayConfig, LinkBus, SerialBus, WebConfig, load
 from gateway_agent.field.cuts import CutFile, describe_cuts
 from gateway_agent.field.devices import (
     open_all,
@@ -143,6 +143,8 @@ def _check_files(config: GatewayConfig, path: Path, problems: list[Problem]) -> 
         for exporter in config.exporters
         for file in exporter.secret_files
     ]
+    if config.web is not None:
+        files += _web_files(config.web)
     for file in files:
         problem = _file_problem(file, path)
         if problem is not None:
@@ -153,6 +155,23 @@ def _check_files(config: GatewayConfig, path: Path, problems: list[Problem]) -> 
             name = f'"{uplink.collector_key}"'
             wanted, remedy = "the collector's key, not this gateway's", "copy it from the collector"
             problems.append(Problem(str(path), "uplink.collector_key", name, wanted, remedy))
+
+
+def _web_files(web: WebConfig) -> list[_NamedFile]:
+    from gateway_agent.web.certificate import tls_context
+    from gateway_agent.web.users import need_users
+
+    def pair(_: Path) -> object:
+        assert web.certificate is not None
+        assert web.key is not None
+        return tls_context(web.certificate, web.key)
+
+    made = "make it with `tianfu-gateway web user add`"
+    return [
+        _NamedFile("web.certificate", web.certificate, "copy the file there", pair),
+        _NamedFile("web.key", web.key, "copy the file there", check_secret),
+        _NamedFile("web.users", web.users, made, need_users),
+    ]
 
 
 def _file_problem(file: _NamedFile, config: Path) -> Problem | None:

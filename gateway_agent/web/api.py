@@ -14,12 +14,13 @@ from gateway_agent.cancellation import raise_if_cancelled
 from gateway_agent.field.planner import BusPlan
 from gateway_agent.status import DeviceStatus
 
+from .access import Access, Visitor, problem, visitor_of
 from .events import EventList, LogList
 from .history import Recorder, oldest_ms
 from .plan import buses_of, plans_of
 from .series import history_of
 from .shapes import (
-    ApiProblem,
+    AlarmReport,
     Buses,
     Configuration,
     DeliveryReport,
@@ -56,9 +57,15 @@ class Api:
     """The addresses below ``/api/v1``."""
 
     def __init__(
-        self, view: AgentView, recorder: Recorder, events: EventList, log: LogList
+        self,
+        view: AgentView,
+        recorder: Recorder,
+        events: EventList,
+        log: LogList,
+        access: Access,
     ) -> None:
         self._view = view
+        self._access = access
         self._recorder = recorder
         self._events = events
         self._log = log
@@ -77,6 +84,7 @@ class Api:
             ApiEndpoint(
                 "/outbox", "Outbox, uplinks, reconciliations", DeliveryReport, self._outbox
             ),
+            ApiEndpoint("/alarms", "Alarms that are not normal", AlarmReport, self._alarms),
             ApiEndpoint("/events", "What began and ended", EventReport, self._get_events),
             ApiEndpoint("/log", "The newest lines of the log", LogReport, self._get_log),
             ApiEndpoint("/config", "The configuration in force", Configuration, self._config),
@@ -150,6 +158,9 @@ class Api:
             counters=status.counters.as_dict(),
         )
 
+    async def _alarms(self, _: Request) -> AlarmReport:
+        return AlarmReport(alarms=self._view.status().alarm_summary)
+
     async def _get_events(self, _: Request) -> EventReport:
         return EventReport(events=list(reversed(self._events.events)))
 
@@ -160,17 +171,18 @@ class Api:
         config = msgspec.to_builtins(self._view.config, enc_hook=str)
         return Configuration(config=config)
 
-    async def _live(self, _: Request) -> Response:
+    async def _live(self, request: Request) -> Response:
         """Send the overview once a second, as server-sent events."""
+        visitor = visitor_of(request)
+        assert visitor is not None
         if self._streams >= MAX_STREAMS:
-            text = f"{MAX_STREAMS} viewers are connected: close a page"
-            return Response(encoded(ApiProblem(error=text)), 503, media_type="application/json")
-        return StreamingResponse(self._stream(), media_type="text/event-stream")
+            return problem(f"{MAX_STREAMS} viewers are connected: close a page", 503)
+        return StreamingResponse(self._stream(visitor), media_type="text/event-stream")
 
-    async def _stream(self) -> AsyncIterator[bytes]:
+    async def _stream(self, visitor: Visitor) -> AsyncIterator[bytes]:
         self._streams += 1
         try:
-            while True:
+            while self._access.is_open(visitor):
                 raise_if_cancelled()
                 yield b"event: overview\ndata: " + encoded(self.overview()) + b"\n\n"
                 await asyncio.sleep(LIVE_S)
@@ -183,7 +195,6 @@ def _answering(ask: Asked) -> Callable[[Request], Awaitable[Response]]:
         try:
             return Response(encoded(await ask(request)), media_type="application/json")
         except ApiError as error:
-            problem = encoded(ApiProblem(error=str(error)))
-            return Response(problem, 404, media_type="application/json")
+            return problem(str(error), 404)
 
     return answer

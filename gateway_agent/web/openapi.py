@@ -3,22 +3,31 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
+from .access import SESSION
 from .api import ROOT, ApiEndpoint
-from .shapes import ApiProblem
+from .orders import TOKEN_HEADER, OrderKind
+from .shapes import ApiProblem, LogInRequest, SessionState
 
 _REF = "#/components/schemas/{name}"
 
 
-def openapi(endpoints: Sequence[ApiEndpoint], version: str) -> dict[str, object]:
+def openapi(
+    endpoints: Sequence[ApiEndpoint], orders: Sequence[OrderKind[Any]], version: str
+) -> dict[str, object]:
     """Return the document."""
-    types = [item.answer for item in endpoints] + [ApiProblem]
+    types: list[type] = [item.answer for item in endpoints]
+    for kind in orders:
+        types += kind.takes, kind.answer
     schemas, components = msgspec.json.schema_components(
-        types, ref_template=_REF, schema_hook=_schema
+        [*types, ApiProblem, LogInRequest, SessionState], ref_template=_REF, schema_hook=_schema
     )
-    found = {item.path: schema for item, schema in zip(endpoints, schemas, strict=False)}
+    found = dict(zip(types, schemas, strict=False))
+    paths = {ROOT + item.path: _path(item, found[item.answer]) for item in endpoints}
+    paths |= {ROOT + kind.path: _order(kind, found) for kind in orders}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -26,17 +35,91 @@ def openapi(endpoints: Sequence[ApiEndpoint], version: str) -> dict[str, object]
             "version": version,
             "description": "What a running gateway shows of itself. Times are milliseconds.",
         },
-        "paths": {ROOT + item.path: _path(item, found[item.path]) for item in endpoints},
-        "components": {"schemas": components},
+        "paths": paths | {SESSION: _session()},
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "session": {"type": "apiKey", "in": "cookie", "name": "__Host-tianfu"},
+                "password": {"type": "http", "scheme": "basic"},
+            },
+        },
+        "security": [{"session": []}, {"password": []}],
     }
 
 
+def _session() -> dict[str, object]:
+    state = _answer("Who asks", _of(SessionState))
+    problems = {
+        code: _answer(text, _of(ApiProblem))
+        for code, text in (
+            ("400", "Another form was expected"),
+            ("401", "Wrong name or password"),
+            ("403", "Another site asks, or nobody can log in here"),
+            ("413", "The body is too long"),
+            ("415", "JSON was expected"),
+            ("429", "Too many wrong passwords"),
+        )
+    }
+    return {
+        "get": _operation("session", "Who asks", {"200": state}, security=[]),
+        "post": _operation(
+            "log_in", "Log in", {"200": state, **problems}, _of(LogInRequest), security=[]
+        ),
+        "delete": _operation(
+            "log_out", "Log out", {"200": state, "403": problems["403"]}, security=[]
+        ),
+    }
+
+
+def _order(kind: OrderKind[Any], found: dict[type, Any]) -> dict[str, object]:
+    answers: dict[str, object] = {"200": _answer("It is done", found[kind.answer])}
+    for code, text in (
+        ("400", "Another form was expected"),
+        ("401", "Log in first"),
+        ("403", "Not an operator, or no order of our own page"),
+        ("409", "It cannot be done, and why"),
+        ("413", "The body is too long"),
+        ("415", "JSON was expected"),
+    ):
+        answers[code] = _answer(text, _of(ApiProblem))
+    name = kind.path.strip("/").replace("/", "_")
+    token = {"name": TOKEN_HEADER, "in": "header", "required": True, "schema": {"type": "string"}}
+    return {
+        "post": _operation(name, kind.what, answers, found[kind.takes], [token], [{"session": []}])
+    }
+
+
+def _operation(
+    name: str,
+    what: str,
+    answers: dict[str, object],
+    body: object = None,
+    parameters: Sequence[object] = (),
+    security: Sequence[object] | None = None,
+) -> dict[str, object]:
+    made: dict[str, object] = {
+        "summary": what,
+        "operationId": name,
+        "parameters": list(parameters),
+        "responses": answers,
+    }
+    if body is not None:
+        content = {"application/json": {"schema": body}}
+        made["requestBody"] = {"required": True, "content": content}
+    if security is not None:
+        made["security"] = list(security)
+    return made
+
+
+def _of(kind: type) -> dict[str, str]:
+    return {"$ref": _REF.format(name=kind.__name__)}
+
+
 def _path(item: ApiEndpoint, schema: object) -> dict[str, object]:
-    answers = {"200": _answer(item.what, schema)}
+    answers: dict[str, object] = {"200": _answer(item.what, schema)}
     names = re.findall(r"{(\w+)}", item.path)
     if names:
-        problem = {"$ref": _REF.format(name="ApiProblem")}
-        answers["404"] = _answer("There is no such device", problem)
+        answers["404"] = _answer("There is no such device", _of(ApiProblem))
     parameters: list[object] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in names
@@ -46,14 +129,7 @@ def _path(item: ApiEndpoint, schema: object) -> dict[str, object]:
             {"name": "from_ms", "in": "query", "schema": {"type": "integer", "minimum": 0}}
         )
     operation = item.path.strip("/").replace("/", "_").replace("{", "").replace("}", "")
-    return {
-        "get": {
-            "summary": item.what,
-            "operationId": operation,
-            "parameters": parameters,
-            "responses": answers,
-        }
-    }
+    return {"get": _operation(operation, item.what, answers, parameters=parameters)}
 
 
 def _answer(text: str, schema: object) -> dict[str, object]:

@@ -1,8 +1,6 @@
 """Serves the console in the agent's own loop; whatever goes wrong here, data goes on.
 
-Connections are bounded in number, and one that has sent no whole request within ten seconds is
-closed. A request whose ``Host`` is not one of ours is refused: a page of somebody else that has
-this address under its own name must not read the console.
+Only what the console needs of uvicorn is used: its server would take the signals of the agent.
 """
 
 import asyncio
@@ -14,37 +12,18 @@ from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from gateway_agent.cancellation import whatever_comes
 from gateway_agent.config import WebConfig
+
+from .certificate import Certificate
+from .connection import Acceptor
 
 log = logging.getLogger(__name__)
 
-MAX_CONNECTIONS: Final = 100
-REQUEST_S: Final = 10.0  # for the first request of a connection
 END_S: Final = 0.5  # for answers to end when the agent stops
 MAX_HEAD: Final = 16 << 10  # bytes of a request before its body
-
-
-class _Connection(H11Protocol):
-    """A connection that must bring a request soon."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # of uvicorn itself
-        super().connection_made(transport)
-        if len(self.connections) > MAX_CONNECTIONS:
-            transport.abort()
-            return
-        self._deadline = self.loop.call_later(REQUEST_S, self._check_request)
-
-    def _check_request(self) -> None:
-        if getattr(self, "cycle", None) is None and not self.transport.is_closing():
-            self.transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if hasattr(self, "_deadline"):
-            self._deadline.cancel()
-        super().connection_lost(exc)
 
 
 @asynccontextmanager
@@ -65,21 +44,23 @@ async def served(web: WebConfig, app: ASGIApp) -> AsyncIterator[int]:
     )
     config.load()
     state = ServerState()
-    loop = asyncio.get_running_loop()
+    certificate = Certificate.of(web)
     try:
-        server = await loop.create_server(
-            lambda: _Connection(config, state, {}), web.host, web.port, reuse_address=True
-        )
+        listener = _listen(web)
     except OSError as error:
         log.error("web.listen = %s: %s; the gateway works without its console", web.listen, error)
         yield 0
         return
-    port = _port(server.sockets)
-    log.info("console on http://%s:%d/", web.listen.rpartition(":")[0], port)
+    port = int(listener.getsockname()[1])
+    scheme = "http" if certificate is None else "https"
+    log.info("console on %s://%s:%d/", scheme, web.listen.rpartition(":")[0], port)
+    accepting = asyncio.create_task(Acceptor(config, state, certificate).run(listener))
     try:
         yield port
     finally:
-        server.close()
+        accepting.cancel()
+        await whatever_comes(asyncio.wait({accepting}))
+        listener.close()
         for connection in list(state.connections):
             connection.transport.abort()
         tasks = set(state.tasks)  # an answer ends when its connection does
@@ -89,5 +70,8 @@ async def served(web: WebConfig, app: ASGIApp) -> AsyncIterator[int]:
             task.cancel()
 
 
-def _port(sockets: tuple[socket.socket, ...]) -> int:
-    return int(sockets[0].getsockname()[1])
+def _listen(web: WebConfig) -> socket.socket:
+    family = socket.AF_INET6 if ":" in web.host else socket.AF_INET
+    listener = socket.create_server((web.host, web.port), family=family, backlog=128)
+    listener.setblocking(False)
+    return listener

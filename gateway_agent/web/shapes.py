@@ -1,9 +1,12 @@
 """The types of the answers below ``/api/v1``; the OpenAPI page is made of them."""
 
+from typing import Annotated, Literal
+
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from gateway_agent.status import (
+    AlarmStatus,
     DeviceStatus,
     ExporterStatus,
     HealthProblem,
@@ -113,6 +116,43 @@ class Configuration(Struct, frozen=True, kw_only=True):
     """The configuration in force, with every default; keys are names of files."""
 
     config: dict[str, object]
+
+
+class AlarmReport(Struct, frozen=True, kw_only=True):
+    """Every alarm that is not normal, the most urgent first."""
+
+    alarms: list[AlarmStatus]
+
+
+class AlarmRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an operator does about alarms. Shelved for 0 ms: no longer put aside."""
+
+    action: Literal["acknowledge", "shelve"]
+    name: Annotated[str, Meta(max_length=63)]  # empty: acknowledge all
+    for_ms: Annotated[int, Meta(ge=0, le=366 * 86_400_000)] = 0
+
+
+class AlarmResult(Struct, frozen=True, kw_only=True):
+    """What came of it."""
+
+    changed: int  # alarms
+
+
+class LogInRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Name and password of a user."""
+
+    name: Annotated[str, Meta(max_length=63)]
+    password: Annotated[str, Meta(max_length=256)]
+
+
+class SessionState(Struct, frozen=True, kw_only=True):
+    """Who asks, and what they may do."""
+
+    name: str  # empty: nobody, or somebody on this machine where nobody has to log in
+    role: Literal["none", "viewer", "operator"]
+    must_log_in: bool
+    can_log_in: bool  # the configuration names a file of users
+    token: str = ""  # has to come in the header X-Console-Token with each order
 
 
 class ApiProblem(Struct, frozen=True, kw_only=True):

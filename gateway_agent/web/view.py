@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from gateway_agent.alarms.socket import AlarmOrder
 from gateway_agent.config import GatewayConfig
 from gateway_agent.progress import ProgressWatch
 from gateway_agent.status import Status
@@ -12,7 +13,7 @@ _FRESH_S: Final = 0.5  # ten viewers cost one snapshot
 
 
 class WatchedAgent(Protocol):
-    """The part of the agent that the console reads. It changes nothing there."""
+    """The part of the agent that the console reads, and what an operator may do there."""
 
     progress: ProgressWatch
 
@@ -27,6 +28,9 @@ class WatchedAgent(Protocol):
     def snapshot(self) -> Status:
         """Return everything that ``status`` shows."""
 
+    def obey_alarm_order(self, order: AlarmOrder) -> int:
+        """Acknowledge or shelve alarms; return how many changed. AlarmError: why none can."""
+
 
 class AgentView:
     """Share one snapshot among all who ask within half a second."""
@@ -38,6 +42,10 @@ class AgentView:
         self._now = now
         self._status: Status | None = None
         self._taken = 0.0
+
+    def renew(self) -> None:
+        """Take a new snapshot next time: something was changed."""
+        self._status = None
 
     def status(self) -> Status:
         """Return the status, at most half a second old."""

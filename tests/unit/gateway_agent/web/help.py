@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,12 +25,21 @@ class Answer(NamedTuple):
         return json.loads(self.body)
 
 
-async def fetch(port: int, path: str, method: str = "GET", **headers: str) -> Answer:
+async def fetch(
+    port: int,
+    path: str,
+    method: str = "GET",
+    body: bytes = b"",
+    tls: ssl.SSLContext | None = None,
+    **headers: str,
+) -> Answer:
     """Ask once, in a connection of its own."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
     asked = {"Host": f"127.0.0.1:{port}", "Connection": "close", **headers}
+    if body:
+        asked["Content-Length"] = str(len(body))
     lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in asked.items())]
-    writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+    writer.write(("\r\n".join(lines) + "\r\n\r\n").encode() + body)
     data = await asyncio.wait_for(reader.read(), 10)
     writer.close()
     head, _, body = data.partition(b"\r\n\r\n")
@@ -58,10 +68,15 @@ def add_web(path: Path, lines: str = "") -> Path:
 
 
 @asynccontextmanager
-async def running(root: Path, handler: Handler = answer) -> AsyncIterator[GatewayAgent]:
-    """Run an agent with a device that ``handler`` answers for, no broker, and a console."""
+async def running(
+    root: Path, handler: Handler = answer, lines: str = ""
+) -> AsyncIterator[GatewayAgent]:
+    """Run an agent with a device that ``handler`` answers for, no broker, and a console.
+
+    ``lines``: more of ``[web]``, and tables after it.
+    """
     slave = await TcpSlave(handler).start()
-    agent, counters = make(add_web(write_site(root, slave.port)))
+    agent, counters = make(add_web(write_site(root, slave.port), lines))
     task = asyncio.create_task(agent.run())
     await until(lambda: counters.records_recorded >= 3)
     try:

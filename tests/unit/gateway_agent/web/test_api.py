@@ -24,6 +24,8 @@ async def test_every_address_answers_in_the_form_that_openapi_gives(tmp_path: Pa
         assert document["openapi"].startswith("3.1")
         assert len(document["paths"]) >= 8
         for path, item in document["paths"].items():
+            if "get" not in item or "post" in item:
+                continue  # orders and the session: test_log_in.py
             answered = await fetch(agent.web_port, path.replace("{name}", "basin"))
             assert answered.status == 200, path
             schema = item["get"]["responses"]["200"]["content"]["application/json"]["schema"]

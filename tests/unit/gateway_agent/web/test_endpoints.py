@@ -13,7 +13,7 @@ from gateway_agent import progress
 from gateway_agent.config import load
 from gateway_agent.counters import Counters
 from gateway_agent.tables import ConfigError
-from gateway_agent.web import console, server
+from gateway_agent.web import connection, console
 from gateway_agent.web.metrics import HELP
 from tests.unit.gateway_agent.slave import until
 from tests.unit.gateway_agent.test_agent import make, stopped, write_site
@@ -110,8 +110,8 @@ async def test_bad_requests_cost_nothing_but_their_connection(
 async def test_slow_clients_are_closed_and_their_number_is_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "REQUEST_S", 0.3)
-    monkeypatch.setattr(server, "MAX_CONNECTIONS", 5)
+    monkeypatch.setattr(connection, "REQUEST_S", 0.3)
+    monkeypatch.setattr(connection, "MAX_CONNECTIONS", 5)
     async with running(tmp_path) as agent:
         slow = [await asyncio.open_connection("127.0.0.1", agent.web_port) for _ in range(12)]
         for _, writer in slow[:5]:
