@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway_agent.config import WebConfig
 
 from .log_in import LogInDesk, LogInError, TooManyLogIns
-from .sessions import LASTS_S, Session, Sessions
+from .sessions import LASTS_S, LogInSession, Sessions
 from .shapes import ApiProblem, encoded
 from .users import Role, UserBook
 
@@ -31,7 +31,7 @@ class Visitor(NamedTuple):
 
     name: str
     role: Role
-    session: Session | None = None
+    session: LogInSession | None = None
 
 
 class Access:
@@ -56,7 +56,7 @@ class Access:
             session = self.sessions.of(basic) or await self._log_in(basic, address_of(request))
         return None if session is None else Visitor(session.user.name, session.user.role, session)
 
-    async def _log_in(self, basic: str, address: str) -> Session | None:
+    async def _log_in(self, basic: str, address: str) -> LogInSession | None:
         scheme, _, rest = basic.partition(" ")
         if scheme.lower() != "basic" or len(rest) > _MAX_BASIC:
             return None

@@ -15,7 +15,7 @@ MAX_OF_USER: Final = 8  # the oldest ends when one more begins
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class LogInSession:
     """Somebody who has logged in. ``token`` has to come with whatever changes something."""
 
     user: WebUser
@@ -29,22 +29,22 @@ class Sessions:
     def __init__(self, book: UserBook, now: Callable[[], float] = time.monotonic) -> None:
         self._book = book
         self._now = now
-        self._open: OrderedDict[bytes, Session] = OrderedDict()
+        self._open: OrderedDict[bytes, LogInSession] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def begin(self, user: WebUser, secret: str = "") -> tuple[str, Session]:
+    def begin(self, user: WebUser, secret: str = "") -> tuple[str, LogInSession]:
         """Return the secret of a new session, and the session."""
         secret = secret or secrets.token_urlsafe(32)
-        session = Session(user, secrets.token_urlsafe(32), self._now() + LASTS_S)
+        session = LogInSession(user, secrets.token_urlsafe(32), self._now() + LASTS_S)
         own = [key for key, item in self._open.items() if item.user.name == user.name]
         for key in own[: max(0, len(own) + 1 - MAX_OF_USER)]:
             del self._open[key]
         self._open[_digest(secret)] = session
         return secret, session
 
-    def of(self, secret: str) -> Session | None:
+    def of(self, secret: str) -> LogInSession | None:
         """Return the session of a secret; None if it is over or there is none.
 
         It is over too if the user was removed, or has another password or role.
@@ -56,7 +56,7 @@ class Sessions:
             return None
         return session
 
-    def is_open(self, session: Session) -> bool:
+    def is_open(self, session: LogInSession) -> bool:
         """Return whether a session goes on."""
         return (
             any(item is session for item in self._open.values())

@@ -62,8 +62,8 @@ def answer(segment: bytes) -> Iterable[tuple[float, bytes]]:
     yield 0.004, mbap(tid, unit, bytes((segment[7], len(data))) + data)
 
 
-def write(root: Path, ports: list[int]) -> Path:
-    """Write the configuration of the site."""
+def write(root: Path, ports: list[int], lines: str) -> Path:
+    """Write the configuration of the site; ``lines`` are more of ``[web]``, and tables after it."""
     generate_signing_key(root / "gateway.pem")
     generate_signing_key(root / "collector.pem")
     (root / "probe.toml").write_text(profile())
@@ -82,7 +82,7 @@ def write(root: Path, ports: list[int]) -> Path:
     path.write_text(
         '[gateway]\nid = "site-12"\nstate_dir = "state"\nkey = "gateway.pem"\n'
         '[uplink]\nhost = "127.0.0.1"\nport = 1\ncollector_key = "collector.pem.pub"\n'
-        '[web]\nlisten = "127.0.0.1:0"\n' + "\n".join(buses)
+        '[web]\nlisten = "127.0.0.1:0"\n' + lines + "\n".join(buses)
     )
     return path
 
@@ -104,7 +104,7 @@ def write_history(state: Path) -> None:
 
 
 @contextmanager
-def site(root: Path) -> Iterator[GatewayAgent]:
+def site(root: Path, lines: str = "") -> Iterator[GatewayAgent]:
     """Run the gateway in a loop of its own."""
     loop = asyncio.new_event_loop()
     started = threading.Event()
@@ -112,7 +112,7 @@ def site(root: Path) -> Iterator[GatewayAgent]:
 
     async def run() -> None:
         slaves = [await TcpSlave(answer).start() for _ in range(2)]
-        path = write(root, [slave.port for slave in slaves])
+        path = write(root, [slave.port for slave in slaves], lines)
         write_history(root / "state")
         agent = GatewayAgent(load(path), SystemClock(), Counters())
         agents.append(agent)

@@ -1,50 +1,29 @@
 """Every page of the console in a real browser: what it shows, by keyboard, in both languages."""
 
-import shutil
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 from gateway_agent.agent import GatewayAgent
 
+from .pages import DESK, PHONE, errors, go, serious, shown
 from .site import site
 
 pytestmark = pytest.mark.tool("chromium", "chromedriver")
 
 PICTURES = Path(__file__).resolve().parents[2] / "docs" / "console"
-PAGES = ("overview", "device/hall-air", "buses", "outbox", "events", "log", "config")
-DESK, PHONE = (1280, 900), (400, 860)
+PAGES = ("overview", "device/hall-air", "alarms", "buses", "outbox", "events", "log", "config")
 
 
 @pytest.fixture(scope="module")
 def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayAgent]:
     with site(tmp_path_factory.mktemp("site")) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Chrome]:
-    options = ChromeOptions()
-    for argument in (
-        "headless=new",
-        "no-sandbox",
-        "disable-gpu",
-        "lang=en",
-        "force-device-scale-factor=1",
-    ):
-        options.add_argument(f"--{argument}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    options.binary_location = shutil.which("chromium") or ""
-    driver = Chrome(options, Service(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture
@@ -54,40 +33,7 @@ def page(agent: GatewayAgent, browser: Chrome) -> Iterator[Chrome]:
     browser.get(f"http://127.0.0.1:{agent.web_port}/")
     shown(browser, "#main h1")
     yield browser
-    errors = [line["message"] for line in browser.get_log("browser") if line["level"] == "SEVERE"]
-    assert errors == [], "an error in the page, or something its policy forbids"
-
-
-def shown(browser: Chrome, selector: str, text: str = "") -> str:
-    """Wait until an element is there and has ``text``; return all its text."""
-
-    def found(_: Chrome) -> str:
-        script = "return document.querySelector(arguments[0])?.innerText || ''"
-        there = str(browser.execute_script(script, selector))
-        return there if text in there else ""
-
-    return str(WebDriverWait(browser, 20).until(found, f"{selector}: {text}"))
-
-
-def go(browser: Chrome, name: str) -> None:
-    browser.execute_script("location.hash = arguments[0]", name)
-    key = name.partition("/")[0]
-    script = (
-        "return document.body.dataset.page === arguments[0] && !!document.querySelector('#main h1')"
-    )
-    WebDriverWait(browser, 20).until(lambda _: browser.execute_script(script, key))
-
-
-def serious(browser: Chrome) -> list[str]:
-    """Return what axe finds that is serious or critical."""
-    browser.execute_script(files("axe_core_python").joinpath("axe.min.js").read_text("utf-8"))
-    script = "const done = arguments[0]; axe.run().then((found) => done(found.violations));"
-    return [
-        f"{found['id']}: {node['html']}: {node['failureSummary']}"
-        for found in browser.execute_async_script(script)
-        if found["impact"] in ("serious", "critical")
-        for node in found["nodes"]
-    ]
+    assert errors(browser) == [], "an error in the page, or something its policy forbids"
 
 
 def test_the_overview_shows_live_values_and_failing_devices_first(page: Chrome) -> None:
@@ -145,6 +91,10 @@ def test_focus_stays_while_values_change(page: Chrome) -> None:
     before = shown(page, "#uptime")
     WebDriverWait(page, 10).until(lambda _: shown(page, "#uptime") != before)
     assert page.switch_to.active_element.text == "hall-air"
+    page.execute_script("document.querySelector('#nav a:nth-child(2)').focus()")
+    before = shown(page, "#uptime")
+    WebDriverWait(page, 10).until(lambda _: shown(page, "#uptime") != before)
+    assert page.switch_to.active_element.text == "Buses"
 
 
 def test_nothing_is_wider_than_a_phone(page: Chrome) -> None:

@@ -1,111 +1,16 @@
 // The console: one page per hash, drawn from /api/v1. Text from outside enters as text only.
 "use strict";
 
-const PAGES = ["overview", "buses", "outbox", "events", "log", "config"];
-const STATE = { ok: "good", failing: "bad", quarantined: "bad", new: "wait" };
-const UNITS = { Cel: "°C", "%RH": "%", "ug/m3": "µg/m³", "mg/L": "mg/L", "/": "", count: "" };
+const PAGES = ["overview", "buses", "outbox", "alarms", "events", "log", "config"];
 const REFRESH_MS = 5000;
 
 let newest = null; // the overview that came last
 let charts = [];
 let timer = 0;
+let isFollowing = false;
+let shownHeader = "";
 let turn = 0; // of the page shown: an answer for an earlier one is dropped
 let hours = 48;
-
-// --- making elements ---------------------------------------------------------------------------
-
-function el(tag, attributes, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes || {})) {
-    if (value !== null && value !== undefined && value !== false) made.setAttribute(name, value);
-  }
-  made.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
-  return made;
-}
-
-function table(columns, rows, kind = "stack") {
-  const head = columns.map(([key, type]) => el("th", { scope: "col", class: type }, word(key)));
-  const body = rows.map(({ cells, ...attributes }) =>
-    el("tr", attributes, cells.map((cell, index) => {
-      const [key, type] = columns[index];
-      return el("td", { class: index ? type : `${type || ""} title`, "data-label": word(key) }, cell);
-    })));
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": word(columns[0][0]) },
-    el("table", { class: kind }, el("thead", {}, el("tr", {}, head)), el("tbody", {}, body)));
-}
-
-function card(title, ...body) {
-  const heading = title instanceof Node ? title : el("div", { class: "head" }, el("h2", {}, title));
-  return el("section", { class: "card" }, heading, body);
-}
-
-function facts(pairs) {
-  return el("dl", { class: "facts" },
-    pairs.map(([key, value]) => el("div", {}, el("dt", {}, word(key)), el("dd", {}, value))));
-}
-
-function pill(key, kind) {
-  return el("span", { class: `pill ${kind}` }, word(key));
-}
-
-function meter(share) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const bar = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-  svg.setAttribute("aria-hidden", "true");
-  bar.setAttribute("width", `${Math.min(100, 100 * share)}%`);
-  bar.setAttribute("height", "100%");
-  svg.append(bar);
-  return el("span", { class: share > 0.8 ? "meter high" : "meter" }, svg);
-}
-
-// --- numbers and times -------------------------------------------------------------------------
-
-function number(value) {
-  if (value === null || value === undefined) return "–";
-  return value.toLocaleString(language, { maximumFractionDigits: 3 });
-}
-
-function bytes(value) {
-  const units = ["B", "KiB", "MiB", "GiB"];
-  let index = 0;
-  while (value >= 1024 && index < 3) { value /= 1024; index += 1; }
-  return `${value.toLocaleString(language, { maximumFractionDigits: index ? 1 : 0 })} ${units[index]}`;
-}
-
-function duration(ms) {
-  const zh = language === "zh";
-  if (ms < 1000) return `${Math.round(ms)} ms`;
-  const seconds = ms / 1000;
-  if (seconds < 60) return `${Math.floor(seconds)} ${zh ? "秒" : "s"}`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} ${zh ? "分" : "min"}`;
-  if (seconds < 172800) {
-    const rest = Math.floor((seconds % 3600) / 60);
-    return `${Math.floor(seconds / 3600)} ${zh ? "小时" : "h"} ${rest} ${zh ? "分" : "min"}`;
-  }
-  return `${Math.floor(seconds / 86400)} ${zh ? "天" : "days"}`;
-}
-
-function moment(ms) {
-  return new Date(ms).toLocaleString(language === "zh" ? "zh-CN" : "en-GB", {
-    month: "short", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" });
-}
-
-function unitOf(name) {
-  return name in UNITS ? UNITS[name] : name;
-}
-
-function age(ms) {
-  if (ms === null || ms === undefined) return word("never");
-  return word("ago", duration(ms < 1000 ? 1000 : ms));
-}
-
-function valueList(values) {
-  return el("ul", { class: "values" }, values.map((point) => el("li", {},
-    el("span", { class: "label" }, point.name),
-    point.quality
-      ? el("span", { class: "quality" }, word(point.quality))
-      : [point.text || number(point.value), el("span", { class: "unit" }, unitOf(point.unit))])));
-}
 
 // --- pages -------------------------------------------------------------------------------------
 
@@ -310,17 +215,10 @@ async function configPage() {
       el("pre", { tabindex: "0", "aria-label": word("config") }, JSON.stringify(config, null, 2)))];
 }
 
-const DRAW = { overview: overviewPage, buses: busesPage, outbox: outboxPage, events: eventsPage, log: logPage,
+const DRAW = { overview: overviewPage, alarms: alarmsPage, buses: busesPage, outbox: outboxPage, events: eventsPage, log: logPage,
   config: configPage };
 
 // --- showing -----------------------------------------------------------------------------------
-
-async function get(path) {
-  const answer = await fetch(`/api/v1/${path}`, { cache: "no-store" });
-  const found = await answer.json();
-  if (!answer.ok) throw new Error(found.error || answer.statusText);
-  return found;
-}
 
 function where() {
   const [page, name] = (location.hash.slice(1) || "overview").split("/", 2);
@@ -334,8 +232,12 @@ async function show(isNew = false) {
   clearTimeout(timer);
   let drawn;
   try {
-    drawn = page === "device" ? await devicePage(name) : await DRAW[page]();
+    if (session === null) await readSession();
+    if (!session.must_log_in && !isFollowing) follow();
+    if (session.must_log_in) drawn = logInPage();
+    else drawn = page === "device" ? await devicePage(name) : await DRAW[page]();
   } catch (error) {
+    if (error instanceof LoggedOut) return show();
     drawn = [el("p", { class: "banner", role: "alert" }, word("page_failed", error.message))];
   }
   if (own !== turn || drawn === null) return;
@@ -350,18 +252,24 @@ async function show(isNew = false) {
   if (focused) main.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
   if (isNew) { window.scrollTo(0, 0); main.focus(); } else window.scrollTo(0, scrolled);
   header(page);
-  document.body.dataset.page = page;
+  document.body.dataset.page = session?.must_log_in ? "log-in" : page;
+  if (session?.must_log_in) return;
   if (page !== "overview" && page !== "config") {
     timer = setTimeout(show, page === "device" ? 2 * REFRESH_MS : REFRESH_MS);
   }
 }
 
 function header(page) {
+  const is = JSON.stringify([language, page, session]);
+  if (is === shownHeader) return banner(); // who is in it by keyboard stays where they are
+  shownHeader = is;
   document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
   document.getElementById("nav").replaceChildren(...PAGES.map((key) => el("a", {
     href: `#${key}`, "aria-current": key === page || (page === "device" && key === "overview") ? "page" : null },
   word(key))));
   document.querySelector("[data-word=skip]").textContent = word("skip");
+  document.getElementById("nav").hidden = session === null || session.must_log_in;
+  showSession();
   const button = document.getElementById("language");
   button.textContent = language === "zh" ? "English" : "中文";
   button.lang = language === "zh" ? "en" : "zh";
@@ -369,7 +277,7 @@ function header(page) {
 }
 
 function banner() {
-  if (newest === null) return;
+  if (newest === null || session.must_log_in) return;
   document.title = `${newest.ok ? "" : "▲ "}${newest.gateway} · ${word(where()[0])}`;
   document.getElementById("gateway").textContent = newest.gateway;
   document.getElementById("uptime").textContent = word("up", duration(newest.running_ms));
@@ -393,6 +301,7 @@ function live(isOn) {
 }
 
 function follow() {
+  isFollowing = true;
   const source = new EventSource("/api/v1/live");
   source.addEventListener("overview", (event) => {
     newest = JSON.parse(event.data);
@@ -400,9 +309,14 @@ function follow() {
     banner();
     if (where()[0] === "overview") show();
   });
-  source.addEventListener("error", () => {
+  source.addEventListener("error", async () => {
     live(false);
-    if (source.readyState === EventSource.CLOSED) setTimeout(follow, REFRESH_MS);
+    if (source.readyState !== EventSource.CLOSED) return;
+    isFollowing = false;
+    try {
+      await readSession();
+    } catch { /* the gateway is away: the next attempt finds out */ }
+    setTimeout(show, session?.must_log_in ? 0 : REFRESH_MS);
   });
 }
 
@@ -419,7 +333,6 @@ function begin() {
     plot.setSize({ width: box.clientWidth, height: 170 })));
   header(where()[0]);
   show();
-  follow();
 }
 
 document.addEventListener("DOMContentLoaded", begin);

@@ -1,0 +1,105 @@
+"""Log-in and what an operator does, in a real browser over TLS."""
+
+from collections.abc import Iterator
+
+import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.wait import WebDriverWait
+
+from gateway_agent.agent import GatewayAgent
+from tests.unit.gateway_agent.web.users_help import (
+    LINES,
+    PASSWORD,
+    make_certificate,
+    make_users,
+)
+
+from .pages import DESK, errors, go, press, serious, shown
+from .site import site
+
+pytestmark = pytest.mark.tool("chromium", "chromedriver")
+
+ALARMS = """
+[[alarm]]
+name = "hall-warm"
+when = "above"
+device = "hall-air"
+point = "temperature"
+limit = -40
+severity = "urgent"
+text = "open the window"
+[[alarm]]
+name = "medium"
+when = "gauge"
+gauge = "disk_free_mib"
+above = 0
+"""
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayAgent]:
+    root = tmp_path_factory.mktemp("site")
+    make_certificate(root)
+    make_users(root)
+    with site(root, LINES + ALARMS) as running:
+        yield running
+
+
+@pytest.fixture
+def page(agent: GatewayAgent, browser: Chrome) -> Iterator[Chrome]:
+    browser.set_window_size(*DESK)
+    browser.get(f"https://127.0.0.1:{agent.web_port}/")
+    browser.delete_all_cookies()
+    browser.refresh()
+    shown(browser, "#main h1", "Log in")
+    errors(browser)
+    yield browser
+    assert [line for line in errors(browser) if "401" not in line and "403" not in line] == []
+
+
+def log_in(page: Chrome, name: str, password: str = PASSWORD) -> None:
+    """Type name and password by keyboard alone: the first field has the focus."""
+    page.switch_to.active_element.send_keys(name + Keys.TAB)
+    page.switch_to.active_element.send_keys(password + Keys.ENTER)
+
+
+def test_a_wrong_password_is_named_and_the_right_one_opens_the_page(page: Chrome) -> None:
+    assert serious(page) == []
+    assert not page.find_element(By.ID, "nav").is_displayed()
+    log_in(page, "li", "wrong password")
+    shown(page, "[role=alert].why", "wrong name or password")
+    assert serious(page) == []
+    page.switch_to.active_element.send_keys(PASSWORD + Keys.ENTER)
+    shown(page, "#main h1", "Overview")
+    shown(page, "#live", "live")
+    assert "li (operator)" in shown(page, "#who")
+    press(page, "log-out")
+    shown(page, "#main h1", "Log in")
+
+
+def test_an_operator_acknowledges_and_shelves(page: Chrome, agent: GatewayAgent) -> None:
+    log_in(page, "li")
+    shown(page, "#main h1", "Overview")
+    go(page, "alarms")
+    shown(page, "tbody tr:first-child", "open the window")
+    assert serious(page) == []
+    press(page, "acknowledge-hall-warm")
+    shown(page, "#said", "1 acknowledged")
+    press(page, "shelve_h-8-medium")
+    WebDriverWait(page, 10).until(
+        lambda _: (
+            {one.name: one.state for one in agent.snapshot().alarm_summary}
+            == {"hall-warm": "acknowledged", "medium": "shelved"}
+        )
+    )
+    shown(page, "#main", "Take back")
+
+
+def test_a_viewer_sees_alarms_and_no_button(page: Chrome) -> None:
+    log_in(page, "bo")
+    shown(page, "#main h1", "Overview")
+    go(page, "alarms")
+    shown(page, "#main", "An operator may")
+    assert not page.find_elements(By.CSS_SELECTOR, "#main button")
