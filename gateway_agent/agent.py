@@ -29,6 +29,7 @@ from .field.field import Field
 from .field.link.file_fetch import FetchedFile, FetchError
 from .file_socket import Progress, serve_files
 from .keys import check_secret, load_private, load_public
+from .notify.notifiers import Notifiers
 from .progress import Delivery, Flow, ProgressWatch, StoreFlow
 from .status import (
     DeviceStatus,
@@ -72,7 +73,8 @@ class GatewayAgent:
         self._key = load_private(config.gateway.key)
         receipt_key = config.uplink.receipt_key
         self._collector_key = None if receipt_key is None else load_public(receipt_key)
-        secrets = [file for exporter in config.exporters for file in exporter.secret_files]
+        others = (*config.exporters, *config.notify)
+        secrets = [file for other in others for file in other.secret_files]
         for file in (*config.uplink.secret_files, *secrets):
             check_secret(file)
         self.commands = CommandDesk(config.gateway.id, counters)
@@ -88,6 +90,7 @@ class GatewayAgent:
         self._uplink: Uplink | None = None
         self._rollout: Rollout | None = None
         self._alarms: AlarmDesk | None = None
+        self._notifiers: Notifiers | None = None
         self._waiting_for = ""  # why the outbox is not open yet
         self.progress = ProgressWatch(clock, self._flow)
         self.web_port = 0  # of the console; 0: there is none
@@ -160,7 +163,13 @@ class GatewayAgent:
             self._rollout = Rollout(config, self._clock, self._field.note)
             self._field.use_spare_time(self._rollout.drivers)
             self._rollout.resume()
-            self._alarms = AlarmDesk(config, self._clock, self._field, lambda: outbox.stats)
+            self._alarms = AlarmDesk(
+                config, self._clock, self._field, lambda: outbox.stats, self._hurry
+            )
+            self._notifiers = Notifiers(
+                *(config, self._clock, self._alarms, self._field.note),
+                lambda: self.progress.is_ready,
+            )
             self._uplink = Uplink(
                 config.uplink,
                 config.gateway.id,
@@ -168,8 +177,9 @@ class GatewayAgent:
                 outbox,
                 self._counters,
                 wall=self._clock if isinstance(self._clock, SystemClock) else None,
+                announcer=self._notifiers.announcer,
             )
-            await self._work(outbox, self._field, self._uplink, self._alarms)
+            await self._work(outbox, self._field, self._uplink, self._alarms, self._notifiers)
         except* StoreFailed as failures:
             failure = _leaf(failures)  # raised below: raised here, it would be in a group again
         finally:
@@ -217,7 +227,12 @@ class GatewayAgent:
         return None
 
     async def _work(
-        self, outbox: OutboxWriter, field: Field, uplink: Uplink, alarms: AlarmDesk
+        self,
+        outbox: OutboxWriter,
+        field: Field,
+        uplink: Uplink,
+        alarms: AlarmDesk,
+        notifiers: Notifiers,
     ) -> None:
         async with asyncio.TaskGroup() as group:
             watch = group.create_task(outbox.watch(), name="outbox")
@@ -225,11 +240,13 @@ class GatewayAgent:
             exporting = group.create_task(self._exporters.run(outbox), name="exporters")
             polling = group.create_task(self._poll(field), name="field")
             alarming = group.create_task(alarms.run(), name="alarms")
+            noticing = group.create_task(notifiers.run(), name="notify")
             self.running.set()
             try:
                 await self._stop.wait()
                 log.info("stopping")
                 alarming.cancel()
+                noticing.cancel()
                 polling.cancel()
                 await _within(LAST_POLL_S, _ended(polling))
                 draining = _within(DRAIN_S if uplink.connected else 0, uplink.drain())
@@ -242,7 +259,7 @@ class GatewayAgent:
                 exporting.cancel()
                 await _within(HANG_UP_S, _ended(sending, exporting))
             except asyncio.CancelledError:  # from outside, or a task of the group has failed
-                for task in (watch, sending, exporting, alarming, polling):
+                for task in (watch, sending, exporting, alarming, noticing, polling):
                     task.cancel()
                 await whatever_comes(_within(LAST_POLL_S, _ended(polling)))
                 raise
@@ -257,6 +274,10 @@ class GatewayAgent:
             if not is_cancelled():
                 raise
             log.warning("the newest records are lost, the outbox has no room: %s", error)
+
+    def _hurry(self) -> None:
+        if self._uplink is not None:
+            self._uplink.hurry()
 
     async def _fetch(self, node: str, file: int, progress: Progress) -> FetchedFile:
         if self._field is None:
@@ -307,6 +328,7 @@ class GatewayAgent:
             uplink=None if self._uplink is None else self._uplink_status(self._uplink),
             uplinks=[] if self._outbox is None else self._exporters.status(self._outbox),
             alarms=self.alarms,
+            notify=[] if self._notifiers is None else self._notifiers.status(),
             alarm_summary=[] if self._alarms is None else self._alarms.summary(),
             update=None if self._rollout is None else self._rollout.status(),
             health=self.progress.problems,

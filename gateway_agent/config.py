@@ -39,6 +39,7 @@ from .config_types import (
 )
 from .config_uplink import MqttUplink, UplinkConfig, check_exporters, check_uplinks, several_uplinks
 from .config_web import WebConfig, check_web
+from .notify.config import NotifyConfig, check_notify
 from .tables import ConfigError, Problem, TableReader, read_toml
 from .uplink.exporter_config import ExporterConfig
 
@@ -106,6 +107,7 @@ class _GatewayFile(Struct, frozen=True, kw_only=True):
     reload: ReloadConfig = ReloadConfig()
     bus: tuple[Bus | LinkBus, ...]
     alarm: tuple[AlarmRule, ...] = ()
+    notify: tuple[NotifyConfig, ...] = ()
 
 
 class GatewayConfig(Struct, frozen=True, kw_only=True):
@@ -123,6 +125,7 @@ class GatewayConfig(Struct, frozen=True, kw_only=True):
     web: WebConfig | None = None
     reload: ReloadConfig = ReloadConfig()
     alarm: tuple[AlarmRule, ...] = ()
+    notify: tuple[NotifyConfig, ...] = ()
 
 
 def load(path: str | Path) -> GatewayConfig:
@@ -146,7 +149,9 @@ def parse(tables: dict[str, object], path: Path, empty_buses: bool = False) -> G
     for _, gateway in reader.built_of(GatewayIdentity):
         _check_ids(reader, gateway)
     check_exporters(reader, {device.name: role_of(device) for _, device in _devices(reader)})
-    check_alarms(reader, [device.name for _, device in _devices(reader)])
+    check_notify(reader)
+    names = [device.name for _, device in _devices(reader)]
+    check_alarms(reader, names, [bus.name for _, bus in _buses(reader)])
     file = reader.result(built)
     return GatewayConfig(
         gateway=file.gateway,
@@ -158,6 +163,7 @@ def parse(tables: dict[str, object], path: Path, empty_buses: bool = False) -> G
         bus=tuple(bus for bus in file.bus if not isinstance(bus, LinkBus)),
         link=tuple(bus for bus in file.bus if isinstance(bus, LinkBus)),
         alarm=file.alarm,
+        notify=file.notify,
     )
 
 

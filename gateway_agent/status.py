@@ -143,6 +143,18 @@ class AlarmStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     text: str = ""  # from the configuration: what to do
 
 
+class NotifyStatus(Struct, kw_only=True, omit_defaults=True):
+    """A receiver of notices about alarms."""
+
+    name: str  # of the [[notify]] table
+    type: str
+    where: str  # host:port, or an address
+    problem: str = ""  # why the newest notice was not delivered; empty if all is well
+    waiting: int = 0  # notices that it lacks
+    sent: int = 0  # since the start
+    lost: int = 0  # notices that it will never get, since the start
+
+
 class Reconciliation(Struct, frozen=True, kw_only=True):
     """What four comparisons cannot account for, since the start; 0 unless the agent is wrong.
 
@@ -189,6 +201,7 @@ class Status(Struct, frozen=True, kw_only=True, omit_defaults=True):
     uplinks: list[ExporterStatus] = []  # those beside the collector's
     alarms: list[str] = []  # what an operator must learn of, since the start of the process
     alarm_summary: list[AlarmStatus] = []  # of [[alarm]], the most urgent first
+    notify: list[NotifyStatus] = []  # who gets notices of alarms
     update: RolloutStatus | None = None  # None: no update of nodes was ordered
     health: list[HealthProblem] = []  # where data stops now; empty: it flows everywhere
     warnings: list[HealthProblem] = []  # uplinks with required = false that get nothing now

@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import Final, NoReturn, Protocol
 
 from gateway_agent.cancellation import raise_if_cancelled
@@ -16,7 +17,9 @@ from .socket import AlarmOrder
 from .state import AlarmChange, AlarmState
 from .watch import AlarmWatch
 
-LOOK_S: Final = 0.2
+LOOK_S: Final = 0.2  # between two looks, if no device brings anything
+_SOONEST_S: Final = 0.02  # between two looks in any case
+_SHARE: Final = 10  # and so many times what a look has taken
 _GAUGES_MS: Final = 1000  # between two looks at the medium
 _ACTIVE: Final = (AlarmState.UNACKNOWLEDGED, AlarmState.ACKNOWLEDGED)
 
@@ -31,6 +34,13 @@ class WatchedField(Protocol):
         self, device_id: str, action: Action, committed: Callable[[], None] | None = None
     ) -> None:
         """Record what was done."""
+
+    def busy_s(self) -> Mapping[str, float]:
+        """Return for how long each polled bus was used, by its name."""
+
+    @property
+    def news(self) -> asyncio.Event:
+        """Return what is set whenever a device has brought something; who waits clears it."""
 
 
 class WatchedOutbox(Protocol):
@@ -58,12 +68,16 @@ class AlarmDesk:
         clock: GatewayClock,
         field: WatchedField,
         outbox: Callable[[], WatchedOutbox],
+        hurry: Callable[[], None] = lambda: None,
     ) -> None:
+        """``hurry`` is called when a change is committed: it must not wait for other records."""
         self._config = config
         self._clock = clock
         self._field = field
         self._outbox = outbox
         self._start_ms = clock.boot_ms()
+        self._hurry = hurry
+        self.listeners: list[Callable[[AlarmRule, AlarmChange], None]] = []  # of each change
         self._watch = AlarmWatch(config.alarm, config.gateway.state_dir, self._record)
         self._devices = self._watch.devices
         self._ids: dict[str, str] = {}
@@ -72,12 +86,18 @@ class AlarmDesk:
 
     async def run(self) -> NoReturn:
         """Look until cancelled."""
+        loop, news = asyncio.get_running_loop(), self._field.news
         while True:
             raise_if_cancelled()
+            news.clear()
+            begin = loop.time()
             self.look()
             if not self._config.alarm:
                 await asyncio.Event().wait()  # nothing can change without a rule
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(max(_SOONEST_S, _SHARE * (loop.time() - begin)))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await news.wait()
 
     def look(self) -> None:
         """Look once."""
@@ -94,7 +114,7 @@ class AlarmDesk:
         }
         if now_ms - self._gauges_ms >= _GAUGES_MS:
             self._gauges, self._gauges_ms = self._measure(), now_ms
-        self._watch.look(GatewayView(devices, self._gauges, now_ms))
+        self._watch.look(GatewayView(devices, self._gauges, now_ms, self._field.busy_s()))
 
     def obey(self, order: AlarmOrder) -> int:
         """Do what an operator wants; return how many alarms changed. AlarmError: why not."""
@@ -106,6 +126,10 @@ class AlarmDesk:
     def summary(self) -> list[AlarmStatus]:
         """Return every alarm that is not normal, the most urgent first."""
         return self._watch.summary(self._clock.boot_ms())
+
+    def states(self) -> Iterator[tuple[AlarmRule, AlarmState, int]]:
+        """Yield every alarm with its state and since when it has that."""
+        return self._watch.states()
 
     def _measure(self) -> dict[str, float]:
         outbox = self._outbox()
@@ -127,7 +151,9 @@ class AlarmDesk:
         action = Action(
             _name(change), change.by, 0, f"{detail}; {rule.text}" if rule.text else detail
         )
-        self._field.note(self._ids.get(rule.about, gateway), action)
+        self._field.note(self._ids.get(rule.about, gateway), action, self._hurry)
+        for listener in self.listeners:
+            listener(rule, change)
 
 
 def _name(change: AlarmChange) -> str:

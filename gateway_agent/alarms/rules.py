@@ -32,6 +32,9 @@ _Limit: TypeAlias = Annotated[
 _Width: TypeAlias = Annotated[
     float, Meta(ge=0, description="a number of 0 or more, in the unit of the point", examples=[2])
 ]
+_Share: TypeAlias = Annotated[
+    float, Meta(gt=0, lt=1, description="a share of the time between 0 and 1", examples=[0.9])
+]
 _Text: TypeAlias = Annotated[
     str, Meta(max_length=200, description="a text of up to 200 characters", examples=["call us"])
 ]
@@ -55,6 +58,7 @@ class GatewayView(NamedTuple):
     devices: Mapping[str, DeviceView]
     gauges: Mapping[str, float]
     now_ms: int
+    busy_s: Mapping[str, float] = {}  # of each polled bus: for how long it was used so far
 
 
 class Judge(Protocol):
@@ -71,15 +75,6 @@ class _Rule(Struct, frozen=True, kw_only=True, tag_field="when"):
     delay_s: _Seconds = 0
     off_delay_s: _Seconds = 0
     text: _Text = ""
-
-    @property
-    def about(self) -> str:
-        """The device that the alarm is about, or "gateway"."""
-        raise NotImplementedError
-
-    def start(self) -> Judge:
-        """Return what judges this rule from now on."""
-        raise NotImplementedError
 
 
 class _DeviceRule(_Rule, frozen=True, kw_only=True):
@@ -175,28 +170,51 @@ class Gauge(_Rule, frozen=True, kw_only=True, tag="gauge"):
         return _GaugeThreshold(self)
 
 
-AlarmRule: TypeAlias = Above | Below | Changing | Stuck | NoValue | Silent | Gauge
+class BusBusy(_Rule, frozen=True, kw_only=True, tag="bus-busy"):
+    """A bus that is used for more than a share of the time, on average over ``window_s``."""
+
+    bus: Name
+    above: _Share
+    window_s: _Span = 300
+
+    @property
+    def about(self) -> str:
+        """The bus; no device has a name with a space."""
+        return f"bus {self.bus}"
+
+    def start(self) -> Judge:
+        """Return what judges this rule from now on."""
+        return _BusBusy(self)
 
 
-def check_alarms(reader: TableReader, devices: Sequence[str]) -> None:
-    """Note what is wrong across the tables of alarms; ``devices``: the names of all devices.
+AlarmRule: TypeAlias = Above | Below | Changing | Stuck | NoValue | Silent | Gauge | BusBusy
+
+
+def check_alarms(reader: TableReader, devices: Sequence[str], buses: Sequence[str]) -> None:
+    """Note what is wrong across the tables of alarms.
+
+    ``devices``: the names of all devices, ``buses``: of all buses that are polled.
 
     Where a table is wrong already, a device may be missing for that reason, and is not looked for.
     """
     is_whole = not reader.problems
-    rules = list(reader.built_of(Above, Below, Changing, Stuck, NoValue, Silent, Gauge))
-    names = ((f"{at}.name", rule.name) for at, rule in rules)
+    names = ((f"{at}.name", rule.name) for at, rule in reader.built_of(_Rule))
     reader.unique(names, "a name no other alarm has")
-    for at, rule in rules:
-        if isinstance(rule, Gauge):
-            if (rule.above is None) == (rule.below is None):
-                got = None if rule.above is None else f"{rule.above} and {rule.below}"
-                reader.problem(f"{at}.above", got, "above or below", "write one of the two")
-        elif is_whole and rule.about not in devices:
-            reader.problem(
-                f"{at}.device", rule.about, "the name of a device of this file",
-                f"write one of {', '.join(sorted(devices)[:8])}",
-            )  # fmt: skip
+    for at, gauge in reader.built_of(Gauge):
+        if (gauge.above is None) == (gauge.below is None):
+            got = None if gauge.above is None else f"{gauge.above} and {gauge.below}"
+            reader.problem(f"{at}.above", got, "above or below", "write one of the two")
+    if not is_whole:
+        return
+    for at, rule in reader.built_of(_DeviceRule):
+        if rule.device not in devices:
+            remedy = f"write one of {', '.join(sorted(devices)[:8])}"
+            expected = "the name of a device of this file"
+            reader.problem(f"{at}.device", rule.device, expected, remedy)
+    for at, busy in reader.built_of(BusBusy):
+        if busy.bus not in buses:
+            remedy = f"write one of {', '.join(sorted(buses)[:8]) or 'none: no bus is polled'}"
+            reader.problem(f"{at}.bus", busy.bus, "the name of a polled bus", remedy)
 
 
 class _Band:
@@ -234,25 +252,47 @@ class _GaugeThreshold:
         return None if value is None else self._band.look(value)
 
 
+class _Slope:
+    """By how much a figure changes on average over a window."""
+
+    def __init__(self, window_s: float) -> None:
+        self._window_ms = window_s * 1000
+        self._seen: deque[tuple[int, float]] = deque(maxlen=_MAX_SEEN)
+
+    def per_s(self, value: float, now_ms: int) -> float | None:
+        """Return the change in a second; None: it was not seen for a whole window yet."""
+        seen, window_ms = self._seen, self._window_ms
+        if not seen or now_ms - seen[-1][0] >= window_ms / _MAX_SEEN:
+            seen.append((now_ms, value))
+        while len(seen) > 2 and now_ms - seen[1][0] >= window_ms:
+            seen.popleft()
+        first_ms, first = seen[0]
+        if now_ms - first_ms < window_ms:
+            return None
+        return (value - first) * 1000 / (now_ms - first_ms)
+
+
 class _Changing:
     def __init__(self, rule: Changing) -> None:
         self._rule = rule
-        self._seen: deque[tuple[int, float]] = deque(maxlen=_MAX_SEEN)
+        self._slope = _Slope(rule.window_s)
 
     def judge(self, view: GatewayView) -> bool | None:
-        rule, seen = self._rule, self._seen
+        rule = self._rule
         value = _value(view, rule.device, rule.point)
-        if value is None:
-            return None
-        window_ms = rule.window_s * 1000
-        if not seen or view.now_ms - seen[-1][0] >= window_ms / _MAX_SEEN:
-            seen.append((view.now_ms, value))
-        while len(seen) > 2 and view.now_ms - seen[1][0] >= window_ms:
-            seen.popleft()
-        first_ms, first = seen[0]
-        if view.now_ms - first_ms < window_ms:
-            return None
-        return abs(value - first) * 60_000 / (view.now_ms - first_ms) > rule.per_minute
+        slope = None if value is None else self._slope.per_s(value, view.now_ms)
+        return None if slope is None else abs(slope) * 60 > rule.per_minute
+
+
+class _BusBusy:
+    def __init__(self, rule: BusBusy) -> None:
+        self._rule = rule
+        self._slope = _Slope(rule.window_s)
+
+    def judge(self, view: GatewayView) -> bool | None:
+        busy_s = view.busy_s.get(self._rule.bus)
+        share = None if busy_s is None else self._slope.per_s(busy_s, view.now_ms)
+        return None if share is None else share > self._rule.above
 
 
 class _Stuck:

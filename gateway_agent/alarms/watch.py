@@ -122,6 +122,11 @@ class AlarmWatch:
             for item in items
         ]
 
+    def states(self) -> Iterator[tuple[AlarmRule, AlarmState, int]]:
+        """Yield every alarm with its state and since when it has that."""
+        for item in self._watched.values():
+            yield item.rule, item.alarm.state, item.alarm.since_ms
+
     def _of(self, name: str) -> _Watched:
         if name not in self._watched:
             known = ", ".join(sorted(self._watched)) or "there are none"

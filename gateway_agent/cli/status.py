@@ -195,6 +195,12 @@ def _lines(status: Status) -> list[Text]:
     for alarm in status.alarm_summary:
         style = "red" if alarm.state == "unacknowledged" else "yellow"
         lines.append(Text(f"alarm {alarm.name} ({alarm.about}): {alarm.state}", style=style))
+    for receiver in status.notify:
+        if receiver.problem or receiver.waiting or receiver.lost:
+            text = f"notify {receiver.name} ({receiver.where}): {receiver.waiting} notices wait"
+            text += f", {receiver.lost} lost" if receiver.lost else ""
+            text += f"; {receiver.problem}" if receiver.problem else ""
+            lines.append(Text(text, style="red" if receiver.lost else "yellow"))
     lines += [] if status.update is None else _update_lines(status.update)
     if status.waiting_for:
         lines.append(Text(f"outbox not open: {status.waiting_for}", style="red"))

@@ -50,6 +50,7 @@ class CommitQueue:
         self._some = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self.news = asyncio.Event()  # set by each :meth:`add`; who waits for it clears it
         self._commit: asyncio.Future[None] | None = None  # under way, or with an outcome to raise
 
     def change(self, linger_ms: int) -> None:
@@ -92,6 +93,7 @@ class CommitQueue:
             self._marks[device_id] = mark
         if is_urgent:
             self._some.set()
+        self.news.set()
         for record in records:
             self._bytes += len(record.data)
         if self._bytes >= self._max_bytes:

@@ -222,6 +222,15 @@ class Field:
         for poller in self._pollers:
             poller.spare = of_bus.get(poller.bus.name)
 
+    def busy_s(self) -> Mapping[str, float]:
+        """Return for how long each polled bus was used since the start, by its name."""
+        return {poller.bus.name: poller.busy_s for poller in self._pollers}
+
+    @property
+    def news(self) -> asyncio.Event:
+        """Return what is set whenever a device has brought something; who waits clears it."""
+        return self.queue.news
+
     def note(
         self, device_id: str, action: Action, committed: Callable[[], None] | None = None
     ) -> None:

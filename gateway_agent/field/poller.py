@@ -88,6 +88,7 @@ class BusPoller:
         self._keeper = SlotKeeper(clock, heartbeat)
         self._schedule: PollSchedule | None = None  # None before :meth:`resume`
         self._faults: dict[int, str] = {}  # of our own, by device
+        self.busy_s = 0.0  # for how long devices were asked since the start
         self._polling = -1  # the device that is polled now
         self._turn_ms = clock.boot_ms()  # when the next turn of the loop is due
         self._logs: dict[str, DeviceLog] = {}  # by what it says of the device
@@ -170,10 +171,12 @@ class BusPoller:
                     if wait and not (turns.is_wanted or self.rest.is_wanted):
                         await timers.sleep(wait / 1000, turns.wakes(loop.create_future()))
                     continue
+                begin_s = loop.time()
                 if probe:
                     await self._probe(index, schedule, master)
                 else:
                     await self._poll(index, schedule, master, now_ms)
+                self.busy_s += loop.time() - begin_s
                 if self._queue.full or not self._queue.is_patient:
                     raise_if_cancelled(task)
                     await self._hold(schedule)

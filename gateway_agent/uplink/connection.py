@@ -31,6 +31,9 @@ ANSWER_S: Final = 5.0
 NO_PUBACK: Final = f"the broker has acknowledged no message for {ANSWER_S:g} s"
 MAX_QUEUED: Final = 64  # incoming messages kept while one is worked on; more are dropped
 MAX_POSTED: Final = 20  # messages without a PUBACK: what paho sends without keeping some back
+_BEGUN: Final = 1  # packet of paho's queue that may be sent in part
+_TCP_NOTSENT_LOWAT: Final = 25  # of Linux (tcp(7)): when a socket takes more
+_UNSENT_BYTES: Final = 16 * 1024
 _ASK: Final = ": is a broker there, and does it want TLS, or a certificate of ours?"
 _LARGEST: Final = 268_435_460  # bytes of a packet; MQTT has none that is longer (5.0, 1.5.5)
 _PUBLISH_BYTES: Final = 10  # of a PUBLISH with QoS 1 beside topic and payload, at most (5.0, 3.3)
@@ -158,6 +161,15 @@ class Client(OneConnection):
             self._posted[info.mid] = answer
         return answer
 
+    def post_first(self, topic: str, payload: bytes, retain: bool) -> "asyncio.Future[Puback]":
+        """Publish as :meth:`post` does, before all packets that are not on their way yet."""
+        packets = self._client._out_packet
+        before = len(packets)
+        answer = self.post(topic, payload, retain)
+        if len(packets) > before > _BEGUN:
+            packets.insert(_BEGUN, packets.pop())
+        return answer
+
     async def answered(self, topic: str, answer: "asyncio.Future[Puback]") -> None:
         """Wait for the answer of :meth:`post`; MqttError: it does not come, MessageRefused."""
         try:
@@ -242,7 +254,11 @@ def make_client(
         max_queued_incoming_messages=MAX_QUEUED,
         tls_context=context,
         # Else a batch waits up to 40 ms for the peer to acknowledge the PUBACK before it.
-        socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+        # What the kernel holds back cannot be overtaken; what we hold back can.
+        socket_options=[
+            (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+            (socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT_BYTES),
+        ],
     )
     client.who = who
     client._posted = {}

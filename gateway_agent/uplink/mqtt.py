@@ -8,12 +8,12 @@ gives none). :mod:`.sender` sends batches, :mod:`.receipts` applies receipts.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple, NoReturn, Protocol
 
 import aiomqtt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from gateway_agent.cancellation import raise_if_cancelled, until_first_ends
+from gateway_agent.cancellation import raise_if_cancelled, until_first_ends, whatever_comes
 from gateway_agent.config import MqttUplink
 from gateway_agent.counters import Counters
 from gateway_agent.store.writer import OutboxWriter
@@ -40,6 +40,19 @@ class UplinkKeys(NamedTuple):
     collector: Ed25519PublicKey | None
 
 
+class Announcing(Protocol):
+    """What goes over the same connection beside the batches, and before them."""
+
+    def will(self) -> aiomqtt.Will:
+        """Return what the broker publishes when it loses us."""
+
+    async def run(self, client: Client) -> None:
+        """Announce in one connection until cancelled."""
+
+    async def goodbye(self, client: Client) -> None:
+        """Announce that we stop."""
+
+
 class Uplink:
     """Run :meth:`run` in a task; it ends by being cancelled, or with StoreFailed."""
 
@@ -53,6 +66,7 @@ class Uplink:
         clock: Callable[[], float] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         wall: LearningClock | None = None,
+        announcer: Announcing | None = None,
     ) -> None:
         """Prepare only. ``clock`` (the loop's time, if None) and ``sleep`` are in seconds.
 
@@ -61,6 +75,7 @@ class Uplink:
         self.connected = False
         self.problem = "not connected yet"  # why it is not connected; empty when it is
         self._config = config
+        self._announcer = announcer
         self._gateway = gateway
         self._outbox = outbox
         self._counters = counters
@@ -116,7 +131,8 @@ class Uplink:
         while True:
             pause, client = AWAY, None
             try:
-                client = make_client(self._config, self._who, MAX_PACKET, self._note_refusal)
+                will = None if self._announcer is None else self._announcer.will()
+                client = make_client(self._config, self._who, MAX_PACKET, self._note_refusal, will)
                 await self._session(client)
             except (aiomqtt.MqttError, OSError, ValueError) as error:
                 ending = unexplained(error) if client is None else client.ending(error)
@@ -159,6 +175,10 @@ class Uplink:
         )
         return RIVALRY
 
+    def hurry(self) -> None:
+        """Send all that is committed now without waiting for a full batch."""
+        self._sender.hurry()
+
     async def drain(self) -> None:
         """Send what is left without waiting for full batches; return when all is receipted."""
         self._sender.is_draining = True
@@ -184,7 +204,16 @@ class Uplink:
                 log.warning("uplink to %s works again", self._config.where)
             self._connected_at = self._now()
             self._counters.connects += 1
-            await until_first_ends(self._receive(client), self._sender.run(client))
+            works = [self._receive(client), self._sender.run(client)]
+            announcer = self._announcer
+            if announcer is None:
+                await until_first_ends(*works)
+                return
+            try:
+                await until_first_ends(*works, announcer.run(client))
+            except asyncio.CancelledError:
+                await whatever_comes(announcer.goodbye(client))
+                raise
 
     def _note_refusal(self, _: str) -> None:
         self._counters.packets_refused += 1

@@ -79,21 +79,35 @@ class BatchSender:
             ),
             now(),
         )
+        self._hurry = (0, 0)  # stream and record up to which a batch need not be full
         self._posted: deque[_Posted] = deque()  # what the broker has not acknowledged yet
         self._puback_due = 0.0  # when the next acknowledgement must have come
+
+    def hurry(self) -> None:
+        """Send all that is committed now without waiting for a full batch."""
+        stats = self._outbox.stats
+        self._hurry = stats.stream, stats.last
+        self._outbox.committed.set()
+
+    @property
+    def _is_hurried(self) -> bool:
+        stream, last = self._hurry
+        return self.is_draining or (stream == self.flight.stream and self.flight.sent_to < last)
 
     async def run(self, client: Client) -> NoReturn:
         """Send in one connection, from the last receipt on. MqttError ends the connection."""
         flight, outbox = self.flight, self._outbox
         self._posted.clear()
-        flight.rewind(outbox.stats, self._now(), client.limits.unacknowledged)
+        # One message less than the broker takes: an announcement need not wait for a PUBACK.
+        most = max(1, client.limits.unacknowledged - 1)
+        flight.rewind(outbox.stats, self._now(), most)
         while True:
             raise_if_cancelled()
             outbox.committed.clear()
             while self._posted and self._posted[0].answer.done():
                 await self._acknowledged(self._posted.popleft())
             flight.follow(outbox.stats, self._now())
-            wait_s = flight.wait_s(outbox.stats, self._now(), self.is_draining)
+            wait_s = flight.wait_s(outbox.stats, self._now(), self._is_hurried)
             if wait_s > 0:
                 await self._wait(wait_s)
                 continue

@@ -1,5 +1,7 @@
 """Topics are ``tianfu/<gateway>/batch/<stream>`` and ``tianfu/<gateway>/receipt/<stream>``.
 
+With ``[[notify]]`` of type "mqtt" a gateway also announces itself and its alarms, in JSON.
+
 Receipts are retained, so a gateway that comes back gets its last one at once; everything still
 works with a broker that forgets them.
 """
@@ -33,6 +35,21 @@ def receipt_topic(gateway: str, stream: int) -> str:
 def all_receipts(gateway: str) -> str:
     """Return the filter that a gateway subscribes to."""
     return f"tianfu/{gateway}/receipt/+"
+
+
+def status_topic(gateway: str) -> str:
+    """Return the topic of whether a gateway is there, retained; its last will goes there too."""
+    return f"tianfu/{gateway}/status"
+
+
+def alarm_topic(gateway: str, alarm: str) -> str:
+    """Return the topic of an alarm's state, retained."""
+    return f"tianfu/{gateway}/alarm/{alarm}"
+
+
+def alarm_change_topic(gateway: str) -> str:
+    """Return the topic of every change of an alarm, not retained."""
+    return f"tianfu/{gateway}/alarm-change"
 
 
 def parse(topic: str) -> Topic | None:

@@ -18,6 +18,7 @@ from gateway_agent.counters import Counters
 from gateway_agent.status import (
     DeviceStatus,
     ExporterStatus,
+    NotifyStatus,
     OutboxStatus,
     Reconciliation,
     UplinkStatus,
@@ -86,6 +87,7 @@ class AgentCollector(Collector):
         yield from _outbox(status.outbox)
         yield from _uplink(status.uplink)
         yield from _exporters(status.uplinks)
+        yield from _notified(status.notify)
 
     def _health(self) -> Iterator[Metric]:
         progress = self._view.progress
@@ -212,6 +214,21 @@ def _exporters(exporters: list[ExporterStatus]) -> Iterator[Metric]:
         for name, count in counts.items():
             count.add_metric(where, float(getattr(exporter, name)))
     yield from (*gauges.values(), *counts.values())
+
+
+def _notified(receivers: list[NotifyStatus]) -> Iterator[Metric]:
+    labels = ["notify", "type"]
+    waiting = GaugeMetricFamily(
+        "tianfu_notices_waiting", "Notices of alarms that a receiver lacks", labels=labels
+    )
+    sent = CounterMetricFamily("tianfu_notices_sent", "Notices it got", labels=labels)
+    lost = CounterMetricFamily("tianfu_notices_lost", "Notices it will never get", labels=labels)
+    for receiver in receivers:
+        where = [receiver.name, receiver.type]
+        waiting.add_metric(where, receiver.waiting)
+        sent.add_metric(where, receiver.sent)
+        lost.add_metric(where, receiver.lost)
+    yield from (waiting, sent, lost)
 
 
 class Metrics:

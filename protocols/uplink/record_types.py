@@ -69,6 +69,7 @@ ACTIONS: Final = (
     "alarm-acknowledged",  # by an operator
     "alarm-shelved",  # put aside by an operator for a time
     "alarm-unshelved",  # the time is over, or an operator took it back
+    "alarm-notice-lost",  # notices of alarms that a receiver will never get
     "calibration",  # of a node's point, by a technician; ``arg`` is the point
     "command-taken",  # of a person or platform, before anything is sent
     "command-done",  # and read back, if it was a write

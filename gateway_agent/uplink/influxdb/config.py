@@ -6,6 +6,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from gateway_agent.config_types import File, PemFile
+from gateway_agent.http_post import HttpUrl
 from gateway_agent.uplink.exporter_config import ExporterConfig
 
 
@@ -14,14 +15,7 @@ class InfluxUplink(ExporterConfig, frozen=True, kw_only=True, tag_field="type", 
 
     # The whole address of the write: /api/v2/write?org=...&bucket=..., or /write?db=... (1.x).
     # The precision is added.
-    url: Annotated[
-        str,
-        Meta(
-            pattern=r"^https?://[^\s/?#@]+/[^\s#]*\Z",
-            description="an http or https address with the path of the write API",
-            examples=["https://influx.example.net/api/v2/write?org=city&bucket=site"],
-        ),
-    ]
+    url: HttpUrl
     token_file: File | None = None  # None: no Authorization
     ca: PemFile | None = None  # of https; None: those of the system
     measurement: Annotated[

@@ -5,19 +5,16 @@ written again one by one: each is then delivered, or refused by itself and named
 """
 
 import asyncio
-import http.client
-import ssl
 from typing import Final, NoReturn
-from urllib.parse import urlsplit
 
 from gateway_agent.cancellation import raise_if_cancelled
+from gateway_agent.http_post import http_post
 from gateway_agent.uplink.feed import ExportContext, Feed
 from protocols.export_record import Portion, SentMessage
 from protocols.uplink import influxdb
 
 from .config import InfluxUplink
 
-TIMEOUT_S: Final = 10.0
 _LOOK_S: Final = 30.0
 
 
@@ -82,25 +79,12 @@ class InfluxExporter:
 
     def _request(self, data: bytes) -> tuple[int, bytes]:
         """Post lines; return status and body of the answer (in a thread)."""
-        address = urlsplit(self._config.url)
-        host, port = address.hostname or "", address.port
-        connection: http.client.HTTPConnection
-        if address.scheme == "https":
-            tls = ssl.create_default_context(cafile=self._config.ca)
-            connection = http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S, context=tls)
-        else:
-            connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
-        precision = "precision=ms"
-        target = f"{address.path}?{address.query}&{precision}".replace("?&", "?")
+        url, between = self._config.url, "&" if "?" in self._config.url else "?"
+        if url.endswith("?"):
+            between = ""
         headers = {"Content-Type": "text/plain; charset=utf-8"}
         if self._config.token_file is not None:
             token = self._config.token_file.read_text(encoding="utf-8-sig").strip()
             headers["Authorization"] = f"Token {token}"
-        try:
-            connection.request("POST", target, data, headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read(influxdb.MAX_ANSWER_BYTES)
-        except http.client.HTTPException as error:
-            raise OSError(f"expected an answer in HTTP, got {error!r}") from error
-        finally:
-            connection.close()
+        target = f"{url}{between}precision=ms"
+        return http_post(target, data, headers, self._config.ca, influxdb.MAX_ANSWER_BYTES)

@@ -24,6 +24,7 @@ from gateway_agent.config import (
     parse,
 )
 from gateway_agent.config_types import TlsFiles
+from gateway_agent.notify.config import NotifyConfig
 
 from .test_config import EXAMPLE, GATEWAY, example
 
@@ -54,6 +55,7 @@ def test_the_example_shows_every_key() -> None:
         ReloadConfig,
         WebConfig,
         *get_args(AlarmRule),
+        *get_args(NotifyConfig),
     )
     keys = {field.encode_name for table in tables for field in fields(table)} - {"tls", "device"}
     shown = set(re.findall(r"^([a-z_0-9]+) = ", text, re.MULTILINE))
@@ -86,6 +88,7 @@ def test_the_example_means_what_it_meant() -> None:
     node = buses[0]["device"][0]
     for name in ("title", "place", "note"):
         del node[name]
+    del tables["notify"]
     config = parse(tables, GATEWAY)
     assert to_builtins(config, enc_hook=str) == {
         "gateway": {
@@ -188,4 +191,5 @@ def test_the_example_means_what_it_meant() -> None:
         "web": None,
         "reload": {"probation_s": 120, "silent_share": 0.2},
         "alarm": (),
+        "notify": (),
     }

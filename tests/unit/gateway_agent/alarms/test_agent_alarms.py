@@ -42,6 +42,12 @@ name = "medium"
 when = "gauge"
 gauge = "disk_free_mib"
 above = 0
+[[alarm]]
+name = "line"
+when = "bus-busy"
+bus = "plant"
+above = 0.000001
+window_s = 1
 """
 
 
@@ -51,10 +57,11 @@ async def test_from_the_value_to_the_stream(tmp_path: Path) -> None:
     path.write_text(path.read_text() + ALARMS)
     agent = GatewayAgent(load(path), SystemClock(), Counters())
     run = asyncio.create_task(agent.run())
-    await until(lambda: len(agent.snapshot().alarm_summary) == 2)
-    first, second = (await asyncio.to_thread(read_status, state)).alarm_summary
+    await until(lambda: len(agent.snapshot().alarm_summary) == 3)
+    first, second, third = (await asyncio.to_thread(read_status, state)).alarm_summary
     assert (first.name, first.state, first.about) == ("river-high", "unacknowledged", "basin")
     assert (second.name, second.about, second.severity) == ("medium", "gateway", "warning")
+    assert (third.name, third.about) == ("line", "bus plant")
     shown = await asyncio.to_thread(CliRunner().invoke, app, ["alarms", "--config", str(path)])
     assert shown.exit_code == 1
     assert "river-high" in shown.output
@@ -82,6 +89,7 @@ async def test_from_the_value_to_the_stream(tmp_path: Path) -> None:
     ]
     assert sorted(actions) == [
         ("gw-1", "alarm-active", ""),
+        ("gw-1", "alarm-active", ""),
         ("gw-1.basin", "alarm-acknowledged", f"{getpass.getuser()} (ann)"),
         ("gw-1.basin", "alarm-active", ""),
     ]
@@ -96,6 +104,10 @@ async def test_from_the_value_to_the_stream(tmp_path: Path) -> None:
         ),
         ('when = "gauge"\ngauge = "disk_free_mib"', "alarm[1].above: expected above or below, got"),
         ('when = "silent"\ndevice = "basin"\nfor_s = 0', "expected seconds from 1 to 2592000"),
+        (
+            'when = "bus-busy"\nbus = "plan"\nabove = 0.9',
+            'expected the name of a polled bus, got "plan"; write one of plant',
+        ),
         ('when = "loud"', "alarm[1].when: expected"),
     ],
 )

@@ -8,6 +8,7 @@ from gateway_agent.alarms.rules import (
     Above,
     AlarmRule,
     Below,
+    BusBusy,
     Changing,
     DeviceView,
     GatewayView,
@@ -60,6 +61,14 @@ def test_what_a_rule_says(
 ) -> None:
     judge = rule.start()
     assert [judge.judge(view) for view in views] == expected
+
+
+def test_a_bus_is_busy_by_the_share_of_the_time_that_it_was_used() -> None:
+    judge = BusBusy(name="b", bus="roof", above=0.8, window_s=10).start()
+    used = [0, 4.5, 9, 13, 16, 16.5]  # seconds, looked at each 5 s
+    views = [GatewayView({}, {}, 5000 * at, {"roof": busy}) for at, busy in enumerate(used)]
+    assert [judge.judge(view) for view in views] == [None, None, True, True, False, False]
+    assert judge.judge(GatewayView({}, {}, 99_000)) is None
 
 
 @pytest.mark.parametrize(

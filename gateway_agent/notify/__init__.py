@@ -1,0 +1,1 @@
+"""Notices of alarms to people and programs outside: MQTT, webhook and mail."""

@@ -1,0 +1,166 @@
+"""What a gateway announces over its uplink, before its batches: that it is there, its alarms."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiomqtt
+import pytest
+
+from gateway_agent.config import MqttUplink
+from gateway_agent.uplink.connection import Who, make_client
+from hil.site.mosquitto import MosquittoBroker
+from tests.promise.site import COMMAND, until
+from tests.unit.gateway_agent.slave import TcpSlave
+from tests.unit.gateway_agent.test_agent import answer, write_site
+
+NOTIFY = """
+[[notify]]
+name = "console"
+type = "mqtt"
+severity = "warning"
+[[alarm]]
+name = "river-high"
+when = "above"
+device = "basin"
+point = "level"
+limit = 250
+text = "call the bureau"
+"""
+
+
+class Listener:
+    """Everything on the topics of a gateway that is no batch, in order."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, dict[str, object]]] = []
+
+    def of(self, topic: str) -> list[dict[str, object]]:
+        return [body for name, body in self.messages if name == f"tianfu/gw-1/{topic}"]
+
+    async def run(self, port: int) -> None:
+        async with aiomqtt.Client("127.0.0.1", port) as client:
+            await client.subscribe("tianfu/gw-1/#", qos=1)
+            async for message in client.messages:
+                if "/batch/" not in str(message.topic):
+                    body = json.loads(message.payload) if message.payload else {}
+                    self.messages.append((str(message.topic), body))
+
+
+@asynccontextmanager
+async def listening(port: int) -> AsyncIterator[Listener]:
+    found = Listener()
+    task = asyncio.create_task(found.run(port))
+    try:
+        yield found
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+@asynccontextmanager
+async def gateway(path: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    with (path.parent / "log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND, "run", "--config", str(path), stdout=log, stderr=log
+        )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+@pytest.mark.mosquitto
+async def test_status_will_and_alarms_are_on_their_topics(
+    broker: MosquittoBroker, tmp_path: Path
+) -> None:
+    slave = await TcpSlave(answer).start()
+    path = write_site(tmp_path, slave.port, "puback")
+    path.write_text(path.read_text().replace("port = 1\n", f"port = {broker.port}\n") + NOTIFY)
+    async with listening(broker.port) as seen:
+        async with gateway(path) as process:
+            await until(lambda: seen.of("alarm-change"), "the alarm comes")
+            await until(lambda: seen.of("status")[-1].get("ready"), "data flows")
+            process.kill()
+            await until(lambda: seen.of("status")[-1]["state"] == "offline", "the will comes")
+        assert seen.of("status")[0]["state"] == "online"
+        assert seen.of("status")[-1]["reason"] == "connection lost"
+        (change,) = seen.of("alarm-change")
+        assert (change["alarm"], change["state"]) == ("river-high", "unacknowledged")
+        assert (change["text"], change["before"]) == ("call the bureau", "normal")
+        # The rule is there no more, so nobody may find its state on the broker.
+        path.write_text(path.read_text().replace('"river-high"', '"river"'))
+        async with gateway(path) as process:
+            await until(lambda: seen.of("alarm/river"), "the other alarm comes")
+            assert seen.of("alarm/river-high")[-1] == {}
+            process.terminate()
+            await process.wait()
+        await until(lambda: seen.of("status")[-1]["state"] == "offline", "the goodbye comes")
+        assert seen.of("status")[-1]["reason"] == "stopped"
+    async with listening(broker.port) as later:
+        await until(lambda: later.of("status") and later.of("alarm/river"), "what is retained")
+        assert later.of("alarm/river-high") == []
+        assert later.of("alarm-change") == []
+    await slave.close()
+
+
+@pytest.mark.mosquitto
+async def test_a_broker_that_refuses_announcements_gets_batches_all_the_same(
+    mosquitto_path: Path, tmp_path: Path
+) -> None:
+    acl = tmp_path / "acl"
+    acl.write_text("topic readwrite tianfu/gw-1/batch/#\ntopic tianfu/gw-1/receipt/#\n")
+    acl.chmod(0o600)
+    slave = await TcpSlave(answer).start()
+    with MosquittoBroker(mosquitto_path, tmp_path / "broker", f"acl_file {acl}\n") as broker:
+        path = write_site(tmp_path, slave.port, "puback")
+        path.write_text(path.read_text().replace("port = 1\n", f"port = {broker.port}\n") + NOTIFY)
+        async with aiomqtt.Client("127.0.0.1", broker.port) as client:
+            await client.subscribe("tianfu/gw-1/batch/#", qos=1)
+            async with gateway(path):
+                async with asyncio.timeout(20):
+                    for _ in range(3):
+                        message = await anext(aiter(client.messages))
+                        assert "/batch/" in str(message.topic)
+    text = (tmp_path / "log").read_text()
+    assert text.count("the broker refused tianfu/gw-1/status") == 1, text
+    await slave.close()
+
+
+async def test_an_announcement_overtakes_batches_that_wait_for_a_slow_line() -> None:
+    """Of 19 batches of 100 kB no more than the one under way is before it."""
+    server = socket.create_server(("127.0.0.1", 0))
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    server.setblocking(False)
+    loop = asyncio.get_running_loop()
+    config = MqttUplink(host="127.0.0.1", port=server.getsockname()[1], version="3.1.1")
+    client = make_client(config, Who("gw-1", ""), 16384, print)
+
+    async def broker() -> socket.socket:
+        peer, _ = await loop.sock_accept(server)
+        peer.setblocking(False)
+        await loop.sock_recv(peer, 1024)
+        await loop.sock_sendall(peer, b"\x20\x02\x00\x00")
+        return peer
+
+    accepting = asyncio.create_task(broker())
+    async with client:
+        peer = await accepting
+        batches = [client.post(f"batch/{number}", bytes(100_000)) for number in range(19)]
+        packets = client._client._out_packet
+        await until(lambda: packets and packets[0]["pos"], "the line is full")
+        client.post_first("alarm", b"high", retain=True)
+        data = b""
+        while b"alarm" not in data:
+            data += await loop.sock_recv(peer, 65536)
+        before = data.index(b"alarm")
+        assert before < 4 * 100_000, before
+        assert data.count(b"batch/") < 5
+        peer.close()
+        server.close()
+        await asyncio.wait(batches, timeout=5)
