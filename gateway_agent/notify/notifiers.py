@@ -19,9 +19,9 @@ from gateway_agent.cancellation import raise_if_cancelled
 from gateway_agent.clock import GatewayClock
 from gateway_agent.config import GatewayConfig
 from gateway_agent.status import NotifyStatus
+from gateway_agent.uplink.mqtt import Announcing
 from protocols.uplink import Action
 
-from .announcer import Announcer
 from .config import MailNotify, MqttNotify, NotifyConfig, WebhookNotify
 from .queue import Notice, NoticeQueue
 from .sending import NoticeSender, NoticeTask
@@ -74,9 +74,11 @@ class Notifiers:
         ]
         self._tasks: list[NoticeTask] = []
         self._named: dict[str, tuple[int, float]] = {}  # lost and recorded, when: by receiver
-        self.announcer: Announcer | None = None
+        self.announcer: Announcing | None = None
         for table, queue, status in self._receivers:
             if isinstance(table, MqttNotify):
+                from .announcer import Announcer  # what a file does not ask for is not loaded
+
                 status.where = config.uplink.where
                 self.announcer = Announcer(
                     *(status, queue, self._gateway, config.gateway.state_dir),
@@ -200,7 +202,7 @@ class Notifiers:
 
 
 def _sender(table: WebhookNotify | MailNotify, gateway: str) -> NoticeSender:
-    """Make what sends; what a file does not ask for is not loaded."""
+    """Make what sends."""
     if isinstance(table, WebhookNotify):
         from .webhook import WebhookSender
 
