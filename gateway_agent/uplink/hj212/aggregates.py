@@ -16,10 +16,11 @@ from typing import Final
 
 from protocols.uplink.hj212 import DAY_MS, HOUR_MS, Body, Item, data_time
 
-from .codes import CODES, FLOW, PollutantCode, written
+from .codes import CODES, FLOW, RUNNING, PollutantCode, written
 from .period import NORMAL, AggregatePeriod, CodeReading, PeriodCell, period_start
 
-PERIOD_CODES: Final = ("2051", "2061", "2031")
+PERIOD_CODES: Final = ("2051", "2061", "2031", "2041")
+EQUIPMENT_DAY: Final = "2041"
 MAX_EMPTY: Final = 2_000  # empty periods that one look closes; the next look goes on
 
 
@@ -81,13 +82,18 @@ class Aggregates:
             return
         if code.code == FLOW:
             self._flow = reading.value if reading.flag == NORMAL else None
+        value = reading.value
+        if code.is_equipment and value is not None:
+            value = Decimal(int(value == RUNNING))
         for cn in self.lengths:
+            if (cn == EQUIPMENT_DAY) != code.is_equipment:
+                continue
             length = self.length_at(cn, reading.unix_ms)
             start = period_start(reading.unix_ms, length)
             self.closed_to.setdefault(cn, start)
             period = self._period(cn, start, length)
             cell = period.cells.setdefault(code.code, PeriodCell())
-            cell.add(reading.value, reading.flag, self._flow if code.has_total else None)
+            cell.add(value, reading.flag, self._flow if code.has_total else None)
             period.trace(reading.stream, reading.seq)
             if period.is_closed:
                 period.revision += 1
@@ -171,11 +177,15 @@ class Aggregates:
         """Return what HJ 212 says of a period: DataTime, then an item for each code."""
         items: list[Item] = [(("DataTime", data_time(period.start_ms, digits)),)]
         for code in self.codes.values():
+            if (period.cn == EQUIPMENT_DAY) != code.is_equipment:
+                continue
             cell = period.cells.get(code.code, PeriodCell())
             wire = name(code.code)
             item = [(f"{wire}-{part}", text) for part, text in self._values(period, code, cell)]
             flag = self.flag(period, code.code)
-            if flags == "always" or (flags == "abnormal" and flag != NORMAL) or not item:
+            is_always = flags == "always" and not code.is_equipment  # C.19 has no flag
+            is_hole = flag != NORMAL and (flags == "abnormal" or code.is_equipment)
+            if is_always or is_hole or not item:
                 item.append((f"{wire}-Flag", flag))
             items.append(tuple(item))
         return tuple(items)
@@ -193,6 +203,9 @@ class Aggregates:
         normal = cell.flags[NORMAL]
         if not normal or cell.least is None or cell.greatest is None:
             return
+        if code.is_equipment:  # hours in which it was seen running, C.19
+            yield "RT", written(cell.total * self.every(code.code) / HOUR_MS, 1)
+            return
         mean = cell.total / normal
         if code.has_total:
             seconds = Decimal(period.end_ms - period.start_ms) / 1000
@@ -208,5 +221,5 @@ class Aggregates:
 
 def lengths_of(sends: Iterable[str], minutes: int) -> dict[str, int]:
     """Return the kinds of period among the commands that are sent, with their lengths."""
-    lengths = {"2051": minutes * 60_000, "2061": HOUR_MS, "2031": DAY_MS}
+    lengths = {"2051": minutes * 60_000, "2061": HOUR_MS, "2031": DAY_MS, EQUIPMENT_DAY: DAY_MS}
     return {cn: lengths[cn] for cn in PERIOD_CODES if cn in set(sends)}

@@ -14,6 +14,7 @@ from gateway_agent.uplink.units import gas_converted
 
 _B: Final = "HJ 212-2017 annex B"
 _AMBIENT: Final = "ug/m3 as ambient platforms agree (from implementations); annex B prints ng/m3"
+_EQUIPMENT: Final = "HJ 212-2017 annex C.15 and C.19; annex B lists pollutants only"
 _SEEN: Final = "frames of implementations, not from the text"
 
 FLOW: Final = "w00000"
@@ -36,6 +37,11 @@ class PollutantCode:
     def is_water(self) -> bool:
         """Whether the rules of water hold for its flags (annex C, tables 16 to 18)."""
         return self.code.startswith("w")
+
+    @property
+    def is_equipment(self) -> bool:
+        """Whether it is the state of equipment, one of RUNNING_STATES, and no pollutant."""
+        return self.code.startswith("SB")
 
 
 def _mass(text: str) -> Decimal:
@@ -75,8 +81,23 @@ CODES: Final[dict[str, PollutantCode]] = {
         PollutantCode("w21003", "ammonia nitrogen", "氨氮", "mg/L", 3, _B, None, True),
         PollutantCode("w21011", "total phosphorus", "总磷", "mg/L", 3, _B, None, True),
         PollutantCode("LA", "A-weighted sound level", "A声级", "dB", 1, f"{_B}; C.25"),
+        *(
+            PollutantCode(f"SB{n}", f"treatment equipment {n}", f"治理设施{n}", "", 0, _EQUIPMENT)
+            for n in range(1, 17)
+        ),
     )
 }
+
+#: What a point of equipment has to be, SBx-RS (HJ 212-2017 tables 5 to 9).
+RUNNING_STATES: Final[dict[int, tuple[str, str]]] = {
+    0: ("off", "关闭"),
+    1: ("running", "运行"),
+    2: ("calibrating", "校准"),
+    3: ("maintenance", "维护"),
+    4: ("alarm", "报警"),
+    5: ("blowing back", "反吹"),
+}
+RUNNING: Final = 1
 
 #: The pollutants of HJ 633 (table 1), which an air quality index is made of.
 JUDGED: Final = ("a21026", "a21004", "a21005", "a05024", "a34002", "a34004")
@@ -142,6 +163,9 @@ def shared_codes(
 
 def in_code(value: Decimal, unit: str, code: PollutantCode, kelvin: Decimal) -> Decimal:
     """Return the value in the code's unit. ValueError names both units if there is no way."""
+    if code.is_equipment and value not in RUNNING_STATES:
+        known = ", ".join(f"{state} {english}" for state, (english, _) in RUNNING_STATES.items())
+        raise ValueError(f"one of {known} was expected, got {value}")
     return gas_converted(value, unit, code.unit, code.molar_mass, kelvin)
 
 

@@ -14,11 +14,11 @@ from protocols.uplink.hj212 import (
     Hj212Message,
 )
 
-from .codes import CODES
+from .codes import CODES, RUNNING_STATES
 from .profile import Hj212Profile
 
 _VERSIONS: Final = {0: "2005", 1: "2017", 2: "2025"}
-_FIELD: Final = re.compile(r"(\w+)-(Rtd|Min|Avg|Max|Cou|Flag|ZsRtd|ZsMin|ZsAvg|ZsMax|Data)")
+_FIELD: Final = re.compile(r"(\w+)-(Rtd|Min|Avg|Max|Cou|Flag|ZsRtd|ZsMin|ZsAvg|ZsMax|Data|RS|RT)")
 _PARTS: Final = {
     "Rtd": "now 实时",
     "Min": "least 最小",
@@ -26,6 +26,7 @@ _PARTS: Final = {
     "Max": "greatest 最大",
     "Cou": "total 累计",
     "Data": "value 数据",
+    "RT": "hours run 运行小时",
 }
 _NAMES: Final = {
     "DataTime": "time of the data 数据时间",
@@ -87,6 +88,9 @@ def _value(name: str, value: str, unit: str) -> str:
         number = int(value) if value.isascii() and value.isdigit() and len(value) < 4 else -1
         return f"{name}={value} {' '.join(table.get(number, ('not in the standard', '非标准')))}"
     field = _FIELD.fullmatch(name)
+    if field is not None and field[2] == "RS":
+        state = int(value) if value in ("0", "1", "2", "3", "4", "5") else -1
+        return f"{value} {' '.join(RUNNING_STATES.get(state, ('not in the standard', '非标准')))}"
     if field is not None and field[2] == "Flag":
         return f"{value} {' '.join(DATA_FLAGS.get(value, ('not in the standard', '非标准')))}"
     if field is not None:

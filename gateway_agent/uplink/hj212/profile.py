@@ -99,7 +99,8 @@ class Hj212Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     splits_with_numbers: bool = True
     marks_backfill: bool = False
     encryption: Literal["none", "sm4"] = "none"
-    sends: tuple[str, ...] = ("2011", "2051", "2061", "2031")
+    # 2021 and 2041 where points are named SB1 to SB16, the others where points are pollutants.
+    sends: tuple[str, ...] = ("2011", "2021", "2051", "2061", "2031", "2041")
     flags: Literal["always", "never", "abnormal"] = "always"
     kelvin: float = 298.15  # what gases are stated at
     codes: dict[str, CodeChange] = {}
@@ -148,7 +149,13 @@ class Hj212Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             needs = "an SM4 key" if self.is_encrypted else "no key"
             raise Hj212ProfileError(f"this profile needs {needs}")
         try:
-            return Hj212Settings(self.over_time_s, self.re_count, pw=pw, key=key).checked()
+            return Hj212Settings(
+                self.over_time_s,
+                self.re_count,
+                status_on="2021" in self.sends,
+                pw=pw,
+                key=key,
+            ).checked()
         except LocalError as error:
             raise Hj212ProfileError(f"{error.message}: {error}") from error
 

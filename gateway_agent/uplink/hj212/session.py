@@ -130,8 +130,9 @@ class Hj212Session:
     def _upload(self, *, is_live: bool) -> None:
         work, now = self._work, self._now()
         settings = work.device.settings
-        if is_live and settings.realtime_on and "2011" in work.profile.sends:
-            self._upload_real_time(now, settings.rtd_interval_s * 1000)
+        for cn, is_on in (("2011", settings.realtime_on), ("2021", settings.status_on)):
+            if is_live and is_on and cn in work.profile.sends:
+                self._upload_real_time(cn, now, settings.rtd_interval_s * 1000)
         if work.device.pending > _QUEUE_LOW:
             return  # to look through all periods has a price
         flying = {
@@ -149,15 +150,17 @@ class Hj212Session:
             upload = PeriodUpload(period, period.revision, body, is_backfill)
             self._send(period.cn, upload, now, is_backfill=is_backfill)
 
-    def _upload_real_time(self, now: Moment, interval_ms: int) -> None:
+    def _upload_real_time(self, cn: str, now: Moment, interval_ms: int) -> None:
         work = self._work
-        if now.boot_ms < work.next_real_time_ms or not work.device.can_upload:
+        if now.boot_ms < work.next_real_time_ms.get(cn, 0) or not work.device.can_upload:
             return
-        found = work.site.real_time()
-        if found is None or any(isinstance(of, RealTime) for of in work.uploads.values()):
+        found = work.site.real_time(cn)
+        if found is None or any(
+            isinstance(of, RealTime) and of.cn == cn for of in work.uploads.values()
+        ):
             return
-        work.next_real_time_ms = now.boot_ms + interval_ms
-        self._send("2011", found, now)
+        work.next_real_time_ms[cn] = now.boot_ms + interval_ms
+        self._send(cn, found, now)
 
     def _send(
         self,

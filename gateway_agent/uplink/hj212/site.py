@@ -21,8 +21,9 @@ _STALE_MS: Final = 120_000  # or three periods of the device, if that is longer
 
 @dataclass(frozen=True, slots=True)
 class RealTime:
-    """A body of 2011 and the records that stand behind it."""
+    """A body of 2011 or 2021 and the records that stand behind it."""
 
+    cn: str
     body: Body
     stream: int
     seqs: tuple[int, ...]
@@ -54,8 +55,8 @@ class GatewaySite(EmptySite):
             yield self.period_body(self._aggregates.periods.get((cn, period.start_ms), period))
 
     def latest(self, cn: str) -> Body | None:
-        """Return the newest values."""
-        found = self.real_time() if cn == "2011" else None
+        """Return the newest values, or states of equipment."""
+        found = self.real_time(cn)
         return None if found is None else found.body
 
     def information(self, cn: str, pol_id: str, info_id: str) -> list[Body]:
@@ -77,12 +78,17 @@ class GatewaySite(EmptySite):
         )
         return body + tuple(self._indices.of(period))
 
-    def real_time(self) -> RealTime | None:
-        """Return the newest values of all codes; None without any.
+    def real_time(self, cn: str) -> RealTime | None:
+        """Return the newest values of all codes (2011), or states (2021); None without any.
 
         A code that has been silent for too long has no value, and the flag of silence.
         """
-        readings = [self.newest[code] for code in CODES if code in self.newest]
+        is_states = cn == "2021"
+        readings = [
+            self.newest[code]
+            for code, row in CODES.items()
+            if code in self.newest and row.is_equipment == is_states
+        ]
         if not readings:
             return None
         now = self._now_ms()
@@ -94,14 +100,15 @@ class GatewaySite(EmptySite):
             item = []
             flag = MISSING if self._is_stale(reading, now) else reading.flag
             if reading.value is not None and flag != MISSING:
-                item.append((f"{name}-Rtd", written(Decimal(reading.value), digits)))
-            flags = self._profile.flags
+                part = "RS" if is_states else "Rtd"
+                item.append((f"{name}-{part}", written(Decimal(reading.value), digits)))
+            flags = self._profile.flags if not is_states else "abnormal"  # C.15 has no flag
             if flags == "always" or (flags == "abnormal" and flag != NORMAL) or not item:
                 item.append((f"{name}-Flag", flag))
             body.append(tuple(item))
         stream = max(reading.stream for reading in readings)
         seqs = sorted({reading.seq for reading in readings if reading.stream == stream})
-        return RealTime(tuple(body), stream, tuple(seqs))
+        return RealTime(cn, tuple(body), stream, tuple(seqs))
 
     def _is_stale(self, reading: CodeReading, now: int) -> bool:
         return now - reading.unix_ms > max(_STALE_MS, 3 * self._aggregates.every(reading.code))

@@ -44,7 +44,8 @@ from .codes import CODES, written
 from .explain import headline, lines
 from .profile import Hj212Profile
 
-_PERIODS: Final = {"2051": 600_000, "2061": HOUR_MS, "2031": DAY_MS}
+_PERIODS: Final = {"2051": 600_000, "2061": HOUR_MS, "2031": DAY_MS, "2041": DAY_MS}
+_EQUIPMENT: Final = {"2021": ("SB1-RS", "3"), "2041": ("SB1-RT", "1.1")}  # in maintenance
 _CONNECT_S: Final = 10.0
 _READ_BYTES: Final = 65_536
 
@@ -57,7 +58,7 @@ class TrialSite(EmptySite):
 
     def latest(self, cn: str) -> Body | None:
         """Return made-up real-time values."""
-        return self._trial.body("2011") if cn == "2011" else None
+        return self._trial.body(cn)
 
     def history(self, cn: str, begin_ms: int, end_ms: int) -> Iterator[Body]:
         """Yield one made-up period at the begin that was asked for."""
@@ -108,6 +109,8 @@ class Hj212Trial:
             shift = 8 * HOUR_MS
             start_ms = (start_ms + shift) // period * period - shift
         body: list[Item] = [(("DataTime", data_time(start_ms, self._profile.data_time_digits)),)]
+        if cn in _EQUIPMENT:
+            return (*body, (_EQUIPMENT[cn],))
         kind = "w" if self._profile.st in ("21", "24", "32") else "a"
         names = ("Min", "Avg", "Max") if period else ("Rtd",)
         for code in [code for code in CODES if code.startswith(kind)][:6]:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -65,7 +66,7 @@ class Hj212Work:
         self.uploads: dict[int, PeriodUpload | RealTime] = {}
         self._unkept: dict[int, PeriodUpload] = {}  # with numbers that are not on the medium
         self._next_key = 0
-        self.next_real_time_ms = 0
+        self.next_real_time_ms: dict[str, int] = {}  # by CN
         self.learn()
         for upload in self.store.sending():
             self._go_on(upload, Moment(context.clock.boot_ms(), wall_ms))
@@ -157,8 +158,7 @@ def _settings(state: dict[str, str], first: Hj212Settings, minutes: int) -> Hj21
     kept = state.get("settings")
     if kept is not None:
         return settings_of(kept)
-    values = {name: getattr(first, name) for name in ("over_time_s", "re_count", "pw", "key")}
-    return Hj212Settings(**values, min_interval_min=minutes).checked()
+    return replace(first, min_interval_min=minutes).checked()
 
 
 def _key(path: Path) -> bytes:

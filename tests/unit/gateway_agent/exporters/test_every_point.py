@@ -114,7 +114,7 @@ def sent_by_hj212(config: Hj212Uplink, directory: Path, role: str, which: int) -
     try:
         for reading in work.intake.readings(1, record(role, which)):
             work.site.newest[reading.code] = reading
-        sent = work.site.real_time()
+        sent = work.site.real_time("2011")
         return {} if sent is None else {key: text for item in sent.body for key, text in item}
     finally:
         work.store.close()

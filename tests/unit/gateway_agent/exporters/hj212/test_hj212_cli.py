@@ -68,7 +68,7 @@ class _Served:
 def test_the_status_says_whether_the_platform_is_good(tmp_path: Path) -> None:
     with _Served(Hj212Faults()) as address:
         status, text = run("try", address, "--mn", MN, "--listen", "0")
-    assert (status, text.count("good 正常")) == (0, 4), text
+    assert (status, text.count("good 正常")) == (0, 6), text
     with _Served(Hj212Faults(close_every=2)) as address:
         status, text = run("try", address, "--mn", MN, "--listen", "0")
     assert status == 1

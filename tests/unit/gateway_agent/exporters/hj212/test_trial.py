@@ -49,14 +49,18 @@ async def test_a_good_platform(platform: Hj212Platform) -> None:
     assert [item.cn for item in platform.heard if item.cn[0] == "2"] == [
         "2081",
         "2011",
+        "2021",
         "2051",
         "2061",
         "2031",
+        "2041",
     ]
     values = [item.cp for item in platform.heard if item.cn == "2011"]
     assert values[0].count("-Flag=M") == 6
     text = "\n".join(shown)
     assert "<- CN=1062 set the real-time interval 设置实时数据间隔" in text
+    assert "SB1 treatment equipment 1 治理设施1: 3 maintenance 维护" in text
+    assert "SB1 treatment equipment 1 治理设施1: hours run 运行小时 1.1" in text
     assert "QnRtn=2 refused 请求被拒绝" in text
     assert "QnRtn=8 CN is wrong CN错误" in text
     assert "123456" not in text
