@@ -20,7 +20,9 @@ from .alarms.watch import AlarmError
 from .bus_socket import serve_turns
 from .cancellation import is_cancelled, whatever_comes
 from .clock import GatewayClock, SystemClock
+from .commands.counters import OrderCounters
 from .commands.desk import CommandDesk
+from .commands.orders import OrderDesk, operators_of
 from .commands.socket import serve_commands
 from .config import GatewayConfig
 from .console_start import console_of
@@ -82,6 +84,16 @@ class GatewayAgent:
             config.exporters,
             context_of(config, clock, self._key, self._note, self.commands.run),
             config.outbox.max_bytes,
+        )
+        self.orders = OrderDesk(
+            config.gateway.id,
+            operators_of(config.orders),
+            self._key,
+            OrderCounters(config.gateway.state_dir, clock),
+            clock,
+            counters,
+            self.commands.run,
+            self._note,
         )
         self._stop = asyncio.Event()
         self._started_ms = clock.boot_ms()
@@ -178,6 +190,7 @@ class GatewayAgent:
                 self._counters,
                 wall=self._clock if isinstance(self._clock, SystemClock) else None,
                 announcer=self._notifiers.announcer,
+                orders=self.orders,
             )
             await self._work(outbox, self._field, self._uplink, self._alarms, self._notifiers)
         except* StoreFailed as failures:
@@ -241,12 +254,14 @@ class GatewayAgent:
             polling = group.create_task(self._poll(field), name="field")
             alarming = group.create_task(alarms.run(), name="alarms")
             noticing = group.create_task(notifiers.run(), name="notify")
+            ordering = group.create_task(self.orders.run(), name="orders")
             self.running.set()
             try:
                 await self._stop.wait()
                 log.info("stopping")
                 alarming.cancel()
                 noticing.cancel()
+                ordering.cancel()
                 polling.cancel()
                 await _within(LAST_POLL_S, _ended(polling))
                 draining = _within(DRAIN_S if uplink.connected else 0, uplink.drain())
@@ -259,7 +274,7 @@ class GatewayAgent:
                 exporting.cancel()
                 await _within(HANG_UP_S, _ended(sending, exporting))
             except asyncio.CancelledError:  # from outside, or a task of the group has failed
-                for task in (watch, sending, exporting, alarming, noticing, polling):
+                for task in (watch, sending, exporting, alarming, noticing, ordering, polling):
                     task.cancel()
                 await whatever_comes(_within(LAST_POLL_S, _ended(polling)))
                 raise

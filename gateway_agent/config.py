@@ -28,6 +28,7 @@ from .config_bus import (
     TcpBus,
 )
 from .config_link import LinkBus, LinkNode, check_link
+from .config_orders import OrdersConfig
 from .config_reload import ReloadConfig
 from .config_types import (
     Directory,
@@ -55,6 +56,7 @@ __all__ = [
     "LinkNode",
     "MqttUplink",
     "NodeDevice",
+    "OrdersConfig",
     "OutboxConfig",
     "Problem",
     "ProfileDevice",
@@ -105,6 +107,7 @@ class _GatewayFile(Struct, frozen=True, kw_only=True):
     outbox: OutboxConfig = OutboxConfig()
     web: WebConfig | None = None
     reload: ReloadConfig = ReloadConfig()
+    orders: OrdersConfig | None = None
     bus: tuple[Bus | LinkBus, ...]
     alarm: tuple[AlarmRule, ...] = ()
     notify: tuple[NotifyConfig, ...] = ()
@@ -124,6 +127,7 @@ class GatewayConfig(Struct, frozen=True, kw_only=True):
     link: tuple[LinkBus, ...] = ()
     web: WebConfig | None = None
     reload: ReloadConfig = ReloadConfig()
+    orders: OrdersConfig | None = None
     alarm: tuple[AlarmRule, ...] = ()
     notify: tuple[NotifyConfig, ...] = ()
 
@@ -160,6 +164,7 @@ def parse(tables: dict[str, object], path: Path, empty_buses: bool = False) -> G
         outbox=file.outbox,
         web=file.web,
         reload=file.reload,
+        orders=file.orders,
         bus=tuple(bus for bus in file.bus if not isinstance(bus, LinkBus)),
         link=tuple(bus for bus in file.bus if isinstance(bus, LinkBus)),
         alarm=file.alarm,

@@ -28,6 +28,7 @@ BUILT_IN: Final = {
     "get": "gateway_agent.cli.command:get",
     "set": "gateway_agent.cli.command:set_value",
     "restart": "gateway_agent.cli.command:restart",
+    "order": "gateway_agent.cli.order:order",
     "snapshot": "gateway_agent.cli.snapshot:snapshot",
     "update": "gateway_agent.cli.update:update",
     "discover": "gateway_agent.cli.discover:discover",

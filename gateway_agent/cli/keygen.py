@@ -44,6 +44,15 @@ def collector(out: Out) -> None:
     _signing(out, "give this file to the gateways: [uplink] collector_key")
 
 
+@app.command("operator")
+def operator(out: Out) -> None:
+    """Make an operator's key for orders, and its public half beside it for the gateways.
+
+    Example: tianfu-gateway keygen operator --out ana.pem
+    """
+    _signing(out, "give this file to the gateways: [orders] keys")
+
+
 @app.command("enroll")
 def enroll(out: Out) -> None:
     """Make the key that stations seal the keys of new nodes to, for a gateway or a collector.

@@ -8,6 +8,7 @@ interrupted. Who may command is the business of the way here: a socket, or a sig
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final, Protocol, TypeAlias
 
 from gateway_agent.counters import Counters
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 MAX_RUNNING: Final = 8
 COMMAND_S: Final = 30.0  # for all turns of one command
+OPEN_S: Final = 5.0  # that a command waits for an agent that has just started
 FETCH_S: Final = 120.0  # for a picture
 STORE_S: Final = 10.0  # in which the store has to take the record of a command
 
@@ -57,12 +59,14 @@ class CommandDesk:
         self._gateway = gateway
         self._counters = counters
         self._field: CommandedField | None = None
+        self._opened = asyncio.Event()
         self._running = 0
         self._turns: dict[str, asyncio.Lock] = {}  # by device id: one command at a time
 
     def open(self, field: CommandedField) -> None:
         """Take commands for the devices of ``field`` from now on."""
         self._field = field
+        self._opened.set()
 
     async def run(self, command: Command, by: str) -> CommandResult:
         """Carry a command out; it is recorded, also one that is refused.
@@ -73,7 +77,7 @@ class CommandDesk:
         device_id = self._gateway
         result = CommandResult(outcome="failed", text="it was interrupted: who asked has left")
         try:
-            field, found = self._found(command)
+            field, found = await self._found(command)
             device_id = self._gateway if found is None else found.device_id
             self._running += 1
             try:
@@ -88,8 +92,11 @@ class CommandDesk:
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _found(self, command: Command) -> tuple[CommandedField, BusDevice | None]:
+    async def _found(self, command: Command) -> tuple[CommandedField, BusDevice | None]:
         """Return where the command goes; None for a node on a link. CommandRefused."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(OPEN_S):
+                await self._opened.wait()
         field = self._field
         if field is None:
             raise CommandRefused(_NOT_YET)

@@ -14,6 +14,7 @@ import aiomqtt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from gateway_agent.cancellation import raise_if_cancelled, until_first_ends, whatever_comes
+from gateway_agent.commands.orders import OrderInbox
 from gateway_agent.config import MqttUplink
 from gateway_agent.counters import Counters
 from gateway_agent.store.writer import OutboxWriter
@@ -67,11 +68,13 @@ class Uplink:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         wall: LearningClock | None = None,
         announcer: Announcing | None = None,
+        orders: OrderInbox | None = None,
     ) -> None:
         """Prepare only. ``clock`` (the loop's time, if None) and ``sleep`` are in seconds.
 
-        ``wall`` learns wall time from receipts.
+        ``wall`` learns wall time from receipts. ``orders``: gets those of operators; None: nobody.
         """
+        self._orders = orders
         self.connected = False
         self.problem = "not connected yet"  # why it is not connected; empty when it is
         self._config = config
@@ -197,6 +200,7 @@ class Uplink:
                 raise aiomqtt.MqttError(reason)
             if self._receipts is not None:
                 await client.listen(topics.all_receipts(self._gateway))
+            await self._listen_for_orders(client)
             raise_if_cancelled()
             self.connected, self.problem = True, ""
             if self._failed:  # else a journal of failures has no end
@@ -205,6 +209,8 @@ class Uplink:
             self._connected_at = self._now()
             self._counters.connects += 1
             works = [self._receive(client), self._sender.run(client)]
+            if self._orders is not None:
+                works.append(self._reply(client, self._orders))
             announcer = self._announcer
             if announcer is None:
                 await until_first_ends(*works)
@@ -214,6 +220,22 @@ class Uplink:
             except asyncio.CancelledError:
                 await whatever_comes(announcer.goodbye(client))
                 raise
+
+    async def _listen_for_orders(self, client: Client) -> None:
+        """Subscribe to orders; a broker that does not allow it stops no reading."""
+        if self._orders is None or not self._orders.is_open:
+            return
+        try:
+            await client.listen(topics.all_orders(self._gateway))
+        except aiomqtt.MqttError as error:
+            log.error("no orders come: %s", error)
+
+    async def _reply(self, client: Client, orders: OrderInbox) -> NoReturn:
+        """Send replies to orders; one that gets lost comes again with the order."""
+        while True:
+            raise_if_cancelled()
+            reply = await orders.replies.get()
+            client.post(topics.reply_topic(self._gateway, reply.kid), reply.data)
 
     def _note_refusal(self, _: str) -> None:
         self._counters.packets_refused += 1
@@ -225,6 +247,9 @@ class Uplink:
             raise_if_cancelled()
             client.taken(message)
             payload = message.payload
+            if self._orders is not None and topics.is_order(str(message.topic)):
+                self._orders.take(payload)
+                continue
             if self._receipts is None or not payload:
                 continue  # an empty retained message is one that was cleared
             effect = await self._receipts.take(str(message.topic), payload, not message.retain)

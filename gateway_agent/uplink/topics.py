@@ -4,6 +4,9 @@ With ``[[notify]]`` of type "mqtt" a gateway also announces itself and its alarm
 
 Receipts are retained, so a gateway that comes back gets its last one at once; everything still
 works with a broker that forgets them.
+
+Orders of operators come on ``tianfu/<gateway>/order/<key id>``, the gateway's replies to them go to
+``tianfu/<gateway>/reply/<key id>``; the key id is that of the operator, in hex.
 """
 
 from typing import Final, NamedTuple
@@ -50,6 +53,26 @@ def alarm_topic(gateway: str, alarm: str) -> str:
 def alarm_change_topic(gateway: str) -> str:
     """Return the topic of every change of an alarm, not retained."""
     return f"tianfu/{gateway}/alarm-change"
+
+
+def order_topic(gateway: str, kid: bytes) -> str:
+    """Return the topic on which an operator publishes orders for a gateway."""
+    return f"tianfu/{gateway}/order/{kid.hex()}"
+
+
+def all_orders(gateway: str) -> str:
+    """Return the filter that a gateway subscribes to for orders."""
+    return f"tianfu/{gateway}/order/+"
+
+
+def is_order(topic: str) -> bool:
+    """Return whether this is a topic of orders."""
+    return topic.split("/")[2:3] == ["order"]
+
+
+def reply_topic(gateway: str, kid: bytes) -> str:
+    """Return the topic on which a gateway replies to the orders of a key."""
+    return f"tianfu/{gateway}/reply/{kid.hex()}"
 
 
 def parse(topic: str) -> Topic | None:

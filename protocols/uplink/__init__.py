@@ -22,6 +22,19 @@ from .cose import KeyLookup, key_id
 from .errors import FormatError
 from .fast_points import ProfileTemplate
 from .inspect import Finding, Inspection
+from .order import (
+    MAX_ORDER_BYTES,
+    MAX_REPLY_BYTES,
+    OperatorOrder,
+    OrderReply,
+    ReplyValue,
+    open_order,
+    open_reply,
+    order_key,
+    packed_text,
+    sign_order,
+    sign_reply,
+)
 from .proof import NodeKeyLookup, check_proof
 from .receipt import MAX_RECEIPT_BYTES, Receipt, open_receipt, sign_receipt
 from .record_read import decode_record
@@ -94,9 +107,11 @@ __all__ = [
     "MAX_GAP_NUMBER",
     "MAX_NUMBER",
     "MAX_OPERATOR_LENGTH",
+    "MAX_ORDER_BYTES",
     "MAX_PART_BYTES",
     "MAX_RECEIPT_BYTES",
     "MAX_RECORD_BYTES",
+    "MAX_REPLY_BYTES",
     "NO_VALUE",
     "POINT_BUSY",
     "PROFILE",
@@ -119,12 +134,15 @@ __all__ = [
     "MissingSamples",
     "NodeEvent",
     "NodeKeyLookup",
+    "OperatorOrder",
+    "OrderReply",
     "PeerError",
     "ProfileTemplate",
     "ProtocolError",
     "Receipt",
     "Record",
     "RecordPoint",
+    "ReplyValue",
     "SampleAccount",
     "Stamp",
     "Value",
@@ -139,8 +157,14 @@ __all__ = [
     "key_id",
     "link",
     "open_batch",
+    "open_order",
     "open_receipt",
+    "open_reply",
+    "order_key",
+    "packed_text",
     "printable",
     "sample_record",
+    "sign_order",
     "sign_receipt",
+    "sign_reply",
 ]

@@ -75,6 +75,7 @@ ACTIONS: Final = (
     "command-done",  # and read back, if it was a write
     "command-refused",  # nothing was sent
     "command-failed",  # it may be done or not
+    "order-rejected",  # not proved, not for here and now, or not new; ``arg``: since the start
 )
 MAX_OPERATOR_LENGTH: Final = 64  # characters of who did it
 MAX_ACTION_DETAIL: Final = 500

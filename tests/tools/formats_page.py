@@ -11,6 +11,7 @@ from typing import Final
 
 from protocols.uplink.batch_header import ANCHOR, BATCH_HEADER
 from protocols.uplink.layout import FormatField
+from protocols.uplink.order import ORDER, REPLY
 from protocols.uplink.receipt import RECEIPT
 from protocols.uplink.record_layout import (
     ACTION_FIELDS,
@@ -37,6 +38,8 @@ TABLES: Final[Mapping[str, tuple[Sequence[FormatField], Sequence[str]]]] = {
     "action": (ACTION_FIELDS.fields, ("3 vs", *(f"`tf` {index}" for index in range(5, 8)))),
     "batch": (BATCH_HEADER.fields, tuple(f"`tf` {index}" for index in range(10))),
     "anchor": (ANCHOR.fields, ("0", "1", "2", "3", "4")),
+    "order": (ORDER.fields, tuple(str(index) for index in range(9))),
+    "reply": (REPLY.fields, tuple(str(index) for index in range(6))),
     "receipt": (RECEIPT.fields, ("0", "1", "2", "3", "4")),
 }
 

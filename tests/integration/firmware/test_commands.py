@@ -16,7 +16,10 @@ from typer.testing import CliRunner
 from boards.node_line import NodeLine
 from gateway_agent.cli import app
 from gateway_agent.collector.database import open_readonly
+from gateway_agent.commands import send_order
+from gateway_agent.keys import generate_signing_key
 from gateway_agent.store.group_table import all_groups
+from hil.site.mosquitto import MosquittoBroker
 from protocols.uplink import decode_record
 from protocols.uplink.record_types import Action
 from tests.integration.firmware.node_process import NodeProcess
@@ -36,6 +39,21 @@ def actions(folder: Path) -> list[Action]:
         groups = list(all_groups(database))
     found = (decode_record(record.data).action for group in groups for record in group.records)
     return [action for action in found if action is not None]
+
+
+def operator(folder: Path, broker: MosquittoBroker, name: str) -> Path:
+    """Make an operator's key and file."""
+    generate_signing_key(folder / f"{name}.pem")
+    file = folder / f"{name}.toml"
+    file.write_text(
+        f"""
+        gateway = "site"
+        gateway_key = "gateway.key.pub"
+        key = "{name}.pem"
+        broker = {{ host = "127.0.0.1", port = {broker.port} }}
+        """
+    )
+    return file
 
 
 @pytest.mark.timeout(60)
@@ -95,3 +113,68 @@ async def test_a_setting_changes_by_name_and_unit_and_the_stream_names_who(tmp_p
     assert kinds.count("command-refused") == 6
     assert kinds.count("command-taken") == 2
     assert kinds.count("command-done") == 4
+
+
+@pytest.mark.mosquitto
+@pytest.mark.timeout(60)
+async def test_a_signed_order_acts_once_also_if_the_gateway_is_killed_in_it(
+    tmp_path: Path, broker: MosquittoBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(send_order, "AGAIN_S", 0.3)
+    cable = SlowCable()
+    key = key_file(tmp_path)
+    ana, mallory = (operator(tmp_path, broker, name) for name in ("ana", "mallory"))
+    # No receipt comes: all records stay in the outbox.
+    uplink = f'port = {broker.port}, collector_key = "ana.pem.pub"'
+    allowed = 'orders = { keys = ["ana.pem.pub"] }'
+
+    def order(*words: str, file: Path = ana) -> tuple[int, str]:
+        done = CliRunner().invoke(app, ["order", *words, "--config", str(file)])
+        return done.exit_code, done.output.strip()
+
+    try:
+        with NodeProcess(tmp_path, cable.node_end, "water") as node:
+            node.start()
+            async with gateway(tmp_path, cable.master_end, key, uplink, allowed) as agent:
+
+                async def told(*words: str, file: Path = ana) -> tuple[int, str]:
+                    return await asyncio.to_thread(order, *words, file=file)
+
+                changed = await told("set", "water", "sample_period", "0.6", "s")
+                assert changed == (0, "sample_period: 0.2 s -> 0.6 s")
+                assert await told("get", "water", "sample_period") == (0, "0.6 s")
+                status, text = await told(
+                    "set", "water", "sample_period", "1", "s", "--wait", "1", file=mallory
+                )
+                assert (status, "no reply of site within 1 s" in text) == (1, True)
+                assert agent.status().counters.orders_rejected >= 1
+                file = str(tmp_path / "kill.order")
+                words = ("set", "water", "sample_period", "0.8", "s")
+                assert (await told(*words, "--out", file))[0] == 0
+                # Killed when the order has been taken, and before its reply.
+                before = (tmp_path / "state/orders.json").read_bytes()
+                sending = asyncio.create_task(told("send", file, "--wait", "30"))
+                async with asyncio.timeout(20):
+                    while (tmp_path / "state/orders.json").read_bytes() == before:
+                        await asyncio.sleep(0.001)
+                await agent.kill()
+                with NodeLine(cable.master_end, 1, 115200) as line:
+                    number = line.write_state().counter.number
+                    period = line.settings()[2]
+                await agent.start()
+                status, text = await sending
+                assert status == 1
+                assert "it was taken already" in text
+                assert agent.status().counters.commands == {}
+                await agent.kill()  # a clean stop would wait for receipts
+            with NodeLine(cable.master_end, 1, 115200) as line:
+                # Whatever was under way when it was killed, nothing came after it.
+                assert (line.write_state().counter.number, line.settings()[2]) == (number, period)
+                assert period in (6, 8)
+    finally:
+        cable.close()
+    found = actions(tmp_path)
+    by_ana = [one for one in found if one.operator.startswith("ana, order ")]
+    assert [one.name for one in by_ana][:3] == ["command-taken", "command-done", "command-done"]
+    rejected = [one.detail for one in found if one.name == "order-rejected"]
+    assert "expected a key of [orders] keys" in rejected[0]

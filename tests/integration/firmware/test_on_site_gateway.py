@@ -24,13 +24,16 @@ POLL_MS = 250
 
 
 @asynccontextmanager
-async def gateway(folder: Path, port: str, key: Path) -> AsyncIterator[GatewayProcess]:
+async def gateway(
+    folder: Path, port: str, key: Path, uplink: str = 'port = 9, receipt = "puback"', more: str = ""
+) -> AsyncIterator[GatewayProcess]:
     generate_signing_key(folder / "gateway.key")
     config = folder / "gateway.toml"
     config.write_text(
         f"""
         gateway = {{ id = "site", state_dir = "state", key = "gateway.key" }}
-        uplink = {{ host = "127.0.0.1", port = 9, receipt = "puback" }}
+        uplink = {{ host = "127.0.0.1", {uplink} }}
+        {more}
         [[bus]]
         name = "mast"
         type = "rtu"

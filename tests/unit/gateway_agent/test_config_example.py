@@ -13,6 +13,7 @@ from gateway_agent.config import (
     LinkNode,
     MqttUplink,
     NodeDevice,
+    OrdersConfig,
     OutboxConfig,
     ProfileDevice,
     ReloadConfig,
@@ -54,6 +55,7 @@ def test_the_example_shows_every_key() -> None:
         LinkNode,
         ReloadConfig,
         WebConfig,
+        OrdersConfig,
         *get_args(AlarmRule),
         *get_args(NotifyConfig),
     )
@@ -83,6 +85,7 @@ def test_the_example_means_what_it_meant() -> None:
     assert isinstance(buses, list)
     del buses[2:]  # the links, which came later
     del tables["web"]
+    del tables["orders"]
     del tables["alarm"]
     del tables["reload"]
     node = buses[0]["device"][0]
@@ -190,6 +193,7 @@ def test_the_example_means_what_it_meant() -> None:
         "exporters": (),
         "web": None,
         "reload": {"probation_s": 120, "silent_share": 0.2},
+        "orders": None,
         "alarm": (),
         "notify": (),
     }
