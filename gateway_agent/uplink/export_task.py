@@ -139,7 +139,7 @@ class Exporters:
         """Return when everything committed is with the platforms that are connected."""
         for task in self.tasks:
             task.feed.is_draining = True
-        while any(task.feed.behind for task in self.tasks if task.feed.status.connected):
+        while any(not task.feed.is_settled for task in self.tasks if task.feed.status.connected):
             for task in self.tasks:
                 task.feed.wake()
             await asyncio.sleep(0.05)

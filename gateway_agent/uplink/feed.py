@@ -93,6 +93,7 @@ class Feed:
             required=config.required,
         )
         self.is_draining = False  # what there is is sent at once
+        self.settled_to = 0  # records up to here are sent, or wait for the end of their period
         self._config = config
         self._context = context
         self._outbox = outbox
@@ -127,12 +128,18 @@ class Feed:
         """Return how many records the platform lacks."""
         return max(0, self._outbox.stats.last - self.delivered_to)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing more can be delivered before time passes."""
+        return self._outbox.stats.last <= max(self.delivered_to, self.settled_to)
+
     def wake(self) -> None:
         """Let :meth:`next` look again."""
         self._committed.set()
 
     def rewind(self) -> None:
         """Begin again after what was delivered."""
+        self.settled_to = 0
         cursor = self._outbox.cursors[self._config.label]
         self._stream, self._read_to = cursor.stream, cursor.to
 
@@ -179,6 +186,7 @@ class Feed:
         cursor = self._outbox.cursors[self._config.label]
         if cursor.stream != self._stream:
             self._stream, self._read_to = cursor.stream, cursor.to
+            self.settled_to = 0
         self._read_to = max(self._read_to, cursor.to)
         if cursor.lost > self._lost:
             newest = cursor.losses[-1]

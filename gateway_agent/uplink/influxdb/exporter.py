@@ -86,5 +86,5 @@ class InfluxExporter:
         if self._config.token_file is not None:
             token = self._config.token_file.read_text(encoding="utf-8-sig").strip()
             headers["Authorization"] = f"Token {token}"
-        target = f"{url}{between}precision=ms"
+        target = f"{url}{between}precision={influxdb.PRECISION}"
         return http_post(target, data, headers, self._config.ca, influxdb.MAX_ANSWER_BYTES)

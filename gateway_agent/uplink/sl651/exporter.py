@@ -101,7 +101,10 @@ class Sl651Exporter:
                     sent = await self._report(feed, history, due)
                     await feed.delivered(portion, due.passes_to, [sent])
                 await feed.delivered(portion, periods.done_to(portion.last))
-            elif last is not None and (now_ms := self._clock.wall().wall_ms) is not None:
+                feed.settled_to = portion.last
+            is_all_read = portion is None or portion.is_newest
+            now_ms = self._clock.wall().wall_ms
+            if last is not None and is_all_read and now_ms is not None:
                 for due in periods.close_until(now_ms):
                     sent = await self._report(feed, history, due)
                     await feed.delivered(last, periods.done_to(last.last), [sent])

@@ -2,8 +2,12 @@
 
 From InfluxDB's documentation of line protocol and of the write API (2.x; 1.8 and 3 have the same),
 not from a standard. A record is one line: measurement, tags of the device, a field for each
-point, ``seq`` of the signed record, and the time in milliseconds. Numbers are always floats, so
+point, ``seq`` of the signed record, and the time in nanoseconds. Numbers are always floats, so
 that no field changes its type. A gap is a line of the measurement with ``_gap`` behind its name.
+
+To the database a point is its series and its time: a second one with both replaces the first. So
+the digits below a millisecond, which we do not measure, are the last six of ``seq``. Two gaps that
+a start names in one moment stay two points, and a record that is written again is one.
 """
 
 import json
@@ -17,6 +21,8 @@ from protocols.text_of_others import printable
 # delivered; refused: these lines will never be taken; too-large: send less at once; later: wait.
 Verdict: TypeAlias = Literal["delivered", "refused", "too-large", "later"]
 MAX_ANSWER_BYTES: Final = 4096
+PRECISION: Final = "ns"
+_NS: Final = 1_000_000  # in a millisecond
 
 
 def line_of(
@@ -45,7 +51,8 @@ def line_of(
     fields.append(f"seq={record.seq}i")
     name = measurement.replace(",", "\\,").replace(" ", "\\ ")
     shown = "".join(f",{tag}={_key(value)}" for tag, value in tags.items() if value)
-    return f"{name}{shown} {','.join(fields)} {record.wall_ms}\n".encode()
+    time_ns = record.wall_ms * _NS + record.seq % _NS
+    return f"{name}{shown} {','.join(fields)} {time_ns}\n".encode()
 
 
 def _key(text: str) -> str:

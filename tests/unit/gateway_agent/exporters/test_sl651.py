@@ -1,5 +1,6 @@
 """Reports to a centre of SL 651 that loses, refuses, damages and closes, counted at the centre."""
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -9,14 +10,16 @@ from pathlib import Path
 import pytest
 
 from gateway_agent.config import load
+from gateway_agent.store.writer import OutboxWriter
 from gateway_agent.tables import ConfigError
 from gateway_agent.uplink.sl651.config import Sl651Uplink, StationElement, StationOfDevice
 from gateway_agent.uplink.trace_log import find_seq
 from hil.platform.sl651_centre import CentreFaults, Sl651Centre
-from tests.unit.gateway_agent.store_help import StillClock
+from protocols.uplink import ProfileTemplate, Stamp
+from tests.unit.gateway_agent.store_help import GATEWAY, WALL_MS, StillClock
 from tests.unit.gateway_agent.test_agent import write_site
 
-from .export_world import exporting, hole, sample, until, writer
+from .export_world import POINTS, exporting, hole, sample, until, writer
 
 # Samples begin at 2025-10-09T08:53:20Z, which is 16:53:20 in Beijing.
 EVERY_S = 20
@@ -74,6 +77,8 @@ async def test_each_minute_is_reported_with_its_last_sample(tmp_path: Path) -> N
         assert station == "0012345678"
         # The samples of the minute that is open wait for its end; nothing is behind for long.
         await until(lambda: exporters.tasks[0].feed.delivered_to == 4)
+        async with asyncio.timeout(5):
+            await exporters.drain()
         assert clock.wall_ms is not None
         clock.wall_ms += 300_000
         await until(lambda: len(centre.heard) == 3)
@@ -130,6 +135,33 @@ async def test_a_restart_between_report_and_confirmation_sends_it_again(tmp_path
         "2510091655 02110060",
     ]
     assert centre.heard[0].serial == centre.heard[1].serial
+
+
+async def test_a_silent_station_reports_while_other_devices_are_busy(tmp_path: Path) -> None:
+    """Records that never pause, of a device that is no station, hold up no report."""
+    clock = RunningClock()
+    other = ProfileTemplate(f"{GATEWAY}.other", POINTS)
+
+    async def busy(outbox: OutboxWriter) -> None:
+        for number in range(10_000):
+            stamp = Stamp(number, number + 1, clock.wall_ms, 5, 3)
+            await outbox.put([other.record([number, number], stamp)], {})
+
+    async with (
+        a_centre() as centre,
+        writer(tmp_path, clock) as outbox,
+        exporting(outbox, tmp_path, uplink(centre.port), clock=clock) as exporters,
+    ):
+        await outbox.put([sample(0)], {})
+        clock.wall_ms = WALL_MS + 300_000
+        task = asyncio.create_task(busy(outbox))
+        try:
+            await until(lambda: len(centre.heard) == 1, 5)
+            assert not task.done()
+            await until(lambda: exporters.tasks[0].feed.delivered_to > 1, 5)
+        finally:
+            task.cancel()
+    assert observed(centre) == ["2510091654 02110000"]
 
 
 TABLE = """
