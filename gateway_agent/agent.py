@@ -32,6 +32,8 @@ from .field.link.file_fetch import FetchedFile, FetchError
 from .file_socket import Progress, serve_files
 from .keys import check_secret, load_private, load_public
 from .notify.notifiers import Notifiers
+from .outbox_answers import answer_of
+from .outbox_socket import OutboxAnswer, OutboxQuestion, serve_outbox
 from .progress import Delivery, Flow, ProgressWatch, StoreFlow
 from .status import (
     DeviceStatus,
@@ -42,7 +44,7 @@ from .status import (
     in_pieces,
 )
 from .status_socket import serve_status
-from .store.errors import StoreBusy, StoreFailed, StoreFull
+from .store.errors import StoreBusy, StoreError, StoreFailed, StoreFull
 from .store.lock import Lock
 from .store.medium import fitting
 from .store.outbox import Outbox
@@ -147,6 +149,7 @@ class GatewayAgent:
                 serve_orders(directory, self._order),
                 serve_alarms(directory, site, self.obey_alarm_order),
                 serve_commands(directory, site, self.commands.run),
+                serve_outbox(directory, self._carry),
                 serve_turns(directory, site, self._turn),
             ):
                 with self.progress.watching():
@@ -298,6 +301,12 @@ class GatewayAgent:
         if self._field is None:
             raise FetchError("the agent does not poll yet: `tianfu-gateway status` shows why")
         return await self._field.fetch(node, file, progress)
+
+    async def _carry(self, question: OutboxQuestion) -> tuple[OutboxAnswer, bytes]:
+        outbox, uplink = self._outbox, self._uplink
+        if outbox is None or uplink is None:
+            raise StoreError("the outbox is not open yet: `tianfu-gateway status` shows why")
+        return await answer_of(question, self._config, outbox, uplink)
 
     def obey_alarm_order(self, order: AlarmOrder) -> int:
         """Acknowledge or shelve alarms; return how many changed. AlarmError: why none can."""

@@ -33,6 +33,7 @@ BUILT_IN: Final = {
     "update": "gateway_agent.cli.update:update",
     "discover": "gateway_agent.cli.discover:discover",
     "profile": "gateway_agent.cli.profile:app",
+    "stick": "gateway_agent.cli.stick:stick",
     "verify": "gateway_agent.cli.verify:verify",
     "collect": "gateway_agent.cli.collect:collect",
     "audit": "gateway_agent.cli.audit:audit",

@@ -19,8 +19,8 @@ from gateway_agent.collector.archive_read import ArchiveReader, reader_beside
 from gateway_agent.collector.audit import Audit
 from gateway_agent.collector.audit_tables import AuditFinding, check_head_file, open_for_audit
 from gateway_agent.collector.config import load
+from gateway_agent.collector.keys import allowed_of, keys_of_gateways, keys_of_nodes
 from gateway_agent.collector.rebuild import RebuildKeys
-from gateway_agent.collector.service import allowed_of, keys_of_gateways, keys_of_nodes
 from gateway_agent.keys import load_private, load_public
 from protocols.exit_status import FAULT, GOOD
 from protocols.uplink import KeyLookup, NodeKeyLookup, key_id

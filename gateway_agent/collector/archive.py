@@ -20,11 +20,12 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from gateway_agent.batch_file import FILE_BYTES, pack
 from gateway_agent.clock import GatewayClock
 from gateway_agent.directories import make_directory, replace_file
 
 from . import archive_files
-from .archive_files import SEGMENT_BYTES, Segment
+from .archive_files import Segment
 from .signed_log import SignedLog
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class BatchArchive:
         database: Path,
         key: Ed25519PrivateKey,
         clock: GatewayClock,
-        segment_bytes: int = SEGMENT_BYTES,
+        segment_bytes: int = FILE_BYTES,
     ) -> None:
         self._db = connection
         (identity,) = connection.execute("SELECT id FROM database").fetchone()
@@ -120,7 +121,7 @@ class BatchArchive:
         ).fetchall()
         if len(rows) != last - first + 1 or first != self.last + 1:
             raise ArchiveMismatch(f"batches of {first} to {last} are missing: see the audit")
-        content = archive_files.pack(data for data, _ in rows)
+        content = pack(data for data, _ in rows)
         day = datetime.now(UTC).strftime("%Y-%m-%d")
         name = f"{day}/{first:012}-{last:012}.batches"
         file = self.path / name

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from gateway_agent.batch_file import unpack
+
 from . import archive_files
 from .archive_files import Segment
 from .audit_tables import MAX_TEXT, AuditFinding
@@ -92,7 +94,7 @@ class ArchiveReader:
             content = self.path.joinpath(segment.name).read_bytes()
             if archive_files.digest(content) != segment.sha256:
                 raise ValueError("is not what was written: its SHA-256 differs")
-            batches = archive_files.unpack(content)
+            batches = unpack(content)
             if len(batches) != segment.last - segment.first + 1:
                 raise ValueError(f"got {len(batches)} batches")
         except (OSError, ValueError) as error:

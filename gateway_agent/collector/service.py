@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from gateway_agent.cancellation import raise_if_cancelled, until_first_ends
 from gateway_agent.clock import SystemClock
-from gateway_agent.keys import check_secret, load_node_key, load_private, load_public
+from gateway_agent.keys import check_secret, load_private
 from gateway_agent.status import to_json
 from gateway_agent.status_socket import serve_status
 from gateway_agent.store.settings import HEAD_LAG_MS
@@ -35,11 +35,12 @@ from gateway_agent.uplink.connection import (
     unexplained,
 )
 from protocols.uplink import MAX_BATCH_BYTES, key_id
-from protocols.wire.hmac import HmacSha256
 
 from .audit import prove_tail
 from .config import CollectorConfig
 from .database import Database
+from .importing import serve_imports
+from .keys import allowed_of, keys_of_gateways, keys_of_nodes
 from .receiver import ACCEPTED, BatchOutcome, BatchReceiver
 from .status import CollectorStatus, StreamStatus, socket_path
 
@@ -108,7 +109,10 @@ class CollectorService:
         """Connect, receive batches and answer them, until cancelled."""
         socket = socket_path(self._config.collector.database)
         try:
-            async with serve_status(socket.parent, self._status_text, socket.name):
+            async with (
+                serve_status(socket.parent, self._status_text, socket.name),
+                serve_imports(self._config.collector.database, self._import),
+            ):
                 self._seal()
                 while True:
                     pause = await self._attempt()
@@ -220,6 +224,13 @@ class CollectorService:
         if self._on_outcome is not None:
             self._on_outcome(outcome)
 
+    async def _import(self, data: bytes) -> BatchOutcome:
+        """Take a batch that came in a file."""
+        outcome = await self._work(partial(self._receiver.receive, data))
+        log.info("%s: %s: %s", outcome.gateway, outcome.verdict, outcome.detail)
+        self._note(outcome)
+        return outcome
+
     def _post(
         self, client: Client, outcome: BatchOutcome
     ) -> "tuple[str, str, asyncio.Future[Puback]]":
@@ -261,29 +272,6 @@ class CollectorService:
 
         loop = asyncio.get_running_loop()
         self._work(self._archive.advance).add_done_callback(again)
-
-
-def keys_of_gateways(config: CollectorConfig) -> dict[str, dict[bytes, Ed25519PublicKey]]:
-    """Load the public keys of each gateway, by gateway and key id. KeyFileError."""
-    return {
-        gateway.id: {key_id(key): key for key in map(load_public, gateway.keys)}
-        for gateway in config.gateway
-    }
-
-
-def keys_of_nodes(config: CollectorConfig) -> dict[tuple[bytes, int], HmacSha256]:
-    """Load the keys of the nodes, by unique id and key id. KeyFileError."""
-    nodes = {}
-    for node in config.node:
-        uid = bytes.fromhex(node.uid)
-        number, secret = load_node_key(node.key, uid)
-        nodes[uid, number] = HmacSha256(secret)
-    return nodes
-
-
-def allowed_of(config: CollectorConfig) -> dict[str, tuple[str, ...]]:
-    """Return, by device, the gateways that may bring it."""
-    return {device.id: device.gateways for device in config.device}
 
 
 def _public(key: Ed25519PrivateKey) -> Ed25519PublicKey:

@@ -17,9 +17,11 @@ steps stand beside it: :mod:`.opening` checks, :mod:`.window` selects, :mod:`.pr
 """
 
 import logging
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
 from typing import NamedTuple
 
 from protocols.uplink import Anchor, Receipt, Record
@@ -271,6 +273,22 @@ class Outbox:
         if boot_id == self.context.clock.boot_id:
             return anchor_now(self.context.clock)
         return self._state.anchors.get(boot_id) or Anchor(boot_id, 0, None, 0, 0)
+
+    def copy_to(self, path: Path) -> None:
+        """Write a copy of the database, as it is now, durably. StoreFull: it cannot be written.
+
+        What happens to the copy is no failure of the outbox.
+        """
+        try:
+            path.unlink(missing_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            with closing(sqlite3.connect(path, isolation_level=None)) as copy:
+                self._db.backup(copy)
+                copy.execute("PRAGMA journal_mode = DELETE")
+        except (OSError, sqlite3.Error) as error:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            raise StoreFull(f"{path}: no copy was made: {error}") from error
 
     # --- receipts ------------------------------------------------------------------------------
 

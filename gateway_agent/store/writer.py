@@ -16,6 +16,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final, NoReturn, TypeVar
 
 from gateway_agent.cancellation import whatever_comes
@@ -108,6 +109,10 @@ class OutboxWriter:
         return await self._call(
             lambda: self._repaired(lambda: self._outbox.release(stream, to, head))
         )
+
+    async def copy_to(self, path: Path) -> None:
+        """Copy as :meth:`Outbox.copy_to`; nothing is committed meanwhile."""
+        await self._call(lambda: self._outbox.copy_to(path))
 
     # --- exporters -----------------------------------------------------------------------------
 

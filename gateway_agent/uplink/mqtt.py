@@ -17,6 +17,7 @@ from gateway_agent.cancellation import raise_if_cancelled, until_first_ends, wha
 from gateway_agent.commands.orders import OrderInbox
 from gateway_agent.config import MqttUplink
 from gateway_agent.counters import Counters
+from gateway_agent.store.window import Slice
 from gateway_agent.store.writer import OutboxWriter
 
 from . import topics
@@ -24,7 +25,7 @@ from .backoff import AWAY, RIVALRY, Backoff, Pause
 from .broker_reasons import TOO_LARGE, Ending
 from .connection import Client, Who, make_client, unexplained
 from .receipts import Effect, ReceiptReader
-from .sender import BatchSender
+from .sender import MAX_SLICE_BYTES, BatchSender
 from .server_time import LearningClock, ServerTime
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,13 @@ log = logging.getLogger(__name__)
 SHORT_S: Final = 5.0  # a connection that ends before may have been taken over by a rival
 RIVAL_SIGNS: Final = 3  # so many of them in a row
 MAX_PACKET: Final = 16 * 1024  # from the broker come receipts only
+CARRIED_RECORDS: Final = 500  # of a batch in a file
+_EFFECTS: Final = {
+    Effect.NOTHING: "nothing new",
+    Effect.REPEATED: "nothing new",
+    Effect.PRUNED: "applied",
+    Effect.NEW_STREAM: "the collector has another history: a new stream begins",
+}
 
 
 class UplinkKeys(NamedTuple):
@@ -249,18 +257,35 @@ class Uplink:
             payload = message.payload
             if self._orders is not None and topics.is_order(str(message.topic)):
                 self._orders.take(payload)
-                continue
-            if self._receipts is None or not payload:
-                continue  # an empty retained message is one that was cleared
-            effect = await self._receipts.take(str(message.topic), payload, not message.retain)
-            now, stats = self._now(), self._outbox.stats
-            if effect is Effect.NOTHING:
-                continue
-            if effect is Effect.PRUNED:
-                self._flight.receipted(stats.receipted_to, now)
-                self._backoff.reset()
-            elif effect is Effect.REPEATED:
-                self._flight.repeated(stats.receipted_to, now)
-            else:
-                self._flight.restarted(now)
-            self._outbox.committed.set()  # room in flight, or another stream: look again
+            elif payload:  # an empty retained message is one that was cleared
+                await self._take(str(message.topic), payload, not message.retain)
+
+    async def _take(self, topic: str | None, payload: bytes, live: bool) -> Effect:
+        if self._receipts is None:
+            return Effect.NOTHING
+        effect = await self._receipts.take(topic, payload, live)
+        now, stats = self._now(), self._outbox.stats
+        if effect is Effect.NOTHING:
+            return effect
+        if effect is Effect.PRUNED:
+            self._flight.receipted(stats.receipted_to, now)
+            self._backoff.reset()
+        elif effect is Effect.REPEATED:
+            self._flight.repeated(stats.receipted_to, now)
+        else:
+            self._flight.restarted(now)
+        self._outbox.committed.set()  # room in flight, or another stream: look again
+        return effect
+
+    # --- what is carried by hand ---------------------------------------------------------------
+
+    async def batch_after(self, after: int) -> tuple[Slice, bytes] | None:
+        """Return the batch that follows record ``after``, or what is receipted; None: none does."""
+        return await self._outbox.made(after, CARRIED_RECORDS, MAX_SLICE_BYTES, self._sender.build)
+
+    async def carried_receipt(self, payload: bytes) -> str:
+        """Apply a receipt that came in a file; return what became of it, for people."""
+        effect = await self._take(None, payload, False)
+        if effect is Effect.NOTHING and self.receipt_problem:
+            return f"rejected: {self.receipt_problem}"
+        return _EFFECTS[effect]

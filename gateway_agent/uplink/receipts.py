@@ -71,10 +71,11 @@ class ReceiptReader:
         self._newest_ms = 0  # when the newest receipt that fits was signed
         self._lower_ms: list[int] = []  # when receipts in a row that are below ours were signed
 
-    async def take(self, topic: str, payload: bytes, live: bool) -> Effect:
+    async def take(self, topic: str | None, payload: bytes, live: bool) -> Effect:
         """Apply one message. A receipt that is wrong, or finds no space, is logged: NOTHING.
 
-        ``live``: it was published while we listened, so it is not one that the broker retained.
+        ``topic``: where it came; None: not from a broker. ``live``: it was published while we
+        listened, so it is not one that the broker retained.
         """
         try:
             return await self._take(topic, payload, live)
@@ -84,13 +85,13 @@ class ReceiptReader:
             log.warning("a receipt cannot be applied for want of space: %s", error)
         return Effect.NOTHING
 
-    async def _take(self, topic: str, payload: bytes, live: bool) -> Effect:
+    async def _take(self, topic: str | None, payload: bytes, live: bool) -> Effect:
         if len(payload) > MAX_RECEIPT_BYTES:
             limit = f"at most {MAX_RECEIPT_BYTES} bytes"
             raise PeerError(TOO_LONG, "receipt", MAX_RECEIPT_BYTES, limit, len(payload))
         receipt = open_receipt(payload, self._key)
         expected = topics.receipt_topic(receipt.gateway, receipt.stream)
-        if receipt.gateway != self._gateway or topic != expected:
+        if receipt.gateway != self._gateway or topic not in (None, expected):
             self._reject(f"it is for {receipt.gateway}, and came on the topic {topic}")
             return Effect.NOTHING
         self.problem = ""

@@ -111,7 +111,7 @@ class BatchSender:
             if wait_s > 0:
                 await self._wait(wait_s)
                 continue
-            made = await outbox.made(flight.sent_to, flight.most, MAX_SLICE_BYTES, self._build)
+            made = await outbox.made(flight.sent_to, flight.most, MAX_SLICE_BYTES, self.build)
             if made is not None and made[0].stream == flight.stream:
                 self._publish(client, *made)
 
@@ -177,7 +177,8 @@ class BatchSender:
             # The next release covers these records too.
             log.warning("delivered records cannot be pruned for want of space: %s", error)
 
-    def _build(self, piece: Slice) -> bytes:
+    def build(self, piece: Slice) -> bytes:
+        """Sign and compress records as a batch."""
         return build_batch(
             gateway=self._gateway,
             key_epoch=KEY_EPOCH,

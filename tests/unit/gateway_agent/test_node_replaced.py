@@ -12,8 +12,8 @@ from gateway_agent.collector.audit import Audit
 from gateway_agent.collector.audit_tables import open_for_audit
 from gateway_agent.collector.database import Database
 from gateway_agent.collector.figures import read_figures
+from gateway_agent.collector.keys import keys_of_nodes
 from gateway_agent.collector.receiver import ACCEPTED, BatchReceiver
-from gateway_agent.collector.service import keys_of_nodes
 from gateway_agent.config import NodeDevice, load
 from gateway_agent.counters import Counters
 from gateway_agent.field.node import NodeTracker

@@ -1,0 +1,52 @@
+"""What the agent answers to those who carry its outbox away: see :mod:`.outbox_socket`."""
+
+import shutil
+from typing import Final
+
+from .config import GatewayConfig
+from .outbox_socket import OutboxAnswer, OutboxQuestion
+from .store.errors import StoreFull
+from .store.writer import OutboxWriter
+from .uplink.mqtt import Uplink
+
+COPY_NAME: Final = "outbox.copy.db"  # in the state directory, for `backup` to take
+_ROOM: Final = 2  # times the size of the outbox that must be free: records need room, too
+
+
+async def answer_of(
+    question: OutboxQuestion, config: GatewayConfig, outbox: OutboxWriter, uplink: Uplink
+) -> tuple[OutboxAnswer, bytes]:
+    """Answer one question. ValueError: it is none. StoreError: the outbox cannot do it."""
+    data, first, last, text = b"", 0, 0, ""
+    if question.what == "batch":
+        made = await uplink.batch_after(question.after)
+        if made is not None:
+            piece, data = made
+            first, last = piece.first, piece.last
+    elif question.what == "receipt":
+        text = await uplink.carried_receipt(bytes.fromhex(question.data))
+    else:
+        text = await _copy(config, outbox)
+    stats = outbox.stats
+    answer = OutboxAnswer(
+        gateway=config.gateway.id,
+        stream=stats.stream,
+        receipted_to=stats.receipted_to,
+        end=stats.last,
+        first=first,
+        last=last,
+        size=len(data),
+        text=text,
+    )
+    return answer, data
+
+
+async def _copy(config: GatewayConfig, outbox: OutboxWriter) -> str:
+    directory = config.gateway.state_dir
+    needed = _ROOM * outbox.stats.file_bytes
+    free = shutil.disk_usage(directory).free
+    if free < needed:
+        raise StoreFull(f"{directory}: expected {needed} free bytes for a copy, got {free}")
+    path = directory / COPY_NAME
+    await outbox.copy_to(path)
+    return str(path)
