@@ -1,10 +1,6 @@
 """Sparkplug B at a real broker, decoded by the reference implementation for Node.js."""
 
 import asyncio
-import fcntl
-import json
-import shutil
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +14,7 @@ from gateway_agent.config_types import MqttConnection
 from gateway_agent.uplink.sparkplug.config import SparkplugUplink
 from gateway_agent.uplink.trace_log import find_seq
 from hil.site.mosquitto import MosquittoBroker
+from tests.npm_package import npm_package, run_node
 from tests.paths import ROOT
 from tests.unit.gateway_agent.exporters.export_world import (
     exporting,
@@ -30,7 +27,7 @@ from tests.unit.gateway_agent.store_help import WALL_MS, StillClock
 
 pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(120)]
 
-PACKAGE = "sparkplug-payload@1.0.3"
+PACKAGE = "sparkplug-payload", "1.0.3"
 BASE = "spBv1.0/city"
 SCRIPT = """
 const { get } = require("sparkplug-payload");
@@ -60,35 +57,11 @@ for (const line of lines) {
 @pytest.fixture(scope="module")
 def reference() -> Path:
     """A folder from which Node.js finds the reference implementation."""
-    folder = ROOT / ".cache" / "npm"
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("node and npm are not installed: the reference of Sparkplug B is not asked")
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two npm in one folder wait for each other
-        if not (folder / "node_modules" / "sparkplug-payload").exists():
-            command = ["npm", "install", "--silent", "--no-audit", "--no-fund", PACKAGE]
-            command += ["--fetch-retries=0", "--fetch-timeout=15000"]
-            try:
-                subprocess.run(
-                    [*command, "--prefix", str(folder)], capture_output=True, timeout=20, check=True
-                )
-            except subprocess.SubprocessError as error:
-                pytest.skip(f"the reference of Sparkplug B is not asked: {error}")
-    return folder
+    return npm_package(*PACKAGE)
 
 
 def ask(reference: Path, lines: list[str]) -> list[Any]:
-    done = subprocess.run(
-        ["node", "-e", SCRIPT],
-        cwd=reference,
-        input="\n".join(lines),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return run_node(reference, SCRIPT, "\n".join(lines))
 
 
 def decoded(reference: Path, got: list[tuple[str, bytes]]) -> list[tuple[str, dict[str, Any]]]:
