@@ -334,12 +334,15 @@ class GatewayAgent:
     def snapshot_text(self) -> Iterator[str]:
         """Yield the JSON of ``status`` in pieces, so that the loop can turn between them.
 
-        A site of few points is in one piece. Of another, each device is as it is when its turn
-        comes, and everything else as it is at the first piece.
+        A site of few points is in one piece.
         """
+        return in_pieces(*self.snapshot_parts())
+
+    def snapshot_parts(self) -> tuple[Status, Iterator[DeviceStatus]]:
+        """Return the status as it is now, and each of its devices as it is when its turn comes."""
         clock, field = self._clock, self._field
         devices = iter(()) if field is None else field.statuses(clock.boot_ms)
-        return in_pieces(self._status([], clock.boot_ms()), devices)
+        return self._status([], clock.boot_ms()), devices
 
     def _status(self, nodes: list[DeviceStatus], now_ms: int) -> Status:
         return Status(

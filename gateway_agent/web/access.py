@@ -33,6 +33,11 @@ class Visitor(NamedTuple):
     role: Role
     session: LogInSession | None = None
 
+    @property
+    def by(self) -> str:
+        """Return the name for the log and the stream."""
+        return f"console: {self.name}"
+
 
 class Access:
     """The users, sessions and log-ins of one console."""

@@ -11,14 +11,15 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from gateway_agent.cancellation import raise_if_cancelled
+from gateway_agent.config import GatewayConfig
 from gateway_agent.field.planner import BusPlan
-from gateway_agent.status import DeviceStatus
+from gateway_agent.status import DeviceStatus, Status
 
 from .access import Access, Visitor, problem, visitor_of
 from .events import EventList, LogList
 from .history import Recorder, oldest_ms
 from .plan import buses_of, plans_of
-from .series import history_of
+from .series import history_of, in_steps
 from .shapes import (
     AlarmReport,
     Buses,
@@ -37,7 +38,9 @@ MAX_STREAMS: Final = 32  # viewers of live values at a time
 LIVE_S: Final = 1.0
 _ORDER: Final = {"failing": 0, "quarantined": 0, "new": 1, "ok": 2}
 
-Asked: TypeAlias = Callable[[Request], Awaitable[Struct]]
+#: The answer, or its JSON where that is long enough to be made in a thread.
+Asked: TypeAlias = Callable[[Request], Awaitable[Struct | bytes]]
+CHUNK: Final = 1 << 18  # bytes of a long answer that are written in one turn of the loop
 
 
 class ApiEndpoint(NamedTuple):
@@ -69,7 +72,8 @@ class Api:
         self._recorder = recorder
         self._events = events
         self._log = log
-        self._plans: list[BusPlan] | None = None
+        self._plans: tuple[GatewayConfig, list[BusPlan]] | None = None
+        self._newest: tuple[Status, bytes] | None = None  # encoded once for all viewers
         self._streams = 0
         self.endpoints: Final = (
             ApiEndpoint("/overview", "The gateway and every device", Overview, self._overview),
@@ -96,35 +100,26 @@ class Api:
         return [*routes, Route(ROOT + "/live", self._live)]
 
     async def _overview(self, _: Request) -> Overview:
-        return self.overview()
+        return _overview_of(await self._view.status())
 
-    def overview(self) -> Overview:
-        """Return the overview as it is now."""
-        status = self._view.status()
-        found = status.reconciliation
-        return Overview(
-            gateway=status.gateway,
-            running_ms=status.running_ms,
-            ok=not status.health,
-            problems=status.health,
-            alarms=status.alarms,
-            unaccounted=0 if found is None else found.unaccounted,
-            outbox=status.outbox,
-            devices=sorted(status.nodes, key=lambda device: _ORDER[device.state]),
-        )
+    async def _live_overview(self) -> bytes:
+        status = await self._view.status()
+        if self._newest is None or self._newest[0] is not status:
+            self._newest = status, encoded(_overview_of(status))
+        return self._newest[1]
 
-    def _find(self, request: Request) -> DeviceStatus:
+    async def _find(self, request: Request) -> DeviceStatus:
         name = request.path_params["name"]
-        for device in self._view.status().nodes:
+        for device in (await self._view.status()).nodes:
             if name in (device.name, device.id):
                 return device
         raise ApiError(f"expected the name of a device, got {name!r}: see {ROOT}/overview")
 
     async def _device(self, request: Request) -> DeviceStatus:
-        return self._find(request)
+        return await self._find(request)
 
-    async def _history(self, request: Request) -> DeviceHistory:
-        device = self._find(request)
+    async def _history(self, request: Request) -> bytes:
+        device = await self._find(request)
         asked = request.query_params.get("from_ms", "0")
         if not asked.isdecimal() or len(asked) > 15:
             raise ApiError(f"from_ms: expected milliseconds since 1970, got {asked[:40]!r}")
@@ -132,7 +127,9 @@ class Api:
         pieces = await self._recorder.series(device.id, from_ms, 1 << 62)
         units = {point.name: point.unit for point in device.values}
         silent_ms = max(60_000, 3 * self._period_ms(device))
-        return await asyncio.to_thread(history_of, device.id, pieces, units, from_ms, silent_ms)
+        return await asyncio.to_thread(
+            lambda: in_steps(history_of(device.id, pieces, units, from_ms, silent_ms))
+        )
 
     def _period_ms(self, device: DeviceStatus) -> int:
         config = self._view.config
@@ -143,12 +140,13 @@ class Api:
         return 0
 
     async def _buses(self, _: Request) -> Buses:
-        if self._plans is None:
-            self._plans = await asyncio.to_thread(plans_of, self._view.config)
-        return buses_of(self._plans, self._view.config, self._view.status())
+        config = self._view.config
+        if self._plans is None or self._plans[0] is not config:
+            self._plans = config, await asyncio.to_thread(plans_of, config)
+        return buses_of(self._plans[1], config, await self._view.status())
 
     async def _outbox(self, _: Request) -> DeliveryReport:
-        status = self._view.status()
+        status = await self._view.status()
         return DeliveryReport(
             outbox=status.outbox,
             uplinks=[] if status.uplink is None else [status.uplink],
@@ -159,7 +157,7 @@ class Api:
         )
 
     async def _alarms(self, _: Request) -> AlarmReport:
-        return AlarmReport(alarms=self._view.status().alarm_summary)
+        return AlarmReport(alarms=(await self._view.status()).alarm_summary)
 
     async def _get_events(self, _: Request) -> EventReport:
         return EventReport(events=list(reversed(self._events.events)))
@@ -184,16 +182,41 @@ class Api:
         try:
             while self._access.is_open(visitor):
                 raise_if_cancelled()
-                yield b"event: overview\ndata: " + encoded(self.overview()) + b"\n\n"
+                yield b"event: overview\ndata: " + await self._live_overview() + b"\n\n"
                 await asyncio.sleep(LIVE_S)
         finally:
             self._streams -= 1
 
 
+def _overview_of(status: Status) -> Overview:
+    """Return what the first page shows."""
+    found = status.reconciliation
+    return Overview(
+        gateway=status.gateway,
+        running_ms=status.running_ms,
+        ok=not status.health,
+        problems=status.health,
+        alarms=status.alarms,
+        unaccounted=0 if found is None else found.unaccounted,
+        outbox=status.outbox,
+        devices=sorted(status.nodes, key=lambda device: _ORDER[device.state]),
+    )
+
+
+async def _chunks(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), CHUNK):
+        yield body[start : start + CHUNK]
+        await asyncio.sleep(0)
+
+
 def _answering(ask: Asked) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         try:
-            return Response(encoded(await ask(request)), media_type="application/json")
+            answer = await ask(request)
+            body = answer if isinstance(answer, bytes) else encoded(answer)
+            if len(body) > CHUNK:
+                return StreamingResponse(_chunks(body), media_type="application/json")
+            return Response(body, media_type="application/json")
         except ApiError as error:
             return problem(str(error), 404)
 

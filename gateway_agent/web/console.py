@@ -44,7 +44,7 @@ def make_app(view: AgentView, api: Api, access: Access) -> Starlette:
     document = msgspec.json.encode(openapi(api.endpoints, actions.kinds, version("tianfu-edge")))
 
     async def scrape(_: Request) -> Response:
-        return Response(metrics.text(), media_type=CONTENT_TYPE)
+        return Response(await metrics.text(), media_type=CONTENT_TYPE)
 
     async def described(_: Request) -> Response:
         return Response(document, media_type="application/json")

@@ -8,8 +8,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, NoReturn
 
+from gateway_agent.cancellation import raise_if_cancelled, whatever_comes
 from gateway_agent.status import DeviceStatus
 
 from .history_file import KEEP_MS, HistoryFile, HistoryPiece, HistoryRow
@@ -99,24 +100,28 @@ async def recorded(view: AgentView) -> AsyncIterator[Recorder]:
     assert web is not None
     path = view.config.gateway.state_dir / FILE_NAME
     recorder = Recorder(HistoryFile(path, web.history_bytes))
-    loop = asyncio.get_running_loop()
-    writing: asyncio.Future[None] | None = None
-    timer: asyncio.TimerHandle
+    writing: set[asyncio.Future[None]] = set()
 
-    def turn() -> None:
-        nonlocal timer, writing
-        timer = loop.call_later(STEP_S, turn)
-        recorder.take(view.status().nodes, time.time_ns() // 1_000_000)
-        if recorder.is_full and (writing is None or writing.done()):
-            writing = loop.run_in_executor(None, recorder.flush)
+    async def keep() -> NoReturn:
+        step_s = min(STEP_S, 1.0)
+        while True:
+            raise_if_cancelled()
+            await asyncio.sleep(step_s)
+            step_s = STEP_S
+            recorder.take((await view.status()).nodes, time.time_ns() // 1_000_000)
+            if recorder.is_full and not writing:
+                future = asyncio.get_running_loop().run_in_executor(None, recorder.flush)
+                writing.add(future)
+                future.add_done_callback(writing.discard)
 
-    timer = loop.call_later(min(STEP_S, 1.0), turn)
+    keeping = asyncio.create_task(keep())
     try:
         yield recorder
     finally:
-        timer.cancel()
-        if writing is not None:
-            await asyncio.wait({writing})
+        keeping.cancel()
+        await whatever_comes(asyncio.wait({keeping}))
+        if writing:
+            await whatever_comes(asyncio.wait(writing))
         recorder.flush(everything=True)
 
 

@@ -5,6 +5,7 @@ device and a bus are those of the configuration, a cause is one of a fixed list,
 sensor is a metric.
 """
 
+import asyncio
 from collections.abc import Iterator
 from typing import Final
 
@@ -15,12 +16,14 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from gateway_agent.counters import Counters
+from gateway_agent.progress import ProgressWatch
 from gateway_agent.status import (
     DeviceStatus,
     ExporterStatus,
     NotifyStatus,
     OutboxStatus,
     Reconciliation,
+    Status,
     UplinkStatus,
 )
 
@@ -71,16 +74,17 @@ HELP: Final = {
 
 
 class AgentCollector(Collector):
-    """Collects from one status at each scrape; nothing is counted a second time here."""
+    """Collects from one status; nothing is counted a second time here."""
 
-    def __init__(self, view: AgentView) -> None:
-        self._view = view
+    def __init__(self, status: Status, progress: ProgressWatch) -> None:
+        self._status = status
+        self._health = [*_healthy(progress)]
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric of the agent."""
-        status = self._view.status()
+        status = self._status
         yield _gauge("tianfu_uptime_seconds", "Time since the start", status.running_ms / 1000)
-        yield from self._health()
+        yield from self._health
         yield from _reconciled(status.reconciliation)
         yield from _counted(status.counters)
         yield from _devices(status.nodes)
@@ -89,19 +93,19 @@ class AgentCollector(Collector):
         yield from _exporters(status.uplinks)
         yield from _notified(status.notify)
 
-    def _health(self) -> Iterator[Metric]:
-        progress = self._view.progress
-        problems = GaugeMetricFamily(
-            "tianfu_health_problems", "Places where data stops now, by stage", labels=["stage"]
-        )
-        for stage in _STAGES:
-            count = sum(problem.stage == stage for problem in progress.problems)
-            problems.add_metric([stage], count)
-        yield problems
-        text = "Uplinks with required = false that get nothing now"
-        yield _gauge("tianfu_health_warnings", text, len(progress.warnings))
-        yield _gauge("tianfu_alive", "1: no part of the agent hangs", progress.is_alive)
-        yield _gauge("tianfu_ready", "1: data flows from and to everywhere", progress.is_ready)
+
+def _healthy(progress: ProgressWatch) -> Iterator[Metric]:
+    problems = GaugeMetricFamily(
+        "tianfu_health_problems", "Places where data stops now, by stage", labels=["stage"]
+    )
+    for stage in _STAGES:
+        count = sum(problem.stage == stage for problem in progress.problems)
+        problems.add_metric([stage], count)
+    yield problems
+    text = "Uplinks with required = false that get nothing now"
+    yield _gauge("tianfu_health_warnings", text, len(progress.warnings))
+    yield _gauge("tianfu_alive", "1: no part of the agent hangs", progress.is_alive)
+    yield _gauge("tianfu_ready", "1: data flows from and to everywhere", progress.is_ready)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
@@ -235,10 +239,13 @@ class Metrics:
     """The exposition of one agent and its process."""
 
     def __init__(self, view: AgentView) -> None:
-        self._registry = CollectorRegistry()
-        self._registry.register(AgentCollector(view))
-        ProcessCollector(registry=self._registry)
+        self._view = view
+        self._process = ProcessCollector(registry=None)
 
-    def text(self) -> bytes:
-        """Return what a scrape gets."""
-        return generate_latest(self._registry)
+    async def text(self) -> bytes:
+        """Return what a scrape gets. A thread writes it: with 200 devices it takes a while."""
+        collector = AgentCollector(await self._view.status(), self._view.progress)
+        registry = CollectorRegistry()
+        registry.register(self._process)
+        registry.register(collector)
+        return await asyncio.to_thread(generate_latest, registry)

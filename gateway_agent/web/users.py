@@ -14,7 +14,6 @@ from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from msgspec import Meta, Struct
 
-from gateway_agent.config_types import Name
 from gateway_agent.directories import replace_file
 from gateway_agent.errors import OperatorError
 from gateway_agent.keys import KeyFileError, create_key_file, read_secret
@@ -25,13 +24,14 @@ MAX_USERS: Final = 16  # a file of keys has 4 KiB
 MIN_PASSWORD: Final = 8  # characters
 MAX_PASSWORD: Final = 256
 
+UserName: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,31}\Z")]
 Role: TypeAlias = Literal["viewer", "operator"]
 
 
 class WebUser(Struct, frozen=True, kw_only=True):
     """Who may log in. A viewer changes nothing."""
 
-    name: Name
+    name: UserName
     role: Role
     password: Annotated[str, Meta(pattern=r"^\$argon2id\$v=19\$", max_length=200)]
 

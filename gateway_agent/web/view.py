@@ -1,21 +1,39 @@
-"""What the console may see of the agent: a few questions, each answered from memory."""
+"""What the console may see of the agent: a few questions, each answered from memory.
 
+With many devices a snapshot is taken in pieces, between which the loop polls and commits.
+"""
+
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
+from msgspec import structs
+
 from gateway_agent.alarms.socket import AlarmOrder
+from gateway_agent.commands.command import Command, CommandResult
 from gateway_agent.config import GatewayConfig
 from gateway_agent.progress import ProgressWatch
-from gateway_agent.status import Status
+from gateway_agent.status import PIECE_POINTS, DeviceStatus, Status
 
 _FRESH_S: Final = 0.5  # ten viewers cost one snapshot
+
+
+class WatchedDesk(Protocol):
+    """Where commands to devices go."""
+
+    async def run(self, command: Command, by: str) -> CommandResult:
+        """Carry a command out."""
 
 
 class WatchedAgent(Protocol):
     """The part of the agent that the console reads, and what an operator may do there."""
 
     progress: ProgressWatch
+
+    @property
+    def commands(self) -> WatchedDesk:
+        """Return where commands to devices go."""
 
     @property
     def config(self) -> GatewayConfig:
@@ -25,8 +43,8 @@ class WatchedAgent(Protocol):
     def alarms(self) -> list[str]:
         """Return what an operator must learn of, since the start of the process."""
 
-    def snapshot(self) -> Status:
-        """Return everything that ``status`` shows."""
+    def snapshot_parts(self) -> tuple[Status, Iterator[DeviceStatus]]:
+        """Return everything that ``status`` shows, the devices one by one."""
 
     def obey_alarm_order(self, order: AlarmOrder) -> int:
         """Acknowledge or shelve alarms; return how many changed. AlarmError: why none can."""
@@ -38,8 +56,8 @@ class AgentView:
     def __init__(self, agent: WatchedAgent, now: Callable[[], float] = time.monotonic) -> None:
         self.agent = agent
         self.progress = agent.progress
-        self.config = agent.config
         self._now = now
+        self._turn = asyncio.Lock()
         self._status: Status | None = None
         self._taken = 0.0
 
@@ -47,9 +65,27 @@ class AgentView:
         """Take a new snapshot next time: something was changed."""
         self._status = None
 
-    def status(self) -> Status:
+    @property
+    def config(self) -> GatewayConfig:
+        """Return the configuration in force, which a reload changes."""
+        return self.agent.config
+
+    async def status(self) -> Status:
         """Return the status, at most half a second old."""
-        now = self._now()
-        if self._status is None or now - self._taken >= _FRESH_S:
-            self._status, self._taken = self.agent.snapshot(), now
-        return self._status
+        async with self._turn:
+            if self._status is None or self._now() - self._taken >= _FRESH_S:
+                self._taken = self._now()
+                self._status = await self._take()
+            return self._status
+
+    async def _take(self) -> Status:
+        status, parts = self.agent.snapshot_parts()
+        devices: list[DeviceStatus] = []
+        points = 0
+        for device in parts:
+            devices.append(device)
+            points += 1 + len(device.values)
+            if points >= PIECE_POINTS:
+                points = 0
+                await asyncio.sleep(0)
+        return structs.replace(status, nodes=devices)

@@ -143,8 +143,8 @@ async def test_an_operator_acts_by_name_and_nobody_else_does(tmp_path: Path) -> 
     actions = [item.action for item in map(decode_record, contents(box, 500)) if item.action]
     box.close()
     assert [(action.name, action.operator) for action in actions if action.operator] == [
-        ("alarm-acknowledged", "li"),
-        ("alarm-shelved", "li"),
+        ("alarm-acknowledged", "console: li"),
+        ("alarm-shelved", "console: li"),
     ]
 
 
