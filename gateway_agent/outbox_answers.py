@@ -18,6 +18,7 @@ async def answer_of(
 ) -> tuple[OutboxAnswer, bytes]:
     """Answer one question. ValueError: it is none. StoreError: the outbox cannot do it."""
     data, first, last, text = b"", 0, 0, ""
+    copied = 0, 0
     if question.what == "batch":
         made = await uplink.batch_after(question.after)
         if made is not None:
@@ -26,7 +27,7 @@ async def answer_of(
     elif question.what == "receipt":
         text = await uplink.carried_receipt(bytes.fromhex(question.data))
     else:
-        text = await _copy(config, outbox)
+        copied = await _copy(config, outbox)
     stats = outbox.stats
     answer = OutboxAnswer(
         gateway=config.gateway.id,
@@ -37,16 +38,17 @@ async def answer_of(
         last=last,
         size=len(data),
         text=text,
+        copied_stream=copied[0],
+        copied_last=copied[1],
     )
     return answer, data
 
 
-async def _copy(config: GatewayConfig, outbox: OutboxWriter) -> str:
+async def _copy(config: GatewayConfig, outbox: OutboxWriter) -> tuple[int, int]:
     directory = config.gateway.state_dir
     needed = _ROOM * outbox.stats.file_bytes
     free = shutil.disk_usage(directory).free
     if free < needed:
         raise StoreFull(f"{directory}: expected {needed} free bytes for a copy, got {free}")
-    path = directory / COPY_NAME
-    await outbox.copy_to(path)
-    return str(path)
+    stats = await outbox.copy_to(directory / COPY_NAME)
+    return stats.stream, stats.last

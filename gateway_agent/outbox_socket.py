@@ -48,6 +48,8 @@ class OutboxAnswer(Struct, frozen=True):
     last: int = 0
     size: int = 0
     text: str = ""
+    copied_stream: int = 0  # of a copy: its stream and newest record
+    copied_last: int = 0
 
 
 Handler: TypeAlias = Callable[[OutboxQuestion], Awaitable[tuple[OutboxAnswer, bytes]]]

@@ -38,6 +38,8 @@ BUILT_IN: Final = {
     "collect": "gateway_agent.cli.collect:collect",
     "audit": "gateway_agent.cli.audit:audit",
     "query": "gateway_agent.cli.query:query",
+    "backup": "gateway_agent.cli.backup:backup",
+    "restore": "gateway_agent.cli.backup:restore",
     "keygen": "gateway_agent.cli.keygen:app",
     "enroll": "gateway_agent.cli.enroll:enroll",
     "web": "gateway_agent.cli.web:app",

@@ -18,6 +18,7 @@ from gateway_agent.clock import GatewayClock, SystemClock
 from gateway_agent.directories import make_directory
 from gateway_agent.store.database import settle
 from gateway_agent.store.errors import StoreError
+from gateway_agent.store.head_file import ChainHead
 from gateway_agent.store.lock import Lock
 from gateway_agent.store.rebuild import finish
 from protocols.uplink import ACTION, GAP, KIND_NAMES, BatchHeader
@@ -104,7 +105,7 @@ class Database:
         DamagedDatabase: it cannot be read; the text has a remedy.
         """
         make_directory(path.parent, 0o755)
-        self._path, self._clock = path, clock or SystemClock()
+        self.path, self._clock = path, clock or SystemClock()
         self._lock = lock_of(path)
         self.alarms: list[str] = []
         try:
@@ -118,7 +119,7 @@ class Database:
 
     def archive(self, key: Ed25519PrivateKey) -> BatchArchive:
         """Return the archive of this database, whose index is signed with the collector's key."""
-        return BatchArchive(self._db, self._path, key, self._clock)
+        return BatchArchive(self._db, self.path, key, self._clock)
 
     def _connect(self, path: Path) -> None:
         if not path.exists():
@@ -225,6 +226,11 @@ class Database:
         finally:
             self._db.close()
             self._lock.release()
+
+    @property
+    def evidence(self) -> ChainHead:
+        """Return number and chain of the last batch that is committed."""
+        return self._log.head
 
     def settle_log(self) -> None:
         """Move the whole log into the main file, durably. StoreError: that is not possible now."""

@@ -37,6 +37,7 @@ from gateway_agent.uplink.connection import (
 from protocols.uplink import MAX_BATCH_BYTES, key_id
 
 from .audit import prove_tail
+from .catch_up import catch_up
 from .config import CollectorConfig
 from .database import Database
 from .importing import serve_imports
@@ -88,6 +89,7 @@ class CollectorService:
             allowed=allowed_of(config),
         )
         self._archive = self._database.archive(key)
+        catch_up(self._database, self._receiver.receive, key.public_key())
         self._worker = ThreadPoolExecutor(1, "collector")
         self._problem = "not connected yet"  # why no batch can arrive; empty if one can
         self._messages: Counter[str] = Counter()

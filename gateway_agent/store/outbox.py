@@ -274,8 +274,10 @@ class Outbox:
             return anchor_now(self.context.clock)
         return self._state.anchors.get(boot_id) or Anchor(boot_id, 0, None, 0, 0)
 
-    def copy_to(self, path: Path) -> None:
-        """Write a copy of the database, as it is now, durably. StoreFull: it cannot be written.
+    def copy_to(self, path: Path) -> Stats:
+        """Write a copy of the database, as it is now; return what is in it.
+
+        StoreFull: it cannot be written.
 
         What happens to the copy is no failure of the outbox.
         """
@@ -289,6 +291,7 @@ class Outbox:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
             raise StoreFull(f"{path}: no copy was made: {error}") from error
+        return self.stats()
 
     # --- receipts ------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from .errors import StoreDamaged, StoreError, StoreFailed, StoreFull
 from .exports import Cursor
 from .full_spell import FullSpell
 from .mark import Mark
-from .outbox import Outbox
+from .outbox import Outbox, Stats
 from .pruning import Pruned
 from .requests import CallRequest, PutRequest, RequestQueue, Round, StoreRequest
 from .retention import Keep
@@ -110,9 +110,9 @@ class OutboxWriter:
             lambda: self._repaired(lambda: self._outbox.release(stream, to, head))
         )
 
-    async def copy_to(self, path: Path) -> None:
+    async def copy_to(self, path: Path) -> Stats:
         """Copy as :meth:`Outbox.copy_to`; nothing is committed meanwhile."""
-        await self._call(lambda: self._outbox.copy_to(path))
+        return await self._call(lambda: self._outbox.copy_to(path))
 
     # --- exporters -----------------------------------------------------------------------------
 
