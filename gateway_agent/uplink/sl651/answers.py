@@ -15,10 +15,23 @@ from gateway_agent.uplink.command_audit import CommandAudit
 from protocols.export_record import ExportRecord
 from protocols.uplink import FormatError
 from protocols.uplink.sl651 import (
+    CHANGING_FUNCTIONS,
+    MAX_SERIES,
     Asked,
     Observation,
+    StationCount,
+    StationFunction,
+    StationParameter,
     StationReport,
-    questions,
+    events_body,
+    parameter,
+    parameters_body,
+    picture_body,
+    read_identifiers,
+    read_period_question,
+    series_groups,
+    state_body,
+    version_body,
     write_report,
 )
 from protocols.wire.errors import BAD_VALUE
@@ -61,16 +74,16 @@ class StationAnswers:
         self._audit = audit
         self._period_ms = period_ms
         self._answers: dict[int, Callable[[Asked], bytes | None]] = {
-            questions.PICTURE: self._last_picture,
-            questions.REAL_TIME: self._real_time,
-            questions.PERIOD: self._period,
-            questions.ELEMENTS_NOW: self._elements,
-            questions.READ_BASIC: self._parameters,
-            questions.READ_RUNNING: self._parameters,
-            questions.VERSION: self._version,
-            questions.STATE: self._state,
-            questions.EVENTS: lambda asked: questions.events_body(self._address, self.counts),
-            questions.CLOCK: lambda asked: questions.parameters_body(self._address, ()),
+            StationFunction.PICTURE: self._last_picture,
+            StationFunction.REAL_TIME: self._real_time,
+            StationFunction.PERIOD: self._period,
+            StationFunction.ELEMENTS_NOW: self._elements,
+            StationFunction.READ_BASIC: self._parameters,
+            StationFunction.READ_RUNNING: self._parameters,
+            StationFunction.VERSION: self._version,
+            StationFunction.STATE: self._state,
+            StationFunction.EVENTS: lambda asked: events_body(self._address, self.counts),
+            StationFunction.CLOCK: lambda asked: parameters_body(self._address, ()),
         }
 
     def answer(self, asked: Asked) -> bytes | None:
@@ -78,8 +91,8 @@ class StationAnswers:
 
         FormatError: the question is none. OSError: what was reported cannot be read.
         """
-        self.counts[questions.EVENT_RECEIVED] += 1
-        if asked.function in questions.CHANGES:
+        self.counts[StationCount.RECEIVED] += 1
+        if asked.function in CHANGING_FUNCTIONS:
             text = f"function {asked.function:02X} of station {self._station.address.upper()}"
             self._audit.record("refused", f"{text}: a station of a gateway has none of it")
             return None
@@ -102,56 +115,54 @@ class StationAnswers:
         return self._now(None)
 
     def _elements(self, asked: Asked) -> bytes | None:
-        wanted = questions.read_identifiers(asked.body)
+        wanted = read_identifiers(asked.body)
         had = tuple(identifier for identifier in wanted if identifier in self._groups.identifiers)
         return self._now(had) if had else None
 
     def _period(self, asked: Asked) -> bytes | None:
-        wanted = questions.read_period_question(asked.body)
+        wanted = read_period_question(asked.body)
         if wanted.identifier not in self._groups.identifiers:
             return None
         begin_ms, end_ms = (int(moment.timestamp()) * 1000 for moment in (wanted.begin, wanted.end))
         step_ms = int(wanted.step.total_seconds()) * 1000
         moments = range(begin_ms, end_ms + 1, step_ms)
-        if len(moments) > questions.MAX_SERIES:
-            raise FormatError(
-                BAD_VALUE, "period", 8, f"{questions.MAX_SERIES} steps at most", len(moments)
-            )
+        if len(moments) > MAX_SERIES:
+            raise FormatError(BAD_VALUE, "period", 8, f"{MAX_SERIES} steps at most", len(moments))
         found = self._history.between(
             self._station.address.upper(), wanted.identifier, begin_ms, end_ms
         )
         if not found:
             return None
         values = [found.get(moment) for moment in moments]
-        groups, series = questions.series_groups(wanted.identifier, wanted.step, values)
+        groups, series = series_groups(wanted.identifier, wanted.step, values)
         return self._report(wanted.begin, Observation(wanted.begin, groups), series)
 
     def _parameters(self, asked: Asked) -> bytes | None:
         config = self._config
         hours, minutes = divmod(config.report_min, 60)
-        held = {
-            questions.CENTRES: bytes((config.centre, 0, 0, 0)),
-            questions.ADDRESS: self._address,
-            questions.WORD: bytes.fromhex(config.password),
-            questions.WAY_OF_WORK: bytes((2 if config.confirmed else 1,)),
+        held: dict[int, bytes] = {
+            StationParameter.CENTRES: bytes((config.centre, 0, 0, 0)),
+            StationParameter.ADDRESS: self._address,
+            StationParameter.WORD: bytes.fromhex(config.password),
+            StationParameter.WAY_OF_WORK: bytes((2 if config.confirmed else 1,)),
         }
-        if asked.function == questions.READ_RUNNING:
+        if asked.function == StationFunction.READ_RUNNING:
             seconds = self._period_ms // 1000
             held = {}
             if not minutes and hours in _HOURS:
-                held[questions.REPORT_HOURS] = bytes.fromhex(f"{hours:02}")
+                held[StationParameter.REPORT_HOURS] = bytes.fromhex(f"{hours:02}")
             if 0 < seconds <= 9999:
-                held[questions.SAMPLING_S] = bytes.fromhex(f"{seconds:04}")
+                held[StationParameter.SAMPLING_S] = bytes.fromhex(f"{seconds:04}")
         groups = [
-            questions.parameter(identifier, held[identifier])
-            for identifier in questions.read_identifiers(asked.body)
+            parameter(identifier, held[identifier])
+            for identifier in read_identifiers(asked.body)
             if identifier in held
         ]
-        return questions.parameters_body(self._address, groups) if groups else None
+        return parameters_body(self._address, groups) if groups else None
 
     def _version(self, asked: Asked) -> bytes:
         version = importlib.metadata.version("tianfu-edge")
-        return questions.version_body(self._address, f"tianfu-edge {version}")
+        return version_body(self._address, f"tianfu-edge {version}")
 
     def _state(self, asked: Asked) -> bytes:
         bits = _STATE_BITS
@@ -161,10 +172,10 @@ class StationAnswers:
             ]
             bits |= _LEVEL_METER if any(key in _LEVELS for key in silent) else 0
             bits |= _FLOW_METER if any(key in _FLOWS for key in silent) else 0
-        return questions.state_body(self._address, bits)
+        return state_body(self._address, bits)
 
     def _last_picture(self, asked: Asked) -> bytes | None:
         if self.picture is None:
             return None
         at, data = self.picture
-        return questions.picture_body(self._address, self._station.station_class, at, data)
+        return picture_body(self._address, self._station.station_class, at, data)

@@ -59,6 +59,8 @@ class StationOfDevice(Struct, frozen=True, kw_only=True):
     address: _Address
     station_class: str = field(name="class", default="H")
     element: tuple[StationElement, ...] = ()
+    #: The centre gets the pictures that a camera node's image switch lets out (function 36).
+    pictures: bool = False
 
 
 class Sl651Uplink(ExporterConfig, frozen=True, kw_only=True, tag_field="type", tag="sl651"):

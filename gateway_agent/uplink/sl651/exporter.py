@@ -13,9 +13,11 @@ from protocols.export_record import Portion, SentMessage
 from protocols.uplink.sl651 import (
     FRAME_BYTES,
     Observation,
+    StationCount,
+    StationFunction,
     StationReport,
     StationSettings,
-    questions,
+    picture_body,
     write_report,
 )
 
@@ -25,6 +27,7 @@ from .connection import StationConnection
 from .groups import StationGroups
 from .history import ReportHistory
 from .periods import DueReport, Periods
+from .pictures import Pictures, WholePicture
 
 TIMED_REPORT: Final = 0x32
 _logger: Final = logging.getLogger(__name__)
@@ -85,6 +88,7 @@ class Sl651Exporter:
 
     async def _export(self, feed: Feed, history: ReportHistory) -> NoReturn:
         periods = Periods(frozenset(self._stations), self._config.report_min * 60_000)
+        pictures = Pictures(frozenset(one.device for one in self._config.station if one.pictures))
         last: Portion | None = None
         while True:
             raise_if_cancelled()
@@ -97,19 +101,23 @@ class Sl651Exporter:
                 for record in portion.records:
                     if record.is_data and record.name in self._answers:
                         self._answers[record.name].newest = record
+                sent_pictures = await self._send_pictures(feed, history, pictures, portion)
                 for due in periods.take(portion.records):
                     sent = await self._report(feed, history, due)
-                    await feed.delivered(portion, due.passes_to, [sent])
-                await feed.delivered(portion, periods.done_to(portion.last))
-                feed.settled_to = portion.last
+                    await feed.delivered(portion, pictures.done_to(due.passes_to), [sent])
+                done_to = pictures.done_to(periods.done_to(portion.last))
+                await feed.delivered(portion, done_to, sent_pictures)
+                feed.settled_to = pictures.done_to(portion.last)
             is_all_read = portion is None or portion.is_newest
             now_ms = self._clock.wall().wall_ms
             if last is not None and is_all_read and now_ms is not None:
+                pictures.give_up_before(now_ms)
                 for due in periods.close_until(now_ms):
                     sent = await self._report(feed, history, due)
-                    await feed.delivered(last, periods.done_to(last.last), [sent])
+                    done_to = pictures.done_to(periods.done_to(last.last))
+                    await feed.delivered(last, done_to, [sent])
             # A centre asks before there is anything to report; a frame needs the time.
-            if self._clock.wall().wall_ms is not None:
+            if now_ms is not None:
                 for device in self._stations:
                     await self._line(feed, device)
             for line in self._lines.values():
@@ -135,12 +143,50 @@ class Sl651Exporter:
         try:
             await line.report(TIMED_REPORT, body, serial)
         except OSError:
-            counts[questions.EVENT_NOT_SENT] += 1
+            counts[StationCount.NOT_SENT] += 1
             raise
-        counts[questions.EVENT_SENT] += 1
-        ack = "confirmed" if self._config.confirmed else "sent (M1)"
+        counts[StationCount.SENT] += 1
         message = f"{station.address.upper()} {serial}"
-        return SentMessage(message, (due.sample.seq,), ack, f"32 of {at:%Y-%m-%dT%H:%MZ}")
+        return SentMessage(message, (due.sample.seq,), self._ack, f"32 of {at:%Y-%m-%dT%H:%MZ}")
+
+    async def _send_pictures(
+        self, feed: Feed, history: ReportHistory, pictures: Pictures, portion: Portion
+    ) -> list[SentMessage]:
+        """Report the pictures that a portion completes (function 36)."""
+        sent = []
+        for record in portion.records:
+            picture = pictures.take(record)
+            if picture is None:
+                continue
+            key = self._stations[picture.device].address.upper(), portion.stream, record.seq
+            self._show(picture)
+            if not await whatever_comes(asyncio.to_thread(history.has_picture, *key)):
+                sent.append(await self._send_picture(feed, picture))
+                await whatever_comes(asyncio.to_thread(history.add_picture, *key))
+        if portion.records:
+            pictures.give_up_before(portion.records[-1].wall_ms)
+        return sent
+
+    def _show(self, picture: WholePicture) -> None:
+        """Let the centre ask for this picture."""
+        at = datetime.fromtimestamp(picture.wall_ms / 1000, UTC)
+        self._answers[picture.device].picture = (at, picture.data)
+
+    async def _send_picture(self, feed: Feed, picture: WholePicture) -> SentMessage:
+        station = self._stations[picture.device]
+        at = datetime.fromtimestamp(picture.wall_ms / 1000, UTC)
+        address = bytes.fromhex(station.address)
+        body = picture_body(address, station.station_class, at, picture.data)
+        serial = picture.seqs[-1] % _LAST_SERIAL + 1
+        await feed.spend(_SERIAL_AND_TIME + len(body), len(picture.seqs))
+        line = await self._line(feed, picture.device)
+        await line.report(StationFunction.PICTURE, body, serial)
+        message = f"{station.address.upper()} {serial}"
+        return SentMessage(message, picture.seqs, self._ack, f"36 of {at:%Y-%m-%dT%H:%MZ}")
+
+    @property
+    def _ack(self) -> str:
+        return "confirmed" if self._config.confirmed else "sent (M1)"
 
     async def _line(self, feed: Feed, device: str) -> StationConnection:
         """Return the connection of a station: it is open before there is something to report."""

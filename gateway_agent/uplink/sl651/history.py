@@ -1,7 +1,8 @@
 """Keeps what stations reported, so that a centre can ask for a period (SL 651-2014, 6.6.4.11).
 
 The outbox drops what every platform has; a centre asks later. One SQLite file holds the values of
-each report for 31 days. It is a copy: losing it loses an answer to a question, and no reading.
+each report for 31 days, and which pictures went: their records are read again after a break while a
+period is open. It is a copy: losing it loses an answer, or repeats a picture, and no reading.
 """
 
 import json
@@ -16,6 +17,9 @@ from typing import Final
 
 KEEP_MS: Final = 31 * 86_400_000
 _VERSION: Final = 1
+# Made at each opening: files of the first release have no such table.
+_PICTURES: Final = """CREATE TABLE IF NOT EXISTS picture (station TEXT NOT NULL, stream INTEGER
+    NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (station, stream, seq)) WITHOUT ROWID"""
 _WAIT_S: Final = 0.5
 _SCHEMA: Final = (
     """CREATE TABLE report (station TEXT NOT NULL, ended_ms INTEGER NOT NULL, element_values TEXT
@@ -49,6 +53,8 @@ class ReportHistory:
         elif version != _VERSION:
             raise OSError(f"{path}: expected version {_VERSION}, got {version}: a newer program's")
 
+        self._connection.execute(_PICTURES)
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
@@ -70,6 +76,25 @@ class ReportHistory:
             "DELETE FROM report WHERE station = ? AND ended_ms < ?",
             (station, ended_ms - KEEP_MS),
         )
+
+    def add_picture(self, station: str, stream: int, seq: int) -> None:
+        """Keep that a picture, which ends with this record, has been reported. OSError."""
+        try:
+            with self._lock:
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO picture VALUES (?, ?, ?)", (station, stream, seq)
+                )
+        except sqlite3.Error as error:
+            raise OSError(f"reports of SL 651 cannot be kept: {error}") from error
+
+    def has_picture(self, station: str, stream: int, seq: int) -> bool:
+        """Return whether a picture has been reported already. OSError."""
+        sql = "SELECT 1 FROM picture WHERE station = ? AND stream = ? AND seq = ?"
+        try:
+            with self._lock, closing(self._connection.execute(sql, (station, stream, seq))) as row:
+                return row.fetchone() is not None
+        except sqlite3.Error as error:
+            raise OSError(f"reports of SL 651 cannot be read: {error}") from error
 
     def between(
         self, station: str, identifier: int, begin_ms: int, end_ms: int

@@ -5,7 +5,6 @@ approval draft (报批稿) and in frames of implementations; where a name or a r
 implementations alone the place says so.
 """
 
-from . import questions
 from .elements import (
     BCD,
     ELEMENTS,
@@ -17,6 +16,23 @@ from .elements import (
     write_group,
 )
 from .frame import FRAME_BYTES, MAX_BODY_BYTES, Sl651Frame, Sl651Reader, encode_frame
+from .questions import (
+    CHANGING_FUNCTIONS,
+    MAX_SERIES,
+    PeriodQuestion,
+    StationCount,
+    StationFunction,
+    StationParameter,
+    events_body,
+    parameter,
+    parameters_body,
+    picture_body,
+    read_identifiers,
+    read_period_question,
+    series_groups,
+    state_body,
+    version_body,
+)
 from .report import STATION_CLASSES, Observation, StationReport, read_report, write_report
 from .station import (
     Asked,
@@ -30,9 +46,11 @@ from .station import (
 
 __all__ = [
     "BCD",
+    "CHANGING_FUNCTIONS",
     "ELEMENTS",
     "FRAME_BYTES",
     "MAX_BODY_BYTES",
+    "MAX_SERIES",
     "STATION_CLASSES",
     "Asked",
     "Confirmed",
@@ -40,19 +58,31 @@ __all__ = [
     "ElementGroup",
     "NotConfirmed",
     "Observation",
+    "PeriodQuestion",
     "Sl651Frame",
     "Sl651Reader",
     "Station",
+    "StationCount",
     "StationEvent",
+    "StationFunction",
+    "StationParameter",
     "StationReport",
     "StationSettings",
     "Unreadable",
     "element_value",
     "encode_frame",
+    "events_body",
     "number_group",
-    "questions",
+    "parameter",
+    "parameters_body",
+    "picture_body",
     "read_groups",
+    "read_identifiers",
+    "read_period_question",
     "read_report",
+    "series_groups",
+    "state_body",
+    "version_body",
     "write_group",
     "write_report",
 ]

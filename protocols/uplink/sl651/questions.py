@@ -7,6 +7,7 @@ station stays silent. Clauses, and tables C.3, D.1 and D.4, are those of the app
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from enum import IntEnum
 from typing import Final, NamedTuple
 
 from protocols.uplink.errors import FormatError
@@ -21,39 +22,58 @@ from .elements import (
 )
 from .report import BEIJING, STATION_MARK
 
-PICTURE: Final = 0x36  # 6.6.4.9
-REAL_TIME: Final = 0x37  # 6.6.4.10
-PERIOD: Final = 0x38  # 6.6.4.11
-ELEMENTS_NOW: Final = 0x3A  # 6.6.4.13
-SET_BASIC: Final = 0x40  # 6.6.4.14
-READ_BASIC: Final = 0x41  # 6.6.4.15
-SET_RUNNING: Final = 0x42  # 6.6.4.16
-READ_RUNNING: Final = 0x43  # 6.6.4.17
-VERSION: Final = 0x45  # 6.6.4.19
-STATE: Final = 0x46  # 6.6.4.20
-SET_CLOCK: Final = 0x4A  # 6.6.4.24
-EVENTS: Final = 0x50  # 6.6.4.30
-CLOCK: Final = 0x51  # 6.6.4.31
+
+class StationFunction(IntEnum):
+    """Functions of annex B that a centre asks a station for, with the clauses of their bodies."""
+
+    PICTURE = 0x36  # 6.6.4.9
+    REAL_TIME = 0x37  # 6.6.4.10
+    PERIOD = 0x38  # 6.6.4.11
+    ELEMENTS_NOW = 0x3A  # 6.6.4.13
+    SET_BASIC = 0x40  # 6.6.4.14
+    READ_BASIC = 0x41  # 6.6.4.15
+    SET_RUNNING = 0x42  # 6.6.4.16
+    READ_RUNNING = 0x43  # 6.6.4.17
+    VERSION = 0x45  # 6.6.4.19
+    STATE = 0x46  # 6.6.4.20
+    SET_CLOCK = 0x4A  # 6.6.4.24
+    EVENTS = 0x50  # 6.6.4.30
+    CLOCK = 0x51  # 6.6.4.31
+
+
 #: What a centre wants changed, switched or erased (annex B).
-CHANGES: Final = frozenset(
-    (SET_BASIC, SET_RUNNING, 0x47, 0x48, 0x49, SET_CLOCK, 0x4B, 0x4C, 0x4D, 0x4E, 0x4F)
+CHANGING_FUNCTIONS: Final = frozenset(
+    (
+        StationFunction.SET_BASIC,
+        StationFunction.SET_RUNNING,
+        StationFunction.SET_CLOCK,
+        *(0x47, 0x48, 0x49, 0x4B, 0x4C, 0x4D, 0x4E, 0x4F),
+    )
 )
 
-# Parameters of tables D.1 and D.4 that a station here has.
-CENTRES: Final = 0x01
-ADDRESS: Final = 0x02
-WORD: Final = 0x03
-WAY_OF_WORK: Final = 0x0C
-REPORT_HOURS: Final = 0x20
-SAMPLING_S: Final = 0x23
 
-# Events of table 82 by their number there, 1 to 32.
-EVENT_SENT: Final = 16
-EVENT_RECEIVED: Final = 17
-EVENT_NOT_SENT: Final = 18
+class StationParameter(IntEnum):
+    """Parameters of tables D.1 and D.4 that a station here has."""
+
+    CENTRES = 0x01
+    ADDRESS = 0x02
+    WORD = 0x03
+    WAY_OF_WORK = 0x0C
+    REPORT_HOURS = 0x20
+    SAMPLING_S = 0x23
+
+
+class StationCount(IntEnum):
+    """Events of table 82 that a station here counts, by their number there, 1 to 32."""
+
+    SENT = 16
+    RECEIVED = 17
+    NOT_SENT = 18
+
+
 _EVENTS: Final = 32
 
-STEP: Final = 0x04
+_STEP: Final = 0x04
 _STEP_DEFINITION: Final = 0x18
 _STATE: Final = 0x45
 _PICTURE_MARK: Final = b"\xf3\xf3"
@@ -79,7 +99,7 @@ def read_period_question(body: bytes) -> PeriodQuestion:
     if len(body) < needs:
         raise FormatError(TRUNCATED, "period", 8, f"{needs} bytes or more", len(body))
     begin, end = _hour(body[:4], 8), _hour(body[4:8], 12)
-    if body[8:10] != bytes((STEP, _STEP_DEFINITION)):
+    if body[8:10] != bytes((_STEP, _STEP_DEFINITION)):
         raise FormatError(BAD_VALUE, "time step", 16, "0418", body[8:10].hex().upper())
     step = _step(body[10:13])
     if end < begin:
@@ -158,13 +178,13 @@ def _some(found: list[int]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(found))
 
 
-_PARAMETERS: Final = {
-    CENTRES: _CENTRES_HELD << 3,
-    ADDRESS: 5 << 3,
-    WORD: 2 << 3,
-    WAY_OF_WORK: 1 << 3,
-    REPORT_HOURS: 1 << 3,
-    SAMPLING_S: 2 << 3,
+_PARAMETERS: Final[dict[int, int]] = {
+    StationParameter.CENTRES: _CENTRES_HELD << 3,
+    StationParameter.ADDRESS: 5 << 3,
+    StationParameter.WORD: 2 << 3,
+    StationParameter.WAY_OF_WORK: 1 << 3,
+    StationParameter.REPORT_HOURS: 1 << 3,
+    StationParameter.SAMPLING_S: 2 << 3,
 }
 
 
@@ -221,4 +241,4 @@ def series_groups(
         for value, group in zip(values, groups, strict=True)
     )
     first = ElementGroup(identifier, size << 3 | groups[0].decimals, data[0])
-    return (ElementGroup(STEP, _STEP_DEFINITION, bytes.fromhex(digits)), first), data[1:]
+    return (ElementGroup(_STEP, _STEP_DEFINITION, bytes.fromhex(digits)), first), data[1:]

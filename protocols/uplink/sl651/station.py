@@ -143,7 +143,7 @@ class Station:
         if not self._settings.is_confirmed:
             return serial, [Confirmed(serial)]
         self._waiting, self._serial, self._resends, self._repeats = frames, serial, 0, 0
-        self._deadline_ms = now_ms + self._settings.answer_ms
+        self._deadline_ms = now_ms + self._patience_ms()
         return serial, []
 
     def answer(self, asked: Asked, after_time: bytes, sent: datetime, now_ms: int) -> None:
@@ -243,7 +243,12 @@ class Station:
     def _resend(self, now_ms: int) -> None:
         self._resends += 1
         self._transmit(self._waiting, now_ms)
-        self._deadline_ms = now_ms + self._settings.answer_ms
+        self._deadline_ms = now_ms + self._patience_ms()
+
+    def _patience_ms(self) -> int:
+        """Return how long to wait: packets need time on a line of 2000 bytes in a second too."""
+        packets = self._waiting if len(self._waiting) > 1 else ()
+        return self._settings.answer_ms + sum(len(frame.body) for frame in packets) // 2
 
     def _frames(self, function: int, body: bytes) -> list[Sl651Frame]:
         settings = self._settings

@@ -1,0 +1,81 @@
+"""Puts pictures together again from their parts in the stream, for the stations that report them.
+
+A picture is in the stream only if the camera node's image switch let it out (decision 0028), and a
+centre gets it only if its station has ``pictures = true``. The parts of one follow each other; one
+that is not whole after ten minutes lost parts to a gap, and is given up with a line in the journal.
+"""
+
+import logging
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+from protocols.export_record import ExportRecord
+from protocols.uplink import FilePart
+
+PICTURE: Final = "picture"
+WHOLE_WITHIN_MS: Final = 600_000
+_log: Final = logging.getLogger(__name__)
+
+
+class WholePicture(NamedTuple):
+    """A whole picture: by which device, when, and the records that its parts are."""
+
+    device: str
+    wall_ms: int
+    data: bytes
+    seqs: tuple[int, ...]
+
+
+class _Parts(NamedTuple):
+    sha256: bytes
+    wall_ms: int
+    data: bytearray
+    seqs: dict[int, int]  # by offset
+
+
+class Pictures:
+    """The pictures that are not whole yet, one for each device."""
+
+    def __init__(self, devices: frozenset[str]) -> None:
+        self._devices = devices
+        self._open: dict[str, _Parts] = {}
+
+    def take(self, record: ExportRecord) -> WholePicture | None:
+        """Take a record in the order of the stream; return the picture that it completes."""
+        part = record.record.part
+        if record.name not in self._devices or part is None or part.file != PICTURE:
+            return None
+        parts = self._open.get(record.name)
+        if parts is None or parts.sha256 != part.sha256:
+            if parts is not None:
+                self._give_up(record.name)
+            parts = _Parts(part.sha256, record.wall_ms, bytearray(part.size), {})
+            self._open[record.name] = parts
+        return self._with(parts, part, record)
+
+    def _with(self, parts: _Parts, part: FilePart, record: ExportRecord) -> WholePicture | None:
+        parts.data[part.offset : part.offset + len(part.data)] = part.data
+        parts.seqs[part.offset] = record.seq
+        if part.offset + len(part.data) < part.size or len(parts.data) != part.size:
+            return None
+        del self._open[record.name]
+        if sha256(parts.data).digest() != part.sha256:
+            _log.warning("a picture of %s lacks parts and is not sent", record.name)
+            return None
+        seqs = tuple(sorted(parts.seqs.values()))
+        return WholePicture(record.name, parts.wall_ms, bytes(parts.data), seqs)
+
+    def give_up_before(self, wall_ms: int) -> None:
+        """Give up what began so long before that its parts will not come any more."""
+        for device, parts in list(self._open.items()):
+            if parts.wall_ms < wall_ms - WHOLE_WITHIN_MS:
+                self._give_up(device)
+
+    def _give_up(self, device: str) -> None:
+        del self._open[device]
+        _log.warning("a picture of %s lacks parts and is not sent", device)
+
+    def done_to(self, seen_to: int) -> int:
+        """Return up to which sequence number no open picture needs a record."""
+        firsts = [min(parts.seqs.values()) - 1 for parts in self._open.values()]
+        return min([seen_to, *firsts])
