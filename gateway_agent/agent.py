@@ -81,7 +81,7 @@ class GatewayAgent:
         secrets = [file for other in others for file in other.secret_files]
         for file in (*config.uplink.secret_files, *secrets):
             check_secret(file)
-        self.commands = CommandDesk(config.gateway.id, counters)
+        self.commands = CommandDesk(config.gateway.id, clock, counters)
         self._exporters = Exporters(
             config.exporters,
             context_of(config, clock, self._key, self._note, self.commands.run),

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final, Protocol, TypeAlias
 
+from gateway_agent.clock import GatewayClock
 from gateway_agent.counters import Counters
 from gateway_agent.field.bus_turns import BusDevice
 from gateway_agent.field.devices import OpenNode
@@ -22,6 +23,7 @@ from protocols.uplink import MAX_ACTION_DETAIL, MAX_OPERATOR_LENGTH, Action
 from .command import Command, CommandFailed, CommandRefused, CommandResult
 from .device_line import DeviceLine
 from .node_settings import NodeSettings, check_setting, raw_of, setting_of
+from .profile_points import ProfilePoints
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +57,9 @@ class CommandedField(Protocol):
 class CommandDesk:
     """The commands of one gateway; it refuses them until :meth:`open`."""
 
-    def __init__(self, gateway: str, counters: Counters) -> None:
+    def __init__(self, gateway: str, clock: GatewayClock, counters: Counters) -> None:
         self._gateway = gateway
+        self._clock = clock
         self._counters = counters
         self._field: CommandedField | None = None
         self._opened = asyncio.Event()
@@ -126,7 +129,7 @@ class CommandDesk:
             async with asyncio.timeout(COMMAND_S):
                 async with self._turns.setdefault(found.device_id, asyncio.Lock()):
                     line = DeviceLine(found.turns, device.name, by)
-                    work = _work_of(found, line, command)
+                    work = _work_of(found, line, command, self._clock)
                     if command.changes:
                         await self._taken(field, found.device_id, command, by)
                     text, values = await work()
@@ -165,12 +168,13 @@ def _detail(text: str) -> str:
     return printable(text)[:MAX_ACTION_DETAIL]
 
 
-def _work_of(found: BusDevice, line: DeviceLine, command: Command) -> Work:
+def _work_of(found: BusDevice, line: DeviceLine, command: Command, clock: GatewayClock) -> Work:
     """Check a command; return what carries it out. CommandRefused."""
     opened = found.opened
     if isinstance(opened, OpenNode):
         return _node_work(NodeSettings(opened, line), command)
-    raise CommandRefused(f"{opened.device.name} is no node of ours")
+    points = ProfilePoints(opened, found.device_id, found.turns.bus, line, clock)
+    return _profile_work(points, command)
 
 
 def _node_work(node: NodeSettings, command: Command) -> Work:
@@ -192,6 +196,24 @@ def _node_work(node: NodeSettings, command: Command) -> Work:
     raw = raw_of(setting, command.value)
     check_setting(setting, command.confirm)
     return lambda: node.set(setting, raw)
+
+
+def _profile_work(points: ProfilePoints, command: Command) -> Work:
+    if command.action == "restart":
+        raise CommandRefused(
+            "only nodes of ours restart; where a device has a register for that, `set` its point"
+        )
+    if command.action == "get":
+        wanted = [points.point(command.point)] if command.point else points.writable()
+        if not wanted:
+            raise CommandRefused("no point of its profile may be written: name the point to read")
+
+        async def get() -> tuple[str, list[PointValue]]:
+            return command.point or f"{len(wanted)} points", await points.get(wanted)
+
+        return get
+    write = points.write(command)
+    return lambda: points.set(write)
 
 
 async def _snapshot(field: CommandedField, command: Command) -> CommandResult:

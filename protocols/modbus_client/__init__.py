@@ -30,6 +30,14 @@ from protocols.modbus_client.signed_write import (
     write_by_uid_request,
     write_request,
 )
+from protocols.modbus_client.writes import (
+    coil_request,
+    coils_request,
+    mask_request,
+    read_write_request,
+    register_request,
+    registers_request,
+)
 
 __all__ = [
     "BIT_FUNCTIONS",
@@ -49,9 +57,15 @@ __all__ = [
     "RtuClient",
     "Unexpected",
     "WriteCounter",
+    "coil_request",
+    "coils_request",
     "decode_identification",
     "identify_request",
+    "mask_request",
     "read_request",
+    "read_write_request",
+    "register_request",
+    "registers_request",
     "select_request",
     "signed_write_request",
     "write_by_uid_request",

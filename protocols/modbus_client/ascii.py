@@ -119,5 +119,5 @@ def _is_answer(frame: bytes, request: Request) -> bool:
     if not frame.startswith(request.header):
         return False
     if size == FIXED:
-        return len(frame) == REPEATED
+        return len(frame) == len(request.header)
     return size == VARIABLE or len(frame) == _SHORTEST + size

@@ -32,8 +32,14 @@ BIT_FUNCTIONS: Final = (READ_COILS, READ_DISCRETE)
 READ_FUNCTIONS: Final = (READ_HOLDING, READ_INPUT, *BIT_FUNCTIONS)  # answers have a byte count
 MAX_READ_BITS: Final = 2000  # coils in one answer (section 6.1)
 
+# Functions that only third-party devices have (6.5, 6.11, 6.16).
+WRITE_COIL: Final = 0x05
+WRITE_COILS: Final = 0x0F
+MASK_WRITE: Final = 0x16
+
 REGISTERS: Final = 65536  # of one table of a device
 REPEATED: Final = 6  # bytes of a repeated request: unit, function, address, quantity
+_REPEATED_MASK: Final = 8  # of FC 16: both masks
 
 
 class Read(NamedTuple):
@@ -88,7 +94,7 @@ class Request:
             object.__setattr__(self, "asked", unit)
         frame = bytes((self.asked,)) + self.pdu
         object.__setattr__(self, "adu", frame + crc16(frame).to_bytes(2, "little"))
-        header = frame[:REPEATED]
+        header = bytes((unit,)) + frame[1 : _REPEATED_MASK if function == MASK_WRITE else REPEATED]
         if data_bytes != FIXED:
             third = READ_DEVICE_ID if data_bytes == VARIABLE else data_bytes
             header = bytes((unit, function, third))

@@ -29,7 +29,7 @@ def test_every_key_that_changes_a_value_has_a_vector() -> None:
         for section in docs.sections()
         for case in section["cases"]
     )
-    for_people = {"name", "register", "unit", "what", "low", "group"}
+    for_people = {"name", "register", "unit", "what", "low", "group", "write"}
     for key in PointSpec.__struct_fields__:
         assert key in for_people or f"{key} = " in text, key
 

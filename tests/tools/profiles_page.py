@@ -13,7 +13,13 @@ from typing import Final, TypedDict
 import msgspec
 
 from gateway_agent.field.profile import load_profile, shipped
-from gateway_agent.field.profile.language import GroupSpec, PointSpec, ProfileHead, StatusSpec
+from gateway_agent.field.profile.language import (
+    GroupSpec,
+    PointSpec,
+    ProfileHead,
+    StatusSpec,
+    WriteSpec,
+)
 from tests.paths import ROOT
 from tests.tools import page
 
@@ -91,6 +97,17 @@ _POINT_KEYS: Final = {
     "group": "the `[[group]]` with the period of this point",
     "never_join": "`true`: read with a request of its own",
     "what": "what the point is, for people",
+    "write": "that it may be written, see below; without it never",
+}
+_WRITE_KEYS: Final = {
+    "low": "the lowest value that may be written, in the point's unit; required of a number",
+    "high": "the highest one; required of a number",
+    "step": "only `low` and multiples of this above it",
+    "confirm": "`true`: each write has to be confirmed (`--confirm`)",
+    "by": (
+        "the function: `05` or `0F` of a coil; `06`, `10` or `17` of one register, `10` or `17` of"
+        " several, `16` of `bit` and `mask`. The first of each, without the key"
+    ),
 }
 _STATUS_KEYS: Final = {
     "register": "the status register, in the point's table; required",
@@ -257,6 +274,7 @@ def render() -> str:
         ("Keys of `[profile]`", ProfileHead, _HEAD_KEYS),
         ("Keys of `[[group]]`", GroupSpec, _GROUP_KEYS),
         ("Keys of `[[point]]`", PointSpec, _POINT_KEYS),
+        ("Keys of `write`", WriteSpec, _WRITE_KEYS),
         ("Keys of `status`", StatusSpec, _STATUS_KEYS),
     ):
         lines += [f"## {title}", "", *_keys(struct, words)]

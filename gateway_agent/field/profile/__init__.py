@@ -9,6 +9,7 @@ from .load import find_profile, load_profile, shipped
 from .model import Profile
 from .points import OUT_OF_RANGE, REPORTS_FAULT, ProfilePoint, Value
 from .show import point_value, scaled
+from .writing import WriteError, checked_number, write_of_number, write_of_time
 
 __all__ = [
     "OUT_OF_RANGE",
@@ -18,10 +19,14 @@ __all__ = [
     "ProfileDecoder",
     "ProfilePoint",
     "Value",
+    "WriteError",
+    "checked_number",
     "decoder_of",
     "find_profile",
     "load_profile",
     "point_value",
     "scaled",
     "shipped",
+    "write_of_number",
+    "write_of_time",
 ]

@@ -82,6 +82,21 @@ class StatusSpec(Struct, frozen=True, kw_only=True):
     not_fitted: Codes = ()
 
 
+class WriteSpec(Struct, frozen=True, kw_only=True):
+    """That and how a point may be written (`tianfu-gateway set`).
+
+    ``low`` and ``high`` bound what is written, in the point's unit. ``step``: only multiples of it
+    above ``low``. ``confirm``: a person has to confirm each write. ``by``: the function, else 05
+    for a coil, 06 for one register, 10 for several, 16 for bits of a register.
+    """
+
+    low: Number | None = None
+    high: Number | None = None
+    step: Number | None = None
+    confirm: bool = False
+    by: Literal["05", "06", "0F", "10", "16", "17"] | None = None
+
+
 class PointSpec(Struct, frozen=True, kw_only=True):
     """One value of the device, and the registers that hold it."""
 
@@ -152,6 +167,8 @@ class PointSpec(Struct, frozen=True, kw_only=True):
     # Read with a request of its own, because the device answers it so only.
     never_join: bool = False
     what: str = ""
+    # That it may be written, and within which bounds; without it never.
+    write: WriteSpec | None = None
 
 
 class GroupSpec(Struct, frozen=True, kw_only=True):

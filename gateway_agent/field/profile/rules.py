@@ -14,6 +14,7 @@ from .codes import parse_codes
 from .language import BIT_TABLES, Number, PointSpec, ProfileHead
 from .points import make_point, raw_range, size_of, status_check, table_of
 from .raw_types import FLOAT, INTEGER, RAW_TYPES, TEXT, TIME
+from .writing import write_mistakes
 
 _MOST_DIGITS: Final = 20  # of a scale, an offset or a bound
 _BARE: Final = PointSpec(name="bare", register=0, type="u16")  # every other key at its default
@@ -34,6 +35,8 @@ def mistakes(point: PointSpec, head: ProfileHead) -> Iterator[Mistake]:
     yield from found
     if not found:
         yield from _limits(point, head)
+        for key, value, expected in write_mistakes(point, head):
+            yield Mistake(key, value, expected, "correct it, or take `write` away")
 
 
 def _keys(point: PointSpec, head: ProfileHead) -> Iterator[Mistake]:
