@@ -69,7 +69,7 @@ class CloudBroker:
             if kind & 6:
                 writer.write(b"\x40\x02" + rest[:2])
                 rest = rest[2:]
-            self.messages.append((topic, rest))
+            self.messages.append((topic, rest))  # QoS 1 without its packet identifier
         elif kind >> 4 == SUBSCRIBE:
             size = int.from_bytes(body[2:4], "big")
             self.filters.append(body[4 : 4 + size].decode())
@@ -114,7 +114,12 @@ def _login(body: bytes) -> Login:
     fields, at = [], 10
     while at < len(body):
         size = int.from_bytes(body[at : at + 2], "big")
-        fields.append(body[at + 2 : at + 2 + size].decode())
+        fields.append(body[at + 2 : at + 2 + size])
         at += 2 + size
-    client_id, username, password = fields  # one more would be a will
-    return Login(client_id, username, password, body[7], int.from_bytes(body[8:10], "big"))
+    flags, client_id = body[7], fields.pop(0).decode()
+    if flags & 4:
+        del fields[:2]  # topic and payload of the will
+    username = fields.pop(0).decode() if flags & 0x80 else ""
+    password = fields.pop(0).decode() if flags & 0x40 else ""
+    assert not fields
+    return Login(client_id, username, password, flags, int.from_bytes(body[8:10], "big"))

@@ -89,7 +89,7 @@ def _flash() -> str:
     command = (
         "$ tianfu-node flash --port /dev/ttyUSB0 --bus-port /dev/ttyUSB1 --role air --unit 7\n"
     )
-    return _terminal(Text(command + text.strip()), "tianfu-node flash")
+    return terminal(Text(command + text.strip()), "tianfu-node flash")
 
 
 def _monitor() -> str:
@@ -97,7 +97,7 @@ def _monitor() -> str:
     node = WatchedNode(NodeIdentity(_UID, map, "TF-AIR", ""), "/dev/ttyUSB1", 7)
     for frame in _frames(map):
         node.take(reading_of(decode(frame)))
-    return _terminal(screen(node), "tianfu-node monitor 7 --port /dev/ttyUSB1")
+    return terminal(screen(node), "tianfu-node monitor 7 --port /dev/ttyUSB1")
 
 
 def _frames(map: RegisterMap) -> Iterator[bytes]:
@@ -148,7 +148,7 @@ def _label() -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _terminal(shown: RenderableType, title: str) -> str:
+def terminal(shown: RenderableType, title: str) -> str:
     """Return what a terminal shows as a drawing that fetches nothing."""
     console = Console(record=True, width=_WIDTH, file=io.StringIO(), force_terminal=True)
     console.print(shown)

@@ -73,12 +73,14 @@ class Database:
     def __init__(self) -> None:
         self.lines: list[Line] = []
         self.requests: list[tuple[str, str]] = []  # target, Authorization
+        self.texts: list[str] = []  # of the requests
         self.answers: list[int] = []  # of the next requests, before they are read
         self.poison: float | None = None  # a value of co2 that is refused
         self.port = 0
 
     def write(self, target: str, token: str, text: str) -> tuple[int, str]:
         self.requests.append((target, token))
+        self.texts.append(text)
         if self.answers:
             return self.answers.pop(0), '{"code":"unavailable","message":"not now"}'
         bad = ""
