@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, NoReturn, Protocol
+from typing import Final, NoReturn, Protocol, runtime_checkable
 
 import aiomqtt
 
@@ -32,6 +32,14 @@ class Exporter(Protocol):
         """Work until the session with the platform ends with OSError, ValueError or MqttError."""
 
 
+@runtime_checkable
+class HoldsFiles(Protocol):
+    """What an exporter is that has files open between two sessions."""
+
+    def close(self) -> None:
+        """Close them."""
+
+
 def make_exporter(config: ExporterConfig, context: ExportContext) -> Exporter:
     """Make the exporter of a table."""
     made: Exporter = exporter_of(config)(config, context)  # type: ignore[operator] # by its name
@@ -48,6 +56,13 @@ class ExportTask:
 
     async def run(self) -> NoReturn:
         """Run the exporter's sessions, one after the other."""
+        try:
+            await self._sessions()
+        finally:
+            if isinstance(self._exporter, HoldsFiles):
+                self._exporter.close()
+
+    async def _sessions(self) -> NoReturn:
         status, is_failing = self.feed.status, False
         while True:
             delivered = self.feed.delivered_to

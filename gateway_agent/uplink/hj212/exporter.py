@@ -5,7 +5,7 @@ import contextlib
 import logging
 from typing import Final, NoReturn
 
-from gateway_agent.cancellation import is_cancelled, whatever_comes
+from gateway_agent.cancellation import whatever_comes
 from gateway_agent.errors import OperatorError
 from gateway_agent.rare_log import RareLog
 from gateway_agent.uplink.command_audit import CommandAudit
@@ -36,12 +36,8 @@ class Hj212Exporter:
             feed.status.problem = "no clock vouches for a time yet: request numbers need one"
             await asyncio.sleep(1)
         if self._work is None:
-            try:
-                self._work = await whatever_comes(
-                    asyncio.to_thread(Hj212Work, self._config, self._context, wall_ms)
-                )
-            except OperatorError as error:
-                raise ValueError(str(error)) from error
+            await whatever_comes(self._open(wall_ms))
+        assert self._work is not None
         opening = asyncio.open_connection(self._config.host, self._config.port)
         async with asyncio.timeout(_CONNECT_S):
             reader, writer = await opening
@@ -50,10 +46,19 @@ class Hj212Exporter:
             await session.run(reader, writer)
         finally:
             self._work.device.disconnect()
-            if is_cancelled():
-                self._work.store.close()
-                self._work = None
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
         raise OSError("the session has ended")
+
+    async def _open(self, wall_ms: int) -> None:
+        try:
+            self._work = await asyncio.to_thread(Hj212Work, self._config, self._context, wall_ms)
+        except OperatorError as error:
+            raise ValueError(str(error)) from error
+
+    def close(self) -> None:
+        """Close the file of the periods."""
+        if self._work is not None:
+            self._work.store.close()
+            self._work = None

@@ -5,7 +5,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Final, NoReturn
 
-from gateway_agent.cancellation import is_cancelled, raise_if_cancelled, whatever_comes
+from gateway_agent.cancellation import raise_if_cancelled, whatever_comes
 from gateway_agent.rare_log import RareLog
 from gateway_agent.uplink.command_audit import CommandAudit
 from gateway_agent.uplink.feed import ExportContext, Feed
@@ -57,12 +57,8 @@ class Sl651Exporter:
     async def run(self, feed: Feed) -> NoReturn:
         """Export until something ends it. OSError: a connection ended, or nobody confirmed."""
         if self._history is None:
-            path = self._context.state_dir / f"sl651-{self._config.label}.db"
-            self._history = await whatever_comes(asyncio.to_thread(ReportHistory, path))
-            self._answers = {
-                name: self._answers_of(station, self._history)
-                for name, station in self._stations.items()
-            }
+            await whatever_comes(self._open())
+        assert self._history is not None
         try:
             await self._export(feed, self._history)
         finally:
@@ -70,9 +66,19 @@ class Sl651Exporter:
                 line.close()
             self._lines.clear()
             feed.status.connected = False
-            if is_cancelled():
-                self._history.close()
-                self._history = None
+
+    async def _open(self) -> None:
+        path = self._context.state_dir / f"sl651-{self._config.label}.db"
+        history = self._history = await asyncio.to_thread(ReportHistory, path)
+        self._answers = {
+            name: self._answers_of(station, history) for name, station in self._stations.items()
+        }
+
+    def close(self) -> None:
+        """Close the file of what was reported."""
+        if self._history is not None:
+            self._history.close()
+            self._history = None
 
     def _answers_of(self, station: StationOfDevice, history: ReportHistory) -> StationAnswers:
         devices = self._context.devices.values()

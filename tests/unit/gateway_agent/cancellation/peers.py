@@ -61,7 +61,7 @@ class VirtualTimer:
             self._file = -1
 
 
-class _Server:
+class Server:
     """Listens on a free loopback port.
 
     It goes on to listen when it dies: a connection that asyncio has accepted in the turn in which
@@ -92,7 +92,7 @@ class _Server:
         self._server.close()
 
 
-class Broker(_Server):
+class Broker(Server):
     """An MQTT 3.1.1 broker; what it publishes comes from ``on_message`` and ``on_subscribe``.
 
     ``drops``: it closes the connection at the messages with these numbers, from 1 on.
@@ -110,10 +110,10 @@ class Broker(_Server):
         return self
 
 
-class _Link(asyncio.Protocol):
+class Link(asyncio.Protocol):
     """One connection of a server."""
 
-    def __init__(self, server: _Server) -> None:
+    def __init__(self, server: Server) -> None:
         self._server = server
         self._rest = b""
 
@@ -136,7 +136,7 @@ class _Link(asyncio.Protocol):
             self.transport.write(data)
 
 
-class _BrokerLink(_Link):
+class _BrokerLink(Link):
     def __init__(self, broker: Broker) -> None:
         super().__init__(broker)
         self._broker = broker
@@ -173,13 +173,15 @@ class _BrokerLink(_Link):
             self.transport.close()
         elif kind == 3:
             (length,) = struct.unpack_from(">H", body)
-            topic, packet_id = body[2 : 2 + length].decode(), body[2 + length : 4 + length]
-            message = topic, body[4 + length :]
+            behind = 2 + length + (2 if head & 6 else 0)  # the packet's number, but for QoS 0
+            topic, packet_id = body[2 : 2 + length].decode(), body[2 + length : behind]
+            message = topic, body[behind:]
             broker.messages.append(message)
             if len(broker.messages) in broker.drops:
                 self.transport.abort()
                 return
-            self.later(b"\x40\x02" + packet_id)
+            if packet_id:
+                self.later(b"\x40\x02" + packet_id)
             self._publish(broker.on_message(message))
 
     def _publish(self, messages: Iterable[Message]) -> None:
@@ -234,7 +236,7 @@ ANSWERS: dict[str, Callable[[bytes], bytes | None]] = {
 }
 
 
-class TcpDevice(_Server):
+class TcpDevice(Server):
     """A Modbus TCP device, or a serial server with what ``answer`` needs. It counts its answers."""
 
     def __init__(self, answer: Callable[[bytes], bytes | None] = _tcp_answer) -> None:
@@ -247,7 +249,7 @@ class TcpDevice(_Server):
         return self
 
 
-class _DeviceLink(_Link):
+class _DeviceLink(Link):
     def __init__(self, device: TcpDevice) -> None:
         super().__init__(device)
         self._device = device

@@ -23,7 +23,7 @@ from tests.unit.gateway_agent.frames_of_nodes import AIR_WORDS
 from tests.unit.gateway_agent.link_node import Caller, LinkNode
 from tests.unit.gateway_agent.test_link import device, free_port
 
-from .peers import WIRE_S, LoopClock, _Server
+from .peers import WIRE_S, LoopClock, Server
 from .sweep import VirtualLoop
 from .worlds import Actor
 from .worlds_field import kept, open_writer
@@ -91,7 +91,7 @@ class _Serial(_Node):
 class _ServedCaller(Caller):
     """The node's side of a connection to the serial server."""
 
-    def __init__(self, node: LinkNode, server: _Server) -> None:
+    def __init__(self, node: LinkNode, server: Server) -> None:
         super().__init__(node)
         self._server = server
 
@@ -114,7 +114,7 @@ class _SerialServer(_Node):
 
     def __init__(self) -> None:
         super().__init__()
-        self.server = _Server()
+        self.server = Server()
 
     def protocol(self) -> asyncio.Protocol:
         return _ServedCaller(self.node, self.server)

@@ -141,6 +141,7 @@ async def test_an_exporter_that_fails_holds_up_no_other(
     async with writer(tmp_path) as outbox, exporting(outbox, tmp_path, *configs) as exporters:
         await outbox.put([sample(number) for number in range(300)], {})
         await until(lambda: len(good.got) == 300 and not exporters.tasks[1].feed.behind)
+        await until(lambda: exporters.tasks[0].feed.status.problem)
         statuses = exporters.status(outbox)
         assert [(one.name, one.behind) for one in statuses] == [("bad", 300), ("good", 0)]
         assert statuses[0].problem
