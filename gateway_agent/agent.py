@@ -12,7 +12,7 @@ from copy import deepcopy
 from typing import Final
 
 from protocols.modbus_client.turn import TurnAnswer, TurnQuestion
-from protocols.uplink import CLOCK_HOLDOVER, Action
+from protocols.uplink import CLOCK_HOLDOVER, Action, decode_record
 
 from .alarms.desk import AlarmDesk
 from .alarms.socket import AlarmOrder, serve_alarms
@@ -344,6 +344,18 @@ class GatewayAgent:
         devices = iter(()) if field is None else field.statuses(clock.boot_ms)
         return self._status([], clock.boot_ms()), devices
 
+    async def longest_wait_ms(self) -> int | None:
+        """Return the age of the oldest record that waits for a receipt; None: it is not known."""
+        found = None if self._outbox is None else await self._outbox.slice(0, 1, 1 << 20)
+        if found is None:
+            return None
+        made, wall = decode_record(found.records[0].data).stamp, self._clock.wall()
+        if found.anchor.boot_id == self._clock.boot_id:
+            return self._clock.boot_ms() - made.resp_ms
+        if made.wall_ms is None or wall.wall_ms is None:
+            return None
+        return max(0, wall.wall_ms - made.wall_ms)
+
     def _status(self, nodes: list[DeviceStatus], now_ms: int) -> Status:
         return Status(
             gateway=self._config.gateway.id,
@@ -406,6 +418,7 @@ class GatewayAgent:
             receipt=config.receipt,
             receipt_problem=uplink.receipt_problem,
             waiting_ms=round(1000 * uplink.waiting_s()) if config.receipt == "signed" else 0,
+            receipt_ms=uplink.receipt_ms,
             unheard=uplink.is_unheard,
         )
 
@@ -420,6 +433,7 @@ def _outbox_status(outbox: OutboxWriter) -> OutboxStatus:
         file_bytes=stats.file_bytes,
         max_bytes=stats.max_bytes,
         full=outbox.full_reason,
+        head=stats.head.hex(),
     )
 
 

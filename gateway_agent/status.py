@@ -80,6 +80,7 @@ class OutboxStatus(Struct, frozen=True, kw_only=True):
     file_bytes: int  # bytes allocated on the medium
     max_bytes: int  # limit of file_bytes
     full: str  # why no record can be committed now; empty if it can
+    head: str = ""  # hash of the chain with the newest record, in hex
 
 
 class UplinkStatus(Struct, frozen=True, kw_only=True):
@@ -91,6 +92,7 @@ class UplinkStatus(Struct, frozen=True, kw_only=True):
     receipt: str  # what counts as delivered: "signed" receipt or the broker's "puback"
     receipt_problem: str = ""  # why the newest receipt was rejected; empty if it was not
     waiting_ms: int = 0  # for how long what was sent has had no new receipt; 0: all has one
+    receipt_ms: int = 0  # of the newest receipt, by the collector's clock; 0: none since the start
     unheard: bool = False  # nobody is subscribed to our batches, says the broker (MQTT 5)
 
 

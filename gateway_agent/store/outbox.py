@@ -60,6 +60,7 @@ class Stats(NamedTuple):
     file_bytes: int
     max_bytes: int
     unaccounted: int = 0
+    head: bytes = b""  # of the chain, with the newest record
 
 
 class Outbox:
@@ -234,6 +235,7 @@ class Outbox:
             pages * database.PAGE_BYTES,
             self.context.settings.max_bytes,
             self._came - self._went - (last - base.to),
+            self._state.head,
         )
 
     def slice(self, after: int, max_records: int, max_bytes: int) -> Slice | None:

@@ -129,6 +129,11 @@ class Uplink:
         return "" if self._receipts is None else self._receipts.problem
 
     @property
+    def receipt_ms(self) -> int:
+        """Return the collector's time of the newest receipt; 0: none since the start."""
+        return 0 if self._receipts is None else self._receipts.newest_ms
+
+    @property
     def is_unheard(self) -> bool:
         """Return whether the broker has said that nobody is subscribed to our batches."""
         return self._flight.is_unheard

@@ -68,7 +68,7 @@ class ReceiptReader:
         self.alarms: list[str] = []
         self.problem = ""  # why the newest receipt was rejected; empty if it was not
         self._rejected = RareLog(log, now=now)
-        self._newest_ms = 0  # when the newest receipt that fits was signed
+        self.newest_ms = 0  # when the newest receipt that fits was signed
         self._lower_ms: list[int] = []  # when receipts in a row that are below ours were signed
 
     async def take(self, topic: str | None, payload: bytes, live: bool) -> Effect:
@@ -108,7 +108,7 @@ class ReceiptReader:
             await self._begin_stream(str(error), reached=error.to)
             return Effect.NEW_STREAM
         self._lower_ms.clear()
-        self._newest_ms = max(self._newest_ms, receipt.server_ms)
+        self.newest_ms = max(self.newest_ms, receipt.server_ms)
         if not pruned.records:
             self._counters.receipts_repeated += 1
             return Effect.REPEATED if live else Effect.NOTHING
@@ -135,7 +135,7 @@ class ReceiptReader:
             where = to, receipt.stream, here
             log.error("the collector has records to %d of stream %d, it had receipted %d", *where)
         self._lower_ms.append(receipt.server_ms)
-        is_timed = self._lower_ms[0] > self._newest_ms
+        is_timed = self._lower_ms[0] > self.newest_ms
         if len(self._lower_ms) < (ANSWERS if is_timed else UNTIMED_ANSWERS):
             return Effect.NOTHING
         why = f"receipted; then the collector's database went back to record {to}"
@@ -153,4 +153,4 @@ class ReceiptReader:
         log.error("%s", alarm)
         await self._outbox.new_stream("db_truncated", why, lost, reached)
         self._lower_ms.clear()
-        self._newest_ms = 0
+        self.newest_ms = 0

@@ -14,6 +14,7 @@ from gateway_agent.cancellation import raise_if_cancelled
 from gateway_agent.config import GatewayConfig
 from gateway_agent.field.planner import BusPlan
 from gateway_agent.status import DeviceStatus, Status
+from gateway_agent.store.errors import StoreError
 
 from .access import Access, Visitor, problem, visitor_of
 from .events import EventList, LogList
@@ -150,11 +151,19 @@ class Api:
         return DeliveryReport(
             outbox=status.outbox,
             uplinks=[] if status.uplink is None else [status.uplink],
+            longest_wait_ms=await self._longest_wait_ms(),
             exporters=status.uplinks,
+            notify=status.notify,
             reconciliation=status.reconciliation,
             waiting_for=status.waiting_for,
             counters=status.counters.as_dict(),
         )
+
+    async def _longest_wait_ms(self) -> int | None:
+        try:
+            return await self._view.agent.longest_wait_ms()
+        except StoreError:  # the outbox is damaged or closed, which status shows
+            return None
 
     async def _alarms(self, _: Request) -> AlarmReport:
         return AlarmReport(alarms=(await self._view.status()).alarm_summary)

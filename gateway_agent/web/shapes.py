@@ -10,6 +10,7 @@ from gateway_agent.status import (
     DeviceStatus,
     ExporterStatus,
     HealthProblem,
+    NotifyStatus,
     OutboxStatus,
     Reconciliation,
     UplinkStatus,
@@ -94,7 +95,9 @@ class DeliveryReport(Struct, frozen=True, kw_only=True):
 
     outbox: OutboxStatus | None
     uplinks: list[UplinkStatus]  # to the collector
+    longest_wait_ms: int | None  # age of the oldest record without a receipt; None: not known
     exporters: list[ExporterStatus]  # to other platforms
+    notify: list[NotifyStatus]  # who gets notices of alarms
     reconciliation: Reconciliation | None
     waiting_for: str  # why the outbox is not open
     counters: dict[str, int | dict[str, int]]

@@ -46,6 +46,9 @@ class WatchedAgent(Protocol):
     def snapshot_parts(self) -> tuple[Status, Iterator[DeviceStatus]]:
         """Return everything that ``status`` shows, the devices one by one."""
 
+    async def longest_wait_ms(self) -> int | None:
+        """Return the age of the oldest record that waits for a receipt; None: it is not known."""
+
     def obey_alarm_order(self, order: AlarmOrder) -> int:
         """Acknowledge or shelve alarms; return how many changed. AlarmError: why none can."""
 

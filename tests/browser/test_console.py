@@ -17,7 +17,17 @@ from .site import site
 pytestmark = pytest.mark.tool("chromium", "chromedriver")
 
 PICTURES = Path(__file__).resolve().parents[2] / "docs" / "console"
-PAGES = ("overview", "device/hall-air", "alarms", "buses", "outbox", "events", "log", "config")
+PAGES = (
+    "overview",
+    "device/hall-air",
+    "alarms",
+    "buses",
+    "outbox",
+    "events",
+    "log",
+    "config",
+    "api",
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +68,16 @@ def test_a_device_shows_48_hours_with_gaps_and_their_causes(page: Chrome) -> Non
     WebDriverWait(page, 10).until(lambda _: "3 h 0 min" not in shown(page, "#main"))
     page.find_element(By.CSS_SELECTOR, "[data-key=h48]").click()
     shown(page, "#main", "3 h 0 min")
+    assert not page.find_elements(By.CSS_SELECTOR, "#main input")  # nobody can give orders here
+
+
+def test_the_api_page_is_made_of_the_document(page: Chrome) -> None:
+    go(page, "api/Overview")
+    shown(page, "#api-Overview[open] tbody", "unaccounted")
+    assert "/api/v1/devices/{name}/history" in shown(page, "#main")
+    page.execute_script("location.hash = 'api/alarms_order'")
+    shown(page, "#api-alarms_order[open]", "X-Console-Token")
+    assert serious(page) == []
 
 
 def test_every_page_in_both_languages_is_free_of_serious_findings(page: Chrome) -> None:

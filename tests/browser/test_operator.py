@@ -97,6 +97,20 @@ def test_an_operator_acknowledges_and_shelves(page: Chrome, agent: GatewayAgent)
     shown(page, "#main", "Take back")
 
 
+def test_an_operator_asks_a_device_and_what_is_typed_stays(page: Chrome) -> None:
+    log_in(page, "li")
+    shown(page, "#main h1", "Overview")
+    go(page, "device/hall-air")
+    shown(page, "#main", "Orders")
+    assert serious(page) == []
+    page.find_element(By.CSS_SELECTOR, "[data-key=order-point]").send_keys("sample_period")
+    page.execute_script("document.activeElement.blur(); show()")
+    press(page, "read_settings-hall-air")
+    shown(page, "#main [role=status]", "refused")
+    kept = page.find_element(By.CSS_SELECTOR, "[data-key=order-point]").get_attribute("value")
+    assert kept == "sample_period"
+
+
 def test_a_viewer_sees_alarms_and_no_button(page: Chrome) -> None:
     log_in(page, "bo")
     shown(page, "#main h1", "Overview")

@@ -69,6 +69,7 @@ async function devicePage(name) {
         point.quality ? word(point.quality) : `${point.text || number(point.value)} ${unitOf(point.unit)}`]),
       ["age", age(device.age_ms)]]))),
     card(head, boxes.length ? boxes : el("div", { class: "body soft" }, word("nohistory"))),
+    orderCard(device),
     card(word("gaps"), gapRows.length
       ? table([["from", "nowrap"], ["to", "nowrap"], ["lasted", "nowrap"], ["cause"]], gapRows)
       : el("div", { class: "body soft" }, word("nogaps"))),
@@ -163,11 +164,13 @@ async function busesPage() {
 }
 
 async function outboxPage() {
-  const { outbox, uplinks, exporters, reconciliation, waiting_for: waiting, counters } = await get("outbox");
+  const { outbox, uplinks, exporters, notify, reconciliation, longest_wait_ms: longest, waiting_for: waiting, counters } =
+    await get("outbox");
   const state = (is) => pill(is ? "connected" : "disconnected", is ? "good" : "bad");
   const rows = uplinks.map((uplink) => ({ cells: [
     uplink.broker, [state(uplink.connected), why(uplink.problem || uplink.receipt_problem)],
-    uplink.receipt, outbox ? number(outbox.depth) : "–"] }));
+    [uplink.receipt, uplink.receipt_ms ? el("div", { class: "under" }, word("newest_receipt", moment(uplink.receipt_ms))) : null],
+    outbox ? number(outbox.depth) : "–"] }));
   rows.push(...exporters.map((one) => ({ cells: [
     `${one.name} · ${one.type}`, [state(one.connected), why(one.problem)], one.where, number(one.behind)] })));
   const found = Object.entries(counters).flatMap(([name, value]) => typeof value === "number"
@@ -179,7 +182,13 @@ async function outboxPage() {
       tile("waiting", number(outbox.depth), ""), tile("last", number(outbox.last), ""),
       tile("receipted", number(outbox.receipted_to), ""),
       tile("file", [bytes(outbox.file_bytes), el("small", {}, ` / ${bytes(outbox.max_bytes)}`)], "")) : null,
+    outbox ? card(word("chain"), el("div", { class: "body" }, facts([
+      ["stream", String(outbox.stream)], ["oldest_record", longest === null ? "–" : age(longest)],
+      ["head", el("code", {}, outbox.head)]]))) : null,
     card(word("uplinks"), table([["name"], ["state"], ["proof"], ["behind", "number"]], rows)),
+    notify.length ? card(word("notify"), table([["name"], ["state"], ["behind", "number"], ["sent", "number"]],
+      notify.map((one) => ({ cells: [`${one.name} · ${one.type}`, [pill(one.problem ? "failing" : "ok",
+        one.problem ? "bad" : "good"), why(one.problem)], number(one.waiting || 0), number(one.sent || 0)] })))) : null,
     reconciliation ? card(word("checks"), el("div", { class: "body" },
       facts(["sequence", "schedule", "receipts", "archive"].map((key) => [key, number(reconciliation[key])])),
       el("p", { class: "soft" }, word("checks_note")))) : null,
@@ -208,26 +217,24 @@ async function logPage() {
     table([["time", "nowrap"], ["level"], ["source"], ["text"]], rows, "stack lines"))];
 }
 
-async function configPage() {
-  const { config } = await get("config");
-  return [el("h1", {}, word("config")), el("p", { class: "soft" }, word("config_note")),
-    el("section", { class: "card" },
-      el("pre", { tabindex: "0", "aria-label": word("config") }, JSON.stringify(config, null, 2)))];
-}
-
 const DRAW = { overview: overviewPage, alarms: alarmsPage, buses: busesPage, outbox: outboxPage, events: eventsPage, log: logPage,
-  config: configPage };
+  config: configPage, api: apiPage };
 
 // --- showing -----------------------------------------------------------------------------------
 
 function where() {
   const [page, name] = (location.hash.slice(1) || "overview").split("/", 2);
-  return [page === "device" || PAGES.includes(page) ? page : "overview", decodeURIComponent(name || "")];
+  return [page === "device" || page === "api" || PAGES.includes(page) ? page : "overview", decodeURIComponent(name || "")];
 }
 
 // Draw the page of the address. A page that is drawn again keeps the focus where it was.
 async function show(isNew = false) {
   const [page, name] = where();
+  if (!isNew && isTyping()) { // what is typed would be lost
+    clearTimeout(timer);
+    timer = setTimeout(show, REFRESH_MS);
+    return;
+  }
   const own = ++turn;
   clearTimeout(timer);
   let drawn;
@@ -235,7 +242,7 @@ async function show(isNew = false) {
     if (session === null) await readSession();
     if (!session.must_log_in && !isFollowing) follow();
     if (session.must_log_in) drawn = logInPage();
-    else drawn = page === "device" ? await devicePage(name) : await DRAW[page]();
+    else drawn = page === "device" ? await devicePage(name) : await DRAW[page](name);
   } catch (error) {
     if (error instanceof LoggedOut) return show();
     drawn = [el("p", { class: "banner", role: "alert" }, word("page_failed", error.message))];
@@ -254,9 +261,13 @@ async function show(isNew = false) {
   header(page);
   document.body.dataset.page = session?.must_log_in ? "log-in" : page;
   if (session?.must_log_in) return;
-  if (page !== "overview" && page !== "config") {
+  if (!["overview", "config", "api"].includes(page)) {
     timer = setTimeout(show, page === "device" ? 2 * REFRESH_MS : REFRESH_MS);
   }
+}
+
+function isTyping() {
+  return document.body.dataset.page !== "log-in" && document.activeElement.matches("#main input:not([type=checkbox]), #main textarea, #main select");
 }
 
 function header(page) {

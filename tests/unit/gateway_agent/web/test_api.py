@@ -76,6 +76,9 @@ async def test_values_buses_and_outbox_are_those_of_the_agent(tmp_path: Path) ->
     assert buses[0]["cycle_ms"] > 0
     assert outbox["outbox"]["depth"] >= 3
     assert outbox["uplinks"][0]["broker"] == "127.0.0.1:1"
+    assert len(bytes.fromhex(outbox["outbox"]["head"])) == 32
+    assert 0 <= outbox["longest_wait_ms"] < 60_000
+    assert outbox["uplinks"][0]["receipt_ms"] == 0
     assert config["gateway"]["key"].endswith("gateway.pem")
     assert "PRIVATE" not in json.dumps(config)
 
