@@ -38,6 +38,7 @@ BUILT_IN: Final = {
     "collect": "gateway_agent.cli.collect:collect",
     "audit": "gateway_agent.cli.audit:audit",
     "query": "gateway_agent.cli.query:query",
+    "export": "gateway_agent.cli.export:export",
     "backup": "gateway_agent.cli.backup:backup",
     "restore": "gateway_agent.cli.backup:restore",
     "keygen": "gateway_agent.cli.keygen:app",

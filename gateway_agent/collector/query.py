@@ -1,4 +1,4 @@
-"""Reads what a collector has of a device in a span of time: readings, and the gaps between them."""
+"""Find what people name: a device, a moment, and the gaps of a device in a span of time."""
 
 import re
 import sqlite3
@@ -9,20 +9,6 @@ from typing import Final, NamedTuple
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
-class MeasuredValue(NamedTuple):
-    """One reading; ``unc_ms`` is how far its time may be off, ``auth`` how it was proven."""
-
-    time_ms: int
-    device: str
-    point: str
-    value: float
-    unit: str
-    unc_ms: int
-    auth: str
-    stream: int
-    seq: int
-
-
 class MissingSpan(NamedTuple):
     """What is missing: the time of the record that names it, how many polls, and why."""
 
@@ -31,24 +17,6 @@ class MissingSpan(NamedTuple):
     cause: str
     slots: int | None
     detail: str
-
-
-def read_measured(
-    connection: sqlite3.Connection, device: str, point: str, from_ms: int, to_ms: int
-) -> Iterator[MeasuredValue]:
-    """Yield the readings of a span in the order of their times, ``to_ms`` not included.
-
-    ``device``: its id, or the end of it behind the gateway's id. ``point``: empty for all.
-    """
-    yield from map(
-        MeasuredValue._make,
-        connection.execute(
-            "SELECT time_ms, device, name, value, unit, unc_ms, auth, stream, seq"
-            " FROM measurements WHERE device = ?1 AND (?2 = '' OR name = ?2)"
-            " AND time_ms >= ?3 AND time_ms < ?4 ORDER BY time_ms, seq, name",
-            (device, point, from_ms, to_ms),
-        ),
-    )
 
 
 def read_missing(
@@ -68,13 +36,18 @@ def read_missing(
 
 def device_of(connection: sqlite3.Connection, text: str) -> str:
     """Return the id of the one device that ``text`` names. ValueError: none, or several."""
-    rows = connection.execute("SELECT DISTINCT device FROM points ORDER BY device").fetchall()
-    known = [str(device) for (device,) in rows]
+    known = known_devices(connection)
     found = [name for name in known if name == text or name.endswith(f".{text}")]
     if len(found) != 1:
         expected = ", ".join(found or known[:20]) or "none has a reading yet"
         raise ValueError(f"one device was expected ({expected}), got {text!r}")
     return found[0]
+
+
+def known_devices(connection: sqlite3.Connection) -> list[str]:
+    """Return the ids of the devices with readings, sorted."""
+    rows = connection.execute("SELECT DISTINCT device FROM points ORDER BY device").fetchall()
+    return [str(device) for (device,) in rows]
 
 
 def moment(text: str, now: datetime) -> datetime:

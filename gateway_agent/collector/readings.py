@@ -1,0 +1,129 @@
+"""Read a collector's readings in the order of their times, as many as there are, in little memory.
+
+Records of a device are found by the index over device and time, and their packed rows taken apart
+one at a time; the view ``measurements`` would have SQLite sort all of a span before the first row.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from .packing import Shape, unpack
+from .shapes import read_shape
+
+_RECORDS: Final = (
+    "SELECT time_ms, unc_ms, auth, stream, records.seq, records.stream_id, shape_id, numbers"
+    " FROM records INDEXED BY records_of_device"
+    " CROSS JOIN streams ON streams.id = records.stream_id"
+    " LEFT JOIN packed_readings AS packed"
+    " ON packed.stream_id = records.stream_id AND packed.seq = records.seq WHERE device = ?"
+)
+_OF_SPAN: Final = _RECORDS + " AND time_ms >= ? AND time_ms < ? ORDER BY time_ms"
+_UNDATED: Final = _RECORDS + " AND time_ms IS NULL"
+_SINGLE: Final = (
+    "SELECT name, unit, value FROM single_readings JOIN points ON points.id = point_id"
+    " WHERE stream_id = ? AND seq = ? ORDER BY name"
+)
+_WITHOUT_TIME: Final = (
+    "SELECT stream, min(records.seq), max(records.seq), count(*)"
+    " FROM records INDEXED BY records_of_device JOIN streams ON streams.id = stream_id"
+    " WHERE device = ? AND time_ms IS NULL AND (EXISTS (SELECT 1 FROM packed_readings AS packed"
+    " WHERE packed.stream_id = records.stream_id AND packed.seq = records.seq)"
+    " OR EXISTS (SELECT 1 FROM single_readings AS single"
+    " WHERE single.stream_id = records.stream_id AND single.seq = records.seq))"
+    " GROUP BY stream_id ORDER BY stream_id"
+)
+_MAX_SHAPES: Final = 10_000  # kept in memory
+
+
+class MeasuredValue(NamedTuple):
+    """One reading; ``unc_ms`` is how far its time may be off, ``auth`` how it was proven.
+
+    ``time_ms`` is None while no clock has vouched for its boot.
+    """
+
+    time_ms: int | None
+    device: str
+    point: str
+    value: float
+    unit: str
+    unc_ms: int
+    auth: str
+    stream: int
+    seq: int
+
+
+class UndatedRecords(NamedTuple):
+    """``records`` records with readings and without a time, among ``first`` to ``last``."""
+
+    stream: int
+    first: int
+    last: int
+    records: int
+
+    def __str__(self) -> str:
+        where = f"records {self.first} to {self.last} of stream {self.stream}"
+        return f"{self.records} records with readings have no time yet, among {where}"
+
+
+class ReadingsReader:
+    """The readings of an open database, which may be written meanwhile."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+        self._shapes: dict[object, Shape | None] = {}
+
+    def dated(self, device: str, point: str, from_ms: int, to_ms: int) -> Iterator[MeasuredValue]:
+        """Yield readings by time, ``to_ms`` not included; ``point`` "" for all of the device."""
+        return self._values(device, point, _OF_SPAN, (device, from_ms, to_ms))
+
+    def undated(self, device: str, point: str) -> Iterator[MeasuredValue]:
+        """Yield the readings without a time, in the order in which they were recorded."""
+        return self._values(device, point, _UNDATED, (device,))
+
+    def without_time(self, device: str) -> list[UndatedRecords]:
+        """Return what :meth:`dated` leaves out of a device, by stream."""
+        return [UndatedRecords(*row) for row in self._db.execute(_WITHOUT_TIME, (device,))]
+
+    def span(self, device: str) -> tuple[int, int] | None:
+        """Return the times of the first and the last dated record of a device."""
+        sql = "SELECT min(time_ms), max(time_ms) FROM records WHERE device = ?"
+        first, last = self._db.execute(sql, (device,)).fetchone()
+        return None if first is None else (first, last)
+
+    def _values(
+        self, device: str, point: str, sql: str, arguments: tuple[object, ...]
+    ) -> Iterator[MeasuredValue]:
+        for time_ms, unc_ms, auth, stream, seq, stream_id, shape_id, text in self._db.execute(
+            sql, arguments
+        ):
+            for name, unit, value in self._of_record(stream_id, seq, shape_id, text):
+                if point in ("", name):
+                    yield MeasuredValue(
+                        time_ms, device, name, value, unit, unc_ms, auth, stream, seq
+                    )
+
+    def _of_record(
+        self, stream_id: int, seq: int, shape_id: object, text: object
+    ) -> list[tuple[str, str, float]]:
+        if shape_id is None:
+            return self._db.execute(_SINGLE, (stream_id, seq)).fetchall()
+        if shape_id not in self._shapes:
+            if len(self._shapes) >= _MAX_SHAPES:
+                self._shapes.clear()
+            found = read_shape(self._db, shape_id)
+            self._shapes[shape_id] = None if found is None else found[1]
+        shape = self._shapes[shape_id]
+        values = None if shape is None else unpack(shape.points, text)
+        if values is None:
+            raise sqlite3.DatabaseError(
+                f"record {seq} of stream id {stream_id} is not what was written: see the audit"
+            )
+        return [(name, unit, _whole(value)) for name, unit, value in sorted(values)]
+
+
+def _whole(value: float) -> float:
+    """Return an integer for a whole number, as the view has it."""
+    if type(value) is float and value.is_integer() and abs(value) < 1 << 53:
+        return int(value)
+    return value
