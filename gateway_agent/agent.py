@@ -145,7 +145,7 @@ class GatewayAgent:
         with Lock(directory) as lock:
             async with (
                 serve_status(directory, self.snapshot_text),
-                serve_files(directory, self._fetch),
+                serve_files(directory, self._fetch, self.commands.fetched),
                 serve_orders(directory, self._order),
                 serve_alarms(directory, site, self.obey_alarm_order),
                 serve_commands(directory, site, self.commands.run),
@@ -319,7 +319,9 @@ class GatewayAgent:
             return TurnAnswer(
                 error="the agent does not poll yet: `tianfu-gateway status` shows why"
             )
-        return await self._field.turn(question, who)
+        answer = await self._field.turn(question, who)
+        self.commands.turned(question, who, answer)
+        return answer
 
     def _order(self, order: UpdateOrder, image: bytes) -> int:
         if self._rollout is None:

@@ -32,6 +32,8 @@ _MAX_LINE: Final = 4096
 
 Progress: TypeAlias = Callable[[int, int], None]
 Fetch: TypeAlias = Callable[[str, int, Progress], Awaitable[FetchedFile]]
+#: Records who asked for a file of which node, and what came of it: empty if it came.
+NoteFetch: TypeAlias = Callable[[str, str, str], None]
 
 
 class FileQuestion(Struct, frozen=True):
@@ -63,14 +65,16 @@ _LINE: Final[msgspec.json.Decoder[FileProgress | FileAnswer]] = msgspec.json.Dec
 
 
 @asynccontextmanager
-async def serve_files(directory: Path, fetch: Fetch) -> AsyncIterator[None]:
+async def serve_files(
+    directory: Path, fetch: Fetch, note: NoteFetch = lambda _node, _by, _why: None
+) -> AsyncIterator[None]:
     """Serve files that ``fetch(node, file, progress)`` returns while the block runs.
 
     Call it only while holding the lock of ``directory``, as :func:`.status_socket.serve_unix`.
     """
 
     async def answer(question: bytes, client: QuestionClient) -> None:
-        await _File(fetch, client).answer(question)
+        await _File(fetch, client, note).answer(question)
 
     kind = QuestionSocket(SOCKET_NAME, "snapshot", MAX_QUESTION, MAX_CLIENTS, SEND_S)
     async with serve_questions(directory, kind, answer):
@@ -80,16 +84,18 @@ async def serve_files(directory: Path, fetch: Fetch) -> AsyncIterator[None]:
 class _File:
     """Fetches one file and shows how far it is."""
 
-    def __init__(self, fetch: Fetch, client: QuestionClient) -> None:
+    def __init__(self, fetch: Fetch, client: QuestionClient, note: NoteFetch) -> None:
+        self._note = note
         self._fetch = fetch
         self._client = client
         self._shown_s = 0.0
 
     async def answer(self, line: bytes) -> None:
         """Write the answer to a question, and the bytes of the file."""
-        data = b""
+        data, node = b"", ""
         try:
             question = msgspec.json.decode(line, type=FileQuestion)
+            node = question.node
             found = await self._fetch(question.node, question.file, self._progress)
         except msgspec.DecodeError as error:
             answer = FileAnswer(error=f"the question is no such question: {error}")
@@ -98,6 +104,7 @@ class _File:
         else:
             data = found.data
             answer = FileAnswer("", found.number, len(data), found.sha256.hex())
+        self._note(node, self._client.user, answer.error)
         self._client.write(msgspec.json.encode(answer) + b"\n" + data)
 
     def _progress(self, have: int, size: int) -> None:

@@ -13,15 +13,16 @@ from typing import Final, Protocol, TypeAlias
 
 from gateway_agent.clock import GatewayClock
 from gateway_agent.counters import Counters
-from gateway_agent.field.bus_turns import BusDevice
 from gateway_agent.field.devices import OpenNode
+from gateway_agent.field.found import BusDevice, FoundDevice
 from gateway_agent.field.link.file_fetch import FetchedFile, FetchError
 from gateway_agent.status import PointValue
+from protocols.modbus_client.turn import TurnAnswer, TurnQuestion, is_write, signed_register
 from protocols.text_of_others import printable
 from protocols.uplink import MAX_ACTION_DETAIL, MAX_OPERATOR_LENGTH, Action
 
-from .command import Command, CommandFailed, CommandRefused, CommandResult
-from .device_line import DeviceLine
+from .command import Command, CommandFailed, CommandRefused, CommandResult, Outcome
+from .device_line import SessionLine, TurnsLine
 from .node_settings import NodeSettings, check_setting, raw_of, setting_of
 from .profile_points import ProfilePoints
 
@@ -40,8 +41,11 @@ _NOT_YET: Final = "the agent does not poll yet: `tianfu-gateway status` shows wh
 class CommandedField(Protocol):
     """What the desk needs of the field."""
 
-    def find(self, name: str) -> BusDevice | None:
-        """Return a device on a bus."""
+    def find(self, name: str) -> FoundDevice | None:
+        """Return a device."""
+
+    def at(self, bus: str, unit: int) -> FoundDevice | None:
+        """Return the device with this address on a bus."""
 
     async def fetch(
         self, node: str, file: int, progress: Callable[[int, int], None]
@@ -81,7 +85,7 @@ class CommandDesk:
         result = CommandResult(outcome="failed", text="it was interrupted: who asked has left")
         try:
             field, found = await self._found(command)
-            device_id = self._gateway if found is None else found.device_id
+            device_id = found.device_id
             self._running += 1
             try:
                 result = await self._carried_out(field, found, command, by)
@@ -93,10 +97,38 @@ class CommandDesk:
             self._record(device_id, command, by, result)
         return result
 
+    def fetched(self, device: str, by: str, error: str) -> None:
+        """Record that somebody fetched a file past the desk; ``error``: why it did not come."""
+        command = Command(action="snapshot", device=device)
+        outcome: Outcome = "refused" if error else "done"
+        found = None if self._field is None else self._field.find(device)
+        device_id = self._gateway if found is None else found.device_id
+        result = CommandResult(outcome=outcome, text=error or "the file was fetched")
+        self._record(device_id, command, by, result)
+
+    def turned(self, question: TurnQuestion, by: str, answer: TurnAnswer) -> None:
+        """Record a write that a tool on site has signed itself, or a plain one that was refused."""
+        what = signed_register(question)
+        if self._field is None or (what is None and not answer.error):
+            return
+        if what is None and not is_write(question):
+            return
+        found = self._field.at(question.bus, question.unit)
+        device_id = self._gateway if found is None else found.device_id
+        text = f"unit {question.unit} of bus {question.bus}"
+        text += ": a plain write" if what is None else f": a signed write of register 0x{what:04X}"
+        outcome: Outcome = "done"
+        if answer.error:
+            outcome, text = "refused", f"{text}: {answer.error}"
+        elif answer.silence or answer.pdu[:1] in ("8", "9"):
+            outcome, text = "failed", f"{text}: {answer.silence or 'exception ' + answer.pdu}"
+        self._counters.commands[outcome] += 1
+        self._field.note(device_id, Action(f"command-{outcome}", by, 0, _detail(text)))
+
     # --- inside ----------------------------------------------------------------------------------
 
-    async def _found(self, command: Command) -> tuple[CommandedField, BusDevice | None]:
-        """Return where the command goes; None for a node on a link. CommandRefused."""
+    async def _found(self, command: Command) -> tuple[CommandedField, FoundDevice]:
+        """Return where the command goes. CommandRefused."""
         with suppress(TimeoutError):
             async with asyncio.timeout(OPEN_S):
                 await self._opened.wait()
@@ -105,12 +137,10 @@ class CommandDesk:
             raise CommandRefused(_NOT_YET)
         if self._running >= MAX_RUNNING:
             raise CommandRefused(f"{MAX_RUNNING} commands are under way: repeat it later")
-        if command.action == "snapshot":
-            return field, None
         found = field.find(command.device)
         if found is None:
             raise CommandRefused(
-                f"{command.device!r} is no device on a bus of this gateway: name one as"
+                f"{command.device!r} is no device of this gateway: name one as"
                 " `tianfu-gateway status` shows it, or BUS/NAME"
             )
         return field, found
@@ -118,18 +148,17 @@ class CommandDesk:
     async def _carried_out(
         self,
         field: CommandedField,
-        found: BusDevice | None,
+        found: FoundDevice,
         command: Command,
         by: str,
     ) -> CommandResult:
-        if found is None:
-            return await _snapshot(field, command)
+        if command.action == "snapshot":
+            return await _snapshot(field, found.device_id)
         device = found.opened.device
         try:
             async with asyncio.timeout(COMMAND_S):
                 async with self._turns.setdefault(found.device_id, asyncio.Lock()):
-                    line = DeviceLine(found.turns, device.name, by)
-                    work = _work_of(found, line, command, self._clock)
+                    work = _work_of(found, command, by, self._clock)
                     if command.changes:
                         await self._taken(field, found.device_id, command, by)
                     text, values = await work()
@@ -168,9 +197,12 @@ def _detail(text: str) -> str:
     return printable(text)[:MAX_ACTION_DETAIL]
 
 
-def _work_of(found: BusDevice, line: DeviceLine, command: Command, clock: GatewayClock) -> Work:
+def _work_of(found: FoundDevice, command: Command, by: str, clock: GatewayClock) -> Work:
     """Check a command; return what carries it out. CommandRefused."""
-    opened = found.opened
+    name = found.opened.device.name
+    if not isinstance(found, BusDevice):
+        return _node_work(NodeSettings(found.opened, SessionLine(name, found)), command)
+    opened, line = found.opened, TurnsLine(name, found.turns, by)
     if isinstance(opened, OpenNode):
         return _node_work(NodeSettings(opened, line), command)
     points = ProfilePoints(opened, found.device_id, found.turns.bus, line, clock)
@@ -216,10 +248,10 @@ def _profile_work(points: ProfilePoints, command: Command) -> Work:
     return lambda: points.set(write)
 
 
-async def _snapshot(field: CommandedField, command: Command) -> CommandResult:
+async def _snapshot(field: CommandedField, device_id: str) -> CommandResult:
     try:
         async with asyncio.timeout(FETCH_S):
-            file = await field.fetch(command.device, 1, lambda _have, _size: None)
+            file = await field.fetch(device_id, 1, lambda _have, _size: None)
     except FetchError as error:
         raise CommandRefused(str(error)) from error
     except TimeoutError:

@@ -1,13 +1,16 @@
-"""The requests of a command to one device, each a turn on its bus between two polls."""
+"""The requests of a command to one device: turns on its bus, or requests on its link."""
+
+from typing import Final
 
 from gateway_agent.field.bus_turns import BusTurns
+from gateway_agent.field.found import LinkDevice
 from protocols.modbus_client import Request
 from protocols.modbus_client.names import EXCEPTION_NAMES
 from protocols.wire.modbus.pdu import EXCEPTION
 
 from .command import CommandFailed
 
-_TRIES = 3  # of a read: noise is short
+_TRIES: Final = 3  # of a read: noise is short
 
 
 class DeviceSilence(CommandFailed):
@@ -23,20 +26,14 @@ class DeviceRefusal(CommandFailed):
 
 
 class DeviceLine:
-    """One device, for one command of ``who``."""
+    """One device, for one command."""
 
-    def __init__(self, turns: BusTurns, name: str, who: str) -> None:
-        self._turns = turns
+    def __init__(self, name: str) -> None:
         self._name = name
-        self._who = who
 
     async def ask(self, request: Request) -> bytes:
         """Send a request once; return the PDU of its answer. CommandFailed."""
-        found = await self._turns.request(request, self._who)
-        if found.error or found.silence:
-            error = DeviceSilence if found.silence else CommandFailed
-            raise error(f"{self._name}: {found.silence or found.error}")
-        pdu = bytes.fromhex(found.pdu)
+        pdu = await self._exchange(request)
         if pdu[0] & EXCEPTION:
             code = pdu[1]
             name = EXCEPTION_NAMES.get(code, "unknown")
@@ -54,3 +51,44 @@ class DeviceLine:
             except DeviceSilence:
                 pass
         return (await self.ask(request))[2:]
+
+    async def _exchange(self, request: Request) -> bytes:
+        raise NotImplementedError
+
+
+class TurnsLine(DeviceLine):
+    """A device on a bus: each request is a turn of ``who`` between two polls."""
+
+    def __init__(self, name: str, turns: BusTurns, who: str) -> None:
+        super().__init__(name)
+        self._turns = turns
+        self._who = who
+
+    async def _exchange(self, request: Request) -> bytes:
+        found = await self._turns.request(request, self._who)
+        if found.error:
+            raise CommandFailed(f"{self._name}: {found.error}")
+        if found.silence:
+            raise DeviceSilence(f"{self._name}: {found.silence}")
+        return bytes.fromhex(found.pdu)
+
+
+class SessionLine(DeviceLine):
+    """A node on a link: requests go on the config channel of its session."""
+
+    def __init__(self, name: str, node: LinkDevice) -> None:
+        super().__init__(name)
+        self._node = node
+
+    async def _exchange(self, request: Request) -> bytes:
+        pdu = await self._node.request(request.pdu)
+        function = request.shape.function
+        if len(pdu) < 2 or pdu[0] & ~EXCEPTION != function:
+            raise DeviceSilence(
+                f"{self._name}: no answer came: has the node a session?"
+                " `tianfu-gateway status` shows it"
+            )
+        read = request.read
+        if pdu[0] == function and read is not None and len(pdu) != 2 + read.data_bytes:
+            raise DeviceSilence(f"{self._name}: an answer of another length came")
+        return pdu

@@ -8,7 +8,7 @@ import struct
 from fractions import Fraction
 from typing import Final
 
-from gateway_agent.field.devices import OpenNode
+from gateway_agent.field.devices import OpenLinkNode, OpenNode
 from gateway_agent.status import PointValue
 from protocols.modbus_client import Read, WriteCounter, read_request, signed_write_request
 from protocols.setting_units import SETTING_UNITS, SettingUnit, setting_unit
@@ -27,6 +27,10 @@ from .quantity import quantity, written
 
 _TRIES: Final = 3
 _STATE_WORDS: Final = 5  # commissioned, boot epoch, number
+_NO_KEY: Final = (
+    "this node has no key, so nobody could prove who changed it: provision it"
+    " (`tianfu-node provision`)"
+)
 #: Settings that need a confirmation, and why.
 _GRAVE: Final = {
     "unit_id": "after its next restart the gateway reaches it by the new address only, so change"
@@ -67,10 +71,13 @@ def check_setting(setting: SettingUnit, confirm: bool) -> None:
         raise CommandRefused(f"{setting.name}: {why}; repeat the command with --confirm")
 
 
+_UNIT: Final = setting_of("unit_id")
+
+
 class NodeSettings:
     """The settings of one node, over its line."""
 
-    def __init__(self, node: OpenNode, line: DeviceLine) -> None:
+    def __init__(self, node: OpenNode | OpenLinkNode, line: DeviceLine) -> None:
         self._node = node
         self._line = line
         self._unit = node.device.unit
@@ -113,18 +120,21 @@ class NodeSettings:
         )
         commissioned, epoch, number = struct.unpack(">HII", data)
         if not commissioned:
-            raise CommandRefused(
-                f"{self._node.device.name}: this node has no key, so nobody could prove who changed"
-                " it: provision it (`tianfu-node provision`)"
-            )
+            raise CommandRefused(f"{self._node.device.name}: {_NO_KEY}")
         return WriteCounter(epoch, number)
 
     async def _write(self, register: int, raw: int) -> None:
+        key = self._node.key
+        if key is None:
+            raise CommandRefused(f"{self._node.device.name}: {_NO_KEY}")
         counter = await self._counter()
-        uid, mac = bytes.fromhex(self._node.device.uid), HmacSha256(self._node.key.key)
+        uid, mac = bytes.fromhex(self._node.device.uid), HmacSha256(key.key)
+        unit = self._unit
+        if isinstance(self._node, OpenLinkNode):  # its unit is what it has on a bus, and signed too
+            (unit,) = await self._registers(_UNIT.address, 1)
         silence: DeviceSilence | None = None
         for _ in range(_TRIES):
-            request = signed_write_request(self._unit, register, [raw], mac, uid, counter)
+            request = signed_write_request(unit, register, [raw], mac, uid, counter)
             try:
                 await self._line.ask(request)
                 return

@@ -10,20 +10,20 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
 from gateway_agent.clock import GatewayClock
-from gateway_agent.config import Bus, ProfileDevice, SerialBus
+from gateway_agent.config import Bus, NodeDevice, ProfileDevice, SerialBus
 from gateway_agent.counters import Counters
 from protocols.modbus_client import Request
 from protocols.modbus_client.turn import TurnAnswer, TurnQuestion, request_of, written
 from protocols.wire.errors import PeerError
 from protocols.wire.modbus.pdu import EXCEPTION
+from protocols.wire.registers import COMMAND_ADDRESS, CONFIG_ADDRESS, SETTINGS
 
 from .bus_errors import FATAL, BusDownError, BusError, RefusedError, explain
-from .devices import OpenDevice
 from .master import Master
 
 log = logging.getLogger(__name__)
@@ -32,15 +32,10 @@ TURN_S: Final = 5.0  # the longest turn, with opening the port and probing for l
 MAX_WAITING: Final = 4  # on one bus
 READS_LOGGED_MS: Final = 60_000  # in which reads of one unit make one line of the log
 
+#: Registers that a node with a key changes for a signed write only.
+_SIGNED_ONLY: Final = (*range(CONFIG_ADDRESS, CONFIG_ADDRESS + len(SETTINGS)), COMMAND_ADDRESS)
+
 MasterOf: TypeAlias = Callable[[Bus], Master]
-
-
-class BusDevice(NamedTuple):
-    """A device on a bus that is polled, and the turns on that bus."""
-
-    device_id: str
-    opened: OpenDevice
-    turns: "BusTurns"
 
 
 @dataclass(slots=True)
@@ -100,7 +95,13 @@ class BusTurns:
         pdu = bytes.fromhex(question.pdu)
         device = next((item for item in self.bus.device if item.unit == question.unit), None)
         request = request_of(question.unit, pdu, None if device is None else device.answer_unit)
-        if isinstance(device, ProfileDevice) and written(pdu) is not None:
+        change = written(pdu)
+        if isinstance(device, NodeDevice) and change is not None and change[0] in _SIGNED_ONLY:
+            raise ValueError(
+                f"unit {device.unit} is {device.name}, which has a key: a plain write of register"
+                f" 0x{change[0]:04X} is not passed on; name the node's key with --key"
+            )
+        if isinstance(device, ProfileDevice) and change is not None:
             raise ValueError(
                 f"unit {device.unit} is {device.name}, no node of ours: its writes are not signed,"
                 " so none is passed on"

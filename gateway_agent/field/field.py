@@ -20,11 +20,11 @@ from gateway_agent.store.medium import fitting
 from protocols.modbus_client.turn import TurnAnswer, TurnQuestion
 from protocols.uplink import FILES, Action, action_record
 
-from .bus_turns import BusDevice
 from .commit_queue import CommitQueue, Sink, waiting_bytes
 from .cuts import CutFile
 from .devices import OpenDevice, OpenLinkNode, OpenNode, open_all, open_links
 from .field_change import at_rest, goes_on, relabel, same_device, same_devices, same_port, stays
+from .found import BusDevice, FoundDevice
 from .heartbeat import Heartbeat
 from .link.file_fetch import FetchedFile, FetchError
 from .node_reader import NodeReader
@@ -288,12 +288,25 @@ class Field:
         names = ", ".join(poller.bus.name for poller in self._pollers) or "none"
         return TurnAnswer(error=f"{question.bus}: expected a bus that is polled here: {names}")
 
-    def find(self, name: str) -> BusDevice | None:
-        """Return the device on a bus with this name, BUS/NAME or id; None if there is none."""
+    def find(self, name: str) -> FoundDevice | None:
+        """Return the device with this name, BUS/NAME or id; None if there is none."""
         for poller in self._pollers:
             for reader in poller.readers:
                 own = reader.device.name
                 if name in (own, f"{poller.bus.name}/{own}", reader.device_id):
+                    return BusDevice(reader.device_id, reader.opened, poller.turns)
+        for port in self.links:
+            for node in port.nodes:
+                own = node.device.name
+                if name in (own, f"{port.link.name}/{own}", node.device_id):
+                    return node
+        return None
+
+    def at(self, bus: str, unit: int) -> FoundDevice | None:
+        """Return the device with this address on a bus; None if there is none."""
+        for poller in self._pollers:
+            for reader in poller.readers:
+                if (poller.bus.name, reader.device.unit) == (bus, unit):
                     return BusDevice(reader.device_id, reader.opened, poller.turns)
         return None
 

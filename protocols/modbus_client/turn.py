@@ -20,6 +20,9 @@ from protocols.wire.modbus.pdu import (
     READ_WRITE,
     WRITE_MANY,
 )
+from protocols.wire.registers import SIGNED_ADDRESS
+from protocols.wire.site import BY_UID
+from protocols.wire.uid import UID_BYTES
 
 from .request import (
     FIXED,
@@ -101,6 +104,25 @@ def written(pdu: bytes) -> tuple[int, int] | None:
         return None
     first, words = struct.unpack_from(">HH", pdu, at)
     return first, words
+
+
+def is_write(question: TurnQuestion) -> bool:
+    """Return whether a question writes, whatever else is wrong with it."""
+    return question.pdu[:2] in (f"{WRITE_MANY:02x}", f"{READ_WRITE:02x}")
+
+
+def signed_register(question: TurnQuestion) -> int | None:
+    """Return the first register that a signed write means; None if the question is none."""
+    try:
+        pdu = bytes.fromhex(question.pdu)
+        change = written(pdu)
+    except (ValueError, IndexError, struct.error):
+        return None
+    begin = {SIGNED_ADDRESS: 0, BY_UID: UID_BYTES}.get(change[0]) if change is not None else None
+    if begin is None:
+        return None
+    block = pdu[(6 if pdu[0] == WRITE_MANY else 10) + begin :]
+    return int.from_bytes(block[8:10]) if len(block) >= 10 else None
 
 
 def _check(what: str, words: int, most: int, address: int) -> None:

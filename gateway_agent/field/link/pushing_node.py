@@ -5,6 +5,7 @@ node is told that it may forget a frame when its record is committed, not before
 killed is offered the frame again.
 """
 
+import asyncio
 import logging
 import struct
 from collections import deque
@@ -50,6 +51,7 @@ log = logging.getLogger(__name__)
 
 TIME_WAIT_MS: Final = 1000  # frames wait so long for the first exchange of times of their session
 _PERIOD: Final = setting_address("sample_period_ds")
+REQUEST_S: Final = 5.0  # in which a node answers a command
 _MAX_REQUESTS: Final = 16  # on the config channel, without an answer
 
 
@@ -310,8 +312,9 @@ class PushingNode:
             self._read_period()
         return records
 
-    def _events_read(self, data: bytes) -> None:
+    def _events_read(self, pdu: bytes) -> None:
         self._asks_events = False
+        data = _registers(pdu)
         if not self.tracker.had(data):
             self._keep(self._events(data))
 
@@ -335,14 +338,15 @@ class PushingNode:
     def _read_period(self) -> None:
         self._ask(struct.pack(">BHH", READ_HOLDING, _PERIOD, 1), self._period_read)
 
-    def _period_read(self, data: bytes) -> None:
+    def _period_read(self, pdu: bytes) -> None:
+        data = _registers(pdu)
         if len(data) == 2 and self._grid is not None:
             period_ms = 100 * int.from_bytes(data)
             if period_ms:
                 self._grid.set_period(period_ms, self._now())
 
     def _ask(self, pdu: bytes, answer: Callable[[bytes], None]) -> bool:
-        """Ask the node for registers; ``answer`` gets them. False if that cannot be sent now."""
+        """Ask the node; ``answer`` gets its PDU. False if that cannot be sent now."""
         if self._line is None or len(self._requests) >= _MAX_REQUESTS:
             return False
         self._next_request = (self._next_request + 1) & 0xFFFF
@@ -358,13 +362,37 @@ class PushingNode:
             return
         answer = self._requests.pop(number, None)
         if answer is not None:
-            registers = pdu[2:]
-            # An exception, or a wrong length: what was asked for stays as it was.
-            is_good = len(pdu) > 1 and pdu[0] < EXCEPTION and pdu[1] == len(registers)
-            answer(registers if is_good else b"")
+            answer(pdu)
+
+    async def request(self, pdu: bytes) -> bytes:
+        """Ask the node, for a command; return the PDU of its answer, or nothing if none came."""
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+        def take(pdu: bytes) -> None:
+            if not answer.done():
+                answer.set_result(pdu)
+
+        if not self._ask(pdu, take):
+            return b""
+        number = self._next_request
+        try:
+            async with asyncio.timeout(REQUEST_S):
+                return await answer
+        except TimeoutError:
+            return b""
+        finally:
+            if self._requests.get(number) is take:
+                del self._requests[number]
 
     def _send_file(self, message: bytes) -> bool:
         return self._line is not None and self._line.send(FILE, message)
+
+
+def _registers(pdu: bytes) -> bytes:
+    """Return what was read; nothing of an exception or a wrong length: all stays as it was."""
+    registers = pdu[2:]
+    is_good = len(pdu) > 1 and pdu[0] < EXCEPTION and pdu[1] == len(registers)
+    return registers if is_good else b""
 
 
 def stamp_before(clock: GatewayClock, age_ms: int) -> Stamp:

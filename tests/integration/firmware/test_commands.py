@@ -13,17 +13,21 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from boards.errors import BoardError
 from boards.node_line import NodeLine
+from boards.node_port import open_node_port
 from gateway_agent.cli import app
 from gateway_agent.collector.database import open_readonly
 from gateway_agent.commands import send_order
 from gateway_agent.keys import generate_signing_key
 from gateway_agent.store.group_table import all_groups
 from hil.site.mosquitto import MosquittoBroker
+from protocols.modbus_client import write_request
 from protocols.uplink import decode_record
 from protocols.uplink.record_types import Action
 from tests.integration.firmware.node_process import NodeProcess
 from tests.integration.firmware.test_on_site import SlowCable, key_file
+from tests.integration.firmware.test_on_site import run as tool
 from tests.integration.firmware.test_on_site_gateway import gateway
 
 USER = getpass.getuser()
@@ -89,14 +93,25 @@ async def test_a_setting_changes_by_name_and_unit_and_the_stream_names_who(tmp_p
                 assert "expected a value in ms, s, min, h" in texts[2][1]
                 assert "expected a setting of a node: unit_id, baud, sample_period" in texts[3][1]
                 assert "--confirm" in texts[4][1]
-                assert "'air' is no device on a bus" in texts[5][1]
+                assert "'air' is no device of this gateway" in texts[5][1]
                 assert await told("restart", "water") == (0, "the node restarts")
                 assert node.line_with("role")["role"] == "water"
+                # Past the desk, through the socket of tools: signed, and then plain.
+                bus = f"gateway:{tmp_path}/state/mast"
+                status, text = await asyncio.to_thread(
+                    tool, "set", bus, "sample_period_ds=4", "--key", key
+                )
+                assert (status, text) == (0, "sample_period_ds: 5 -> 4\n")
+                port = open_node_port(bus, 115200, lambda _sent, _data: None)
+                with pytest.raises(BoardError, match="a plain write of register 0x0002"):
+                    await asyncio.to_thread(port.exchange, write_request(1, 2, [7]), 5.0)
                 counters = agent.status().counters
-                assert counters.commands == {"done": 4, "refused": 6}
+                assert counters.commands == {"done": 5, "refused": 7}
+                assert counters.site_refused == 1
             # It has the setting after its restart, and the plain way has stayed closed.
             with NodeLine(cable.master_end, 1, 115200) as line:
-                assert line.settings()[2] == 5
+                assert line.settings()[2] == 4
+                assert line.write_state().refused == 0  # the plain one has not come so far
                 assert line.write_state().commissioned
     finally:
         cable.close()
@@ -110,9 +125,12 @@ async def test_a_setting_changes_by_name_and_unit_and_the_stream_names_who(tmp_p
     )
     assert named[1:3] == [taken, done]
     kinds = [name for name, _ in named]
-    assert kinds.count("command-refused") == 6
+    assert kinds.count("command-refused") == 7
     assert kinds.count("command-taken") == 2
-    assert kinds.count("command-done") == 4
+    assert kinds.count("command-done") == 5
+    details = [detail for _, detail in named]
+    assert "unit 1 of bus mast: a signed write of register 0x0002" in details
+    assert any("unit 1 of bus mast: a plain write: " in detail for detail in details)
 
 
 @pytest.mark.mosquitto
