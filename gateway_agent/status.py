@@ -190,6 +190,16 @@ class RolloutStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     hindrance: str = ""  # why nothing can be sent, and what to do; empty if it can
 
 
+class ConfigurationStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which configuration the agent works with."""
+
+    digest: str  # SHA-256 of its text
+    origin: str  # the file or the order that it is from
+    by: str = ""  # who changed it, since the start
+    probation_ms: int = 0  # that are left until it has proved itself; 0: it has
+    outcome: str = ""  # of the newest reload, and what to do; empty if there was none
+
+
 class Status(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The whole agent at one moment. A field at its default is left out of the JSON."""
 
@@ -204,6 +214,8 @@ class Status(Struct, frozen=True, kw_only=True, omit_defaults=True):
     alarms: list[str] = []  # what an operator must learn of, since the start of the process
     alarm_summary: list[AlarmStatus] = []  # of [[alarm]], the most urgent first
     notify: list[NotifyStatus] = []  # who gets notices of alarms
+
+    configuration: ConfigurationStatus | None = None  # None: the agent was made without a file
     update: RolloutStatus | None = None  # None: no update of nodes was ordered
     health: list[HealthProblem] = []  # where data stops now; empty: it flows everywhere
     warnings: list[HealthProblem] = []  # uplinks with required = false that get nothing now

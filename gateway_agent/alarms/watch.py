@@ -65,6 +65,15 @@ class AlarmWatch:
         self._changed = changed
         self._is_restored = False
 
+    def change(self, rules: Sequence[AlarmRule]) -> None:
+        """Judge these rules from now on; an alarm whose rule is the same keeps its state."""
+        before = self._watched
+        self._watched = {}
+        for rule in rules:
+            item = before.get(rule.name)
+            same = item is not None and item.rule == rule
+            self._watched[rule.name] = item if item is not None and same else _Watched(rule)
+
     @property
     def devices(self) -> frozenset[str]:
         """The names of devices that rules are about."""

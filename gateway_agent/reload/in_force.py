@@ -101,12 +101,19 @@ def read_kept(state_dir: Path) -> KeptConfig | None:
         return None
 
 
-def keep(source: ConfigSource) -> None:
-    """Keep ``source`` as the configuration in force, durably. OSError."""
+def digest_of_file(path: Path) -> str:
+    """Return the SHA-256 of the operator's file; "" if it is gone: what comes then is new."""
     try:
-        file_digest = hashlib.sha256(read_file(source.path)).hexdigest()
+        return hashlib.sha256(read_file(path)).hexdigest()
     except ConfigError:
-        file_digest = ""  # it is gone: whatever comes in its place is new
+        return ""
+
+
+def keep(source: ConfigSource, file_digest: str) -> None:
+    """Keep ``source`` as the configuration in force, durably. OSError.
+
+    ``file_digest``: of the operator's file when that was decided.
+    """
     kept = KeptConfig(file_digest=file_digest, text=source.text, origin=source.origin)
     directory = source.config.gateway.state_dir
     make_directory(directory)

@@ -123,8 +123,12 @@ class OutboxWriter:
     def listener(self) -> asyncio.Event:
         """Return an event that is set after every commit; whoever waits for it clears it."""
         event = asyncio.Event()
-        self._listeners.append(event)
+        self._listeners = [*self._listeners, event]  # the thread goes through them meanwhile
         return event
+
+    def forget(self, event: asyncio.Event) -> None:
+        """Set the event of a listener no longer."""
+        self._listeners = [item for item in self._listeners if item is not event]
 
     async def kept_slice(self, after: int, max_records: int, max_bytes: int) -> Slice | None:
         """Read as :meth:`Outbox.kept_slice`; damage found is repaired, as in :meth:`slice`."""

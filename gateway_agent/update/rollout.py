@@ -17,7 +17,7 @@ from msgspec import Struct
 from gateway_agent.clock import GatewayClock
 from gateway_agent.config import Bus, GatewayConfig
 from gateway_agent.directories import replace_file
-from gateway_agent.field.devices import OpenNode, open_all
+from gateway_agent.field.devices import OpenDevice, OpenNode, open_all
 from gateway_agent.status import NodeUpdateStatus, RolloutStatus
 from protocols.text_of_others import printable
 from protocols.uplink import MAX_ACTION_DETAIL, MAX_OPERATOR_LENGTH, Action
@@ -67,9 +67,25 @@ class Rollout:
         self._directory = config.gateway.state_dir
         self._clock = clock
         self.drivers: dict[str, BusDriver] = {}
+        self.change(config, open_all(config.bus))
+        self._kept: _Kept | None = None
+        self._image: SignedImage | None = None
+        self._sessions: dict[str, NodeSession] = {}  # of the groups that were begun
+        self._group: list[NodeSession] = []
+        self._noted: set[str] = set()  # device ids of nodes whose end is in the stream
+
+    @property
+    def is_under_way(self) -> bool:
+        """Return whether nodes are updated now."""
+        return self._kept is not None and not self._kept.ended
+
+    def change(self, config: GatewayConfig, buses: Sequence[Sequence[OpenDevice]]) -> None:
+        """Update the nodes of ``config``, of which ``buses`` are the devices; none is under way."""
+        drivers, self.drivers = self.drivers, {}
         self._nodes: dict[str, tuple[Bus, UpdateTarget, str]] = {}  # by device id
-        for bus, devices in zip(config.bus, open_all(config.bus), strict=True):
-            self.drivers[bus.name] = BusDriver(clock, self._advance)
+        for bus, devices in zip(config.bus, buses, strict=True):
+            name = bus.name
+            self.drivers[name] = drivers.get(name) or BusDriver(self._clock, self._advance)
             for opened in devices:
                 if isinstance(opened, OpenNode):
                     device = opened.device
@@ -77,11 +93,6 @@ class Rollout:
                     uid = bytes.fromhex(device.uid)
                     target = UpdateTarget(name, device.name, device.unit, uid, opened.key)
                     self._nodes[name] = (bus, target, device.role)
-        self._kept: _Kept | None = None
-        self._image: SignedImage | None = None
-        self._sessions: dict[str, NodeSession] = {}  # of the groups that were begun
-        self._group: list[NodeSession] = []
-        self._noted: set[str] = set()  # device ids of nodes whose end is in the stream
 
     def resume(self) -> None:
         """Go on with what the agent before this one was ordered; log what cannot go on."""

@@ -116,34 +116,89 @@ class Exporters:
         self._max_bytes = max_bytes
         self._sleep = sleep
         self._traces: TraceLog | None = None
+        self._outbox: OutboxWriter | None = None
+        self._group: asyncio.TaskGroup | None = None  # while it runs
+        self._running: dict[str, asyncio.Task[None]] = {}  # by name
+        self._beginning: asyncio.Task[None] | None = None
+        self._left: list[ExporterConfig] = []  # that have ended, and may come back to their place
         self.tasks: list[ExportTask] = []
 
     async def run(self, outbox: OutboxWriter) -> None:
-        """Export until cancelled; return at once if there is no exporter."""
-        configs = self._configs
-        await self._attach(outbox)
-        if not configs:
-            return
-        self._traces = await asyncio.to_thread(TraceLog, self._context.state_dir)
-        now = asyncio.get_running_loop().time
+        """Export until cancelled."""
+        self._outbox = outbox
+        await self._attach()
         try:
-            for config in configs:
-                feed = Feed(config, self._context, outbox, self._traces, now, self._max_bytes // 2)
-                exporter = make_exporter(config, self._context)
-                self.tasks.append(ExportTask(exporter, feed, Backoff(self._sleep)))
             async with asyncio.TaskGroup() as group:
-                for task in self.tasks:
-                    group.create_task(task.run(), name=f"uplink {task.feed.status.name}")
+                self._group = group
+                await self._begin()
+                await asyncio.Event().wait()  # a change may bring others
         finally:
-            self._traces.close()
+            self._group = None
+            if self._traces is not None:
+                self._traces.close()
 
-    async def _attach(self, outbox: OutboxWriter) -> None:
-        names = [config.label for config in self._configs]
-        required = [config.label for config in self._configs if config.required]
+    async def change(self, configs: Sequence[ExporterConfig], context: ExportContext) -> None:
+        """Export with these from now on; what is the same goes on if its devices are.
+
+        Places in the outbox are kept, also of what ends, until :meth:`settle`.
+        """
+        if self._beginning is not None:
+            await self._end(self._beginning)
+        is_same = context.devices == self._context.devices
+        going = [task for task in self.tasks if is_same and task.feed.config in configs]
+        for task in [task for task in self.tasks if task not in going]:
+            self.tasks.remove(task)
+            await self._end(self._running.pop(task.feed.config.label))
+            task.feed.close()
+            self._left.append(task.feed.config)
+        self._configs, self._context = configs, context
+        if self._group is not None:
+            self._beginning = self._group.create_task(self._go_on(), name="exporters begin")
+
+    async def settle(self) -> None:
+        """Give up the places of exporters that a change has ended."""
+        names = {config.label for config in self._configs}
+        gone = [config for config in self._left if config.label not in names]
+        self._left = []
+        if gone and self._group is not None:
+            self._beginning = self._group.create_task(self._go_on(), name="exporters settle")
+
+    async def _go_on(self) -> None:
+        await self._attach()
+        await self._begin()
+
+    async def _begin(self) -> None:
+        """Begin those that do not run yet."""
+        outbox, group = self._outbox, self._group
+        assert outbox is not None, "it runs"
+        assert group is not None, "it runs"
+        if self._configs and self._traces is None:
+            self._traces = await asyncio.to_thread(TraceLog, self._context.state_dir)
+        now = asyncio.get_running_loop().time
+        for config in self._configs:
+            if self._traces is None or config.label in self._running:
+                continue
+            feed = Feed(config, self._context, outbox, self._traces, now, self._max_bytes // 2)
+            task = ExportTask(make_exporter(config, self._context), feed, Backoff(self._sleep))
+            self.tasks.append(task)
+            self._running[config.label] = group.create_task(
+                task.run(), name=f"uplink {config.label}"
+            )
+
+    @staticmethod
+    async def _end(task: "asyncio.Task[None]") -> None:
+        task.cancel()
+        await asyncio.wait({task})
+
+    async def _attach(self) -> None:
+        outbox = self._outbox
+        assert outbox is not None, "it runs"
         while True:
             raise_if_cancelled()
+            configs = {config.label: config for config in (*self._left, *self._configs)}
+            required = [name for name, config in configs.items() if config.required]
             try:
-                await outbox.attach(names, required)
+                await outbox.attach(list(configs), required)
             except StoreFull as error:
                 log.warning("the places of uplinks cannot be stored, trying again: %s", error)
                 await asyncio.sleep(_FULL_RETRY_S)

@@ -95,6 +95,7 @@ class Feed:
         self.is_draining = False  # what there is is sent at once
         self.settled_to = 0  # records up to here are sent, or wait for the end of their period
         self._config = config
+        self.config = config
         self._context = context
         self._outbox = outbox
         self._traces = traces
@@ -111,17 +112,17 @@ class Feed:
     @property
     def stream(self) -> int:
         """Return the stream that the place is in."""
-        return self._outbox.cursors[self._config.label].stream
+        return self._outbox.cursors[self.config.label].stream
 
     @property
     def delivered_to(self) -> int:
         """Return the newest record that the platform has, with all before it."""
-        return self._outbox.cursors[self._config.label].to
+        return self._outbox.cursors[self.config.label].to
 
     @property
     def latency_ms(self) -> int:
         """Return how long a record may wait for others."""
-        return self._config.latency_ms
+        return self.config.latency_ms
 
     @property
     def behind(self) -> int:
@@ -132,6 +133,9 @@ class Feed:
     def is_settled(self) -> bool:
         """Whether nothing more can be delivered before time passes."""
         return self._outbox.stats.last <= max(self.delivered_to, self.settled_to)
+    def close(self) -> None:
+        """Listen to the outbox no longer."""
+        self._outbox.forget(self._committed)
 
     def wake(self) -> None:
         """Let :meth:`next` look again."""
@@ -141,6 +145,7 @@ class Feed:
         """Begin again after what was delivered."""
         self.settled_to = 0
         cursor = self._outbox.cursors[self._config.label]
+        cursor = self._outbox.cursors[self.config.label]
         self._stream, self._read_to = cursor.stream, cursor.to
 
     async def next(self, wait_s: float | None = None) -> Portion | None:
@@ -175,15 +180,15 @@ class Feed:
         if not waiting:
             self._full_since = None
             return _EXPIRY_S
-        if waiting >= self._config.batch_records or self.is_draining:
+        if waiting >= self.config.batch_records or self.is_draining:
             return 0.0
         if self._full_since is None:
             self._full_since = self._now()
-        return self._full_since + self._config.latency_ms / 1000 - self._now()
+        return self._full_since + self.config.latency_ms / 1000 - self._now()
 
     def _follow(self) -> None:
         """Take note of a new stream, and of records that were given up."""
-        cursor = self._outbox.cursors[self._config.label]
+        cursor = self._outbox.cursors[self.config.label]
         if cursor.stream != self._stream:
             self._stream, self._read_to = cursor.stream, cursor.to
             self.settled_to = 0
@@ -193,13 +198,13 @@ class Feed:
             log.warning(
                 "uplink %s: %d records will never be sent; the newest range is %d to %d of stream"
                 " %d (%s)",
-                *(self._config.label, cursor.lost - self._lost),
+                *(self.config.label, cursor.lost - self._lost),
                 *(newest.first, newest.last, newest.stream, newest.cause),
             )
         self._lost = cursor.lost
 
     async def _read(self) -> Portion | None:
-        most = self._config.batch_records
+        most = self.config.batch_records
         piece = await self._outbox.kept_slice(self._read_to, most, MAX_PORTION_BYTES)
         if piece is None or piece.stream != self._stream:
             return None
@@ -240,7 +245,7 @@ class Feed:
             if decode_record(record.data).stamp.clock_state != CLOCK_NONE:
                 break
             last += 1
-        await self._outbox.give_up(self._config.label, piece.stream, last, "undated")
+        await self._outbox.give_up(self.config.label, piece.stream, last, "undated")
 
     async def history(self, after: int, max_records: int) -> Portion | None:
         """Read again what follows record ``after``, as far as the outbox still has it."""
@@ -271,16 +276,16 @@ class Feed:
             await whatever_comes(
                 asyncio.to_thread(self._traces.add, name, kind, portion.stream, sent, wall_ms)
             )
-        await self._outbox.advance(self._config.label, portion.stream, to)
+        await self._outbox.advance(self.config.label, portion.stream, to)
         self.status.problem = ""
 
     async def lost(self, portion: Portion, to: int, cause: str) -> None:
         """Move the place to ``to`` without delivery, for one of the causes of a loss."""
-        await self._outbox.give_up(self._config.label, portion.stream, to, cause)
+        await self._outbox.give_up(self.config.label, portion.stream, to, cause)
 
     async def refused(self, portion: Portion, to: int) -> None:
         """Move the place to ``to``: the platform takes the records up to there in no form."""
-        await self._outbox.give_up(self._config.label, portion.stream, to, "refused")
+        await self._outbox.give_up(self.config.label, portion.stream, to, "refused")
 
     async def expire(self) -> None:
         """Give up what is kept for longer than configured; cheap when called often."""
@@ -288,6 +293,6 @@ class Feed:
         if now >= self._expire_at:
             self._expire_at = now + _EXPIRY_S
             before = self.delivered_to
-            await self._outbox.expire(self._config.label, self._keep)
+            await self._outbox.expire(self.config.label, self._keep)
             if self.delivered_to != before:
                 self._expire_at = now  # there may be more

@@ -76,6 +76,10 @@ ACTIONS: Final = (
     "command-refused",  # nothing was sent
     "command-failed",  # it may be done or not
     "order-rejected",  # not proved, not for here and now, or not new; ``arg``: since the start
+    "config-in-force",  # at a start, and when a change has proved itself; with its SHA-256
+    "config-on-probation",  # by an operator: it is undone if what worked falls silent
+    "config-undone",  # what was in force before it is so again
+    "config-refused",  # nothing was changed
 )
 MAX_OPERATOR_LENGTH: Final = 64  # characters of who did it
 MAX_ACTION_DETAIL: Final = 500
