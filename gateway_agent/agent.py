@@ -14,6 +14,7 @@ from typing import Final
 from protocols.modbus_client.turn import TurnAnswer, TurnQuestion
 from protocols.uplink import CLOCK_HOLDOVER, Action, decode_record
 
+from .agent_status import outbox_status, reconciliation, uplink_status
 from .alarms.desk import AlarmDesk
 from .alarms.socket import AlarmOrder, serve_alarms
 from .alarms.watch import AlarmError
@@ -25,22 +26,24 @@ from .commands.desk import CommandDesk
 from .commands.orders import OrderDesk, operators_of
 from .commands.socket import serve_commands
 from .config import GatewayConfig
-from .console_start import console_of
+from .console_start import ConsoleRunner
 from .counters import Counters
 from .field.field import Field
 from .field.link.file_fetch import FetchedFile, FetchError
 from .file_socket import Progress, serve_files
-from .keys import check_secret, load_private, load_public
+from .keys import load_private
 from .notify.notifiers import Notifiers
 from .outbox_answers import answer_of
 from .outbox_socket import OutboxAnswer, OutboxQuestion, serve_outbox
 from .progress import Delivery, Flow, ProgressWatch, StoreFlow
+from .reload.in_force import ConfigSource
+from .reload.parts import ReloadableParts
+from .reload.prepared import PreparedConfig, collector_key_of
+from .reload.reloader import Reloader
+from .reload.socket import serve_reloads
 from .status import (
     DeviceStatus,
-    OutboxStatus,
-    Reconciliation,
     Status,
-    UplinkStatus,
     in_pieces,
 )
 from .status_socket import serve_status
@@ -55,6 +58,7 @@ from .update.order_socket import UpdateOrder, serve_orders
 from .update.rollout import Rollout
 from .uplink.export_context import context_of
 from .uplink.export_task import Exporters
+from .uplink.feed import ExportContext
 from .uplink.mqtt import Uplink, UplinkKeys
 
 log = logging.getLogger(__name__)
@@ -63,29 +67,33 @@ log = logging.getLogger(__name__)
 LAST_POLL_S: Final = 3.0  # to commit what the pollers hold
 DRAIN_S: Final = 3.0  # to deliver what is not delivered yet
 HANG_UP_S: Final = 2.5  # to close the connection to the broker
+ANSWER_S: Final = 1.0  # for an answer of the console before it begins anew
 FULL_RETRY_S: Final = 2.0  # between attempts to open an outbox that has no room
 
 
 class GatewayAgent:
     """Runs one gateway. Call ``run`` once."""
 
-    def __init__(self, config: GatewayConfig, clock: GatewayClock, counters: Counters) -> None:
-        """KeyFileError if a signing key cannot be used, or everybody may read a secret."""
+    def __init__(
+        self,
+        config: GatewayConfig,
+        clock: GatewayClock,
+        counters: Counters,
+        source: ConfigSource | None = None,
+    ) -> None:
+        """KeyFileError if a signing key cannot be used, or everybody may read a secret.
+
+        ``source``: the text of ``config``; without it the agent cannot be reloaded.
+        """
         self._config = config
+        self._source = source
         self._clock = clock
         self._counters = counters
         self._key = load_private(config.gateway.key)
-        receipt_key = config.uplink.receipt_key
-        self._collector_key = None if receipt_key is None else load_public(receipt_key)
-        others = (*config.exporters, *config.notify)
-        secrets = [file for other in others for file in other.secret_files]
-        for file in (*config.uplink.secret_files, *secrets):
-            check_secret(file)
+        self._collector_key = collector_key_of(config)
         self.commands = CommandDesk(config.gateway.id, clock, counters)
         self._exporters = Exporters(
-            config.exporters,
-            context_of(config, clock, self._key, self._note, self.commands.run),
-            config.outbox.max_bytes,
+            config.exporters, self._context_of(config), config.outbox.max_bytes
         )
         self.orders = OrderDesk(
             config.gateway.id,
@@ -107,13 +115,21 @@ class GatewayAgent:
         self._notifiers: Notifiers | None = None
         self._waiting_for = ""  # why the outbox is not open yet
         self.progress = ProgressWatch(clock, self._flow)
-        self.web_port = 0  # of the console; 0: there is none
+        self.reloader: Reloader | None = None  # None: not yet, or there is no ``source``
+        self._console = ConsoleRunner(self)
+        self._group: asyncio.TaskGroup | None = None  # of everything, while it runs
+        self._sending: asyncio.Task[None] | None = None  # to the collector
         self.running = asyncio.Event()  # set when everything has been started
 
     @property
     def config(self) -> GatewayConfig:
         """Return the configuration in force."""
         return self._config
+
+    @property
+    def web_port(self) -> int:
+        """Return the port of the console; 0: there is none."""
+        return self._console.port
 
     @property
     def alarms(self) -> list[str]:
@@ -151,9 +167,10 @@ class GatewayAgent:
                 serve_commands(directory, site, self.commands.run),
                 serve_outbox(directory, self._carry),
                 serve_turns(directory, site, self._turn),
+                serve_reloads(directory, lambda: self.reloader),
             ):
                 with self.progress.watching():
-                    async with console_of(self._config, self) as self.web_port:
+                    async with self._console.running(self._config):
                         store = await self._open(lock)
                         if store is not None:
                             await self._run(store)
@@ -185,17 +202,11 @@ class GatewayAgent:
                 *(config, self._clock, self._alarms, self._field.note),
                 lambda: self.progress.is_ready,
             )
-            self._uplink = Uplink(
-                config.uplink,
-                config.gateway.id,
-                UplinkKeys(self._key, self._collector_key),
-                outbox,
-                self._counters,
-                wall=self._clock if isinstance(self._clock, SystemClock) else None,
-                announcer=self._notifiers.announcer,
-                orders=self.orders,
-            )
-            await self._work(outbox, self._field, self._uplink, self._alarms, self._notifiers)
+            self._uplink = self._make_uplink(outbox)
+            if self._source is not None:
+                parts = self._parts(self._field, self._rollout, self._alarms)
+                self.reloader = Reloader(self._source, parts, self._clock)
+            await self._work(outbox, self._field, self._alarms, self._notifiers)
         except* StoreFailed as failures:
             failure = _leaf(failures)  # raised below: raised here, it would be in a group again
         finally:
@@ -246,27 +257,33 @@ class GatewayAgent:
         self,
         outbox: OutboxWriter,
         field: Field,
-        uplink: Uplink,
         alarms: AlarmDesk,
         notifiers: Notifiers,
     ) -> None:
         async with asyncio.TaskGroup() as group:
             watch = group.create_task(outbox.watch(), name="outbox")
-            sending = group.create_task(uplink.run(), name="uplink")
+            self._group = group
+            self._begin_uplink()
             exporting = group.create_task(self._exporters.run(outbox), name="exporters")
             polling = group.create_task(self._poll(field), name="field")
             alarming = group.create_task(alarms.run(), name="alarms")
             noticing = group.create_task(notifiers.run(), name="notify")
             ordering = group.create_task(self.orders.run(), name="orders")
+            reloading = group.create_task(self._reload(), name="reload")
             self.running.set()
             try:
                 await self._stop.wait()
                 log.info("stopping")
+                reloading.cancel()
+                await _within(HANG_UP_S, _ended(reloading))
                 alarming.cancel()
                 noticing.cancel()
                 ordering.cancel()
                 polling.cancel()
                 await _within(LAST_POLL_S, _ended(polling))
+                uplink, sending = self._uplink, self._sending
+                assert uplink is not None, "it was begun above"
+                assert sending is not None, "it was begun above"
                 draining = _within(DRAIN_S if uplink.connected else 0, uplink.drain())
                 exported = _within(DRAIN_S, self._exporters.drain())
                 if not (await asyncio.gather(draining, exported))[0]:
@@ -277,8 +294,10 @@ class GatewayAgent:
                 exporting.cancel()
                 await _within(HANG_UP_S, _ended(sending, exporting))
             except asyncio.CancelledError:  # from outside, or a task of the group has failed
-                for task in (watch, sending, exporting, alarming, noticing, ordering, polling):
+                for task in (reloading, watch, exporting, alarming, noticing, ordering, polling):
                     task.cancel()
+                if self._sending is not None:
+                    self._sending.cancel()
                 await whatever_comes(_within(LAST_POLL_S, _ended(polling)))
                 raise
             finally:
@@ -292,6 +311,66 @@ class GatewayAgent:
             if not is_cancelled():
                 raise
             log.warning("the newest records are lost, the outbox has no room: %s", error)
+
+    # --- a change of the configuration -----------------------------------------------------------
+
+    async def _reload(self) -> None:
+        if self.reloader is not None:
+            await self.reloader.run()
+
+    def _parts(self, field: Field, rollout: Rollout, alarms: AlarmDesk) -> ReloadableParts:
+        assert self._source is not None
+        self._current = PreparedConfig(self._source, [], self._collector_key)
+        return ReloadableParts(
+            *(field, rollout, alarms, self._exporters),
+            *(lambda: self._current, self._took, self._context_of),
+            *(self._replace_uplink, self._replace_console, self._flow),
+        )
+
+    def _took(self, new: PreparedConfig) -> None:
+        self._current = new
+        self._config, self._collector_key = new.config, new.collector_key
+
+    def _context_of(self, config: GatewayConfig) -> ExportContext:
+        return context_of(config, self._clock, self._key, self._note, self.commands.run)
+
+    def _make_uplink(self, outbox: OutboxWriter) -> Uplink:
+        config = self._config
+        return Uplink(
+            config.uplink,
+            config.gateway.id,
+            UplinkKeys(self._key, self._collector_key),
+            outbox,
+            self._counters,
+            wall=self._clock if isinstance(self._clock, SystemClock) else None,
+            announcer=None if self._notifiers is None else self._notifiers.announcer,
+            orders=self.orders,
+        )
+
+    def _begin_uplink(self) -> None:
+        assert self._uplink is not None
+        assert self._group is not None
+        self._sending = self._group.create_task(self._uplink.run(), name="uplink")
+
+    async def _replace_uplink(self) -> None:
+        """Connect to the collector as the configuration has it now."""
+        assert self._outbox is not None
+        assert self._sending is not None
+        self._sending.cancel()
+        await _within(HANG_UP_S, _ended(self._sending))
+        self._uplink = self._make_uplink(self._outbox)
+        self._begin_uplink()
+
+    def _replace_console(self) -> None:
+        """Begin the console anew, when whoever asked for that through it has had the answer."""
+        assert self._group is not None
+
+        async def replace() -> None:
+            await asyncio.sleep(ANSWER_S)
+            await self._console.end()
+            await self._console.begin(self._config)
+
+        self._group.create_task(replace(), name="console anew")
 
     def _hurry(self) -> None:
         if self._uplink is not None:
@@ -364,13 +443,16 @@ class GatewayAgent:
             running_ms=now_ms - self._started_ms,
             nodes=nodes,
             counters=deepcopy(self._counters),
-            reconciliation=self._reconciliation(),
-            outbox=None if self._outbox is None else _outbox_status(self._outbox),
-            uplink=None if self._uplink is None else self._uplink_status(self._uplink),
+            reconciliation=reconciliation(self._field, self._outbox, self._counters),
+            outbox=None if self._outbox is None else outbox_status(self._outbox),
+            uplink=None
+            if self._uplink is None
+            else uplink_status(self._uplink, self._config.uplink),
             uplinks=[] if self._outbox is None else self._exporters.status(self._outbox),
             alarms=self.alarms,
             notify=[] if self._notifiers is None else self._notifiers.status(),
             alarm_summary=[] if self._alarms is None else self._alarms.summary(),
+            configuration=None if self.reloader is None else self.reloader.state(),
             update=None if self._rollout is None else self._rollout.status(),
             health=self.progress.problems,
             warnings=self.progress.warnings,
@@ -399,44 +481,6 @@ class GatewayAgent:
         to, depth = stats.receipted_to, stats.depth
         first = Delivery(config.where, uplink.connected, problem, to, depth, config.interval_ms)
         return [first, *self._exporters.deliveries()]
-
-    def _reconciliation(self) -> Reconciliation | None:
-        if self._field is None or self._outbox is None:
-            return None
-        found = {
-            "sequence": self._field.samples_unaccounted(),
-            "schedule": self._field.slots_unaccounted(),
-            "receipts": abs(self._outbox.stats.unaccounted),
-            "archive": self._counters.receipts_forked + self._counters.receipts_behind,
-        }
-        return Reconciliation(unaccounted=sum(found.values()), **found)
-
-    def _uplink_status(self, uplink: Uplink) -> UplinkStatus:
-        config = self._config.uplink
-        return UplinkStatus(
-            broker=config.where,
-            connected=uplink.connected,
-            problem=uplink.problem,
-            receipt=config.receipt,
-            receipt_problem=uplink.receipt_problem,
-            waiting_ms=round(1000 * uplink.waiting_s()) if config.receipt == "signed" else 0,
-            receipt_ms=uplink.receipt_ms,
-            unheard=uplink.is_unheard,
-        )
-
-
-def _outbox_status(outbox: OutboxWriter) -> OutboxStatus:
-    stats = outbox.stats
-    return OutboxStatus(
-        stream=stats.stream,
-        last=stats.last,
-        receipted_to=stats.receipted_to,
-        depth=stats.depth,
-        file_bytes=stats.file_bytes,
-        max_bytes=stats.max_bytes,
-        full=outbox.full_reason,
-        head=stats.head.hex(),
-    )
 
 
 async def _within(seconds: float, work: Coroutine[object, object, object]) -> bool:

@@ -1,5 +1,6 @@
 """Loads the console where the configuration asks for it: a gateway without it pays nothing."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -33,3 +34,48 @@ async def console_of(config: GatewayConfig, agent: "WatchedAgent") -> AsyncItera
         except Exception as error:
             log.exception("the console cannot start, the gateway works without it: %s", error)
         yield port
+
+
+class ConsoleRunner:
+    """The console of one agent, in a task of its own so that it can begin anew."""
+
+    def __init__(self, agent: "WatchedAgent") -> None:
+        self.port = 0
+        self._agent = agent
+        self._stop = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def running(self, config: GatewayConfig) -> AsyncIterator[None]:
+        """Serve while the block runs."""
+        try:
+            await self.begin(config)
+            yield
+        finally:
+            await self.end()
+
+    async def begin(self, config: GatewayConfig) -> None:
+        """Begin; the port is known when this returns."""
+        began = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._task = asyncio.create_task(self._serve(config, began, self._stop), name="console")
+        await began.wait()
+
+    async def end(self) -> None:
+        """End, and wait for that."""
+        task, self._task = self._task, None
+        self._stop.set()
+        if task is not None:
+            await asyncio.wait({task})
+
+    async def _serve(
+        self, config: GatewayConfig, began: asyncio.Event, stop: asyncio.Event
+    ) -> None:
+        try:
+            async with console_of(config, self._agent) as self.port:
+                began.set()
+                await stop.wait()
+        except Exception:
+            log.exception("the console failed, the gateway works without it")
+        finally:
+            began.set()

@@ -80,21 +80,27 @@ _HANGUP: Final = (
 
 
 def stop_on_signal(
-    stop: Callable[[], object], secure: Callable[[float], None] | None = None
+    stop: Callable[[], object],
+    secure: Callable[[float], None] | None = None,
+    reload: Callable[[], object] | None = None,
 ) -> None:
-    """Call ``stop`` on SIGTERM and SIGINT, in the running loop; log SIGHUP and work on.
+    """Call ``stop`` on SIGTERM and SIGINT, in the running loop, and ``reload`` on SIGHUP.
 
-    ``secure``: as for :class:`HardStop`, which ends the process if the stop does not.
+    Without ``reload`` SIGHUP is logged. ``secure``: as for :class:`HardStop`, which ends the
+    process if the stop does not.
     """
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     HardStop(secure).arm(signal.SIGTERM, signal.SIGINT)
-    loop.add_signal_handler(signal.SIGHUP, _hang_up)
+    loop.add_signal_handler(signal.SIGHUP, _hang_up, reload)
 
 
-def _hang_up() -> None:
-    log.warning(_HANGUP)
+def _hang_up(reload: Callable[[], object] | None) -> None:
+    if reload is None:
+        log.warning(_HANGUP)
+    else:
+        reload()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -1,5 +1,6 @@
 """Runs the agent as a process, until a signal stops it: what ``tianfu-gateway run`` does."""
 
+import asyncio
 import errno
 import logging
 from pathlib import Path
@@ -8,11 +9,11 @@ from typing import Final
 from gateway_agent import threads
 from gateway_agent.agent import GatewayAgent
 from gateway_agent.clock import SystemClock
-from gateway_agent.config import GatewayConfig, load
 from gateway_agent.counters import Counters
 from gateway_agent.errors import OperatorError
 from gateway_agent.open_files import REMEDY, check_open_files
 from gateway_agent.process import stop_on_signal
+from gateway_agent.reload.in_force import ConfigSource, source_at_start
 from gateway_agent.store.errors import StoreFailed
 from gateway_agent.store.medium import too_small
 from gateway_agent.supervisor import ServiceState, Supervisor
@@ -52,13 +53,14 @@ class _StoreFailedError(OperatorError):
 
 def run(config: Path) -> None:
     """Poll, record and deliver until a signal. OperatorError: why that is not possible."""
-    loaded = load(config)
+    source = source_at_start(config)
+    loaded = source.config
     problems = too_small(loaded.gateway.state_dir, config)
     if problems:
         raise ConfigError(problems)
     check_open_files(len(loaded.bus))
     try:
-        threads.run(_serve(loaded))
+        threads.run(_serve(source))
     except StoreFailed as error:
         remedy = _remedy(error, loaded.gateway.state_dir)
         raise _StoreFailedError(f"{error}; {remedy}") from error
@@ -74,8 +76,10 @@ def _remedy(error: StoreFailed, directory: Path) -> str:
     return _REMEDIES[number].format(mount=mount)
 
 
-async def _serve(config: GatewayConfig) -> None:
-    agent, manager = GatewayAgent(config, SystemClock(), Counters()), Supervisor()
+async def _serve(source: ConfigSource) -> None:
+    config, manager = source.config, Supervisor()
+    agent = GatewayAgent(config, SystemClock(), Counters(), source)
+    reloads: set[asyncio.Task[None]] = set()
 
     def stop() -> None:
         manager.stopping()
@@ -85,8 +89,24 @@ async def _serve(config: GatewayConfig) -> None:
         progress = agent.progress
         return ServiceState(agent.is_started, progress.is_alive, progress.summary())
 
-    stop_on_signal(stop, agent.secure)
+    async def reload_file() -> None:
+        if agent.reloader is None:
+            log.warning("SIGHUP: nothing is reloaded while the outbox is not open")
+            return
+        with manager.reloading():
+            await agent.reloader.apply_file("SIGHUP")
+
+    def reload() -> None:
+        task = asyncio.get_running_loop().create_task(reload_file())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    stop_on_signal(stop, agent.secure, reload)
     log.info("gateway %s, state in %s", config.gateway.id, config.gateway.state_dir)
     with manager.following(state):
-        await agent.run()
+        try:
+            await agent.run()
+        finally:
+            for task in reloads:
+                task.cancel()
     log.info("stopped")

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, NamedTuple
@@ -79,6 +80,16 @@ class Supervisor:
             self._text = text
             lines.append(f"STATUS={text}")
         self._send(lines)
+
+    @contextmanager
+    def reloading(self) -> Iterator[None]:
+        """Report that the configuration is being changed while the block runs."""
+        micros = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._send(["RELOADING=1", f"MONOTONIC_USEC={micros}"])
+        try:
+            yield
+        finally:
+            self._send(["READY=1"])
 
     def stopping(self) -> None:
         """Report that the stop has begun."""

@@ -83,6 +83,14 @@ class AlarmDesk:
         self._ids: dict[str, str] = {}
         self._gauges: dict[str, float] = {}
         self._gauges_ms = self._start_ms - _GAUGES_MS
+        self._rules = asyncio.Event()  # there may be some
+
+    def change(self, config: GatewayConfig) -> None:
+        """Judge other rules from now on; an alarm whose rule is the same keeps its state."""
+        self._config = config
+        self._watch.change(config.alarm)
+        self._devices = self._watch.devices
+        self._rules.set()
 
     async def run(self) -> NoReturn:
         """Look until cancelled."""
@@ -93,7 +101,8 @@ class AlarmDesk:
             begin = loop.time()
             self.look()
             if not self._config.alarm:
-                await asyncio.Event().wait()  # nothing can change without a rule
+                self._rules.clear()
+                await self._rules.wait()  # nothing can change without a rule
             await asyncio.sleep(max(_SOONEST_S, _SHARE * (loop.time() - begin)))
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):

@@ -22,6 +22,7 @@ BUILT_IN: Final = {
     "run": "gateway_agent.cli.run:run",
     "check": "gateway_agent.cli.check:check",
     "report": "gateway_agent.cli.report:report",
+    "reload": "gateway_agent.cli.reload:reload",
     "status": "gateway_agent.cli.status:status",
     "trace": "gateway_agent.cli.trace:trace",
     "alarms": "gateway_agent.cli.alarms:alarms",

@@ -13,7 +13,7 @@ def run(
 ) -> None:
     """Poll, record and deliver until SIGTERM or SIGINT; then stop cleanly within 10 s.
 
-    SIGHUP is logged and ignored.
+    SIGHUP reloads the configuration, as `tianfu-gateway reload` does.
 
     Example: tianfu-gateway run --config /etc/tianfu/gateway.toml
 

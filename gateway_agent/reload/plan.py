@@ -16,7 +16,7 @@ _NEXT_START: Final = (
     " and start it with this file"
 )
 #: Keys that hold for the life of a process; what begins with one of them is refused.
-FIXED: Final = ("gateway.", "outbox.max_bytes")
+FIXED: Final = ("gateway.", "outbox.max_bytes", "notify.", "orders.")
 _EFFECTS: Final = (
     ("outbox.", "applied at once"),
     ("reload.", "holds from the next reload on"),
@@ -26,6 +26,8 @@ _EFFECTS: Final = (
     ("orders.", "applied at once; of a gateway that took none, at the next connection"),
     ("alarm.", "applied at once; alarms of other rules keep their state"),
 )
+_ARRAYS: Final = ("device",)
+_SHOWN: Final = 200  # characters of a table that comes or goes
 _LABELS: Final = (".title", ".place", ".note")
 
 
@@ -57,6 +59,7 @@ def changes(old: GatewayConfig, new: GatewayConfig) -> tuple[ConfigChange, ...]:
     before, after = _flat(old), _flat(new)
     paths = [path for path in after if before.get(path) != after[path]]
     paths += [path for path in before if path not in after]
+    paths = list(dict.fromkeys(_whole(path, before, after) for path in paths))
     buses = {bus.name for bus in (*old.bus, *old.link)}, {bus.name for bus in (*new.bus, *new.link)}
     rows = []
     for path in paths:
@@ -64,8 +67,8 @@ def changes(old: GatewayConfig, new: GatewayConfig) -> tuple[ConfigChange, ...]:
         effect = _NEXT_START if refused else _effect(path, *buses)
         row = ConfigChange(
             path=path,
-            old=before.get(path, ABSENT),
-            new=after.get(path, ABSENT),
+            old=_shown(path, before),
+            new=_shown(path, after),
             effect=effect,
             refused=refused,
         )
@@ -83,11 +86,34 @@ def refusals(rows: tuple[ConfigChange, ...]) -> tuple[str, ...]:
     )
 
 
+def _whole(path: str, before: _Flat, after: _Flat) -> str:
+    """Return the path of the table that comes or goes whole with a key, or of the key itself."""
+    parts = path.split(".")
+    for count in range(2, len(parts)):
+        table = ".".join(parts[:count]) + "."
+        if parts[count - 1] in _ARRAYS:
+            continue
+        known = [any(key.startswith(table) for key in keys) for keys in (before, after)]
+        if not all(known):
+            return table
+    return path
+
+
+def _shown(path: str, keys: _Flat) -> str:
+    if not path.endswith("."):
+        return keys.get(path, ABSENT)
+    found = [f"{key.removeprefix(path)} = {value}" for key, value in keys.items()
+             if key.startswith(path)]  # fmt: skip
+    text = ", ".join(found)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + " ..."
+
+
 def _effect(path: str, old_buses: set[str], new_buses: set[str]) -> str:
     for prefix, text in _EFFECTS:
         if path.startswith(prefix):
             return text
-    _, bus, *rest = path.split(".", 2)
+    _, _, rest_of_bus = path.partition(".")
+    bus, *rest = rest_of_bus.split(".", 1)
     if bus not in old_buses:
         return "this bus begins"
     if bus not in new_buses:
@@ -118,5 +144,5 @@ def _leaves(path: str, value: object) -> Iterator[tuple[str, str]]:
     elif isinstance(value, (list, tuple)) and value and isinstance(value[0], dict):
         for index, item in enumerate(value):
             yield from _leaves(f"{path}.{item.get('name') or item.get('type') or index}", item)
-    elif value is not None:
+    elif value is not None and value != []:
         yield path, msgspec.json.encode(value).decode()

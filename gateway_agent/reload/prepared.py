@@ -29,7 +29,8 @@ class PreparedConfig(NamedTuple):
 
 def collector_key_of(config: GatewayConfig) -> Ed25519PublicKey | None:
     """Return what receipts are verified with. KeyFileError: it, or a secret, cannot be used."""
-    secrets = [file for exporter in config.exporters for file in exporter.secret_files]
+    others = (*config.exporters, *config.notify)
+    secrets = [file for other in others for file in other.secret_files]
     for file in (*config.uplink.secret_files, *secrets):
         check_secret(file)
     receipt_key = config.uplink.receipt_key

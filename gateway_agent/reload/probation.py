@@ -72,8 +72,8 @@ class Probation:
             device.bus for device in flow.devices if device.name in self.worked.devices
         )
         lost = Counter(device.bus for device in silent)
-        groups = [("", before.total(), lost.total())]
-        groups += [(f" on bus {bus}", before[bus], lost[bus]) for bus in sorted(self.buses)]
+        groups = [(f" on bus {bus}", before[bus], lost[bus]) for bus in sorted(self.buses)]
+        groups.append(("", before.total(), lost.total()))
         for where, count, gone in groups:
             if gone > self._share * count:
                 names = ", ".join(

@@ -16,7 +16,7 @@ from gateway_agent.errors import OperatorError
 from gateway_agent.field.field_change import RestError
 from gateway_agent.progress import Flow
 from gateway_agent.status import ConfigurationStatus
-from gateway_agent.tables import ConfigError
+from gateway_agent.tables import ConfigError, read_file
 from protocols.text_of_others import printable
 from protocols.uplink import MAX_ACTION_DETAIL, MAX_OPERATOR_LENGTH, Action
 
@@ -111,6 +111,29 @@ class Reloader:
             return ReloadPlan(digest=digest_of(text), rows=(), problems=(_TOO_MANY,))
         return await answer
 
+    async def apply_file(self, by: str) -> ReloadPlan:
+        """Change to what the operator's file has now."""
+        text = self._file_text()
+        if isinstance(text, ReloadPlan):
+            return text
+        return await self.apply(text, by, str(self._source.path))
+
+    async def plan_file(self) -> ReloadPlan:
+        """Return what the operator's file would change now."""
+        text = self._file_text()
+        return text if isinstance(text, ReloadPlan) else await asyncio.to_thread(self.plan, text)
+
+    def _file_text(self) -> str | ReloadPlan:
+        """Return what the operator's file has; a plan with the problem if it cannot be read."""
+        path = self._source.path
+        try:
+            return read_file(path).decode()
+        except ConfigError as error:
+            problem = str(error.problems[0])
+        except UnicodeDecodeError as error:
+            problem = f"{path}: expected UTF-8 text: {error}; save the file as UTF-8"
+        return ReloadPlan(digest="", rows=(), problems=(problem,))
+
     # --- the task --------------------------------------------------------------------------------
 
     async def run(self) -> NoReturn:
@@ -131,6 +154,9 @@ class Reloader:
     async def _serve(self, request: _Request) -> None:
         plan, new = await asyncio.to_thread(self._planned, request.text, request.origin)
         hindrance = self._agent.hindrance() if plan.rows else ""
+        if new is not None and not plan.rows and plan.digest == self._source.digest:
+            log.warning("reload by %s: nothing differs from what is in force", request.by)
+            new = None
         if new is not None and not hindrance:
             hindrance = await self._apply(plan, new, request.by)
         if hindrance:
@@ -154,6 +180,9 @@ class Reloader:
             problems = tuple(map(str, error.problems))
         except OperatorError as error:  # of a key file
             problems = (str(error),)
+        except Exception as error:  # polls go on, whatever a text is like
+            log.exception("reload: a fault of the agent")
+            problems = (f"a fault of the agent: {error!r}; send `tianfu-gateway report`",)
         plan = ReloadPlan(digest=digest_of(text), rows=rows, problems=problems)
         return plan, None if problems else new
 

@@ -94,7 +94,6 @@ class Feed:
         )
         self.is_draining = False  # what there is is sent at once
         self.settled_to = 0  # records up to here are sent, or wait for the end of their period
-        self._config = config
         self.config = config
         self._context = context
         self._outbox = outbox
@@ -133,6 +132,7 @@ class Feed:
     def is_settled(self) -> bool:
         """Whether nothing more can be delivered before time passes."""
         return self._outbox.stats.last <= max(self.delivered_to, self.settled_to)
+
     def close(self) -> None:
         """Listen to the outbox no longer."""
         self._outbox.forget(self._committed)
@@ -144,7 +144,6 @@ class Feed:
     def rewind(self) -> None:
         """Begin again after what was delivered."""
         self.settled_to = 0
-        cursor = self._outbox.cursors[self._config.label]
         cursor = self._outbox.cursors[self.config.label]
         self._stream, self._read_to = cursor.stream, cursor.to
 

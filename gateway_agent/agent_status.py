@@ -1,0 +1,54 @@
+"""What ``status`` shows of the parts of an agent, taken from them as they are now."""
+
+from gateway_agent.config import MqttUplink
+from gateway_agent.counters import Counters
+from gateway_agent.field.field import Field
+from gateway_agent.status import OutboxStatus, Reconciliation, UplinkStatus
+from gateway_agent.store.writer import OutboxWriter
+from gateway_agent.uplink.mqtt import Uplink
+
+
+def reconciliation(
+    field: Field | None, outbox: OutboxWriter | None, counters: Counters
+) -> Reconciliation | None:
+    """Return the four comparisons; None before there is something to compare."""
+    if field is None or outbox is None:
+        return None
+    found = {
+        "sequence": field.samples_unaccounted(),
+        "schedule": field.slots_unaccounted(),
+        "receipts": abs(outbox.stats.unaccounted),
+        "archive": counters.receipts_forked + counters.receipts_behind,
+    }
+    return Reconciliation(unaccounted=sum(found.values()), **found)
+
+
+def uplink_status(uplink: Uplink | None, config: MqttUplink) -> UplinkStatus | None:
+    """Return how the uplink to the collector is; None before it was begun."""
+    if uplink is None:
+        return None
+    return UplinkStatus(
+        broker=config.where,
+        connected=uplink.connected,
+        problem=uplink.problem,
+        receipt=config.receipt,
+        receipt_problem=uplink.receipt_problem,
+        waiting_ms=round(1000 * uplink.waiting_s()) if config.receipt == "signed" else 0,
+        receipt_ms=uplink.receipt_ms,
+        unheard=uplink.is_unheard,
+    )
+
+
+def outbox_status(outbox: OutboxWriter) -> OutboxStatus:
+    """Return where the outbox stands."""
+    stats = outbox.stats
+    return OutboxStatus(
+        stream=stats.stream,
+        last=stats.last,
+        receipted_to=stats.receipted_to,
+        depth=stats.depth,
+        file_bytes=stats.file_bytes,
+        max_bytes=stats.max_bytes,
+        full=outbox.full_reason,
+        head=stats.head.hex(),
+    )
