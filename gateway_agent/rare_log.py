@@ -1,6 +1,7 @@
 """Keep strangers from filling the journal: what is rejected is logged now and then, and counted."""
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from typing import Final
@@ -32,3 +33,30 @@ class RareLog:
         self._count += 1
         if self._count <= self._first:
             self._log.warning("%s", text)
+
+
+_MOST_TEXTS: Final = 16
+
+
+class ChangeLog:
+    """Log each change of a state once: no text again that was the last one, or within REPEAT_S.
+
+    Texts that differ only in numbers, as those that count attempts, are the same.
+    """
+
+    def __init__(self, log: logging.Logger, now: Callable[[], float] = time.monotonic) -> None:
+        """``now``: a clock in seconds."""
+        self._log = log
+        self._now = now
+        self._last = ""
+        self._at: dict[str, float] = {}
+
+    def warning(self, text: str) -> None:
+        """Log a text, unless the operator has read it."""
+        key, now = re.sub(r"\d+", "#", text), self._now()
+        if key == self._last or now - self._at.get(key, -REPEAT_S) < REPEAT_S:
+            return
+        if len(self._at) >= _MOST_TEXTS:
+            self._at.clear()
+        self._last, self._at[key] = key, now
+        self._log.warning("%s", text)

@@ -1,7 +1,9 @@
 """Connect to an MQTT broker as gateway and collector need it: bounded, with TLS, with retries."""
 
 import asyncio
+import errno
 import logging
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -279,5 +281,23 @@ def unexplained(error: Exception) -> Ending:
         text = f"no answer within {ANSWER_S:g} s{_ASK}"
     elif text == ENDED:
         text += _ASK
+    else:
+        text += _remedy(text)
     is_ours = isinstance(error, ValueError) or isinstance(error.__cause__, ssl.SSLError)
     return Ending(printable(text), REFUSED if is_ours else AWAY, is_known=False)
+
+
+_REMEDIES: Final = {
+    errno.ECONNREFUSED: "; nothing listens there: is the broker running, and is this its port?",
+    errno.EHOSTUNREACH: "; no way leads there: check the address and the network",
+    errno.ENETUNREACH: "; no way leads there: check the network of this machine",
+}
+
+
+def _remedy(text: str) -> str:
+    """Return what to do about an error of the operating system; aiomqtt keeps its text only."""
+    found = re.match(r"\[Errno (-?\d+)\]", text)
+    number = 0 if found is None else int(found[1])
+    if number < 0:  # of the resolver
+        return "; the name is not known here: check it, and DNS on this machine"
+    return _REMEDIES.get(number, "")

@@ -17,6 +17,7 @@ from gateway_agent.cancellation import raise_if_cancelled, until_first_ends, wha
 from gateway_agent.commands.orders import OrderInbox
 from gateway_agent.config import MqttUplink
 from gateway_agent.counters import Counters
+from gateway_agent.rare_log import ChangeLog
 from gateway_agent.store.window import Slice
 from gateway_agent.store.writer import OutboxWriter
 
@@ -117,6 +118,7 @@ class Uplink:
         )
         self._flight = self._sender.flight
         self._failed = False  # since the newest connection, or since the start
+        self._log = ChangeLog(log)
 
     @property
     def alarms(self) -> list[str]:
@@ -154,7 +156,7 @@ class Uplink:
                 ending = unexplained(error) if client is None else client.ending(error)
                 self._note_size(ending)
                 pause = self._note_end(ending)
-                log.warning("uplink to %s: %s", self._config.where, self.problem)
+                self._log.warning(f"uplink to {self._config.where}: {self.problem}")
             raise_if_cancelled()
             if self.connected:
                 self.connected = False
@@ -218,7 +220,7 @@ class Uplink:
             self.connected, self.problem = True, ""
             if self._failed:  # else a journal of failures has no end
                 self._failed = False
-                log.warning("uplink to %s works again", self._config.where)
+                self._log.warning(f"uplink to {self._config.where} works again")
             self._connected_at = self._now()
             self._counters.connects += 1
             works = [self._receive(client), self._sender.run(client)]
