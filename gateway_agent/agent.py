@@ -7,7 +7,7 @@ process must exit (EXIT_STORE_FAILED) and a new one recovers from what is on the
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import Final
 
@@ -53,6 +53,7 @@ from .store.medium import fitting
 from .store.outbox import Outbox
 from .store.settings import HEAD_LAG_MS, StoreContext, StoreSettings
 from .store.writer import OutboxWriter
+from .task_ends import ended, first_error, within
 from .update.image import UpdateError
 from .update.order_socket import UpdateOrder, serve_orders
 from .update.rollout import Rollout
@@ -208,7 +209,9 @@ class GatewayAgent:
                 self.reloader = Reloader(self._source, parts, self._clock)
             await self._work(outbox, self._field, self._alarms, self._notifiers)
         except* StoreFailed as failures:
-            failure = _leaf(failures)  # raised below: raised here, it would be in a group again
+            failure = first_error(
+                failures
+            )  # raised below: raised here, it would be in a group again
         finally:
             await outbox.close()
         if failure is not None:
@@ -250,7 +253,7 @@ class GatewayAgent:
             if reason != self._waiting_for:
                 self._waiting_for = reason
                 log.error("the outbox cannot be opened, trying again: %s", reason)
-            await _within(FULL_RETRY_S, self._stop.wait())
+            await within(FULL_RETRY_S, self._stop.wait())
         return None
 
     async def _work(
@@ -275,30 +278,30 @@ class GatewayAgent:
                 await self._stop.wait()
                 log.info("stopping")
                 reloading.cancel()
-                await _within(HANG_UP_S, _ended(reloading))
+                await within(HANG_UP_S, ended(reloading))
                 alarming.cancel()
                 noticing.cancel()
                 ordering.cancel()
                 polling.cancel()
-                await _within(LAST_POLL_S, _ended(polling))
+                await within(LAST_POLL_S, ended(polling))
                 uplink, sending = self._uplink, self._sending
                 assert uplink is not None, "it was begun above"
                 assert sending is not None, "it was begun above"
-                draining = _within(DRAIN_S if uplink.connected else 0, uplink.drain())
-                exported = _within(DRAIN_S, self._exporters.drain())
+                draining = within(DRAIN_S if uplink.connected else 0, uplink.drain())
+                exported = within(DRAIN_S, self._exporters.drain())
                 if not (await asyncio.gather(draining, exported))[0]:
                     depth = outbox.stats.depth
                     log.info("%d records stay in the outbox for the next start", depth)
                 watch.cancel()
                 sending.cancel()
                 exporting.cancel()
-                await _within(HANG_UP_S, _ended(sending, exporting))
+                await within(HANG_UP_S, ended(sending, exporting))
             except asyncio.CancelledError:  # from outside, or a task of the group has failed
                 for task in (reloading, watch, exporting, alarming, noticing, ordering, polling):
                     task.cancel()
                 if self._sending is not None:
                     self._sending.cancel()
-                await whatever_comes(_within(LAST_POLL_S, _ended(polling)))
+                await whatever_comes(within(LAST_POLL_S, ended(polling)))
                 raise
             finally:
                 # Records that still wait for space are given up: their callers get an error.
@@ -357,7 +360,7 @@ class GatewayAgent:
         assert self._outbox is not None
         assert self._sending is not None
         self._sending.cancel()
-        await _within(HANG_UP_S, _ended(self._sending))
+        await within(HANG_UP_S, ended(self._sending))
         self._uplink = self._make_uplink(self._outbox)
         self._begin_uplink()
 
@@ -481,27 +484,3 @@ class GatewayAgent:
         to, depth = stats.receipted_to, stats.depth
         first = Delivery(config.where, uplink.connected, problem, to, depth, config.interval_ms)
         return [first, *self._exporters.deliveries()]
-
-
-async def _within(seconds: float, work: Coroutine[object, object, object]) -> bool:
-    """Wait for ``work`` and return True; after ``seconds`` cancel it and return False."""
-    try:
-        async with asyncio.timeout(seconds):
-            await work
-    except TimeoutError:
-        return False
-    return True
-
-
-async def _ended(*tasks: "asyncio.Task[object]") -> None:
-    """Wait for tasks that were cancelled; their group handles what they raised."""
-    await asyncio.wait(set(tasks))
-
-
-def _leaf(errors: BaseExceptionGroup[StoreFailed]) -> StoreFailed:
-    """Return the first error that is no group."""
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, StoreFailed)
-    return error
