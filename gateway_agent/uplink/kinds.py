@@ -32,6 +32,7 @@ KINDS: Final = {
     "thingsboard": _kind("thingsboard", "ThingsBoard"),
     "homeassistant": _kind("homeassistant", "HomeAssistant"),
     "sl651": _kind("sl651", "Sl651"),
+    "sl427": _kind("sl427", "Sl427"),
     "influxdb": _kind("influxdb", "Influx"),
     "sparkplug": _kind("sparkplug", "Sparkplug"),
 }

@@ -47,6 +47,33 @@ def sl651(
     asyncio.run(serve())
 
 
+@platform.command("sl427")
+def sl427(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: any free one.")] = 0,
+    lose_every: Annotated[int, typer.Option(help="Answer nothing to each Nth report.")] = 0,
+    close_every: Annotated[int, typer.Option(help="Close at each Nth report.")] = 0,
+    damage_every: Annotated[int, typer.Option(help="Damage each Nth answer.")] = 0,
+    late_s: Annotated[float, typer.Option(help="Wait before each answer, seconds.")] = 0.0,
+) -> None:
+    """Be a centre station of SL 427: confirm what stations report, and show both directions.
+
+    Example: tianfu-hil platform sl427 --port 7427 --lose-every 3
+    """
+    from hil.platform.sl427_centre import Sl427Centre, Sl427Faults
+
+    async def serve() -> None:
+        faults = Sl427Faults(lose_every, late_s, close_every, damage_every)
+        centre = Sl427Centre(port=port, faults=faults, show=typer.echo)
+        await centre.start()
+        typer.echo(f"a centre station of SL 427 listens on 127.0.0.1:{centre.port}")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await centre.stop()
+
+    asyncio.run(serve())
+
+
 @platform.command("hj212")
 def hj212(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: any free one.")] = 0,

@@ -13,7 +13,7 @@ PAGE = (ROOT / "docs" / "integrators.md").read_text(encoding="utf-8")
 COLLECTOR, *BLOCKS = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 TYPES = (
     *("csv", "mqtt-json", "mqtt-json", "thingsboard", "homeassistant", "influxdb", "sparkplug"),
-    *("hj212", "sl651"),
+    *("hj212", "sl651", "sl427"),
 )
 SITE = """
 [gateway]

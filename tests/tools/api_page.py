@@ -22,6 +22,7 @@ FACES: Final = (
     "protocols.uplink",
     "protocols.uplink.hj212",
     "protocols.uplink.sl651",
+    "protocols.uplink.sl427",
     "protocols.modbus_client",
     "gateway_agent",
     "gateway_agent.collector",

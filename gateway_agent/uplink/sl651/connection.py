@@ -1,21 +1,59 @@
-"""One station's TCP connection to its centre: a :class:`Station` with a socket and the clocks."""
+"""One station's TCP connection to its centre: a station's protocol with a socket and the clocks.
+
+What SL 651 and SL 427 have in common is here: one report at a time, sent again until the centre
+confirms it, answers to what is asked, a line that is kept alive.
+"""
 
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from protocols.uplink import FormatError
 from protocols.uplink.sl651 import (
     Asked,
     Confirmed,
     NotConfirmed,
-    Station,
-    StationSettings,
+    StationEvent,
     Unreadable,
 )
 
 _CONNECT_S: Final = 10.0
+
+
+class StationMachine(Protocol):
+    """A station's side of a protocol, without a socket or a clock."""
+
+    @property
+    def answer_ms(self) -> int:
+        """Return how long a confirmation is waited for."""
+
+    @property
+    def is_spent(self) -> bool:
+        """Return whether the next report needs a new connection."""
+
+    def outgoing(self) -> bytes:
+        """Return the bytes to send now, and forget them."""
+
+    def send(
+        self, function: int, after_time: bytes, sent: datetime, now_ms: int, serial: int
+    ) -> tuple[int, list[StationEvent]]:
+        """Send a message."""
+
+    def answer(self, asked: Asked, after_time: bytes, sent: datetime, now_ms: int) -> None:
+        """Answer a question."""
+
+    def keep_alive(self, sent: datetime, now_ms: int) -> bool:
+        """Send a keep-alive if one is due."""
+
+    def deadline_ms(self) -> int:
+        """Return when :meth:`tick` has something to do."""
+
+    def tick(self, now_ms: int) -> list[StationEvent]:
+        """Send again what nobody confirmed."""
+
+    def receive(self, data: bytes, now_ms: int) -> list[StationEvent]:
+        """Take bytes of the centre."""
 
 
 class StationConnection(asyncio.Protocol):
@@ -29,18 +67,17 @@ class StationConnection(asyncio.Protocol):
 
     def __init__(
         self,
-        settings: StationSettings,
+        station: StationMachine,
         boot_ms: Callable[[], int],
         wall: Callable[[], datetime],
         answer: Callable[[Asked], bytes | None],
         refused: Callable[[str], None],
     ) -> None:
-        self._settings = settings
         self._boot_ms = boot_ms
         self._wall = wall
         self._answer = answer
         self._refused = refused
-        self._station = Station(settings, 1, boot_ms())
+        self._station = station
         self._transport: asyncio.Transport | None = None
         self._lost: OSError | None = None
         self._confirmed: set[int] = set()
@@ -51,7 +88,7 @@ class StationConnection(asyncio.Protocol):
         cls,
         host: str,
         port: int,
-        settings: StationSettings,
+        station: StationMachine,
         boot_ms: Callable[[], int],
         wall: Callable[[], datetime],
         answer: Callable[[Asked], bytes | None],
@@ -61,7 +98,7 @@ class StationConnection(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(_CONNECT_S):
             _, line = await loop.create_connection(
-                lambda: cls(settings, boot_ms, wall, answer, refused), host, port
+                lambda: cls(station, boot_ms, wall, answer, refused), host, port
             )
         return line
 
@@ -93,6 +130,11 @@ class StationConnection(asyncio.Protocol):
         self._station.keep_alive(self._wall(), self._boot_ms())
         self._flush()
 
+    @property
+    def is_spent(self) -> bool:
+        """Return whether the next report needs a new connection."""
+        return self._station.is_spent
+
     def close(self) -> None:
         """End the connection; no data is waited for."""
         if self._transport is not None:
@@ -102,6 +144,7 @@ class StationConnection(asyncio.Protocol):
         """Keep the transport (asyncio calls this)."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._flush()
 
     def data_received(self, data: bytes) -> None:
         """Take what the centre sent (asyncio calls this)."""
@@ -119,7 +162,7 @@ class StationConnection(asyncio.Protocol):
                 self._confirmed.add(serial)
                 self._changed.set()
             case NotConfirmed(serial):
-                seconds = self._settings.answer_ms / 1000
+                seconds = self._station.answer_ms / 1000
                 self._end(f"the centre did not confirm {serial} three times in {seconds:g} s each")
             case Asked():
                 self._asked(event)

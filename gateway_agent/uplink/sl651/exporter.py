@@ -13,6 +13,7 @@ from protocols.export_record import Portion, SentMessage
 from protocols.uplink.sl651 import (
     FRAME_BYTES,
     Observation,
+    Station,
     StationCount,
     StationFunction,
     StationReport,
@@ -219,8 +220,9 @@ class Sl651Exporter:
             config.keep_alive_ms,
         )
         answer = self._answers[device].answer
+        station = Station(settings, 1, self._clock.boot_ms())
         return await StationConnection.open(
-            config.host, config.port, settings, self._clock.boot_ms, self._now, answer, refuse
+            config.host, config.port, station, self._clock.boot_ms, self._now, answer, refuse
         )
 
     def _leave_out(self, text: str) -> None:

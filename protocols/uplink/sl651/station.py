@@ -115,6 +115,16 @@ class Station:
         """The serial number that the next message gets, 1 to 65535."""
         return self._next_serial
 
+    @property
+    def answer_ms(self) -> int:
+        """Return how long a confirmation is waited for."""
+        return self._settings.answer_ms
+
+    @property
+    def is_spent(self) -> bool:
+        """Return False: a confirmation names its report, so a late one harms none."""
+        return False
+
     def is_idle(self) -> bool:
         """Return whether :meth:`send` takes a message now."""
         return not self._waiting

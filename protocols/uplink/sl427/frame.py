@@ -1,4 +1,4 @@
-"""Frames of SL 427 and SZY206, the protocols of water resources monitoring (SZY206-2016).
+"""Frames of SL 427-2021 and SZY206-2016, the protocols of water resources monitoring.
 
 From implementations, not from the text. ::
 
@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from protocols.uplink.errors import BAD_CHECKSUM, FormatError
 from protocols.wire.errors import BAD_VALUE, TRUNCATED, LocalError
-
-from .errors import BAD_CHECKSUM, FormatError
 
 START: Final = 0x68
 END: Final = 0x16
@@ -25,8 +24,11 @@ MAX_DATA_BYTES: Final = 0xFF - _SHORTEST
 
 # Functions (AFN).
 LINK: Final = 0x02
+NOW: Final = 0xB0  # the centre asks for what is measured now, and the answer
 SELF_REPORT: Final = 0xC0
 ALARM: Final = 0x81
+#: What sets something in a station: 10 to 4F.
+SETTING: Final = range(0x10, 0x50)
 
 _UP: Final = 0x80
 _KIND: Final = 0x0F
@@ -49,6 +51,7 @@ QUANTITIES: Final = {
         Quantity(1, "rain", "mm", 3, 1),
         Quantity(2, "level", "m", 4, 3),
         Quantity(3, "flow", "m3/s", 5, 3),
+        Quantity(4, "speed", "m/s", 3, 3),
     )
 }
 _SIGN: Final = 0xF  # high digit of a negative number
