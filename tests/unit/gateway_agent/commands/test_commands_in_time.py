@@ -14,6 +14,7 @@ from gateway_agent.commands.desk import CommandDesk
 from gateway_agent.config import ProfileDevice, SerialBus
 from gateway_agent.counters import Counters
 from gateway_agent.field import line_silence, serial_line
+from gateway_agent.field.bus_turns import MAX_WAITING
 from gateway_agent.field.field import Field
 from tests.unit.gateway_agent.field_help import config_of
 from tests.unit.gateway_agent.line_time import SimulatedLine, SimulatedLoop, SimulatedTimer
@@ -33,8 +34,9 @@ write = { low = 0, high = 10 }
 """
 PERIOD_MS = 500
 SECONDS = 60
-STREAMS = 6  # people and platforms that ask again and again, without a pause
-ASKED = 9  # the unit that commands are for; it is hardly polled
+# The units that commands are for, hardly polled: for each somebody asks again and again, without a
+# pause, so that always as many requests wait as a bus lets wait.
+ASKED = range(9, 9 + MAX_WAITING)
 
 
 class LoopClock:
@@ -77,7 +79,7 @@ def test_a_stream_of_commands_makes_no_poll_miss_its_slot(
     monkeypatch.setattr(serial_line, "SerialLine", open_line)
     monkeypatch.setattr(line_silence, "FineTimer", SimulatedTimer)
     (tmp_path / "meter.toml").write_text(PROFILE)
-    units = {1: PERIOD_MS, 2: PERIOD_MS, 3: PERIOD_MS, ASKED: 86_400_000}
+    units = {1: PERIOD_MS, 2: PERIOD_MS, 3: PERIOD_MS, **dict.fromkeys(ASKED, 86_400_000)}
     devices = tuple(
         ProfileDevice(
             name=f"m{unit}", unit=unit, period_ms=period, profile=str(tmp_path / "meter.toml")
@@ -89,10 +91,10 @@ def test_a_stream_of_commands_makes_no_poll_miss_its_slot(
     counters = Counters()
     done = 0
 
-    async def ask(desk: CommandDesk) -> None:
+    async def ask(desk: CommandDesk, unit: int) -> None:
         nonlocal done
         while True:
-            result = await desk.run(Command(action="get", device=f"m{ASKED}"), "ana")
+            result = await desk.run(Command(action="get", device=f"m{unit}"), "ana")
             done += result.outcome == "done"
 
     async def run() -> None:
@@ -100,7 +102,7 @@ def test_a_stream_of_commands_makes_no_poll_miss_its_slot(
         desk = CommandDesk("g", LoopClock(loop), counters)
         desk.open(field)
         tasks = [asyncio.create_task(field.run())]
-        tasks += [asyncio.create_task(ask(desk)) for _ in range(STREAMS)]
+        tasks += [asyncio.create_task(ask(desk, unit)) for unit in ASKED]
         await asyncio.sleep(SECONDS)
         for task in tasks:
             task.cancel()
@@ -109,6 +111,8 @@ def test_a_stream_of_commands_makes_no_poll_miss_its_slot(
     with contextlib.closing(loop):
         loop.run_until_complete(run())
     (line,) = lines
+    assert counters.commands.keys() == {"done", "failed"}
+    assert counters.commands["failed"] == len(ASKED)  # cut by the end
     assert done > 10 * SECONDS  # at least ten commands a second
     assert counters.skipped_slots == 0
     longest = max(line.busy_s)
