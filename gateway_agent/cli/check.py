@@ -143,6 +143,9 @@ def _check_files(config: GatewayConfig, path: Path, problems: list[Problem]) -> 
         for exporter in config.exporters
         for file in exporter.secret_files
     ]
+    remedy = "copy the public half of the operator's key there"
+    keys = () if config.orders is None else config.orders.keys
+    files += [_NamedFile("orders.keys", file, remedy, load_public) for file in keys]
     if config.web is not None:
         files += _web_files(config.web)
     for file in files:

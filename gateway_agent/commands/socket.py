@@ -26,7 +26,7 @@ SOCKET_NAME: Final = "commands.sock"
 MAX_CLIENTS: Final = 8  # at one time; more are closed
 SEND_S: Final = 5.0
 CLIENT_S: Final = 180.0  # in which a command is over, or the agent is taken for dead
-_MAX_LINE: Final = 2048
+MAX_LINE: Final = 2048
 
 
 class CommandQuestion(Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,7 +52,7 @@ def serve_commands(
             )
         client.write(msgspec.json.encode(found) + b"\n")
 
-    kind = QuestionSocket(SOCKET_NAME, "set", _MAX_LINE, MAX_CLIENTS, SEND_S, group)
+    kind = QuestionSocket(SOCKET_NAME, "set", MAX_LINE, MAX_CLIENTS, SEND_S, group)
     return serve_questions(directory, kind, answer)
 
 

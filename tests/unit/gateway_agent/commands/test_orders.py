@@ -33,6 +33,7 @@ from tests.unit.gateway_agent.store_help import GATEWAY, WALL_MS, StillClock
 
 ANA, MALLORY, OWN = (Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32) for n in (1, 2, 3))
 KID = key_id(ANA.public_key())
+OPERATORS = {KID: Operator("ana", ANA.public_key())}
 SET = OperatorOrder(GATEWAY, WALL_MS + 10, WALL_MS + 60_000, "set", "air-1", "sample_period", "5 s")
 
 
@@ -50,10 +51,9 @@ class Site:
 
     def new_desk(self) -> OrderDesk:
         """A desk as a new process has it."""
-        operators = {KID: Operator("ana", ANA.public_key())}
         taken = OrderCounters(self.folder, self.clock)
         return OrderDesk(
-            GATEWAY, operators, OWN, taken, self.clock, self.counters, self.run,
+            GATEWAY, OPERATORS, OWN, taken, self.clock, self.counters, self.run,
             lambda _, action: self.noted.append(action), self.configure,
         )  # fmt: skip
 
