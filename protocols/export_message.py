@@ -14,6 +14,25 @@ class PlatformMessage(NamedTuple):
     retain: bool = False
 
 
+class PlatformAnswers:
+    """What a platform itself said to messages that the broker has acknowledged."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[str, int] = {}  # by the id of a message: the record it was made from
+        self.refused: set[int] = set()
+
+    def take(self, identifier: str, *, is_taken: bool) -> None:
+        """Note an answer; one to a message that nobody waits for changes nothing."""
+        seq = self.waiting.pop(identifier, None)
+        if seq is not None and not is_taken:
+            self.refused.add(seq)
+
+    def clear(self) -> None:
+        """Begin anew with a connection."""
+        self.waiting.clear()
+        self.refused.clear()
+
+
 class MqttCore(Protocol):
     """One platform's topics and payloads. Times are Unix ms, None while no clock vouches for one.
 
@@ -21,6 +40,7 @@ class MqttCore(Protocol):
     """
 
     qos: int  # of what is sent
+    answers: PlatformAnswers | None  # of a platform that answers each message itself
 
     def filters(self) -> list[str]:
         """Return what to subscribe to; with QoS 0 the broker's answer to it stands for PUBACKs."""
@@ -51,6 +71,7 @@ class PlainCore:
     """What most cores have nothing to do for."""
 
     qos = 1
+    answers: PlatformAnswers | None = None
 
     def filters(self) -> list[str]:
         """Return nothing to subscribe to."""

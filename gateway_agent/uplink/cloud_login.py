@@ -59,6 +59,7 @@ class CloudAccount(Struct, frozen=True, kw_only=True, tag_field="kind"):
     """The device that this gateway is in a cloud."""
 
     secret_file: _SecretFile
+    confirmed: bool = True  # the cloud's answer to a post is the delivery; false: the PUBACK
 
     @property
     def cloud(self) -> clouds.Cloud:

@@ -1,6 +1,7 @@
 """Run an exporter's core over MQTT: connect, send and take acknowledgements, read what comes.
 
-With QoS 1 a record is delivered when the broker has acknowledged every message made from it. Where
+With QoS 1 a record is delivered when the broker has acknowledged every message made from it, and
+the platform has answered it, where it does; a record that it refuses is named as lost. Where
 a platform demands QoS 0 the messages are followed by a subscription that is in force already: the
 broker works on packets in order (MQTT 5.0, 4.6), so its SUBACK comes after it has had them all.
 """
@@ -24,6 +25,10 @@ from .feed import ExportContext, Feed
 
 MAX_PACKET: Final = 16 * 1024  # what platforms send is short
 MAX_UNANSWERED: Final = 16  # messages on their way
+UNANSWERED: Final = (
+    f"the platform has not answered what it was sent for {ANSWER_S:g} s: write confirmed = false in"
+    " [uplink.login], if it answers nothing"
+)
 _LOOK_S: Final = 1.0
 _GOODBYE_S: Final = 1.0
 
@@ -43,6 +48,7 @@ class MqttSession:
         self._account = account
         self._context = context
         self._core = core
+        self._answered = asyncio.Event()  # the platform has sent something
         identifier = config.client_id or f"tianfu-{context.gateway}-{config.label}"
         twins = "are two gateways, or two uplinks, configured with one client id"
         self._who = Who(identifier, twins)
@@ -132,7 +138,28 @@ class MqttSession:
             await feed.lost(portion, portion.last - len(records), "stale")
         kept = portion._replace(first=portion.last + 1 - len(records), records=records)
         sent = await self._post(client, feed, self._core.messages(kept, now_ms), len(records))
+        refused = await self._settle()
+        for seq in sorted(refused):
+            await feed.delivered(portion, seq - 1)
+            await feed.refused(portion, seq)
         await feed.delivered(portion, portion.last, sent)
+
+    async def _settle(self) -> set[int]:
+        """Wait until the platform has answered all messages; return the records that it refused."""
+        answers = self._core.answers
+        if answers is None:
+            return set()
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                while answers.waiting:
+                    raise_if_cancelled()
+                    self._answered.clear()
+                    await self._answered.wait()
+        except TimeoutError:
+            raise aiomqtt.MqttError(UNANSWERED) from None
+        refused = set(answers.refused)
+        answers.refused.clear()
+        return refused
 
     async def _post(
         self, client: Client, feed: Feed, messages: list[PlatformMessage], records: int = 0
@@ -181,6 +208,7 @@ class MqttSession:
         async for message in client.messages:
             raise_if_cancelled()
             client.taken(message)
+            self._answered.set()
             try:
                 answers = self._core.received(str(message.topic), bytes(message.payload or b""))
             except ValueError as error:

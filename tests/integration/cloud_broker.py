@@ -5,6 +5,7 @@ and each message.
 """
 
 import asyncio
+import json
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -36,6 +37,8 @@ class CloudBroker:
         self.goodbyes = 0
         self.messages: list[tuple[str, bytes]] = []
         self.filters: list[str] = []
+        #: The platform behind the broker: what it answers to a message, or nothing.
+        self.platform: Callable[[str, bytes], tuple[str, bytes] | None] = lambda topic, body: None
         self._writers: list[asyncio.StreamWriter] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -70,6 +73,9 @@ class CloudBroker:
                 writer.write(b"\x40\x02" + rest[:2])
                 rest = rest[2:]
             self.messages.append((topic, rest))  # QoS 1 without its packet identifier
+            answer = self.platform(topic, rest)
+            if answer is not None:
+                self.send(*answer)
         elif kind >> 4 == SUBSCRIBE:
             size = int.from_bytes(body[2:4], "big")
             self.filters.append(body[4 : 4 + size].decode())
@@ -82,8 +88,12 @@ class CloudBroker:
         """Publish to the newest device that has subscribed to something, with QoS 0."""
         text = topic.encode()
         body = struct.pack(">H", len(text)) + text + payload
-        assert len(body) < 128
-        self._writers[-1].write(bytes((0x30, len(body))) + body)
+        size = (
+            bytes((len(body) & 127 | 128, len(body) >> 7))
+            if len(body) > 127
+            else bytes((len(body),))
+        )
+        self._writers[-1].write(b"\x30" + size + body)
 
 
 @asynccontextmanager
@@ -123,3 +133,24 @@ def _login(body: bytes) -> Login:
     password = fields.pop(0).decode() if flags & 0x40 else ""
     assert not fields
     return Login(client_id, username, password, flags, int.from_bytes(body[8:10], "big"))
+
+
+def answering(code: Callable[[str], int]) -> Callable[[str, bytes], tuple[str, bytes] | None]:
+    """The answers of Aliyun, OneNET and Tencent; ``code`` of the id of a post."""
+
+    def answer(topic: str, payload: bytes) -> tuple[str, bytes] | None:
+        if not topic.startswith(("/sys", "$sys", "$thing")):
+            return None
+        post = json.loads(payload)
+        if topic.startswith("/sys"):
+            return f"{topic}_reply", _json(id=post["id"], code=code(post["id"]), data={})
+        if topic.startswith("$sys"):
+            return f"{topic}/reply", _json(id=post["id"], code=code(post["id"]), msg="")
+        token, down = post["clientToken"], topic.replace("/up/", "/down/")
+        return down, _json(method="report_reply", clientToken=token, code=code(token))
+
+    return answer
+
+
+def _json(**content: object) -> bytes:
+    return json.dumps(content).encode()

@@ -21,7 +21,7 @@ from gateway_agent.uplink.cloud_login import (
 )
 from gateway_agent.uplink.mqtt_json.config import JsonUplink
 from hil.site.mosquitto import MosquittoBroker
-from tests.integration.cloud_broker import Login, front_door
+from tests.integration.cloud_broker import Login, answering, front_door
 from tests.unit.gateway_agent.exporters.export_world import exporting, hole, sample, until, writer
 from tests.unit.gateway_agent.store_help import WALL_MS, StillClock
 
@@ -120,6 +120,7 @@ async def test_each_cloud_lets_us_in_and_gets_properties(tmp_path: Path) -> None
         root = tmp_path / kind
         root.mkdir()
         async with front_door(admits, now_s) as cloud, writer(root, clock) as outbox:
+            cloud.platform = answering(lambda _: 0)
             await outbox.put([sample(1), hole(2)], {})
             async with exporting(outbox, root, uplink(cloud.port, account), clock=clock):
                 await until(lambda: len(cloud.messages) == 2)
@@ -179,6 +180,7 @@ async def test_a_token_is_renewed_before_it_ends(tmp_path: Path) -> None:
         writer(tmp_path, clock) as outbox,
         exporting(outbox, tmp_path, uplink(cloud.port, account), clock=clock) as exporters,
     ):
+        cloud.platform = answering(lambda _: 200)
         for count in range(1, 91):
             await outbox.put([sample(count)], {})
             await until(lambda: exporters.tasks and exporters.tasks[0].feed.delivered_to == count)  # noqa: B023 # in its own turn
@@ -226,7 +228,7 @@ async def test_without_a_time_a_token_waits_and_the_others_do_not(
         assert not [text for text in texts for secret_text in secrets if secret_text in text]
 
 
-async def test_a_post_that_the_cloud_does_not_take_is_counted_and_named(tmp_path: Path) -> None:
+async def test_a_post_that_the_cloud_does_not_take_is_named_as_lost(tmp_path: Path) -> None:
     clock = StillClock()
     account = AliyunAccount(product_key="a", device_name="g", secret_file=secret_file(tmp_path))
     async with (
@@ -234,17 +236,37 @@ async def test_a_post_that_the_cloud_does_not_take_is_counted_and_named(tmp_path
         writer(tmp_path, clock) as outbox,
         exporting(outbox, tmp_path, uplink(cloud.port, account), clock=clock) as exporters,
     ):
-        answers = "/sys/a/g/thing/event/property/post_reply"
-        await outbox.put([sample(1)], {})
-        await until(lambda: cloud.messages)
-        assert cloud.filters == [answers]
-        cloud.send(answers, b'{"code":200,"id":"1"}')
-        cloud.send(answers, b'{"code":6813,"message":"no such property"}')
-        status = exporters.tasks[0].feed.status
-        await until(lambda: status.rejected)
-        assert status.rejected == 1
+        cloud.platform = answering(lambda identifier: 6813 if identifier in "35" else 200)
+        await outbox.put([sample(number) for number in range(1, 7)], {})
+        await until(lambda: exporters.tasks and exporters.tasks[0].feed.behind == 0)
+        assert cloud.filters == ["/sys/a/g/thing/event/property/post_reply"]
+        (status,) = exporters.status(outbox)
+        assert [(one.first, one.last, one.cause) for one in status.losses] == [
+            (3, 3, "refused"),
+            (5, 5, "refused"),
+        ]
+        assert (status.rejected, len(cloud.messages)) == (2, 6)
         assert "6813" in status.rejection
-        assert "no such property" in status.rejection
+
+
+async def test_what_the_cloud_has_not_answered_is_not_delivered(tmp_path: Path) -> None:
+    clock, secret = StillClock(), secret_file(tmp_path)
+    asked = AliyunAccount(product_key="a", device_name="g", secret_file=secret)
+    silent = AliyunAccount(product_key="b", device_name="g", secret_file=secret, confirmed=False)
+    async with (
+        front_door(admits_aliyun, lambda: 0) as cloud,
+        front_door(admits_aliyun, lambda: 0) as mute,
+        writer(tmp_path, clock) as outbox,
+    ):
+        configs = uplink(cloud.port, asked), uplink(mute.port, silent, "silent")
+        async with exporting(outbox, tmp_path, *configs, clock=clock) as exporters:
+            await outbox.put([sample(1)], {})
+            await until(lambda: cloud.messages and exporters.tasks[1].feed.delivered_to == 1)
+            assert exporters.tasks[0].feed.delivered_to == 0
+            for identifier in ("7", "1"):
+                answer = json.dumps({"id": identifier, "code": 200}).encode()
+                cloud.send("/sys/a/g/thing/event/property/post_reply", answer)
+            await until(lambda: exporters.tasks[0].feed.delivered_to == 1)
 
 
 @pytest.mark.mosquitto
@@ -258,7 +280,9 @@ async def test_a_real_broker_checks_the_password(mosquitto_path: Path, tmp_path:
     passwords.touch(0o600)
     passwords.write_text(f"gw1&a1T:{stored}\n", "utf-8")
     extra = f"password_file {passwords}\nallow_anonymous false\n"
-    account = AliyunAccount(product_key="a1T", device_name="gw1", secret_file=secret_file(tmp_path))
+    account = AliyunAccount(
+        product_key="a1T", device_name="gw1", secret_file=secret_file(tmp_path), confirmed=False
+    )
     with MosquittoBroker(mosquitto_path, tmp_path / "broker", extra) as broker:
         async with (
             writer(tmp_path, clock) as outbox,

@@ -38,7 +38,7 @@ from gateway_agent.uplink.thingsboard.config import ThingsBoardUplink
 from hil.platform.hj212_platform import Hj212Platform
 from hil.platform.sl651_centre import Sl651Centre
 from protocols.uplink import sl651, sparkplug
-from tests.integration.cloud_broker import CloudBroker, front_door
+from tests.integration.cloud_broker import CloudBroker, answering, front_door
 from tests.paths import ROOT
 from tests.tools import page
 from tests.tools.guide_pictures import terminal
@@ -102,6 +102,8 @@ async def _at_once(root: Path) -> dict[str, Lines]:
             kind: await stack.enter_async_context(front_door(lambda _: float("inf"), lambda: 0))
             for kind in makers
         }
+        for broker in brokers.values():
+            broker.platform = answering(lambda _: 0)
         influx = stack.enter_context(serving())
         outbox = await stack.enter_async_context(writer(root / "first", clock))
         configs = [

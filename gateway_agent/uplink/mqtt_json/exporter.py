@@ -15,7 +15,7 @@ class JsonExporter(MqttSession):
         core: MqttCore
         if config.format == "thing":
             assert config.login is not None  # the configuration was checked
-            core = clouds.CloudCore(config.login.cloud)
+            core = clouds.CloudCore(config.login.cloud, config.login.confirmed)
         else:
             core = mqtt_json.JsonCore(
                 context.gateway, dict(context.devices), config.topic, config.format, config.retain

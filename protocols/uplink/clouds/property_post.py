@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, TypeAlias
 
-from protocols.export_message import PlainCore, PlatformMessage
+from protocols.export_message import PlainCore, PlatformAnswers, PlatformMessage
 from protocols.export_record import ExportRecord, Portion
 from protocols.text_of_others import printable
 
@@ -36,13 +36,22 @@ def property_name(device: str, point: str) -> str:
 class CloudCore(PlainCore):
     """Makes one post of each record."""
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: Cloud, is_confirmed: bool = True) -> None:
+        """``is_confirmed``: the cloud's answer is the delivery, where it gives one."""
         self._cloud = cloud
         self._make = _MAKERS[cloud.kind]
+        if cloud.answers and is_confirmed:
+            self.answers = PlatformAnswers()
 
     def filters(self) -> list[str]:
         """Return the topic of the answers."""
         return [self._cloud.answers] if self._cloud.answers else []
+
+    def opened(self, now_ms: int | None) -> list[PlatformMessage]:
+        """Begin anew: answers to what was sent before are not to be expected."""
+        if self.answers is not None:
+            self.answers.clear()
+        return []
 
     def messages(self, portion: Portion, now_ms: int | None) -> list[PlatformMessage]:
         """Return a post for each record that has a value or is a gap."""
@@ -56,6 +65,8 @@ class CloudCore(PlainCore):
             if values:
                 payload = json.dumps(self._make(record, values), separators=(",", ":")).encode()
                 found.append(PlatformMessage(self._cloud.post, payload, (record.seq,)))
+                if self.answers is not None:
+                    self.answers.waiting[_identifier(record)] = record.seq
         return found
 
     def received(self, topic: str, payload: bytes) -> list[PlatformMessage]:
@@ -72,7 +83,10 @@ class CloudCore(PlainCore):
             raise ValueError(f"expected an answer to a post, got {shown}")
         if self._cloud.kind == "tencent" and answer.get("method") != "report_reply":
             raise ValueError(f"this gateway takes no commands from the cloud, got {shown}")
-        if answer.get("code") not in (0, 200):
+        is_taken = answer.get("code") in (0, 200)
+        if self.answers is not None:
+            self.answers.take(str(answer.get(_IDENTIFIER[self._cloud.kind])), is_taken=is_taken)
+        if not is_taken:
             raise ValueError(f"the cloud did not take a post: {shown}")
         return []
 
@@ -117,4 +131,6 @@ def _huawei(record: ExportRecord, values: _Values) -> dict[str, object]:
     return {"services": [service]}
 
 
+#: Where an answer repeats what it answers.
+_IDENTIFIER: Final = {"aliyun": "id", "onenet": "id", "tencent": "clientToken"}
 _MAKERS: Final = {"aliyun": _aliyun, "huawei": _huawei, "onenet": _onenet, "tencent": _tencent}
