@@ -101,6 +101,9 @@ def toml_of(data: bytes, path: Path) -> dict[str, object]:
     except UnicodeDecodeError as error:
         found = f"byte 0x{data[error.start]:02x} at offset {error.start}"
         raise _unusable(path, found, "UTF-8 text", "save the file as UTF-8") from error
+    except RecursionError as error:
+        found, remedy = "lists or tables within each other, without an end", "correct the brackets"
+        raise _unusable(path, found, "TOML", remedy) from error
     except tomllib.TOMLDecodeError as error:
         raise _unusable(path, *_wrong_line(data.decode("utf-8"), str(error))) from error
 

@@ -198,11 +198,17 @@ def load_hj212_profile(name: str) -> Hj212Profile:
         raise Hj212ProfileError(
             f"profile {name!r}: expected a file or one of {', '.join(shipped())}"
         )
+    return read_hj212_profile(where, data)
+
+
+def read_hj212_profile(where: str, data: bytes) -> Hj212Profile:
+    """Read the bytes of a profile; Hj212ProfileError names what is wrong, and ``where``."""
     try:
         profile = msgspec.convert(tomllib.loads(data.decode()), Hj212Profile)
         re.compile(profile.mn)
     except (
         tomllib.TOMLDecodeError,
+        RecursionError,  # tables within tables within tables
         UnicodeDecodeError,
         msgspec.ValidationError,
         re.error,

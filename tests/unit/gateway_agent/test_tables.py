@@ -7,7 +7,7 @@ import pytest
 from msgspec import Meta, Struct
 
 from gateway_agent.table_types import FILE_SUFFIX, REMEDY, DefaultTag
-from gateway_agent.tables import ConfigError, TableReader
+from gateway_agent.tables import ConfigError, TableReader, read_toml
 
 FILE = Path("/etc/site/file.toml")
 
@@ -120,3 +120,11 @@ def test_what_stands_twice_is_reported_where_it_stands_again() -> None:
         "c: expected another number, got 1; a has it already: change one of them",
         "d: expected another number, got 1; a has it already: change one of them",
     ]
+
+
+@pytest.mark.parametrize("text", ["a = " + 20_000 * "[", "a = " + 5_000 * "{b = "])
+def test_brackets_without_an_end_are_a_problem_of_the_file(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "deep.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match="without an end; correct the brackets"):
+        read_toml(path)

@@ -1,15 +1,5 @@
-"""Whatever bytes come, an end of the link goes on in bounded memory; ``python -m`` runs it long.
+"""Whatever bytes come, an end of the link goes on in bounded memory; :mod:`tests.fuzz` runs it."""
 
-With atheris installed the bytes follow the branches that they reach; it is no dependency of the
-project, so otherwise they are seeded noise.
-"""
-
-import importlib
-import importlib.util
-import sys
-import tempfile
-import time
-from pathlib import Path
 from random import Random
 
 from protocols.wire.errors import PeerError
@@ -159,28 +149,3 @@ def noise(seed: int) -> bytes:
     """Return one input."""
     random = Random(seed)
     return random.randbytes(random.randrange(1, 3000))
-
-
-def main() -> None:
-    """Run for as many seconds as the command line says."""
-    seconds = int(sys.argv[1])
-    if importlib.util.find_spec("atheris") is None:
-        end = time.monotonic() + seconds
-        count = 0
-        while time.monotonic() < end:
-            one_input(noise(count))
-            count += 1
-        sys.stdout.write(f"{count} inputs of seeded noise, no finding\n")
-        return
-    atheris = importlib.import_module("atheris")
-    atheris.instrument_all()
-    options = [f"-max_total_time={seconds}", "-max_len=4000", "-len_control=0"]
-    with tempfile.TemporaryDirectory() as corpus:
-        for seed in range(50):
-            Path(corpus, str(seed)).write_bytes(noise(seed))
-        atheris.Setup([sys.argv[0], *options, corpus], one_input)
-        atheris.Fuzz()
-
-
-if __name__ == "__main__":
-    main()

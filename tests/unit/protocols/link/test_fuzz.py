@@ -1,4 +1,4 @@
-"""A short run of the fuzz target; ``python -m tests.unit.protocols.link.fuzz 600`` runs long."""
+"""A short run of the fuzz target; ``python -m tests.fuzz link 600`` runs long."""
 
 import pytest
 

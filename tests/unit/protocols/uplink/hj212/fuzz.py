@@ -1,15 +1,5 @@
-"""Whatever bytes come, the reader gives frames or rejections and stays small; run it long with -m.
+"""Whatever bytes come, the reader gives frames or rejections; ``tests.fuzz`` runs it long."""
 
-With atheris installed the bytes follow the branches that they reach; it is no dependency of the
-project, so otherwise published frames are damaged by seed.
-"""
-
-import importlib
-import importlib.util
-import sys
-import tempfile
-import time
-from pathlib import Path
 from random import Random
 
 from protocols.uplink.hj212 import (
@@ -99,28 +89,3 @@ def damaged(seed: int) -> bytes:
             frame = bytearray(b"##%04d%b%04X" % (len(segment), segment, hj_checksum(segment)))
         parts += [bytes(frame), random.choice((b"\r\n", b"", b"\n", b"#"))]
     return b"".join(parts)
-
-
-def main() -> None:
-    """Run for as many seconds as the command line says."""
-    seconds = int(sys.argv[1])
-    if importlib.util.find_spec("atheris") is None:
-        end = time.monotonic() + seconds
-        count = 0
-        while time.monotonic() < end:
-            one_input(damaged(count))
-            count += 1
-        sys.stdout.write(f"{count} inputs by seed, no finding\n")
-        return
-    atheris = importlib.import_module("atheris")
-    atheris.instrument_all()
-    options = [f"-max_total_time={seconds}", "-max_len=6000", "-len_control=0"]
-    with tempfile.TemporaryDirectory() as corpus:
-        for index, frame in enumerate(CORPUS):
-            Path(corpus, str(index)).write_bytes(b"\x00" + frame)
-        atheris.Setup([sys.argv[0], *options, corpus], one_input)
-        atheris.Fuzz()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""A short run of the fuzz target; ``python -m`` runs it long (:mod:`.fuzz`)."""
+"""A short run of the fuzz target; ``python -m tests.fuzz hj212 600`` runs long."""
 
 import pytest
 

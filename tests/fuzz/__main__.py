@@ -1,0 +1,57 @@
+"""Run one target for a while: ``python -m tests.fuzz sl651 120``; without arguments, name them all.
+
+With atheris installed the bytes follow the branches that they reach, and what was found is written
+where it began; it is no dependency of the project, so otherwise the corpus is damaged by seed.
+``python -m tests.fuzz NAME 0 --keep`` puts the smallest inputs that reach the most into the corpus.
+"""
+
+import importlib
+import importlib.util
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from .corpus import FOLDER, corpus_of, damaged
+from .targets import TARGETS
+
+_MAX_LEN = 4096
+
+
+def main(arguments: list[str]) -> int:
+    """Return the exit status; a finding ends the process with its traceback."""
+    if len(arguments) < 2 or arguments[0] not in TARGETS:
+        sys.stderr.write(f"expected one of {', '.join(TARGETS)} and seconds\n")
+        return 2
+    name, seconds = arguments[0], int(arguments[1])
+    if importlib.util.find_spec("atheris") is None:
+        by_seed(name, seconds)
+        return 0
+    atheris = importlib.import_module("atheris")
+    atheris.instrument_all()
+    with tempfile.TemporaryDirectory() as grown:
+        for index, data in enumerate(corpus_of(name)):
+            Path(grown, f"given-{index}").write_bytes(data)
+        options = [f"-max_len={_MAX_LEN}", "-len_control=0", f"-artifact_prefix={name}-"]
+        if "--keep" in arguments:
+            kept = FOLDER / name
+            kept.mkdir(exist_ok=True)
+            options += ["-merge=1", str(kept), *arguments[3:]]
+        else:
+            options += [f"-max_total_time={seconds}"]
+        atheris.Setup([sys.argv[0], *options, grown], TARGETS[name])
+        atheris.Fuzz()
+    return 0
+
+
+def by_seed(name: str, seconds: int) -> None:
+    """Run inputs that were damaged by seed."""
+    end, seed, given = time.monotonic() + seconds, 0, corpus_of(name)
+    while time.monotonic() < end:
+        TARGETS[name](damaged(given, seed))
+        seed += 1
+    sys.stdout.write(f"{name}: {seed} inputs by seed, no finding\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
