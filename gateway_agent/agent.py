@@ -21,6 +21,7 @@ from .alarms.watch import AlarmError
 from .bus_socket import serve_turns
 from .cancellation import is_cancelled, whatever_comes
 from .clock import GatewayClock, SystemClock
+from .commands.configure import configured
 from .commands.counters import OrderCounters
 from .commands.desk import CommandDesk
 from .commands.orders import OrderDesk, operators_of
@@ -105,6 +106,7 @@ class GatewayAgent:
             counters,
             self.commands.run,
             self._note,
+            lambda text, by: configured(self.reloader, text, by),
         )
         self._stop = asyncio.Event()
         self._started_ms = clock.boot_ms()

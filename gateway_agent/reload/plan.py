@@ -23,7 +23,6 @@ _EFFECTS: Final = (
     ("uplink.", "the uplink connects anew; records wait in the outbox meanwhile"),
     ("exporter.", "this exporter begins anew where it was; one that is removed loses its place"),
     ("web.", "the console begins anew"),
-    ("orders.", "applied at once; of a gateway that took none, at the next connection"),
     ("alarm.", "applied at once; alarms of other rules keep their state"),
 )
 _ARRAYS: Final = ("device",)

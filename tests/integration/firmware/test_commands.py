@@ -28,7 +28,7 @@ from protocols.uplink.record_types import Action
 from tests.integration.firmware.node_process import NodeProcess
 from tests.integration.firmware.test_on_site import SlowCable, key_file
 from tests.integration.firmware.test_on_site import run as tool
-from tests.integration.firmware.test_on_site_gateway import gateway
+from tests.integration.firmware.test_on_site_gateway import POLL_MS, gateway
 
 USER = getpass.getuser()
 
@@ -166,6 +166,15 @@ async def test_a_signed_order_acts_once_also_if_the_gateway_is_killed_in_it(
                 )
                 assert (status, "no reply of site within 1 s" in text) == (1, True)
                 assert agent.status().counters.orders_rejected >= 1
+                text = (tmp_path / "gateway.toml").read_text()
+                new = tmp_path / "new.toml"
+                new.write_text(text.replace(f"period_ms = {POLL_MS}", "period_ms = 500"))
+                status, changed_text = await told("configure", str(new))
+                assert status == 0, changed_text
+                assert f"period_ms: {POLL_MS} -> 500; on probation for " in changed_text
+                new.write_text(text.replace('keys = ["ana', 'keys = ["mallory'))
+                status, refusal = await told("configure", str(new))
+                assert (status, "orders" in refusal) == (1, True)
                 file = str(tmp_path / "kill.order")
                 words = ("set", "water", "sample_period", "0.8", "s")
                 assert (await told(*words, "--out", file))[0] == 0
