@@ -71,17 +71,25 @@ def _session() -> dict[str, object]:
     }
 
 
+def _no_session() -> dict[str, object]:
+    """Return the answers to somebody who has not logged in where that is needed."""
+    return {
+        "401": _answer("Log in first", _of(ApiProblem)),
+        "429": _answer("Too many wrong passwords", _of(ApiProblem)),
+    }
+
+
 def _order(kind: OrderKind[Any], found: dict[type, Any]) -> dict[str, object]:
     answers: dict[str, object] = {"200": _answer("It is done", found[kind.answer])}
     for code, text in (
         ("400", "Another form was expected"),
-        ("401", "Log in first"),
         ("403", "Not an operator, or no order of our own page"),
         ("409", "It cannot be done, and why"),
         ("413", "The body is too long"),
         ("415", "JSON was expected"),
     ):
         answers[code] = _answer(text, _of(ApiProblem))
+    answers |= _no_session()
     name = kind.path.strip("/").replace("/", "_")
     token = {"name": TOKEN_HEADER, "in": "header", "required": True, "schema": {"type": "string"}}
     return {
@@ -116,7 +124,7 @@ def _of(kind: type) -> dict[str, str]:
 
 
 def _path(item: ApiEndpoint, schema: object) -> dict[str, object]:
-    answers: dict[str, object] = {"200": _answer(item.what, schema)}
+    answers: dict[str, object] = {"200": _answer(item.what, schema), **_no_session()}
     names = re.findall(r"{(\w+)}", item.path)
     if names:
         answers["404"] = _answer("There is no such device", _of(ApiProblem))
