@@ -19,7 +19,7 @@ from rich.console import Console
 
 from tests.paths import ROOT
 
-from . import bus_share, flashing, line, line_alone, link, link_board, mixed, update
+from . import alarm_age, bus_share, flashing, line, line_alone, link, link_board, mixed, update
 from .board import board_figures, missing, suite_figure
 from .gateway import first_poll_s, measure
 from .node import ROLES, core_requests_per_s, node_figures
@@ -33,7 +33,7 @@ _SERVERS: Final = 8
 _EVEN_MS: Final = 20
 ONLY_IF_ASKED: Final = "suite"  # takes half an hour
 # Take long and give much the same each time: heaps, virtual times, ratios.
-ONCE: Final = ("node", "profiles", "link", "board", "flash", "update")
+ONCE: Final = ("node", "profiles", "link", "board", "flash", "update", "alarms")
 _BUSES: Final = 32  # a bus polls a device at most once in a millisecond
 
 
@@ -121,6 +121,21 @@ def bench_line(figures: Figures, seconds: float) -> None:
         figures.add(f"{what}: pause beyond t3.5 of a bare loop", "us", run.terminal_us)
 
 
+def bench_alarms(figures: Figures, short: bool) -> None:
+    """Measure how old an alarm is when it leaves, on a loaded line of eight devices."""
+    what = f"alarm, {alarm_age.DEVICES} devices at {alarm_age.BAUDRATE:,} baud, a cycle of"
+    what += f" {alarm_age.CYCLE_S:.2f} s: from the value"
+    aim = f"<= {alarm_age.LIMIT_S:.2f}"
+    with tempfile.TemporaryDirectory() as folder:
+        ages = alarm_age.virtual_ages(Path(folder), 20 if short else 1000)
+    name = f"{what} to its announcement, p99 in virtual time"
+    figures.add(name, "s", alarm_age.p99(ages.announced), aim, "two cycles and 100 ms")
+    with tempfile.TemporaryDirectory() as folder, mosquitto(Path(folder)) as mqtt:
+        ages = alarm_age.real_ages(Path(folder), mqtt, 2 if short else 100)
+    for name, found in (("announcement", ages.announced), ("signed record", ages.recorded)):
+        figures.add(f"{what} to a subscriber of its {name}, p99", "s", alarm_age.p99(found), aim)
+
+
 def bench_uplink(figures: Figures, seed: int) -> None:
     """Measure the bytes per reading of signed batches of 1,000 readings."""
     kinds = (
@@ -186,6 +201,7 @@ def _steps(
         "fixed": lambda: bench_fixed(figures, extent),
         "return": lambda: bench_return(figures, extent),
         "line": lambda: bench_line(figures, extent.seconds),
+        "alarms": lambda: bench_alarms(figures, extent.short),
         "profiles": lambda: bench_profiles(figures, extent.seconds),
         "uplink": lambda: bench_uplink(figures, run),
         "link": lambda: bench_link(figures, image),

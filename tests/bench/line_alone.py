@@ -47,7 +47,7 @@ class _CpuLoop(SimulatedLoop):
         return self.now
 
 
-class _Clock:
+class LoopTime:
     """The gateway's clock in the time of a loop."""
 
     boot_id = bytes(16)
@@ -62,7 +62,9 @@ class _Clock:
         return Wall(None, 0, CLOCK_NONE)
 
 
-class _Sink:
+class NoStore:
+    """A store that has everything at once."""
+
     async def put(self, records: Sequence[Record], marks: Mapping[str, Mark]) -> None:
         pass
 
@@ -82,7 +84,7 @@ def share(folder: Path, baudrate: int, registers: int, turnaround_ms: float) -> 
         profile.write_text(profile_of(registers))
         device = ProfileDevice(name="d", unit=1, profile=str(profile), period_ms=1)
         bus = SerialBus(name="b", port="simulated", baudrate=baudrate, device=(device,))
-        field = Field(config_of(folder, bus), _Clock(loop), _Sink(), {}, Counters())
+        field = Field(config_of(folder, bus), LoopTime(loop), NoStore(), {}, Counters())
         task = asyncio.ensure_future(field.run())
         while not task.done() and not (lines and len(lines[0].pauses) >= _WARM_UP + _POLLS):
             await asyncio.sleep(0.1)

@@ -13,6 +13,7 @@ import pytest
 from gateway_agent.config import MqttUplink
 from gateway_agent.uplink.connection import Who, make_client
 from hil.site.mosquitto import MosquittoBroker
+from protocols.uplink import open_batch
 from tests.promise.site import COMMAND, until
 from tests.unit.gateway_agent.slave import TcpSlave
 from tests.unit.gateway_agent.test_agent import answer, write_site
@@ -37,6 +38,8 @@ class Listener:
 
     def __init__(self) -> None:
         self.messages: list[tuple[str, dict[str, object]]] = []
+        self.actions: list[str] = []  # in the batches
+        self.batches = 0
 
     def of(self, topic: str) -> list[dict[str, object]]:
         return [body for name, body in self.messages if name == f"tianfu/gw-1/{topic}"]
@@ -45,7 +48,11 @@ class Listener:
         async with aiomqtt.Client("127.0.0.1", port) as client:
             await client.subscribe("tianfu/gw-1/#", qos=1)
             async for message in client.messages:
-                if "/batch/" not in str(message.topic):
+                if "/batch/" in str(message.topic):
+                    self.batches += 1
+                    found = open_batch(bytes(message.payload), None).decode()
+                    self.actions += [item.action.name for item in found if item.action is not None]
+                else:
                     body = json.loads(message.payload) if message.payload else {}
                     self.messages.append((str(message.topic), body))
 
@@ -79,12 +86,23 @@ async def gateway(path: Path) -> AsyncIterator[asyncio.subprocess.Process]:
 async def test_status_will_and_alarms_are_on_their_topics(
     broker: MosquittoBroker, tmp_path: Path
 ) -> None:
-    slave = await TcpSlave(answer).start()
+    level = 10
+
+    def reply(segment: bytes) -> list[tuple[float, bytes]]:
+        (_, data), *_ = answer(segment)
+        return [(0.0, data[:-2] + level.to_bytes(2, "big"))]
+
+    slave = await TcpSlave(reply).start()
     path = write_site(tmp_path, slave.port, "puback")
-    path.write_text(path.read_text().replace("port = 1\n", f"port = {broker.port}\n") + NOTIFY)
+    # A batch waits for 10 s to be full, but not if a change of an alarm is in it.
+    text = path.read_text().replace("port = 1\n", f'port = {broker.port}\nlatency = "saving"\n')
+    path.write_text(text + NOTIFY)
     async with listening(broker.port) as seen:
         async with gateway(path) as process:
-            await until(lambda: seen.of("alarm-change"), "the alarm comes")
+            await until(lambda: seen.batches, "data flows")
+            level = 300
+            await until(lambda: seen.of("alarm-change"), "the alarm comes", 5)
+            await until(lambda: "alarm-active" in seen.actions, "its record comes", 5)
             await until(lambda: seen.of("status")[-1].get("ready"), "data flows")
             process.kill()
             await until(lambda: seen.of("status")[-1]["state"] == "offline", "the will comes")

@@ -114,12 +114,16 @@ class SimulatedLine(asyncio.Transport):
             self.pauses.append(now - self._last)
         self.sent_at.append(now)
         unit, function, _, count = registers(bytes(data))
-        answer = raw_answer(unit, bytes(2 * count), function)
+        answer = raw_answer(unit, self.content(unit, count), function)
         busy_s = (len(data) + len(answer)) * self._char_s + self._turnaround_s
         self.busy_s.append(busy_s)
         self._at(now + busy_s, answer)
         for after in self._stray:
             self._at(now + busy_s + after, b"\xff")
+
+    def content(self, unit: int, count: int) -> bytes:
+        """Return the registers that the device of this address has."""
+        return bytes(2 * count)
 
     def _at(self, when: float, data: bytes) -> None:
         def pass_() -> None:
