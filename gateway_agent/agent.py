@@ -66,6 +66,10 @@ from .uplink.mqtt import Uplink, UplinkKeys
 log = logging.getLogger(__name__)
 
 # A clean stop takes at most the sum: 8.5 s, plus the commit under way.
+UNACCOUNTED: Final = (
+    "%d readings are unaccounted for, which is a fault of the gateway: please send its makers the"
+    " archive of `tianfu-gateway report` (%s)"
+)
 LAST_POLL_S: Final = 3.0  # to commit what the pollers hold
 DRAIN_S: Final = 3.0  # to deliver what is not delivered yet
 HANG_UP_S: Final = 2.5  # to close the connection to the broker
@@ -279,6 +283,7 @@ class GatewayAgent:
             try:
                 await self._stop.wait()
                 log.info("stopping")
+                self._check_books()
                 reloading.cancel()
                 await within(HANG_UP_S, ended(reloading))
                 alarming.cancel()
@@ -316,6 +321,12 @@ class GatewayAgent:
             if not is_cancelled():
                 raise
             log.warning("the newest records are lost, the outbox has no room: %s", error)
+
+    def _check_books(self) -> None:
+        """Log what cannot be accounted for: the gateway is wrong, and nobody else will notice."""
+        books = self._reconciliation()
+        if books is not None and books.unaccounted:
+            log.error(UNACCOUNTED, books.unaccounted, books)
 
     # --- a change of the configuration -----------------------------------------------------------
 

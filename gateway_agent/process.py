@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 from gateway_agent.errors import OperatorError
 from gateway_agent.hard_stop import HardStop
-from gateway_agent.journal import for_journal, is_journal
+from gateway_agent.journal import JournalHandler, for_journal, is_journal
 from gateway_agent.open_files import REMEDY, check_open_files, is_too_many_open_files
 from protocols.exit_status import FAULT
 from protocols.text_of_others import printable
@@ -58,9 +58,12 @@ def set_up(verbose: int = 0) -> None:
     levels = (logging.WARNING, logging.INFO, logging.DEBUG)
     # Whatever the caller's umask: nobody else may write what a command makes.
     os.umask(os.umask(0o077) | 0o022)
-    handler = logging.StreamHandler()
-    plain = LineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    handler.setFormatter(JournalFormatter() if is_journal() else plain)
+    handler: logging.Handler
+    if is_journal():
+        handler = JournalHandler(JournalFormatter(), LineFormatter("%(name)s: %(message)s"))
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=levels[min(verbose, 2)], handlers=[handler])
 
 

@@ -3,7 +3,7 @@
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 REPEAT_S: Final = 60.0
@@ -44,10 +44,16 @@ class ChangeLog:
     Texts that differ only in numbers, as those that count attempts, are the same.
     """
 
-    def __init__(self, log: logging.Logger, now: Callable[[], float] = time.monotonic) -> None:
-        """``now``: a clock in seconds."""
+    def __init__(
+        self,
+        log: logging.Logger,
+        now: Callable[[], float] = time.monotonic,
+        extra: Mapping[str, object] | None = None,
+    ) -> None:
+        """``now``: a clock in seconds. ``extra``: of each record, as in logging."""
         self._log = log
         self._now = now
+        self._extra = extra
         self._last = ""
         self._at: dict[str, float] = {}
 
@@ -59,4 +65,4 @@ class ChangeLog:
         if len(self._at) >= _MOST_TEXTS:
             self._at.clear()
         self._last, self._at[key] = key, now
-        self._log.warning("%s", text)
+        self._log.warning("%s", text, extra=self._extra)

@@ -5,6 +5,7 @@
   being skipped when ``CI=true``.
 * So is a test that runs the default board's image (fixture ``board_image``) where there is none.
 * A test marked ``provokes("TF-FLASH-004")`` fails if that error was not made in it.
+* An agent that stops in a test and cannot account for each reading by its own books fails it.
 * A log record whose arguments do not fit its text fails the test that caused it.
 """
 
@@ -136,6 +137,28 @@ class _FormatCheck(logging.Handler):
             record.getMessage()
         except (TypeError, ValueError, KeyError) as error:
             self.bad.append(f"{record.pathname}:{record.lineno}: {record.msg!r}: {error}")
+
+
+class _Books(logging.Handler):
+    """Keeps what agents log about readings that they cannot account for."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take one record of the agent's log."""
+        if "unaccounted for" in record.msg:
+            self.found.append(record.getMessage())
+
+
+@pytest.fixture(autouse=True)
+def _balanced_books() -> Iterator[None]:
+    books, log = _Books(), logging.getLogger("gateway_agent.agent")
+    log.addHandler(books)
+    yield
+    log.removeHandler(books)
+    assert not books.found, books.found
 
 
 @pytest.fixture(autouse=True)

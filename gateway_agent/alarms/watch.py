@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from gateway_agent.journal import about
 from gateway_agent.status import AlarmStatus
 
 from .rules import AlarmRule, GatewayView, Judge
@@ -155,7 +156,17 @@ class AlarmWatch:
         level = logging.WARNING if change.after == AlarmState.UNACKNOWLEDGED else logging.INFO
         who = f" by {change.by}" if change.by else ""
         text = f": {rule.text}" if rule.text else ""
-        log.log(level, "alarm %s (%s) is %s%s%s", rule.name, rule.about, change.after, who, text)
+        named = about(alarm=rule.name)
+        log.log(
+            level,
+            "alarm %s (%s) is %s%s%s",
+            rule.name,
+            rule.about,
+            change.after,
+            who,
+            text,
+            extra=named,
+        )
         self._changed(rule, change)
 
     def _keep(self, now_ms: int) -> None:

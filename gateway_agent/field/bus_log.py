@@ -8,6 +8,8 @@ line is true when it is written.
 import logging
 from typing import Final, Literal, TypeAlias
 
+from gateway_agent.journal import about
+
 log = logging.getLogger(__name__)
 
 State: TypeAlias = Literal["new", "ok", "failing", "quarantined"]
@@ -38,8 +40,9 @@ class LineLimit:
 class DeviceLog:
     """Logs the changes of one device; ``name`` is its name for the operator."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, bus: str = "", device: str = "") -> None:
         self._name = name
+        self._about = about(bus=bus, device=device) if device else {}
         self._state: State = "new"  # as the log has it
         self._since_ms = 0
         self._limit = LineLimit()
@@ -50,16 +53,18 @@ class DeviceLog:
         if state == self._state or not self._limit.take(now_ms):
             return
         if state == "failing":
-            log.warning("%s: lost: %s", self._name, problem)
+            log.warning("%s: lost: %s", self._name, problem, extra=self._about)
         elif state == "quarantined":
             log.warning(
                 "%s: quarantined, it is only probed until it answers again: %s",
                 self._name,
                 problem,
+                extra=self._about,
             )
         elif self._state != "new":
             seconds = (now_ms - self._since_ms) / 1000
-            log.warning("%s: back after %.1f s, all of it is read again", self._name, seconds)
+            text = "%s: back after %.1f s, all of it is read again"
+            log.warning(text, self._name, seconds, extra=self._about)
         if self._state in ("new", "ok"):
             self._since_ms = now_ms
         self._state = state

@@ -12,6 +12,7 @@ from typing import Final
 
 from gateway_agent.config import Bus, SerialBus, TcpBus
 from gateway_agent.counters import Counters
+from gateway_agent.journal import about
 from protocols.modbus_client import AsciiClient, MbapClient, ModbusClient, RtuClient
 
 from .bus_errors import FATAL, BusDownError, explain, is_expected
@@ -41,6 +42,7 @@ class BusPort:
         self._why_closed = ""
         self._is_new = logs_open  # to be logged when it is open
         self._limit = LineLimit()
+        self._about = about(bus=bus.name)
         self._limit_shared = LineLimit()
         self._logged = ""
 
@@ -66,7 +68,7 @@ class BusPort:
             raise self.failed("cannot be opened", error) from error
         if self._is_new:
             self._is_new = False
-            log.warning("bus %s: %s is open", self._bus.name, self._bus.where)
+            log.warning("bus %s: %s is open", self._bus.name, self._bus.where, extra=self._about)
         return transport
 
     def failed(self, what: str, error: Exception) -> BusDownError:
@@ -82,7 +84,9 @@ class BusPort:
         if self._why_closed != self._logged and self._limit.take(now_ms):
             self._logged = self._why_closed
             trace = None if is_expected(error) else error
-            log.error("bus %s: %s", self._bus.name, self._why_closed, exc_info=trace)
+            log.error(
+                "bus %s: %s", self._bus.name, self._why_closed, exc_info=trace, extra=self._about
+            )
         return BusDownError("bus_timeout", self._why_closed)
 
     def shared_with_another(self, unit: int) -> None:
@@ -94,6 +98,7 @@ class BusPort:
                 self._bus.name,
                 unit,
                 self._bus.where,
+                extra=self._about,
             )
 
     def works(self) -> None:
@@ -101,7 +106,9 @@ class BusPort:
         self._retry_wait = RECONNECT_S[0]
         if self._logged:
             self._logged = ""
-            log.warning("bus %s: %s works again", self._bus.name, self._bus.where)
+            log.warning(
+                "bus %s: %s works again", self._bus.name, self._bus.where, extra=self._about
+            )
 
     async def _connect(self, link: asyncio.Protocol) -> asyncio.Transport:
         bus = self._bus

@@ -107,7 +107,7 @@ class BusPoller:
         self._logs, self._faults = {}, {}
         for reader in self.readers:
             name = self._log_name(reader)
-            self._logs[name] = logs.get(name) or DeviceLog(name)
+            self._logs[name] = logs.get(name) or DeviceLog(name, self.bus.name, reader.device.name)
             before = left.get(reader.device_id)
             if before is not None and before.reader is reader:
                 slots.append(before.slot)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NoReturn, Protocol
 
 from gateway_agent.cancellation import raise_if_cancelled
+from gateway_agent.journal import about
 from gateway_agent.status import NotifyStatus
 from gateway_agent.uplink.backoff import Backoff, Pause
 from protocols.text_of_others import printable
@@ -85,5 +86,8 @@ class NoticeTask:
         """Log a problem when it begins or is another one than before."""
         status, text = self.status, printable(problem)[:200]
         if text != status.problem:
-            log.warning("notify %s (%s): %s", status.name, status.where, text)
+            log.warning(
+                *("notify %s (%s): %s", status.name, status.where, text),
+                extra=about(notify=status.name),
+            )
         status.problem = text

@@ -8,6 +8,7 @@ from typing import Final, NoReturn, Protocol, runtime_checkable
 import aiomqtt
 
 from gateway_agent.cancellation import raise_if_cancelled, until_first_ends
+from gateway_agent.journal import about
 from gateway_agent.progress import Delivery
 from gateway_agent.status import ExporterStatus, LossStatus
 from gateway_agent.store.errors import StoreFailed, StoreFull
@@ -85,7 +86,10 @@ class ExportTask:
                 self._backoff.reset()
                 is_failing = False
             if not is_failing:
-                log.warning("uplink %s (%s): %s", status.name, status.where, status.problem)
+                log.warning(
+                    *("uplink %s (%s): %s", status.name, status.where, status.problem),
+                    extra=about(uplink=status.name),
+                )
             is_failing = True
             await until_first_ends(self._backoff.wait(pause), self._keep_place())
 

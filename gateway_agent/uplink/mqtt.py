@@ -17,6 +17,7 @@ from gateway_agent.cancellation import raise_if_cancelled, until_first_ends, wha
 from gateway_agent.commands.orders import OrderInbox
 from gateway_agent.config import MqttUplink
 from gateway_agent.counters import Counters
+from gateway_agent.journal import about
 from gateway_agent.rare_log import ChangeLog
 from gateway_agent.store.window import Slice
 from gateway_agent.store.writer import OutboxWriter
@@ -118,7 +119,7 @@ class Uplink:
         )
         self._flight = self._sender.flight
         self._failed = False  # since the newest connection, or since the start
-        self._log = ChangeLog(log)
+        self._log = ChangeLog(log, extra=about(uplink="collector"))
 
     @property
     def alarms(self) -> list[str]:

@@ -80,6 +80,7 @@ async def gateway(path: Path) -> AsyncIterator[asyncio.subprocess.Process]:
         if process.returncode is None:
             process.kill()
         await process.wait()
+    assert "unaccounted for" not in (path.parent / "log").read_text()
 
 
 @pytest.mark.mosquitto

@@ -17,6 +17,7 @@ from gateway_agent.counters import Counters
 from gateway_agent.field.bus_errors import FATAL, BusDownError
 from gateway_agent.field.bus_log import LineLimit
 from gateway_agent.field.bus_port import RECONNECT_S, BusPort
+from gateway_agent.journal import about
 from gateway_agent.progress import DeviceFlow
 from gateway_agent.status import DeviceState, DeviceStatus, LinkStatus
 from gateway_agent.store.mark import Mark
@@ -245,7 +246,13 @@ class LinkPort:
         self._problem = text
         if text != self._logged and self._limit.take(self._clock.boot_ms()):
             self._logged = text
-            log.warning("bus %s: %s: %s", self.link.name, self.link.where, text)
+            log.warning(
+                "bus %s: %s: %s",
+                self.link.name,
+                self.link.where,
+                text,
+                extra=about(bus=self.link.name),
+            )
 
     def _why(self, node: PushingNode) -> str:
         """Return why a node brings nothing."""

@@ -113,7 +113,7 @@ class PushingNode:
         self._recorded = (0, b"")  # boot epoch and SHA-256 of the file that was recorded last
         self._asks_events = False
         name = f"bus {link.name}: {opened.device.name}"
-        self._log = DeviceLog(name)
+        self._log = DeviceLog(name, link.name, opened.device.name)
         self._node_log = NodeLog(f"{opened.device.name} ({device_id})")
         self._spoken = SpokenLog(name)
 

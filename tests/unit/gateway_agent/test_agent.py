@@ -4,6 +4,7 @@ import asyncio
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -13,7 +14,7 @@ from gateway_agent.clock import SystemClock
 from gateway_agent.config import load
 from gateway_agent.counters import Counters
 from gateway_agent.keys import KeyFileError, generate_signing_key
-from gateway_agent.status import PointValue
+from gateway_agent.status import PointValue, Reconciliation
 from gateway_agent.status_socket import StatusError, read_status
 from gateway_agent.store.errors import StoreBusy, StoreFailed, StoreFull
 from gateway_agent.store.mark import Mark
@@ -90,6 +91,23 @@ async def stopped(agent: GatewayAgent, task: "asyncio.Task[None]") -> float:
     agent.request_stop()
     await asyncio.wait_for(task, 20)
     return loop.time() - begin
+
+
+async def test_an_agent_that_cannot_account_for_a_reading_says_it_when_it_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slave = await TcpSlave(answer).start()
+    agent, _ = make(write_site(tmp_path, slave.port))
+    task = asyncio.create_task(agent.run())
+    await until(agent.running.is_set)
+    books = Reconciliation(unaccounted=2, sequence=0, schedule=2, receipts=0, archive=0)
+    monkeypatch.setattr(agent, "_reconciliation", lambda: books)
+    with mock.patch.object(agent_module, "log") as log:  # else every test with it fails
+        await stopped(agent, task)
+    (text, count, found), _ = log.error.call_args
+    assert "%d readings are unaccounted for" in text
+    assert (count, found) == (2, books)
+    await slave.close()
 
 
 async def test_polls_are_recorded_shown_and_kept(tmp_path: Path) -> None:
