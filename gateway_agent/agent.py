@@ -27,7 +27,7 @@ from .commands.desk import CommandDesk
 from .commands.orders import OrderDesk, operators_of
 from .commands.socket import serve_commands
 from .config import GatewayConfig
-from .console_start import ConsoleRunner
+from .console_start import ConsoleRunner, otlp_of
 from .counters import Counters
 from .field.field import Field
 from .field.link.file_fetch import FetchedFile, FetchError
@@ -177,7 +177,10 @@ class GatewayAgent:
                 serve_reloads(directory, lambda: self.reloader),
             ):
                 with self.progress.watching():
-                    async with self._console.running(self._config):
+                    async with (
+                        otlp_of(self._config, self, self._clock),
+                        self._console.running(self._config),
+                    ):
                         store = await self._open(lock)
                         if store is not None:
                             await self._run(store)

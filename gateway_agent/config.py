@@ -42,6 +42,7 @@ from .config_uplink import MqttUplink, UplinkConfig, check_exporters, check_upli
 from .config_web import WebConfig, check_web
 from .notify.config import NotifyConfig, check_notify
 from .tables import ConfigError, Problem, TableReader, read_toml
+from .telemetry.config import OtlpConfig
 from .uplink.exporter_config import ExporterConfig
 
 __all__ = [
@@ -111,6 +112,7 @@ class _GatewayFile(Struct, frozen=True, kw_only=True):
     bus: tuple[Bus | LinkBus, ...]
     alarm: tuple[AlarmRule, ...] = ()
     notify: tuple[NotifyConfig, ...] = ()
+    otlp: OtlpConfig | None = None
 
 
 class GatewayConfig(Struct, frozen=True, kw_only=True):
@@ -130,6 +132,7 @@ class GatewayConfig(Struct, frozen=True, kw_only=True):
     orders: OrdersConfig | None = None
     alarm: tuple[AlarmRule, ...] = ()
     notify: tuple[NotifyConfig, ...] = ()
+    otlp: OtlpConfig | None = None
 
 
 def load(path: str | Path) -> GatewayConfig:
@@ -169,6 +172,7 @@ def parse(tables: dict[str, object], path: Path, empty_buses: bool = False) -> G
         link=tuple(bus for bus in file.bus if isinstance(bus, LinkBus)),
         alarm=file.alarm,
         notify=file.notify,
+        otlp=file.otlp,
     )
 
 

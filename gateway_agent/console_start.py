@@ -1,4 +1,4 @@
-"""Loads the console where the configuration asks for it: a gateway without it pays nothing."""
+"""Loads console and push of metrics where a file asks for them: without, they cost nothing."""
 
 import asyncio
 import logging
@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
+from .clock import GatewayClock
 from .config import GatewayConfig
 
 if TYPE_CHECKING:
@@ -79,3 +80,21 @@ class ConsoleRunner:
             log.exception("the console failed, the gateway works without it")
         finally:
             began.set()
+
+
+@asynccontextmanager
+async def otlp_of(
+    config: GatewayConfig, agent: "WatchedAgent", clock: GatewayClock
+) -> AsyncIterator[None]:
+    """Push metrics while the block runs, if ``[otlp]`` asks for it; data does not depend on it."""
+    if config.otlp is None:
+        yield
+        return
+    async with AsyncExitStack() as stack:
+        try:
+            from .telemetry.push import pushing
+
+            await stack.enter_async_context(pushing(config.otlp, agent, clock))
+        except ImportError as error:
+            log.error("[otlp] cannot be loaded (%s): install the extra console", error)
+        yield

@@ -16,7 +16,7 @@ _NEXT_START: Final = (
     " and start it with this file"
 )
 #: Keys that hold for the life of a process; what begins with one of them is refused.
-FIXED: Final = ("gateway.", "outbox.max_bytes", "notify.", "orders.")
+FIXED: Final = ("gateway.", "outbox.max_bytes", "notify.", "orders.", "otlp.")
 _EFFECTS: Final = (
     ("outbox.", "applied at once"),
     ("reload.", "holds from the next reload on"),

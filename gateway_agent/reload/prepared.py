@@ -29,7 +29,7 @@ class PreparedConfig(NamedTuple):
 
 def collector_key_of(config: GatewayConfig) -> Ed25519PublicKey | None:
     """Return what receipts are verified with. KeyFileError: it, or a secret, cannot be used."""
-    others = (*config.exporters, *config.notify)
+    others = (*config.exporters, *config.notify, *filter(None, (config.otlp,)))
     secrets = [file for other in others for file in other.secret_files]
     for file in (*config.uplink.secret_files, *secrets):
         check_secret(file)

@@ -26,6 +26,7 @@ from gateway_agent.config import (
 )
 from gateway_agent.config_types import TlsFiles
 from gateway_agent.notify.config import NotifyConfig
+from gateway_agent.telemetry.config import OtlpConfig
 
 from .test_config import EXAMPLE, GATEWAY, example
 
@@ -58,6 +59,7 @@ def test_the_example_shows_every_key() -> None:
         OrdersConfig,
         *get_args(AlarmRule),
         *get_args(NotifyConfig),
+        OtlpConfig,
     )
     keys = {field.encode_name for table in tables for field in fields(table)} - {"tls", "device"}
     shown = set(re.findall(r"^([a-z_0-9]+) = ", text, re.MULTILINE))
@@ -92,6 +94,7 @@ def test_the_example_means_what_it_meant() -> None:
     for name in ("title", "place", "note"):
         del node[name]
     del tables["notify"]
+    del tables["otlp"]
     config = parse(tables, GATEWAY)
     assert to_builtins(config, enc_hook=str) == {
         "gateway": {
@@ -196,4 +199,5 @@ def test_the_example_means_what_it_meant() -> None:
         "orders": None,
         "alarm": (),
         "notify": (),
+        "otlp": None,
     }

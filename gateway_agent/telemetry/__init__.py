@@ -1,0 +1,1 @@
+"""Metrics that the gateway sends by itself: OTLP over HTTP."""
