@@ -327,7 +327,7 @@ class GatewayAgent:
 
     def _check_books(self) -> None:
         """Log what cannot be accounted for: the gateway is wrong, and nobody else will notice."""
-        books = self._reconciliation()
+        books = reconciliation(self._field, self._outbox, self._counters)
         if books is not None and books.unaccounted:
             log.error(UNACCOUNTED, books.unaccounted, books)
 

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Final, NoReturn
 
-from prometheus_client.core import Metric
 from prometheus_client.process_collector import ProcessCollector
 
 from gateway_agent.cancellation import raise_if_cancelled
@@ -33,7 +32,7 @@ class OtlpPush:
         self._config = config
         self._clock = clock
         self._view = AgentView(agent)
-        self._collectors = (AgentCollector(self._view), ProcessCollector(registry=None))
+        self._process = ProcessCollector(registry=None)
         self._resource = {
             "service.name": "tianfu-gateway",
             "service.instance.id": agent.config.gateway.id,
@@ -53,10 +52,10 @@ class OtlpPush:
             if wall_ms is None:
                 wait_s = _FIRST_S  # what has no time cannot be placed
                 continue
-            start_ms = wall_ms - self._view.status().running_ms
-            families = [family for of in self._collectors for family in of.collect()]
             try:
-                await asyncio.to_thread(self._send, families, start_ms, wall_ms)
+                status = await self._view.status()
+                found = AgentCollector(status, self._view.progress)
+                await asyncio.to_thread(self._send, found, wall_ms - status.running_ms, wall_ms)
             except Exception as error:  # noqa: BLE001 - the gateway works without its metrics
                 raise_if_cancelled()
                 self._note(printable(str(error) or type(error).__name__))
@@ -66,7 +65,7 @@ class OtlpPush:
                 backoff.reset()
                 wait_s = interval
 
-    def _send(self, families: list[Metric], start_ms: int, now_ms: int) -> None:
+    def _send(self, found: AgentCollector, start_ms: int, now_ms: int) -> None:
         config = self._config
         headers = {}
         if config.headers_file is not None:
@@ -75,6 +74,7 @@ class OtlpPush:
                 if value.strip():
                     headers[name.strip()] = value.strip()
         headers["Content-Type"] = "application/json"
+        families = (*found.collect(), *self._process.collect())
         body = request_of(families, self._resource, start_ms, now_ms)
         status, _ = http_post(config.url, body, headers, config.ca)
         if not 200 <= status < 300:

@@ -101,7 +101,7 @@ async def test_an_agent_that_cannot_account_for_a_reading_says_it_when_it_stops(
     task = asyncio.create_task(agent.run())
     await until(agent.running.is_set)
     books = Reconciliation(unaccounted=2, sequence=0, schedule=2, receipts=0, archive=0)
-    monkeypatch.setattr(agent, "_reconciliation", lambda: books)
+    monkeypatch.setattr(agent_module, "reconciliation", lambda *_: books)
     with mock.patch.object(agent_module, "log") as log:  # else every test with it fails
         await stopped(agent, task)
     (text, count, found), _ = log.error.call_args
