@@ -20,10 +20,10 @@ _DURABLE_S: Final = 10.0
 
 
 class CommandAudit:
-    """The commands of one platform; ``label`` is its uplink's name."""
+    """The commands of one platform; ``by``: who it is, as ``hj212: city``."""
 
-    def __init__(self, label: str, context: ExportContext) -> None:
-        self._operator = f"platform {label}"[:MAX_OPERATOR_LENGTH]
+    def __init__(self, by: str, context: ExportContext) -> None:
+        self.by = by[:MAX_OPERATOR_LENGTH]
         self._context = context
         self._times: deque[int] = deque()
         self._left_out = 0
@@ -43,7 +43,7 @@ class CommandAudit:
         if self._left_out:
             detail = f"{self._left_out} more before it are not in the stream; {detail}"
             self._left_out = 0
-        action = Action(f"command-{outcome}", self._operator, 0, detail[:MAX_ACTION_DETAIL])
+        action = Action(f"command-{outcome}", self.by, 0, detail[:MAX_ACTION_DETAIL])
         self._waiting += 1
         self._durable.clear()
         self._context.note(self._context.gateway, action, self._committed)

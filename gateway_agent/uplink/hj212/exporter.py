@@ -27,7 +27,7 @@ class Hj212Exporter:
         self._config = config
         self._context = context
         self._refused = RareLog(log)
-        self._audit = CommandAudit(config.label, context)
+        self._audit = CommandAudit(f"hj212: {config.label}", context)
         self._work: Hj212Work | None = None
 
     async def run(self, feed: Feed) -> NoReturn:

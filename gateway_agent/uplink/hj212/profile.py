@@ -14,6 +14,7 @@ import msgspec
 
 from gateway_agent.errors import OperatorError
 from protocols.exit_status import UNUSABLE
+from protocols.setting_units import setting_unit
 from protocols.uplink.hj212 import (
     COMMANDS,
     ChecksumKind,
@@ -72,6 +73,13 @@ class IndexCodes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return 24 if self.mean_24h else 8 if self.mean_8h else 1
 
 
+class ParameterOfNode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a platform may set with 3021: a setting of the node that measures PolId."""
+
+    setting: str  # as `tianfu-gateway command set` has it
+    unit: str = ""  # of the number that the platform sends
+
+
 class Hj212Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One platform's HJ 212."""
 
@@ -105,6 +113,7 @@ class Hj212Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     kelvin: float = 298.15  # what gases are stated at
     codes: dict[str, CodeChange] = {}
     index: IndexCodes = IndexCodes()
+    parameters: dict[str, ParameterOfNode] = {}  # by InfoId
 
     def gives_out(self, mn: str) -> bool:
         """Whether the platform can have given out this MN."""
@@ -218,6 +227,11 @@ def read_hj212_profile(where: str, data: bytes) -> Hj212Profile:
     unknown += [code for code in profile.codes if code not in CODES]
     unknown += [
         code for code in (*profile.index.mean_8h, *profile.index.mean_24h) if code not in CODES
+    ]
+    unknown += [
+        parameter.setting
+        for parameter in profile.parameters.values()
+        if setting_unit(parameter.setting) is None
     ]
     unknown += [code for code in profile.index.iaqi if code not in JUDGED]
     if unknown:

@@ -10,9 +10,9 @@ periods say what was measured.
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NoReturn
 
-from gateway_agent.cancellation import raise_if_cancelled, whatever_comes
+from gateway_agent.cancellation import raise_if_cancelled, until_first_ends, whatever_comes
 from gateway_agent.rare_log import RareLog
 from gateway_agent.uplink.command_audit import CommandAudit
 from gateway_agent.uplink.feed import ExportContext, Feed
@@ -24,6 +24,7 @@ from protocols.uplink.hj212 import (
     Hj212Upload,
     LinkGivenUp,
     Moment,
+    ParameterWanted,
     PlatformCommand,
     SettingsChanged,
     UploadDone,
@@ -62,6 +63,8 @@ class Hj212Session:
         self._portion: Portion | None = None
         self._newest_ms = 0  # time of the newest record that was read
         self._sent: list[SentMessage] = []
+        self._at_desk: set[str] = set()  # QN of parameters that a node is set for
+        self._wanted: asyncio.Queue[ParameterWanted] = asyncio.Queue()  # the device bounds them
         self._is_changed = True  # what an earlier session could not keep
 
     def _now(self) -> Moment:
@@ -72,6 +75,20 @@ class Hj212Session:
 
     async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Work until the connection ends."""
+        await until_first_ends(self._talk(reader, writer), self._obey())
+
+    async def _obey(self) -> NoReturn:
+        """Let nodes be set as the platform wants it, one after the other."""
+        while True:
+            raise_if_cancelled()
+            wanted = await self._wanted.get()
+            command = self._work.site.command(wanted.pol_id, wanted.info_id, wanted.value)
+            assert command is not None  # the site had it when the device asked
+            result = await self._context.command(command, self._audit.by)
+            now = self._now()
+            self._events(self._work.device.executed(wanted, result.outcome, result.text, now))
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> NoReturn:
         device = self._work.device
         self._events(device.connect(self._now()))
         self._feed.status.connected = True
@@ -187,6 +204,9 @@ class Hj212Session:
                 self._work.state["settings"] = settings_text(event.settings)
                 self._set_minutes(event.settings.min_interval_min)
                 self._is_changed = True
+            elif isinstance(event, ParameterWanted):
+                self._wanted.put_nowait(event)
+                self._at_desk.add(event.qn)
             elif isinstance(event, PlatformCommand):
                 self._commanded(event)
         if given_up:
@@ -199,7 +219,9 @@ class Hj212Session:
             text += f" ExeRtn={event.exe_return}"
         text += f" {event.detail[:200]}"
         log.info("platform %s asked %s", self._feed.status.name, printable(text))
-        if event.changes:
+        if event.qn in self._at_desk and event.cn == "3021":
+            self._at_desk.remove(event.qn)  # the desk has recorded it, at the node
+        elif event.changes:
             self._audit.record(event.outcome, text)
 
     def _set_minutes(self, minutes: int) -> None:

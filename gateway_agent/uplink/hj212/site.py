@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from gateway_agent.commands.command import Command
 from protocols.export_record import DeviceInfo
 from protocols.identity import is_node_id, uid_of
 from protocols.uplink.hj212 import Body, EmptySite, Item, data_time
@@ -16,6 +17,7 @@ from .period import MISSING, NORMAL, AggregatePeriod, CodeReading
 from .period_store import PeriodStore
 from .profile import Hj212Profile
 
+MAX_VALUE: Final = 32  # characters of a parameter
 _STALE_MS: Final = 120_000  # or three periods of the device, if that is longer
 
 
@@ -30,7 +32,7 @@ class RealTime:
 
 
 class GatewaySite(EmptySite):
-    """The site under one MN. It sets no clock and has no parameter to set."""
+    """The site under one MN. It sets no clock."""
 
     def __init__(
         self,
@@ -64,11 +66,26 @@ class GatewaySite(EmptySite):
         if cn != "3019":
             return []
         for device in self._devices.values():
-            codes = {row.code for (role, _), row in POINTS.items() if role == device.role}
-            if pol_id in codes and is_node_id(device.id):
+            if pol_id in self._codes(device) and is_node_id(device.id):
                 serial = uid_of(device.id).hex().upper()
                 return [((("PolId", pol_id),), ((f"{pol_id}-SN", serial),))]
         return []
+
+    def set_parameter(self, pol_id: str, info_id: str, value: str) -> bool | None:
+        """Return None where a node has it, which is commanded then; else False."""
+        return False if self.command(pol_id, info_id, value) is None else None
+
+    def command(self, pol_id: str, info_id: str, value: str) -> Command | None:
+        """Return the command to the node that measures a code; None: there is no such node."""
+        parameter = self._profile.parameters.get(info_id)
+        device = next((one for one in self._devices.values() if pol_id in self._codes(one)), None)
+        if parameter is None or device is None:
+            return None
+        text = f"{value[:MAX_VALUE]} {parameter.unit}".strip()
+        return Command(action="set", device=device.id, point=parameter.setting, value=text)
+
+    def _codes(self, device: DeviceInfo) -> set[str]:
+        return {row.code for (role, _), row in POINTS.items() if role == device.role}
 
     def period_body(self, period: AggregatePeriod) -> Body:
         """Return the body of a period as this platform wants it."""

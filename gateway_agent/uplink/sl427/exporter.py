@@ -50,7 +50,7 @@ class Sl427Exporter:
         self._newest: dict[str, ExportRecord] = {}
         self._lines: dict[str, StationConnection] = {}
         self._rare = RareLog(_logger)
-        self._audit = CommandAudit(config.label, context)
+        self._audit = CommandAudit(f"sl427: {config.label}", context)
 
     async def run(self, feed: Feed) -> NoReturn:
         """Export until something ends it. OSError: a connection ended, or nobody confirmed."""

@@ -29,6 +29,7 @@ from protocols.uplink.sl651 import (
     picture_body,
     read_identifiers,
     read_period_question,
+    read_sampling,
     series_groups,
     state_body,
     version_body,
@@ -37,6 +38,7 @@ from protocols.uplink.sl651 import (
 from protocols.wire.errors import BAD_VALUE
 
 from .config import Sl651Uplink, StationOfDevice
+from .connection import LATER
 from .groups import StationGroups
 from .history import ReportHistory
 
@@ -61,8 +63,12 @@ class StationAnswers:
         history: ReportHistory,
         audit: CommandAudit,
         period_ms: int,
+        want: Callable[[Asked, int], bool],
     ) -> None:
-        """``period_ms``: between two samples of the device."""
+        """``period_ms``: between two samples of the device.
+
+        ``want`` gets how many seconds the centre wants there; it returns whether that is tried.
+        """
         self.newest: ExportRecord | None = None
         self.picture: tuple[datetime, bytes] | None = None
         self.counts: Counter[int] = Counter()
@@ -73,6 +79,7 @@ class StationAnswers:
         self._history = history
         self._audit = audit
         self._period_ms = period_ms
+        self._want = want
         self._answers: dict[int, Callable[[Asked], bytes | None]] = {
             StationFunction.PICTURE: self._last_picture,
             StationFunction.REAL_TIME: self._real_time,
@@ -87,17 +94,29 @@ class StationAnswers:
         }
 
     def answer(self, asked: Asked) -> bytes | None:
-        """Return the body behind serial and time; None: there is no answer.
+        """Return the body behind serial and time; None: there is no answer, LATER: it comes later.
 
         FormatError: the question is none. OSError: what was reported cannot be read.
         """
         self.counts[StationCount.RECEIVED] += 1
         if asked.function in CHANGING_FUNCTIONS:
-            text = f"function {asked.function:02X} of station {self._station.address.upper()}"
-            self._audit.record("refused", f"{text}: a station of a gateway has none of it")
-            return None
+            return self._change(asked)
         answer = self._answers.get(asked.function)
         return None if answer is None else answer(asked)
+
+    def _change(self, asked: Asked) -> bytes | None:
+        """Let the node sample as often as the centre wants; everything else is refused."""
+        reason = "a station of a gateway has none of it"
+        if asked.function == StationFunction.SET_RUNNING and self._config.allow_control:
+            try:
+                if self._want(asked, read_sampling(asked.body)):
+                    return LATER
+                reason = "others are being carried out"
+            except FormatError as error:
+                reason = str(error)
+        text = f"function {asked.function:02X} of station {self._station.address.upper()}"
+        self._audit.record("refused", f"{text}: {reason}")
+        return None
 
     def _report(self, at: datetime, observation: Observation, series: tuple[bytes, ...]) -> bytes:
         station = self._station

@@ -76,6 +76,8 @@ class Sl651Uplink(ExporterConfig, frozen=True, kw_only=True, tag_field="type", t
     confirmed: bool = True
     answer_ms: Annotated[int, milliseconds(100, 300_000, 10_000)] = 10_000
     keep_alive_ms: Annotated[int, milliseconds(1000, 255_000, 40_000)] = 40_000
+    #: The centre may set how often a node samples (function 42, parameter 23).
+    allow_control: bool = False
     station: Annotated[tuple[StationOfDevice, ...], Meta(min_length=1)]
 
     @property

@@ -19,6 +19,8 @@ from protocols.uplink.sl651 import (
 )
 
 _CONNECT_S: Final = 10.0
+#: In place of an answer that comes later, with :meth:`StationConnection.answer`.
+LATER: Final = b""
 
 
 class StationMachine(Protocol):
@@ -130,6 +132,11 @@ class StationConnection(asyncio.Protocol):
         self._station.keep_alive(self._wall(), self._boot_ms())
         self._flush()
 
+    def answer(self, asked: Asked, body: bytes) -> None:
+        """Answer what was asked before."""
+        self._station.answer(asked, body, self._wall(), self._boot_ms())
+        self._flush()
+
     @property
     def is_spent(self) -> bool:
         """Return whether the next report needs a new connection."""
@@ -179,7 +186,7 @@ class StationConnection(asyncio.Protocol):
             return
         if body is None:
             self._refused(f"the centre asks {asked.function:02X}, which this station has not")
-        else:
+        elif body != LATER:
             self._station.answer(asked, body, self._wall(), self._boot_ms())
 
     def _resend_if_due(self) -> None:

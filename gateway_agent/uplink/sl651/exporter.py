@@ -3,21 +3,27 @@
 import asyncio
 import logging
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, NoReturn
 
-from gateway_agent.cancellation import raise_if_cancelled, whatever_comes
+from gateway_agent.cancellation import raise_if_cancelled, until_first_ends, whatever_comes
+from gateway_agent.commands.command import Command
 from gateway_agent.rare_log import RareLog
 from gateway_agent.uplink.command_audit import CommandAudit
 from gateway_agent.uplink.feed import ExportContext, Feed
 from protocols.export_record import Portion, SentMessage
 from protocols.uplink.sl651 import (
     FRAME_BYTES,
+    Asked,
     Observation,
     Station,
     StationCount,
     StationFunction,
+    StationParameter,
     StationReport,
     StationSettings,
+    parameter,
+    parameters_body,
     picture_body,
     write_report,
 )
@@ -35,6 +41,7 @@ _logger: Final = logging.getLogger(__name__)
 _SERIAL_AND_TIME: Final = 8
 _LAST_SERIAL: Final = 0xFFFF
 _WAIT_S: Final = 0.5
+_MOST_WANTED: Final = 4  # settings that wait for their turn
 
 
 class Sl651Exporter:
@@ -47,11 +54,12 @@ class Sl651Exporter:
         self._stations = {station.device: station for station in config.station}
         self._lines: dict[str, StationConnection] = {}
         self._rare = RareLog(_logger)
-        self._audit = CommandAudit(config.label, context)
+        self._audit = CommandAudit(f"sl651: {config.label}", context)
         self._groups = {
             name: StationGroups(station, self._leave_out)
             for name, station in self._stations.items()
         }
+        self._wanted: asyncio.Queue[tuple[str, Asked, int]] = asyncio.Queue(_MOST_WANTED)
         self._history: ReportHistory | None = None
         self._answers: dict[str, StationAnswers] = {}
 
@@ -60,13 +68,15 @@ class Sl651Exporter:
         if self._history is None:
             await whatever_comes(self._open())
         assert self._history is not None
+        self._wanted = asyncio.Queue(_MOST_WANTED)  # an answer belongs to its connection
         try:
-            await self._export(feed, self._history)
+            await until_first_ends(self._export(feed, self._history), self._obey())
         finally:
             for line in self._lines.values():
                 line.close()
             self._lines.clear()
             feed.status.connected = False
+        raise OSError("the session has ended")
 
     async def _open(self) -> None:
         path = self._context.state_dir / f"sl651-{self._config.label}.db"
@@ -81,6 +91,31 @@ class Sl651Exporter:
             self._history.close()
             self._history = None
 
+    async def _obey(self) -> NoReturn:
+        """Let nodes sample as often as the centre wants it, one after the other."""
+        while True:
+            raise_if_cancelled()
+            device, asked, seconds = await self._wanted.get()
+            command = Command(
+                action="set", device=device, point="sample_period", value=f"{seconds} s"
+            )
+            result = await self._context.command(command, self._audit.by)
+            line = self._lines.get(device)
+            if result.outcome == "done" and line is not None:
+                address = bytes.fromhex(self._stations[device].address)
+                data = bytes.fromhex(f"{seconds:04}")
+                line.answer(
+                    asked,
+                    parameters_body(address, (parameter(StationParameter.SAMPLING_S, data),)),
+                )
+
+    def _want(self, device: str, asked: Asked, seconds: int) -> bool:
+        try:
+            self._wanted.put_nowait((device, asked, seconds))
+        except asyncio.QueueFull:
+            return False
+        return True
+
     def _answers_of(self, station: StationOfDevice, history: ReportHistory) -> StationAnswers:
         devices = self._context.devices.values()
         period_ms = next((one.period_ms for one in devices if one.name == station.device), 0)
@@ -91,6 +126,7 @@ class Sl651Exporter:
             history,
             self._audit,
             period_ms,
+            partial(self._want, station.device),
         )
 
     async def _export(self, feed: Feed, history: ReportHistory) -> NoReturn:

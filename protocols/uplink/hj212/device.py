@@ -12,12 +12,19 @@ before it sends the bytes.
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from protocols.wire.errors import BAD_ORDER, LocalError
 
 from .beijing import data_time
-from .commands import EXE_BUSY, EXE_DONE, EXE_NO_DATA, QN_READY
+from .commands import (
+    EXE_BUSY,
+    EXE_CONDITION,
+    EXE_DONE,
+    EXE_FAILED,
+    EXE_NO_DATA,
+    QN_READY,
+)
 from .dialect import QnForm
 from .events import (
     FrameRefused,
@@ -25,6 +32,7 @@ from .events import (
     Hj212Upload,
     LinkGivenUp,
     NoticeUnanswered,
+    ParameterWanted,
     PlatformCommand,
     SettingsChanged,
     UploadDone,
@@ -45,6 +53,7 @@ _MAX_RUNNING: Final = 4  # commands that are answered at the same time
 _REMEMBERED: Final = 32  # commands whose repeat is not executed again
 _ANSWERS: Final = frozenset(("9011", "9012", "9013", "9014", "9021"))
 _NO_KEY: Final = -1
+_EXECUTED: Final = {"done": EXE_DONE, "refused": EXE_CONDITION, "failed": EXE_FAILED}
 
 
 @dataclass(slots=True)
@@ -97,6 +106,7 @@ class Hj212Device:
         self._waiting: dict[str, _Waiting] = {}
         self._parts: dict[int, _Parts] = {}  # by key, from the first frame to the last answer
         self._running: deque[tuple[Hj212Message, PlatformAnswer, int]] = deque()
+        self._setting: dict[tuple[str, str], Hj212Message] = {}  # their results come later
         self._done: dict[tuple[str, str], tuple[int, int | None]] = {}
         self._leaving: list[_Waiting] = []  # will not be answered, and is not known to be sent
         self._numbered: set[int] = set()  # uploads with a new request number
@@ -145,6 +155,7 @@ class Hj212Device:
         self._out.clear()
         self._handed_out = 0
         self._running.clear()
+        self._setting.clear()
         self._next_beat_ms = now.boot_ms + self.options.heartbeat_s * 1000
         for qn in [qn for qn, waiting in self._waiting.items() if waiting.key == _NO_KEY]:
             del self._waiting[qn]
@@ -159,6 +170,7 @@ class Hj212Device:
         self.is_connected = self.is_logged_in = False
         self._out.clear()
         self._running.clear()
+        self._setting.clear()
 
     def receive(self, data: bytes, now: Moment) -> list[Hj212Event]:
         """Take bytes of the platform."""
@@ -170,6 +182,22 @@ class Hj212Device:
             else:
                 self._command(found.message, now)
         self._pump(now)
+        return self._taken()
+
+    def executed(
+        self,
+        wanted: ParameterWanted,
+        outcome: Literal["done", "refused", "failed"],
+        detail: str,
+        now: Moment,
+    ) -> list[Hj212Event]:
+        """Answer a parameter that was wanted; nothing on another connection than it came from."""
+        message = self._setting.pop((wanted.cn, wanted.qn), None)
+        if message is not None:
+            exe_return = _EXECUTED[outcome]
+            self._reply("9012", "ExeRtn", exe_return, message)
+            answer = PlatformAnswer(QN_READY, exe_return, detail=detail)
+            self._finish(message, answer, exe_return, now)
         return self._taken()
 
     def tick(self, now: Moment) -> list[Hj212Event]:
@@ -359,7 +387,8 @@ class Hj212Device:
             if exe_return is not None:
                 self._reply("9012", "ExeRtn", exe_return, message)
             return
-        if any(seen == (running.cn, running.qn) for running, _, _ in self._running):
+        running = [(message.cn, message.qn or "") for message, _, _ in self._running]
+        if seen in running or seen in self._setting:
             return  # a repeat of what is being answered
         answer = answer_command(message, self.options, self.settings, self._site, now)
         if answer.is_notice:
@@ -370,8 +399,11 @@ class Hj212Device:
             self._reply("9011", "QnRtn", answer.qn_return, message)
         if answer.qn_return != QN_READY:
             self._finish(message, answer, None, now)
-        elif len(self._running) >= _MAX_RUNNING:
+        elif len(self._running) + len(self._setting) >= _MAX_RUNNING:
             self._reply("9012", "ExeRtn", EXE_BUSY, message)
+        elif answer.parameter is not None:
+            self._setting[seen] = message
+            self._events.append(ParameterWanted(*seen, *answer.parameter))
         else:
             self._running.append((message, answer, 0))
 

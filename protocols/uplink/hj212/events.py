@@ -74,6 +74,17 @@ class PlatformCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class ParameterWanted:
+    """The platform sets a parameter of the site: set it, then call :meth:`Hj212Device.executed`."""
+
+    cn: str
+    qn: str
+    pol_id: str
+    info_id: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class SettingsChanged:
     """The platform set something: keep it before the next connection."""
 
@@ -90,5 +101,11 @@ class FrameRefused:
 
 
 Hj212Event = (
-    UploadDone | LinkGivenUp | NoticeUnanswered | PlatformCommand | SettingsChanged | FrameRefused
+    UploadDone
+    | LinkGivenUp
+    | NoticeUnanswered
+    | PlatformCommand
+    | ParameterWanted
+    | SettingsChanged
+    | FrameRefused
 )

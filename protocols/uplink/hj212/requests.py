@@ -59,6 +59,7 @@ class PlatformAnswer:
     settings: Hj212Settings | None = None
     detail: str = ""
     is_notice: bool = False
+    parameter: tuple[str, str, str] | None = None  # PolId, InfoId, value: its result comes later
 
 
 def _refused(qn_return: int, detail: str) -> PlatformAnswer:
@@ -195,6 +196,9 @@ def _parameter(message: Hj212Message, site: Hj212Site) -> PlatformAnswer:
     value = message.value(f"{info_id}-Info")
     if not info_id or value is None:
         return _condition("InfoId and its value are missing")
-    if site.set_parameter(pol_id, info_id, value):
+    is_set = site.set_parameter(pol_id, info_id, value)
+    if is_set is None:
+        return PlatformAnswer(QN_READY, parameter=(pol_id, info_id, value))
+    if is_set:
         return PlatformAnswer(QN_READY, EXE_DONE, detail=f"{pol_id} {info_id}={value}")
     return PlatformAnswer(QN_READY, EXE_NO_DATA, detail=f"{pol_id} {info_id}: the site has none")

@@ -34,8 +34,11 @@ class Hj212Site(Protocol):
         """Set the clock if the site allows it; return whether it did."""
         ...
 
-    def set_parameter(self, pol_id: str, info_id: str, value: str) -> bool:
-        """Set what 3021 names; return whether the site has it and took the value."""
+    def set_parameter(self, pol_id: str, info_id: str, value: str) -> bool | None:
+        """Set what 3021 names; return whether the site has it and took the value.
+
+        None: it is being set, and the program gives the result to the device when it is known.
+        """
         ...
 
 
@@ -58,6 +61,6 @@ class EmptySite:
         """Set no clock."""
         return False
 
-    def set_parameter(self, pol_id: str, info_id: str, value: str) -> bool:
+    def set_parameter(self, pol_id: str, info_id: str, value: str) -> bool | None:
         """Set nothing."""
         return False

@@ -188,6 +188,19 @@ _PARAMETERS: Final[dict[int, int]] = {
 }
 
 
+def read_sampling(body: bytes) -> int:
+    """Read from what is behind serial and time of 42 how many seconds are between two samples.
+
+    FormatError: it sets something else, or something else too.
+    """
+    head = bytes((StationParameter.SAMPLING_S, _PARAMETERS[StationParameter.SAMPLING_S]))
+    digits = body[2:].hex()
+    if body[:2] != head or len(body) != 4 or not digits.isdecimal() or not int(digits):
+        got = body[:8].hex().upper()
+        raise FormatError(BAD_VALUE, "parameter", 8, "2310 and 1 to 9999 s in BCD", got)
+    return int(digits)
+
+
 def parameter(identifier: int, data: bytes) -> ElementGroup:
     """Return a parameter of the station as a group."""
     return ElementGroup(identifier, _PARAMETERS[identifier], data)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from gateway_agent.commands.command import Command, CommandResult, RunCommand, no_commands
 from gateway_agent.uplink.export_task import Exporters
 from gateway_agent.uplink.sl651.config import Sl651Uplink, StationElement, StationOfDevice
 from hil.platform.sl651_centre import CentreFaults, CentreHeard, Sl651Centre
@@ -38,6 +39,7 @@ async def asked_station(
     root: Path,
     faults: CentreFaults | None = None,
     actions: list[Action] | None = None,
+    command: RunCommand = no_commands,
     **changes: object,
 ) -> AsyncIterator[tuple[Sl651Centre, Exporters]]:
     """A station that reported five minutes, at a centre."""
@@ -53,7 +55,12 @@ async def asked_station(
         a_centre(faults) as centre,
         writer(root, clock) as outbox,
         exporting(
-            outbox, root, asked_uplink(centre.port, **changes), clock=clock, note=note
+            outbox,
+            root,
+            asked_uplink(centre.port, **changes),
+            clock=clock,
+            note=note,
+            command=command,
         ) as exporters,
     ):
         await until(lambda: centre.connections)
@@ -186,5 +193,33 @@ async def test_what_would_change_something_is_in_the_stream(tmp_path: Path) -> N
         await the_answer(centre, 0x51)
         assert [heard.function for heard in centre.heard] == [0x51]
     for function, action in zip(functions, actions, strict=True):
-        assert (action.name, action.operator) == ("command-refused", "platform sl651")
+        assert (action.name, action.operator) == ("command-refused", "sl651: sl651")
         assert action.detail.startswith(f"function {function:02X} of station {ADDRESS}")
+
+
+async def test_a_centre_that_may_sets_how_often_a_node_samples(tmp_path: Path) -> None:
+    """42 with parameter 23 goes to the desk, which records it; the answer is what was set."""
+    commands: list[tuple[Command, str]] = []
+    actions: list[Action] = []
+
+    async def desk(command: Command, by: str) -> CommandResult:
+        commands.append((command, by))
+        outcome = "done" if command.value != "9999 s" else "refused"
+        return CommandResult(outcome=outcome, text="")  # type: ignore[arg-type] # two of them
+
+    async with asked_station(tmp_path, actions=actions, command=desk, allow_control=True) as (
+        centre,
+        _,
+    ):
+        heard = await the_answer(centre, 0x42, "23100030")
+        assert heard.body.hex() == f"{OWN}23100030"
+        centre.heard.clear()
+        for body in ("23109999", "23100000", "2008012310 0030", "231000aa"):
+            centre.ask(ADDRESS, 0x42, bytes.fromhex(body))
+        await the_answer(centre, 0x51)
+        await until(lambda: len(commands) == 2)
+        assert [heard.function for heard in centre.heard] == [0x51]
+    wanted = Command(action="set", device="hall", point="sample_period", value="30 s")
+    assert commands[0] == (wanted, "sl651: sl651")
+    assert [action.name for action in actions] == ["command-refused"] * 3
+    assert "expected 2310 and 1 to 9999 s in BCD, got 23100000" in actions[0].detail

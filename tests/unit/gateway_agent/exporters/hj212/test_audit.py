@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway_agent.commands.command import Command, CommandResult, Outcome
 from gateway_agent.uplink.command_audit import MOST, SPAN_MS, CommandAudit
 from hil.platform.hj212_platform import Hj212Platform
+from protocols.export_record import DeviceInfo
 from protocols.uplink import Action, Stamp, action_record, decode_record
 from tests.unit.gateway_agent.exporters.export_world import context, exporting, until, writer
 from tests.unit.gateway_agent.store_help import GATEWAY
@@ -64,7 +66,7 @@ async def test_a_command_is_recorded_before_its_answer(tmp_path: Path, is_allowe
     await platform.stop()
     (action,) = stream.actions
     asked = action.detail.split()
-    assert action.operator == "platform hj212"
+    assert action.operator == "hj212: hj212"
     assert asked[0] == "CN=1062"
     if is_allowed:
         assert action.name == "command-done"
@@ -95,7 +97,7 @@ async def test_a_flood_is_counted(tmp_path: Path) -> None:
     stream, clock = Stream(), MovingClock()
     moved = 0
     clock.boot_ms = lambda: moved  # type: ignore[method-assign] # a clock that the test moves
-    audit = CommandAudit("city", context(tmp_path, clock, stream.note))
+    audit = CommandAudit("hj212: city", context(tmp_path, clock, stream.note))
     for _ in range(MOST + 40):
         audit.record("refused", "x" * 1000 + "\x1b")
     assert len(stream.actions) == MOST
@@ -104,3 +106,62 @@ async def test_a_flood_is_counted(tmp_path: Path) -> None:
     assert stream.actions[-1].detail == "40 more before it are not in the stream; CN=1062"
     async with asyncio.timeout(1):
         await audit.durable()
+
+
+PROFILE = """
+title = "x"
+title_zh = "y"
+sources = ["this test"]
+on_connect = ["2081"]
+[parameters.i13004]
+setting = "sample_period"
+unit = "s"
+"""
+AIR = DeviceInfo(f"{GATEWAY}.air", "air", "roof", "air", 4000)
+
+
+@pytest.mark.parametrize(("outcome", "code"), [("done", 1), ("refused", 3), ("failed", 2)])
+async def test_a_parameter_of_a_node_goes_to_the_desk(
+    tmp_path: Path, outcome: Outcome, code: int
+) -> None:
+    """3021 (annex C.46) for a point of a node; the desk records it, so this uplink does not."""
+    path = tmp_path / "p.toml"
+    path.write_text(PROFILE)
+    set_it = "PolId={};InfoId=i13004;i13004-Info={}"
+    platform = Hj212Platform(
+        asks=[("3021", set_it.format("a34004", "30")), ("3021", set_it.format("w01018", "30"))]
+    )
+    await platform.start()
+    stream, clock = Stream(), MovingClock()
+    commands: list[tuple[Command, str]] = []
+
+    async def desk(command: Command, by: str) -> CommandResult:
+        commands.append((command, by))
+        return CommandResult(outcome=outcome, text="it was so")
+
+    uplink = config(platform, profile=str(path), points={}, allow_control=True)
+    async with (
+        writer(tmp_path, clock) as outbox,
+        exporting(
+            outbox,
+            tmp_path,
+            uplink,
+            clock=clock,
+            note=stream.note,
+            command=desk,
+            devices=(AIR,),
+        ),
+    ):
+        await until(lambda: sum(item.cn == "9012" for item in platform.heard) == 2)
+    await platform.stop()
+    answers = [(item.cn, item.cp) for item in platform.heard if item.st == "91"]
+    assert answers == [
+        ("9011", "QnRtn=1"),
+        ("9012", f"ExeRtn={code}"),
+        ("9011", "QnRtn=1"),
+        ("9012", "ExeRtn=100"),  # no node of this site measures that
+    ]
+    wanted = Command(action="set", device=AIR.id, point="sample_period", value="30 s")
+    assert commands == [(wanted, "hj212: hj212")]
+    assert [action.name for action in stream.actions] == ["command-failed"]
+    assert "w01018" in stream.actions[0].detail
