@@ -1,4 +1,4 @@
-"""Make protocols/vectors/{record,gap,batch,receipt}.json and the examples in docs/formats.md.
+"""Make protocols/vectors/{record,gap,batch,receipt,order}.json and the examples in docs/formats.md.
 
 ``python -m tests.unit.protocols.uplink.generate`` writes the files; a test holds them equal to what
 is made here. Nothing of protocols.uplink or protocols.wire is used: frames come from struct and
@@ -14,6 +14,7 @@ from typing import Final
 from tests.paths import ROOT
 
 from .made_batches import batches_file
+from .made_orders import orders_file
 from .made_parts import Json, case_bytes
 from .made_receipts import receipts_file
 from .made_records import gaps_file, records_file
@@ -31,6 +32,7 @@ def vectors() -> dict[str, dict[str, Json]]:
         "gap": gaps,
         "batch": batches_file(records, gaps),
         "receipt": receipts_file(),
+        "order": orders_file(),
     }
 
 
