@@ -32,12 +32,15 @@ from gateway_agent.uplink.hj212.config import Hj212Uplink
 from gateway_agent.uplink.homeassistant.config import HomeAssistantUplink
 from gateway_agent.uplink.influxdb.config import InfluxUplink
 from gateway_agent.uplink.mqtt_json.config import JsonUplink
+from gateway_agent.uplink.sl427.config import QuantityOfPoint, Sl427Device, Sl427Uplink
 from gateway_agent.uplink.sl651.config import Sl651Uplink, StationElement, StationOfDevice
 from gateway_agent.uplink.sparkplug.config import SparkplugUplink
 from gateway_agent.uplink.thingsboard.config import ThingsBoardUplink
 from hil.platform.hj212_platform import Hj212Platform
+from hil.platform.sl427_centre import Sl427Centre
 from hil.platform.sl651_centre import Sl651Centre
-from protocols.uplink import sl651, sparkplug
+from protocols.export_record import DeviceInfo
+from protocols.uplink import ProfileTemplate, Stamp, sl427, sl651, sparkplug
 from tests.integration.cloud_broker import CloudBroker, answering, front_door
 from tests.paths import ROOT
 from tests.tools import page
@@ -60,8 +63,15 @@ TITLES: Final = {
     "sparkplug": "a host of Sparkplug B",
     "hj212": "tianfu-hil platform hj212",
     "sl651": "tianfu-hil platform sl651",
+    "sl427": "tianfu-hil platform sl427",
 }
 _WIDTH: Final = 86
+_POOL: Final = Sl427Device(
+    device="pool",
+    county="510100",
+    number=13,
+    report=(QuantityOfPoint(quantity="level", point="distance", datum_m=5.2),),
+)
 _GROUPS: Final = 15  # bytes of a report's body before its elements: address, class, time
 Lines = list[tuple[str, str]]  # text and style
 
@@ -144,9 +154,11 @@ async def _at_once(root: Path) -> dict[str, Lines]:
 
 async def _minutes_later(root: Path) -> dict[str, Lines]:
     clock = StillClock(wall_ms=TIME_MS + 180_000)
-    platform, centre = Hj212Platform(), Sl651Centre()
+    platform, centre, other = Hj212Platform(), Sl651Centre(), Sl427Centre()
     heard: list[str] = []
     centre.show = heard.append
+    lines: list[str] = []
+    other.show = lines.append
     points = {"pm2_5": "a34004", "temperature": "a01001", "humidity": "a01002"}
     elements = (
         StationElement(code="02", point="temperature"),
@@ -155,6 +167,7 @@ async def _minutes_later(root: Path) -> dict[str, Lines]:
     station = StationOfDevice(device=_NAMES.device, address="0012345678", element=elements)
     await platform.start()
     await centre.start()
+    await other.start()
     try:
         configs: list[ExporterConfig] = [
             Hj212Uplink(
@@ -166,14 +179,19 @@ async def _minutes_later(root: Path) -> dict[str, Lines]:
                 late_s=0,
             ),
             Sl651Uplink(host="127.0.0.1", port=centre.port, report_min=1, station=(station,)),
+            Sl427Uplink(host="127.0.0.1", port=other.port, report_min=1, station=(_POOL,)),
         ]
         async with writer(root / "second", clock) as outbox:
-            await outbox.put(raw_records(_NAMES), {})
+            level = ProfileTemplate(f"{GATEWAY}.pool", [("distance", "mm", 0)])
+            polled = level.record([4250], Stamp(3, 20, TIME_MS + 3000, 5, 3))
+            await outbox.put([*raw_records(_NAMES), polled], {})
+            pool = DeviceInfo(f"{GATEWAY}.pool", "pool", "roof", "water", 1000)
             async with exporting(
-                outbox, root / "second", *configs, clock=clock, devices=[device_of(_NAMES)]
+                outbox, root / "second", *configs, clock=clock, devices=[device_of(_NAMES), pool]
             ):
-                await until(lambda: centre.heard and platform.periods("2051"))
+                await until(lambda: centre.heard and platform.periods("2051") and other.reports())
     finally:
+        await other.stop()
         await platform.stop()
         await centre.stop()
     minutes = [item for item in platform.answered if item.cn == "2051"]
@@ -187,7 +205,14 @@ async def _minutes_later(root: Path) -> dict[str, Lines]:
         value = sl651.element_value(group)
         shown = "missing" if value is None else f"{value!s} {element.unit}"
         told.append((f"  {group.identifier:02X} {element.name}: {shown}", ""))
-    return {"hj212": parts, "sl651": told}
+    reader = sl427.Sl427Reader()
+    (line,) = [line for line in lines if line.startswith("<- C0")]
+    reader.feed(bytes.fromhex(line.rpartition(" ")[2]))
+    frame = reader.next_frame()
+    assert frame is not None
+    quantity, number, _ = sl427.read_number(frame)
+    levels = [(line, "bold cyan"), (f"  {quantity.name}: {number} {quantity.unit}", "")]
+    return {"hj212": parts, "sl651": told, "sl427": levels}
 
 
 # --- how it is shown ------------------------------------------------------------------------------

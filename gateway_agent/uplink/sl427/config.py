@@ -7,7 +7,8 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 from gateway_agent.config_types import Name, count, milliseconds
-from gateway_agent.uplink.exporter_config import ExporterConfig, TableFault
+from gateway_agent.uplink.exporter_config import ExporterConfig, SiteDevice, TableFault
+from gateway_agent.uplink.station_points import ReportedPoint, points_left_out
 from gateway_agent.uplink.units import is_convertible
 from protocols.uplink.sl427 import QUANTITIES, Quantity
 
@@ -78,6 +79,17 @@ class Sl427Uplink(ExporterConfig, frozen=True, kw_only=True, tag_field="type", t
     def time_bytes(self) -> int:
         """How long the time in a frame is."""
         return 7 if self.edition == "sl427-2021" else 5
+
+    def left_out(self, devices: Sequence[SiteDevice]) -> Iterator[str]:
+        """Yield the devices that are no station, and the points that no quantity is made of."""
+        stations = {
+            station.device: [
+                ReportedPoint(one.point, one.unit, one.of_table.unit, one.quantity)
+                for one in station.report
+            ]
+            for station in self.station
+        }
+        yield from points_left_out(devices, stations)
 
     def faults(self) -> Iterator[TableFault]:
         """Yield what the protocol cannot say."""

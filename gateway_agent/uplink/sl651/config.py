@@ -8,6 +8,7 @@ from msgspec import Meta, Struct, field
 
 from gateway_agent.config_types import Name, count, milliseconds
 from gateway_agent.uplink.exporter_config import ExporterConfig, SiteDevice, TableFault
+from gateway_agent.uplink.station_points import ReportedPoint, points_left_out
 from gateway_agent.uplink.units import is_convertible
 from protocols.uplink.sl651 import BCD, ELEMENTS, STATION_CLASSES
 
@@ -87,32 +88,16 @@ class Sl651Uplink(ExporterConfig, frozen=True, kw_only=True, tag_field="type", t
 
     def left_out(self, devices: Sequence[SiteDevice]) -> Iterator[str]:
         """Yield the devices that are no station, and the points that no element is made of."""
-        points = {device.name: dict(device.points) for device in devices}
-        stations = {station.device: station for station in self.station}
-        for device in devices:
-            station = stations.get(device.name)
-            if station is None:
-                yield f"{device.name} is no station"
-                continue
-            used = {element.point for element in station.element}
-            for point in points[device.name]:
-                if point not in used:
-                    yield f"{device.name}/{point} is in no element"
-        for station in self.station:
-            own = points.get(station.device)
-            if own is None:
-                yield f"station {station.device} is no device of this gateway"
-                continue
-            for element in station.element:
-                unit = own.get(element.point)
-                if unit is None:
-                    yield f"{station.device}/{element.point} is measured by no device"
-                    continue
-                wanted = ELEMENTS[element.identifier].unit
-                if not is_convertible(unit or element.unit or wanted, wanted):
-                    what = f"{wanted or 'a plain number'} of element {element.code}"
-                    place = f"{station.device}/{element.point}"
-                    yield f"{place} is in {unit}, which never becomes {what}"
+        stations = {
+            station.device: [
+                ReportedPoint(
+                    one.point, one.unit, ELEMENTS[one.identifier].unit, f"element {one.code}"
+                )
+                for one in station.element
+            ]
+            for station in self.station
+        }
+        yield from points_left_out(devices, stations)
 
     def faults(self) -> Iterator[TableFault]:
         """Yield what the protocol cannot say."""

@@ -16,7 +16,9 @@ import pytest
 
 from gateway_agent.uplink.hj212.config import Hj212Uplink
 from gateway_agent.uplink.hj212.work import Hj212Work
+from gateway_agent.uplink.sl427.config import QuantityOfPoint, Sl427Device, Sl427Uplink
 from gateway_agent.uplink.sl651.config import Sl651Uplink, StationElement, StationOfDevice
+from hil.platform.sl427_centre import Sl427Centre
 from hil.platform.sl651_centre import Sl651Centre
 from protocols.export_message import MqttCore
 from protocols.export_record import Portion
@@ -249,7 +251,7 @@ async def reported(
 
 
 def test_what_is_in_no_element_of_sl651_is_named_by_the_check() -> None:
-    named = {line.partition(" is in no element")[0] for line in sl651(1).left_out(site())}
+    named = {line.partition(" is not reported")[0] for line in sl651(1).left_out(site())}
     expected = {f"at-{role} is no station" for role in ROLES if role not in SL651}
     expected |= {
         f"at-{role}/{one.name}"
@@ -258,6 +260,38 @@ def test_what_is_in_no_element_of_sl651_is_named_by_the_check() -> None:
         if one.name not in SL651[role]
     }
     assert named == expected
+
+
+# --- SL 427: low byte first, thousandths of a metre, F above the digits for a minus ---------------
+
+
+async def test_sl427_reports_a_level_from_a_distance(tmp_path: Path) -> None:
+    (distance,) = [one for one in points_of("water") if one.name == "distance"]
+    report = (QuantityOfPoint(quantity="level", point="distance", datum_m=1.5),)
+    station = Sl427Device(device="at-water", county="510100", number=13, report=report)
+    clock, centre = StillClock(wall_ms=WALL_MS + 600_000), Sl427Centre()
+    await centre.start()
+    try:
+        for which in (0, 1):
+            root, centre.heard = tmp_path / str(which), []
+            config = Sl427Uplink(
+                host="127.0.0.1", port=centre.port, report_min=1, latency_ms=0, station=(station,)
+            )
+            async with (
+                writer(root, clock) as outbox,
+                exporting(outbox, root, config, clock=clock, devices=list(DEVICES.values())),
+            ):
+                await outbox.put([poll("water", which)], {})
+                await until(centre.reports)
+            millimetres = int((Decimal("1.5") - kilo(value(distance, which))) * 1000)
+            digits = f"{'f' if millimetres < 0 else '0'}{abs(millimetres):07d}"
+            sent = centre.reports()[0].data.hex()
+            assert sent.startswith(bytes.fromhex(digits)[::-1].hex())
+    finally:
+        await centre.stop()
+    named = set(config.left_out(site()))
+    assert {"at-water/ph is not reported", "at-air is no station"} <= named
+    assert not any("at-water/distance" in line for line in named)
 
 
 # --- platforms that get a unit beside the number: the point's own, or one that means the same -----
