@@ -7,14 +7,15 @@ process must exit (EXIT_STORE_FAILED) and a new one recovers from what is on the
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from copy import deepcopy
 from typing import Final
 
+from protocols.modbus_client.listener import HeardFrame
 from protocols.modbus_client.turn import TurnAnswer, TurnQuestion
 from protocols.uplink import CLOCK_HOLDOVER, Action, decode_record
 
-from .agent_status import outbox_status, reconciliation, uplink_status
+from .agent_status import deliveries, outbox_status, reconciliation, uplink_status
 from .alarms.desk import AlarmDesk
 from .alarms.socket import AlarmOrder, serve_alarms
 from .alarms.watch import AlarmError
@@ -32,17 +33,19 @@ from .counters import Counters
 from .field.field import Field
 from .field.link.file_fetch import FetchedFile, FetchError
 from .file_socket import Progress, serve_files
+from .frames_socket import serve_frames
 from .keys import load_private
 from .notify.notifiers import Notifiers
 from .outbox_answers import answer_of
 from .outbox_socket import OutboxAnswer, OutboxQuestion, serve_outbox
-from .progress import Delivery, Flow, ProgressWatch, StoreFlow
+from .progress import Flow, ProgressWatch, StoreFlow
 from .reload.in_force import ConfigSource
 from .reload.parts import ReloadableParts
 from .reload.prepared import PreparedConfig, collector_key_of
 from .reload.reloader import Reloader
 from .reload.socket import serve_reloads
 from .status import (
+    BusStatus,
     DeviceStatus,
     Status,
     in_pieces,
@@ -74,6 +77,7 @@ LAST_POLL_S: Final = 3.0  # to commit what the pollers hold
 DRAIN_S: Final = 3.0  # to deliver what is not delivered yet
 HANG_UP_S: Final = 2.5  # to close the connection to the broker
 ANSWER_S: Final = 1.0  # for an answer of the console before it begins anew
+_BUSES: Final = 32  # of the status
 FULL_RETRY_S: Final = 2.0  # between attempts to open an outbox that has no room
 
 
@@ -175,6 +179,7 @@ class GatewayAgent:
                 serve_outbox(directory, self._carry),
                 serve_turns(directory, site, self._turn),
                 serve_reloads(directory, lambda: self.reloader),
+                serve_frames(directory, site, self.watch_frames),
             ):
                 with self.progress.watching():
                     async with (
@@ -456,6 +461,16 @@ class GatewayAgent:
             return None
         return max(0, wall.wall_ms - made.wall_ms)
 
+    def buses(self) -> list[BusStatus]:
+        """Return every polled bus, with its devices."""
+        return [] if self._field is None else self._field.bus_statuses(self._clock.boot_ms())
+
+    def watch_frames(self, bus: str) -> AsyncGenerator[HeardFrame | int, None]:
+        """Yield what passes on a bus, as :meth:`.Field.watch_frames`."""
+        if self._field is None:
+            raise LookupError("the agent does not poll yet: `tianfu-gateway status` shows why")
+        return self._field.watch_frames(bus)
+
     def _status(self, nodes: list[DeviceStatus], now_ms: int) -> Status:
         return Status(
             gateway=self._config.gateway.id,
@@ -471,6 +486,7 @@ class GatewayAgent:
             alarms=self.alarms,
             notify=[] if self._notifiers is None else self._notifiers.status(),
             alarm_summary=[] if self._alarms is None else self._alarms.summary(),
+            buses=[] if self._field is None else self._field.bus_statuses(now_ms, _BUSES),
             configuration=None if self.reloader is None else self.reloader.state(),
             update=None if self._rollout is None else self._rollout.status(),
             health=self.progress.problems,
@@ -487,16 +503,5 @@ class GatewayAgent:
             field.flows(now_ms, self._started_ms),
             field.pollers(now_ms),
             StoreFlow(field.queue.is_waiting, self._counters.commits, outbox.full_reason),
-            self._deliveries(outbox),
+            deliveries(self._uplink, self._config.uplink, outbox, self._exporters),
         )
-
-    def _deliveries(self, outbox: OutboxWriter) -> list[Delivery]:
-        uplink, config, stats = self._uplink, self._config.uplink, outbox.stats
-        if uplink is None:
-            return []
-        problem = uplink.problem or uplink.receipt_problem
-        if not problem and uplink.is_unheard:
-            problem = "nobody is subscribed to its batches: is the collector running?"
-        to, depth = stats.receipted_to, stats.depth
-        first = Delivery(config.where, uplink.connected, problem, to, depth, config.interval_ms)
-        return [first, *self._exporters.deliveries()]

@@ -3,8 +3,10 @@
 from gateway_agent.config import MqttUplink
 from gateway_agent.counters import Counters
 from gateway_agent.field.field import Field
+from gateway_agent.progress import Delivery
 from gateway_agent.status import OutboxStatus, Reconciliation, UplinkStatus
 from gateway_agent.store.writer import OutboxWriter
+from gateway_agent.uplink.export_task import Exporters
 from gateway_agent.uplink.mqtt import Uplink
 
 
@@ -52,3 +54,18 @@ def outbox_status(outbox: OutboxWriter) -> OutboxStatus:
         full=outbox.full_reason,
         head=stats.head.hex(),
     )
+
+
+def deliveries(
+    uplink: Uplink | None, config: MqttUplink, outbox: OutboxWriter, exporters: Exporters
+) -> list[Delivery]:
+    """Return how far each uplink is, the one to the collector first; none before it was begun."""
+    if uplink is None:
+        return []
+    stats = outbox.stats
+    problem = uplink.problem or uplink.receipt_problem
+    if not problem and uplink.is_unheard:
+        problem = "nobody is subscribed to its batches: is the collector running?"
+    to, depth = stats.receipted_to, stats.depth
+    first = Delivery(config.where, uplink.connected, problem, to, depth, config.interval_ms)
+    return [first, *exporters.deliveries()]

@@ -40,6 +40,10 @@ class QuestionClient(Protocol):
     def user(self) -> str:
         """Return the name of the user, as the kernel has it."""
 
+    @property
+    def unsent(self) -> int:
+        """Return how many bytes of the answer the client has not taken yet."""
+
     def write(self, data: bytes) -> None:
         """Send a part of the answer."""
 
@@ -162,6 +166,11 @@ class _Client(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._kind.send_s, self._transport.abort)
         self._transport.close()
+
+    @property
+    def unsent(self) -> int:
+        """See QuestionClient."""
+        return self._transport.get_write_buffer_size()
 
     def write(self, data: bytes) -> None:
         """See QuestionClient."""

@@ -70,6 +70,31 @@ class DeviceStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     note: str = ""
 
 
+class BusDeviceStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one device costs its bus, in the last minute and as it is predicted."""
+
+    name: str  # from the configuration
+    poll_ms: float  # of one poll, with retries and waits; 0: it was not polled
+    predicted_ms: float
+    share: float  # of the bus's time
+    predicted_share: float
+    errors: dict[str, int] = {}  # polls that failed since the start, by cause
+
+
+class BusStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How one polled bus is used: measured in the last minute, and as it is predicted."""
+
+    name: str  # from the configuration
+    share: float  # of its time in which something was asked, 0 to 1
+    predicted_share: float
+    cycle_ms: float  # to poll every device once
+    predicted_cycle_ms: float
+    bytes_per_s: float  # on the line, both ways
+    line_share: float  # of the time that these take at its speed; 0 on TCP
+    errors: dict[str, int] = {}  # polls that failed since the start, by cause
+    devices: list[BusDeviceStatus] = []  # of `agent.buses()` only
+
+
 class OutboxStatus(Struct, frozen=True, kw_only=True):
     """The store of records that wait for a receipt."""
 
@@ -215,6 +240,7 @@ class Status(Struct, frozen=True, kw_only=True, omit_defaults=True):
     alarm_summary: list[AlarmStatus] = []  # of [[alarm]], the most urgent first
     notify: list[NotifyStatus] = []  # who gets notices of alarms
 
+    buses: list[BusStatus] = []  # polled ones, the busiest 32
     configuration: ConfigurationStatus | None = None  # None: the agent was made without a file
     update: RolloutStatus | None = None  # None: no update of nodes was ordered
     health: list[HealthProblem] = []  # where data stops now; empty: it flows everywhere

@@ -23,6 +23,7 @@ BUILT_IN: Final = {
     "check": "gateway_agent.cli.check:check",
     "report": "gateway_agent.cli.report:report",
     "reload": "gateway_agent.cli.reload:reload",
+    "frames": "gateway_agent.cli.frames:frames",
     "status": "gateway_agent.cli.status:status",
     "trace": "gateway_agent.cli.trace:trace",
     "alarms": "gateway_agent.cli.alarms:alarms",

@@ -284,6 +284,9 @@ def _table(plan: BusPlan) -> Table:
 def check(
     config: Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")],
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Show what differs from the running agent's.")
+    ] = False,
 ) -> None:
     """Check a configuration and show the planned bus schedule. Opens no port.
 
@@ -329,4 +332,8 @@ def check(
             typer.echo(str(ConfigError(checked.problems)), err=True)
         else:
             typer.echo(f"{config}: good")
+    if diff and not checked.problems:
+        from .reload import show_difference
+
+        show_difference(config, json_output)
     raise typer.Exit(UNUSABLE if checked.problems else GOOD)

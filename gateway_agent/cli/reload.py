@@ -30,13 +30,27 @@ def reload(
 
     Exit status 1: it was refused, and nothing was changed. 2: the file cannot be used.
     """
-    directory = load(config).gateway.state_dir
-    answer = ask_reload(directory, ReloadQuestion("plan" if dry_run else "apply"))
+    if dry_run:
+        answer = show_difference(config, json_output)
+    else:
+        directory = load(config).gateway.state_dir
+        answer = ask_reload(directory, ReloadQuestion("apply"))
+        _show(answer, json_output, dry_run=False)
+    raise typer.Exit(FAULT if answer.plan.problems else GOOD)
+
+
+def show_difference(config: Path, json_output: bool) -> ReloadAnswer:
+    """Print what a reload would change, or why it would be refused. StatusError: nobody answers."""
+    answer = ask_reload(load(config).gateway.state_dir, ReloadQuestion("plan"))
+    _show(answer, json_output, dry_run=True)
+    return answer
+
+
+def _show(answer: ReloadAnswer, json_output: bool, dry_run: bool) -> None:
     if json_output:
         typer.echo(json.dumps(msgspec.to_builtins(answer)))
     else:
         _print(answer, dry_run)
-    raise typer.Exit(FAULT if answer.plan.problems else GOOD)
 
 
 def _print(answer: ReloadAnswer, dry_run: bool) -> None:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway_agent.cli.output import Report, table_console
+from gateway_agent.cli.status_lines import bus_lines, configuration_lines
 from gateway_agent.collector.config import load as load_collector
 from gateway_agent.collector.status import CollectorStatus, read_collector_status
 from gateway_agent.config import load
@@ -132,7 +133,7 @@ def _devices(gateway: str, devices: list[DeviceStatus]) -> Table:
         table.add_column(name, justify="right")
     for device in devices:
         table.add_row(
-            Text(device.name),
+            Text(f"{device.name} {device.title}".rstrip()),
             Text(device.role),
             Text(_values(device.values)),
             age(device.age_ms),
@@ -201,6 +202,7 @@ def _lines(status: Status) -> list[Text]:
             text += f", {receiver.lost} lost" if receiver.lost else ""
             text += f"; {receiver.problem}" if receiver.problem else ""
             lines.append(Text(text, style="red" if receiver.lost else "yellow"))
+    lines += configuration_lines(status.configuration)
     lines += [] if status.update is None else _update_lines(status.update)
     if status.waiting_for:
         lines.append(Text(f"outbox not open: {status.waiting_for}", style="red"))
@@ -238,6 +240,7 @@ def _lines(status: Status) -> list[Text]:
     for exporter in status.uplinks:
         lines += _exporter_lines(exporter)
     linked = [device for device in status.nodes if device.link is not None]
+    lines += bus_lines(status.buses)
     lines += [Text(_link(device)) for device in linked[:MAX_LINKS]]
     if len(linked) > MAX_LINKS:
         lines.append(Text(f"and {len(linked) - MAX_LINKS} more links"))

@@ -6,7 +6,15 @@ error of the sink does.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
@@ -14,12 +22,14 @@ from gateway_agent.clock import GatewayClock
 from gateway_agent.config import Bus, GatewayConfig, LinkBus
 from gateway_agent.counters import Counters
 from gateway_agent.progress import DeviceFlow, PollerFlow
-from gateway_agent.status import DeviceStatus
+from gateway_agent.status import BusStatus, DeviceStatus
 from gateway_agent.store.mark import Mark
 from gateway_agent.store.medium import fitting
+from protocols.modbus_client.listener import HeardFrame
 from protocols.modbus_client.turn import TurnAnswer, TurnQuestion
 from protocols.uplink import FILES, Action, action_record
 
+from .bus_status import bus_status
 from .commit_queue import CommitQueue, Sink, waiting_bytes
 from .cuts import CutFile
 from .devices import OpenDevice, OpenLinkNode, OpenNode, open_all, open_links
@@ -224,7 +234,23 @@ class Field:
 
     def busy_s(self) -> Mapping[str, float]:
         """Return for how long each polled bus was used since the start, by its name."""
-        return {poller.bus.name: poller.busy_s for poller in self._pollers}
+        return {poller.bus.name: poller.use.busy_s for poller in self._pollers}
+
+    def bus_statuses(self, now_ms: int, limit: int | None = None) -> list[BusStatus]:
+        """Return every polled bus with what is predicted and what is; the ``limit`` busiest."""
+        pollers = sorted(self._pollers, key=lambda one: -one.use.share(now_ms))[:limit]
+        return [bus_status(poller, now_ms, limit is None) for poller in pollers]
+
+    def watch_frames(self, bus: str) -> AsyncGenerator[HeardFrame | int, None]:
+        """Yield what passes on a bus, decoded, or how many frames were lost.
+
+        LookupError: no such bus is polled. ViewersError: too many look at it.
+        """
+        for poller in self._pollers:
+            if poller.bus.name == bus:
+                return poller.tap.frames()
+        names = ", ".join(poller.bus.name for poller in self._pollers) or "none"
+        raise LookupError(f"{bus}: expected a bus that is polled here: {names}")
 
     @property
     def news(self) -> asyncio.Event:

@@ -43,6 +43,7 @@ from .bus_link import MasterLink
 from .bus_port import BusPort, client_of
 from .late_answers import LateAnswers
 from .line_silence import LineSilence
+from .line_tap import LineTap
 from .pace import UnitPace, paces_of
 from .planner import answer_ms, probes_for
 from .shared_timers import SharedTimers
@@ -63,11 +64,13 @@ class Master:
         counters: Counters,
         logs_open: bool = False,
         timers: SharedTimers | None = None,
+        tap: LineTap | None = None,
     ) -> None:
         """``logs_open``: it is for an operator's log that the bus is open now.
 
-        ``timers``: those of all buses of this event loop.
+        ``timers``: those of all buses of this event loop. ``tap``: what hears the bus.
         """
+        self._tap = tap
         self.counters = counters
         self._loop = asyncio.get_running_loop()
         self._is_line = not bus.has_ids  # answers are known by their order alone
@@ -237,6 +240,8 @@ class Master:
             self._answer = None
             raise self._fault("cannot be written to", error) from error
         self._silence.restart()
+        if self._tap is not None:
+            self._tap.sent(data)
         self.counters.polls += 1
         try:
             pdu = await answer
@@ -269,6 +274,8 @@ class Master:
         if self._is_line:
             self._silence.restart()
         self._answered = True
+        if self._tap is not None:
+            self._tap.received(data)
         try:
             pdu = self._client.feed(data)
         except PeerError as error:

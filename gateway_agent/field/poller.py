@@ -23,9 +23,12 @@ from .bus_errors import FATAL, BusDownError, BusError, explain
 from .bus_log import DeviceLog
 from .bus_rest import BusRest
 from .bus_turns import BusTurns
+from .bus_use import BusUse
 from .commit_queue import CommitQueue
 from .heartbeat import STALL_MS, Heartbeat
+from .line_tap import LineTap
 from .master import Master
+from .planner import BusPlan
 from .reader import Polled, Reader
 from .schedule import PollSchedule, Slot
 from .shared_timers import SharedTimers
@@ -88,7 +91,9 @@ class BusPoller:
         self._keeper = SlotKeeper(clock, heartbeat)
         self._schedule: PollSchedule | None = None  # None before :meth:`resume`
         self._faults: dict[int, str] = {}  # of our own, by device
-        self.busy_s = 0.0  # for how long devices were asked since the start
+        self.use = BusUse(clock.boot_ms())
+        self.tap = LineTap(bus, clock.boot_ms)
+        self.plan: BusPlan | None = None  # None: nobody has asked for it
         self._polling = -1  # the device that is polled now
         self._turn_ms = clock.boot_ms()  # when the next turn of the loop is due
         self._logs: dict[str, DeviceLog] = {}  # by what it says of the device
@@ -133,6 +138,7 @@ class BusPoller:
         """Poll other devices of the same line when the rest is over."""
         self.bus = self.turns.bus = bus
         self.readers = readers
+        self.use.forget({reader.device.name for reader in readers})
         self.resume(marks, CHANGED[0], left)
 
     async def run(self, held_ms: int = 0, why: tuple[str, str] = _STARTING) -> None:
@@ -143,8 +149,9 @@ class BusPoller:
         clock, schedule = self._clock, self._schedule
         assert schedule is not None, "resume comes first"
         timers = self._timers or SharedTimers()
-        master = Master(self.bus, self._counters, logs_open=True, timers=timers)
-        master_of = partial(Master, counters=self._counters, timers=timers)
+        use, tap = self.use, self.tap
+        master = Master(self.bus, self._counters, logs_open=True, timers=timers, tap=tap)
+        master_of = partial(Master, counters=self._counters, timers=timers, tap=tap)
         loop, turns = asyncio.get_running_loop(), self.turns
         task = asyncio.current_task()
         self._note_held(schedule, held_ms, why)
@@ -162,8 +169,10 @@ class BusPoller:
                 index, probe, wait = schedule.next(now_ms)
                 self._turn_ms = now_ms + wait
                 turn = turns.next(now_ms, not wait)
+                begin_s = loop.time()
                 if turn is not None:
                     await turns.serve(turn, master, master_of)
+                    use.used(loop.time() - begin_s)
                     continue
                 if wait:
                     if self.spare is not None:
@@ -171,19 +180,23 @@ class BusPoller:
                     if wait and not (turns.is_wanted or self.rest.is_wanted):
                         await timers.sleep(wait / 1000, turns.wakes(loop.create_future()))
                     continue
-                begin_s = loop.time()
                 if probe:
-                    await self._probe(index, schedule, master)
+                    failure = await self._probe(index, schedule, master)
                 else:
-                    await self._poll(index, schedule, master, now_ms)
-                self.busy_s += loop.time() - begin_s
+                    failure = await self._poll(index, schedule, master, now_ms)
+                name = self.readers[index].device.name
+                use.polled(name, loop.time() - begin_s, "" if failure is None else failure.cause)
+                use.look(now_ms, tap.sent_bytes + tap.received_bytes)
                 if self._queue.full or not self._queue.is_patient:
                     raise_if_cancelled(task)
                     await self._hold(schedule)
         finally:
             master.close()
+            tap.end()
 
-    async def _poll(self, index: int, schedule: PollSchedule, master: Master, now_ms: int) -> None:
+    async def _poll(
+        self, index: int, schedule: PollSchedule, master: Master, now_ms: int
+    ) -> BusError | None:
         reader, slot = self.readers[index], schedule.slots[index]
         before = reader.mark
         why = _ON_SITE if self.turns.held_since(slot.due) else _BUSY
@@ -224,8 +237,9 @@ class BusPoller:
             records += reader.notices()
         is_urgent = bool(records) or bool(reader.slots) or reader.mark is not before
         self._keep(reader, slot, records, is_urgent)
+        return polled.failure
 
-    async def _probe(self, index: int, schedule: PollSchedule, master: Master) -> None:
+    async def _probe(self, index: int, schedule: PollSchedule, master: Master) -> BusError | None:
         reader = self.readers[index]
         start = self._clock.boot_ms()
         failure: BusError | None = None
@@ -239,14 +253,14 @@ class BusPoller:
             failure = self._fault(index, master, error)
         now = self._clock.boot_ms()
         passed = schedule.probed(index, now, now - start, failure is not None)
-        if failure is None:
-            failure = BusError("bus_timeout", "no answer until a probe was answered")
-        else:
+        before = failure or BusError("bus_timeout", "no answer until a probe was answered")
+        if failure is not None:
             reader.failed(failure.cause, failure.detail)
         slot = schedule.slots[index]
         if passed:
-            self._note_passed(reader, slot, passed, _why(failure), now)
+            self._note_passed(reader, slot, passed, _why(before), now)
         self._keep(reader, slot, reader.notices(), bool(passed))
+        return failure
 
     def _fault(self, index: int, master: Master, error: Exception) -> BusError:
         """Close the connection after an exception that nothing foresaw, which master may be in.
