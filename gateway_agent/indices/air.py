@@ -53,7 +53,7 @@ _2012: Final[Mapping[str, _Column]] = {
 
 
 class Edition(NamedTuple):
-    """One edition of HJ 633. ``has_caps``: what passes a short column counts as its last index."""
+    """Table 1 of an edition of HJ 633. ``has_caps``: above a short column its last index counts."""
 
     name: str
     columns: Mapping[str, _Column]

@@ -2,7 +2,7 @@
 
 An hour is judged by its own means and the columns of one hour, a day by the mean of its 24 hours,
 for O3 by the largest mean of 8 hours. A mean with too many holes is none, and its index is none: no
-value is carried forward, weighted or estimated (no NowCast).
+value is carried forward, weighted or estimated (no NowCast). HJ 633-2026 was read in its text.
 """
 
 from collections.abc import Callable, Mapping, Sequence

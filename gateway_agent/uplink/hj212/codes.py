@@ -170,6 +170,6 @@ def in_code(value: Decimal, unit: str, code: PollutantCode, kelvin: Decimal) -> 
 
 
 def written(value: Decimal, digits: int) -> str:
-    """Return the number for the wire, rounded half to even (GB/T 8170, as HJ 633 asks)."""
+    """Return the number for the wire, rounded half to even (GB/T 8170)."""
     rounded = value.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_EVEN)
     return f"{abs(rounded) if rounded.is_zero() else rounded:f}"

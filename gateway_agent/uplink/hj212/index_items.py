@@ -99,7 +99,7 @@ class IndexItems:
         return self._aggregates.mean(period, code)
 
     def _stated(self, code: str, mean: Decimal | None) -> Decimal | None:
-        """Return a mean as HJ 633 wants it: by mass, gases at 298.15 K (GB 3095-2026)."""
+        """Return a mean by mass, gases at 298.15 K, which was read in GB 3095-2026."""
         if mean is None:
             return None
         row, wanted = self._profile.code(code), CODES[code]
@@ -108,7 +108,7 @@ class IndexItems:
         return mass if row.molar_mass is None else mass * kelvin / REFERENCE_K
 
     def _class_of_water(self, period: AggregatePeriod) -> int | None:
-        """Return the class by GB 3838; None where one of the site's factors has no mean."""
+        """Return the class (GB 3838-2002, table 1); None where one of the factors has no mean."""
         codes = [code for code in _WATER if code in self._aggregates.codes]
         means = {_WATER[code]: self._mean(code, period) for code in codes}
         measured = {factor: mean for factor, mean in means.items() if mean is not None}

@@ -1,6 +1,7 @@
 """A profile is what one platform wants of HJ 212, as a file: no program changes for a new platform.
 
-What the keys mean stands beside each; what is not said is as HJ 212-2017 has it. Shipped profiles
+What the keys mean stands beside each; what is not said is as HJ 212-2017
+has it (tables 2 to 9). Shipped profiles
 are in ``profiles/``; a name with a dot or a slash is a file of the user.
 """
 
@@ -47,10 +48,10 @@ class CodeChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class IndexCodes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What this platform calls the indices in its hour and day data; empty: it takes none."""
 
-    edition: Literal["2026", "2012"] = "2026"  # of HJ 633
+    edition: Literal["2026", "2012"] = "2026"  # of HJ 633, table 1
     aqi: str = ""
     primary: str = ""  # its value: codes with | between them, - where no index is above 50
-    water_class: str = ""  # by GB 3838: 1 to 5 are I to V, 6 is worse
+    water_class: str = ""  # by GB 3838-2002 table 1: 1 to 5 are I to V, 6 is worse
     iaqi: dict[str, str] = {}  # by code of the pollutant
     mean_8h: dict[str, str] = {}  # rolling means, in hour data
     mean_24h: dict[str, str] = {}

@@ -64,7 +64,7 @@ class Sl427Uplink(ExporterConfig, frozen=True, kw_only=True, tag_field="type", t
     report_min: Annotated[int, count(1, 1440, 5)] = 5
     #: ``false``: the centre answers nothing, and what was sent is delivered.
     confirmed: bool = True
-    #: How a frame ends with its time: SL 427-2021, or SZY206-2016 without month and year.
+    #: From implementations: SZY206-2016 has no month and no year in the time of a frame.
     edition: Literal["sl427-2021", "szy206-2016"] = "sl427-2021"
     answer_ms: Annotated[int, milliseconds(100, 300_000, 10_000)] = 10_000
     keep_alive_ms: Annotated[int, milliseconds(1000, 255_000, 40_000)] = 40_000

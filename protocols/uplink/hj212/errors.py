@@ -5,7 +5,7 @@ from typing import Final
 from protocols.uplink.errors import BAD_CHECKSUM, FormatError
 from protocols.wire.errors import BAD_VALUE, TOO_LONG, TRUNCATED
 
-# field -> the rule. Clauses are those of HJ 212-2017 as read in its text.
+# field -> the rule. Clauses are those of HJ 212-2017, which was read in its text.
 RULES: Final = {
     "frame": "a frame begins with ## (6.3.1, table 2)",
     "LEN": "LEN is four decimal digits and counts the bytes of the data segment (6.3.1, table 2)",

@@ -53,7 +53,7 @@ class Hj212Message:
     flag: int | None = None
     pnum: int | None = None
     pno: int | None = None
-    is_backfill: bool = False  # RF=1, HJ 212-2025
+    is_backfill: bool = False  # RF=1, HJ 212-2025 (from implementations)
 
     @property
     def wants_ack(self) -> bool:

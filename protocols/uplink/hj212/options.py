@@ -66,7 +66,7 @@ class Hj212Options:
     on_connect: tuple[str, ...] = ("2081",)  # notices at each connection
     heartbeat_s: int = 0  # 9015 so often; 0: never
     splits_with_numbers: bool = True  # PNUM and PNO; False: cut at factors into whole frames
-    marks_backfill: bool = False  # RF=1, HJ 212-2025
+    marks_backfill: bool = False  # RF=1, HJ 212-2025 (from implementations)
     data_time_digits: int = 14
     allow_control: bool = False  # whether commands may change something
     max_history: int = 4320  # frames that one request for history may draw

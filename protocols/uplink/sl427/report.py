@@ -23,7 +23,7 @@ from .frame import QUANTITIES, Quantity, write_number
 _MISSING: Final = b"\xaa"
 _FLOW: Final = 3
 _TOTAL_BYTES: Final = 5
-#: Length of the time by the edition: SL 427-2021, SZY206-2016.
+#: Length of the time in SL 427-2021 and in SZY206-2016 (from implementations).
 TIME_BYTES: Final = (7, 5)
 
 
