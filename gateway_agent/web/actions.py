@@ -1,5 +1,6 @@
 """What an operator may do on the pages; each is in the log and in the stream, with the name."""
 
+import asyncio
 from typing import Any, Final
 
 from starlette.routing import Route
@@ -7,11 +8,15 @@ from starlette.routing import Route
 from gateway_agent.alarms.socket import AlarmOrder
 from gateway_agent.alarms.watch import AlarmError
 from gateway_agent.commands.command import Command, CommandResult
+from gateway_agent.reload.plan import ReloadPlan
+from gateway_agent.tables import MAX_FILE_BYTES
 
 from .access import Visitor
 from .orders import OrderError, OrderKind, obeying
-from .shapes import AlarmRequest, AlarmResult
-from .view import AgentView
+from .shapes import AlarmRequest, AlarmResult, ConfigText
+from .view import AgentView, WatchedReloader
+
+MAX_CONFIG: Final = 2 * MAX_FILE_BYTES  # as JSON, with what that has to escape
 
 
 class Actions:
@@ -25,6 +30,22 @@ class Actions:
             ),
             OrderKind(
                 "/commands", "Read or change a device", Command, CommandResult, self._command
+            ),
+            OrderKind(
+                "/config/plan",
+                "What another configuration would change; nothing is changed",
+                ConfigText,
+                ReloadPlan,
+                self._plan,
+                MAX_CONFIG,
+            ),
+            OrderKind(
+                "/config/apply",
+                "Change the configuration, on probation",
+                ConfigText,
+                ReloadPlan,
+                self._apply,
+                MAX_CONFIG,
             ),
         )
 
@@ -45,3 +66,20 @@ class Actions:
         result = await self._view.agent.commands.run(command, visitor.by)
         self._view.renew()
         return result
+
+    async def _plan(self, wanted: ConfigText, _: Visitor) -> ReloadPlan:
+        return await asyncio.to_thread(self._reloader(wanted.base).plan, wanted.text)
+
+    async def _apply(self, wanted: ConfigText, visitor: Visitor) -> ReloadPlan:
+        plan = await self._reloader(wanted.base).apply(wanted.text, visitor.by, "the console")
+        self._view.renew()
+        return plan
+
+    def _reloader(self, base: str) -> WatchedReloader:
+        """Return what changes the configuration. OrderError: it has changed since ``base``."""
+        reloader = self._view.agent.reloader
+        if reloader is None:
+            raise OrderError("the configuration cannot be changed yet: the agent has just started")
+        if reloader.state().digest != base:
+            raise OrderError("somebody else has changed the configuration meanwhile: load it anew")
+        return reloader

@@ -174,9 +174,14 @@ class Api:
     async def _get_log(self, _: Request) -> LogReport:
         return LogReport(lines=list(reversed(self._log.lines)))
 
-    async def _config(self, _: Request) -> Configuration:
+    async def _config(self, request: Request) -> Configuration:
         config = msgspec.to_builtins(self._view.config, enc_hook=str)
-        return Configuration(config=config)
+        reloader, visitor = self._view.agent.reloader, visitor_of(request)
+        if reloader is None:
+            return Configuration(config=config, state=None)
+        is_operator = visitor is not None and visitor.role == "operator"
+        text = reloader.text if is_operator else ""
+        return Configuration(config=config, state=reloader.state(), text=text)
 
     async def _live(self, request: Request) -> Response:
         """Send the overview once a second, as server-sent events."""

@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 
 from gateway_agent.status import (
     AlarmStatus,
+    ConfigurationStatus,
     DeviceStatus,
     ExporterStatus,
     HealthProblem,
@@ -15,6 +16,7 @@ from gateway_agent.status import (
     Reconciliation,
     UplinkStatus,
 )
+from gateway_agent.tables import MAX_FILE_BYTES
 
 from .events import ConsoleEvent, LogLine
 
@@ -119,6 +121,15 @@ class Configuration(Struct, frozen=True, kw_only=True):
     """The configuration in force, with every default; keys are names of files."""
 
     config: dict[str, object]
+    state: ConfigurationStatus | None  # None: the agent was not started from a file, or just now
+    text: str = ""  # as it was written, for operators
+
+
+class ConfigText(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A configuration that an operator wants. ``base``: the digest of the one it was made from."""
+
+    text: Annotated[str, Meta(max_length=MAX_FILE_BYTES)]
+    base: Annotated[str, Meta(max_length=64)]
 
 
 class AlarmReport(Struct, frozen=True, kw_only=True):

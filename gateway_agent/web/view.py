@@ -14,7 +14,8 @@ from gateway_agent.alarms.socket import AlarmOrder
 from gateway_agent.commands.command import Command, CommandResult
 from gateway_agent.config import GatewayConfig
 from gateway_agent.progress import ProgressWatch
-from gateway_agent.status import PIECE_POINTS, DeviceStatus, Status
+from gateway_agent.reload.plan import ReloadPlan
+from gateway_agent.status import PIECE_POINTS, ConfigurationStatus, DeviceStatus, Status
 
 _FRESH_S: Final = 0.5  # ten viewers cost one snapshot
 
@@ -26,10 +27,31 @@ class WatchedDesk(Protocol):
         """Carry a command out."""
 
 
+class WatchedReloader(Protocol):
+    """What changes the configuration."""
+
+    @property
+    def text(self) -> str:
+        """Return the configuration in force, as it was written."""
+
+    def state(self) -> ConfigurationStatus:
+        """Return where it is from, and whether it is on probation."""
+
+    def plan(self, text: str) -> ReloadPlan:
+        """Return what a text would change, in any thread."""
+
+    async def apply(self, text: str, by: str, origin: str) -> ReloadPlan:
+        """Change to a text."""
+
+
 class WatchedAgent(Protocol):
     """The part of the agent that the console reads, and what an operator may do there."""
 
     progress: ProgressWatch
+
+    @property
+    def reloader(self) -> WatchedReloader | None:
+        """Return what changes the configuration; None: not yet, or there is no file of it."""
 
     @property
     def commands(self) -> WatchedDesk:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from gateway_agent.agent import GatewayAgent
 from gateway_agent.clock import SystemClock
-from gateway_agent.config import load
 from gateway_agent.counters import Counters
 from gateway_agent.keys import generate_signing_key
+from gateway_agent.reload.in_force import source_at_start
 from gateway_agent.web.history_file import HistoryFile, HistoryPiece, HistoryRow
 from tests.unit.gateway_agent.slave import TcpSlave, mbap
 
@@ -114,7 +114,8 @@ def site(root: Path, lines: str = "") -> Iterator[GatewayAgent]:
         slaves = [await TcpSlave(answer).start() for _ in range(2)]
         path = write(root, [slave.port for slave in slaves], lines)
         write_history(root / "state")
-        agent = GatewayAgent(load(path), SystemClock(), Counters())
+        source = source_at_start(path)
+        agent = GatewayAgent(source.config, SystemClock(), Counters(), source)
         agents.append(agent)
         task = asyncio.create_task(agent.run())
         running = asyncio.create_task(agent.running.wait())

@@ -111,6 +111,24 @@ def test_an_operator_asks_a_device_and_what_is_typed_stays(page: Chrome) -> None
     assert kept == "sample_period"
 
 
+def test_an_operator_changes_the_configuration(page: Chrome, agent: GatewayAgent) -> None:
+    log_in(page, "li")
+    shown(page, "#main h1", "Overview")
+    go(page, "config")
+    page.execute_script(
+        "const area = document.querySelector('textarea');"
+        "area.value = area.value.replace('period_ms = 1000', 'period_ms = 2000');"
+    )
+    assert not page.find_element(By.CSS_SELECTOR, "[data-key=config-apply]").is_enabled()
+    press(page, "config-check")
+    shown(page, "ins", "2000")
+    assert serious(page) == []
+    press(page, "config-apply")
+    shown(page, "#said", "changed")
+    shown(page, "#config-state", "console: li")
+    assert agent.config.bus[0].device[0].period_ms == 2000
+
+
 def test_a_viewer_sees_alarms_and_no_button(page: Chrome) -> None:
     log_in(page, "bo")
     shown(page, "#main h1", "Overview")

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gateway_agent.agent import GatewayAgent
+from gateway_agent.clock import SystemClock
+from gateway_agent.counters import Counters
+from gateway_agent.reload.in_force import source_at_start
 from tests.unit.gateway_agent.slave import Handler, TcpSlave, until
-from tests.unit.gateway_agent.test_agent import answer, make, stopped, write_site
+from tests.unit.gateway_agent.test_agent import answer, stopped, write_site
 
 
 class Answer(NamedTuple):
@@ -76,7 +79,9 @@ async def running(
     ``lines``: more of ``[web]``, and tables after it.
     """
     slave = await TcpSlave(handler).start()
-    agent, counters = make(add_web(write_site(root, slave.port), lines))
+    source = source_at_start(add_web(write_site(root, slave.port), lines))
+    counters = Counters()
+    agent = GatewayAgent(source.config, SystemClock(), counters, source)
     task = asyncio.create_task(agent.run())
     await until(lambda: counters.records_recorded >= 3)
     try:
