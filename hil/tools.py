@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 APT_INSTALL: Final = "sudo apt-get install --yes --no-install-recommends"
-#: tests/tools/debian.sh unpacks Debian's mosquitto here: installing it would start a service.
-_UNPACKED: Final = Path(__file__).resolve().parents[1] / ".cache/mosquitto/usr/sbin"
+#: tests/tools/debian.sh unpacks packages here of which an installation would start a service.
+_CACHE: Final = Path(__file__).resolve().parents[1] / ".cache"
+_UNPACKED: Final = (_CACHE / "mosquitto/usr/sbin", _CACHE / "prometheus/usr/bin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Tool:
         if self.variable and (named := os.environ.get(self.variable)):
             return Path(named)
         folders = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
-        folders += ["/usr/sbin", "/usr/local/sbin", str(_UNPACKED)]
+        folders += ["/usr/sbin", "/usr/local/sbin", *map(str, _UNPACKED)]
         found = shutil.which(self.name, path=os.pathsep.join(folders))
         return Path(found) if found else None
 
@@ -73,6 +74,7 @@ TOOLS: Final[Mapping[str, Tool]] = {
         _debian("pdftoppm", "looking at a PDF", "poppler-utils"),
         _debian("openocd", "the commands of the SWD way", "openocd"),
         _debian("qemu-system-arm", "the engine qemu", "qemu-system-arm", variable="QEMU"),
+        _debian("promtool", "the alert rules of Prometheus", "prometheus"),
         _debian("stm32flash", "another flash job than ours", "stm32flash"),
         _debian("debootstrap", "a fresh Debian for the packages", "debootstrap"),
         _debian("lintian", "judging the Debian packages", "lintian"),

@@ -5,10 +5,11 @@
 # command to type is printed, and the tests that need it are skipped and counted (they fail under
 # CI=true; a test names its programs with a mark). No service is started: Debian's mosquitto would
 # open port 1883, so of it only the libraries are installed and the program is unpacked into
-# .cache, where hil/tools.py looks for it.
+# .cache, where hil/tools.py looks for it. So is promtool, which needs no library but libc.
 set -eu
 cd "$(dirname "$0")/../.."
 cache=.cache/mosquitto
+prometheus=.cache/prometheus
 log=.cache/setup.log
 PATH="$PATH:/usr/sbin:/usr/local/sbin"
 
@@ -55,8 +56,10 @@ missing() {
 
 needs_broker() { ! has mosquitto && ! broker_starts; }
 
+needs_promtool() { ! has promtool && ! "$prometheus/usr/bin/promtool" --version >/dev/null 2>&1; }
+
 wanted() { # on one line, for people
-    echo $(missing; if needs_broker; then echo mosquitto; fi)
+    echo $(missing; if needs_broker; then echo mosquitto; fi; if needs_promtool; then echo prometheus; fi)
 }
 
 [ -n "$(wanted)" ] || exit 0
@@ -116,6 +119,18 @@ fetch_broker() {
 if needs_broker; then
     fetch_broker >>"$log" 2>&1 || { update && fetch_broker >>"$log" 2>&1; } || true
     broker_starts || rm -rf "$cache/usr"
+fi
+
+fetch_promtool() {
+    mkdir -p "$prometheus" && rm -f "$prometheus"/*.deb &&
+        (cd "$prometheus" && apt-get download prometheus) &&
+        dpkg-deb --fsys-tarfile "$prometheus"/prometheus_*.deb |
+        tar -x -C "$prometheus" ./usr/bin/promtool &&
+        rm -f "$prometheus"/*.deb
+}
+
+if needs_promtool; then
+    fetch_promtool >>"$log" 2>&1 || { update && fetch_promtool >>"$log" 2>&1; } || true
 fi
 
 if [ -n "$(wanted)" ]; then

@@ -2,11 +2,12 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from hil.tools import TOOLS
 
 from .help import fetch, running
 
@@ -28,12 +29,11 @@ async def test_rules_and_dashboard_name_only_metrics_that_exist(tmp_path: Path) 
         assert named or "up{" in query, query
 
 
+@pytest.mark.tool("promtool")
 def test_promtool_takes_the_rules() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool (Debian's package prometheus) is not installed")
+    promtool = TOOLS["promtool"].find()
     done = subprocess.run(
-        [promtool, "check", "rules", str(FOLDER / "alerts.yml")],
+        [str(promtool), "check", "rules", str(FOLDER / "alerts.yml")],
         capture_output=True,
         text=True,
         check=False,
