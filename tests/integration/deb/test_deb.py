@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from hil.site.mosquitto import MosquittoBroker
 from tests.promise.site import Program, site_of, until
@@ -89,6 +91,8 @@ def test_what_an_installation_makes(debian: FreshDebian) -> None:
     assert "No module named" in text, "nothing of ours is in the path of others"
     share = debian.root / "usr/share"
     assert (share / "man/man1/tianfu-gateway-run.1.gz").exists()
+    for bill in share.glob("doc/tianfu-edge-*/sbom.cdx.json"):
+        assert JsonStrictValidator(SchemaVersion.V1_5).validate_str(bill.read_text()) is None
     script = share / "bash-completion/completions/tianfu-gateway"
     words = "COMP_WORDS=(tianfu-gateway keygen g); COMP_CWORD=2; _tianfu_gateway"
     shown = run("bash", "-c", f'cd /; . {script}; {words}; echo "${{COMPREPLY[*]}}"')
