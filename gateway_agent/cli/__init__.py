@@ -40,6 +40,7 @@ BUILT_IN: Final = {
     "collect": "gateway_agent.cli.collect:collect",
     "audit": "gateway_agent.cli.audit:audit",
     "query": "gateway_agent.cli.query:query",
+    "retain": "gateway_agent.cli.retain:retain",
     "export": "gateway_agent.cli.export:export",
     "backup": "gateway_agent.cli.backup:backup",
     "restore": "gateway_agent.cli.backup:restore",

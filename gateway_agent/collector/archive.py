@@ -86,6 +86,13 @@ class BatchArchive:
         self.problem = ""
         return is_more
 
+    def state(self, about: str, *fields: object) -> int:
+        """Write a line about what retention is going to do; return its number.
+
+        OSError, ValueError: nothing can be written, so nothing may be removed.
+        """
+        return self._opened().append(about, *fields).number
+
     def _advance(self, now: bool) -> bool:
         signed = self._opened()
         after = self.last

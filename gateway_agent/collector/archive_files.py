@@ -20,6 +20,8 @@ from .signed_log import LogEntry
 
 BATCHES: Final = "batches"  # ``about`` of a line: a segment
 DATABASE: Final = "database"  # of the first line: the id of the database
+REMOVED: Final = "removed"  # first and last batch whose readings leave the database
+THINNED: Final = "thinned"  # seconds of a row, of the row it goes into (0: none), up to which time
 _NAME: Final = re.compile(r"\d{4}-\d\d-\d\d/\d{12}-\d{12}\.batches", re.ASCII)
 
 

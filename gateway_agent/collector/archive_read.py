@@ -36,6 +36,8 @@ class ArchiveReader:
         if problem:
             self._problem("index", problem)
         self.segments: list[Segment] = []
+        self.removed: set[tuple[int, int]] = set()  # first and last batch of what is thinned
+        self.hours_gone_s = 0  # no row of an hour before it needs to be there
         for entry in self.entries:
             self._take(entry)
         self.last = self.segments[-1].last if self.segments else 0
@@ -54,8 +56,14 @@ class ArchiveReader:
             self._problem(where, f"expected database {self._identity}, got {entry.fields}")
         try:
             segment = Segment.of(entry)
+            if entry.about == archive_files.REMOVED:
+                first, last = map(int, entry.fields)
+                self.removed.add((first, last))
+            elif entry.about == archive_files.THINNED:
+                _, to_s, before_s = map(int, entry.fields)
+                self.hours_gone_s = max(self.hours_gone_s, 0 if to_s else before_s)
         except ValueError:
-            self._problem(where, f"expected the fields of a segment, got {entry.fields}")
+            self._problem(where, f"expected the fields of {entry.about}, got {entry.fields}")
             return
         if segment is None:
             return
@@ -74,6 +82,16 @@ class ArchiveReader:
             if stored.get(first) != named.get(first) and (first in stored or first < newest):
                 message = f"the index has {named.get(first)}, the database {stored.get(first)}"
                 yield AuditFinding("archived", f"batches from {first} on", message[:MAX_TEXT])
+
+        for first, last in connection.execute("SELECT first, last FROM removals"):
+            if (first, last) not in self.removed:
+                message = "the index has no line about their removal"
+                yield AuditFinding("removals", f"batches {first} to {last}", message)
+
+    def is_removed(self, number: int) -> bool:
+        """Return whether the index states that the readings of a batch left the database."""
+        at = bisect_right(self.segments, number, key=lambda segment: segment.first) - 1
+        return at >= 0 and self.segments[at][:2] in self.removed
 
     def batch(self, number: int) -> bytes | None:
         """Return an archived batch; None if its segment is gone or damaged, or there is none.

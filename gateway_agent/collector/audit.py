@@ -38,9 +38,10 @@ from protocols.wire.hmac import HmacSha256
 from protocols.wire.sample import read_header as read_frame_header
 
 from . import audit_tables
-from .archive_read import ArchiveReader
+from .archive_read import ArchiveReader, reader_beside
 from .audit_readings import StoredReadings
 from .audit_tables import MAX_TEXT, AuditFinding
+from .audit_thinned import ThinnedAudit
 from .dating import DatingAnchor, anchors_of, own_time, succeeds, with_time
 from .dating import fold as fold_time
 from .errors import DamagedDatabase, damage_named
@@ -64,6 +65,8 @@ _READ: Final = {
     "actions": "SELECT * FROM actions",
     "refused": "SELECT * FROM refused",
 }
+_MAX_NUMBER: Final = (1 << 63) - 1
+_TIME: Final = 4
 _AUTH: Final = 7
 _DIGEST: Final = 13
 
@@ -97,6 +100,7 @@ class Audit:
         self._db = connection
         self._archive = archive
         self._ends = archive.ends() if archive is not None else {}
+        self._thinned = ThinnedAudit(connection, archive) if archive is not None else None
         self._keys = keys
         self._nodes = nodes
         self._progress = progress
@@ -104,9 +108,10 @@ class Audit:
         self._anchors: dict[tuple[str, bytes], list[DatingAnchor]] = {}  # by gateway and boot
         self.batches = self.kept = self.signatures = self.records = self.readings = self.gaps = 0
         self.refused = self.repeated = self.tags = self.untagged = self.unproved = self.missing = 0
-        self.errors = 0
+        self.errors = self.statements = 0
         self._rows = dict.fromkeys((*_READ, "anchors"), 0)
         self._chain = GENESIS
+        self._is_start = False
 
     def run(self) -> Iterator[AuditFinding]:
         """Prove everything."""
@@ -116,6 +121,7 @@ class Audit:
         archive = self._archive
         if archive is not None:  # after the batches, with which its files were read
             yield from self._counted("archive", lambda: archive.compare(db))
+            yield from self._counted("thinned", self._thinned_rows)
         for table, count in self._rows.items():
             yield from self._counted(table, partial(audit_tables.strays, db, table, count))
         yield from self._counted("shapes", lambda: audit_tables.shapes(db))
@@ -123,8 +129,22 @@ class Audit:
         yield from self._counted("devices", lambda: audit_tables.devices(db))
         yield from self._counted("counters", lambda: audit_tables.counters(db))
 
+    def _thinned_rows(self) -> Iterator[AuditFinding]:
+        assert self._thinned is not None
+        yield from self._thinned.compare()
+        self._thinned.close()
+
+    @property
+    def thinned(self) -> int:
+        """Return how many readings retention has removed; what is left of them was compared."""
+        return 0 if self._thinned is None else self._thinned.readings
+
     def run_tail(self, records: int = TAIL_RECORDS) -> Iterator[AuditFinding]:
-        """Prove the newest batches that have about ``records``, and where every stream stands."""
+        """Prove the newest batches that have about ``records``, and where every stream stands.
+
+        This is for a start: a database that is behind its archive may go on, and catches up.
+        """
+        self._is_start = True
 
         def tail() -> Iterator[AuditFinding]:
             left, begin = records, 1
@@ -137,6 +157,10 @@ class Audit:
             yield from self._from(begin)
 
         yield from self._counted("batches", tail)
+
+    def run_part(self, first: int, last: int) -> Iterator[AuditFinding]:
+        """Prove the batches from number ``first`` to ``last`` and their rows."""
+        yield from self._counted("batches", lambda: self._from(first, last))
 
     def _counted(
         self, table: str, check: Callable[[], Iterable[AuditFinding]]
@@ -152,7 +176,7 @@ class Audit:
 
     # --- batches --------------------------------------------------------------------------------
 
-    def _from(self, first: int) -> Iterator[AuditFinding]:
+    def _from(self, first: int, until: int | None = None) -> Iterator[AuditFinding]:
         streams: _Streams = {}
         stored: dict[int, _Position] = {}
         for row in self._db.execute("SELECT id, gateway, stream, contiguous_to, head FROM streams"):
@@ -165,7 +189,8 @@ class Audit:
         self._chain = before[0] if before else GENESIS
         expected = first
         numbers = self._db.execute(
-            "SELECT number FROM batches WHERE number >= ? ORDER BY number", (first,)
+            "SELECT number FROM batches WHERE number BETWEEN ? AND ? ORDER BY number",
+            (first, until or _MAX_NUMBER),
         )
         for (number,) in numbers:
             if number != expected:
@@ -176,7 +201,11 @@ class Audit:
             self.batches += 1
             yield from self._batch(number, streams)
             self._progress(number)
-        if self._archive is not None and self._archive.last >= expected:
+        if until is not None:
+            if expected != until + 1:
+                yield AuditFinding("batches", f"batch {expected}", "is missing")
+            return
+        if self._archive is not None and not self._is_start and self._archive.last >= expected:
             message = f"batches {expected} to {self._archive.last} are in the archive, and not here"
             yield AuditFinding("batches", f"batch {expected}", message)
             yield from self._lost(expected, self._archive.last, streams)
@@ -224,14 +253,19 @@ class Audit:
         if not isinstance(data, bytes):
             yield AuditFinding("batches", where, f"data: expected bytes, got {data!r}"[:MAX_TEXT])
             return
-        archived = self._archive.batch(number) if self._archive is not None else None
-        if archived is not None and archived != data:
+        is_thinned = not data and self._is_thinned(number)
+        archived = None
+        if self._archive is not None and (is_thinned or not self._is_start):
+            archived = self._archive.batch(number)
+        if archived is not None and archived != data and not is_thinned:
             yield AuditFinding("batches", where, "is not the one that was archived")
-            data = archived
-        chain, self._chain = link(self._chain, data), here if isinstance(here, bytes) else GENESIS
+        data = data if archived is None else archived
+        # Without its bytes, which the archive has lost then, a chain has nothing to be made of.
+        chain = here if is_thinned and not data else link(self._chain, data)
+        self._chain = here if isinstance(here, bytes) else GENESIS
         if chain != here:
             yield AuditFinding("batches", where, "the chain does not lead to it")
-        if self._ends.get(number, chain) != chain:
+        if not self._is_start and self._ends.get(number, chain) != chain:
             yield AuditFinding("batches", where, "the archive's chain does not lead to it")
         if stream_id not in streams:
             yield AuditFinding("batches", where, f"expected a known stream, got id {stream_id}")
@@ -244,6 +278,7 @@ class Audit:
             return
         missing = MissingRecords.unpack(data)
         if missing is not None:
+            self.statements += 1
             columns = (number, stream_id, first, last, head, *columns, here, data)
             yield from self._missing(missing, columns, (gateway, stream, position))
             streams[stream_id] = gateway, stream, _Position(last, head)
@@ -343,14 +378,23 @@ class Audit:
             else:
                 yield AuditFinding("records", where, "is missing")
         derived = rows_of(stream_id, header, new)
-        expected_readings, found["readings"] = self._readings.compare(
-            derived.readings, found.pop("packed_readings"), found.pop("single_readings")
-        )
+        dated = [
+            self._as_of_4(header, batch, self._dated(number, header, row), records)
+            for row in derived.records
+        ]
+        packed, single = found.pop("packed_readings"), found.pop("single_readings")
+        if not packed and not single and self._is_thinned(number):
+            assert self._thinned is not None
+            times = {(stream_id, row[1]): row[_TIME] for row in dated}
+            self._thinned.add(derived.readings, times)  # type: ignore[arg-type] # rows of ours
+            expected_readings: list[Row] = []
+            found["readings"] = []
+        else:
+            expected_readings, found["readings"] = self._readings.compare(
+                derived.readings, packed, single
+            )
         expected: dict[str, list[Row]] = {
-            "records": [
-                self._as_of_4(header, batch, self._dated(number, header, row), records)
-                for row in derived.records
-            ],
+            "records": dated,
             "readings": expected_readings,
             "failures": derived.failures,
             "events": derived.events,
@@ -366,6 +410,9 @@ class Audit:
             yield from _compare(
                 table, f"stream {header.stream} of {header.gateway}", rows, found[table]
             )
+
+    def _is_thinned(self, number: int) -> bool:
+        return self._archive is not None and self._archive.is_removed(number)
 
     def _as_of_4(
         self, header: BatchHeader, batch: Batch, row: Row, stored: dict[object, Row]
@@ -457,6 +504,7 @@ def prove_tail(
             connection,
             lambda gateway, kid: gateways.get(gateway, {}).get(kid),
             lambda uid, number: nodes.get((uid, number)),
+            archive=reader_beside(connection, path, None),
         )
         found = next(run.run_tail(), None)
     if found is not None:

@@ -60,18 +60,19 @@ def strays(connection: sqlite3.Connection, table: str, accounted: int) -> Iterat
 
 
 def points(connection: sqlite3.Connection) -> Iterator[AuditFinding]:
-    """Find names that belong to nothing."""
+    """Find names that belong to nothing, where no rows were removed."""
     for row in connection.execute(
         "SELECT * FROM points WHERE id NOT IN (SELECT point_id FROM single_readings)"
-        " AND id NOT IN (SELECT point_id FROM shapes)"
+        " AND id NOT IN (SELECT point_id FROM shapes) AND NOT EXISTS (SELECT 1 FROM removals)"
     ):
         yield AuditFinding("points", repr(row)[:MAX_TEXT], "no reading has this point")
 
 
 def shapes(connection: sqlite3.Connection) -> Iterator[AuditFinding]:
-    """Find shapes of no row."""
+    """Find shapes of no row, where no rows were removed."""
     for row in connection.execute(
         "SELECT * FROM shapes WHERE id NOT IN (SELECT shape_id FROM packed_readings)"
+        " AND NOT EXISTS (SELECT 1 FROM removals)"
     ):
         yield AuditFinding("shapes", repr(row)[:MAX_TEXT], "no readings have this shape")
 

@@ -9,6 +9,11 @@
     [broker]
     host = "127.0.0.1"
 
+    [retention]                        # optional; what is left out is kept for ever
+    raw_days = 90                      # then one row a minute for each point
+    minute_days = 730                  # then one an hour
+    hour_days = 3650                   # then none
+
     [[gateway]]
     id = "gw-1"
     keys = ["gw-1.pub"]                # more than one while a key is being changed
@@ -22,12 +27,13 @@
     gateways = ["gw-1", "gw-2"]
 """
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from gateway_agent.config_types import File, KeyFile, MqttConnection, Name, NodeKeyFile, Uid
+from gateway_agent.config_types import File, KeyFile, MqttConnection, Name, NodeKeyFile, Uid, count
 from gateway_agent.tables import TableReader, read_toml
 
 
@@ -36,6 +42,14 @@ class CollectorFiles(Struct, frozen=True, kw_only=True):
 
     key: KeyFile
     database: File
+
+
+class RetentionConfig(Struct, frozen=True, kw_only=True):
+    """``[retention]``: after how many days readings are thinned; 0: never."""
+
+    raw_days: Annotated[int, count(0, 36_500, 90)] = 0
+    minute_days: Annotated[int, count(0, 36_500, 730)] = 0
+    hour_days: Annotated[int, count(0, 36_500, 3650)] = 0
 
 
 class KnownGateway(Struct, frozen=True, kw_only=True):
@@ -86,6 +100,7 @@ class CollectorConfig(Struct, frozen=True, kw_only=True):
     gateway: tuple[KnownGateway, ...]
     node: tuple[KnownNode, ...] = ()
     device: tuple[SharedDevice, ...] = ()
+    retention: RetentionConfig = RetentionConfig()
 
 
 def load(path: str | Path) -> CollectorConfig:
@@ -112,6 +127,17 @@ def parse(tables: dict[str, object], path: Path) -> CollectorConfig:
         "an id no other device has",
         "list all its gateways in one table",
     )
+    for at, ages in reader.built_of(RetentionConfig):
+        for (before, shorter), (name, longer) in pairwise(
+            (field, getattr(ages, field)) for field in ages.__struct_fields__
+        ):
+            if longer and longer <= shorter:
+                reader.problem(
+                    f"{at}.{name}",
+                    longer,
+                    f"more than {before}, which is {shorter}",
+                    "a row of an hour is made of those of minutes, and these of readings",
+                )
     known = {gateway.id for _, gateway in gateways}
     for at, device in devices:
         for name in device.gateways:

@@ -232,6 +232,11 @@ class Database:
         """Return number and chain of the last batch that is committed."""
         return self._log.head
 
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """Return the connection, for what writes in transactions of its own, in this thread."""
+        return self._db
+
     def settle_log(self) -> None:
         """Move the whole log into the main file, durably. StoreError: that is not possible now."""
         settle(self._db)

@@ -18,7 +18,7 @@ from protocols.uplink import (
 from .batch_log import new_id
 from .dating import Dated, DatingAnchor, fold, succeeds
 from .rows import seal
-from .schema import ACTIONS, ADDED, ARCHIVED, BATCHES, DATING, FILES, PACKED
+from .schema import ACTIONS, ADDED, ARCHIVED, BATCHES, DATING, FILES, PACKED, THINNED
 
 
 def begin(connection: sqlite3.Connection) -> None:
@@ -146,6 +146,12 @@ def from_version_7(connection: sqlite3.Connection) -> None:
     connection.execute(ARCHIVED)
 
 
+def from_version_8(connection: sqlite3.Connection) -> None:
+    """Add the tables of what retention leaves, which is nothing yet."""
+    for statement in THINNED.split(";"):
+        connection.execute(statement)
+
+
 # From each version to the next, from 1 on.
 STEPS: Final = (
     from_version_1,
@@ -155,4 +161,5 @@ STEPS: Final = (
     from_version_5,
     from_version_6,
     from_version_7,
+    from_version_8,
 )

@@ -21,6 +21,8 @@
     counters  name -> value                                   see :mod:`.receiver`
     anchors   gateway, boot_id, number -> anchor, todo_ms     what dates records (:mod:`.dating`)
     archived  first, last -> name, sha256                     segments of batches (:mod:`.archive`)
+    removals  first, last -> line                             batches without readings here
+    thinned   point_id, width_s, start_s -> count, total ...  what is left, by minute or hour
 
 ``batches.data`` are the signed bytes as they were received, so everything above can be proved from
 them again (:mod:`.audit`). ``chain`` is SHA-256 over the chain before and ``data``, across all
@@ -38,7 +40,7 @@ effect of the same record, or of the same frame of a node, impossible, whatever 
 from typing import Final
 
 APPLICATION_ID: Final = 0x5446_434F  # "TFCO"
-SCHEMA_VERSION: Final = 8
+SCHEMA_VERSION: Final = 9
 
 BATCHES: Final = """
 CREATE TABLE batches (
@@ -158,4 +160,16 @@ ARCHIVED: Final = """
 CREATE TABLE archived (
     first INTEGER PRIMARY KEY, last INTEGER NOT NULL, name TEXT NOT NULL, sha256 BLOB NOT NULL);
 """
-SCHEMA: Final = _TABLES + BATCHES + ADDED + DATING + PACKED + FILES + ACTIONS + ARCHIVED
+# What version 9 has that version 8 had not.
+THINNED: Final = """
+CREATE TABLE removals (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, line INTEGER NOT NULL);
+CREATE TABLE thinned (
+    point_id INTEGER NOT NULL, width_s INTEGER NOT NULL, start_s INTEGER NOT NULL,
+    count INTEGER NOT NULL, total REAL NOT NULL, least REAL NOT NULL, most REAL NOT NULL,
+    PRIMARY KEY (point_id, width_s, start_s)) WITHOUT ROWID;
+CREATE VIEW thinned_measurements AS
+    SELECT device, name, unit, width_s, datetime(start_s, 'unixepoch') AS time_utc,
+           start_s * 1000 AS time_ms, count, total / count AS mean, least, most
+    FROM thinned JOIN points ON points.id = point_id;
+"""
+SCHEMA: Final = _TABLES + BATCHES + ADDED + DATING + PACKED + FILES + ACTIONS + ARCHIVED + THINNED

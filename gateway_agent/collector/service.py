@@ -7,6 +7,7 @@ database is closed in that thread too, after the batch that is under way when th
 
 import asyncio
 import logging
+import sqlite3
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
@@ -17,7 +18,7 @@ from typing import Final, NoReturn, TypeVar
 import aiomqtt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from gateway_agent.cancellation import raise_if_cancelled, until_first_ends
+from gateway_agent.cancellation import raise_if_cancelled, until_first_ends, whatever_comes
 from gateway_agent.clock import SystemClock
 from gateway_agent.keys import check_secret, load_private
 from gateway_agent.status import to_json
@@ -43,6 +44,7 @@ from .database import Database
 from .importing import serve_imports
 from .keys import allowed_of, keys_of_gateways, keys_of_nodes
 from .receiver import ACCEPTED, BatchOutcome, BatchReceiver
+from .retention import retention_of
 from .status import CollectorStatus, StreamStatus, socket_path
 
 T = TypeVar("T")
@@ -50,6 +52,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 ARCHIVE_S: Final = 60.0  # how often it is looked whether a segment is due
+RETAIN_S: Final = 3600.0  # between two looks at what is old enough to be thinned
 HANG_S: Final = 60.0  # longer than the largest batch and the slowest commit
 MAX_PACKET: Final = MAX_BATCH_BYTES + 1024  # a batch and its topic
 
@@ -90,6 +93,7 @@ class CollectorService:
         )
         self._archive = self._database.archive(key)
         catch_up(self._database, self._receiver.receive, key.public_key())
+        self._retention = retention_of(config, gateways, nodes)
         self._worker = ThreadPoolExecutor(1, "collector")
         self._problem = "not connected yet"  # why no batch can arrive; empty if one can
         self._messages: Counter[str] = Counter()
@@ -97,6 +101,7 @@ class CollectorService:
         self._streams = {row[:2]: row[2] for row in self._database.positions()}
         self._settling: asyncio.TimerHandle | None = None
         self._archiving: asyncio.TimerHandle | None = None
+        self._retaining: asyncio.Task[NoReturn] | None = None
         self._jobs: dict[object, float] = {}  # of the thread, and since when they wait
         self._on_outcome = on_outcome
         self._backoff = Backoff()
@@ -116,6 +121,7 @@ class CollectorService:
                 serve_imports(self._config.collector.database, self._import),
             ):
                 self._seal()
+                self._retaining = asyncio.create_task(self._retain(), name="retention")
                 while True:
                     pause = await self._attempt()
                     raise_if_cancelled()
@@ -126,6 +132,9 @@ class CollectorService:
                 self._settling.cancel()
             if self._archiving is not None:
                 self._archiving.cancel()
+            if self._retaining is not None:
+                self._retaining.cancel()
+                await whatever_comes(asyncio.wait({self._retaining}))
             self._worker.submit(self._database.close)
             self._worker.shutdown()
 
@@ -264,6 +273,33 @@ class CollectorService:
     def _settle(self) -> None:
         self._settling = None
         self._worker.submit(self._database.settle)
+
+    async def _retain(self) -> NoReturn:
+        """Thin what is old enough, a segment at a time, so that batches go between them."""
+        kept = ""
+        while True:
+            await asyncio.sleep(RETAIN_S)
+            raise_if_cancelled()
+            try:
+                kept = await self._retain_due(kept)
+            except (OSError, ValueError, sqlite3.Error) as error:
+                log.error("nothing is thinned now: %s", error)
+
+    async def _retain_due(self, kept: str) -> str:
+        """Return what an operator was last shown of segments that must stay."""
+        retention, connection = self._retention, self._database.connection
+        for segment in await self._work(partial(retention.due, connection)):
+            raise_if_cancelled()
+            finding = await asyncio.to_thread(retention.unproved, segment)
+            if finding is None:
+                work = partial(retention.remove, connection, self._archive, segment)
+                await self._work(work)
+            elif str(finding) != kept:
+                kept = str(finding)
+                log.error("batches %d to %d are not proved and stay: %s", *segment[:2], kept)
+        await self._work(partial(retention.thin_minutes, connection, self._archive))
+        await self._work(partial(retention.remove_hours, connection, self._archive))
+        return kept
 
     def _seal(self) -> None:
         """Write the next segment of the archive, if one is due, and look again later."""
