@@ -17,6 +17,9 @@ from .period import MISSING, NORMAL, AggregatePeriod, CodeReading
 from .period_store import PeriodStore
 from .profile import Hj212Profile
 
+# i12001, the state of an instrument by its newest flag: 0 runs, 1 maintenance, 2 fault, 3
+# calibrates (HJ 212-2017 tables 5 to 9); one that is silent shows no state, but i12002.
+_STATES: Final = {NORMAL: "0", "T": "0", "M": "1", "D": "2", "C": "3"}
 MAX_VALUE: Final = 32  # characters of a parameter
 _STALE_MS: Final = 120_000  # or three periods of the device, if that is longer
 
@@ -62,7 +65,9 @@ class GatewaySite(EmptySite):
         return None if found is None else found.body
 
     def information(self, cn: str, pol_id: str, info_id: str) -> list[Body]:
-        """Return for 3019 the unique id of the node that measures a code."""
+        """Return for 3019 the id of the node that measures a code, for 3020 its state."""
+        if cn == "3020":
+            return self._state_of_instrument(pol_id, info_id)
         if cn != "3019":
             return []
         for device in self._devices.values():
@@ -70,6 +75,22 @@ class GatewaySite(EmptySite):
                 serial = uid_of(device.id).hex().upper()
                 return [((("PolId", pol_id),), ((f"{pol_id}-SN", serial),))]
         return []
+
+    def _state_of_instrument(self, pol_id: str, info_id: str) -> list[Body]:
+        """Return what 3020 names, or all there is, as annex C.42 has it."""
+        reading = self.newest.get(pol_id)
+        if reading is None:
+            return []
+        flag = MISSING if self._is_stale(reading, self._now_ms()) else reading.flag
+        known = {"i12001": _STATES.get(flag), "i12002": "1" if flag == MISSING else "0"}
+        found = [
+            (f"{name}-Info", value)
+            for name, value in known.items()
+            if value is not None and info_id in ("", name)
+        ]
+        moment = ("DataTime", data_time(self._now_ms(), self._profile.data_time_digits))
+        head: Body = ((moment,), (("PolId", pol_id),))
+        return [head + tuple((item,) for item in found)] if found else []
 
     def set_parameter(self, pol_id: str, info_id: str, value: str) -> bool | None:
         """Return None where a node has it, which is commanded then; else False."""
