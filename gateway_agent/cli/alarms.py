@@ -3,7 +3,6 @@
 import getpass
 import json
 import re
-from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
@@ -12,8 +11,8 @@ from rich.table import Table
 
 from gateway_agent.alarms.socket import AlarmOrder, send_alarm_order
 from gateway_agent.alarms.watch import AlarmError
+from gateway_agent.cli.command import Config, state_directory
 from gateway_agent.cli.output import table_console
-from gateway_agent.config import load
 from gateway_agent.errors import OperatorError
 from gateway_agent.status import AlarmStatus
 from gateway_agent.status_socket import read_status
@@ -24,7 +23,7 @@ _COLOURS: Final = {"unacknowledged": "red", "acknowledged": "yellow"}
 
 
 def alarms(
-    config: Annotated[Path, typer.Option("--config", "-c", help="The agent's configuration.")],
+    config: Config,
     acknowledge: Annotated[
         str, typer.Option("--acknowledge", metavar="NAME", help="You have seen it; `all` for all.")
     ] = "",
@@ -45,7 +44,7 @@ def alarms(
     Who did what is in the stream, with the alarm's name. Exit status 1: an alarm is active and
     nobody has seen it.
     """
-    directory = load(config).gateway.state_dir
+    directory = state_directory(config)
     if acknowledge or shelve:
         who = getpass.getuser()
         if acknowledge:

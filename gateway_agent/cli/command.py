@@ -17,7 +17,9 @@ from gateway_agent.status import PointValue
 from protocols.exit_status import FAULT
 from protocols.uplink import MAX_OPERATOR_LENGTH
 
-Config = Annotated[Path, typer.Option("--config", "-c", help="The agent's configuration.")]
+Config = Annotated[
+    Path, typer.Option("--config", "-c", help="The agent's configuration, or state directory.")
+]
 Device = Annotated[str, typer.Argument(help="The device: NAME, BUS/NAME, or its id.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Confirm = Annotated[
@@ -77,10 +79,18 @@ def restart(device: Device, config: Config, json_output: Json = False) -> None:
 
 
 def _run(command: Command, config: Path, json_output: bool) -> None:
-    state = load(config).gateway.state_dir
+    state = state_directory(config)
     with Console(stderr=True).status(str(command)):
         result = send_command(state, command, _note())
     show_result(result, json_output)
+
+
+def state_directory(config: Path) -> Path:
+    """Return the state directory that a configuration names, or the one that is named itself.
+
+    Who may command need not be allowed to read the configuration.
+    """
+    return config if config.is_dir() else load(config).gateway.state_dir
 
 
 def show_result(result: CommandResult, json_output: bool) -> None:

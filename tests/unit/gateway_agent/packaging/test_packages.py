@@ -69,6 +69,12 @@ def test_service_may_read_the_state_of_the_clock(unit: Path) -> None:
     assert "ProcSubset=pid" not in text, "the id of the boot is below /proc/sys"
 
 
+def test_service_sees_who_commands() -> None:
+    """A user namespace of its own maps all but two users to nobody, also for SO_PEERCRED."""
+    text = (HERE / "files/gateway/tianfu-gateway.service").read_text(encoding="utf-8")
+    assert not re.search(r"^PrivateUsers=(?!no)", text, re.MULTILINE)
+
+
 def test_examples_of_the_packages_can_be_read_as_they_are() -> None:
     gateway = HERE / "files/gateway/gateway.toml"
     collector = HERE / "files/collector/collector.toml"
