@@ -97,7 +97,7 @@ def _row(point: ProfilePoint, profile: Profile) -> tuple[str, ...]:
         spec.type,
         spec.unit,
         "" if bounds == " to " else bounds,
-        spec.what,
+        spec.what if spec.write is None else f"{spec.what} (can be set)".strip(),
     )
 
 

@@ -1,16 +1,18 @@
 """The requests of a command to one device: turns on its bus, or requests on its link."""
 
+import asyncio
 from typing import Final
 
 from gateway_agent.field.bus_turns import BusTurns
 from gateway_agent.field.found import LinkDevice
 from protocols.modbus_client import Request
 from protocols.modbus_client.names import EXCEPTION_NAMES
-from protocols.wire.modbus.pdu import EXCEPTION
+from protocols.wire.modbus.pdu import BUSY, EXCEPTION
 
 from .command import CommandFailed
 
-_TRIES: Final = 3  # of a read: noise is short
+_TRIES: Final = 3  # of a read, for noise is short, and of what a device is too busy for
+_BUSY_S: Final = 0.2
 
 
 class DeviceSilence(CommandFailed):
@@ -34,6 +36,11 @@ class DeviceLine:
     async def ask(self, request: Request) -> bytes:
         """Send a request once; return the PDU of its answer. CommandFailed."""
         pdu = await self._exchange(request)
+        for _ in range(_TRIES - 1):
+            if not (pdu[0] & EXCEPTION and pdu[1] == BUSY):
+                break
+            await asyncio.sleep(_BUSY_S)  # it has done nothing yet
+            pdu = await self._exchange(request)
         if pdu[0] & EXCEPTION:
             code = pdu[1]
             name = EXCEPTION_NAMES.get(code, "unknown")

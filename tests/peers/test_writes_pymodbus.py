@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import pytest
 from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from gateway_agent.clock import SystemClock
+from gateway_agent.commands import desk as desk_module
 from gateway_agent.commands.command import Command, CommandResult
 from gateway_agent.commands.desk import CommandDesk
 from gateway_agent.config import (
@@ -22,6 +24,7 @@ from gateway_agent.config import (
 )
 from gateway_agent.counters import Counters
 from gateway_agent.field.field import Field
+from tests.unit.gateway_agent.slave import until
 from tests.unit.gateway_agent.store_help import WALL_MS, StillClock
 from tests.unit.gateway_agent.test_poller import Memory
 
@@ -110,6 +113,7 @@ class Pump:
         self.writes: list[tuple[int, int, list[int]]] = []
         self.stubborn = False  # it answers a write, and keeps what it had
         self.refuses = False
+        self.busy = 0  # times that it is busy before it does something
         self.port = 0
 
     async def act(
@@ -119,6 +123,9 @@ class Pump:
             return None
         assert isinstance(new, list)
         self.writes.append((function, address, [int(value) for value in new]))
+        if self.busy:
+            self.busy -= 1
+            return ExcCodes.DEVICE_BUSY
         if self.refuses:
             return ExcCodes.DEVICE_FAILURE
         if self.stubborn:
@@ -143,7 +150,9 @@ async def pump() -> AsyncIterator[Pump]:
 
 
 @asynccontextmanager
-async def desk_for(folder: Path, device: Pump) -> AsyncIterator[CommandDesk]:
+async def desk_for(
+    folder: Path, device: Pump, sink: Memory | None = None
+) -> AsyncIterator[CommandDesk]:
     """A desk whose field polls the pump."""
     (folder / "pump.toml").write_text(PROFILE)
     profile = ProfileDevice(name="pump", unit=1, period_ms=50, profile=str(folder / "pump.toml"))
@@ -156,7 +165,7 @@ async def desk_for(folder: Path, device: Pump) -> AsyncIterator[CommandDesk]:
         outbox=OutboxConfig(commit_ms=1),
         bus=(bus,),
     )
-    field = Field(config, SystemClock(), Memory(), {}, Counters())
+    field = Field(config, SystemClock(), sink or Memory(), {}, Counters())
     desk = CommandDesk("g", StillClock(), Counters())
     desk.open(field)
     task = asyncio.create_task(field.run())
@@ -252,3 +261,53 @@ async def test_what_does_not_read_back_is_no_success(tmp_path: Path) -> None:
         refused = await desk.run(wanted, "ana")
         assert refused.outcome == "failed"
         assert "exception 04, server device failure" in refused.text
+
+
+async def test_a_device_that_is_busy_is_asked_again(tmp_path: Path) -> None:
+    async with pump() as device, desk_for(tmp_path, device) as desk:
+        wanted = Command(action="set", device="pump", point="pressure", value="3 bar")
+        device.busy = 2
+        assert (await desk.run(wanted, "ana")).outcome == "done"
+        device.busy = 3
+        busy = await desk.run(wanted, "ana")
+        assert (busy.outcome, "device busy" in busy.text) == ("failed", True)
+
+
+async def test_nothing_is_sent_before_its_record_is_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = Memory()
+    wanted = Command(action="set", device="pump", point="pressure", value="3 bar")
+    async with pump() as device, desk_for(tmp_path, device, sink) as desk:
+        await until(lambda: sink.records)
+        sink.gate.clear()
+        monkeypatch.setattr(desk_module, "STORE_S", 0.2)
+        refused = await desk.run(wanted, "ana")
+        assert refused.outcome == "refused"
+        assert "the outbox takes no record, so nothing may be changed" in refused.text
+        assert device.writes == []
+        sink.gate.set()
+        monkeypatch.setattr(desk_module, "STORE_S", 10.0)
+        assert (await desk.run(wanted, "ana")).outcome == "done"
+        assert len(device.writes) == 1
+        # Who leaves in the middle is named with what he began.
+        sink.gate.clear()
+        leaving = asyncio.create_task(desk.run(wanted, "bo"))
+        await until(lambda: sink.held)
+        leaving.cancel()
+        await asyncio.wait({leaving})
+        sink.gate.set()
+        await until(lambda: [one for one in names(sink) if one[1] == "bo"][1:])
+    assert names(sink) == [
+        ("command-taken", "ana"),  # whose record came too late for it
+        ("command-refused", "ana"),
+        ("command-taken", "ana"),
+        ("command-done", "ana"),
+        ("command-taken", "bo"),
+        ("command-failed", "bo"),
+    ]
+
+
+def names(sink: Memory) -> list[tuple[str, str]]:
+    actions = [one.action for one in sink.records if one.action is not None]
+    return [(action.name, action.operator) for action in actions]

@@ -74,8 +74,8 @@ async def test_a_setting_changes_by_name_and_unit_and_the_stream_names_who(tmp_p
 
                 assert await told("get", "mast/water", "sample_period") == (0, "0.2 s")
                 state = ("get", "water", "sample_period", "-c", str(tmp_path / "state"))
-                done = await asyncio.to_thread(CliRunner().invoke, app, state)
-                assert (done.exit_code, done.output.strip()) == (0, "0.2 s")
+                shown = await asyncio.to_thread(CliRunner().invoke, app, state)
+                assert (shown.exit_code, shown.output.strip()) == (0, "0.2 s")
                 changed = await told("set", "water", "sample_period", "500", "ms")
                 assert changed == (0, "sample_period: 0.2 s -> 0.5 s")
                 status, text = await told("get", "water", "--json")
