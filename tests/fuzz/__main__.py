@@ -1,16 +1,17 @@
 """Run one target for a while: ``python -m tests.fuzz sl651 120``; without arguments, name them all.
 
-With atheris installed the bytes follow the branches that they reach, and what was found is written
-where it began; it is no dependency of the project, so otherwise the corpus is damaged by seed.
-``python -m tests.fuzz NAME 0 --keep`` puts the smallest inputs that reach the most into the corpus.
+With atheris installed the bytes follow the branches that they reach, and a finding is a file where
+the run began; it is no dependency of the project, so otherwise the corpus is damaged by seed. What
+a run has grown stays in .cache/fuzz; ``python -m tests.fuzz NAME 0 --keep`` puts into the corpus
+what of it reaches more than the inputs that are there.
 """
 
 import importlib
 import importlib.util
 import sys
-import tempfile
 import time
-from pathlib import Path
+
+from tests.paths import ROOT
 
 from .corpus import FOLDER, corpus_of, damaged
 from .targets import TARGETS
@@ -29,18 +30,18 @@ def main(arguments: list[str]) -> int:
         return 0
     atheris = importlib.import_module("atheris")
     atheris.instrument_all()
-    with tempfile.TemporaryDirectory() as grown:
-        for index, data in enumerate(corpus_of(name)):
-            Path(grown, f"given-{index}").write_bytes(data)
-        options = [f"-max_len={_MAX_LEN}", "-len_control=0", f"-artifact_prefix={name}-"]
-        if "--keep" in arguments:
-            kept = FOLDER / name
-            kept.mkdir(exist_ok=True)
-            options += ["-merge=1", str(kept), *arguments[3:]]
-        else:
-            options += [f"-max_total_time={seconds}"]
-        atheris.Setup([sys.argv[0], *options, grown], TARGETS[name])
-        atheris.Fuzz()
+    grown, kept = ROOT / ".cache" / "fuzz" / name, FOLDER / name
+    grown.mkdir(parents=True, exist_ok=True)
+    for index, data in enumerate(corpus_of(name)):
+        (grown / f"given-{index}").write_bytes(data)
+    options = [f"-max_len={_MAX_LEN}", "-len_control=0", f"-artifact_prefix={name}-"]
+    if "--keep" in arguments:
+        kept.mkdir(exist_ok=True)
+        options += ["-merge=1", str(kept)]
+    else:
+        options += [f"-max_total_time={seconds}"]
+    atheris.Setup([sys.argv[0], *options, str(grown)], TARGETS[name])
+    atheris.Fuzz()
     return 0
 
 
