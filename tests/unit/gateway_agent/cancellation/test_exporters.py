@@ -14,6 +14,7 @@ WORLDS: dict[str, Make] = {
     "csv": worlds.csv,
     "mqtt-json": worlds.mqtt_json,
     "sparkplug": worlds.sparkplug,
+    "cloud": worlds.cloud,
 }
 FEW = 9  # every so many suspensions in `make test`
 

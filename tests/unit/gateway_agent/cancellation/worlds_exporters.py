@@ -14,6 +14,7 @@ from gateway_agent.counters import Counters
 from gateway_agent.store.outbox import Outbox
 from gateway_agent.store.settings import StoreContext, StoreSettings
 from gateway_agent.store.writer import OutboxWriter
+from gateway_agent.uplink.cloud_login import OneNetAccount
 from gateway_agent.uplink.csv.config import CsvUplink
 from gateway_agent.uplink.export_task import Exporters
 from gateway_agent.uplink.exporter_config import ExporterConfig
@@ -277,4 +278,27 @@ async def sparkplug(folder: Path) -> AsyncIterator[Actor]:
         return _contiguous({seq for seq, value in enumerate(co2, 1) if value in joined})
 
     async with _world(folder, config, broker, has_all) as actor:
+        yield actor
+
+
+@asynccontextmanager
+async def cloud(folder: Path) -> AsyncIterator[Actor]:
+    """Posts to a cloud, which answers each behind the PUBACK; that is the delivery."""
+    broker, answered = await Broker(drops=[3]).start(), set[int]()
+
+    def answer(message: tuple[str, bytes]) -> list[tuple[str, bytes]]:
+        topic, payload = message
+        identifier = json.loads(payload)["id"]
+        answered.add(int(identifier))
+        return [(f"{topic}/reply", json.dumps({"id": identifier, "code": 200}).encode())]
+
+    broker.on_message = answer
+    secret = folder / "secret"
+    secret.touch(0o600)
+    secret.write_text("MDEyMzQ1Njc4OWFiY2RlZg==", encoding="utf-8")
+    login = OneNetAccount(product_id="P", device_name="d", secret_file=secret)
+    config = JsonUplink(
+        broker=_mqtt(broker), latency_ms=0, batch_records=5, format="thing", login=login
+    )
+    async with _world(folder, config, broker, lambda: _contiguous(answered)) as actor:
         yield actor
