@@ -86,6 +86,14 @@ Host: TypeAlias = Annotated[
         examples=["192.168.1.20"],
     ),
 ]
+HttpUrl: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^https?://[^\s/?#@]+/[^\s#]*\Z",
+        description="an http or https address with a path",
+        examples=["https://hooks.example.net/tianfu"],
+    ),
+]
 BrokerPort: TypeAlias = Annotated[
     int, Meta(ge=1, le=65535, description="a port number from 1 to 65535", examples=[1883])
 ]

@@ -7,22 +7,11 @@ import http.client
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, TypeAlias
+from typing import Final
 from urllib.parse import urlsplit
-
-from msgspec import Meta
 
 TIMEOUT_S: Final = 10.0
 MAX_ANSWER_BYTES: Final = 4096  # of an answer that says only whether all is well
-
-HttpUrl: TypeAlias = Annotated[
-    str,
-    Meta(
-        pattern=r"^https?://[^\s/?#@]+/[^\s#]*\Z",
-        description="an http or https address with a path",
-        examples=["https://hooks.example.net/tianfu"],
-    ),
-]
 
 
 def http_post(

@@ -7,8 +7,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 from gateway_agent.alarms.rules import Severity
-from gateway_agent.config_types import File, Host, Name, PemFile, count
-from gateway_agent.http_post import HttpUrl
+from gateway_agent.config_types import File, Host, HttpUrl, Name, PemFile, count
 from gateway_agent.tables import TableReader
 
 #: The most urgent last.

@@ -5,8 +5,7 @@ from typing import Annotated
 
 from msgspec import Struct
 
-from gateway_agent.config_types import File, PemFile, count
-from gateway_agent.http_post import HttpUrl
+from gateway_agent.config_types import File, HttpUrl, PemFile, count
 
 
 class OtlpConfig(Struct, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ from tests.paths import ROOT
 
 from . import alarm_age, bus_share, flashing, line, line_alone, link, link_board, mixed, update
 from .board import board_figures, missing, suite_figure
-from .gateway import first_poll_s, measure
+from .gateway import first_poll_s, measure, rest_mib
 from .node import ROLES, core_requests_per_s, node_figures
 from .report import Figures, dropped, markdown, of_another_machine, print_table
 from .servers import modbus_servers, mosquitto
@@ -60,6 +60,21 @@ def bench_start(figures: Figures) -> None:
     """Measure how soon a gateway that is started asks its first device."""
     with tempfile.TemporaryDirectory() as folder, mosquitto(Path(folder)) as mqtt:
         figures.add("gateway: start to first poll", "s", first_poll_s(Path(folder), mqtt), "<= 1")
+
+
+def bench_rest(figures: Figures, seconds: float) -> None:
+    """Measure what a gateway takes that has nothing to do, and the packages that were built."""
+    for console, aim in ((False, "<= 45"), (True, None)):
+        with tempfile.TemporaryDirectory() as folder, mosquitto(Path(folder)) as mqtt:
+            found = rest_mib(Path(folder), mqtt, seconds, console)
+        what = "gateway at rest" + (" with a console" if console else "")
+        figures.add(f"{what}: memory", "MiB", found, aim)
+    packages = sorted((ROOT / "dist").glob("tianfu-edge-*.deb"))
+    if not packages:
+        print("packages: not measured: `make deb` has built none in dist", file=sys.stderr)
+    for path in packages:
+        name = path.name.partition("_")[0]
+        figures.add(f"package {name}", "MiB", path.stat().st_size / (1 << 20))
 
 
 def bench_profiles(figures: Figures, seconds: float) -> None:
@@ -197,6 +212,7 @@ def _steps(
         "core": lambda: bench_core(figures),
         "node": lambda: bench_nodes(figures),
         "start": lambda: bench_start(figures),
+        "rest": lambda: bench_rest(figures, extent.seconds),
         "delivery": lambda: bench_delivery(figures, extent),
         "fixed": lambda: bench_fixed(figures, extent),
         "return": lambda: bench_return(figures, extent),

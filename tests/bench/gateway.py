@@ -19,7 +19,7 @@ from gateway_agent.keys import generate_signing_key
 from gateway_agent.status_socket import StatusError, read_status
 from hil.site.toml import dump_toml
 
-from .process import cpu_seconds
+from .process import cpu_seconds, resident_mib
 from .servers import on_core
 
 _DEADLINE_S: Final = 20.0
@@ -154,3 +154,16 @@ def first_poll_s(directory: Path, mqtt_port: int) -> float:
                 if not connection.recv(1):
                     raise ConnectionError("the agent closed the connection")
                 return time.monotonic() - start
+
+
+def rest_mib(directory: Path, mqtt_port: int, seconds: float, console: bool) -> float:
+    """Return the memory of a gateway that asks one device each 5 s, after ``seconds``, in MiB."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        config = write_config(directory, profile_of(10), [port], mqtt_port, period_ms=5000)
+        if console:
+            config.write_text(config.read_text() + '\n[web]\nlisten = "127.0.0.1:0"\n')
+        with agent(config) as process:
+            counters(config)
+            time.sleep(seconds)
+            return resident_mib(process.pid)

@@ -5,8 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from gateway_agent.config_types import File, PemFile
-from gateway_agent.http_post import HttpUrl
+from gateway_agent.config_types import File, HttpUrl, PemFile
 from gateway_agent.uplink.exporter_config import ExporterConfig
 
 

@@ -99,6 +99,30 @@ def test_what_an_installation_makes(debian: FreshDebian) -> None:
     assert "gateway" in shown.split()
 
 
+def test_collector_and_tools_install_beside_the_gateway(
+    debian: FreshDebian, packages: list[Path]
+) -> None:
+    _, collector, tools = packages
+    debian.apt("install", debian.bring(collector), debian.bring(tools))
+    assert owner(debian, "etc/tianfu/collector") == ("tianfu-collector", 0o700)
+    assert owner(debian, "etc/tianfu/collector/collector.pem") == ("tianfu-collector", 0o600)
+    wants = debian.root / "etc/systemd/system/multi-user.target.wants"
+    assert (wants / "tianfu-collector.service").is_symlink()
+    version = debian.run(COMMAND, "--version")
+    for command in ("tianfu-collector", "tianfu-node"):
+        assert debian.run(f"/usr/bin/{command}", "--version") == version
+    config = "/usr/share/doc/tianfu-edge-collector/examples/collector.toml"
+    status, text = debian.fails("tianfu-collector", "status", "--config", config)
+    assert status != 0
+    assert "Traceback" not in text
+    assert "stm32f405" in debian.run("tianfu-node", "boards")
+    debian.apt("purge", "tianfu-edge-collector", "tianfu-edge-tools")
+    assert not (debian.root / "opt/tianfu-edge-collector").exists()
+    assert not (debian.root / "opt/tianfu-edge-tools").exists()
+    assert not (debian.root / "etc/tianfu/collector").exists()
+    assert debian.run(COMMAND, "--version") == version, "the gateway stays"
+
+
 async def test_a_site_lives_through_upgrade_downgrade_and_purge(
     debian: FreshDebian, releases: list[Path], broker: MosquittoBroker, tmp_path: Path
 ) -> None:
