@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterator
 from copy import deepcopy
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from protocols.modbus_client.listener import HeardFrame
 from protocols.modbus_client.turn import TurnAnswer, TurnQuestion
@@ -35,7 +35,6 @@ from .field.link.file_fetch import FetchedFile, FetchError
 from .file_socket import Progress, serve_files
 from .frames_socket import serve_frames
 from .keys import load_private
-from .notify.notifiers import Notifiers
 from .outbox_answers import answer_of
 from .outbox_socket import OutboxAnswer, OutboxQuestion, serve_outbox
 from .progress import Flow, ProgressWatch, StoreFlow
@@ -65,6 +64,9 @@ from .uplink.export_context import context_of
 from .uplink.export_task import Exporters
 from .uplink.feed import ExportContext
 from .uplink.mqtt import Uplink, UplinkKeys
+
+if TYPE_CHECKING:
+    from .notify.notifiers import Notifiers
 
 log = logging.getLogger(__name__)
 
@@ -213,15 +215,18 @@ class GatewayAgent:
             self._alarms = AlarmDesk(
                 config, self._clock, self._field, lambda: outbox.stats, self._hurry
             )
-            self._notifiers = Notifiers(
-                *(config, self._clock, self._alarms, self._field.note),
-                lambda: self.progress.is_ready,
-            )
+            if config.notify:
+                from .notify.notifiers import Notifiers  # a gateway without pays nothing
+
+                self._notifiers = Notifiers(
+                    *(config, self._clock, self._alarms, self._field.note),
+                    lambda: self.progress.is_ready,
+                )
             self._uplink = self._make_uplink(outbox)
             if self._source is not None:
                 parts = self._parts(self._field, self._rollout, self._alarms)
                 self.reloader = Reloader(self._source, parts, self._clock)
-            await self._work(outbox, self._field, self._alarms, self._notifiers)
+            await self._work(outbox, self._field, self._alarms)
         except* StoreFailed as failures:
             failure = first_error(
                 failures
@@ -275,7 +280,6 @@ class GatewayAgent:
         outbox: OutboxWriter,
         field: Field,
         alarms: AlarmDesk,
-        notifiers: Notifiers,
     ) -> None:
         async with asyncio.TaskGroup() as group:
             watch = group.create_task(outbox.watch(), name="outbox")
@@ -284,7 +288,7 @@ class GatewayAgent:
             exporting = group.create_task(self._exporters.run(outbox), name="exporters")
             polling = group.create_task(self._poll(field), name="field")
             alarming = group.create_task(alarms.run(), name="alarms")
-            noticing = group.create_task(notifiers.run(), name="notify")
+            noticing = group.create_task(self._notify(), name="notify")
             ordering = group.create_task(self.orders.run(), name="orders")
             reloading = group.create_task(self._reload(), name="reload")
             self.running.set()
@@ -335,6 +339,10 @@ class GatewayAgent:
         books = reconciliation(self._field, self._outbox, self._counters)
         if books is not None and books.unaccounted:
             log.error(UNACCOUNTED, books.unaccounted, books)
+
+    async def _notify(self) -> None:
+        if self._notifiers is not None:
+            await self._notifiers.run()
 
     # --- a change of the configuration -----------------------------------------------------------
 

@@ -5,7 +5,7 @@ What is lost is an action in the stream too, once a minute at most for each rece
 
 import asyncio
 import logging
-import uuid
+import os
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, NoReturn, assert_never
 
@@ -88,9 +88,8 @@ class Notifiers:
                 sender = _sender(table, self._gateway)
                 status.where = sender.where
                 self._tasks.append(NoticeTask(status, sender, queue))
-        if self._receivers:
-            self._restore()
-            desk.listeners.append(self.changed)
+        self._restore()
+        desk.listeners.append(self.changed)
 
     def changed(self, rule: AlarmRule, change: AlarmChange) -> None:
         """Give a change to everybody who wants alarms of its severity."""
@@ -115,7 +114,7 @@ class Notifiers:
     ) -> Notice:
         wall_ms = self._clock.wall().wall_ms
         return Notice(
-            id=uuid.uuid4().hex,
+            id=os.urandom(16).hex(),
             gateway=self._gateway,
             alarm=rule.name,
             about=rule.about,
@@ -129,8 +128,6 @@ class Notifiers:
 
     async def run(self) -> NoReturn:
         """Deliver until cancelled."""
-        if not self._receivers:
-            await asyncio.Event().wait()
         try:
             async with asyncio.TaskGroup() as group:
                 for task in self._tasks:
