@@ -18,37 +18,51 @@ from typer.core import TyperCommand, TyperGroup
 from protocols.exit_status import FAULT
 
 GROUP: Final = "tianfu_gateway.commands"
-BUILT_IN: Final = {
-    "run": "gateway_agent.cli.run:run",
-    "check": "gateway_agent.cli.check:check",
-    "report": "gateway_agent.cli.report:report",
-    "reload": "gateway_agent.cli.reload:reload",
-    "frames": "gateway_agent.cli.frames:frames",
-    "status": "gateway_agent.cli.status:status",
-    "trace": "gateway_agent.cli.trace:trace",
-    "alarms": "gateway_agent.cli.alarms:alarms",
-    "get": "gateway_agent.cli.command:get",
-    "set": "gateway_agent.cli.command:set_value",
-    "restart": "gateway_agent.cli.command:restart",
-    "order": "gateway_agent.cli.order:order",
-    "snapshot": "gateway_agent.cli.snapshot:snapshot",
-    "update": "gateway_agent.cli.update:update",
-    "discover": "gateway_agent.cli.discover:discover",
-    "profile": "gateway_agent.cli.profile:app",
-    "stick": "gateway_agent.cli.stick:stick",
-    "verify": "gateway_agent.cli.verify:verify",
-    "collect": "gateway_agent.cli.collect:collect",
-    "audit": "gateway_agent.cli.audit:audit",
-    "query": "gateway_agent.cli.query:query",
-    "retain": "gateway_agent.cli.retain:retain",
-    "export": "gateway_agent.cli.export:export",
-    "backup": "gateway_agent.cli.backup:backup",
-    "restore": "gateway_agent.cli.backup:restore",
-    "keygen": "gateway_agent.cli.keygen:app",
-    "enroll": "gateway_agent.cli.enroll:enroll",
-    "web": "gateway_agent.cli.web:app",
-    "hj212": "gateway_agent.cli.hj212:app",
+_MARKUP: Final = "markdown"  # in which `[orders]` is a table of a configuration, not a style
+#: The panels of `--help`, each with its commands in the order of their use.
+PANELS: Final = {
+    "Set up": {
+        "keygen": "gateway_agent.cli.keygen:app",
+        "enroll": "gateway_agent.cli.enroll:enroll",
+        "discover": "gateway_agent.cli.discover:discover",
+        "profile": "gateway_agent.cli.profile:app",
+        "check": "gateway_agent.cli.check:check",
+        "web": "gateway_agent.cli.web:app",
+    },
+    "Run": {
+        "run": "gateway_agent.cli.run:run",
+        "collect": "gateway_agent.cli.collect:collect",
+        "reload": "gateway_agent.cli.reload:reload",
+        "status": "gateway_agent.cli.status:status",
+        "frames": "gateway_agent.cli.frames:frames",
+        "alarms": "gateway_agent.cli.alarms:alarms",
+        "report": "gateway_agent.cli.report:report",
+    },
+    "Devices": {
+        "get": "gateway_agent.cli.command:get",
+        "set": "gateway_agent.cli.command:set_value",
+        "restart": "gateway_agent.cli.command:restart",
+        "snapshot": "gateway_agent.cli.snapshot:snapshot",
+        "update": "gateway_agent.cli.update:update",
+        "order": "gateway_agent.cli.order:order",
+    },
+    "Platforms": {
+        "hj212": "gateway_agent.cli.hj212:app",
+        "trace": "gateway_agent.cli.trace:trace",
+    },
+    "Readings and their proof": {
+        "query": "gateway_agent.cli.query:query",
+        "export": "gateway_agent.cli.export:export",
+        "retain": "gateway_agent.cli.retain:retain",
+        "verify": "gateway_agent.cli.verify:verify",
+        "audit": "gateway_agent.cli.audit:audit",
+        "stick": "gateway_agent.cli.stick:stick",
+        "backup": "gateway_agent.cli.backup:backup",
+        "restore": "gateway_agent.cli.backup:restore",
+    },
 }
+BUILT_IN: Final = {name: target for panel in PANELS.values() for name, target in panel.items()}
+_PANEL_OF: Final = {name: panel for panel, names in PANELS.items() for name in names}
 
 
 class LazyGroup(TyperGroup):
@@ -76,6 +90,7 @@ class LazyGroup(TyperGroup):
         command = typer.main.get_command(_as_app(cmd_name, target))
         assert isinstance(command, (TyperCommand, TyperGroup))
         command.name = cmd_name
+        command.rich_help_panel = _PANEL_OF.get(cmd_name, "Of other packages")
         return command
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override] # as the base has it
@@ -114,8 +129,11 @@ def _unavailable(name: str, error: ImportError) -> Callable[[], None]:
 
 def _as_app(name: str, target: Callable[..., object] | typer.Typer) -> typer.Typer:
     if isinstance(target, typer.Typer):
+        target.rich_markup_mode = _MARKUP
         return target
-    single = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    single = typer.Typer(
+        pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=_MARKUP
+    )
     single.command(name)(target)
     return single
 
@@ -124,6 +142,7 @@ app = typer.Typer(
     cls=LazyGroup,
     name="tianfu-gateway",
     no_args_is_help=True,
+    rich_markup_mode=_MARKUP,
     pretty_exceptions_enable=False,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -62,6 +62,17 @@ def test_every_command_has_help_with_an_example(name: list[str]) -> None:
         assert all(command in text for command in cli.BUILT_IN)
 
 
+def test_help_groups_the_commands_and_keeps_the_names_of_tables() -> None:
+    text = run("--help")[1]
+    places = [text.index(f" {panel} ") for panel in cli.PANELS]
+    assert places == sorted(places)
+    assert (
+        places[0] < text.index("keygen ", places[0]) < places[1] < text.index("reload ") < places[2]
+    )
+    assert "your public key in [orders]." in flat(run("order", "--help")[1])
+    assert "that [web] users names" in flat(run("web", "--help")[1])
+
+
 def test_the_version() -> None:
     assert run("--version") == (0, importlib.metadata.version("tianfu-edge") + "\n")
 
