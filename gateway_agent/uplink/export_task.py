@@ -7,7 +7,7 @@ from typing import Final, NoReturn, Protocol, runtime_checkable
 
 import aiomqtt
 
-from gateway_agent.cancellation import raise_if_cancelled, until_first_ends
+from gateway_agent.cancellation import raise_if_cancelled, until_first_ends, whatever_comes
 from gateway_agent.journal import about
 from gateway_agent.progress import Delivery
 from gateway_agent.status import ExporterStatus, LossStatus
@@ -177,7 +177,7 @@ class Exporters:
         assert outbox is not None, "it runs"
         assert group is not None, "it runs"
         if self._configs and self._traces is None:
-            self._traces = await asyncio.to_thread(TraceLog, self._context.state_dir)
+            await whatever_comes(self._open_traces())
         now = asyncio.get_running_loop().time
         for config in self._configs:
             if self._traces is None or config.label in self._running:
@@ -188,6 +188,9 @@ class Exporters:
             self._running[config.label] = group.create_task(
                 task.run(), name=f"uplink {config.label}"
             )
+
+    async def _open_traces(self) -> None:
+        self._traces = await asyncio.to_thread(TraceLog, self._context.state_dir)
 
     @staticmethod
     async def _end(task: "asyncio.Task[None]") -> None:

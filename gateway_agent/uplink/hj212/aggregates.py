@@ -43,6 +43,7 @@ class Aggregates:
         self.periods: dict[tuple[str, int], AggregatePeriod] = {}
         self.closed_to: dict[str, int] = {}  # by kind: everything before is closed
         self.changed: set[tuple[str, int]] = set()  # since the last call of `take_changed`
+        self._waiting: set[tuple[str, int]] = set()  # unsent at that time
         self.unknown = 0  # readings of codes that are not sent
         self._expected = dict(expected)
         self._earlier = earlier
@@ -57,7 +58,10 @@ class Aggregates:
 
     def length_at(self, cn: str, unix_ms: int) -> int:
         """Return how long the period of this kind is that a moment is in."""
-        return [length for since, length in self.lengths[cn] if since <= unix_ms][-1]
+        lengths = self.lengths[cn]
+        if lengths[-1][0] <= unix_ms:
+            return lengths[-1][1]
+        return [length for since, length in lengths if since <= unix_ms][-1]
 
     def change_length(self, cn: str, length_ms: int, now_ms: int) -> None:
         """Let the periods of a kind have another length from the next full hour on."""
@@ -82,17 +86,19 @@ class Aggregates:
             return
         if code.code == FLOW:
             self._flow = reading.value if reading.flag == NORMAL else None
-        value = reading.value
-        if code.is_equipment and value is not None:
+        value, is_equipment = reading.value, code.is_equipment
+        if is_equipment and value is not None:
             value = Decimal(int(value == RUNNING))
         for cn in self.lengths:
-            if (cn == EQUIPMENT_DAY) != code.is_equipment:
+            if (cn == EQUIPMENT_DAY) != is_equipment:
                 continue
             length = self.length_at(cn, reading.unix_ms)
             start = period_start(reading.unix_ms, length)
             self.closed_to.setdefault(cn, start)
             period = self._period(cn, start, length)
-            cell = period.cells.setdefault(code.code, PeriodCell())
+            cell = period.cells.get(code.code)
+            if cell is None:
+                cell = period.cells[code.code] = PeriodCell()
             cell.add(value, reading.flag, self._flow if code.has_total else None)
             period.trace(reading.stream, reading.seq)
             if period.is_closed:
@@ -152,14 +158,39 @@ class Aggregates:
 
     def take_changed(self) -> list[AggregatePeriod]:
         """Return what changed since the last call."""
+        self._waiting = {key for key in self._waiting | self.changed if self._is_unsent(key)}
         keys, self.changed = sorted(self.changed), set()
         return [self.periods[key] for key in keys if key in self.periods]
 
+    def hold(self, period: AggregatePeriod) -> None:
+        """Take up a period that was kept, open or unsent."""
+        key = period.cn, period.start_ms
+        self.periods[key] = period
+        self._waiting.add(key)
+
+    def _is_unsent(self, key: tuple[str, int]) -> bool:
+        period = self.periods.get(key)
+        return period is not None and period.is_unsent
+
     def unsent(self) -> Iterator[AggregatePeriod]:
         """Yield what is to be sent, the oldest first."""
-        for key in sorted(self.periods, key=lambda key: (key[1], key[0])):
-            if self.periods[key].is_unsent:
+        keys = [key for key in self._waiting | self.changed if self._is_unsent(key)]
+        for key in sorted(keys, key=lambda key: (key[1], key[0])):
+            if self._is_unsent(key):
                 yield self.periods[key]
+
+    def unsent_since(self, cn: str, stream: int) -> int | None:
+        """Return the first record of a stream behind unsent periods of a kind; None without any."""
+        return min(
+            (
+                first
+                for key in self._waiting | self.changed
+                if key[0] == cn and self._is_unsent(key)
+                for at, first, _ in self.periods[key].ranges
+                if at == stream
+            ),
+            default=None,
+        )
 
     def forget(self, before_ms: int) -> None:
         """Drop periods that ended before then and are with the platform."""

@@ -8,7 +8,7 @@ from typing import Final
 from protocols.export_record import DeviceInfo, ExportPoint, ExportRecord
 from protocols.wire.registers import STATUS_CALIBRATION
 
-from .codes import CODES, code_of, in_code, shared_codes
+from .codes import CODES, PointCode, code_of, in_code, shared_codes
 from .period import FAULTY, MISSING, NORMAL, CodeReading
 from .profile import Hj212Profile
 
@@ -55,6 +55,7 @@ class Hj212Intake:
         self._nodes = set(nodes)
         self._points = dict(points)
         self._periods = {device.name: device.period_ms for device in devices.values()}
+        self._wanted: dict[tuple[str, str, str], PointCode | None] = {}  # of points that came
         self._said: set[tuple[str, str]] = set()
         unknown = [f"{place} = {code}" for place, code in points.items() if code not in CODES]
         unknown += sorted(self._nodes - set(self._periods))
@@ -74,7 +75,10 @@ class Hj212Intake:
         if not record.is_data or not self._is_ours(record.name):
             return
         for point in record.points:
-            wanted = code_of(self._points, record.name, record.role, point.name)
+            place = record.name, record.role, point.name
+            if place not in self._wanted:
+                self._wanted[place] = code_of(self._points, *place)
+            wanted = self._wanted[place]
             if wanted is None:
                 continue
             flag = flag_of_point(point, record.record.status)

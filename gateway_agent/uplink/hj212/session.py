@@ -41,6 +41,7 @@ _CONNECT_S: Final = 10.0
 _READ_BYTES: Final = 65_536
 _BACKFILL_MS: Final = 600_000  # a period that is sent so long after its end is back-fill
 _LIVE_MS: Final = 120_000  # real-time values are sent while records are newer than that
+_MOVE_MS: Final = 500  # between two moves of the place while a backlog is sent
 _QUEUE_LOW: Final = 32
 
 
@@ -65,6 +66,8 @@ class Hj212Session:
         self._sent: list[SentMessage] = []
         self._at_desk: set[str] = set()  # QN of parameters that a node is set for
         self._wanted: asyncio.Queue[ParameterWanted] = asyncio.Queue()  # the device bounds them
+        self._move_ms = 0  # when the place may move next
+        self._is_behind = True  # it may have to
         self._is_changed = True  # what an earlier session could not keep
 
     def _now(self) -> Moment:
@@ -255,17 +258,21 @@ class Hj212Session:
 
     async def _keep(self) -> None:
         """Put what changed onto the medium, then move the place in the outbox."""
-        if not (self._is_changed or self._sent or self._work.device.has_numbers):
+        work, feed, portion, now = self._work, self._feed, self._portion, self._now()
+        if self._is_changed or work.device.has_numbers:
+            passed = feed.stream, feed.delivered_to
+            await whatever_comes(asyncio.to_thread(work.commit, now.unix_ms, passed))
+            self._is_changed = False
+            self._is_behind = True
+        if portion is None:
             return
-        wall_ms = self._now().unix_ms
-        passed = self._feed.stream, self._feed.delivered_to
-        await whatever_comes(asyncio.to_thread(self._work.commit, wall_ms, passed))
-        self._is_changed = False
-        if self._portion is not None:
-            to = self._work.handled_to(self._portion.stream)
-            sent, self._sent = self._sent, []
-            if to > self._feed.delivered_to or sent:
-                await self._feed.delivered(self._portion, max(to, self._feed.delivered_to), sent)
+        to = feed.delivered_to
+        if self._is_behind and (now.boot_ms >= self._move_ms or not work.uploads):
+            to = max(to, work.handled_to(portion.stream))
+            self._move_ms, self._is_behind = now.boot_ms + _MOVE_MS, False
+        sent, self._sent = self._sent, []
+        if to > feed.delivered_to or sent:
+            await feed.delivered(portion, to, sent)
 
     async def _write(self, writer: asyncio.StreamWriter) -> None:
         device = self._work.device

@@ -51,7 +51,7 @@ class Hj212Work:
             elif kind == "lengths" and what in self.aggregates.lengths:
                 self.aggregates.lengths[what] = [(since, ms) for since, ms in json.loads(value)]
         for period in self.store.pending():
-            self.aggregates.periods[period.cn, period.start_ms] = period
+            self.aggregates.hold(period)
         self.site = GatewaySite(
             self.profile,
             self.aggregates,
@@ -64,6 +64,7 @@ class Hj212Work:
             last_qn_ms = 0
         self.device = Hj212Device(options, settings, self.site, wall_ms, last_qn_ms)
         self.uploads: dict[int, PeriodUpload | RealTime] = {}
+        self._kept_state: set[tuple[str, str]] = set()  # what of the state is on the medium
         self._unkept: dict[int, PeriodUpload] = {}  # with numbers that are not on the medium
         self._next_key = 0
         self.next_real_time_ms: dict[str, int] = {}  # by CN
@@ -116,11 +117,13 @@ class Hj212Work:
                 self._unkept[key] = upload
         changed = self.aggregates.take_changed()
         try:
-            self.store.commit(changed, self.state, wall_ms, self._unkept.values())
+            state = dict(self.state.items() - self._kept_state)
+            self.store.commit(changed, state, wall_ms, self._unkept.values())
         except OSError:
             self.aggregates.changed.update((period.cn, period.start_ms) for period in changed)
             raise
         self._unkept.clear()
+        self._kept_state = set(self.state.items())
         self.aggregates.forget(wall_ms - _MEMORY_MS)
 
     def _give_up(self, wall_ms: int, passed: tuple[int, int]) -> None:
@@ -146,12 +149,8 @@ class Hj212Work:
         mark_stream, to = self.mark()
         if mark_stream != stream:
             return 0
-        shortest = self.aggregates.shortest
-        for period in self.aggregates.periods.values():
-            if period.cn == shortest and period.is_unsent:
-                firsts = [first for at, first, _ in period.ranges if at == stream]
-                to = min([to, *(first - 1 for first in firsts)])
-        return to
+        first = self.aggregates.unsent_since(self.aggregates.shortest, stream)
+        return to if first is None else min(to, first - 1)
 
 
 def _settings(state: dict[str, str], first: Hj212Settings, minutes: int) -> Hj212Settings:
