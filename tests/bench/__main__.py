@@ -21,6 +21,7 @@ from tests.paths import ROOT
 
 from . import alarm_age, bus_share, flashing, line, line_alone, link, link_board, mixed, update
 from .board import board_figures, missing, suite_figure
+from .exporters import bench_exporters, bench_outage
 from .gateway import first_poll_s, measure, rest_mib
 from .node import ROLES, core_requests_per_s, node_figures
 from .report import Figures, dropped, markdown, of_another_machine, print_table
@@ -33,7 +34,7 @@ _SERVERS: Final = 8
 _EVEN_MS: Final = 20
 ONLY_IF_ASKED: Final = "suite"  # takes half an hour
 # Take long and give much the same each time: heaps, virtual times, ratios.
-ONCE: Final = ("node", "profiles", "link", "board", "flash", "update", "alarms")
+ONCE: Final = ("node", "profiles", "link", "board", "flash", "update", "alarms", "outage")
 _BUSES: Final = 32  # a bus polls a device at most once in a millisecond
 
 
@@ -220,6 +221,8 @@ def _steps(
         "alarms": lambda: bench_alarms(figures, extent.short),
         "profiles": lambda: bench_profiles(figures, extent.seconds),
         "uplink": lambda: bench_uplink(figures, run),
+        "exporters": lambda: bench_exporters(figures, extent.short),
+        "outage": lambda: bench_outage(figures, extent.short),
         "link": lambda: bench_link(figures, image),
         "board": lambda: bench_board(figures, image, suite=False),
         "flash": lambda: bench_flash(figures, image, extent.short),
