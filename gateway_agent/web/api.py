@@ -1,7 +1,9 @@
 """Answers ``/api/v1``: the same data as the pages, as JSON. Nothing here changes anything."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -12,30 +14,33 @@ from starlette.routing import Route
 
 from gateway_agent.cancellation import raise_if_cancelled
 from gateway_agent.config import GatewayConfig
+from gateway_agent.field.line_tap import ViewersError
 from gateway_agent.field.planner import BusPlan
 from gateway_agent.status import DeviceStatus, Status
 from gateway_agent.store.errors import StoreError
 
-from .access import Access, Visitor, problem, visitor_of
+from .access import Access, problem, visitor_of
 from .events import EventList, LogList
 from .history import Recorder, oldest_ms
 from .plan import buses_of, plans_of
 from .series import history_of, in_steps
 from .shapes import (
     AlarmReport,
+    ApiProblem,
     Buses,
     Configuration,
     DeliveryReport,
     DeviceHistory,
     EventReport,
+    FrameReport,
     LogReport,
     Overview,
     encoded,
 )
+from .streams import Streams, event
 from .view import AgentView
 
 ROOT: Final = "/api/v1"
-MAX_STREAMS: Final = 32  # viewers of live values at a time
 LIVE_S: Final = 1.0
 _ORDER: Final = {"failing": 0, "quarantined": 0, "new": 1, "ok": 2}
 
@@ -69,13 +74,12 @@ class Api:
         access: Access,
     ) -> None:
         self._view = view
-        self._access = access
+        self._streams = Streams(access)
         self._recorder = recorder
         self._events = events
         self._log = log
         self._plans: tuple[GatewayConfig, list[BusPlan]] | None = None
         self._newest: tuple[Status, bytes] | None = None  # encoded once for all viewers
-        self._streams = 0
         self.endpoints: Final = (
             ApiEndpoint("/overview", "The gateway and every device", Overview, self._overview),
             ApiEndpoint("/devices/{name}", "One device", DeviceStatus, self._device),
@@ -98,7 +102,11 @@ class Api:
     def routes(self) -> list[Route]:
         """Return the routes of all addresses."""
         routes = [Route(ROOT + item.path, _answering(item.ask)) for item in self.endpoints]
-        return [*routes, Route(ROOT + "/live", self._live)]
+        return [
+            *routes,
+            Route(ROOT + "/live", self._streams.of(lambda _: self._overviews())),
+            Route(ROOT + "/buses/{name}/frames", self._streams.of(self._frames)),
+        ]
 
     async def _overview(self, _: Request) -> Overview:
         return _overview_of(await self._view.status())
@@ -144,7 +152,8 @@ class Api:
         config = self._view.config
         if self._plans is None or self._plans[0] is not config:
             self._plans = config, await asyncio.to_thread(plans_of, config)
-        return buses_of(self._plans[1], config, await self._view.status())
+        status, used = await self._view.status(), self._view.agent.buses()
+        return buses_of(self._plans[1], config, status, used)
 
     async def _outbox(self, _: Request) -> DeliveryReport:
         status = await self._view.status()
@@ -183,23 +192,33 @@ class Api:
         text = reloader.text if is_operator else ""
         return Configuration(config=config, state=reloader.state(), text=text)
 
-    async def _live(self, request: Request) -> Response:
-        """Send the overview once a second, as server-sent events."""
-        visitor = visitor_of(request)
-        assert visitor is not None
-        if self._streams >= MAX_STREAMS:
-            return problem(f"{MAX_STREAMS} viewers are connected: close a page", 503)
-        return StreamingResponse(self._stream(visitor), media_type="text/event-stream")
+    async def _overviews(self) -> AsyncGenerator[bytes, None]:
+        """Yield the overview once a second."""
+        while True:
+            raise_if_cancelled()
+            yield event("overview", await self._live_overview())
+            await asyncio.sleep(LIVE_S)
 
-    async def _stream(self, visitor: Visitor) -> AsyncIterator[bytes]:
-        self._streams += 1
+    async def _frames(self, request: Request) -> AsyncGenerator[bytes, None]:
+        """Yield each frame that passes on a bus, in words."""
+        lost, name = 0, request.path_params["name"]
         try:
-            while self._access.is_open(visitor):
-                raise_if_cancelled()
-                yield b"event: overview\ndata: " + await self._live_overview() + b"\n\n"
-                await asyncio.sleep(LIVE_S)
-        finally:
-            self._streams -= 1
+            async with aclosing(self._view.agent.watch_frames(name)) as frames:
+                async for frame in frames:
+                    if isinstance(frame, int):
+                        lost += frame
+                        continue
+                    report = FrameReport(
+                        t_ms=time.time_ns() // 1_000_000,
+                        kind=str(frame.kind),
+                        text=frame.describe(),
+                        data=frame.data.hex(),
+                        lost=lost,
+                    )
+                    lost = 0
+                    yield event("frame", encoded(report))
+        except (LookupError, ViewersError) as error:
+            yield event("problem", encoded(ApiProblem(error=str(error))))
 
 
 def _overview_of(status: Status) -> Overview:

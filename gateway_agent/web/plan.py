@@ -1,9 +1,9 @@
-"""Puts the predicted cost of each bus beside what its devices have done."""
+"""Puts the predicted cost of each bus beside what it costs and what its devices have done."""
 
 from gateway_agent.config import GatewayConfig
 from gateway_agent.field.devices import open_devices
 from gateway_agent.field.planner import BusPlan, JoinRules, plan_bus
-from gateway_agent.status import DeviceStatus, Status
+from gateway_agent.status import BusDeviceStatus, BusStatus, DeviceStatus, Status
 from gateway_agent.tables import ConfigError
 
 from .shapes import Buses, BusReport, DeviceCost
@@ -22,30 +22,13 @@ def plans_of(config: GatewayConfig) -> list[BusPlan]:
     return plans
 
 
-def buses_of(plans: list[BusPlan], config: GatewayConfig, status: Status) -> Buses:
-    """Return every bus with its devices; links have nothing to plan."""
+def buses_of(
+    plans: list[BusPlan], config: GatewayConfig, status: Status, used: list[BusStatus]
+) -> Buses:
+    """Return every bus with its devices, the most costly first; links have nothing to plan."""
     devices = {device.name: device for device in status.nodes}
-    reports = [
-        BusReport(
-            name=plan.bus.name,
-            type=plan.bus.type,
-            where=plan.bus.where,
-            cycle_ms=round(plan.cycle_ms, 1),
-            share=round(plan.share, 4),
-            warnings=list(plan.warnings),
-            devices=[
-                _cost(
-                    devices.get(item.device.name),
-                    item.device.name,
-                    item.device.period_ms,
-                    item.poll_ms,
-                    item.share,
-                )
-                for item in plan.devices
-            ],
-        )
-        for plan in plans
-    ]
+    measured = {bus.name: bus for bus in used}
+    reports = [_polled(plan, devices, measured.get(plan.bus.name)) for plan in plans]
     reports += [
         BusReport(
             name=link.name,
@@ -53,10 +36,13 @@ def buses_of(plans: list[BusPlan], config: GatewayConfig, status: Status) -> Bus
             where=link.where,
             cycle_ms=0.0,
             share=0.0,
+            cycle_now_ms=0.0,
+            share_now=0.0,
+            bytes_per_s=0.0,
+            causes={},
             warnings=[],
             devices=[
-                _cost(devices.get(node.name), node.name, node.period_ms, 0.0, 0.0)
-                for node in link.device
+                _cost(node.name, node.period_ms, devices.get(node.name)) for node in link.device
             ],
         )
         for link in config.link
@@ -64,8 +50,41 @@ def buses_of(plans: list[BusPlan], config: GatewayConfig, status: Status) -> Bus
     return Buses(buses=reports, errors=dict(status.counters.poll_errors))
 
 
+def _polled(plan: BusPlan, devices: dict[str, DeviceStatus], used: BusStatus | None) -> BusReport:
+    costs = {} if used is None else {device.name: device for device in used.devices}
+    found = [
+        _cost(
+            item.device.name,
+            item.device.period_ms,
+            devices.get(item.device.name),
+            item.poll_ms,
+            item.share,
+            costs.get(item.device.name),
+        )
+        for item in plan.devices
+    ]
+    return BusReport(
+        name=plan.bus.name,
+        type=plan.bus.type,
+        where=plan.bus.where,
+        cycle_ms=round(plan.cycle_ms, 1),
+        share=round(plan.share, 4),
+        cycle_now_ms=0.0 if used is None else round(used.cycle_ms, 1),
+        share_now=0.0 if used is None else round(used.share, 4),
+        bytes_per_s=0.0 if used is None else round(used.bytes_per_s, 1),
+        causes={} if used is None else used.errors,
+        warnings=list(plan.warnings),
+        devices=sorted(found, key=lambda cost: -cost.share_now),
+    )
+
+
 def _cost(
-    device: DeviceStatus | None, name: str, period_ms: int, poll_ms: float, share: float
+    name: str,
+    period_ms: int,
+    device: DeviceStatus | None,
+    poll_ms: float = 0.0,
+    share: float = 0.0,
+    used: BusDeviceStatus | None = None,
 ) -> DeviceCost:
     return DeviceCost(
         name=name,
@@ -73,6 +92,9 @@ def _cost(
         period_ms=period_ms,
         poll_ms=round(poll_ms, 1),
         share=round(share, 4),
+        poll_now_ms=0.0 if used is None else round(used.poll_ms, 1),
+        share_now=0.0 if used is None else round(used.share, 4),
+        causes={} if used is None else used.errors,
         polls=0 if device is None else device.polls,
         errors=0 if device is None else device.errors,
         skipped=0 if device is None else device.skipped,

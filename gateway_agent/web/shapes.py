@@ -68,6 +68,9 @@ class DeviceCost(Struct, frozen=True, kw_only=True):
     period_ms: int
     poll_ms: float  # predicted time of one poll
     share: float  # predicted share of the bus's time, 0 to 1
+    poll_now_ms: float  # measured in the last minute, with retries and waits; 0: it was not polled
+    share_now: float
+    causes: dict[str, int]  # failed polls since the start, by cause
     polls: int
     errors: int
     skipped: int
@@ -81,8 +84,22 @@ class BusReport(Struct, frozen=True, kw_only=True):
     where: str
     cycle_ms: float  # predicted time to poll every device once
     share: float  # predicted share of its time that polls take
+    cycle_now_ms: float  # measured in the last minute
+    share_now: float
+    bytes_per_s: float  # on the line, both ways
+    causes: dict[str, int]  # failed polls since the start, by cause
     warnings: list[str]
     devices: list[DeviceCost]
+
+
+class FrameReport(Struct, frozen=True, kw_only=True):
+    """A frame that passed on a bus; ``lost`` before it were too many to show."""
+
+    t_ms: int  # since 1970
+    kind: str  # request, answer, exception or damaged
+    text: str
+    data: str  # its bytes as hex digits
+    lost: int = 0
 
 
 class Buses(Struct, frozen=True, kw_only=True):

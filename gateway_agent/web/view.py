@@ -5,7 +5,7 @@ With many devices a snapshot is taken in pieces, between which the loop polls an
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Final, Protocol
 
 from msgspec import structs
@@ -15,7 +15,8 @@ from gateway_agent.commands.command import Command, CommandResult
 from gateway_agent.config import GatewayConfig
 from gateway_agent.progress import ProgressWatch
 from gateway_agent.reload.plan import ReloadPlan
-from gateway_agent.status import PIECE_POINTS, ConfigurationStatus, DeviceStatus, Status
+from gateway_agent.status import PIECE_POINTS, BusStatus, ConfigurationStatus, DeviceStatus, Status
+from protocols.modbus_client.listener import HeardFrame
 
 _FRESH_S: Final = 0.5  # ten viewers cost one snapshot
 
@@ -70,6 +71,12 @@ class WatchedAgent(Protocol):
 
     async def longest_wait_ms(self) -> int | None:
         """Return the age of the oldest record that waits for a receipt; None: it is not known."""
+
+    def buses(self) -> list[BusStatus]:
+        """Return every polled bus, with its devices, as it is used."""
+
+    def watch_frames(self, bus: str) -> AsyncGenerator[HeardFrame | int, None]:
+        """Yield what passes on a bus, or how many frames were lost. LookupError, ViewersError."""
 
     def obey_alarm_order(self, order: AlarmOrder) -> int:
         """Acknowledge or shelve alarms; return how many changed. AlarmError: why none can."""

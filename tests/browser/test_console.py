@@ -71,6 +71,14 @@ def test_a_device_shows_48_hours_with_gaps_and_their_causes(page: Chrome) -> Non
     assert not page.find_elements(By.CSS_SELECTOR, "#main input")  # nobody can give orders here
 
 
+def test_a_bus_shows_what_it_costs_and_its_frames_live(page: Chrome) -> None:
+    go(page, "buses")
+    assert "predicted" in shown(page, "#main section:nth-of-type(1) tbody")
+    page.execute_script("location.hash = 'frames/plant'")
+    shown(page, "#main tbody tr:nth-child(3)", "unit")
+    assert serious(page) == []
+
+
 def test_the_api_page_is_made_of_the_document(page: Chrome) -> None:
     go(page, "api/Overview")
     shown(page, "#api-Overview[open] tbody", "unaccounted")

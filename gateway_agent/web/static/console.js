@@ -139,30 +139,6 @@ function shortTime(seconds) {
     : at.toLocaleTimeString(locale, { hour: "2-digit", minute: "2-digit" });
 }
 
-async function busesPage() {
-  const { buses, errors } = await get("buses");
-  const percent = (share) => `${(100 * share).toLocaleString(language, { maximumFractionDigits: 1 })} %`;
-  const cards = buses.map((bus) => {
-    const isLink = bus.type === "link";
-    const head = el("div", { class: "head" },
-      el("h2", {}, bus.name, " ", el("span", { class: "soft" }, `${bus.type} · ${bus.where}`)),
-      isLink ? el("span", { class: "soft" }, word("pushes")) : el("span", {},
-        `${word("cycle")} ${duration(bus.cycle_ms)} · ${word("share")} ${percent(bus.share)}`, meter(bus.share)));
-    const rows = bus.devices.map((device) => ({ class: device.state, cells: [
-      el("a", { href: `#device/${encodeURIComponent(device.name)}`, "data-key": device.name }, device.name),
-      pill(device.state, STATE[device.state]), duration(device.period_ms),
-      isLink ? "–" : duration(device.poll_ms), isLink ? "–" : percent(device.share),
-      number(device.polls), number(device.errors), number(device.skipped)] }));
-    return card(head, bus.warnings.map((text) => el("p", { class: "body soft" }, `⚠ ${text}`)),
-      table([["name"], ["state"], ["period", "number"], ["poll", "number"], ["of_bus", "number"],
-        ["real", "number"], ["errors", "number"], ["skipped", "number"]], rows));
-  });
-  const found = Object.entries(errors);
-  return [el("h1", {}, word("buses")), cards, card(word("errors_by"), el("div", { class: "body" },
-    found.length ? facts(found.map(([cause, count]) => [cause, number(count)]))
-      : el("span", { class: "soft" }, word("none"))))];
-}
-
 async function outboxPage() {
   const { outbox, uplinks, exporters, notify, reconciliation, longest_wait_ms: longest, waiting_for: waiting, counters } =
     await get("outbox");
@@ -218,13 +194,13 @@ async function logPage() {
 }
 
 const DRAW = { overview: overviewPage, alarms: alarmsPage, buses: busesPage, outbox: outboxPage, events: eventsPage, log: logPage,
-  config: configPage, api: apiPage };
+  config: configPage, api: apiPage, frames: framesPage };
 
 // --- showing -----------------------------------------------------------------------------------
 
 function where() {
   const [page, name] = (location.hash.slice(1) || "overview").split("/", 2);
-  return [page === "device" || page === "api" || PAGES.includes(page) ? page : "overview", decodeURIComponent(name || "")];
+  return [["device", "api", "frames"].includes(page) || PAGES.includes(page) ? page : "overview", decodeURIComponent(name || "")];
 }
 
 // Draw the page of the address. A page that is drawn again keeps the focus where it was.
@@ -261,7 +237,7 @@ async function show(isNew = false) {
   header(page);
   document.body.dataset.page = session?.must_log_in ? "log-in" : page;
   if (session?.must_log_in) return;
-  if (!["overview", "config", "api"].includes(page)) {
+  if (!["overview", "config", "api", "frames"].includes(page)) {
     timer = setTimeout(show, page === "device" ? 2 * REFRESH_MS : REFRESH_MS);
   }
 }

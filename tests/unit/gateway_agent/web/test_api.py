@@ -10,7 +10,7 @@ import pytest
 
 from gateway_agent import progress
 from gateway_agent.status import HealthProblem
-from gateway_agent.web import api, history
+from gateway_agent.web import api, history, streams
 from gateway_agent.web.events import EventList
 from tests.unit.gateway_agent.slave import until
 from tests.unit.gateway_agent.test_agent import answer
@@ -83,6 +83,31 @@ async def test_values_buses_and_outbox_are_those_of_the_agent(tmp_path: Path) ->
     assert "PRIVATE" not in json.dumps(config)
 
 
+async def test_frames_pass_live_in_words_to_who_looks(tmp_path: Path) -> None:
+    async with running(tmp_path) as agent:
+        reader, writer = await asyncio.open_connection("127.0.0.1", agent.web_port)
+        writer.write(b"GET /api/v1/buses/plant/frames HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        kinds: set[str] = set()
+        async with asyncio.timeout(10):
+            while not {"request", "answer"} <= kinds:
+                line = await reader.readline()
+                if line.startswith(b"data: "):
+                    frame = json.loads(line[6:])
+                    kinds.add(frame["kind"])
+                    assert bytes.fromhex(frame["data"])[0] == 1, "the unit of the only device"
+                    assert frame["text"]
+        writer.close()
+        taps = [poller.tap for poller in agent._field._pollers] if agent._field else []
+        await until(lambda: not any(tap._viewers for tap in taps))
+        absent = await fetch(agent.web_port, "/api/v1/buses/absent/frames")
+        assert b"event: problem" in absent.body
+        assert b"plant" in absent.body
+        await until(lambda: agent.buses()[0].share > 0)
+        buses = (await fetch(agent.web_port, "/api/v1/buses")).json()["buses"]
+        assert 0 < buses[0]["share_now"] <= 1
+        assert buses[0]["devices"][0]["poll_now_ms"] > 0
+
+
 async def test_history_has_the_gap_of_a_dead_device(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,7 +158,7 @@ async def test_live_values_come_every_second_to_a_bounded_number_of_viewers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api, "LIVE_S", 0.02)
-    monkeypatch.setattr(api, "MAX_STREAMS", 1)
+    monkeypatch.setattr(streams, "MAX_STREAMS", 1)
     asked = b"GET /api/v1/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     async with running(tmp_path) as agent:
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway_agent.agent import GatewayAgent
-from gateway_agent.web import api, connection, orders
+from gateway_agent.web import api, connection, orders, streams
 
 from .help import fetch, running
 from .users_help import Browser, make_users
@@ -105,7 +105,7 @@ async def test_a_viewer_who_takes_nothing_leaves_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api, "LIVE_S", 0.0)
-    monkeypatch.setattr(api, "MAX_STREAMS", 1)
+    monkeypatch.setattr(streams, "MAX_STREAMS", 1)
     async with running(tmp_path) as agent:
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
