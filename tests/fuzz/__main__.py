@@ -10,26 +10,31 @@ import importlib
 import importlib.util
 import sys
 import time
+from collections.abc import Callable
 
 from tests.paths import ROOT
-
-from .corpus import FOLDER, corpus_of, damaged
-from .targets import TARGETS
 
 _MAX_LEN = 4096
 
 
 def main(arguments: list[str]) -> int:
     """Return the exit status; a finding ends the process with its traceback."""
+    atheris = None
+    if importlib.util.find_spec("atheris") is not None:
+        atheris = importlib.import_module("atheris")
+        with atheris.instrument_imports(include=["protocols", "gateway_agent", "tomllib"]):
+            importlib.import_module("tests.fuzz.targets")
+    from .targets import TARGETS  # after it: what was imported before follows no branches
+
     if len(arguments) < 2 or arguments[0] not in TARGETS:
-        sys.stderr.write(f"expected one of {', '.join(TARGETS)} and seconds\n")
+        sys.stderr.write(f"expected one of {', '.join(TARGETS)}, and seconds\n")
         return 2
     name, seconds = arguments[0], int(arguments[1])
-    if importlib.util.find_spec("atheris") is None:
-        by_seed(name, seconds)
+    if atheris is None:
+        by_seed(TARGETS[name], name, seconds)
         return 0
-    atheris = importlib.import_module("atheris")
-    atheris.instrument_all()
+    from .corpus import FOLDER, corpus_of
+
     grown, kept = ROOT / ".cache" / "fuzz" / name, FOLDER / name
     grown.mkdir(parents=True, exist_ok=True)
     for index, data in enumerate(corpus_of(name)):
@@ -45,11 +50,13 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def by_seed(name: str, seconds: int) -> None:
+def by_seed(target: Callable[[bytes], None], name: str, seconds: int) -> None:
     """Run inputs that were damaged by seed."""
+    from .corpus import corpus_of, damaged
+
     end, seed, given = time.monotonic() + seconds, 0, corpus_of(name)
     while time.monotonic() < end:
-        TARGETS[name](damaged(given, seed))
+        target(damaged(given, seed))
         seed += 1
     sys.stdout.write(f"{name}: {seed} inputs by seed, no finding\n")
 
