@@ -58,7 +58,8 @@ def changes(old: GatewayConfig, new: GatewayConfig) -> tuple[ConfigChange, ...]:
     before, after = _flat(old), _flat(new)
     paths = [path for path in after if before.get(path) != after[path]]
     paths += [path for path in before if path not in after]
-    paths = list(dict.fromkeys(_whole(path, before, after) for path in paths))
+    tables = _tables(before) & _tables(after)
+    paths = list(dict.fromkeys(_whole(path, tables) for path in paths))
     buses = {bus.name for bus in (*old.bus, *old.link)}, {bus.name for bus in (*new.bus, *new.link)}
     rows = []
     for path in paths:
@@ -85,15 +86,24 @@ def refusals(rows: tuple[ConfigChange, ...]) -> tuple[str, ...]:
     )
 
 
-def _whole(path: str, before: _Flat, after: _Flat) -> str:
-    """Return the path of the table that comes or goes whole with a key, or of the key itself."""
+def _tables(keys: _Flat) -> set[str]:
+    """Return the paths of all tables, each with a dot at its end."""
+    found: set[str] = set()
+    for key in keys:
+        parts = key.split(".")
+        found.update(".".join(parts[:count]) + "." for count in range(2, len(parts)))
+    return found
+
+
+def _whole(path: str, tables: set[str]) -> str:
+    """Return the path of the table that comes or goes whole with a key, or of the key itself.
+
+    ``tables``: that are there before and after.
+    """
     parts = path.split(".")
     for count in range(2, len(parts)):
         table = ".".join(parts[:count]) + "."
-        if parts[count - 1] in _ARRAYS:
-            continue
-        known = [any(key.startswith(table) for key in keys) for keys in (before, after)]
-        if not all(known):
+        if parts[count - 1] not in _ARRAYS and table not in tables:
             return table
     return path
 

@@ -138,7 +138,7 @@ class Reloader:
 
     async def run(self) -> NoReturn:
         """Serve until cancelled."""
-        self._keep(self._source, digest_of_file(self._source.path))
+        await self._keep(self._source, digest_of_file(self._source.path))
         self._note("config-in-force", self._source, "")
         while True:
             raise_if_cancelled()
@@ -191,7 +191,7 @@ class Reloader:
         file_digest = digest_of_file(self._source.path)
         before = self._proved or self._agent.running(self._source)
         try:
-            keep(before.source, file_digest)
+            await asyncio.to_thread(keep, before.source, file_digest)
         except OSError as error:
             return f"the state directory takes nothing, so nothing was changed: {error}"
         probation, worked = self._probation, what_works(self._agent.flow())
@@ -241,7 +241,7 @@ class Reloader:
             await self._prove()
 
     async def _prove(self) -> None:
-        if not self._keep(self._source, self._file_digest):
+        if not await self._keep(self._source, self._file_digest):
             assert self._probation is not None
             self._probation.until_ms = self._clock.boot_ms() + KEEP_AGAIN_MS
             return
@@ -270,9 +270,9 @@ class Reloader:
         self._note("config-in-force", before.source, "")
         await self._agent.settle()
 
-    def _keep(self, source: ConfigSource, file_digest: str) -> bool:
+    async def _keep(self, source: ConfigSource, file_digest: str) -> bool:
         try:
-            keep(source, file_digest)
+            await asyncio.to_thread(keep, source, file_digest)
         except OSError as error:
             self._outcome = f"the configuration in force cannot be kept: {error}"
             log.error("%s", self._outcome)

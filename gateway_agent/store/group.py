@@ -58,8 +58,31 @@ def row_of(first: int, boot_id: bytes, prev: bytes, records: Sequence[Record]) -
     return first, boot_id, prev, head, sizes, sealed, b"".join(data)
 
 
+class Link(NamedTuple):
+    """A group as a part of the chain: ``prev`` is the head before it, ``head`` the one after."""
+
+    first: int
+    last: int
+    prev: bytes
+    head: bytes
+
+
+def link_of(row: Sequence[object]) -> Link:
+    """Check a stored row whole, without taking it apart; StoreDamaged names what does not fit."""
+    return _proved(row)[0]
+
+
 def group_of(row: Sequence[object]) -> Group:
     """Check a stored row and take it apart; StoreDamaged names what does not fit."""
+    link, boot_id, pieces, numbers = _proved(row)
+    count = len(pieces)
+    counted = (numbers[count : 2 * count], numbers[3 * count :], numbers[2 * count : 3 * count])
+    records = tuple(map(Record, pieces, *counted))
+    return Group(link.first, boot_id, link.prev, link.head, records)
+
+
+def _proved(row: Sequence[object]) -> tuple[Link, bytes, list[bytes], tuple[int, ...]]:
+    """Return a row that is as it was written: its place, boot, records and their figures."""
     first, boot_id, prev, head, sizes, sealed, data = row
     if not (
         isinstance(first, int)
@@ -74,19 +97,10 @@ def group_of(row: Sequence[object]) -> Group:
     if rest or not count or sealed != seal(first, boot_id, prev, head, sizes):
         raise StoreDamaged(f"group {first}: its seal does not fit its columns")
     numbers = struct.unpack(f"<{count}I{count}H{count}H{count}B", sizes)
-    pieces = _cut(data, numbers[:count])
-    records = tuple(
-        map(
-            Record,
-            pieces,
-            numbers[count : 2 * count],
-            numbers[3 * count :],
-            numbers[2 * count : 3 * count],
-        )
-    )
-    if sum(numbers[:count]) != len(data) or fold(prev, [r.data for r in records]) != head:
+    pieces = list(_cut(data, numbers[:count]))
+    if sum(numbers[:count]) != len(data) or fold(prev, pieces) != head:
         raise StoreDamaged(f"group {first}: its records do not hash to its head")
-    return Group(first, boot_id, prev, head, records)
+    return Link(first, first + count - 1, prev, head), boot_id, pieces, numbers
 
 
 def readings_of(sizes: bytes) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from .group import Group, Row, group_of
+from .group import Group, Link, Row, group_of, link_of
 
 SCHEMA: Final = (
     "CREATE TABLE groups (first INTEGER PRIMARY KEY, boot_id BLOB NOT NULL, prev BLOB NOT NULL,"
@@ -39,8 +39,12 @@ def insert(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
 
 def all_groups(connection: sqlite3.Connection) -> Iterator[Group]:
     """Read every group in order; StoreDamaged for one that does not prove itself."""
-    for row in connection.execute(f"{_SELECT} ORDER BY first"):
-        yield group_of(row)
+    return map(group_of, connection.execute(f"{_SELECT} ORDER BY first"))
+
+
+def all_links(connection: sqlite3.Connection) -> Iterator[Link]:
+    """Check every group in order; StoreDamaged for one that does not prove itself."""
+    return map(link_of, connection.execute(f"{_SELECT} ORDER BY first"))
 
 
 def groups_from(connection: sqlite3.Connection, record: int) -> Iterator[Group]:

@@ -7,7 +7,7 @@ from protocols.uplink import fold
 from . import database, group_table
 from .errors import StoreDamaged
 from .exports import cursors_of, in_stream
-from .group import Group
+from .group import Link
 from .state import BASE, Base, OutboxState, anchors_of, earlier_of, marks_of
 
 
@@ -21,12 +21,12 @@ def load(connection: sqlite3.Connection) -> OutboxState:
     last, head, gone_to = base.to, base.head, base.to
     expected: int | None = None
     with database.proving():
-        for group in group_table.all_groups(connection):
+        for group in group_table.all_links(connection):
             if expected is None:
                 gone_to = min(gone_to, group.first - 1)
             elif group.first != expected or group.prev != head:
                 raise StoreDamaged(f"group {group.first} does not follow record {expected - 1}")
-            _check_base(group, base, expected is None)
+            _check_base(connection, group, base, expected is None)
             expected = group.last + 1
             last, head = group.last, group.head
     if last < base.to:
@@ -40,12 +40,14 @@ def load(connection: sqlite3.Connection) -> OutboxState:
     )
 
 
-def _check_base(group: Group, base: Base, is_first: bool) -> None:
+def _check_base(connection: sqlite3.Connection, group: Link, base: Base, is_first: bool) -> None:
     """Check that the receipted position lies on the chain, in the groups beside it."""
     skipped = base.to + 1 - group.first
     if is_first and skipped < 0:
         raise StoreDamaged(f"group {group.first} does not follow receipted record {base.to}")
-    if 0 <= skipped <= len(group.records) and (
-        fold(group.prev, [record.data for record in group.records[:skipped]]) != base.head
-    ):
+    if not 0 <= skipped <= group.last + 1 - group.first:
+        return
+    whole = group_table.group_at(connection, group.first)
+    before = [] if whole is None else [record.data for record in whole.records[:skipped]]
+    if whole is None or fold(group.prev, before) != base.head:
         raise StoreDamaged(f"group {group.first} does not continue the receipted chain")

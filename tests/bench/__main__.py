@@ -19,7 +19,19 @@ from rich.console import Console
 
 from tests.paths import ROOT
 
-from . import alarm_age, bus_share, flashing, line, line_alone, link, link_board, mixed, update
+from . import (
+    alarm_age,
+    backlog,
+    bus_share,
+    flashing,
+    line,
+    line_alone,
+    link,
+    link_board,
+    mixed,
+    reload,
+    update,
+)
 from .board import board_figures, missing, suite_figure
 from .exporters import bench_exporters, bench_outage
 from .gateway import first_poll_s, measure, rest_mib
@@ -57,10 +69,29 @@ def bench_nodes(figures: Figures) -> None:
         figures.add(f"node {role}: polls over a pty", "polls/s", run.polls_per_s)
 
 
-def bench_start(figures: Figures) -> None:
-    """Measure how soon a gateway that is started asks its first device."""
+def bench_start(figures: Figures, short: bool) -> None:
+    """Measure how soon a gateway that is started asks its first device, and opens a backlog."""
     with tempfile.TemporaryDirectory() as folder, mosquitto(Path(folder)) as mqtt:
         figures.add("gateway: start to first poll", "s", first_poll_s(Path(folder), mqtt), "<= 1")
+    readings = 100_000 if short else 10_000_000
+    with tempfile.TemporaryDirectory() as folder:
+        took_s = backlog.open_s(Path(folder), readings)
+    figures.add(f"outbox: open with a backlog of {readings:,} readings", "s", took_s, "<= 2")
+
+
+def bench_reload(figures: Figures, short: bool) -> None:
+    """Measure how long a change of the configuration takes at run time."""
+    devices = 8 if short else reload.DEVICES
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mosquitto(Path(folder)) as mqtt,
+        modbus_servers(_SERVERS, 10) as ports,
+    ):
+        times = reload.reload_times(Path(folder), ports, mqtt, devices)
+    what = f"reload of a gateway of {devices} devices"
+    figures.add(f"{what}: one is changed", "s", times.one_s, "<= 1")
+    figures.add(f"{what}: polls that others missed", "", times.missed, "<= 0")
+    figures.add(f"{what}: all are changed", "s", times.all_s, "<= 2")
 
 
 def bench_rest(figures: Figures, seconds: float) -> None:
@@ -212,8 +243,9 @@ def _steps(
     return {
         "core": lambda: bench_core(figures),
         "node": lambda: bench_nodes(figures),
-        "start": lambda: bench_start(figures),
         "rest": lambda: bench_rest(figures, extent.seconds),
+        "start": lambda: bench_start(figures, extent.short),
+        "reload": lambda: bench_reload(figures, extent.short),
         "delivery": lambda: bench_delivery(figures, extent),
         "fixed": lambda: bench_fixed(figures, extent),
         "return": lambda: bench_return(figures, extent),
