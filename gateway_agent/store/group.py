@@ -58,7 +58,7 @@ def row_of(first: int, boot_id: bytes, prev: bytes, records: Sequence[Record]) -
     return first, boot_id, prev, head, sizes, sealed, b"".join(data)
 
 
-class Link(NamedTuple):
+class ChainPart(NamedTuple):
     """A group as a part of the chain: ``prev`` is the head before it, ``head`` the one after."""
 
     first: int
@@ -67,21 +67,21 @@ class Link(NamedTuple):
     head: bytes
 
 
-def link_of(row: Sequence[object]) -> Link:
+def part_of(row: Sequence[object]) -> ChainPart:
     """Check a stored row whole, without taking it apart; StoreDamaged names what does not fit."""
     return _proved(row)[0]
 
 
 def group_of(row: Sequence[object]) -> Group:
     """Check a stored row and take it apart; StoreDamaged names what does not fit."""
-    link, boot_id, pieces, numbers = _proved(row)
+    part, boot_id, pieces, numbers = _proved(row)
     count = len(pieces)
     counted = (numbers[count : 2 * count], numbers[3 * count :], numbers[2 * count : 3 * count])
     records = tuple(map(Record, pieces, *counted))
-    return Group(link.first, boot_id, link.prev, link.head, records)
+    return Group(part.first, boot_id, part.prev, part.head, records)
 
 
-def _proved(row: Sequence[object]) -> tuple[Link, bytes, list[bytes], tuple[int, ...]]:
+def _proved(row: Sequence[object]) -> tuple[ChainPart, bytes, list[bytes], tuple[int, ...]]:
     """Return a row that is as it was written: its place, boot, records and their figures."""
     first, boot_id, prev, head, sizes, sealed, data = row
     if not (
@@ -100,7 +100,7 @@ def _proved(row: Sequence[object]) -> tuple[Link, bytes, list[bytes], tuple[int,
     pieces = list(_cut(data, numbers[:count]))
     if sum(numbers[:count]) != len(data) or fold(prev, pieces) != head:
         raise StoreDamaged(f"group {first}: its records do not hash to its head")
-    return Link(first, first + count - 1, prev, head), boot_id, pieces, numbers
+    return ChainPart(first, first + count - 1, prev, head), boot_id, pieces, numbers
 
 
 def readings_of(sizes: bytes) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from .group import Group, Link, Row, group_of, link_of
+from .group import ChainPart, Group, Row, group_of, part_of
 
 SCHEMA: Final = (
     "CREATE TABLE groups (first INTEGER PRIMARY KEY, boot_id BLOB NOT NULL, prev BLOB NOT NULL,"
@@ -42,9 +42,9 @@ def all_groups(connection: sqlite3.Connection) -> Iterator[Group]:
     return map(group_of, connection.execute(f"{_SELECT} ORDER BY first"))
 
 
-def all_links(connection: sqlite3.Connection) -> Iterator[Link]:
+def all_parts(connection: sqlite3.Connection) -> Iterator[ChainPart]:
     """Check every group in order; StoreDamaged for one that does not prove itself."""
-    return map(link_of, connection.execute(f"{_SELECT} ORDER BY first"))
+    return map(part_of, connection.execute(f"{_SELECT} ORDER BY first"))
 
 
 def groups_from(connection: sqlite3.Connection, record: int) -> Iterator[Group]:

@@ -7,7 +7,7 @@ from protocols.uplink import fold
 from . import database, group_table
 from .errors import StoreDamaged
 from .exports import cursors_of, in_stream
-from .group import Link
+from .group import ChainPart
 from .state import BASE, Base, OutboxState, anchors_of, earlier_of, marks_of
 
 
@@ -21,7 +21,7 @@ def load(connection: sqlite3.Connection) -> OutboxState:
     last, head, gone_to = base.to, base.head, base.to
     expected: int | None = None
     with database.proving():
-        for group in group_table.all_links(connection):
+        for group in group_table.all_parts(connection):
             if expected is None:
                 gone_to = min(gone_to, group.first - 1)
             elif group.first != expected or group.prev != head:
@@ -40,7 +40,9 @@ def load(connection: sqlite3.Connection) -> OutboxState:
     )
 
 
-def _check_base(connection: sqlite3.Connection, group: Link, base: Base, is_first: bool) -> None:
+def _check_base(
+    connection: sqlite3.Connection, group: ChainPart, base: Base, is_first: bool
+) -> None:
     """Check that the receipted position lies on the chain, in the groups beside it."""
     skipped = base.to + 1 - group.first
     if is_first and skipped < 0:
