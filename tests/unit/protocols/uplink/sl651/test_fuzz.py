@@ -1,13 +1,34 @@
 """Any bytes are frames, a request for more, or a FormatError, in bounded memory."""
 
 from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.uplink.errors import FormatError
-from protocols.uplink.sl427 import Sl427Frame, Sl427Reader, encode_sl427, read_number
-from protocols.uplink.sl651 import Sl651Reader, element_value, read_report
+from protocols.uplink.sl427 import (
+    Sl427Frame,
+    Sl427Reader,
+    Sl427Settings,
+    Sl427Station,
+    encode_sl427,
+    read_number,
+)
+from protocols.uplink.sl651 import (
+    Confirmed,
+    Sl651Frame,
+    Sl651Reader,
+    Station,
+    StationSettings,
+    element_value,
+    encode_frame,
+    read_identifiers,
+    read_period_question,
+    read_report,
+    read_sampling,
+)
 from protocols.wire.crc import crc16
 
 from .test_frames import CASES, GOOD, Case
@@ -72,3 +93,49 @@ def test_numbers_of_any_report(control: int, inner: bytes) -> None:
     assert frame is not None
     with suppress(FormatError):
         assert read_number(frame)[0].kind == control & 0xF
+
+
+QUESTIONS = {
+    0x38: bytes.fromhex("251009162510091704180000010211"),
+    0x3A: bytes.fromhex("0211392338121c"),
+    0x42: bytes.fromhex("23100030"),
+}
+
+
+@given(
+    st.sampled_from(sorted(QUESTIONS)),
+    MUTATIONS,
+    st.binary(max_size=20),
+    st.integers(0, 0xFFF),
+    st.integers(0, 0xFFF),
+)
+def test_any_question_is_one_or_a_format_error(
+    function: int, changes: list[tuple[float, int]], more: bytes, number: int, total: int
+) -> None:
+    """A station answers none of them by itself, and no packet of an answer that was never given."""
+    body = bytes(mutated(QUESTIONS[function], changes)) + more
+    for read in (read_period_question, read_identifiers, read_sampling):
+        with suppress(FormatError):
+            read(body)
+    settings = StationSettings(1, bytes(5))
+    station = Station(settings, 1, 0)
+    head = bytes(2) + bytes.fromhex("251009165320")
+    packet = (number, total) if 1 <= number <= total else (0, 0)
+    for end in (0x05, 0x15, 0x1B):
+        whole = Sl651Frame(1, bytes(5), bytes(2), function, head + body, end, is_down=True)
+        frame = replace(whole, number=packet[0], total=packet[1])
+        station.receive(encode_frame(frame), 0)
+    assert station.outgoing() == b""
+
+
+@given(st.lists(st.binary(min_size=7, max_size=40), max_size=4))
+def test_a_station_of_sl_427_takes_any_frames(inners: list[bytes]) -> None:
+    station = Sl427Station(Sl427Settings(bytes(5)), 0)
+    station.send(2, bytes(8), datetime(2026, 1, 1, tzinfo=UTC), 0, 7)
+    station.outgoing()
+    for inner in inners:
+        frame = Sl427Frame(inner[0] & 0x7F, inner[1:6], inner[6], inner[7:])
+        for event in station.receive(encode_sl427(frame), 0):
+            is_ours = (frame.address, frame.function) == (bytes(5), 0xC0)
+            assert is_ours or not isinstance(event, Confirmed)
+    assert station.outgoing() == b""
