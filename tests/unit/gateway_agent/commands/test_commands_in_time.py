@@ -33,7 +33,7 @@ type = "u16"
 write = { low = 0, high = 10 }
 """
 PERIOD_MS = 500
-SECONDS = 60
+SECONDS = 20
 # The units that commands are for, hardly polled: for each somebody asks again and again, without a
 # pause, so that always as many requests wait as a bus lets wait.
 ASKED = range(9, 9 + MAX_WAITING)
