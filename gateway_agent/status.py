@@ -164,7 +164,9 @@ class AlarmStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     name: str  # from the configuration
     severity: str  # note, warning or urgent
-    state: str  # unacknowledged, acknowledged, returned (before anybody saw it) or shelved
+    # unacknowledged, acknowledged, returned (before anybody saw it), shelved; out-of-service: a
+    # device (``about``) that somebody works on
+    state: str
     about: str  # the device, or "gateway"
     for_ms: int  # milliseconds in this state
     text: str = ""  # from the configuration: what to do

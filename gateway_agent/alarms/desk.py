@@ -1,6 +1,7 @@
 """Ties the alarms to a running agent: what they look at, and where their changes are recorded."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
@@ -9,13 +10,16 @@ from typing import Final, NoReturn, Protocol
 from gateway_agent.cancellation import raise_if_cancelled
 from gateway_agent.clock import GatewayClock
 from gateway_agent.config import GatewayConfig
+from gateway_agent.field.maintenance import Maintenance
 from gateway_agent.status import AlarmStatus, DeviceStatus
 from protocols.uplink import Action
 
 from .rules import AlarmRule, DeviceView, GatewayView
 from .socket import AlarmOrder
-from .state import AlarmChange, AlarmState
-from .watch import AlarmWatch
+from .state import MAX_SHELF_MS, AlarmChange, AlarmState
+from .watch import AlarmError, AlarmWatch
+
+log: Final = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.2  # between two looks, if no device brings anything
 _SOONEST_S: Final = 0.02  # between two looks in any case
@@ -34,6 +38,9 @@ class WatchedField(Protocol):
         self, device_id: str, action: Action, committed: Callable[[], None] | None = None
     ) -> None:
         """Record what was done."""
+
+    def maintain(self, name: str, work: Maintenance | None) -> str | None:
+        """Note who works on a device; return its id, None: there is no such device."""
 
     def busy_s(self) -> Mapping[str, float]:
         """Return for how long each polled bus was used, by its name."""
@@ -84,6 +91,7 @@ class AlarmDesk:
         self._gauges: dict[str, float] = {}
         self._gauges_ms = self._start_ms - _GAUGES_MS
         self._rules = asyncio.Event()  # there may be some
+        self._work: dict[str, Maintenance] = {}  # by device
 
     def change(self, config: GatewayConfig) -> None:
         """Judge other rules from now on; an alarm whose rule is the same keeps its state."""
@@ -100,7 +108,7 @@ class AlarmDesk:
             news.clear()
             begin = loop.time()
             self.look()
-            if not self._config.alarm:
+            if not self._config.alarm and not self._work:
                 self._rules.clear()
                 await self._rules.wait()  # nothing can change without a rule
             await asyncio.sleep(max(_SOONEST_S, _SHARE * (loop.time() - begin)))
@@ -111,6 +119,8 @@ class AlarmDesk:
     def look(self) -> None:
         """Look once."""
         now_ms = self._clock.boot_ms()
+        for name in [name for name, work in self._work.items() if now_ms >= work.until_ms]:
+            self._end_work(name, "")
         found = self._field.status(now_ms, self._devices) if self._devices else []
         self._ids.update((device.name, device.id) for device in found)
         devices = {
@@ -123,22 +133,64 @@ class AlarmDesk:
         }
         if now_ms - self._gauges_ms >= _GAUGES_MS:
             self._gauges, self._gauges_ms = self._measure(), now_ms
-        self._watch.look(GatewayView(devices, self._gauges, now_ms, self._field.busy_s()))
+        self._watch.look(
+            GatewayView(devices, self._gauges, now_ms, self._field.busy_s(), self._work)
+        )
 
     def obey(self, order: AlarmOrder) -> int:
         """Do what an operator wants; return how many alarms changed. AlarmError: why not."""
         now_ms = self._clock.boot_ms()
+        if order.action == "maintain":
+            return self._maintain(order, now_ms)
         if order.action == "acknowledge":
             return self._watch.acknowledge(order.name, order.by, now_ms)
         return self._watch.shelve(order.name, order.for_ms, order.by, now_ms)
 
     def summary(self) -> list[AlarmStatus]:
         """Return every alarm that is not normal, the most urgent first."""
-        return self._watch.summary(self._clock.boot_ms())
+        now_ms = self._clock.boot_ms()
+        work = [
+            AlarmStatus(
+                name="maintenance",
+                severity="note",
+                state="out-of-service",
+                about=name,
+                for_ms=now_ms - work.since_ms,
+                text=f"{work.by} works on it, for {(work.until_ms - now_ms) // 60_000} min more",
+            )
+            for name, work in self._work.items()
+        ]
+        return [*self._watch.summary(now_ms), *work]
 
     def states(self) -> Iterator[tuple[AlarmRule, AlarmState, int]]:
         """Yield every alarm with its state and since when it has that."""
         return self._watch.states()
+
+    def _maintain(self, order: AlarmOrder, now_ms: int) -> int:
+        if not 0 <= order.for_ms <= MAX_SHELF_MS:
+            raise AlarmError(f"0 to {MAX_SHELF_MS // 3_600_000} hours were expected")
+        if not order.for_ms:
+            return self._end_work(order.name, order.by)
+        work = Maintenance(order.by, now_ms + order.for_ms, now_ms)
+        device_id = self._field.maintain(order.name, work)
+        if device_id is None:
+            raise AlarmError(f"the name of a device was expected, got {order.name!r}")
+        self._work[order.name] = work
+        self._rules.set()
+        detail = f"for {order.for_ms // 1000} s: what {order.name} does not answer is expected"
+        self._field.note(device_id, Action("maintenance", order.by, 0, detail))
+        log.warning("%s works on %s for %d s", order.by, order.name, order.for_ms // 1000)
+        return 1
+
+    def _end_work(self, name: str, by: str) -> int:
+        """End the work on a device, by somebody or because its time is over."""
+        if self._work.pop(name, None) is None:
+            return 0
+        device_id = self._field.maintain(name, None)
+        if device_id is not None:
+            self._field.note(device_id, Action("maintenance-over", by, 0, name))
+        log.warning("the maintenance of %s is over", name)
+        return 1
 
     def _measure(self) -> dict[str, float]:
         outbox = self._outbox()

@@ -5,7 +5,7 @@ what was said last still holds). Delays and states are in :mod:`.state`.
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from msgspec import Meta, Struct
@@ -59,6 +59,7 @@ class GatewayView(NamedTuple):
     gauges: Mapping[str, float]
     now_ms: int
     busy_s: Mapping[str, float] = {}  # of each polled bus: for how long it was used so far
+    maintained: Collection[str] = ()  # devices that somebody works on: no alarm begins
 
 
 class Judge(Protocol):

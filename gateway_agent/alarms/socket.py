@@ -26,12 +26,12 @@ _MAX_LINE: Final = 1024
 
 
 class AlarmOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """Acknowledge (an empty ``name``: all) or shelve.
+    """Acknowledge (an empty ``name``: all), shelve, or expect a device (``name``) to be silent.
 
     ``by``: who, by the account of the client: a note beside the user that the kernel has.
     """
 
-    action: Literal["acknowledge", "shelve"]
+    action: Literal["acknowledge", "shelve", "maintain"]
     name: str
     by: Annotated[str, Meta(max_length=MAX_OPERATOR_LENGTH)]
     for_ms: int = 0

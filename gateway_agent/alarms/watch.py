@@ -85,7 +85,10 @@ class AlarmWatch:
         if not self._is_restored:
             self._restore(view.now_ms)
         for item in self._watched.values():
-            change = item.alarm.look(item.judge.judge(view), view.now_ms)
+            condition = item.judge.judge(view)
+            if condition and item.rule.about in view.maintained:
+                condition = None
+            change = item.alarm.look(condition, view.now_ms)
             if change is None:
                 continue
             if change.after == AlarmState.UNACKNOWLEDGED and item.kept.acknowledged:

@@ -30,6 +30,10 @@ def alarms(
     shelve: Annotated[
         str, typer.Option("--shelve", metavar="NAME", help="Put it aside for a time.")
     ] = "",
+    maintenance: Annotated[
+        str,
+        typer.Option("--maintenance", metavar="DEVICE", help="You work on it: expect silence."),
+    ] = "",
     span: Annotated[
         str, typer.Option("--for", metavar="TIME", help="How long: 30m, 8h, 2d; 0s takes it back.")
     ] = "8h",
@@ -41,14 +45,21 @@ def alarms(
     tianfu-gateway alarms --config gateway.toml --acknowledge river-high
     tianfu-gateway alarms --config gateway.toml --shelve pm-stuck --for 2d
 
+    tianfu-gateway alarms --config gateway.toml --maintenance basin --for 2h
+
+    While somebody works on a device no alarm about it begins, and what it does not answer is a gap
+    with the cause operator. A restart of the agent ends that.
+
     Who did what is in the stream, with the alarm's name. Exit status 1: an alarm is active and
     nobody has seen it.
     """
     directory = state_directory(config)
-    if acknowledge or shelve:
+    if acknowledge or shelve or maintenance:
         who = getpass.getuser()
         if acknowledge:
             order = AlarmOrder("acknowledge", "" if acknowledge == "all" else acknowledge, who)
+        elif maintenance:
+            order = AlarmOrder("maintain", maintenance, who, _span_ms(span))
         else:
             order = AlarmOrder("shelve", shelve, who, _span_ms(span))
         try:

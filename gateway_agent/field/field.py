@@ -37,6 +37,7 @@ from .field_change import at_rest, goes_on, relabel, same_device, same_devices, 
 from .found import BusDevice, FoundDevice
 from .heartbeat import Heartbeat
 from .link.file_fetch import FetchedFile, FetchError
+from .maintenance import Maintenance
 from .node_reader import NodeReader
 from .poller import CHANGED, BusPoller, LeftDevice, Names, Now, SpareTime
 from .profile_reader import ProfileReader
@@ -256,6 +257,19 @@ class Field:
     def news(self) -> asyncio.Event:
         """Return what is set whenever a device has brought something; who waits clears it."""
         return self.queue.news
+
+    def maintain(self, name: str, work: Maintenance | None) -> str | None:
+        """Note who works on a device, or that nobody does; return its id, None: there is none."""
+        readers = [reader for poller in self._pollers for reader in poller.readers]
+        for reader in readers:
+            if reader.device.name == name:
+                reader.slots.work = work
+                return reader.device_id
+        for node in (node for port in self.links for node in port.nodes):
+            if node.device.name == name:
+                node.slots.work = work
+                return node.device_id
+        return None
 
     def note(
         self, device_id: str, action: Action, committed: Callable[[], None] | None = None

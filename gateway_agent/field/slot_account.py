@@ -12,6 +12,8 @@ from gateway_agent.clock import Wall
 from gateway_agent.store.mark import MissedSlots, SlotMark, UncountedOutage
 from protocols.uplink import MAX_DETAIL_LENGTH, Gap
 
+from .maintenance import Maintenance
+
 NOTICE_MS: Final = 60_000  # what is missed is in a gap after this time at the latest;
 NOTICE_MAX_MS: Final = 3_600_000  # a device that stays away, after twice as long each time
 # Of these a device that answers in between gives no sign that they are over, so they are folded
@@ -72,6 +74,7 @@ class SlotAccount:
         self.excused = 0
         self.is_failing = False  # a device that answers now ends what is pending
         self.outage: UncountedOutage | None = None
+        self.work: Maintenance | None = None  # that somebody does on the device
         self._slot: int | None = None  # the one that is polled now
         self._runs: dict[str, _Run] = {}
         self._notice_at: int | None = None
@@ -123,6 +126,8 @@ class SlotAccount:
         """Note ``slots`` slots that brought no data (None: not known how many)."""
         if slots == 0:
             return
+        if self.work is not None and self.work.explains(cause, now_ms):
+            cause, detail = "operator", f"{self.work.by} works on it: {detail}"
         self.missed += slots or 0
         self._add(cause, slots, from_ms, to_ms, detail, now_ms)
 

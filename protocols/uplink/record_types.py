@@ -69,6 +69,8 @@ ACTIONS: Final = (
     "alarm-acknowledged",  # by an operator
     "alarm-shelved",  # put aside by an operator for a time
     "alarm-unshelved",  # the time is over, or an operator took it back
+    "maintenance",  # somebody works on a device: its silence is expected
+    "maintenance-over",  # the time is over, or somebody said so
     "alarm-notice-lost",  # notices of alarms that a receiver will never get
     "calibration",  # of a node's point, by a technician; ``arg`` is the point
     "command-taken",  # of a person or platform, before anything is sent

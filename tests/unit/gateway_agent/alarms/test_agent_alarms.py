@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,65 @@ async def test_from_the_value_to_the_stream(tmp_path: Path) -> None:
         ("gw-1.basin", "alarm-acknowledged", f"{getpass.getuser()} (ann)"),
         ("gw-1.basin", "alarm-active", ""),
     ]
+
+
+SILENT = """
+[[alarm]]
+name = "basin-silent"
+when = "silent"
+device = "basin"
+for_s = 1
+"""
+
+
+async def test_silence_that_is_expected_is_the_operators_gap_and_no_alarm(tmp_path: Path) -> None:
+    is_away = False
+
+    def reply(segment: bytes) -> Iterable[tuple[float, bytes]]:
+        return () if is_away else answer(segment)
+
+    slave = await TcpSlave(reply).start()
+    path, state = write_site(tmp_path, slave.port), tmp_path / "state"
+    text = path.read_text().replace("period_ms = 10\n", "period_ms = 20\ntimeout_ms = 50\n")
+    path.write_text(text + SILENT)
+    agent = GatewayAgent(load(path), SystemClock(), Counters())
+    run = asyncio.create_task(agent.run())
+    await until(lambda: agent.snapshot().nodes and agent.snapshot().nodes[0].state == "ok")
+
+    async def order(name: str, for_ms: int) -> int:
+        given = AlarmOrder("maintain", name, "ann", for_ms)
+        return await asyncio.to_thread(send_alarm_order, state, given)
+
+    with pytest.raises(AlarmError, match="the name of a device was expected, got 'bassin'"):
+        await order("bassin", 1000)
+    with pytest.raises(AlarmError, match="0 to 168 hours"):
+        await order("basin", 8 * 86_400_000)
+    assert await order("basin", 3_600_000) == 1
+    is_away = True
+    await until(lambda: (agent.snapshot().nodes[0].age_ms or 0) > 1500)
+    (work,) = agent.snapshot().alarm_summary
+    assert (work.state, work.about) == ("out-of-service", "basin")
+    is_away = False
+    await until(lambda: (agent.snapshot().nodes[0].age_ms or 9999) < 500)
+    assert await order("basin", 0) == 1
+    assert await order("basin", 0) == 0
+    assert agent.snapshot().alarm_summary == []
+    is_away = True  # now nobody expects it
+    await until(lambda: [one.name for one in agent.snapshot().alarm_summary] == ["basin-silent"])
+    agent.request_stop()
+    await run
+    await slave.close()
+    box = open_box(state)
+    found = [decode_record(record) for record in contents(box, 2000)]
+    box.close()
+    gaps = [(item.gap.cause, item.gap.slots) for item in found if item.gap is not None]
+    slots = {cause: sum(slots or 0 for name, slots in gaps if name == cause) for cause, _ in gaps}
+    assert slots["operator"] > 1
+    assert slots["bus_timeout"] > 1
+    actions = [item.action.name for item in found if item.action is not None]
+    assert actions[:2] == ["maintenance", "maintenance-over"]
+    (gap, *_) = [item.gap for item in found if item.gap and item.gap.cause == "operator"]
+    assert "(ann) works on it" in gap.detail
 
 
 @pytest.mark.parametrize(
