@@ -26,7 +26,7 @@ def stick(
 ) -> None:
     """Write what waits in the outbox to a stick, as signed batches, and take its receipts.
 
-    Example: tianfu-gateway stick --config /etc/tianfu/gateway/gateway.toml /media/usb
+    Example: tianfu-gateway stick --config /etc/tianfu/gateway.toml /media/usb
 
     Example: tianfu-gateway collect --config collector.toml --import /media/usb
 
@@ -49,7 +49,7 @@ def stick(
             typer.echo(f"receipt: {text}")
         typer.echo(
             f"{run.gateway}: records up to {run.to} of stream {run.stream} are on the stick, of"
-            f" {run.end}; {run.batches} batches written"
+            f" {run.end}; batches written: {run.batches}"
         )
         if problem:
             typer.echo(problem, err=True)

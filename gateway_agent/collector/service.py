@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from gateway_agent.cancellation import raise_if_cancelled, until_first_ends, whatever_comes
 from gateway_agent.clock import SystemClock
 from gateway_agent.keys import check_secret, load_private
+from gateway_agent.rare_log import ChangeLog
 from gateway_agent.status import to_json
 from gateway_agent.status_socket import serve_status
 from gateway_agent.store.settings import HEAD_LAG_MS
@@ -54,6 +55,7 @@ log = logging.getLogger(__name__)
 ARCHIVE_S: Final = 60.0  # how often it is looked whether a segment is due
 RETAIN_S: Final = 3600.0  # between two looks at what is old enough to be thinned
 HANG_S: Final = 60.0  # longer than the largest batch and the slowest commit
+_NOT_YET: Final = "not connected yet"
 MAX_PACKET: Final = MAX_BATCH_BYTES + 1024  # a batch and its topic
 
 
@@ -95,7 +97,8 @@ class CollectorService:
         catch_up(self._database, self._receiver.receive, key.public_key())
         self._retention = retention_of(config, gateways, nodes)
         self._worker = ThreadPoolExecutor(1, "collector")
-        self._problem = "not connected yet"  # why no batch can arrive; empty if one can
+        self._problem = _NOT_YET  # why no batch can arrive
+        self._log = ChangeLog(log)
         self._messages: Counter[str] = Counter()
         self._unanswered: dict[str, str] = {}  # by gateway: why it gets no receipts
         self._streams = {row[:2]: row[2] for row in self._database.positions()}
@@ -147,7 +150,7 @@ class CollectorService:
         except (aiomqtt.MqttError, OSError, ValueError) as error:
             ending = unexplained(error) if client is None else client.ending(error)
             self._problem = ending.text
-            log.warning("broker %s: %s", self._config.broker.where, self._problem)
+            self._log.warning(f"broker {self._config.broker.where}: {self._problem}")
             return ending.pause
         return AWAY
 
@@ -177,6 +180,9 @@ class CollectorService:
         async with client:
             await client.listen(topics.ALL_BATCHES)
             self.connected.set()
+            if self._problem != _NOT_YET:
+                self._problem = _NOT_YET
+                self._log.warning(f"broker {self._config.broker.where}: connected again")
             await self._announce(client)
             raise_if_cancelled()
             async for message in client.messages:
