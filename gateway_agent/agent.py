@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from protocols.modbus_client.listener import HeardFrame
 from protocols.modbus_client.turn import TurnAnswer, TurnQuestion
-from protocols.uplink import CLOCK_HOLDOVER, Action, decode_record
+from protocols.uplink import CLOCK_HOLDOVER, Action
 
-from .agent_status import deliveries, outbox_status, reconciliation, uplink_status
+from .agent_status import deliveries, oldest_ms, outbox_status, reconciliation, uplink_status
 from .alarms.desk import AlarmDesk
 from .alarms.socket import AlarmOrder, serve_alarms
 from .alarms.watch import AlarmError
@@ -35,8 +35,8 @@ from .field.link.file_fetch import FetchedFile, FetchError
 from .file_socket import Progress, serve_files
 from .frames_socket import serve_frames
 from .keys import load_private
-from .outbox_answers import answer_of
-from .outbox_socket import OutboxAnswer, OutboxQuestion, serve_outbox
+from .outbox_answers import OutboxAnswers
+from .outbox_socket import serve_outbox
 from .progress import Flow, ProgressWatch, StoreFlow
 from .reload.in_force import ConfigSource
 from .reload.parts import ReloadableParts
@@ -50,7 +50,7 @@ from .status import (
     in_pieces,
 )
 from .status_socket import serve_status
-from .store.errors import StoreBusy, StoreError, StoreFailed, StoreFull
+from .store.errors import StoreBusy, StoreFailed, StoreFull
 from .store.lock import Lock
 from .store.medium import fitting
 from .store.outbox import Outbox
@@ -126,6 +126,7 @@ class GatewayAgent:
         self._rollout: Rollout | None = None
         self._alarms: AlarmDesk | None = None
         self._notifiers: Notifiers | None = None
+        self._carrier = OutboxAnswers(config, lambda: (self._outbox, self._uplink))
         self._waiting_for = ""  # why the outbox is not open yet
         self.progress = ProgressWatch(clock, self._flow)
         self.reloader: Reloader | None = None  # None: not yet, or there is no ``source``
@@ -178,7 +179,7 @@ class GatewayAgent:
                 serve_orders(directory, self._order),
                 serve_alarms(directory, site, self.obey_alarm_order),
                 serve_commands(directory, site, self.commands.run),
-                serve_outbox(directory, self._carry),
+                serve_outbox(directory, self._carrier.answer),
                 serve_turns(directory, site, self._turn),
                 serve_reloads(directory, lambda: self.reloader),
                 serve_frames(directory, site, self.watch_frames),
@@ -413,12 +414,6 @@ class GatewayAgent:
             raise FetchError("the agent does not poll yet: `tianfu-gateway status` shows why")
         return await self._field.fetch(node, file, progress)
 
-    async def _carry(self, question: OutboxQuestion) -> tuple[OutboxAnswer, bytes]:
-        outbox, uplink = self._outbox, self._uplink
-        if outbox is None or uplink is None:
-            raise StoreError("the outbox is not open yet: `tianfu-gateway status` shows why")
-        return await answer_of(question, self._config, outbox, uplink)
-
     def obey_alarm_order(self, order: AlarmOrder) -> int:
         """Acknowledge or shelve alarms; return how many changed. AlarmError: why none can."""
         if self._alarms is None:
@@ -459,15 +454,7 @@ class GatewayAgent:
 
     async def longest_wait_ms(self) -> int | None:
         """Return the age of the oldest record that waits for a receipt; None: it is not known."""
-        found = None if self._outbox is None else await self._outbox.slice(0, 1, 1 << 20)
-        if found is None:
-            return None
-        made, wall = decode_record(found.records[0].data).stamp, self._clock.wall()
-        if found.anchor.boot_id == self._clock.boot_id:
-            return self._clock.boot_ms() - made.resp_ms
-        if made.wall_ms is None or wall.wall_ms is None:
-            return None
-        return max(0, wall.wall_ms - made.wall_ms)
+        return None if self._outbox is None else await oldest_ms(self._outbox, self._clock)
 
     def buses(self) -> list[BusStatus]:
         """Return every polled bus, with its devices."""
@@ -487,9 +474,7 @@ class GatewayAgent:
             counters=deepcopy(self._counters),
             reconciliation=reconciliation(self._field, self._outbox, self._counters),
             outbox=None if self._outbox is None else outbox_status(self._outbox),
-            uplink=None
-            if self._uplink is None
-            else uplink_status(self._uplink, self._config.uplink),
+            uplink=uplink_status(self._uplink, self._config.uplink),
             uplinks=[] if self._outbox is None else self._exporters.status(self._outbox),
             alarms=self.alarms,
             notify=[] if self._notifiers is None else self._notifiers.status(),

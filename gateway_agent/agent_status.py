@@ -1,5 +1,6 @@
 """What ``status`` shows of the parts of an agent, taken from them as they are now."""
 
+from gateway_agent.clock import GatewayClock
 from gateway_agent.config import MqttUplink
 from gateway_agent.counters import Counters
 from gateway_agent.field.field import Field
@@ -8,6 +9,7 @@ from gateway_agent.status import OutboxStatus, Reconciliation, UplinkStatus
 from gateway_agent.store.writer import OutboxWriter
 from gateway_agent.uplink.export_task import Exporters
 from gateway_agent.uplink.mqtt import Uplink
+from protocols.uplink import decode_record
 
 
 def reconciliation(
@@ -69,3 +71,16 @@ def deliveries(
     to, depth = stats.receipted_to, stats.depth
     first = Delivery(config.where, uplink.connected, problem, to, depth, config.interval_ms)
     return [first, *exporters.deliveries()]
+
+
+async def oldest_ms(outbox: OutboxWriter, clock: GatewayClock) -> int | None:
+    """Return the age of the oldest record that waits for a receipt; None: it is not known."""
+    found = await outbox.slice(0, 1, 1 << 20)
+    if found is None:
+        return None
+    made, wall = decode_record(found.records[0].data).stamp, clock.wall()
+    if found.anchor.boot_id == clock.boot_id:
+        return clock.boot_ms() - made.resp_ms
+    if made.wall_ms is None or wall.wall_ms is None:
+        return None
+    return max(0, wall.wall_ms - made.wall_ms)

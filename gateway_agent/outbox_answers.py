@@ -1,16 +1,36 @@
 """What the agent answers to those who carry its outbox away: see :mod:`.outbox_socket`."""
 
 import shutil
+from collections.abc import Callable
 from typing import Final
 
 from .config import GatewayConfig
 from .outbox_socket import OutboxAnswer, OutboxQuestion
-from .store.errors import StoreFull
+from .store.errors import StoreError, StoreFull
 from .store.writer import OutboxWriter
 from .uplink.mqtt import Uplink
 
 COPY_NAME: Final = "outbox.copy.db"  # in the state directory, for `backup` to take
 _ROOM: Final = 2  # times the size of the outbox that must be free: records need room, too
+
+
+class OutboxAnswers:
+    """Answers while the outbox is open; ``stores`` returns None in place of what is not yet."""
+
+    def __init__(
+        self,
+        config: GatewayConfig,
+        stores: Callable[[], tuple[OutboxWriter | None, Uplink | None]],
+    ) -> None:
+        self._config = config
+        self._stores = stores
+
+    async def answer(self, question: OutboxQuestion) -> tuple[OutboxAnswer, bytes]:
+        """See :func:`answer_of`."""
+        outbox, uplink = self._stores()
+        if outbox is None or uplink is None:
+            raise StoreError("the outbox is not open yet: `tianfu-gateway status` shows why")
+        return await answer_of(question, self._config, outbox, uplink)
 
 
 async def answer_of(

@@ -7,7 +7,6 @@ and the counters) has a seal of its own: :mod:`.audit_tables`.
 """
 
 import sqlite3
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
@@ -39,11 +38,10 @@ from protocols.wire.sample import read_header as read_frame_header
 
 from . import audit_tables
 from .archive_read import ArchiveReader, reader_beside
-from .audit_readings import StoredReadings
+from .audit_readings import StoredReadings, compare
 from .audit_tables import MAX_TEXT, AuditFinding
 from .audit_thinned import ThinnedAudit
-from .dating import DatingAnchor, anchors_of, own_time, succeeds, with_time
-from .dating import fold as fold_time
+from .audit_times import StoredTimes
 from .errors import DamagedDatabase, damage_named
 from .missing import MissingRecords
 from .new_record import NewRecord
@@ -105,11 +103,11 @@ class Audit:
         self._nodes = nodes
         self._progress = progress
         self._readings = StoredReadings(connection)
-        self._anchors: dict[tuple[str, bytes], list[DatingAnchor]] = {}  # by gateway and boot
+        self._times = StoredTimes(connection)
         self.batches = self.kept = self.signatures = self.records = self.readings = self.gaps = 0
         self.refused = self.repeated = self.tags = self.untagged = self.unproved = self.missing = 0
         self.errors = self.statements = 0
-        self._rows = dict.fromkeys((*_READ, "anchors"), 0)
+        self._rows = dict.fromkeys(_READ, 0)
         self._chain = GENESIS
         self._is_start = False
 
@@ -122,7 +120,7 @@ class Audit:
         if archive is not None:  # after the batches, with which its files were read
             yield from self._counted("archive", lambda: archive.compare(db))
             yield from self._counted("thinned", self._thinned_rows)
-        for table, count in self._rows.items():
+        for table, count in {**self._rows, "anchors": self._times.anchors}.items():
             yield from self._counted(table, partial(audit_tables.strays, db, table, count))
         yield from self._counted("shapes", lambda: audit_tables.shapes(db))
         yield from self._counted("points", lambda: audit_tables.points(db))
@@ -304,7 +302,7 @@ class Audit:
         if not header.first <= position.to + 1 <= header.last or ours != position.head:
             yield AuditFinding("batches", where, f"does not go on from record {position.to}")
         streams[stream_id] = gateway, stream, _Position(header.last, header.head)
-        yield from self._anchor(number, header)
+        yield from self._times.anchor(number, header)
         yield from self._contents(number, stream_id, batch, max(position.to + 1, header.first))
 
     def _open(self, data: bytes) -> Batch:
@@ -352,7 +350,7 @@ class Audit:
         self.gaps += len(rows["gaps"])
         for table in _READ:
             stored = self._fetch(table, stream_id, missing.first, missing.last)
-            yield from _compare(table, f"stream {stream} of {gateway}", rows.get(table, []), stored)
+            yield from compare(table, f"stream {stream} of {gateway}", rows.get(table, []), stored)
 
     def _contents(
         self, number: int, stream_id: int, batch: Batch, first: int
@@ -379,7 +377,7 @@ class Audit:
                 yield AuditFinding("records", where, "is missing")
         derived = rows_of(stream_id, header, new)
         dated = [
-            self._as_of_4(header, batch, self._dated(number, header, row), records)
+            self._as_of_4(header, batch, self._times.dated(number, header, row), records)
             for row in derived.records
         ]
         packed, single = found.pop("packed_readings"), found.pop("single_readings")
@@ -407,7 +405,7 @@ class Audit:
         self.readings += sum(record.readings for _, _, record in derived.readings)
         self.gaps += len(derived.gaps)
         for table, rows in expected.items():
-            yield from _compare(
+            yield from compare(
                 table, f"stream {header.stream} of {header.gateway}", rows, found[table]
             )
 
@@ -441,52 +439,6 @@ class Audit:
         return NewRecord(
             seq, data, record, str(shown), frame.boot_epoch, frame.seq, "", frame.key_id
         )
-
-    # --- times ----------------------------------------------------------------------------------
-
-    def _dated(self, number: int, header: BatchHeader, row: Row) -> Row:
-        """Return a row of ``records`` with the time that the anchors of its boot have given it."""
-        own, resp_ms = own_time(row)
-        return with_time(row, fold_time(own, resp_ms, number, self._anchors_of(header)))
-
-    def _anchors_of(self, header: BatchHeader) -> list[DatingAnchor]:
-        key = (header.gateway, header.anchor.boot_id)
-        if key not in self._anchors:
-            self._anchors[key] = anchors_of(self._db, *key)
-        return self._anchors[key]
-
-    def _anchor(self, number: int, header: BatchHeader) -> Iterator[AuditFinding]:
-        """Prove whether the anchor of a batch has become one that dates."""
-        stored = self._anchors_of(header)
-        at = bisect_left(stored, number, key=lambda anchor: anchor.number)
-        found = stored[at] if at < len(stored) and stored[at].number == number else None
-        expected = succeeds(stored[at - 1] if at else None, header.anchor, number)
-        self._rows["anchors"] += found is not None
-        if found is not None and expected is not None:
-            expected = expected._replace(todo_ms=found.todo_ms)
-        if found != expected:
-            where = f"batch {number} of {header.gateway}"
-            message = f"expected {expected}, got {found}"
-            yield AuditFinding("anchors", where, message[: 2 * MAX_TEXT])
-
-
-def _compare(
-    table: str, stream: str, expected: list[Row], found: list[Row]
-) -> Iterator[AuditFinding]:
-    """Name the rows that differ; the order does not count."""
-    if expected == found:
-        return
-    ours, theirs = set(expected), set(found)
-    wrong = [row for row in found if row not in ours]
-    missing = [row for row in expected if row not in theirs]
-    for row in missing:
-        got = [other for other in wrong if other[1] == row[1]]
-        where = f"record {row[1]} of {stream}"
-        message = f"expected {row[2:]!r}, got {got[0][2:]!r}" if got else f"{row[2:]!r} is missing"
-        yield AuditFinding(table, where, message[: 2 * MAX_TEXT])
-    for row in () if missing else wrong:
-        where = f"record {row[1]} of {stream}"
-        yield AuditFinding(table, where, f"no batch has {row[2:]!r}"[:MAX_TEXT])
 
 
 def _text(position: _Position) -> str:

@@ -4,11 +4,12 @@ Only a row that differs is taken apart, so that the finding names the readings i
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from protocols.uplink import Decoded
 
+from .audit_tables import MAX_TEXT, AuditFinding
 from .packing import Shape, unpack
 from .rows import Row
 from .shapes import read_shape
@@ -71,3 +72,22 @@ class StoredReadings:
                 self._shapes.clear()
             self._shapes[identity] = read_shape(self._db, identity)
         return self._shapes[identity]
+
+
+def compare(
+    table: str, stream: str, expected: list[Row], found: list[Row]
+) -> Iterator[AuditFinding]:
+    """Name the rows that differ; the order does not count."""
+    if expected == found:
+        return
+    ours, theirs = set(expected), set(found)
+    wrong = [row for row in found if row not in ours]
+    missing = [row for row in expected if row not in theirs]
+    for row in missing:
+        got = [other for other in wrong if other[1] == row[1]]
+        where = f"record {row[1]} of {stream}"
+        message = f"expected {row[2:]!r}, got {got[0][2:]!r}" if got else f"{row[2:]!r} is missing"
+        yield AuditFinding(table, where, message[: 2 * MAX_TEXT])
+    for row in () if missing else wrong:
+        where = f"record {row[1]} of {stream}"
+        yield AuditFinding(table, where, f"no batch has {row[2:]!r}"[:MAX_TEXT])

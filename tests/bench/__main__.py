@@ -35,6 +35,7 @@ from . import (
 from .board import board_figures, missing, suite_figure
 from .exporters import bench_exporters, bench_outage
 from .gateway import first_poll_s, measure, rest_mib
+from .history import bench_history
 from .node import ROLES, core_requests_per_s, node_figures
 from .report import Figures, dropped, markdown, of_another_machine, print_table
 from .servers import modbus_servers, mosquitto
@@ -46,7 +47,17 @@ _SERVERS: Final = 8
 _EVEN_MS: Final = 20
 ONLY_IF_ASKED: Final = "suite"  # takes half an hour
 # Take long and give much the same each time: heaps, virtual times, ratios.
-ONCE: Final = ("node", "profiles", "link", "board", "flash", "update", "alarms", "outage")
+ONCE: Final = (
+    "node",
+    "profiles",
+    "link",
+    "board",
+    "flash",
+    "update",
+    "alarms",
+    "outage",
+    "history",
+)
 _BUSES: Final = 32  # a bus polls a device at most once in a millisecond
 
 
@@ -259,6 +270,7 @@ def _steps(
         "board": lambda: bench_board(figures, image, suite=False),
         "flash": lambda: bench_flash(figures, image, extent.short),
         "update": lambda: bench_update(figures, extent.short),
+        "history": lambda: bench_history(figures, extent.short),
         ONLY_IF_ASKED: lambda: bench_board(figures, image, suite=True),
     }
 
