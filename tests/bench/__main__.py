@@ -23,6 +23,7 @@ from . import (
     alarm_age,
     backlog,
     bus_share,
+    console_viewers,
     flashing,
     line,
     line_alone,
@@ -118,6 +119,26 @@ def bench_rest(figures: Figures, seconds: float) -> None:
     for path in packages:
         name = path.name.partition("_")[0]
         figures.add(f"package {name}", "MiB", path.stat().st_size / (1 << 20))
+
+
+def bench_console(figures: Figures, seconds: float) -> None:
+    """Measure what the console's page takes, and what its viewers cost the gateway."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mosquitto(Path(folder)) as mqtt,
+        console_viewers.site(Path(folder), mqtt) as (pid, port),
+    ):
+        alone = console_viewers.busy_percent(pid, port, seconds, 0)
+        watched = console_viewers.busy_percent(pid, port, seconds, console_viewers.VIEWERS)
+        took = console_viewers.interactive_ms(port)
+    figures.add("console, nobody looks: CPU of the gateway", "% of a core", alone)
+    figures.add(
+        f"console, {console_viewers.VIEWERS} viewers: CPU more", "% of a core", watched - alone
+    )
+    if took is None:
+        print("console's page: not measured: no chromium or no selenium", file=sys.stderr)
+    else:
+        figures.add("console's page until it can be used", "ms", took)
 
 
 def bench_profiles(figures: Figures, seconds: float) -> None:
@@ -257,6 +278,7 @@ def _steps(
         "rest": lambda: bench_rest(figures, extent.seconds),
         "start": lambda: bench_start(figures, extent.short),
         "reload": lambda: bench_reload(figures, extent.short),
+        "console": lambda: bench_console(figures, extent.seconds),
         "delivery": lambda: bench_delivery(figures, extent),
         "fixed": lambda: bench_fixed(figures, extent),
         "return": lambda: bench_return(figures, extent),

@@ -232,6 +232,7 @@ async function show(isNew = false) {
   charts = [];
   main.replaceChildren(...content.flat(Infinity).filter((child) => child));
   if (then !== null) then();
+  if (!performance.getEntriesByName("interactive").length) performance.mark("interactive"); // make bench
   if (focused) main.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
   if (isNew) { window.scrollTo(0, 0); main.focus(); } else window.scrollTo(0, scrolled);
   header(page);

@@ -1,10 +1,13 @@
 """The way of an operator with the packages, in a fresh Debian: from install to purge."""
 
 import hashlib
+import json
 import os
 import re
 import signal
+import socket
 import stat
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,11 +48,33 @@ def test_the_same_sources_give_the_same_bytes(packages: list[Path], tmp_path: Pa
         assert again.read_bytes() == first.read_bytes(), first.name
 
 
-def configure(debian: FreshDebian, site_toml: str) -> None:
-    """Edit one file, as the README has it: the example with the site's own lines."""
+def configure(debian: FreshDebian, site_toml: str) -> str:
+    """Edit one file, as the README has it: the example with the site's own lines.
+
+    Returns where its console is: a port of this machine that is free.
+    """
     example = debian.root / "usr/share/doc/tianfu-edge-gateway/examples/gateway.toml"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = f"127.0.0.1:{server.getsockname()[1]}"
     head = example.read_text().partition("[uplink]")[0].replace("site-12", "gw-1")
+    assert 'listen = "127.0.0.1:8080"' in head
+    head = head.replace("127.0.0.1:8080", place)
     (debian.root / CONFIG[1:]).write_text(head + site_toml[site_toml.index("[uplink]") :])
+    return f"http://{place}"
+
+
+def fetched(url: str) -> bytes:
+    """Return what is at an address of the console."""
+    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - it is http
+        return bytes(answer.read())
+
+
+def count_shown(console: str) -> float:
+    """Return the value of the only point, as the console's page gets it."""
+    (device,) = json.loads(fetched(f"{console}/api/v1/overview"))["devices"]
+    assert device["state"] == "ok", device
+    (point,) = device["values"]
+    return float(point["value"])
 
 
 def program_in(debian: FreshDebian, log: Path) -> Program:
@@ -143,7 +168,7 @@ async def run_and_upgrade(
         (keys / "collector.pem.pub").write_text(key)
         text = site.gateway_toml.read_text()
         text = text.replace("collector.pem.pub", "gateway/collector.pem.pub")
-        configure(debian, text.replace("counter.toml", "gateway/counter.toml"))
+        console = configure(debian, text.replace("counter.toml", "gateway/counter.toml"))
         debian.run(COMMAND, "check", "--config", CONFIG)
 
         # The gateway that the collector knows is this one.
@@ -156,6 +181,11 @@ async def run_and_upgrade(
             await site.stores(5)
             shown = debian.run(COMMAND, "status", "--config", CONFIG)
             assert re.search(r"count \d+", shown), "live values are shown"
+            page = fetched(console).decode()
+            for file in re.findall(r'(?:src|href)="(/static/[^"]+)"', page):
+                assert fetched(console + file), file
+            first = count_shown(console)
+            await until(lambda: count_shown(console) > first, "the console shows new values")
 
             # An outbox that nobody empties goes over to the next release.
             await site.collector.kill()
