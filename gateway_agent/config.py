@@ -84,7 +84,8 @@ class GatewayIdentity(Struct, frozen=True, kw_only=True):
     state_dir: Directory
     key: KeyFile  # its private signing key
     update_keys: tuple[PublicKeyFile, ...] = ()  # of who makes releases for nodes
-    # Users of this machine who may use `tianfu-node` through the agent; None: the agent's own only.
+    # Users of this machine who may command devices, acknowledge alarms, and use `tianfu-node`
+    # through the agent; None: the agent's own only.
     site_group: GroupName | None = None
 
 
