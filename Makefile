@@ -46,7 +46,7 @@ bench: $(READY) programs
 install: python
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-	    --editable '.[hil,station]'
+	    --editable '.[hil,station,console]'
 	@echo "Installed in .venv/bin: tianfu-gateway tianfu-node tianfu-hil"
 
 # Built with Debian's own Python, for which the wheels are locked.
