@@ -99,6 +99,19 @@ def unpack(points: Sequence[RecordPoint], text: object) -> list[tuple[str, str, 
         return None
 
 
+def pick(points: Sequence[RecordPoint], index: int, text: str) -> list[tuple[str, str, Number]]:
+    """Return one reading of a row as :func:`unpack` does, none if the row has none of it.
+
+    The others are not made, and the text is not proved to be what :func:`pack` wrote: for queries.
+    ValueError: it is no such array.
+    """
+    elements = msgspec.json.decode(text, type=list[Element])
+    if len(elements) != len(points):
+        raise ValueError(f"expected {len(points)} numbers, got {len(elements)}")
+    element, point = elements[index], points[index]
+    return [] if element is None else [(point.name, point.unit, _value(element, point.divisor))]
+
+
 def _value(element: int | list[int], divisor: int) -> Number:
     if isinstance(element, int):
         return element if divisor == 1 else element / divisor

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from .packing import Shape, unpack
+from .packing import Shape, pick, unpack
 from .shapes import read_shape
 
 _RECORDS: Final = (
@@ -22,7 +22,7 @@ _OF_SPAN: Final = _RECORDS + " AND time_ms >= ? AND time_ms < ? ORDER BY time_ms
 _UNDATED: Final = _RECORDS + " AND time_ms IS NULL"
 _SINGLE: Final = (
     "SELECT name, unit, value FROM single_readings JOIN points ON points.id = point_id"
-    " WHERE stream_id = ? AND seq = ? ORDER BY name"
+    " WHERE stream_id = ?1 AND seq = ?2 AND ?3 IN ('', name) ORDER BY name"
 )
 _WITHOUT_TIME: Final = (
     "SELECT stream, min(records.seq), max(records.seq), count(*)"
@@ -97,29 +97,40 @@ class ReadingsReader:
         for time_ms, unc_ms, auth, stream, seq, stream_id, shape_id, text in self._db.execute(
             sql, arguments
         ):
-            for name, unit, value in self._of_record(stream_id, seq, shape_id, text):
-                if point in ("", name):
-                    yield MeasuredValue(
-                        time_ms, device, name, value, unit, unc_ms, auth, stream, seq
-                    )
+            for name, unit, value in self._of_record(stream_id, seq, shape_id, text, point):
+                yield MeasuredValue(time_ms, device, name, value, unit, unc_ms, auth, stream, seq)
 
     def _of_record(
-        self, stream_id: int, seq: int, shape_id: object, text: object
+        self, stream_id: int, seq: int, shape_id: object, text: object, point: str
     ) -> list[tuple[str, str, float]]:
         if shape_id is None:
-            return self._db.execute(_SINGLE, (stream_id, seq)).fetchall()
+            return self._db.execute(_SINGLE, (stream_id, seq, point)).fetchall()
         if shape_id not in self._shapes:
             if len(self._shapes) >= _MAX_SHAPES:
                 self._shapes.clear()
             found = read_shape(self._db, shape_id)
             self._shapes[shape_id] = None if found is None else found[1]
         shape = self._shapes[shape_id]
-        values = None if shape is None else unpack(shape.points, text)
+        values = None if shape is None else _taken_apart(shape, text, point)
         if values is None:
             raise sqlite3.DatabaseError(
                 f"record {seq} of stream id {stream_id} is not what was written: see the audit"
             )
         return [(name, unit, _whole(value)) for name, unit, value in sorted(values)]
+
+
+def _taken_apart(shape: Shape, text: object, point: str) -> list[tuple[str, str, float]] | None:
+    """Return the readings of a packed row, or those of one point; None: it is damaged."""
+    if not point:
+        return unpack(shape.points, text)
+    found: list[tuple[str, str, float]] = []
+    try:
+        for index, one in enumerate(shape.points):
+            if one.name == point:
+                found += pick(shape.points, index, str(text))
+    except ValueError:  # msgspec's own is one, too
+        return None
+    return found
 
 
 def _whole(value: float) -> float:

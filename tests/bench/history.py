@@ -33,6 +33,8 @@ from .report import Figures
 DAYS: Final = 10
 READINGS: Final = 2_000_000  # that are received, archived and audited
 LARGE: Final = 100_000_000  # that are queried
+SMALL: Final = 200_000  # of which those are made
+RECORDS_A_DAY: Final = 10_000  # of each device, of 100 readings each: one in 8.6 s
 DEVICES: Final = 20
 BATCH_RECORDS: Final = 500
 _DAY_MS: Final = 86_400_000
@@ -50,14 +52,14 @@ class HistoryFigures(NamedTuple):
     archive_bytes_per_reading: float
 
 
-def batches(readings: int, points: int) -> Iterator[bytes]:
-    """Yield batches of devices whose values wander as measured ones do, over DAYS days."""
+def batches(readings: int, points: int, days: float) -> Iterator[bytes]:
+    """Yield batches of devices whose values wander as measured ones do, over so many days."""
     random_ = random.Random(points)
     names = tuple((f"p{index}", "Cel", -1) for index in range(points))
     templates = [ProfileTemplate(f"gw-1.d{number}", names) for number in range(DEVICES)]
     raws = [[random_.randrange(100, 4000) for _ in range(points)] for _ in templates]
     count = readings // points
-    step_ms = DAYS * _DAY_MS / count
+    step_ms = days * _DAY_MS / count
     head, first = GENESIS, 1
     while first <= count:
         records = []
@@ -77,14 +79,14 @@ def batches(readings: int, points: int) -> Iterator[bytes]:
         head, first = fold(head, records), first + len(records)
 
 
-def fill(folder: Path, readings: int, points: int) -> Path:
+def fill(folder: Path, readings: int, points: int, days: float = DAYS) -> Path:
     """Return a collector's database with so many readings, archived."""
     path = folder / "collector.db"
     database = Database(path)
     database.connection.execute("PRAGMA synchronous = OFF")  # what it costs is measured elsewhere
     keys = {"gw-1": {key_id(_KEY.public_key()): _KEY.public_key()}}
     receiver = BatchReceiver(database, _KEY, keys, {}, folder / "quarantine")
-    for data in batches(readings, points):
+    for data in batches(readings, points, days):
         assert receiver.receive(data).verdict == ACCEPTED
     archive = database.archive(_KEY)
     while archive.advance(now=True):
@@ -149,12 +151,11 @@ def enlarge(path: Path, readings: int) -> int:
 def bench_query(figures: Figures, short: bool) -> None:
     """Measure a day of one point out of a large database, with cold pages of SQLite."""
     with tempfile.TemporaryDirectory() as folder:
-        path = fill(Path(folder), 200_000, 100)
+        path = fill(Path(folder), SMALL, 100, SMALL / 100 / DEVICES / RECORDS_A_DAY)
         count = enlarge(path, 400_000 if short else LARGE)
         with closing(open_readonly(path)) as connection:
-            days = (DAYS * count) // 200_000
             begin = time.perf_counter()
-            found = _a_day(connection, days // 2)
+            found = _a_day(connection, count // (100 * DEVICES * RECORDS_A_DAY) // 2)
             took = time.perf_counter() - begin
         figures.add(
             f"collector with {count:,} readings: query of a day of one point", "s", took, "<= 1",
