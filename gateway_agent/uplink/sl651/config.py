@@ -12,6 +12,8 @@ from gateway_agent.uplink.station_points import ReportedPoint, points_left_out
 from gateway_agent.uplink.units import is_convertible
 from protocols.uplink.sl651 import BCD, ELEMENTS, STATION_CLASSES
 
+from .hourly import FITTING_MINUTES, OF_AN_HOUR
+
 _Hex4: TypeAlias = Annotated[
     str,
     Meta(pattern="^[0-9A-Fa-f]{4}\\Z", description="four hexadecimal digits", examples=["0000"]),
@@ -62,6 +64,8 @@ class StationOfDevice(Struct, frozen=True, kw_only=True):
     element: tuple[StationElement, ...] = ()
     #: The centre gets the pictures that a camera node's image switch lets out (function 36).
     pictures: bool = False
+    #: The centre gets each hour in a report of its own, with twelve values of 5 minutes (34).
+    hourly: bool = False
 
 
 class Sl651Uplink(ExporterConfig, frozen=True, kw_only=True, tag_field="type", tag="sl651"):
@@ -114,6 +118,13 @@ class Sl651Uplink(ExporterConfig, frozen=True, kw_only=True, tag_field="type", t
             if station.station_class not in STATION_CLASSES:
                 known = ", ".join(f"{key} {text}" for key, text in STATION_CLASSES.items())
                 yield TableFault(f"{at}.class", station.station_class, "a class", f"one of {known}")
+            codes = {element.identifier for element in station.element}
+            if station.hourly and not codes & set(OF_AN_HOUR):
+                known = ", ".join(f"{code:02X} {ELEMENTS[code].name}" for code in OF_AN_HOUR)
+                yield TableFault(f"{at}.hourly", True, "an element of an hour", f"one of {known}")
+            if station.hourly and self.report_min not in FITTING_MINUTES:
+                remedy = f"report_min = {FITTING_MINUTES[0]} or {FITTING_MINUTES[1]}"
+                yield TableFault(f"{at}.hourly", True, "a report each 5 minutes", remedy)
             for number, element in enumerate(station.element):
                 yield from _faults(f"{at}.element[{number}]", element)
 

@@ -33,6 +33,7 @@ from .config import Sl651Uplink, StationOfDevice
 from .connection import StationConnection
 from .groups import StationGroups
 from .history import ReportHistory
+from .hourly import HOUR_MS, HOURLY, hour_of, hours_due
 from .periods import DueReport, Periods
 from .pictures import Pictures, WholePicture
 
@@ -103,11 +104,8 @@ class Sl651Exporter:
             line = self._lines.get(device)
             if result.outcome == "done" and line is not None:
                 address = bytes.fromhex(self._stations[device].address)
-                data = bytes.fromhex(f"{seconds:04}")
-                line.answer(
-                    asked,
-                    parameters_body(address, (parameter(StationParameter.SAMPLING_S, data),)),
-                )
+                held = parameter(StationParameter.SAMPLING_S, bytes.fromhex(f"{seconds:04}"))
+                line.answer(asked, parameters_body(address, (held,)))
 
     def _want(self, device: str, asked: Asked, seconds: int) -> bool:
         try:
@@ -146,8 +144,8 @@ class Sl651Exporter:
                         self._answers[record.name].newest = record
                 sent_pictures = await self._send_pictures(feed, history, pictures, portion)
                 for due in periods.take(portion.records):
-                    sent = await self._report(feed, history, due)
-                    await feed.delivered(portion, pictures.done_to(due.passes_to), [sent])
+                    to = pictures.done_to(due.passes_to)
+                    await self._deliver(feed, history, due, portion, to)
                 done_to = pictures.done_to(periods.done_to(portion.last))
                 await feed.delivered(portion, done_to, sent_pictures)
                 feed.settled_to = pictures.done_to(portion.last)
@@ -156,15 +154,46 @@ class Sl651Exporter:
             if last is not None and is_all_read and now_ms is not None:
                 pictures.give_up_before(now_ms)
                 for due in periods.close_until(now_ms):
-                    sent = await self._report(feed, history, due)
-                    done_to = pictures.done_to(periods.done_to(last.last))
-                    await feed.delivered(last, done_to, [sent])
+                    to = pictures.done_to(periods.done_to(last.last))
+                    await self._deliver(feed, history, due, last, to)
             # A centre asks before there is anything to report; a frame needs the time.
             if now_ms is not None:
                 for device in self._stations:
                     await self._line(feed, device)
             for line in self._lines.values():
                 line.tick()
+
+    async def _deliver(
+        self, feed: Feed, history: ReportHistory, due: DueReport, portion: Portion, to: int
+    ) -> None:
+        """Report a period, and the hours that it completes."""
+        sent = await self._report(feed, history, due)
+        await feed.delivered(portion, to, [sent])
+        if self._stations[due.device].hourly:
+            hours = await self._report_hours(feed, history, due)
+            await feed.delivered(portion, to, hours)
+
+    async def _report_hours(
+        self, feed: Feed, history: ReportHistory, due: DueReport
+    ) -> list[SentMessage]:
+        station, sent = self._stations[due.device], []
+        address = station.address.upper()
+        codes = self._groups[due.device].identifiers
+        ends = asyncio.to_thread(hours_due, history, address, due.ended_ms)
+        for end_ms in await whatever_comes(ends):
+            hour = asyncio.to_thread(hour_of, history, address, codes, end_ms)
+            seen = await whatever_comes(hour)
+            if seen:
+                at = datetime.fromtimestamp(end_ms / 1000, UTC)
+                report = StationReport(0, at, bytes.fromhex(address), station.station_class, seen)
+                body = write_report(report)[_SERIAL_AND_TIME:]
+                await feed.spend(FRAME_BYTES + len(body), 1)
+                serial = end_ms // HOUR_MS % _LAST_SERIAL + 1
+                await (await self._line(feed, due.device)).report(HOURLY, body, serial)
+                message, text = f"{address} {serial}", f"34 of {at:%Y-%m-%dT%H:%MZ}"
+                sent.append(SentMessage(message, (due.sample.seq,), self._ack, text))
+            await whatever_comes(asyncio.to_thread(history.add_hour, address, end_ms))
+        return sent
 
     async def _report(self, feed: Feed, history: ReportHistory, due: DueReport) -> SentMessage:
         station, groups = self._stations[due.device], self._groups[due.device]

@@ -20,6 +20,8 @@ _VERSION: Final = 1
 # Made at each opening: files of the first release have no such table.
 _PICTURES: Final = """CREATE TABLE IF NOT EXISTS picture (station TEXT NOT NULL, stream INTEGER
     NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (station, stream, seq)) WITHOUT ROWID"""
+_HOURS: Final = """CREATE TABLE IF NOT EXISTS hour (station TEXT NOT NULL, ended_ms INTEGER NOT
+    NULL, PRIMARY KEY (station, ended_ms)) WITHOUT ROWID"""
 _WAIT_S: Final = 0.5
 _SCHEMA: Final = (
     """CREATE TABLE report (station TEXT NOT NULL, ended_ms INTEGER NOT NULL, element_values TEXT
@@ -54,6 +56,7 @@ class ReportHistory:
             raise OSError(f"{path}: expected version {_VERSION}, got {version}: a newer program's")
 
         self._connection.execute(_PICTURES)
+        self._connection.execute(_HOURS)
 
     def close(self) -> None:
         """Close the file."""
@@ -79,20 +82,33 @@ class ReportHistory:
 
     def add_picture(self, station: str, stream: int, seq: int) -> None:
         """Keep that a picture, which ends with this record, has been reported. OSError."""
-        try:
-            with self._lock:
-                self._connection.execute(
-                    "INSERT OR REPLACE INTO picture VALUES (?, ?, ?)", (station, stream, seq)
-                )
-        except sqlite3.Error as error:
-            raise OSError(f"reports of SL 651 cannot be kept: {error}") from error
+        self._note("INSERT OR REPLACE INTO picture VALUES (?, ?, ?)", station, stream, seq)
 
     def has_picture(self, station: str, stream: int, seq: int) -> bool:
         """Return whether a picture has been reported already. OSError."""
         sql = "SELECT 1 FROM picture WHERE station = ? AND stream = ? AND seq = ?"
+        return self._has(sql, station, stream, seq)
+
+    def add_hour(self, station: str, ended_ms: int) -> None:
+        """Keep that an hour has been reported. OSError."""
+        self._note("INSERT OR REPLACE INTO hour VALUES (?, ?)", station, ended_ms)
+        self._note("DELETE FROM hour WHERE ended_ms < ?", ended_ms - KEEP_MS)
+
+    def has_hour(self, station: str, ended_ms: int) -> bool:
+        """Return whether an hour has been reported already. OSError."""
+        return self._has("SELECT 1 FROM hour WHERE station = ? AND ended_ms = ?", station, ended_ms)
+
+    def _note(self, sql: str, *values: str | int) -> None:
         try:
-            with self._lock, closing(self._connection.execute(sql, (station, stream, seq))) as row:
-                return row.fetchone() is not None
+            with self._lock:
+                self._connection.execute(sql, values)
+        except sqlite3.Error as error:
+            raise OSError(f"reports of SL 651 cannot be kept: {error}") from error
+
+    def _has(self, sql: str, *values: str | int) -> bool:
+        try:
+            with self._lock, closing(self._connection.execute(sql, values)) as rows:
+                return rows.fetchone() is not None
         except sqlite3.Error as error:
             raise OSError(f"reports of SL 651 cannot be read: {error}") from error
 
