@@ -101,7 +101,9 @@ class Announcer:
             await self._post(client, topics.alarm_change_topic(self._gateway), body, False)
             self.queue.done()
             self.status.sent += 1
-            await self._post_state(client, self._states().get(notice.alarm, notice))
+            now = self._states().get(notice.alarm)
+            if now is not None:  # else a reload has removed its rule
+                await self._post_state(client, now)
 
     async def _post_status(self, client: Client, state: str, **more: object) -> None:
         topic = topics.status_topic(self._gateway)

@@ -102,11 +102,13 @@ class Notifiers:
 
     def states(self) -> Mapping[str, Notice]:
         """Return the newest notice of each alarm, or its state since the start."""
-        now_ms = self._clock.boot_ms()
+        now_ms, known = self._clock.boot_ms(), self._latest
+        self._latest = {}  # a reload may have removed rules
         for rule, state, since_ms in self._desk.states():
-            if rule.name not in self._latest:
-                since = now_ms - since_ms
-                self._latest[rule.name] = self._notice(rule, state, AlarmState.NORMAL, since, "")
+            found = known.get(rule.name)
+            if found is None or found.state != state.value:
+                found = self._notice(rule, state, AlarmState.NORMAL, now_ms - since_ms, "")
+            self._latest[rule.name] = found
         return self._latest
 
     def _notice(

@@ -156,9 +156,9 @@ class AlarmReport(Struct, frozen=True, kw_only=True):
 
 
 class AlarmRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an operator does about alarms. Shelved for 0 ms: no longer put aside."""
+    """What an operator does about alarms. For 0 ms: no longer put aside, or worked on."""
 
-    action: Literal["acknowledge", "shelve"]
+    action: Literal["acknowledge", "shelve", "maintain"]  # maintain: ``name`` is a device
     name: Annotated[str, Meta(max_length=63)]  # empty: acknowledge all
     for_ms: Annotated[int, Meta(ge=0, le=366 * 86_400_000)] = 0
 

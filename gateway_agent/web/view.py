@@ -103,12 +103,16 @@ class AgentView:
         return self.agent.config
 
     async def status(self) -> Status:
-        """Return the status, at most half a second old."""
+        """Return the status, at most half a second old.
+
+        One without devices is of before the start, and would hide them for as long.
+        """
         async with self._turn:
-            if self._status is None or self._now() - self._taken >= _FRESH_S:
+            kept = self._status
+            if kept is None or not kept.nodes or self._now() - self._taken >= _FRESH_S:
                 self._taken = self._now()
-                self._status = await self._take()
-            return self._status
+                kept = self._status = await self._take()
+            return kept
 
     async def _take(self) -> Status:
         status, parts = self.agent.snapshot_parts()

@@ -69,10 +69,10 @@ async def listening(port: int) -> AsyncIterator[Listener]:
 
 
 @asynccontextmanager
-async def gateway(path: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+async def gateway(path: Path, *words: str) -> AsyncIterator[asyncio.subprocess.Process]:
     with (path.parent / "log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
-            *COMMAND, "run", "--config", str(path), stdout=log, stderr=log
+            *COMMAND, *words, "run", "--config", str(path), stdout=log, stderr=log
         )
     try:
         yield process
@@ -125,6 +125,51 @@ async def test_status_will_and_alarms_are_on_their_topics(
         await until(lambda: later.of("status") and later.of("alarm/river"), "what is retained")
         assert later.of("alarm/river-high") == []
         assert later.of("alarm-change") == []
+    await slave.close()
+
+
+@pytest.mark.mosquitto
+async def test_no_secret_is_in_the_log_however_much_is_logged(
+    broker: MosquittoBroker, tmp_path: Path
+) -> None:
+    """Of broker, webhook, mail server and metrics, also where each of them fails."""
+    slave = await TcpSlave(answer).start()
+    path = write_site(tmp_path, slave.port, "puback")
+    files = {name: f"sesame-{name}" for name in ("login", "webhook", "mail", "otlp")}
+    for name, secret in files.items():
+        (tmp_path / name).write_text(f"X-Key: {secret}" if name == "otlp" else secret)
+        (tmp_path / name).chmod(0o600)
+    login = f'port = {broker.port}\nusername = "gw"\npassword_file = "login"\n'
+    receivers = """
+[[notify]]
+name = "hook"
+type = "webhook"
+url = "http://127.0.0.1:1/hook?key=sesame-in-the-url"
+secret_file = "webhook"
+[[notify]]
+name = "duty"
+type = "mail"
+host = "127.0.0.1"
+port = 1
+username = "gw"
+password_file = "mail"
+sender = "a@example.net"
+to = ["b@example.net"]
+[otlp]
+url = "http://127.0.0.1:1/v1/metrics"
+headers_file = "otlp"
+"""
+    path.write_text(path.read_text().replace("port = 1\n", login) + NOTIFY + receivers)
+    async with listening(broker.port) as seen, gateway(path, "-vv"):
+        await until(lambda: seen.of("alarm-change"), "the alarm comes")
+        log = tmp_path / "log"
+        for what in ("notify hook", "notify duty"):
+            await until(lambda: what in log.read_text(), what)  # noqa: B023 - at once
+    text = log.read_text()
+    assert "DEBUG" in text
+    private = (tmp_path / "gateway.pem").read_text().splitlines()[1]
+    for secret in ("sesame", private):
+        assert secret not in text
     await slave.close()
 
 

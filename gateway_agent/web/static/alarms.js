@@ -2,7 +2,8 @@
 "use strict";
 
 const SHELF_HOURS = [1, 8, 48];
-const ALARM = { unacknowledged: "bad", acknowledged: "wait", returned: "wait", shelved: "wait" };
+const ALARM = { unacknowledged: "bad", acknowledged: "wait", returned: "wait", shelved: "wait",
+  "out-of-service": "wait" };
 
 async function alarmsPage() {
   const { alarms } = await get("alarms");
@@ -20,7 +21,8 @@ async function alarmsPage() {
 }
 
 function aboutLink(name) {
-  return name === "gateway" ? name : el("a", { href: `#device/${encodeURIComponent(name)}` }, name);
+  // No device has a name with a space: that is a bus.
+  return name === "gateway" || name.includes(" ") ? name : el("a", { href: `#device/${encodeURIComponent(name)}` }, name);
 }
 
 function button(key, id, then, ...parts) {
@@ -44,7 +46,10 @@ function alarmButtons(alarm) {
   if (["unacknowledged", "returned"].includes(alarm.state)) {
     made.push(button("acknowledge", alarm.name, () => acknowledge(alarm.name)));
   }
-  if (alarm.state === "shelved") made.push(button("take_back", alarm.name, () => shelve(alarm.name, 0)));
+  if (alarm.state === "out-of-service") {
+    const order = { action: "maintain", name: alarm.about, for_ms: 0 };
+    made.push(button("take_back", alarm.about, () => give("alarms/order", order, word("work_over"))));
+  } else if (alarm.state === "shelved") made.push(button("take_back", alarm.name, () => shelve(alarm.name, 0)));
   else {
     made.push(...SHELF_HOURS.map((hours) =>
       button("shelve_h", `${hours}-${alarm.name}`, () => shelve(alarm.name, hours), hours)));

@@ -126,6 +126,8 @@ const WORDS = {
   alarm_unacknowledged: ["active", "未确认"],
   alarm_acknowledged: ["acknowledged", "已确认"],
   alarm_returned: ["over, not seen", "已恢复未确认"],
+  "alarm_out-of-service": ["being worked on", "维护中"],
+  work_over: ["nobody works on it any more", "维护已结束"],
   alarm_shelved: ["shelved", "已搁置"],
   about: ["About", "对象"],
   since: ["Since", "持续"],
