@@ -1,4 +1,4 @@
-"""When each device of one bus is asked. No I/O, no clock of its own; times in ms.
+"""When each device of one bus is asked: the earliest deadline first. No I/O, no clock; in ms.
 
 Slots lie at whole multiples of the period after the first, so lateness never adds up. A slot that
 passes while the bus is busy is skipped and counted. A device that stays silent leaves the
@@ -42,29 +42,47 @@ class PollSchedule:
 
     def __init__(self, slots: Sequence[Slot]) -> None:
         self.slots = list(slots)
-        # A heap of (due, index): a bus may have hundreds, and looks for the first after each poll.
+        # Heaps of (time, index): a bus may have hundreds, and looks for the first after each poll.
         # An entry whose slot has moved on is stale; each move enters another one.
         self._due = sorted((slot.due, index) for index, slot in enumerate(self.slots))
+        self._ready: list[tuple[int, int]] = []  # of those that are due: when the slot is over
         self._quarantined = [index for index, slot in enumerate(self.slots) if slot.quarantined]
         self._next_probe = self._due[0][0]
 
     def next(self, now: int) -> tuple[int, bool, int]:
         """Return (index, is it a probe, ms to wait first).
 
-        A device that is due goes before a probe, and the one due for longest goes first.
+        Of the devices that are due that one goes first whose slot is over first, so a device that
+        is asked often is not held up by many that have time. A device that is due goes before a
+        probe.
         """
-        due, slots = self._due, self.slots
-        while due and (slots[due[0][1]].due != due[0][0] or slots[due[0][1]].quarantined):
-            heapq.heappop(due)
-        when, best = due[0] if due else (_NEVER, -1)
+        when, best = self._earliest(now)
         if self._quarantined:
             probe = min(self._quarantined, key=self._probe_at)
             probe_when = self._probe_at(probe)
             # A probe that is late by as much as its own wait goes before polls.
-            overdue = probe_when + slots[probe].probe_wait <= now
+            overdue = probe_when + self.slots[probe].probe_wait <= now
             if (when > now and probe_when < when) or overdue:
                 return probe, True, max(0, probe_when - now)
         return best, False, max(0, when - now)
+
+    def _earliest(self, now: int) -> tuple[int, int]:
+        """Return when the next device is due, and its index."""
+        due, ready, slots = self._due, self._ready, self.slots
+        while due and due[0][0] <= now:
+            when, index = heapq.heappop(due)
+            slot = slots[index]
+            if slot.due == when and not slot.quarantined:
+                heapq.heappush(ready, (when + slot.period, index))
+        while ready:
+            over, index = ready[0]
+            slot = slots[index]
+            if slot.due + slot.period == over and not slot.quarantined:
+                return slot.due, index
+            heapq.heappop(ready)
+        while due and (slots[due[0][1]].due != due[0][0] or slots[due[0][1]].quarantined):
+            heapq.heappop(due)
+        return due[0] if due else (_NEVER, -1)
 
     def _probe_at(self, index: int) -> int:
         return max(self.slots[index].probe_at, self._next_probe)

@@ -260,3 +260,34 @@ def test_one_good_answer_ends_the_count_of_failures() -> None:
     assert not schedule.slots[0].quarantined
     schedule.polled(0, 5500, True)
     assert schedule.slots[0].quarantined
+
+
+def test_a_device_that_is_asked_often_is_not_held_up_by_many_that_have_time() -> None:
+    """20 devices of 10 s, which take 30 ms each, beside one of 100 ms: it misses no slot."""
+    plan = schedule_of([100, *[10_000] * 20])
+    now, polls = 0, [0] * 21
+    while True:
+        index, _, wait = plan.next(now)
+        now += wait
+        if now >= 20_000:
+            break
+        assert plan.overtaken(index, now) == 0
+        polls[index] += 1
+        now += 30
+        assert plan.polled(index, now, silent=False) == 0
+    assert polls[0] == 200
+    assert set(polls[1:]) == {2}
+
+
+def test_whoever_has_time_is_not_starved_by_too_much_to_do() -> None:
+    plan = schedule_of([10, 10, 1000])  # two that need 20 ms each, every 10 ms
+    now, last, worst = 0, 0, 0
+    while now < 20_000:
+        index, _, wait = plan.next(now)
+        now += wait
+        plan.overtaken(index, now)
+        if index == 2:
+            worst, last = max(worst, now - last), now
+        now += 20
+        plan.polled(index, now, silent=False)
+    assert worst <= 2000

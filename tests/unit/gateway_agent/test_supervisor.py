@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,20 @@ def test_start_progress_and_stop_are_reported(name: str, tmp_path: Path) -> None
     assert manager.heard() == ["WATCHDOG=1"], "a state is reported once"
     ours.stopping()
     assert manager.heard() == ["STOPPING=1"]
+    manager.socket.close()
+
+
+def test_a_reload_is_reported_with_its_begin_and_its_end(tmp_path: Path) -> None:
+    address = str(tmp_path / "notify")
+    manager, ours = Manager(address), Supervisor({"NOTIFY_SOCKET": address})
+    before = time.monotonic_ns() // 1000
+    with ours.reloading():
+        first, second = manager.heard()
+        assert first == "RELOADING=1"
+        name, _, micros = second.partition("=")
+        assert name == "MONOTONIC_USEC"
+        assert before <= int(micros) <= time.monotonic_ns() // 1000
+    assert manager.heard() == ["READY=1"]
     manager.socket.close()
 
 
