@@ -22,6 +22,10 @@ def _main() -> None:
 @platform.command("sl651")
 def sl651(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: any free one.")] = 0,
+    ask: Annotated[
+        list[str] | None,
+        typer.Option(help="Ask this of each station, a function or FUNCTION:HEX; again for more."),
+    ] = None,
     lose_every: Annotated[int, typer.Option(help="Answer nothing to each Nth frame.")] = 0,
     refuse_every: Annotated[int, typer.Option(help="Answer NAK to each Nth frame.")] = 0,
     close_every: Annotated[int, typer.Option(help="Close at each Nth frame.")] = 0,
@@ -30,13 +34,19 @@ def sl651(
 ) -> None:
     """Be a centre station of SL 651: confirm what stations report, and show both directions.
 
-    Example: tianfu-hil platform sl651 --port 7651 --lose-every 3
+    Example: tianfu-hil platform sl651 --port 7651 --lose-every 3 --ask 37 --ask 3A:0311
     """
     from hil.platform.sl651_centre import CentreFaults, Sl651Centre
 
+    try:
+        parts = [one.partition(":") for one in ask or []]
+        asks = [(int(function, 16), bytes.fromhex(more)) for function, _, more in parts]
+    except ValueError as error:
+        raise typer.BadParameter(f"expected FUNCTION or FUNCTION:HEX: {error}") from error
+
     async def serve() -> None:
         faults = CentreFaults(lose_every, refuse_every, late_s, close_every, damage_every)
-        centre = Sl651Centre(port=port, faults=faults, show=typer.echo)
+        centre = Sl651Centre(port=port, asks=asks, faults=faults, show=typer.echo)
         await centre.start()
         typer.echo(f"a centre station of SL 651 listens on 127.0.0.1:{centre.port}")
         try:

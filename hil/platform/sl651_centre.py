@@ -46,11 +46,13 @@ class CentreHeard(NamedTuple):
 class Sl651Centre:
     """Listens on ``host`` and keeps what it heard; :attr:`faults` may be changed at any time.
 
-    ``show`` gets a line for each frame in either direction.
+    ``asks``: functions, with what stands behind the time, that each station is asked when its first
+    frame of a connection has come. ``show`` gets a line for each frame in either direction.
     """
 
     host: str = "127.0.0.1"
     port: int = 0
+    asks: list[tuple[int, bytes]] = field(default_factory=list)
     faults: CentreFaults = field(default_factory=CentreFaults)
     show: Callable[[str], None] = lambda line: None
     heard: list[CentreHeard] = field(default_factory=list)
@@ -63,6 +65,7 @@ class Sl651Centre:
         self._writers: set[asyncio.StreamWriter] = set()
         self._count = 0
         self._asked: set[int] = set()
+        self._unasked: set[asyncio.StreamWriter] = set()
         self._refused: set[int] = set()
         self._server = await asyncio.start_server(self._serve, self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
@@ -94,15 +97,26 @@ class Sl651Centre:
         password: str = "0000",  # noqa: S107 # of the protocol
     ) -> None:
         """Send a query of the centre (serial 0, ENQ) to each connected station."""
+        for writer in self._writers:
+            self._ask(writer, station, function, more, password)
+
+    def _ask(
+        self,
+        writer: asyncio.StreamWriter,
+        station: str,
+        function: int,
+        more: bytes,
+        password: str,
+    ) -> None:
         frame = self._frame(station, "01", password, function, 0, _ASK, more)
         self._show("->", frame, f"asks {function:02X}")
         self._asked.add(function)
-        for writer in self._writers:
-            writer.write(frame)
+        writer.write(frame)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self._writers.add(writer)
+        self._unasked.add(writer)
         held = b""
         try:
             while data := await reader.read(4096):
@@ -111,6 +125,7 @@ class Sl651Centre:
             pass
         finally:
             self._writers.discard(writer)
+            self._unasked.discard(writer)
             writer.close()
 
     async def _frames(self, held: bytes, writer: asyncio.StreamWriter) -> bytes:
@@ -152,6 +167,10 @@ class Sl651Centre:
         )
         self._show("<-", frame, f"{heard.function:02X} serial {serial}")
         self._count += 1
+        if writer in self._unasked:
+            self._unasked.discard(writer)
+            for function, more in self.asks:
+                self._ask(writer, heard.station, function, more, frame[8:10].hex())
         faults = self.faults
         if _is_turn(self._count, faults.close_every):
             writer.close()

@@ -223,3 +223,19 @@ async def test_a_centre_that_may_sets_how_often_a_node_samples(tmp_path: Path) -
     assert commands[0] == (wanted, "sl651: sl651")
     assert [action.name for action in actions] == ["command-refused"] * 3
     assert "expected 2310 and 1 to 9999 s in BCD, got 23100000" in actions[0].detail
+
+
+async def test_a_played_centre_asks_each_station_once(tmp_path: Path) -> None:
+    """`tianfu-hil platform sl651 --ask 51`: with the first report of a connection."""
+    clock = RunningClock()
+    async with (
+        a_centre() as centre,
+        writer(tmp_path, clock) as outbox,
+        exporting(outbox, tmp_path, asked_uplink(centre.port), clock=clock),
+    ):
+        centre.asks = [(0x51, b"")]
+        await until(lambda: centre.connections)
+        await outbox.put([sample(0), sample(60), sample(120)], {})
+        await until(lambda: sum(heard.function == 0x32 for heard in centre.heard) == 2)
+        await until(lambda: any(heard.function == 0x51 for heard in centre.heard))
+    assert sum(heard.function == 0x51 for heard in centre.heard) == 1
