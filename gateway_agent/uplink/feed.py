@@ -275,7 +275,8 @@ class Feed:
             await whatever_comes(
                 asyncio.to_thread(self._traces.add, name, kind, portion.stream, sent, wall_ms)
             )
-        await self._outbox.advance(self.config.label, portion.stream, to)
+        if to > self.delivered_to:
+            await self._outbox.advance(self.config.label, portion.stream, to)
         self.status.problem = ""
 
     async def lost(self, portion: Portion, to: int, cause: str) -> None:
