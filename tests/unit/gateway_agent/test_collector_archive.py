@@ -1,5 +1,6 @@
 """The archive beside a collector's database: what it proves, and what happens to it."""
 
+import errno
 import os
 import shutil
 import signal
@@ -239,6 +240,46 @@ def test_a_full_disk_stops_the_archive_and_nothing_else(tmp_path: Path) -> None:
     assert (archive.problem, archive.last) == ("", BATCHES + 1)
     collector.database.close()
     assert audited(collector.path) == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_an_error_at_any_step_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """Each call that makes something durable fails once; what waits is archived afterwards."""
+    collector = filled(tmp_path)
+    archive = archive_of(collector)
+    calls = {"fsync": os.fsync, "replace": os.replace, "open": os.open}
+    left = 0
+
+    def failing(name: str) -> Callable[..., object]:
+        def call(*arguments: object, **named: object) -> object:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                raise OSError(code, os.strerror(code))
+            return calls[name](*arguments, **named)  # type: ignore[operator] # one of three
+
+        return call
+
+    for name in calls:
+        monkeypatch.setattr(os, name, failing(name))
+    failures, number = 0, 1
+    while archive.last < BATCHES:
+        left = number
+        archive.advance(now=True)
+        failures += bool(archive.problem)
+        number = number + 1 if archive.problem else 1
+        assert number < 50
+    monkeypatch.undo()
+    assert failures >= 3 * BATCHES // 3
+    collector.database.close()
+    assert audited(collector.path) == []
+    collector = Collector(tmp_path)
+    again = archive_of(collector)
+    assert not again.advance(now=True)
+    assert (again.problem, again.last) == ("", BATCHES)
+    collector.database.close()
 
 
 def test_a_database_with_another_archive_goes_on_and_reports_it(path: Path) -> None:
