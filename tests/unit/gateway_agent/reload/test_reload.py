@@ -1,6 +1,7 @@
 """A running agent gets another configuration: applied where it differs, or undone."""
 
 import asyncio
+import contextlib
 import hashlib
 import tomllib
 from pathlib import Path
@@ -182,3 +183,29 @@ async def test_a_reload_survives_who_asked_for_it(tmp_path: Path) -> None:
             await asyncio.sleep(0)
             asking.cancel()
             await until(lambda: site.names() == ["a1", "b1", "b2"])
+
+
+@pytest.mark.parametrize("name", ["reload.sock", "frames.sock"])
+async def test_a_socket_takes_anything_and_the_agent_works_on(tmp_path: Path, name: str) -> None:
+    async with ReloadSite(tmp_path).serving() as site:
+        site.path.write_text(site.text(("a", (1,)), ("b", (1,))))
+        async with site.running():
+            for data in (
+                b"\n",
+                b"{}\n",
+                b"\xff" * 100 + b"\n",
+                b"[" * 200 + b"\n",
+                b'{"bus": 7}\n',
+            ):
+                reader, writer = await asyncio.open_unix_connection(tmp_path / "state" / name)
+                writer.write(data)
+                answer = await reader.read()
+                assert b"rror" in answer or b"problems" in answer, answer
+                writer.close()
+            reader, writer = await asyncio.open_unix_connection(tmp_path / "state" / name)
+            writer.write(b"x" * 100_000)
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b"", "too long: it is closed"
+            writer.close()
+            asked = site.units["a"].asked[1]
+            await until(lambda: site.units["a"].asked[1] > asked + 3)
