@@ -10,13 +10,19 @@ from protocols.uplink import PROFILE, SAMPLE, Anchor, Decoded, Gap
 
 
 class DeviceInfo(NamedTuple):
-    """A device by its configuration; ``role`` is a node's role or the name of a profile."""
+    """A device by its configuration; ``role`` is a node's role or the name of a profile.
+
+    ``title``, ``place`` and ``note`` are what people call it, in any language.
+    """
 
     id: str
     name: str
     bus: str
     role: str
     period_ms: int
+    title: str = ""
+    place: str = ""
+    note: str = ""
 
 
 class ExportPoint(NamedTuple):

@@ -26,7 +26,9 @@ def context_of(
     for bus in (*config.bus, *config.link):
         for device in bus.device:
             info = DeviceInfo(
-                device.device_id(gateway), device.name, bus.name, role_of(device), device.period_ms
+                *(device.device_id(gateway), device.name, bus.name),
+                *(role_of(device), device.period_ms),
+                *(device.title, device.place, device.note),
             )
             devices[info.id] = info
     return ExportContext(gateway, clock, config.gateway.state_dir, devices, key, note, command)
