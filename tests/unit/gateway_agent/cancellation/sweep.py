@@ -101,6 +101,8 @@ MOMENTS: Final = [
     pytest.param(kind, 1, id=f"{kind}", marks=[pytest.mark.exhaustive, pytest.mark.timeout(600)])
     for kind in _KINDS
 ]
+#: The same for a world that differs little from another one: `make test` takes one kind of it.
+FEWER_MOMENTS: Final = [MOMENTS[0], *MOMENTS[len(_QUICK) :]]
 
 
 class _Selector(selectors.DefaultSelector):

@@ -17,7 +17,9 @@ from gateway_agent.collector.status import CollectorStatus
 from gateway_agent.config import MqttUplink
 from gateway_agent.counters import Counters
 from gateway_agent.keys import generate_signing_key, load_private, load_public, public_path
-from gateway_agent.status import to_json
+from gateway_agent.notify.announcer import Announcer
+from gateway_agent.notify.queue import NoticeQueue
+from gateway_agent.status import NotifyStatus, to_json
 from gateway_agent.status_socket import SOCKET_NAME, serve_status
 from gateway_agent.store.outbox import Outbox
 from gateway_agent.store.settings import StoreContext, StoreSettings
@@ -33,6 +35,7 @@ from protocols.uplink import (
     open_receipt,
     sign_receipt,
 )
+from tests.unit.gateway_agent.notify.test_queue import notice
 from tests.unit.gateway_agent.store_help import (
     GATEWAY,
     WALL_MS,
@@ -112,8 +115,11 @@ def _keys(folder: Path) -> tuple[Path, Path]:
 
 
 @asynccontextmanager
-async def uplink(folder: Path) -> AsyncIterator[Actor]:
-    """The uplink with 60 records to deliver; its second message costs it the connection."""
+async def uplink(folder: Path, announces: bool = False) -> AsyncIterator[Actor]:
+    """The uplink with 60 records to deliver; its second message costs it the connection.
+
+    ``announces``: its status and two changes of alarms too.
+    """
     own, other = _keys(folder)
     broker = await Broker(drops=[2]).start()
     config = MqttUplink(
@@ -130,12 +136,14 @@ async def uplink(folder: Path) -> AsyncIterator[Actor]:
     outbox.start()
     await outbox.put(records(1, 60), {})
     keys = mqtt.UplinkKeys(load_private(own), load_public(public_path(other)))
-    sending = mqtt.Uplink(config, GATEWAY, keys, outbox, Counters())
+    announcer = _announcer(folder) if announces else None
+    sending = mqtt.Uplink(config, GATEWAY, keys, outbox, Counters(), announcer=announcer)
     actor = Actor(sending.run, broker)
     collector = Collector(load_private(other))
 
     def answer(message: Message) -> Iterator[Message]:
-        yield from collector(message)
+        if "/batch/" in message[0]:
+            yield from collector(message)
         if len(collector.records) == 60:
             actor.finish()
 
@@ -152,6 +160,13 @@ async def uplink(folder: Path) -> AsyncIterator[Actor]:
     finally:
         broker.close()
         await outbox.close()
+
+
+def _announcer(folder: Path) -> Announcer:
+    queue = NoticeQueue(10)
+    queue.put(notice(1), notice(2))
+    status = NotifyStatus(name="all", type="mqtt", where="")
+    return Announcer(status, queue, GATEWAY, folder, dict, lambda: True)
 
 
 def _batches(key: Ed25519PrivateKey, count: int) -> list[bytes]:
