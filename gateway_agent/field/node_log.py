@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterable
 from typing import Final
 
+from protocols.uplink.record_write import event_name
 from protocols.wire.register_names import QUALITY_NAMES
 from protocols.wire.registers import (
     EVENT_CONFIG,
@@ -26,6 +27,12 @@ from protocols.wire.sample import Event, Sample
 from .bus_log import LineLimit
 
 log = logging.getLogger(__name__)
+
+# Every event of every node: who looks at the gateway listens here. They are in the stream, so the
+# journal does not get them.
+node_events = logging.getLogger("gateway_agent.node_events")
+node_events.propagate = False
+node_events.setLevel(logging.INFO)
 
 _NO_FAULT: Final = (OK, WARMUP, NOT_FITTED, NO_SAMPLE)
 
@@ -63,6 +70,7 @@ class NodeLog:
         """Log what was done to the node; the events are its own, and its tag has been verified."""
         register = old = None
         for event in events:
+            node_events.info("%s: %s %d", self._name, event_name(event.code), event.arg)
             if event.code == EVENT_CONFIG:
                 register, old = event.arg, None
             elif event.code == EVENT_CONFIG_OLD:

@@ -178,7 +178,7 @@ class Api:
         return AlarmReport(alarms=(await self._view.status()).alarm_summary)
 
     async def _get_events(self, _: Request) -> EventReport:
-        return EventReport(events=list(reversed(self._events.events)))
+        return EventReport(events=self._events.newest())
 
     async def _get_log(self, _: Request) -> LogReport:
         return LogReport(lines=list(reversed(self._log.lines)))

@@ -86,7 +86,7 @@ async def console(web: WebConfig, agent: WatchedAgent) -> AsyncIterator[int]:
         progress = agent.progress
         events.look([*progress.problems, *progress.warnings], agent.alarms)
 
-    with log.listening(), agent.progress.calling(look):
+    with log.listening(), events.of_nodes.listening(), agent.progress.calling(look):
         async with recorded(view) as recorder:
             access = Access(web)
             app = make_app(view, Api(view, recorder, events, log, access), access)

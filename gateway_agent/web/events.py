@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from gateway_agent.field.node_log import node_events
 from gateway_agent.status import HealthProblem
 
 KEPT: Final = 500
@@ -22,7 +23,7 @@ class ConsoleEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Something began or ended."""
 
     t_ms: int  # since 1970
-    kind: str  # "problem", "solved" or "alarm"
+    kind: str  # "problem", "solved", "alarm", or "node": what a node has reported of itself
     what: str  # where: bus/device, outbox, uplink
     text: str  # what an operator needs
 
@@ -37,10 +38,11 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventList:
-    """Compares what is found now with what was found before."""
+    """Compares what is found now with what was found before; nodes report their own events."""
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self.events: deque[ConsoleEvent] = deque(maxlen=KEPT)
+        self.of_nodes = NodeEventList()
         self._now = now
         self._open: dict[tuple[str, str], HealthProblem] = {}
         self._alarms: list[str] = []
@@ -62,6 +64,34 @@ class EventList:
     def _add(self, kind: str, what: str, text: str) -> None:
         t_ms = round(self._now() * 1000)
         self.events.append(ConsoleEvent(t_ms=t_ms, kind=kind, what=what, text=text))
+
+    def newest(self) -> list[ConsoleEvent]:
+        """Return everything, the newest first."""
+        found = [*self.events, *self.of_nodes.events]
+        return sorted(found, key=lambda event: event.t_ms)[::-1]
+
+
+class NodeEventList(logging.Handler):
+    """Keeps the newest events of nodes; a node with many takes no place of other changes."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.events: deque[ConsoleEvent] = deque(maxlen=KEPT)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep an event."""
+        what, _, text = record.getMessage()[:_LONGEST].partition(": ")
+        t_ms = round(record.created * 1000)
+        self.events.append(ConsoleEvent(t_ms=t_ms, kind="node", what=what, text=text))
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Keep events while the block runs."""
+        node_events.addHandler(self)
+        try:
+            yield
+        finally:
+            node_events.removeHandler(self)
 
 
 class LogList(logging.Handler):

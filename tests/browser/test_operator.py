@@ -1,6 +1,7 @@
 """Log-in and what an operator does, in a real browser over TLS."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from selenium.webdriver import Chrome
@@ -21,6 +22,7 @@ from .site import site
 
 pytestmark = pytest.mark.tool("chromium", "chromedriver")
 
+PICTURES = Path(__file__).resolve().parents[2] / "docs" / "console"
 ALARMS = """
 [[alarm]]
 name = "hall-warm"
@@ -127,6 +129,28 @@ def test_an_operator_changes_the_configuration(page: Chrome, agent: GatewayAgent
     shown(page, "#said", "changed")
     shown(page, "#config-state", "console: li")
     assert agent.config.bus[0].device[0].period_ms == 2000
+
+
+def test_pictures_of_what_an_operator_does(
+    page: Chrome, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    folder = PICTURES if request.config.getoption("--write-pictures") else tmp_path
+    page.save_screenshot(str(folder / "log-in.png"))
+    log_in(page, "li")
+    shown(page, "#main h1", "Overview")
+    go(page, "alarms")
+    shown(page, "#main tbody", "hall-warm")
+    page.save_screenshot(str(folder / "alarms.png"))
+    go(page, "config")
+    wanted = 'name = "hall-air"\\ntitle = "大厅"'
+    page.execute_script(
+        "const area = document.querySelector('textarea'); area.rows = 8;"
+        f"area.value = area.value.replace('name = \"hall-air\"', '{wanted}');"
+    )
+    press(page, "config-check")
+    shown(page, "ins")
+    page.execute_script("document.querySelector('ins').scrollIntoView({ block: 'end' })")
+    page.save_screenshot(str(folder / "configuration.png"))
 
 
 def test_a_viewer_sees_alarms_and_no_button(page: Chrome) -> None:

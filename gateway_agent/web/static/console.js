@@ -177,7 +177,7 @@ function why(text) {
 
 async function eventsPage() {
   const { events } = await get("events");
-  const kinds = { problem: "bad", alarm: "bad", solved: "good" };
+  const kinds = { problem: "bad", alarm: "bad", solved: "good", node: "wait" };
   const rows = events.map((event) => ({ cells: [
     moment(event.t_ms), pill(event.kind, kinds[event.kind]), event.what, event.text] }));
   return [el("h1", {}, word("events")), rows.length

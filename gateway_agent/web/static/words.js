@@ -96,6 +96,7 @@ const WORDS = {
   problem: ["stopped", "中断"],
   solved: ["flows again", "恢复"],
   alarm: ["alarm", "报警"],
+  node: ["node", "节点"],
   noevents: ["Nothing has happened since the start.", "启动以来没有事件。"],
   level: ["Level", "级别"],
   source: ["Part", "模块"],

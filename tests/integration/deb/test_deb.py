@@ -1,5 +1,6 @@
 """The way of an operator with the packages, in a fresh Debian: from install to purge."""
 
+import asyncio
 import hashlib
 import json
 import os
@@ -72,9 +73,19 @@ def fetched(url: str) -> bytes:
 def count_shown(console: str) -> float:
     """Return the value of the only point, as the console's page gets it."""
     (device,) = json.loads(fetched(f"{console}/api/v1/overview"))["devices"]
-    assert device["state"] == "ok", device
     (point,) = device["values"]
     return float(point["value"])
+
+
+async def shows_new_values(console: str) -> None:
+    """Look at the page, its files, and values until they change; the device is in our loop."""
+    page = (await asyncio.to_thread(fetched, console)).decode()
+    for file in re.findall(r'(?:src|href)="(/static/[^"]+)"', page):
+        assert await asyncio.to_thread(fetched, console + file), file
+    first = await asyncio.to_thread(count_shown, console)
+    async with asyncio.timeout(60):
+        while await asyncio.to_thread(count_shown, console) <= first:
+            await asyncio.sleep(0.1)
 
 
 def program_in(debian: FreshDebian, log: Path) -> Program:
@@ -181,11 +192,7 @@ async def run_and_upgrade(
             await site.stores(5)
             shown = debian.run(COMMAND, "status", "--config", CONFIG)
             assert re.search(r"count \d+", shown), "live values are shown"
-            page = fetched(console).decode()
-            for file in re.findall(r'(?:src|href)="(/static/[^"]+)"', page):
-                assert fetched(console + file), file
-            first = count_shown(console)
-            await until(lambda: count_shown(console) > first, "the console shows new values")
+            await shows_new_values(console)
 
             # An outbox that nobody empties goes over to the next release.
             await site.collector.kill()

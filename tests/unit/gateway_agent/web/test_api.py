@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from gateway_agent import progress
+from gateway_agent.field.node_log import NodeLog, node_events
 from gateway_agent.status import HealthProblem
 from gateway_agent.web import api, history, streams
-from gateway_agent.web.events import EventList
+from gateway_agent.web.events import KEPT, EventList, NodeEventList
+from protocols.wire.sample import Event
 from tests.unit.gateway_agent.slave import until
 from tests.unit.gateway_agent.test_agent import answer
 
@@ -126,6 +128,7 @@ async def test_history_has_the_gap_of_a_dead_device(
             async with asyncio.timeout(20):
                 while True:
                     shown = await found()
+                    assert "points" in shown, shown
                     values = [value for point in shown["points"] for value in point["values"]]
                     if values.count(258) >= enough and len(shown["gaps"]) >= gaps:
                         return
@@ -213,3 +216,19 @@ def test_the_end_of_a_problem_is_an_event() -> None:
         ("alarm", "uplink"),
         ("solved", "roof/a"),
     ]
+
+
+async def test_events_of_nodes_are_shown_with_the_changes(tmp_path: Path) -> None:
+    async with running(tmp_path) as agent:
+        log = NodeLog("air-1 (tf-0123)")
+        log.events([Event(1, 1, 0, 5), Event(2, 4, 300, 900)])
+        for number in range(2 * KEPT):
+            log.events([Event(number, 200, number, 0)])
+        events = (await fetch(agent.web_port, "/api/v1/events")).json()["events"]
+        nodes = [event for event in events if event["kind"] == "node"]
+        assert len(nodes) == KEPT
+        assert (nodes[0]["what"], nodes[0]["text"]) == ("air-1 (tf-0123)", "event-200 999")
+        log.events([Event(1, 1, 0, 5)])
+        newest = (await fetch(agent.web_port, "/api/v1/events")).json()["events"][0]
+        assert newest["text"] == "boot 0"
+    assert not [one for one in node_events.handlers if isinstance(one, NodeEventList)]
