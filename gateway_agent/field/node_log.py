@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterable
 from typing import Final
 
-from protocols.uplink.record_write import event_name
+from protocols.uplink import event_name
 from protocols.wire.register_names import QUALITY_NAMES
 from protocols.wire.registers import (
     EVENT_CONFIG,

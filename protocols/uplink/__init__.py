@@ -77,6 +77,7 @@ from .record_types import (
 )
 from .record_write import (
     action_record,
+    event_name,
     event_record,
     file_record,
     gap_record,
@@ -150,6 +151,7 @@ __all__ = [
     "build_batch",
     "check_proof",
     "decode_record",
+    "event_name",
     "event_record",
     "file_record",
     "fold",

@@ -98,6 +98,7 @@ PUBLIC: Final = {
         "build_batch",
         "check_proof",
         "decode_record",
+        "event_name",
         "event_record",
         "file_record",
         "fold",
