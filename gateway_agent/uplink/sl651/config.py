@@ -34,6 +34,9 @@ _Code: TypeAlias = Annotated[
         examples=["39"],
     ),
 ]
+_Step: TypeAlias = Annotated[
+    float, Meta(gt=0, description="a change in the element's unit", examples=[0.05])
+]
 _Height: TypeAlias = Annotated[float, Meta(description="a height in m", examples=[5.2])]
 
 
@@ -41,13 +44,15 @@ class StationElement(Struct, frozen=True, kw_only=True):
     """One element of a station's report: its code of annex C and the point that it is made of.
 
     ``unit``: of the point, where the device gives none. ``datum_m``: the height of a distance
-    sensor above the gauge's zero; the level is it less the distance.
+    sensor above the gauge's zero; the level is it less the distance. ``event_step``: a change of
+    the element by that much is reported at once (function 33).
     """
 
     code: _Code
     point: str
     unit: str = ""
     datum_m: _Height | None = None
+    event_step: _Step | None = None
 
     @property
     def identifier(self) -> int:

@@ -11,7 +11,7 @@ from gateway_agent.commands.command import Command
 from gateway_agent.rare_log import RareLog
 from gateway_agent.uplink.command_audit import CommandAudit
 from gateway_agent.uplink.feed import ExportContext, Feed
-from protocols.export_record import Portion, SentMessage
+from protocols.export_record import ExportRecord, Portion, SentMessage
 from protocols.uplink.sl651 import (
     FRAME_BYTES,
     Asked,
@@ -31,6 +31,7 @@ from protocols.uplink.sl651 import (
 from .answers import StationAnswers
 from .config import Sl651Uplink, StationOfDevice
 from .connection import StationConnection
+from .events import EVENT_REPORT, StationEvents
 from .groups import StationGroups
 from .history import ReportHistory
 from .hourly import HOUR_MS, HOURLY, hour_of, hours_due
@@ -63,6 +64,7 @@ class Sl651Exporter:
         self._wanted: asyncio.Queue[tuple[str, Asked, int]] = asyncio.Queue(_MOST_WANTED)
         self._history: ReportHistory | None = None
         self._answers: dict[str, StationAnswers] = {}
+        self._events = StationEvents(config.station, config.report_min * 60_000)
 
     async def run(self, feed: Feed) -> NoReturn:
         """Export until something ends it. OSError: a connection ended, or nobody confirmed."""
@@ -143,11 +145,12 @@ class Sl651Exporter:
                     if record.is_data and record.name in self._answers:
                         self._answers[record.name].newest = record
                 sent_pictures = await self._send_pictures(feed, history, pictures, portion)
+                sent_events = await self._send_events(feed, portion)
                 for due in periods.take(portion.records):
                     to = pictures.done_to(due.passes_to)
                     await self._deliver(feed, history, due, portion, to)
                 done_to = pictures.done_to(periods.done_to(portion.last))
-                await feed.delivered(portion, done_to, sent_pictures)
+                await feed.delivered(portion, done_to, sent_pictures + sent_events)
                 feed.settled_to = pictures.done_to(portion.last)
             is_all_read = portion is None or portion.is_newest
             now_ms = self._clock.wall().wall_ms
@@ -196,30 +199,55 @@ class Sl651Exporter:
         return sent
 
     async def _report(self, feed: Feed, history: ReportHistory, due: DueReport) -> SentMessage:
-        station, groups = self._stations[due.device], self._groups[due.device]
-        address = bytes.fromhex(station.address)
-        at = datetime.fromtimestamp(due.ended_ms / 1000, UTC)
-        await whatever_comes(
-            asyncio.to_thread(
-                history.add, station.address.upper(), due.ended_ms, groups.values(due.sample)
-            )
+        address, values = (
+            self._stations[due.device].address.upper(),
+            self._groups[due.device].values,
         )
-        seen = Observation(at, groups.groups(due.sample))
-        report = StationReport(0, at, address, station.station_class, (seen,))
-        line = await self._line(feed, due.device)
-        body = write_report(report)[_SERIAL_AND_TIME:]
-        await feed.spend(FRAME_BYTES + _SERIAL_AND_TIME + len(body), 1)
+        await whatever_comes(
+            asyncio.to_thread(history.add, address, due.ended_ms, values(due.sample))
+        )
         # From the record, so that a report that is sent again has the number that it had.
         serial = due.sample.seq % _LAST_SERIAL + 1
-        counts = self._answers[due.device].counts
+        return await self._send(feed, TIMED_REPORT, due.sample, due.ended_ms, serial)
+
+    async def _send_events(self, feed: Feed, portion: Portion) -> list[SentMessage]:
+        """Report at once what has changed by its step (function 33)."""
+        sent = []
+        for record in portion.records:
+            if not self._events.watches(record, portion.stream):
+                continue
+            values = self._groups[record.name].values(record)
+            is_event = self._events.is_event(record, values, self._clock.wall().wall_ms)
+            if is_event:  # with a number far from that of the period's report
+                serial = (record.seq + _LAST_SERIAL // 2) % _LAST_SERIAL + 1
+                sent.append(await self._send(feed, EVENT_REPORT, record, record.wall_ms, serial))
+            self._events.pass_by(record, portion.stream, values, is_event)
+        return sent
+
+    async def _send(
+        self, feed: Feed, function: int, sample: ExportRecord, wall_ms: int, serial: int
+    ) -> SentMessage:
+        """Report one sample. OSError: it was not confirmed."""
+        station = self._stations[sample.name]
+        at = datetime.fromtimestamp(wall_ms / 1000, UTC)
+        seen = Observation(at, self._groups[sample.name].groups(sample))
+        address = bytes.fromhex(station.address)
+        report = StationReport(0, at, address, station.station_class, (seen,))
+        line = await self._line(feed, sample.name)
+        body = write_report(report)[_SERIAL_AND_TIME:]
+        await feed.spend(FRAME_BYTES + _SERIAL_AND_TIME + len(body), 1)
+        counts = self._answers[sample.name].counts
         try:
-            await line.report(TIMED_REPORT, body, serial)
+            await line.report(function, body, serial)
         except OSError:
             counts[StationCount.NOT_SENT] += 1
             raise
         counts[StationCount.SENT] += 1
-        message = f"{station.address.upper()} {serial}"
-        return SentMessage(message, (due.sample.seq,), self._ack, f"32 of {at:%Y-%m-%dT%H:%MZ}")
+        message, text = (
+            f"{station.address.upper()} {serial}",
+            f"{function:02X} of {at:%Y-%m-%dT%H:%MZ}",
+        )
+        return SentMessage(message, (sample.seq,), self._ack, text)
 
     async def _send_pictures(
         self, feed: Feed, history: ReportHistory, pictures: Pictures, portion: Portion
