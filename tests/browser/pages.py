@@ -6,6 +6,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.support.wait import WebDriverWait
 
 DESK, PHONE = (1280, 900), (400, 860)
+POLL_S = 0.05  # between two looks at a page
 
 
 def shown(browser: Chrome, selector: str, text: str = "") -> str:
@@ -16,7 +17,7 @@ def shown(browser: Chrome, selector: str, text: str = "") -> str:
         there = str(browser.execute_script(script, selector))
         return there if text in there else ""
 
-    return str(WebDriverWait(browser, 20).until(found, f"{selector}: {text}"))
+    return str(WebDriverWait(browser, 20, POLL_S).until(found, f"{selector}: {text}"))
 
 
 def go(browser: Chrome, name: str) -> None:
@@ -25,7 +26,7 @@ def go(browser: Chrome, name: str) -> None:
     script = (
         "return document.body.dataset.page === arguments[0] && !!document.querySelector('#main h1')"
     )
-    WebDriverWait(browser, 20).until(lambda _: browser.execute_script(script, key))
+    WebDriverWait(browser, 20, POLL_S).until(lambda _: browser.execute_script(script, key))
 
 
 def serious(browser: Chrome) -> list[str]:

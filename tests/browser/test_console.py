@@ -11,7 +11,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from gateway_agent.agent import GatewayAgent
 
-from .pages import DESK, PHONE, errors, go, serious, shown
+from .pages import DESK, PHONE, POLL_S, errors, go, serious, shown
 from .site import site
 
 pytestmark = pytest.mark.tool("chromium", "chromedriver")
@@ -52,7 +52,7 @@ def test_the_overview_shows_live_values_and_failing_devices_first(page: Chrome) 
     assert "°C" in shown(page, "tbody tr:nth-child(2)", "ppm")
     assert shown(page, ".tile:nth-child(2) dd") == "0"  # unaccounted
     before = shown(page, "#uptime")
-    WebDriverWait(page, 10).until(lambda _: shown(page, "#uptime") != before)
+    WebDriverWait(page, 10, POLL_S).until(lambda _: shown(page, "#uptime") != before)
 
 
 def test_a_device_shows_48_hours_with_gaps_and_their_causes(page: Chrome) -> None:
@@ -65,7 +65,7 @@ def test_a_device_shows_48_hours_with_gaps_and_their_causes(page: Chrome) -> Non
     label = page.find_element(By.CSS_SELECTOR, ".plot").get_attribute("aria-label")
     assert str(label).startswith("temperature: ")
     page.find_element(By.CSS_SELECTOR, "[data-key=h1]").click()
-    WebDriverWait(page, 10).until(lambda _: "3 h 0 min" not in shown(page, "#main"))
+    WebDriverWait(page, 10, POLL_S).until(lambda _: "3 h 0 min" not in shown(page, "#main"))
     page.find_element(By.CSS_SELECTOR, "[data-key=h48]").click()
     shown(page, "#main", "3 h 0 min")
     assert not page.find_elements(By.CSS_SELECTOR, "#main input")  # nobody can give orders here
@@ -117,11 +117,11 @@ def test_focus_stays_while_values_change(page: Chrome) -> None:
     shown(page, "tbody tr:first-child", "lab-air")
     page.execute_script("document.querySelector('[data-key=hall-air]').focus()")
     before = shown(page, "#uptime")
-    WebDriverWait(page, 10).until(lambda _: shown(page, "#uptime") != before)
+    WebDriverWait(page, 10, POLL_S).until(lambda _: shown(page, "#uptime") != before)
     assert page.switch_to.active_element.text == "hall-air"
     page.execute_script("document.querySelector('#nav a:nth-child(2)').focus()")
     before = shown(page, "#uptime")
-    WebDriverWait(page, 10).until(lambda _: shown(page, "#uptime") != before)
+    WebDriverWait(page, 10, POLL_S).until(lambda _: shown(page, "#uptime") != before)
     assert page.switch_to.active_element.text == "Buses"
 
 

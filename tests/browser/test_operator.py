@@ -17,7 +17,7 @@ from tests.unit.gateway_agent.web.users_help import (
     make_users,
 )
 
-from .pages import DESK, errors, go, press, serious, shown
+from .pages import DESK, POLL_S, errors, go, press, serious, shown
 from .site import site
 
 pytestmark = pytest.mark.tool("chromium", "chromedriver")
@@ -90,7 +90,7 @@ def test_an_operator_acknowledges_and_shelves(page: Chrome, agent: GatewayAgent)
     press(page, "acknowledge-hall-warm")
     shown(page, "#said", "1 acknowledged")
     press(page, "shelve_h-8-medium")
-    WebDriverWait(page, 10).until(
+    WebDriverWait(page, 10, POLL_S).until(
         lambda _: (
             {one.name: one.state for one in agent.snapshot().alarm_summary}
             == {"hall-warm": "acknowledged", "medium": "shelved"}
