@@ -135,11 +135,13 @@ class CollectorService:
                 self._settling.cancel()
             if self._archiving is not None:
                 self._archiving.cancel()
-            if self._retaining is not None:
-                self._retaining.cancel()
-                await whatever_comes(asyncio.wait({self._retaining}))
-            self._worker.submit(self._database.close)
-            self._worker.shutdown()
+            try:
+                if self._retaining is not None:
+                    self._retaining.cancel()
+                    await whatever_comes(asyncio.wait({self._retaining}))
+            finally:  # a second cancellation was raised
+                self._worker.submit(self._database.close)
+                self._worker.shutdown()
 
     async def _attempt(self) -> Pause:
         """Connect and receive until the connection ends; return how long to stay away."""

@@ -28,11 +28,11 @@ from .bus_log import LineLimit
 
 log = logging.getLogger(__name__)
 
-# Every event of every node: who looks at the gateway listens here. They are in the stream, so the
-# journal does not get them.
+# Every event of every node, for who looks at the gateway and sets the level to INFO. The stream has
+# them, so the journal does not get them.
 node_events = logging.getLogger("gateway_agent.node_events")
 node_events.propagate = False
-node_events.setLevel(logging.INFO)
+node_events.setLevel(logging.WARNING)
 
 _NO_FAULT: Final = (OK, WARMUP, NOT_FITTED, NO_SAMPLE)
 

@@ -87,11 +87,14 @@ class NodeEventList(logging.Handler):
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Keep events while the block runs."""
+        before = node_events.level
         node_events.addHandler(self)
+        node_events.setLevel(logging.INFO)
         try:
             yield
         finally:
             node_events.removeHandler(self)
+            node_events.setLevel(before)
 
 
 class LogList(logging.Handler):
