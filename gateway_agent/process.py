@@ -103,6 +103,7 @@ def _hang_up(reload: Callable[[], object] | None) -> None:
     if reload is None:
         log.warning(_HANGUP)
     else:
+        log.warning("SIGHUP: the configuration is read again")
         reload()
     for stream in (sys.stdout, sys.stderr):
         try:

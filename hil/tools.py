@@ -16,7 +16,9 @@ from typing import Final
 APT_INSTALL: Final = "sudo apt-get install --yes --no-install-recommends"
 #: tests/tools/debian.sh unpacks packages here of which an installation would start a service.
 _CACHE: Final = Path(__file__).resolve().parents[1] / ".cache"
-_UNPACKED: Final = (_CACHE / "mosquitto/usr/sbin", _CACHE / "prometheus/usr/bin")
+_UNPACKED: Final = tuple(
+    _CACHE / folder for folder in ("mosquitto/usr/sbin", "prometheus/usr/bin", "influxdb/usr/bin")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ TOOLS: Final[Mapping[str, Tool]] = {
         _debian("chromium", "the console in a browser", "chromium"),
         _debian("dfu-suffix", "judging the files of the DFU way", "dfu-util"),
         _debian("gcc", "compiling for this machine", "gcc", "libc6-dev"),
+        _debian("influxd", "the uplink to InfluxDB", "influxdb"),
         _debian("make", "building the image", "make"),
         _debian("mbpoll", "the client suite", "mbpoll"),
         _debian("mcs", "compiling the models of Renode", "mono-mcs"),

@@ -119,7 +119,8 @@ class BusPoller:
                 continue
             period_ms, mark = reader.device.period_ms, marks.get(reader.device_id)
             start = self._keeper.resume(reader.slots, mark, period_ms, cause)
-            slots.append(Slot(period_ms, start, start))
+            is_new = mark is None or mark.slots is None
+            slots.append(Slot(period_ms, start, start, is_new))
             self._keep(reader, slots[-1], reader.notices(at_once=True))
         self._schedule = PollSchedule(slots)
 

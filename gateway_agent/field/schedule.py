@@ -1,9 +1,10 @@
 """When each device of one bus is asked: the earliest deadline first. No I/O, no clock; in ms.
 
-Slots lie at whole multiples of the period after the first, so lateness never adds up. A slot that
-passes while the bus is busy is skipped and counted. A device that stays silent leaves the
-schedule. It gets cheap probes with growing waits between them. All probes of a bus together take at
-most a tenth of its time, so the other devices keep their slots.
+Slots lie at whole multiples of the period after the first, so lateness never adds up. The first
+slot of a new device is when the bus gets to it, so devices that begin together do not fall due
+together for ever. A slot that passes while the bus is busy is skipped and counted. A device that
+stays silent leaves the schedule. It gets cheap probes with growing waits between them. All probes
+of a bus together take at most a tenth of its time, so the other devices keep their slots.
 """
 
 import heapq
@@ -25,6 +26,7 @@ class Slot:
     period: int
     first: int  # ms of the first slot
     due: int  # ms of the next slot; stays on the grid while quarantined
+    is_new: bool = False  # the first poll is still to come, and no slot was promised before
     failures: int = 0
     skipped: int = 0
     quarantined: bool = False
@@ -128,9 +130,12 @@ class PollSchedule:
         """
         slot = self.slots[index]
         skipped = self._catch_up(slot, now)
-        if skipped:
+        if slot.is_new and not skipped:
+            slot.first = slot.due = now
+        if skipped or slot.is_new:
             slot.skipped += skipped
             heapq.heappush(self._due, (slot.due, index))
+        slot.is_new = False
         return skipped
 
     @staticmethod

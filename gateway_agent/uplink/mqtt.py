@@ -224,7 +224,9 @@ class Uplink:
                 self._log.warning(f"uplink to {self._config.where} works again")
             self._connected_at = self._now()
             self._counters.connects += 1
-            works = [self._receive(client), self._sender.run(client)]
+            # An announcement need not wait for the PUBACK of a batch.
+            kept = 0 if self._announcer is None else 1
+            works = [self._receive(client), self._sender.run(client, kept)]
             if self._orders is not None:
                 works.append(self._reply(client, self._orders))
             announcer = self._announcer

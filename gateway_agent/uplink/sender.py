@@ -94,12 +94,14 @@ class BatchSender:
         stream, last = self._hurry
         return self.is_draining or (stream == self.flight.stream and self.flight.sent_to < last)
 
-    async def run(self, client: Client) -> NoReturn:
-        """Send in one connection, from the last receipt on. MqttError ends the connection."""
+    async def run(self, client: Client, kept: int = 0) -> NoReturn:
+        """Send in one connection, from the last receipt on. MqttError ends the connection.
+
+        ``kept``: how many of the messages that the broker takes without a PUBACK are for others.
+        """
         flight, outbox = self.flight, self._outbox
         self._posted.clear()
-        # One message less than the broker takes: an announcement need not wait for a PUBACK.
-        most = max(1, client.limits.unacknowledged - 1)
+        most = max(1, client.limits.unacknowledged - kept)
         flight.rewind(outbox.stats, self._now(), most)
         while True:
             raise_if_cancelled()

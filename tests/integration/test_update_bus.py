@@ -123,7 +123,9 @@ def actions(site: Site[EmbeddedBroker, GatewayProcess]) -> list[tuple[str, str, 
 def decisions(site: Site[EmbeddedBroker, GatewayProcess]) -> list[str]:
     """Return the steps of the whole update, without those of single nodes."""
     return [
-        name.removeprefix("update-") for device, name, _ in actions(site) if device == GATEWAY_ID
+        name.removeprefix("update-")
+        for device, name, _ in actions(site)
+        if device == GATEWAY_ID and name.startswith("update-")
     ]
 
 

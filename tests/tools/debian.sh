@@ -5,11 +5,10 @@
 # command to type is printed, and the tests that need it are skipped and counted (they fail under
 # CI=true; a test names its programs with a mark). No service is started: Debian's mosquitto would
 # open port 1883, so of it only the libraries are installed and the program is unpacked into
-# .cache, where hil/tools.py looks for it. So is promtool, which needs no library but libc.
+# .cache, where hil/tools.py looks for it. So are promtool and influxd, which need libc alone.
 set -eu
 cd "$(dirname "$0")/../.."
 cache=.cache/mosquitto
-prometheus=.cache/prometheus
 log=.cache/setup.log
 PATH="$PATH:/usr/sbin:/usr/local/sbin"
 
@@ -56,10 +55,15 @@ missing() {
 
 needs_broker() { ! has mosquitto && ! broker_starts; }
 
-needs_promtool() { ! has promtool && ! "$prometheus/usr/bin/promtool" --version >/dev/null 2>&1; }
+lacks() { ! has "$2" && ! [ -x ".cache/$1/usr/bin/$2" ]; } # a package, its program
+
+to_unpack() {
+    if lacks prometheus promtool; then echo prometheus; fi
+    if lacks influxdb influxd; then echo influxdb; fi
+}
 
 wanted() { # on one line, for people
-    echo $(missing; if needs_broker; then echo mosquitto; fi; if needs_promtool; then echo prometheus; fi)
+    echo $(missing; if needs_broker; then echo mosquitto; fi; to_unpack)
 }
 
 [ -n "$(wanted)" ] || exit 0
@@ -121,17 +125,18 @@ if needs_broker; then
     broker_starts || rm -rf "$cache/usr"
 fi
 
-fetch_promtool() {
-    mkdir -p "$prometheus" && rm -f "$prometheus"/*.deb &&
-        (cd "$prometheus" && apt-get download prometheus) &&
-        dpkg-deb --fsys-tarfile "$prometheus"/prometheus_*.deb |
-        tar -x -C "$prometheus" ./usr/bin/promtool &&
-        rm -f "$prometheus"/*.deb
+fetch() { # a package of which one program of /usr/bin is wanted
+    mkdir -p ".cache/$1" && rm -f ".cache/$1"/*.deb &&
+        (cd ".cache/$1" && apt-get download "$1") &&
+        dpkg-deb --fsys-tarfile ".cache/$1/$1"_*.deb | tar -x -C ".cache/$1" "./usr/bin/$2" &&
+        rm -f ".cache/$1"/*.deb
 }
 
-if needs_promtool; then
-    fetch_promtool >>"$log" 2>&1 || { update && fetch_promtool >>"$log" 2>&1; } || true
-fi
+for package in $(to_unpack); do
+    case $package in prometheus) program=promtool ;; influxdb) program=influxd ;; esac
+    fetch "$package" $program >>"$log" 2>&1 ||
+        { update && fetch "$package" $program >>"$log" 2>&1; } || true
+done
 
 if [ -n "$(wanted)" ]; then
     tail -n 5 "$log" >&2

@@ -291,3 +291,27 @@ def test_whoever_has_time_is_not_starved_by_too_much_to_do() -> None:
         now += 20
         plan.polled(index, now, silent=False)
     assert worst <= 2000
+
+
+def test_devices_that_begin_together_do_not_fall_due_together_for_ever() -> None:
+    """20 new devices of 1 s, 30 ms each: each has its own 30 ms of every second, and no wait."""
+    plan = PollSchedule([Slot(1000, 0, 0, is_new=True) for _ in range(20)])
+    now, late = 0, []
+    while True:
+        index, _, wait = plan.next(now)
+        now += wait
+        if now >= 10_000:
+            break
+        assert plan.overtaken(index, now) == 0
+        late.append(now - plan.slots[index].due)
+        now += 30
+        assert plan.polled(index, now, silent=False) == 0
+    assert len(late) == 200
+    assert max(late) == 0
+    assert sorted(slot.first for slot in plan.slots) == list(range(0, 600, 30))
+
+
+def test_a_new_device_that_has_missed_a_slot_keeps_its_grid() -> None:
+    plan = PollSchedule([Slot(1000, 0, 0, is_new=True)])
+    assert plan.overtaken(0, 2300) == 2
+    assert (plan.slots[0].first, plan.slots[0].due) == (0, 2000)

@@ -79,7 +79,7 @@ def test_setup_installs_the_packages_of_the_table() -> None:
         word for line in body.splitlines() for word in line.partition("|| echo ")[2].split()
     }
     asked = {package for tool in TOOLS.values() for package in tool.packages}
-    assert installed | {"mosquitto", "prometheus"} == asked
+    assert installed | {"influxdb", "mosquitto", "prometheus"} == asked
 
 
 @pytest.mark.parametrize(("test", "expected"), [(GOOD_LOG, 0), (BAD_LOG, 1)])
