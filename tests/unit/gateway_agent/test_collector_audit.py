@@ -1,5 +1,6 @@
 """The audit of a collector's database finds every flipped bit; another reader counts them."""
 
+import hashlib
 import json
 import random
 import shutil
@@ -345,3 +346,20 @@ def test_a_collector_does_not_start_on_a_flipped_row(path: Path, tmp_path: Path)
     assert "put a backup in its place" in err
     ((status, _, err),) = command("audit", path, "--config", config)
     assert status == 1
+
+
+def test_an_audit_that_is_killed_leaves_the_database_as_it_was(path: Path, public: Path) -> None:
+    before = hashlib.sha256(path.read_bytes()).digest()
+    code = (
+        "import threading\nfrom gateway_agent.collector import audit\n"
+        "def stay(*_): print('there', flush=True); threading.Event().wait()\n"
+        "audit.open_batch = stay\nfrom gateway_agent.cli import app; app()"
+    )
+    words = [sys.executable, "-c", code, "audit", str(path), "--key", str(public)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"there\n"
+        process.kill()
+    assert hashlib.sha256(path.read_bytes()).digest() == before
+    ((status, out, _),) = command("audit", path, "--key", public)
+    assert (status, out.partition(":")[0]) == (0, "good")

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import resource
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -186,3 +187,30 @@ def test_memory_does_not_grow_with_the_span(tmp_path: Path) -> None:
     assert peak < 200_000
     assert not [row for row in plan if "TEMP B-TREE" in str(row)]
     collector.database.close()
+
+
+@pytest.mark.parametrize("where", ["os.fsync", "pathlib.Path.replace"])
+def test_a_kill_leaves_the_file_of_before(database: Path, tmp_path: Path, where: str) -> None:
+    """Killed when all is written, before and after the sync: the next run makes the whole file."""
+    out = tmp_path / "all.csv"
+    out.write_text("of yesterday\n")
+    owner, _, name = where.rpartition(".")
+    code = (
+        "import os, pathlib, sys, threading\n"
+        f"def stay(*_): print('there', flush=True); threading.Event().wait()\n"
+        f"setattr({owner}, {name!r}, stay)\n"
+        "from gateway_agent.cli import app; app()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "export", str(database), "--out", str(out)],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"there\n"
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert out.read_text() == "of yesterday\n"
+    assert run(database, "--out", out)[0] == 0
+    assert out.read_text().count("\n") == 1 + len(of_view(database)) + 1  # the head, and a gap
+    assert list(tmp_path.iterdir()) == [out]
