@@ -1,6 +1,7 @@
 """The requests of a command to one device: turns on its bus, or requests on its link."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import Final
 
 from gateway_agent.field.bus_turns import BusTurns
@@ -27,7 +28,7 @@ class DeviceRefusal(CommandFailed):
         self.code = code
 
 
-class DeviceLine:
+class DeviceLine(ABC):
     """One device, for one command."""
 
     def __init__(self, name: str) -> None:
@@ -59,8 +60,9 @@ class DeviceLine:
                 pass
         return (await self.ask(request))[2:]
 
+    @abstractmethod
     async def _exchange(self, request: Request) -> bytes:
-        raise NotImplementedError
+        """Return the PDU of the answer. DeviceSilence, CommandFailed."""
 
 
 class TurnsLine(DeviceLine):
