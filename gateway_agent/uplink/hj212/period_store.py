@@ -7,7 +7,6 @@ set (intervals, password, key) is kept here too.
 """
 
 import json
-import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,12 +18,12 @@ from typing import Final
 
 import msgspec
 
+from gateway_agent.uplink.state_file import open_state
 from protocols.uplink.hj212 import DAY_MS, Body, Hj212Settings
 
 from .period import AggregatePeriod, PeriodCell
 
 KEEP_MS: Final = 31 * DAY_MS  # for history that a platform asks for
-_VERSION: Final = 2
 _SENDING: Final = """CREATE TABLE sending (cn TEXT NOT NULL, start_ms INTEGER NOT NULL,
     revision INTEGER NOT NULL, backfill INTEGER NOT NULL, body TEXT NOT NULL, qns TEXT NOT NULL,
     PRIMARY KEY (cn, start_ms, revision)) WITHOUT ROWID"""
@@ -57,25 +56,7 @@ class PeriodStore:
 
     def __init__(self, path: Path) -> None:
         """Open or make the file; OSError if that is not possible."""
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        try:
-            self._open(path)
-        except sqlite3.Error as error:
-            raise OSError(f"{path}: {error}") from error
-
-    def _open(self, path: Path) -> None:
-        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = FULL")
-        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version in _UPGRADES:
-            with self._connection:
-                self._connection.execute("BEGIN IMMEDIATE")
-                for statement in (*_UPGRADES[version], f"PRAGMA user_version = {_VERSION}"):
-                    self._connection.execute(statement)
-                self._connection.execute("COMMIT")
-        elif version != _VERSION:
-            raise OSError(f"{path}: expected version {_VERSION}, got {version}: a newer program's")
+        self._connection = open_state(path, _UPGRADES, "FULL")
 
     def close(self) -> None:
         """Close the file."""

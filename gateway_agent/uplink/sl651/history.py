@@ -6,7 +6,6 @@ period is open. It is a copy: losing it loses an answer, or repeats a picture, a
 """
 
 import json
-import os
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
@@ -15,8 +14,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
+from gateway_agent.uplink.state_file import open_state
+
 KEEP_MS: Final = 31 * 86_400_000
-_VERSION: Final = 1
 # Made at each opening: files of the first release have no such table.
 _PICTURES: Final = """CREATE TABLE IF NOT EXISTS picture (station TEXT NOT NULL, stream INTEGER
     NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (station, stream, seq)) WITHOUT ROWID"""
@@ -26,7 +26,6 @@ _WAIT_S: Final = 0.5
 _SCHEMA: Final = (
     """CREATE TABLE report (station TEXT NOT NULL, ended_ms INTEGER NOT NULL, element_values TEXT
     NOT NULL, PRIMARY KEY (station, ended_ms)) WITHOUT ROWID""",
-    f"PRAGMA user_version = {_VERSION}",
 )
 
 
@@ -36,27 +35,9 @@ class ReportHistory:
     def __init__(self, path: Path) -> None:
         """Open or make the file; OSError if that is not possible."""
         self._lock = Lock()
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        try:
-            self._open(path)
-        except sqlite3.Error as error:
-            raise OSError(f"{path}: {error}") from error
-
-    def _open(self, path: Path) -> None:
-        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = NORMAL")
-        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            self._connection.execute("BEGIN IMMEDIATE")
-            for statement in _SCHEMA:
-                self._connection.execute(statement)
-            self._connection.execute("COMMIT")
-        elif version != _VERSION:
-            raise OSError(f"{path}: expected version {_VERSION}, got {version}: a newer program's")
-
-        self._connection.execute(_PICTURES)
-        self._connection.execute(_HOURS)
+        self._connection = open_state(path, {0: _SCHEMA}, "NORMAL")
+        for table in (_PICTURES, _HOURS):
+            self._note(table)
 
     def close(self) -> None:
         """Close the file."""
