@@ -48,12 +48,16 @@ _REPORT: Final = "this is a fault of the gateway's software or a library: report
 
 
 class BusError(Exception):
-    """A request without a good answer. ``cause`` is one of ``protocols.uplink.CAUSES``."""
+    """A request without a good answer. ``cause`` is one of ``protocols.uplink.CAUSES``.
 
-    def __init__(self, cause: str, detail: str) -> None:
+    ``counted``: under which name counters and ``status`` have it; they tell more causes apart.
+    """
+
+    def __init__(self, cause: str, detail: str, counted: str = "") -> None:
         super().__init__(f"{cause}: {detail}")
         self.cause = cause
         self.detail = detail
+        self.counted = counted or cause
 
 
 class ClosedEarlyError(BusError):
@@ -62,6 +66,9 @@ class ClosedEarlyError(BusError):
 
 class BusDownError(BusError):
     """The port cannot be opened or used: this shows nothing about the devices on the bus."""
+
+    def __init__(self, detail: str, counted: str = "bus_down") -> None:
+        super().__init__("bus_timeout", detail, counted)
 
 
 class RefusedError(BusError):

@@ -55,7 +55,7 @@ class BusPort:
         """Connect ``link``. BusDownError if that fails, or the last failure is too short ago."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._retry_at:
-            raise BusDownError("bus_timeout", self._why_closed)
+            raise BusDownError(self._why_closed)
         try:
             async with asyncio.timeout(CONNECT_S):
                 transport = await self._connect(link)
@@ -76,7 +76,6 @@ class BusPort:
 
         The next attempt to open the bus waits, longer each time until :meth:`works`.
         """
-        self._counters.poll_errors["bus_down"] += 1
         self._retry_at = asyncio.get_running_loop().time() + self._retry_wait
         self._retry_wait = min(self._retry_wait * 2, RECONNECT_S[1])
         self._why_closed = explain(self._bus, what, error)
@@ -87,7 +86,9 @@ class BusPort:
             log.error(
                 "bus %s: %s", self._bus.name, self._why_closed, exc_info=trace, extra=self._about
             )
-        return BusDownError("bus_timeout", self._why_closed)
+        down = BusDownError(self._why_closed)
+        self._counters.poll_errors[down.counted] += 1
+        return down
 
     def shared_with_another(self, unit: int) -> None:
         """Log that another master asks on this line, rate-limited."""

@@ -186,7 +186,7 @@ class BusPoller:
                 else:
                     failure = await self._poll(index, schedule, master, now_ms)
                 name = self.readers[index].device.name
-                use.polled(name, loop.time() - begin_s, "" if failure is None else failure.cause)
+                use.polled(name, loop.time() - begin_s, "" if failure is None else failure.counted)
                 use.look(now_ms, tap.sent_bytes + tap.received_bytes)
                 if self._queue.full or not self._queue.is_patient:
                     raise_if_cancelled(task)
@@ -269,12 +269,13 @@ class BusPoller:
         It is logged once for each device, until that is read again or the fault is another.
         """
         master.close()
-        self._counters.poll_errors["internal"] += 1
         detail = explain(self.bus, f"was not read for {self.readers[index].device.name}", error)
+        fault = BusDownError(detail, "internal")
+        self._counters.poll_errors[fault.counted] += 1
         if self._faults.get(index) != detail:
             self._faults[index] = detail
             log.error("bus %s: %s", self.bus.name, detail, exc_info=error)
-        return BusDownError("bus_timeout", detail)
+        return fault
 
     # --- slots -----------------------------------------------------------------------------------
 

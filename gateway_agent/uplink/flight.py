@@ -90,6 +90,7 @@ class Flight:
         self._restart_due = math.inf  # when it begins again because of the collector's word
         self._restart_at = -math.inf  # when the collector's word last made us begin again
         self._held_until = -math.inf  # nobody is subscribed: nothing is sent until then
+        self._unheard_at = now  # since when, in this connection
         self._unheard_s = _UNHEARD_S
 
     def rewind(self, stats: Stats, now: float, most_unacknowledged: int) -> None:
@@ -100,6 +101,7 @@ class Flight:
         self._retry_s = self._pace.retry_s
         self._most_unacknowledged = most_unacknowledged
         self._unacknowledged.clear()
+        self._unheard_at = now
         self._restart(stats, now)
 
     def _restart(self, stats: Stats, now: float) -> None:
@@ -228,6 +230,8 @@ class Flight:
                 self._keep_first(index)
                 self._unanswered.clear()
                 self.sent_to = sent.first - 1
+                if not self.is_unheard:
+                    self._unheard_at = now
                 self._held_until = now + self._unheard_s
                 self._unheard_s = min(2 * self._unheard_s, self._pace.retry_s)
                 return
@@ -236,6 +240,10 @@ class Flight:
     def is_unheard(self) -> bool:
         """Return whether nobody was subscribed to the newest batch."""
         return self._held_until > -math.inf
+
+    def unheard_s(self, now: float) -> float:
+        """Return for how long nobody has been subscribed in this connection; 0: somebody is."""
+        return now - self._unheard_at if self.is_unheard else 0.0
 
     def receipted(self, to: int, now: float) -> None:
         """Note a receipt that covered something new, up to record ``to``."""

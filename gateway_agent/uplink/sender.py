@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 KEY_EPOCH: Final = 0  # rises when a gateway's key is changed; no command for that yet
 # Leaves room in MAX_BATCH_BYTES for the header when the payload cannot be compressed.
 MAX_SLICE_BYTES: Final = 768 * 1024
+# A collector that comes back with its broker is subscribed again long before.
+ABSENT_S: Final = 30.0
 
 
 class _Posted(NamedTuple):
@@ -81,6 +83,7 @@ class BatchSender:
         )
         self._hurry = (0, 0)  # stream and record up to which a batch need not be full
         self._posted: deque[_Posted] = deque()  # what the broker has not acknowledged yet
+        self._is_absent = False  # the collector, says the log
         self._puback_due = 0.0  # when the next acknowledgement must have come
 
     def hurry(self) -> None:
@@ -109,6 +112,7 @@ class BatchSender:
             while self._posted and self._posted[0].answer.done():
                 await self._acknowledged(self._posted.popleft())
             flight.follow(outbox.stats, self._now())
+            self._name_absence()
             wait_s = flight.wait_s(outbox.stats, self._now(), self._is_hurried)
             if wait_s > 0:
                 await self._wait(wait_s)
@@ -158,7 +162,6 @@ class BatchSender:
         if puback.refusal:
             raise MessageRefused(f"the broker refused {posted.topic}: {puback.refusal}")
         self._puback_due = self._now() + ANSWER_S
-        was_unheard = self.flight.is_unheard
         sent = self.flight.acknowledged(puback.is_heard, self._now())
         self._counters.pubacks += 1
         if sent.again:
@@ -167,8 +170,23 @@ class BatchSender:
             self._counters.batches_sent += 1
         if not self._awaits_receipts:
             await self._release(posted.stream, sent.last, posted.head)
-        elif self.flight.is_unheard and not was_unheard:
-            log.warning("nobody is subscribed to %s: does a collector run?", posted.topic)
+
+    def _name_absence(self) -> None:
+        """Log that nobody is subscribed once it has lasted: a collector has a broker to find, too.
+
+        Its return is logged only if its absence was.
+        """
+        topic = topics.batch_topic(self._gateway, self.flight.stream)
+        if not self.flight.is_unheard and self._is_absent:
+            self._is_absent = False
+            log.warning("somebody is subscribed to %s again", topic)
+        elif not self._is_absent and self.flight.unheard_s(self._now()) >= ABSENT_S:
+            self._is_absent = True
+            log.warning(
+                "nobody has been subscribed to %s for %.0f s: start the collector, and let its user"
+                " read this topic at the broker",
+                *(topic, self.flight.unheard_s(self._now())),
+            )
 
     async def _release(self, stream: int, to: int, head: bytes) -> None:
         """Prune what the broker has acknowledged, where the operator takes that for delivered."""

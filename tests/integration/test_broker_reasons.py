@@ -15,6 +15,7 @@ import pytest
 
 from gateway_agent.collector.receiver import DUPLICATE, BatchOutcome, BatchReceiver
 from gateway_agent.config_types import MqttConnection
+from gateway_agent.uplink import sender
 from gateway_agent.uplink.backoff import AWAY, REFUSED, TAKEN_OVER, Backoff, Pause
 from gateway_agent.uplink.connection import ANSWER_S, Who, make_client
 from hil.site.mosquitto import MosquittoBroker
@@ -281,6 +282,37 @@ async def test_a_collector_that_comes_later_gets_everything_at_once(
         assert not uplink.is_unheard
     assert site.stored() == list(range(1, 121))
     assert site.verdicts().count("duplicates") == 0
+
+
+@pytest.mark.mosquitto
+async def test_that_nobody_is_subscribed_is_logged_once_and_only_if_it_lasts(
+    broker: MosquittoBroker,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lines() -> list[str]:
+        return [line for line in caplog.messages if "subscribed to tianfu/gw-1/batch/" in line]
+
+    site = Site(tmp_path, broker.port)
+    async with site.outbox() as outbox, site.uplink(outbox, retry_ms=100) as uplink:
+        await outbox.put(records(1, 10), {})
+        await until(lambda: site.counters.pubacks > 5, "batches for nobody")
+        assert uplink.is_unheard
+        async with site.collector():
+            await until(lambda: outbox.stats.depth == 0, "receipted")
+        assert lines() == [], "it came within seconds"
+        monkeypatch.setattr(sender, "ABSENT_S", 0.2)
+        await outbox.put(records(11, 20), {})
+        await until(lines, "a line")
+        pubacks = site.counters.pubacks
+        await until(lambda: site.counters.pubacks > pubacks + 5, "more for nobody")
+        async with site.collector():
+            await until(lambda: len(lines()) > 1, "its return")
+    absent, again = lines()
+    assert absent.startswith("nobody has been subscribed")
+    assert "start the collector" in absent
+    assert again.startswith("somebody is subscribed")
 
 
 @pytest.mark.mosquitto

@@ -163,6 +163,13 @@ class Site:
     def problem(self, name: str) -> str:
         return next(item.problem for item in self._field.status(0) if item.name == name)
 
+    def errors(self, name: str) -> tuple[set[str], set[str]]:
+        """The causes that the status has of a bus, and of its first device."""
+        bus = next(
+            one for one in self._field.bus_statuses(0) if name in [d.name for d in one.devices]
+        )
+        return set(bus.errors), set(bus.devices[0].errors)
+
     async def stop(self) -> None:
         self.task.cancel()
         await asyncio.wait({self.task})
@@ -311,6 +318,7 @@ async def test_a_driver_that_refuses_its_settings_is_named(
         await until(lambda: site.counters.poll_errors["bus_down"] >= 5 or site.task.done())
         await site.read_on("well")
         problem = site.problem("ill")
+        assert site.errors("ill") == ({"bus_down"}, {"bus_down"}), "no device was silent"
         assert problem.startswith(f"{line.path} cannot be opened: Invalid argument; ")
         assert problem.endswith("supports the baudrate, parity and stopbits of this bus")
         messages = [item for item in caplog.records if item.levelno == logging.ERROR]
@@ -342,6 +350,7 @@ async def test_a_fault_of_our_own_costs_one_device_and_is_shown(
     try:
         await until(lambda: site.counters.poll_errors["internal"] >= 3 or site.task.done())
         await site.read_on("other", "well")
+        assert site.errors("ill")[1] == {"internal"}
         assert "ZeroDivisionError: made up" in site.problem("ill")
         (logged,) = [item for item in caplog.records if item.levelno == logging.ERROR]
         assert logged.exc_info, "its traceback is shown"

@@ -303,6 +303,7 @@ def test_a_batch_that_nobody_was_subscribed_to_goes_again_alone_until_somebody_i
         assert flight.send(piece(1, 10), 10, now).again == (now > 0)
         flight.acknowledged(is_heard=False, now=now)
         assert flight.is_unheard
+        assert flight.unheard_s(now) == now
         flight.follow(stats(100), now)
         wait = flight.wait_s(stats(100), now, at_once=False)
         waits.append(wait)
@@ -314,7 +315,13 @@ def test_a_batch_that_nobody_was_subscribed_to_goes_again_alone_until_somebody_i
     flight.repeated(0, now)  # a collector comes
     flight.follow(stats(100), now)
     assert not flight.is_unheard
+    assert flight.unheard_s(now) == 0
     assert flight.wait_s(stats(100), now, at_once=False) == 0
+    flight.send(piece(1, 10), 10, now)
+    flight.acknowledged(is_heard=False, now=now + 1)
+    assert flight.unheard_s(now + 3) == 2
+    flight.rewind(stats(100), now + 10, 20)  # while there was no broker nobody can tell
+    assert flight.unheard_s(now + 11) == 1
 
 
 def test_what_was_sent_behind_a_batch_that_nobody_took_goes_again_behind_it() -> None:
