@@ -114,16 +114,17 @@ class WireTap:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._broker)
+            self.connections += 1
+            number = self.connections
+            back = asyncio.create_task(self._pass(far_reader, writer, number, self._note_answer))
+            with contextlib.suppress(asyncio.CancelledError):  # the test is over
+                await self._pass(reader, far_writer, number, self._note_batch)
+            back.cancel()
+            await asyncio.wait({back})
         except OSError:
+            pass  # no broker listens: the connection ends
+        finally:
             writer.transport.abort()
-            return
-        self.connections += 1
-        number = self.connections
-        back = asyncio.create_task(self._pass(far_reader, writer, number, self._note_answer))
-        with contextlib.suppress(asyncio.CancelledError):  # the test is over
-            await self._pass(reader, far_writer, number, self._note_batch)
-        back.cancel()
-        await asyncio.wait({back})
 
     async def _pass(
         self,

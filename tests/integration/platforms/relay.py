@@ -31,18 +31,20 @@ class Relay:
         if self.is_cut:
             writer.transport.abort()
             return
+        self._open.add(writer)
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self._target)
+            self._open.add(back)
+            try:
+                await asyncio.gather(_pass(reader, back), _pass(there, writer))
+            finally:
+                self._open.discard(back)
+                back.transport.abort()
         except OSError:
-            writer.transport.abort()
-            return
-        self._open |= {writer, back}
-        try:
-            await asyncio.gather(_pass(reader, back), _pass(there, writer))
+            pass  # nobody listens there: the connection ends
         finally:
-            for one in (writer, back):
-                self._open.discard(one)
-                one.transport.abort()
+            self._open.discard(writer)
+            writer.transport.abort()
 
 
 async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -43,12 +43,19 @@ async def test_the_bench_leaves_no_connection_idle(image: Path, tmp_path: Path) 
 async def test_one_connection_for_all_requests_ends_renode(
     image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    kept: list[rpc._Transport] = []
+    close = rpc._Transport.close
+
     def keep(transport: rpc._Transport) -> None:
         """Leave the connection open, as the base class does after an answer."""
+        kept.append(transport)
 
     monkeypatch.setattr(rpc._Transport, "close", keep)
     with pytest.raises(RenodeEnded, match="invalid Control characters"):
         await wait_between_requests(image, tmp_path / "air")
+    assert kept
+    for transport in kept:
+        close(transport)
 
 
 async def test_a_command_is_sent_once(monkeypatch: pytest.MonkeyPatch) -> None:
