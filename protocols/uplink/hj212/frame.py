@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from protocols.uplink.check_budget import FEW_DAMAGED, CheckBudget
 from protocols.wire.errors import BAD_VALUE, LocalError
 
 from .checksum import HJ_VALUES, ChecksumKind, checksum
@@ -25,7 +26,7 @@ MAX_SHOWN: Final = 160  # bytes of a rejected frame that its error keeps
 _MARK: Final = b"##"
 _HEAD: Final = 6  # ## and LEN
 _SUM: Final = 4
-_HEX: Final = re.compile(rb"[0-9A-Fa-f]{4}")
+_TAIL: Final = re.compile(rb"&&[0-9A-Fa-f]{4}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class Hj212Reader:
         self.kind = kind
         self.decrypt = decrypt
         self._buffer = bytearray()
+        self._budget = CheckBudget()
 
     @property
     def held(self) -> int:
@@ -86,7 +88,9 @@ class Hj212Reader:
         """Return what became complete with ``data``."""
         found: list[AcceptedFrame | RejectedFrame] = []
         for at in range(0, len(data), MAX_READ_SEGMENT):
-            self._buffer += data[at : at + MAX_READ_SEGMENT]
+            piece = data[at : at + MAX_READ_SEGMENT]
+            self._buffer += piece
+            self._budget.came(len(piece), len(self._buffer))
             found.extend(self._take(is_over=False))
         return found
 
@@ -99,6 +103,8 @@ class Hj212Reader:
         at = 0
         while at < len(buffer):
             begin = buffer.find(_MARK, at)
+            while begin >= 0 and buffer[begin + 2 : begin + 3] == b"#":  # no LEN begins so
+                begin += 1
             if begin < 0:  # the last byte may be the first half of a mark
                 begin = len(buffer) - (buffer.endswith(b"#") and not is_over)
             if buffer[at:begin].strip():
@@ -108,16 +114,20 @@ class Hj212Reader:
             at = begin
             if at == len(buffer):
                 break
+            behind = at + 1  # the mark there may be the frame that this one's LEN hid
             try:
                 end = self._end_of(at, is_over)
                 if end is None:
                     break
                 raw = bytes(buffer[at:end])
+                self._expect_tail(raw)
+                if not self._budget.covers(len(raw)):
+                    behind = end
+                    raise Hj212Error.broken("CRC", len(raw) - _SUM, FEW_DAMAGED, "more")
                 found = AcceptedFrame(self._read(raw), raw)
             except Hj212Error as error:
                 yield RejectedFrame(error, bytes(buffer[at : at + MAX_SHOWN]))
-                # Behind the mark there may be the frame that this one's LEN hid.
-                following = buffer.find(_MARK, at + 1)
+                following = buffer.find(_MARK, behind)
                 at = len(buffer) if following < 0 else following
                 if following < 0 and buffer.endswith(b"#") and not is_over:
                     at -= 1
@@ -147,10 +157,7 @@ class Hj212Reader:
         return end
 
     def _read(self, raw: bytes) -> Hj212Message:
-        segment, digits = raw[_HEAD:-_SUM], raw[-_SUM:]
-        if not segment.endswith(b"&&") or not _HEX.fullmatch(digits):
-            raise self._wrong_tail(raw)
-        received = int(digits, 16)
+        segment, received = raw[_HEAD:-_SUM], int(raw[-_SUM:], 16)
         computed = checksum(segment, self.kind)
         if computed != received and self.decrypt is not None:
             clear = map_cp(segment, self.decrypt)
@@ -167,6 +174,8 @@ class Hj212Reader:
         raise Hj212Error.broken("CRC", len(raw) - _SUM, expected, f"{received:04X}")
 
     @staticmethod
-    def _wrong_tail(raw: bytes) -> Hj212Error:
-        stands = repr(raw[-_SUM - 2 :])
-        return Hj212Error.broken("LEN", 2, "&& and four hexadecimal digits at its end", stands)
+    def _expect_tail(raw: bytes) -> None:
+        tail = raw[-_SUM - 2 :]
+        if not _TAIL.fullmatch(tail):
+            expected = "&& and four hexadecimal digits at its end"
+            raise Hj212Error.broken("LEN", 2, expected, repr(tail))

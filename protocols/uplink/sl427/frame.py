@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from protocols.uplink.check_budget import FEW_DAMAGED, CheckBudget
 from protocols.uplink.errors import BAD_CHECKSUM, FormatError
 from protocols.wire.errors import BAD_VALUE, TRUNCATED, LocalError
 
@@ -21,6 +22,7 @@ _POLYNOMIAL: Final = 0xE5
 _ENVELOPE: Final = 5  # 68 L 68 in front, CRC and 16 behind
 _SHORTEST: Final = 7  # control, address, function
 MAX_DATA_BYTES: Final = 0xFF - _SHORTEST
+_LONGEST: Final = 0xFF + _ENVELOPE
 
 # Functions (AFN).
 LINK: Final = 0x02
@@ -72,13 +74,20 @@ class Sl427Frame:
         return bool(self.control & _UP)
 
 
+def _row(crc: int) -> int:
+    for _ in range(8):
+        crc = (crc << 1 ^ _POLYNOMIAL) & 0xFF if crc & 0x80 else crc << 1
+    return crc
+
+
+_TABLE: Final = bytes(map(_row, range(256)))
+
+
 def crc8(data: bytes) -> int:
     """Return the CRC-8: polynomial E5, start 0, highest bit first; F7 for ``123456789``."""
     crc = 0
     for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = (crc << 1 ^ _POLYNOMIAL) & 0xFF if crc & 0x80 else crc << 1
+        crc = _TABLE[crc ^ byte]
     return crc
 
 
@@ -97,39 +106,51 @@ class Sl427Reader:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._budget = CheckBudget()
         self.noise_bytes = 0
         """Bytes outside of frames so far."""
 
     def feed(self, data: bytes) -> None:
         """Take bytes in. They are held until :meth:`next_frame` has gone through them."""
         self._buffer += data
+        self._budget.came(len(data), len(self._buffer))
 
     def next_frame(self) -> Sl427Frame | None:
         """Return the next frame; None: more bytes are needed.
 
-        FormatError: what looked like a frame is none; the call after it looks behind its start.
+        FormatError: what looked like a frame is none; the call after it looks behind its start,
+        and behind those that follow it and are none either: a flood of them is few errors.
         """
         buffer = self._buffer
         at = buffer.find(START)
         self._drop(at if at >= 0 else len(buffer))
-        if len(buffer) < 3:
+        if self._is_none(0):
+            got = buffer[:3].hex(" ").upper()
+            most = min(len(buffer), _LONGEST)
+            self._drop(next((at for at in range(1, most) if not self._is_none(at)), most))
+            raise FormatError(BAD_VALUE, "frame", 0, "68 length 68, and 16 where it ends", got)
+        if len(buffer) < 3 or len(buffer) < (size := buffer[1] + _ENVELOPE):
             return None
-        length = buffer[1]
-        if buffer[2] != START or length < _SHORTEST:
+        inner, crc = bytes(buffer[3 : size - 2]), buffer[size - 2]
+        if not self._budget.covers(len(inner)):
+            self._drop(size)
+            raise FormatError(BAD_CHECKSUM, "CRC", size - 2, FEW_DAMAGED, "more")
+        computed = crc8(inner)
+        if crc != computed:
             self._drop(1)
-            expected = f"68, {_SHORTEST:02X} or more, 68"
-            raise FormatError(BAD_VALUE, "start", 0, expected, f"68 {length:02X} {buffer[1]:02X}")
-        if len(buffer) < length + _ENVELOPE:
-            return None
-        inner, crc, end = bytes(buffer[3 : 3 + length]), buffer[3 + length], buffer[4 + length]
-        if crc != crc8(inner):
-            self._drop(1)
-            raise FormatError(BAD_CHECKSUM, "CRC", 3 + length, f"{crc8(inner):02X}", f"{crc:02X}")
-        if end != END:
-            self._drop(1)
-            raise FormatError(BAD_VALUE, "end", 4 + length, f"{END:02X}", f"{end:02X}")
-        del buffer[: length + _ENVELOPE]
+            raise FormatError(BAD_CHECKSUM, "CRC", size - 2, f"{computed:02X}", f"{crc:02X}")
+        del buffer[:size]
         return Sl427Frame(inner[0], inner[1:6], inner[6], inner[7:])
+
+    def _is_none(self, at: int) -> bool:
+        """Return whether no frame begins there, which shows without its CRC."""
+        buffer, held = self._buffer, len(self._buffer) - at
+        if held < 3:
+            return held > 0 and buffer[at] != START
+        length = buffer[at + 1]
+        if buffer[at] != START or buffer[at + 2] != START or length < _SHORTEST:
+            return True
+        return held >= length + _ENVELOPE and buffer[at + length + _ENVELOPE - 1] != END
 
     def _drop(self, count: int) -> None:
         self.noise_bytes += count

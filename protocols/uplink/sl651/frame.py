@@ -13,6 +13,7 @@ byte first. Only the HEX/BCD coding is read here; the ASCII coding begins with 0
 from dataclasses import dataclass
 from typing import Final
 
+from protocols.uplink.check_budget import FEW_DAMAGED, CheckBudget
 from protocols.uplink.errors import BAD_CHECKSUM, FormatError
 from protocols.wire.crc import crc16
 from protocols.wire.errors import BAD_VALUE, TRUNCATED, LocalError
@@ -117,12 +118,14 @@ class Sl651Reader:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._budget = CheckBudget()
         self.noise_bytes = 0
         """Bytes outside of frames so far, without the single 7E that some senders append."""
 
     def feed(self, data: bytes) -> None:
         """Take bytes in. They are held until :meth:`next_frame` has gone through them."""
         self._buffer += data
+        self._budget.came(len(data), len(self._buffer))
 
     def next_frame(self) -> Sl651Frame | None:
         """Return the next frame; None: more bytes are needed.
@@ -145,17 +148,20 @@ class Sl651Reader:
         total_bytes = FRAME_BYTES + length
         if len(buffer) < total_bytes:
             return None
+        end = buffer[total_bytes - 3]
+        is_down = end in DOWNWARD_ENDS
+        if end not in DOWNWARD_ENDS + UPWARD_ENDS or (direction == _DOWN and not is_down):
+            ends = DOWNWARD_ENDS if direction == _DOWN else DOWNWARD_ENDS + UPWARD_ENDS
+            raise self._refused(BAD_VALUE, "end", total_bytes - 3, _characters(ends), f"{end:02X}")
+        if not self._budget.covers(total_bytes):
+            self._drop(total_bytes)
+            raise FormatError(BAD_CHECKSUM, "CRC", total_bytes - 2, FEW_DAMAGED, "more")
         data = bytes(buffer[:total_bytes])
         computed, received = crc16(data, total_bytes - 2), int.from_bytes(data[-2:])
         if computed != received:
             raise self._refused(
                 BAD_CHECKSUM, "CRC", total_bytes - 2, f"{computed:04X}", f"{received:04X}"
             )
-        end = data[-3]
-        is_down = end in DOWNWARD_ENDS
-        if end not in DOWNWARD_ENDS + UPWARD_ENDS or (direction == _DOWN and not is_down):
-            ends = DOWNWARD_ENDS if direction == _DOWN else DOWNWARD_ENDS + UPWARD_ENDS
-            raise self._refused(BAD_VALUE, "end", total_bytes - 3, _characters(ends), f"{end:02X}")
         total = number = 0
         body = data[_HEADER_BYTES:-3]
         if start == SYN:
@@ -193,9 +199,12 @@ class Sl651Reader:
     def _refused(
         self, code: int, field: str, offset: int, expected: str, got: object
     ) -> FormatError:
-        del self._buffer[: len(HEAD)]
-        self.noise_bytes += len(HEAD)
+        self._drop(len(HEAD))
         return FormatError(code, field, offset, expected, got)
+
+    def _drop(self, count: int) -> None:
+        self.noise_bytes += count
+        del self._buffer[:count]
 
 
 def _characters(values: tuple[int, ...]) -> str:
