@@ -9,6 +9,7 @@ Every command ends with an exit status of :mod:`protocols.exit_status`.
 
 import importlib
 import importlib.metadata
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
@@ -19,6 +20,7 @@ from protocols.exit_status import FAULT
 
 GROUP: Final = "tianfu_gateway.commands"
 _MARKUP: Final = "markdown"  # in which `[orders]` is a table of a configuration, not a style
+_NEGATIVE: Final = re.compile(r"-\.?\d")
 #: The panels of `--help`, each with its commands in the order of their use.
 PANELS: Final = {
     "Set up": {
@@ -108,6 +110,17 @@ class LazyGroup(TyperGroup):
             raise typer.Exit(status) from error
 
 
+class _Command(TyperCommand):
+    """A command for which -0.5 is a value: no option of ours starts with a digit."""
+
+    def parse_args(  # type: ignore[override] # a subclass
+        self, ctx: typer.Context, args: list[str]
+    ) -> list[str]:
+        """Parse the words of the command line; return those that are left."""
+        ctx.ignore_unknown_options = any(map(_NEGATIVE.match, args))
+        return super().parse_args(ctx, args)
+
+
 def _added() -> dict[str, importlib.metadata.EntryPoint]:
     points = importlib.metadata.entry_points(group=GROUP)
     return {point.name: point for point in points if point.name not in BUILT_IN}
@@ -134,7 +147,7 @@ def _as_app(name: str, target: Callable[..., object] | typer.Typer) -> typer.Typ
     single = typer.Typer(
         pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=_MARKUP
     )
-    single.command(name)(target)
+    single.command(name, cls=_Command)(target)
     return single
 
 

@@ -112,7 +112,7 @@ def show_result(result: CommandResult, json_output: bool) -> None:
 
 
 def _shown(value: PointValue) -> str:
-    if value.value is None:
+    if value.text or value.value is None:
         return value.text or value.quality or "-"
     return f"{value.value:.12g} {value.unit}".strip()
 

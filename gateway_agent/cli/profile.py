@@ -16,6 +16,7 @@ from gateway_agent.counters import Counters
 from gateway_agent.field.bus_errors import BusDownError
 from gateway_agent.field.master import Master
 from gateway_agent.field.profile import Profile, ProfilePoint, load_profile, shipped
+from gateway_agent.field.profile.language import WriteSpec
 from gateway_agent.field.profile.points import table_of
 from gateway_agent.field.profile.trial import TriedPoint, try_profile
 from gateway_agent.tables import ConfigError, Problem
@@ -97,8 +98,14 @@ def _row(point: ProfilePoint, profile: Profile) -> tuple[str, ...]:
         spec.type,
         spec.unit,
         "" if bounds == " to " else bounds,
-        spec.what if spec.write is None else f"{spec.what} (can be set)".strip(),
+        spec.what if spec.write is None else f"{spec.what} ({_may(spec.write)})".strip(),
     )
+
+
+def _may(write: WriteSpec) -> str:
+    bounded = write.low is not None and write.high is not None
+    bounds = f", {write.low:g} to {write.high:g}" if bounded else ""
+    return f"can be set{bounds}{', with --confirm' if write.confirm else ''}"
 
 
 @app.command()

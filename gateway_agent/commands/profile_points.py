@@ -121,8 +121,7 @@ class ProfilePoints:
             (after,) = await self.get([write.point])
             if write.is_done(after):
                 return f"{name}: {_text(before)} -> {_text(after)}", [after]
-        wanted = written(write.number, write.point.spec.unit)
-        text = f"{name}: expected {wanted} after the write, read {_text(after)}"
+        text = f"{name}: expected {write.meaning} after the write, read {_text(after)}"
         raise CommandFailed(text if silence is None else f"{text}; {silence}")
 
 
@@ -133,6 +132,13 @@ class PointWrite:
     point: ProfilePoint
     request: Request
     number: Fraction
+
+    @property
+    def meaning(self) -> str:
+        """Return what was written, as a person writes it."""
+        spec = self.point.spec
+        words = {Fraction(int(number, 0)): word for number, word in spec.values.items()}
+        return words.get(self.number) or written(self.number, spec.unit)
 
     def is_done(self, value: PointValue) -> bool:
         """Return whether the device has what was written, in the precision of its register."""

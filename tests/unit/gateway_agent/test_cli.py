@@ -51,6 +51,14 @@ def batch(key: Ed25519PrivateKey, first: int = 1, count: int = 3) -> bytes:
     )
 
 
+def test_a_negative_number_is_a_value_and_a_misspelt_option_is_none(tmp_path: Path) -> None:
+    words = ("set", "yard", "correction", "-0.5", "Cel", "--config", tmp_path)
+    status, text = run(*words)
+    assert (status, "no agent answers there" in flat(text)) == (1, True), text
+    status, text = run("set", "pump", "speed", "5", "--confrm", "--config", tmp_path)
+    assert (status, "No such option: --confrm" in flat(text)) == (2, True), text
+
+
 @pytest.mark.parametrize("name", [[], *([command] for command in cli.BUILT_IN)])
 def test_every_command_has_help_with_an_example(name: list[str]) -> None:
     status, text = run(*name, "--help")
