@@ -168,7 +168,8 @@ def test_a_profile_that_is_wrong(tmp_path: Path, content: str, parts: list[str])
 
 
 def test_an_unknown_name_lists_the_shipped_ones() -> None:
-    with pytest.raises(ConfigError, match="senseair-s8, site-dust-noise, xy-md02, xylem-odo-rtu"):
+    names = "site-dust-noise, waveshare-relay-8ch, xy-md02, xy-md02-corrections, xylem-odo-rtu"
+    with pytest.raises(ConfigError, match=f"senseair-s8, {names}"):
         load_profile("senseair-s9")
 
 
