@@ -140,6 +140,16 @@ class LossStatus(Struct, frozen=True):
     cause: str  # a word of gateway_agent.store.exports.LOSS_CAUSES
 
 
+class GapStatus(Struct, frozen=True, kw_only=True):
+    """What an exporter made of records, or would have, and gave up for one cause."""
+
+    kind: str  # a CN of HJ 212, "2051 change" for a late one, "picture", the code of a value
+    first_ms: int  # Unix time at which the first began, and at which the last ended
+    last_ms: int
+    count: int
+    cause: str  # a constant of gateway_agent.uplink.gap_book
+
+
 class ExporterStatus(Struct, kw_only=True, omit_defaults=True):
     """An uplink beside the collector's."""
 
@@ -157,6 +167,7 @@ class ExporterStatus(Struct, kw_only=True, omit_defaults=True):
     rejection: str = ""
     lost: int = 0  # records that it will never get, at all times
     losses: list[LossStatus] = []  # the newest ranges of them
+    gaps: list[GapStatus] = []  # periods, pictures and values that it will never get
 
 
 class AlarmStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
@@ -27,6 +28,7 @@ from gateway_agent.status import (
 )
 from gateway_agent.status_socket import StatusError, read_status
 from gateway_agent.tables import read_toml
+from gateway_agent.uplink.gap_book import by_kind
 from protocols.exit_status import FAULT, GOOD
 
 S = TypeVar("S", Status, CollectorStatus)
@@ -278,6 +280,16 @@ def _exporter_lines(exporter: ExporterStatus) -> list[Text]:
                 style="yellow",
             )
         )
+    for gap in by_kind(exporter.gaps):
+        first, last = (
+            datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            for ms in (gap.first_ms, gap.last_ms)
+        )
+        text = (
+            f"uplink {exporter.name}: {gap.count} of {gap.kind} will never be sent, from {first} to"
+            f" {last}: {gap.cause}"
+        )
+        lines.append(Text(text, style="yellow"))
     return lines
 
 

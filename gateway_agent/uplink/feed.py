@@ -269,15 +269,19 @@ class Feed:
 
         The messages are logged first: what is delivered is traced.
         """
-        if sent:
-            name, kind = self.status.name, self.status.type
-            wall_ms = self._context.clock.wall().wall_ms
-            await whatever_comes(
-                asyncio.to_thread(self._traces.add, name, kind, portion.stream, sent, wall_ms)
-            )
+        await self.trace(portion.stream, sent)
         if to > self.delivered_to:
             await self._outbox.advance(self.config.label, portion.stream, to)
         self.status.problem = ""
+
+    async def trace(self, stream: int, messages: Sequence[SentMessage]) -> None:
+        """Log what was made of records of a stream and sent, or given up."""
+        if messages:
+            name, kind = self.status.name, self.status.type
+            wall_ms = self._context.clock.wall().wall_ms
+            await whatever_comes(
+                asyncio.to_thread(self._traces.add, name, kind, stream, messages, wall_ms)
+            )
 
     async def lost(self, portion: Portion, to: int, cause: str) -> None:
         """Move the place to ``to`` without delivery, for one of the causes of a loss."""

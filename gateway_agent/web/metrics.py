@@ -26,6 +26,7 @@ from gateway_agent.status import (
     Status,
     UplinkStatus,
 )
+from gateway_agent.uplink.gap_book import by_kind
 
 from .view import AgentView
 
@@ -217,7 +218,15 @@ def _exporters(exporters: list[ExporterStatus]) -> Iterator[Metric]:
             gauge.add_metric(where, float(getattr(exporter, name)))
         for name, count in counts.items():
             count.add_metric(where, float(getattr(exporter, name)))
-    yield from (*gauges.values(), *counts.values())
+    gaps = CounterMetricFamily(
+        "tianfu_exporter_gaps",
+        "Periods, pictures and values that the platform will never get",
+        labels=[*labels, "kind", "cause"],
+    )
+    for exporter in exporters:
+        for gap in by_kind(exporter.gaps):
+            gaps.add_metric([exporter.name, exporter.type, gap.kind, gap.cause], gap.count)
+    yield from (*gauges.values(), *counts.values(), gaps)
 
 
 def _notified(receivers: list[NotifyStatus]) -> Iterator[Metric]:

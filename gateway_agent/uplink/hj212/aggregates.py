@@ -179,6 +179,11 @@ class Aggregates:
             if self._is_unsent(key):
                 yield self.periods[key]
 
+    def unsent_before(self, end_ms: int) -> list[AggregatePeriod]:
+        """Return what is to be sent and ended before then, kind by kind, the oldest first."""
+        keys = [key for key in self._waiting | self.changed if self._is_unsent(key)]
+        return [self.periods[key] for key in sorted(keys) if self.periods[key].end_ms < end_ms]
+
     def unsent_since(self, cn: str, stream: int) -> int | None:
         """Return the first record of a stream behind unsent periods of a kind; None without any."""
         return min(

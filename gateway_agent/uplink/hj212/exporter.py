@@ -38,6 +38,7 @@ class Hj212Exporter:
         if self._work is None:
             await whatever_comes(self._open(wall_ms))
         assert self._work is not None
+        feed.status.gaps = self._work.gaps.gaps
         opening = asyncio.open_connection(self._config.host, self._config.port)
         async with asyncio.timeout(_CONNECT_S):
             reader, writer = await opening

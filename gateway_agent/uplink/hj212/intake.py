@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Final
 
+from gateway_agent.status import GapStatus
+from gateway_agent.uplink.gap_book import UNIT, GapBook
 from protocols.export_record import DeviceInfo, ExportPoint, ExportRecord
 from protocols.wire.registers import STATUS_CALIBRATION
 
@@ -26,6 +28,7 @@ FLAGS: Final = {
     "checksum": FAULTY,
     "fault": FAULTY,
 }
+_JOINS_MS: Final = 3_600_000  # values that are refused with less between them are one gap
 _NOT_FITTED: Final = "not-fitted"
 
 
@@ -47,9 +50,11 @@ class Hj212Intake:
         devices: Mapping[str, DeviceInfo],
         nodes: Iterable[str],
         points: Mapping[str, str],
+        gaps: GapBook,
     ) -> None:
+        """``gaps``: names the values whose unit is not the code's."""
         self.codes: dict[str, int] = {}  # code -> ms between two readings; those that came
-        self.refused = 0  # readings whose unit is not the code's
+        self._gaps = gaps
         self._profile = profile
         self._kelvin = Decimal(str(profile.kelvin))
         self._nodes = set(nodes)
@@ -94,13 +99,15 @@ class Hj212Intake:
                         self._kelvin,
                     )
                 except ValueError as error:
-                    self._refuse(record.name, point.name, wanted.code, error)
+                    self._refuse(record, point.name, wanted.code, error)
                     continue
             self.codes.setdefault(wanted.code, self._periods.get(record.name, 0))
             yield CodeReading(wanted.code, record.wall_ms, value, flag, stream, record.seq)
 
-    def _refuse(self, device: str, point: str, code: str, error: ValueError) -> None:
-        self.refused += 1
+    def _refuse(self, record: ExportRecord, point: str, code: str, error: ValueError) -> None:
+        device, at_ms = record.name, record.wall_ms
+        gap = GapStatus(kind=code, first_ms=at_ms, last_ms=at_ms, count=1, cause=UNIT)
+        self._gaps.add(gap, _JOINS_MS)
         if (device, point) not in self._said:
             self._said.add((device, point))
             log.warning("hj212: %s/%s is not sent as %s: %s", device, point, code, error)

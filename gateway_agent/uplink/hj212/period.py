@@ -1,6 +1,7 @@
 """One period of HJ 212: what each code had in it, and which records stand behind it."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
@@ -85,6 +86,12 @@ class AggregatePeriod:
     def is_unsent(self) -> bool:
         """Whether the platform lacks what it says now."""
         return self.is_closed and self.sent < self.revision
+
+    def seqs(self, stream: int) -> Iterator[int]:
+        """Yield the records of a stream that stand behind it."""
+        for at, first, last in self.ranges:
+            if at == stream:
+                yield from range(first, last + 1)
 
     def trace(self, stream: int, seq: int) -> None:
         """Note a record that stands behind it."""

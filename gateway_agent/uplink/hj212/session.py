@@ -19,6 +19,7 @@ from gateway_agent.uplink.feed import ExportContext, Feed
 from protocols.export_record import Portion, SentMessage
 from protocols.text_of_others import printable
 from protocols.uplink.hj212 import (
+    HOUR_MS,
     FrameRefused,
     Hj212Event,
     Hj212Upload,
@@ -28,8 +29,10 @@ from protocols.uplink.hj212 import (
     PlatformCommand,
     SettingsChanged,
     UploadDone,
+    data_time,
 )
 
+from .period import AggregatePeriod
 from .period_store import PeriodUpload, settings_text
 from .site import RealTime
 from .work import Hj212Work
@@ -114,7 +117,8 @@ class Hj212Session:
         """Return up to when everything recorded is in the periods; 0 if that is not known."""
         stream, to = self._work.mark()
         feed = self._feed
-        if stream in (0, feed.stream) and feed.delivered_to + feed.behind <= to:
+        is_read = stream in (0, feed.stream) and feed.delivered_to + feed.behind <= to
+        if is_read or not feed.behind:  # what was given up in the outbox is never read
             return self._now().unix_ms
         return self._newest_ms
 
@@ -247,12 +251,7 @@ class Hj212Session:
             self._work.aggregates.changed.add((period.cn, period.start_ms))
             self._is_changed = True
             stream = self._work.mark()[0]
-            seqs = tuple(
-                seq
-                for at, first, last in period.ranges
-                if at == stream
-                for seq in range(first, last + 1)
-            )
+            seqs = tuple(period.seqs(stream))
         if stream == self._work.mark()[0]:
             self._sent += [SentMessage(qn, seqs, ack, f"CN={event.cn}") for qn in event.qns]
 
@@ -260,8 +259,9 @@ class Hj212Session:
         """Put what changed onto the medium, then move the place in the outbox."""
         work, feed, portion, now = self._work, self._feed, self._portion, self._now()
         if self._is_changed or work.device.has_numbers:
-            passed = feed.stream, feed.delivered_to
-            await whatever_comes(asyncio.to_thread(work.commit, now.unix_ms, passed))
+            await self._give_up(now.unix_ms)
+            await whatever_comes(asyncio.to_thread(work.commit, now.unix_ms))
+            feed.status.gaps = work.gaps.gaps
             self._is_changed = False
             self._is_behind = True
         if portion is None:
@@ -273,6 +273,20 @@ class Hj212Session:
         sent, self._sent = self._sent, []
         if to > feed.delivered_to or sent:
             await feed.delivered(portion, to, sent)
+
+    async def _give_up(self, wall_ms: int) -> None:
+        """Name what is too old by now, and log which records stand behind it."""
+        feed = self._feed
+        together: dict[tuple[int, str, int], list[AggregatePeriod]] = {}
+        for period in self._work.give_up(wall_ms, (feed.stream, feed.delivered_to)):
+            for stream in {at for at, _, _ in period.ranges}:
+                of = stream, period.cn, period.start_ms // HOUR_MS
+                together.setdefault(of, []).append(period)
+        for (stream, cn, _), periods in together.items():
+            first, last = data_time(periods[0].start_ms), data_time(periods[-1].start_ms)
+            seqs = tuple(seq for period in periods for seq in period.seqs(stream))
+            text = f"{len(periods)} of CN={cn} to {last}, too old"
+            await feed.trace(stream, [SentMessage(f"{cn} {first}", seqs, "given up", text)])
 
     async def _write(self, writer: asyncio.StreamWriter) -> None:
         device = self._work.device

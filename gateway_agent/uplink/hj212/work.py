@@ -6,12 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from gateway_agent.status import GapStatus
 from gateway_agent.uplink.feed import ExportContext
+from gateway_agent.uplink.gap_book import AGE, GapBook
 from protocols.uplink.hj212 import Hj212Device, Hj212Settings, Hj212Upload, Moment, data_time
 
 from .aggregates import Aggregates, lengths_of
 from .config import Hj212Uplink
 from .intake import Hj212Intake
+from .period import AggregatePeriod
 from .period_store import PeriodStore, PeriodUpload, settings_of
 from .profile import load_hj212_profile
 from .site import GatewaySite, RealTime
@@ -29,11 +32,13 @@ class Hj212Work:
         self.profile = load_hj212_profile(config.profile)
         key = _key(config.key_file) if config.key_file is not None else b""
         options = self.profile.options(config.mn, config.st, allow_control=config.allow_control)
-        self.intake = Hj212Intake(self.profile, context.devices, config.nodes, config.points)
         self._keep_ms = config.keep_hours * 3_600_000
         self.late_ms = config.late_s * 1000
         self.store = PeriodStore(context.state_dir / f"hj212-{config.label}.db")
         self.state = self.store.state()
+        gaps = self.gaps = GapBook(self.state.get("gaps", "[]"))
+        devices, nodes, points = context.devices, config.nodes, config.points
+        self.intake = Hj212Intake(self.profile, devices, nodes, points, gaps)
         settings = _settings(self.state, self.profile.settings(config.pw, key), config.minutes)
         self.aggregates = Aggregates(
             lengths_of(self.profile.sends, settings.min_interval_min),
@@ -99,16 +104,13 @@ class Hj212Work:
         """Return stream and number of the newest record that the periods hold."""
         return int(self.state.get("stream", "0")), int(self.state.get("seq", "0"))
 
-    def commit(self, wall_ms: int, passed: tuple[int, int]) -> None:
-        """Put everything that changed onto the medium; OSError if that fails: nothing is lost.
-
-        ``passed``: stream and newest record that the place in the outbox has passed.
-        """
+    def commit(self, wall_ms: int) -> None:
+        """Put everything that changed onto the medium; OSError if that fails: nothing is lost."""
         for cn, moment in self.aggregates.closed_to.items():
             self.state[f"closed/{cn}"] = str(moment)
         for cn, lengths in self.aggregates.lengths.items():
             self.state[f"lengths/{cn}"] = json.dumps(lengths)
-        self._give_up(wall_ms, passed)
+        self.state["gaps"] = self.gaps.text()
         self.state["qn"] = str(self.device.last_qn_ms)
         for key, qns in self.device.take_numbers().items():
             upload = self.uploads.get(key)
@@ -126,16 +128,28 @@ class Hj212Work:
         self._kept_state = set(self.state.items())
         self.aggregates.forget(wall_ms - _MEMORY_MS)
 
-    def _give_up(self, wall_ms: int, passed: tuple[int, int]) -> None:
-        """Stop trying for what is older than it is kept, once its records are named as lost."""
+    def give_up(self, wall_ms: int, passed: tuple[int, int]) -> list[AggregatePeriod]:
+        """Stop trying for what is older than it is kept, once its records are named as lost.
+
+        ``passed``: stream and newest record that the place in the outbox has passed. What is on
+        its way stays on it: the platform may have it already.
+        """
         stream, to = passed
+        flying = {
+            (of.period.cn, of.period.start_ms)
+            for of in self.uploads.values()
+            if isinstance(of, PeriodUpload)
+        }
         old = [
             one
-            for one in self.aggregates.unsent()
-            if one.end_ms < wall_ms - self._keep_ms
+            for one in self.aggregates.unsent_before(wall_ms - self._keep_ms)
+            if (one.cn, one.start_ms) not in flying
             and all(last <= to for at, _, last in one.ranges if at == stream)
         ]
         for period in old:
+            kind = period.cn if period.sent < 0 else f"{period.cn} change"
+            first, last = period.start_ms, period.end_ms
+            self.gaps.add(GapStatus(kind=kind, first_ms=first, last_ms=last, count=1, cause=AGE))
             period.sent = period.revision
             self.aggregates.changed.add((period.cn, period.start_ms))
         if old:
@@ -143,6 +157,7 @@ class Hj212Work:
                 "hj212 %s: %d periods from %s on never reached the platform and are too old now",
                 *(self.device.options.mn, len(old), data_time(old[0].start_ms)),
             )
+        return old
 
     def handled_to(self, stream: int) -> int:
         """Return the newest record that the platform needs no more of this stream."""

@@ -13,6 +13,7 @@ from tests.unit.gateway_agent.exporters.hj212.exporter_world import (
     put,
     running,
 )
+from tests.unit.gateway_agent.store_help import WALL_MS
 
 
 async def test_minutes_arrive_with_their_values(tmp_path: Path, platform: Hj212Platform) -> None:
@@ -137,12 +138,15 @@ async def test_what_cannot_be_configured_is_a_problem_of_this_uplink(
             assert problem in status.problem
 
 
-async def test_a_unit_that_is_not_the_codes_is_never_sent(
+async def test_a_unit_that_is_not_the_codes_is_named_and_never_sent(
     tmp_path: Path, platform: Hj212Platform
 ) -> None:
     clock = MovingClock()
     uplink = config(platform, points={"hall/co2": "a34004", "hall/temperature": "a01001"})
-    async with running(tmp_path, uplink, clock) as (outbox, _):
+    async with running(tmp_path, uplink, clock) as (outbox, tasks):
         await put(outbox, clock, 40, 100)
         await until(lambda: cps(platform, "2051"))
+        (gap,) = tasks.tasks[0].feed.status.gaps
+    assert (gap.kind, gap.count, gap.cause) == ("a34004", 15, "unit")
+    assert (gap.first_ms, gap.last_ms) == (WALL_MS + 40_000, WALL_MS + 96_000)
     assert "a34004" not in "".join(item.cp for item in platform.heard)
