@@ -8,7 +8,8 @@ from typing import Final
 from .command import CommandRefused
 
 _FORM: Final = re.compile(r"\s*([+-]?\d{1,18}(?:\.\d{1,12})?)\s*([A-Za-z%/0-9]{0,16})\s*")
-#: What a unit is in another one, by the latter: only times have several that are in use on site.
+#: What a unit is in another one, by the latter: times have several that are in use on site, and a
+#: percent is written otherwise than in SenML (RFC 8798).
 _IN_USE: Final[Mapping[str, Mapping[str, Fraction]]] = {
     "s": {
         "ms": Fraction(1, 1000),
@@ -16,6 +17,7 @@ _IN_USE: Final[Mapping[str, Mapping[str, Fraction]]] = {
         "min": Fraction(60),
         "h": Fraction(3600),
     },
+    "/100": {"%": Fraction(1), "/100": Fraction(1)},
 }
 
 
