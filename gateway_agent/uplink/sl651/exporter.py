@@ -9,8 +9,10 @@ from typing import Final, NoReturn
 from gateway_agent.cancellation import raise_if_cancelled, until_first_ends, whatever_comes
 from gateway_agent.commands.command import Command
 from gateway_agent.rare_log import RareLog
+from gateway_agent.status import GapStatus
 from gateway_agent.uplink.command_audit import CommandAudit
 from gateway_agent.uplink.feed import ExportContext, Feed
+from gateway_agent.uplink.gap_book import INCOMPLETE
 from protocols.export_record import ExportRecord, Portion, SentMessage
 from protocols.uplink.sl651 import (
     FRAME_BYTES,
@@ -71,6 +73,7 @@ class Sl651Exporter:
         if self._history is None:
             await whatever_comes(self._open())
         assert self._history is not None
+        feed.status.gaps = self._history.gaps.gaps
         self._wanted = asyncio.Queue(_MOST_WANTED)  # an answer belongs to its connection
         try:
             await until_first_ends(self._export(feed, self._history), self._obey())
@@ -156,6 +159,7 @@ class Sl651Exporter:
             now_ms = self._clock.wall().wall_ms
             if last is not None and is_all_read and now_ms is not None:
                 pictures.give_up_before(now_ms)
+                await self._name_given_up(feed, history, pictures, last.stream)
                 for due in periods.close_until(now_ms):
                     to = pictures.done_to(periods.done_to(last.last))
                     await self._deliver(feed, history, due, last, to)
@@ -265,7 +269,24 @@ class Sl651Exporter:
                 await whatever_comes(asyncio.to_thread(history.add_picture, *key))
         if portion.records:
             pictures.give_up_before(portion.records[-1].wall_ms)
+        await self._name_given_up(feed, history, pictures, portion.stream)
         return sent
+
+    async def _name_given_up(
+        self, feed: Feed, history: ReportHistory, pictures: Pictures, stream: int
+    ) -> None:
+        """Name the pictures that lack parts, before the place moves past what there is of them."""
+        for one in pictures.take_given_up():
+            address = self._stations[one.device].address.upper()
+            at = one.wall_ms
+            gap = GapStatus(kind="picture", first_ms=at, last_ms=at, count=1, cause=INCOMPLETE)
+            key = address, one.boot_epoch, one.number
+            if await whatever_comes(asyncio.to_thread(history.give_up_picture, *key, gap)):
+                text = f"picture {one.number} of {one.device} lacks parts"
+                self._leave_out(text)
+                message = f"{address} picture {one.number}"
+                await feed.trace(stream, [SentMessage(message, one.seqs, "given up", text)])
+        feed.status.gaps = history.gaps.gaps
 
     def _show(self, picture: WholePicture) -> None:
         """Let the centre ask for this picture."""

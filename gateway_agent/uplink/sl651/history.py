@@ -14,6 +14,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
+from gateway_agent.status import GapStatus
+from gateway_agent.uplink.gap_book import GapBook
 from gateway_agent.uplink.state_file import open_state
 
 KEEP_MS: Final = 31 * 86_400_000
@@ -22,6 +24,11 @@ _PICTURES: Final = """CREATE TABLE IF NOT EXISTS picture (station TEXT NOT NULL,
     NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (station, stream, seq)) WITHOUT ROWID"""
 _HOURS: Final = """CREATE TABLE IF NOT EXISTS hour (station TEXT NOT NULL, ended_ms INTEGER NOT
     NULL, PRIMARY KEY (station, ended_ms)) WITHOUT ROWID"""
+_GIVEN_UP: Final = """CREATE TABLE IF NOT EXISTS given_up (station TEXT NOT NULL, boot_epoch INTEGER
+    NOT NULL, number INTEGER NOT NULL, wall_ms INTEGER NOT NULL, PRIMARY KEY (station, boot_epoch,
+    number)) WITHOUT ROWID"""
+_GAPS: Final = """CREATE TABLE IF NOT EXISTS gaps (only INTEGER PRIMARY KEY CHECK (only = 1),
+    book TEXT NOT NULL)"""
 _WAIT_S: Final = 0.5
 _SCHEMA: Final = (
     """CREATE TABLE report (station TEXT NOT NULL, ended_ms INTEGER NOT NULL, element_values TEXT
@@ -36,8 +43,10 @@ class ReportHistory:
         """Open or make the file; OSError if that is not possible."""
         self._lock = Lock()
         self._connection = open_state(path, {0: _SCHEMA}, "NORMAL")
-        for table in (_PICTURES, _HOURS):
+        for table in (_PICTURES, _HOURS, _GIVEN_UP, _GAPS):
             self._note(table)
+        row = self._connection.execute("SELECT book FROM gaps").fetchone()
+        self.gaps = GapBook() if row is None else GapBook(*row)
 
     def close(self) -> None:
         """Close the file."""
@@ -70,14 +79,41 @@ class ReportHistory:
         sql = "SELECT 1 FROM picture WHERE station = ? AND stream = ? AND seq = ?"
         return self._has(sql, station, stream, seq)
 
+    def give_up_picture(self, station: str, boot_epoch: int, number: int, gap: GapStatus) -> bool:
+        """Name a picture of a node in the gaps; whether it was not named before. OSError."""
+        key = station, boot_epoch, number
+        try:
+            with self._lock, self._connection:
+                self._connection.execute("BEGIN")
+                new = "INSERT OR IGNORE INTO given_up VALUES (?, ?, ?, ?)"
+                if not self._connection.execute(new, (*key, gap.last_ms)).rowcount:
+                    return False
+                old = "DELETE FROM given_up WHERE wall_ms < ?"
+                self._connection.execute(old, (gap.last_ms - KEEP_MS,))
+                book = GapBook(self.gaps.text())
+                book.add(gap)
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO gaps VALUES (1, ?)", (book.text(),)
+                )
+        except sqlite3.Error as error:
+            raise OSError(f"reports of SL 651 cannot be kept: {error}") from error
+        self.gaps = book
+        return True
+
+    def last_hour(self, station: str, until_ms: int) -> int | None:
+        """Return when the newest hour ended, by then, that has been reported. OSError."""
+        sql = "SELECT max(ended_ms) FROM hour WHERE station = ? AND ended_ms <= ?"
+        try:
+            with self._lock, closing(self._connection.execute(sql, (station, until_ms))) as rows:
+                newest: int | None = rows.fetchone()[0]
+        except sqlite3.Error as error:
+            raise OSError(f"reports of SL 651 cannot be read: {error}") from error
+        return newest
+
     def add_hour(self, station: str, ended_ms: int) -> None:
         """Keep that an hour has been reported. OSError."""
         self._note("INSERT OR REPLACE INTO hour VALUES (?, ?)", station, ended_ms)
         self._note("DELETE FROM hour WHERE ended_ms < ?", ended_ms - KEEP_MS)
-
-    def has_hour(self, station: str, ended_ms: int) -> bool:
-        """Return whether an hour has been reported already. OSError."""
-        return self._has("SELECT 1 FROM hour WHERE station = ? AND ended_ms = ?", station, ended_ms)
 
     def _note(self, sql: str, *values: str | int) -> None:
         try:

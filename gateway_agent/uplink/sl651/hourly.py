@@ -11,7 +11,7 @@ from typing import Final
 
 from protocols.uplink.sl651 import ElementGroup, Observation, number_group
 
-from .history import ReportHistory
+from .history import KEEP_MS, ReportHistory
 
 HOURLY: Final = 0x34
 HOUR_MS: Final = 3_600_000
@@ -32,10 +32,13 @@ FITTING_MINUTES: Final = (1, 5)
 def hours_due(history: ReportHistory, station: str, ended_ms: int) -> list[int]:
     """Return when the hours ended that a report at ``ended_ms`` completes, or found undone.
 
+    Hours go in their order: all after the newest that went are undone, however long ago that was.
     OSError: the history cannot be read.
     """
     newest = ended_ms // HOUR_MS * HOUR_MS
-    return [end for end in (newest - HOUR_MS, newest) if not history.has_hour(station, end)]
+    last = history.last_hour(station, newest)
+    first = newest - HOUR_MS if last is None else max(last + HOUR_MS, newest - KEEP_MS)
+    return list(range(first, newest + 1, HOUR_MS))
 
 
 def hour_of(

@@ -2,10 +2,9 @@
 
 A picture is in the stream only if the camera node's image switch let it out (decision 0028), and a
 centre gets it only if its station has ``pictures = true``. The parts of one follow each other; one
-that is not whole after ten minutes lost parts to a gap, and is given up with a line in the journal.
+that is not whole after ten minutes lost parts to a gap, and is given up: the exporter names it.
 """
 
-import logging
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -14,7 +13,6 @@ from protocols.uplink import FilePart
 
 PICTURE: Final = "picture"
 WHOLE_WITHIN_MS: Final = 600_000
-_log: Final = logging.getLogger(__name__)
 
 
 class WholePicture(NamedTuple):
@@ -26,7 +24,19 @@ class WholePicture(NamedTuple):
     seqs: tuple[int, ...]
 
 
+class GivenUpPicture(NamedTuple):
+    """A picture that lacks parts; its node counts pictures by boot epoch and number."""
+
+    device: str
+    boot_epoch: int
+    number: int
+    wall_ms: int
+    seqs: tuple[int, ...]
+
+
 class _Parts(NamedTuple):
+    boot_epoch: int
+    number: int
     sha256: bytes
     wall_ms: int
     data: bytearray
@@ -39,6 +49,7 @@ class Pictures:
     def __init__(self, devices: frozenset[str]) -> None:
         self._devices = devices
         self._open: dict[str, _Parts] = {}
+        self._given_up: list[GivenUpPicture] = []
 
     def take(self, record: ExportRecord) -> WholePicture | None:
         """Take a record in the order of the stream; return the picture that it completes."""
@@ -49,7 +60,8 @@ class Pictures:
         if parts is None or parts.sha256 != part.sha256:
             if parts is not None:
                 self._give_up(record.name)
-            parts = _Parts(part.sha256, record.wall_ms, bytearray(part.size), {})
+            of = part.boot_epoch, part.number
+            parts = _Parts(*of, part.sha256, record.wall_ms, bytearray(part.size), {})
             self._open[record.name] = parts
         return self._with(parts, part, record)
 
@@ -58,10 +70,10 @@ class Pictures:
         parts.seqs[part.offset] = record.seq
         if part.offset + len(part.data) < part.size or len(parts.data) != part.size:
             return None
-        del self._open[record.name]
         if sha256(parts.data).digest() != part.sha256:
-            _log.warning("a picture of %s lacks parts and is not sent", record.name)
+            self._give_up(record.name)
             return None
+        del self._open[record.name]
         seqs = tuple(sorted(parts.seqs.values()))
         return WholePicture(record.name, parts.wall_ms, bytes(parts.data), seqs)
 
@@ -72,8 +84,16 @@ class Pictures:
                 self._give_up(device)
 
     def _give_up(self, device: str) -> None:
-        del self._open[device]
-        _log.warning("a picture of %s lacks parts and is not sent", device)
+        parts = self._open.pop(device)
+        seqs = tuple(sorted(parts.seqs.values()))
+        self._given_up.append(
+            GivenUpPicture(device, parts.boot_epoch, parts.number, parts.wall_ms, seqs)
+        )
+
+    def take_given_up(self) -> list[GivenUpPicture]:
+        """Return what was given up since the last call."""
+        found, self._given_up = self._given_up, []
+        return found
 
     def done_to(self, seen_to: int) -> int:
         """Return up to which sequence number no open picture needs a record."""

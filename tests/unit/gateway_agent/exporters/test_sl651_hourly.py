@@ -7,6 +7,8 @@ import pytest
 from gateway_agent.config import load
 from gateway_agent.tables import ConfigError
 from gateway_agent.uplink.sl651.config import Sl651Uplink, StationElement, StationOfDevice
+from gateway_agent.uplink.sl651.connection import StationConnection
+from gateway_agent.uplink.sl651.hourly import HOURLY
 from hil.platform.sl651_centre import Sl651Centre
 from protocols.uplink import ProfileTemplate, Record, Stamp
 from tests.unit.gateway_agent.store_help import WALL_MS
@@ -67,6 +69,36 @@ async def test_an_hour_is_reported_once(tmp_path: Path) -> None:
     cm = ["007d", "007e", "ffff", "ffff", "ffff", "fffe", "ffff", *["ffff"] * 4, "0063"]
     series = "f0f02510091705" + "f5c0" + "".join(cm)
     assert hours(centre) == [series + "f0f02510091800" + "392300000990"]
+
+
+async def test_an_hour_whose_report_failed_goes_however_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line breaks at the report of 18:00, and the device is silent until 21:00."""
+    clock = RunningClock()
+    report = StationConnection.report
+    failed: list[int] = []
+
+    async def breaks(self: StationConnection, function: int, body: bytes, serial: int) -> None:
+        if function == HOURLY and not failed:
+            failed.append(serial)
+            raise OSError("the line broke")
+        await report(self, function, body, serial)
+
+    monkeypatch.setattr(StationConnection, "report", breaks)
+    async with (
+        a_centre() as centre,
+        writer(tmp_path, clock) as outbox,
+        exporting(outbox, tmp_path, uplink(centre), clock=clock) as exporters,
+    ):
+        await until(lambda: exporters.tasks)
+        await outbox.put([level(60, 990), level(65, 1000)], {})
+        await until(lambda: failed)
+        await outbox.put([level(240, 990), level(245, 1000)], {})
+        await until(lambda: len(hours(centre)) >= 3)
+        await until(lambda: exporters.tasks[0].feed.delivered_to >= 3)
+    # Of each hour the series begins at five past: 18:00, then 19:00 with 18:05, then 21:00.
+    assert [hour[4:14] for hour in hours(centre)] == ["2510091705", "2510091805", "2510092005"]
 
 
 @pytest.mark.parametrize(

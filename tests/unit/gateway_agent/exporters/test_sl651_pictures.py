@@ -21,14 +21,14 @@ PICTURE = b"\xff\xd8" + Random(3).randbytes(20_000) + b"\xff\xd9"
 HEAD = bytes.fromhex(f"f1f1{ADDRESS}48f0f02510091653f3f3")
 
 
-def parts(data: bytes, size: int = 8192, kind: str = "picture") -> list[Record]:
+def parts(data: bytes, size: int = 8192, kind: str = "picture", number: int = 1) -> list[Record]:
     """The records of a file, 2 s after WALL_MS."""
     stamp = Stamp(2, 3, WALL_MS + 2000, 5, 3)
     digest = sha256(data).digest()
     return [
         file_record(
             DEVICE.id,
-            FilePart(kind, 7, 1, digest, len(data), at, data[at : at + size]),
+            FilePart(kind, 7, number, digest, len(data), at, data[at : at + size]),
             stamp,
         )
         for at in range(0, len(data), size)
@@ -66,6 +66,33 @@ async def test_a_picture_arrives_once(tmp_path: Path) -> None:
             await until(lambda: exporters.tasks[0].feed.delivered_to >= 4)
     traces = [one for one in find_seq(tmp_path, 3, None, 9) if one.text.startswith("36 of")]
     assert [(one.seqs, one.ack) for one in traces] == [("2-4", "confirmed")]
+
+
+async def test_a_picture_that_lacks_parts_is_named_once(tmp_path: Path) -> None:
+    """Three pictures, one whole; a restart reads the parts again, and a late part comes."""
+    clock = RunningClock()
+    whole, halved, headless = (
+        parts(PICTURE),
+        parts(PICTURE[::-1], number=2),
+        parts(b"x" * 9000, number=3),
+    )
+    lacking = [*halved[:2], headless[1]]
+    async with a_centre() as centre, writer(tmp_path, clock) as outbox:
+        async with exporting(outbox, tmp_path, uplink(centre), clock=clock) as exporters:
+            await until(lambda: exporters.tasks)
+            status = exporters.tasks[0].feed.status
+            await outbox.put([sample(0), *whole, *lacking, sample(700)], {})
+            await until(lambda: sum(gap.count for gap in status.gaps) == 2)
+        async with exporting(outbox, tmp_path, uplink(centre), clock=clock) as exporters:
+            await until(lambda: exporters.tasks)
+            status = exporters.tasks[0].feed.status
+            await outbox.put([halved[2], sample(1400), sample(1500)], {})
+            await until(lambda: exporters.tasks[0].feed.delivered_to >= 10)
+            pictures = [one for one in centre.heard if one.function == 0x36 and one.packet[1] == 1]
+            assert len(pictures) + status.gaps[0].count == 3
+            assert [(one.kind, one.cause) for one in status.gaps] == [("picture", "incomplete")]
+    (trace,) = [one for one in find_seq(tmp_path, 5, None, 9) if one.ack == "given up"]
+    assert (trace.message, trace.seqs) == (f"{ADDRESS} picture 2", "5-6")
 
 
 async def test_a_station_without_pictures_sends_none(tmp_path: Path) -> None:
