@@ -207,12 +207,13 @@ class BusPoller:
         away = "" if self.spare is None else self.spare.away(reader.device_id, now_ms)
         try:
             polled = _not_asked(reader, away) if away else await reader.poll(master)
-        except FATAL:
+        except (*FATAL, asyncio.CancelledError):
+            reader.mark = before  # what it had read is in no record
             raise
         except Exception as error:  # noqa: BLE001 - a fault of ours costs this poll only
             failure = self._fault(index, master, error)
             reader.errors += 1
-            reader.mark = before  # what it had read is in no record
+            reader.mark = before
             reader.failed(failure.cause, failure.detail)
             polled = Polled([], failure=failure)
         else:
