@@ -19,7 +19,7 @@ steps stand beside it: :mod:`.opening` checks, :mod:`.window` selects, :mod:`.pr
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -358,25 +358,26 @@ class Outbox:
 
         A new one begins with what has no receipt yet. Cursors of other names are deleted.
         """
-        state = self._state
-        known = {name: state.cursors.get(name) for name in names}
-        self._required = frozenset(required)
-        added = {
-            name: Cursor(state.base.stream, state.base.to)
-            for name, cursor in known.items()
-            if cursor is None
-        }
-        dropped = state.cursors.keys() - known.keys()
-        if not added and not dropped:
-            return
-        with self._writing() as connection:
+        state, wanted = self._state, list(names)
+        needed = frozenset(required)
+        self._required = needed & state.cursors.keys()  # until the others have a cursor
+        begin = Cursor(state.base.stream, state.base.to)
+        added = {name: begin for name in wanted if name not in state.cursors}
+        dropped = state.cursors.keys() - set(wanted)
+
+        def write() -> None:
+            with self._writing() as connection:
+                for name in dropped:
+                    database.delete_state(connection, PREFIX + name)
+                database.put_states(connection, [added[name].row(name) for name in added])
+
+        if added or dropped:
+            self._in_reserve(write)
             for name in dropped:
-                database.delete_state(connection, PREFIX + name)
-            database.put_states(connection, [added[name].row(name) for name in added])
-        for name in dropped:
-            del state.cursors[name]
-        state.cursors.update(added)
-        self._move({})
+                del state.cursors[name]
+            state.cursors.update(added)
+            self._required = needed
+            self._move({})
 
     def advance(self, name: str, stream: int, to: int) -> None:
         """Move the cursor of an exporter to ``to``: its platform has everything up to there."""
@@ -405,13 +406,16 @@ class Outbox:
         self._move_with_base(self._state.base, moved)
 
     def _move_with_base(self, base: Base, moved: Mapping[str, Cursor]) -> None:
+        self._in_reserve(lambda: self._prune(base, moved))
+
+    def _in_reserve(self, write: Callable[[], None]) -> None:
+        """Write what a full medium has to take too: the reserve is kept for that. StoreFull."""
         try:
-            self._prune(base, moved)
+            write()
         except StoreFull:
-            # The delete itself needs room in the log: the reserve is kept for that.
             self._give_reserve()
             self._settle()
-            self._prune(base, moved)
+            write()
 
     def _give_room(self) -> bool:
         """Give up the oldest eighth of what is kept for exporters alone; False if nothing is."""

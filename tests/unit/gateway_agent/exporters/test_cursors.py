@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway_agent.store.errors import StoreFull
 from gateway_agent.store.exports import Cursor, Loss
 from gateway_agent.store.outbox import Outbox
 from gateway_agent.store.retention import Keep
@@ -37,6 +38,17 @@ def kept(box: Outbox, after: int) -> list[int]:
         found += [record.data for record in piece.records]
         after = piece.last
     return numbers(found)
+
+
+def fill(box: Outbox) -> int:
+    """Append commits of 100 records, numbered from 0, until none has room; how many there are."""
+    number = 0
+    while True:
+        try:
+            box.append(records(number, 100), {})
+        except StoreFull:
+            return number
+        number += 100
 
 
 def test_what_is_receipted_stays_until_every_required_exporter_has_it(tmp_path: Path) -> None:
@@ -123,6 +135,24 @@ def test_new_records_come_before_what_is_kept_for_exporters(tmp_path: Path) -> N
     assert {loss.cause for loss in cursor.losses} == {"room"}
     assert cursor.lost == cursor.to
     assert len(kept(box, cursor.to)) == 20_000 - cursor.to >= 100
+
+
+def test_new_exporters_at_a_full_outbox_stop_no_receipt(tmp_path: Path) -> None:
+    box = open_box(tmp_path, max_bytes=1 << 20)
+    box.attach(["a"], ["a"])
+    number = fill(box)
+    new = [f"platform {index} {'x' * 200}" for index in range(1000)]  # more than has room
+    with pytest.raises(StoreFull):
+        box.attach(["a", *new], ["a", *new])
+    with pytest.raises(StoreFull):
+        box.append(records(number, 100), {})
+    deliver(box, 50)
+    assert box.cursors.keys() == {"a"}
+    assert kept(box, 0) == list(range(number))
+    box.advance("a", box.stats().stream, number)
+    deliver(box, number)
+    box.attach(["a", *new[:100]], ["a", *new[:100]])
+    assert box.append(records(number, 100), {}) == number + 100
 
 
 def test_a_rebuild_keeps_the_place_in_the_new_stream(tmp_path: Path) -> None:
