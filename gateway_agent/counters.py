@@ -5,11 +5,11 @@ prove something when they do. All of them start at zero with the process.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field, fields
+
+from msgspec import Struct, field
 
 
-@dataclass(slots=True)
-class Counters:
+class Counters(Struct):
     """Plain integers, and tables by cause. A *reading* is one valid value of one point."""
 
     # field: the buses
@@ -57,7 +57,7 @@ class Counters:
     def as_dict(self) -> dict[str, int | dict[str, int]]:
         """Return all of them in the order of declaration, tables as plain dictionaries."""
         result: dict[str, int | dict[str, int]] = {}
-        for item in fields(self):
-            value = getattr(self, item.name)
-            result[item.name] = dict(value) if isinstance(value, Counter) else value
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            result[name] = dict(value) if isinstance(value, Counter) else value
         return result

@@ -14,7 +14,6 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, TypeAlias, TypeVar
 
@@ -57,8 +56,7 @@ def no_more(_: bytes) -> int:
     return 0
 
 
-@dataclass(frozen=True, slots=True)
-class QuestionSocket:
+class QuestionSocket(msgspec.Struct, frozen=True):
     """A socket: its name, the command of ``tianfu-gateway`` or tool that uses it, and limits.
 
     ``max_question``: bytes of the line and what follows. ``max_clients``: at one time; more are

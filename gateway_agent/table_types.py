@@ -8,7 +8,6 @@ import functools
 import re
 import types
 import typing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Union, get_args, get_origin
 
@@ -19,15 +18,13 @@ REMEDY: Final = "remedy"  # what to write instead, where an example is not enoug
 FILE_SUFFIX: Final = "file_suffix"  # a text that ends so is a file name, relative to the file
 
 
-@dataclass(frozen=True, slots=True)
-class DefaultTag:
+class DefaultTag(msgspec.Struct, frozen=True):
     """The kind of a table that names none: ``Annotated[A | B, DefaultTag("a")]``."""
 
     tag: str
 
 
-@dataclass(frozen=True, slots=True)
-class TableField:
+class TableField(msgspec.Struct, frozen=True):
     """One key of a table. ``name`` is the field of the struct."""
 
     name: str
@@ -35,8 +32,7 @@ class TableField:
     required: bool
 
 
-@dataclass(frozen=True, slots=True)
-class TableShape:
+class TableShape(msgspec.Struct, frozen=True):
     """The keys that a table may have; of a table that comes in kinds, those of its kind."""
 
     fields: dict[str, TableField]
@@ -46,8 +42,7 @@ class TableShape:
     common: frozenset[str] = frozenset()  # keys that most kinds have
 
 
-@dataclass(frozen=True, slots=True)
-class TableKinds:
+class TableKinds(msgspec.Struct, frozen=True):
     """The kinds that one table comes in: a tagged union. ``tag`` is the key that names the kind."""
 
     tag: str

@@ -9,7 +9,6 @@ import re
 import tomllib
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar, get_args
 
@@ -43,8 +42,7 @@ MAX_FILE_BYTES: Final = 4 << 20  # 4,096 buses with a device each take about 700
 S = TypeVar("S", bound=msgspec.Struct)
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """One thing wrong in one file. ``key`` is a path such as ``bus[0].device[2].unit``."""
 
     file: str

@@ -3,11 +3,12 @@
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
+from msgspec.structs import replace
 from rich.table import Table
 
 from gateway_agent.cli.left_out import show_left_out, site_device

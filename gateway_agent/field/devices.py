@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -28,8 +27,7 @@ from .planner import JoinRules, node_reads
 from .profile import Profile, load_profile
 
 
-@dataclass(frozen=True, slots=True)
-class OpenNode:
+class OpenNode(msgspec.Struct, frozen=True):
     """A node, its register map and its key."""
 
     device: NodeDevice
@@ -45,8 +43,7 @@ class OpenNode:
         return (self.device.period_ms,)
 
 
-@dataclass(frozen=True, slots=True)
-class OpenProfile:
+class OpenProfile(msgspec.Struct, frozen=True):
     """A third-party device and its profile."""
 
     device: ProfileDevice
@@ -75,8 +72,7 @@ class OpenProfile:
         return msgspec.structs.replace(self.device, period_ms=min(self.periods.values()))
 
 
-@dataclass(frozen=True, slots=True)
-class OpenLinkNode:
+class OpenLinkNode(msgspec.Struct, frozen=True):
     """A node on a link, its register map and its key (None: it has none)."""
 
     device: LinkNode

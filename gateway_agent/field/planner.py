@@ -5,8 +5,9 @@ Registers are coalesced into as few reads as possible. A short hole between two 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
+
+from msgspec import Struct
 
 from gateway_agent.config import Bus, Device, NodeDevice
 from protocols.modbus_client import BIT_FUNCTIONS, Read, Request, read_request
@@ -167,8 +168,7 @@ def poll_ms(bus: Bus, device: Device, reads: Sequence[Read]) -> float:
     return own_ms + gaps_ms + connections * bus.connect_delay_ms
 
 
-@dataclass(frozen=True, slots=True)
-class DevicePlan:
+class DevicePlan(Struct, frozen=True):
     """What one device costs: its reads, and the ms they take in one poll."""
 
     device: Device
@@ -177,8 +177,7 @@ class DevicePlan:
     share: float  # of the bus's time, 0 to 1 and beyond
 
 
-@dataclass(frozen=True, slots=True)
-class BusPlan:
+class BusPlan(Struct, frozen=True):
     """One bus: ``cycle_ms`` is the time to poll every device once."""
 
     bus: Bus

@@ -1,8 +1,9 @@
 """What every reader of a device shares: it asks the master and turns the answers into records."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from gateway_agent.clock import GatewayClock
 from gateway_agent.config import Bus, Device
@@ -18,8 +19,7 @@ from .planner import Span, probe_reads
 from .slot_account import SlotAccount
 
 
-@dataclass(slots=True)
-class Polled:
+class Polled(Struct):
     """Outcome of one poll."""
 
     records: list[Record]

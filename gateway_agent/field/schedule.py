@@ -9,8 +9,9 @@ of a bus together take at most a tenth of its time, so the other devices keep th
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 QUARANTINE_AFTER: Final = 3  # polls without any answer
 PROBE_MIN_MS: Final = 1_000  # first wait between probes (or the period, if longer)
@@ -19,8 +20,7 @@ _NEVER: Final = 1 << 62
 PROBE_SHARE: Final = 10  # a failed probe is followed by nine times its duration without one
 
 
-@dataclass(slots=True)
-class Slot:
+class Slot(Struct):
     """One device's place in the schedule."""
 
     period: int

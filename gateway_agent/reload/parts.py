@@ -5,7 +5,8 @@ for a reason that an operator could mend.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from gateway_agent.alarms.desk import AlarmDesk
 from gateway_agent.config import GatewayConfig
@@ -25,8 +26,7 @@ _UPDATING = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ReloadableParts:
+class ReloadableParts(Struct, frozen=True):
     """The parts of one agent; see :class:`.reloader.ReloadedAgent`.
 
     ``took`` is called with what the agent works with from then on.

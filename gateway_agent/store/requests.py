@@ -9,8 +9,9 @@ import asyncio
 import queue
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
+
+from msgspec import Struct, field
 
 from protocols.uplink import Record
 
@@ -75,8 +76,7 @@ class CallRequest(StoreRequest[T_co]):
             self.future.set_result(result)
 
 
-@dataclass(slots=True)
-class Round:
+class Round(Struct):
     """What one turn of the thread has to do: commit ``puts``, run ``calls``, perhaps stop."""
 
     puts: list[PutRequest] = field(default_factory=list)

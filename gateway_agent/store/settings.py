@@ -1,8 +1,9 @@
 """All parts of a store share its settings, its clock and its counters."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from gateway_agent.clock import GatewayClock
 from gateway_agent.counters import Counters
@@ -11,8 +12,7 @@ DEFAULT_MAX_BYTES: Final = 1 << 30
 HEAD_LAG_MS: Final = 100  # an agent's head file is at most this much older than its last commit
 
 
-@dataclass(frozen=True, slots=True)
-class StoreSettings:
+class StoreSettings(Struct, frozen=True):
     """One outbox: its directory, the gateway it belongs to, and its limits.
 
     ``max_bytes`` limits the database file. ``head_lag_ms`` is how long the head file may stay
@@ -40,8 +40,7 @@ class StoreSettings:
         return self.directory / "outbox.reserve"
 
 
-@dataclass(frozen=True, slots=True)
-class StoreContext:
+class StoreContext(Struct, frozen=True):
     """The settings of an outbox with the clock and the counters of its process."""
 
     settings: StoreSettings

@@ -8,8 +8,9 @@ Each is one sealed row of the table ``state`` (see :mod:`.database`): ``base``,
 import secrets
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
+
+from msgspec import Struct, field
 
 from gateway_agent.clock import GatewayClock
 from protocols.uplink import (
@@ -65,8 +66,7 @@ def earlier_of(state: Mapping[str, bytes]) -> tuple[EarlierStream, ...]:
     return tuple(EarlierStream(*row) for row in _EARLIER.iter_unpack(state.get(EARLIER, b"")))
 
 
-@dataclass(slots=True)
-class OutboxState:
+class OutboxState(Struct):
     """What an open outbox keeps in memory: ``head`` is the chain's head after record ``last``.
 
     Records up to ``gone_to`` are deleted; those from there to ``base.to`` are kept for exporters.

@@ -10,8 +10,10 @@ line that damages long requests blocks go in pieces, to all several times.
 import struct
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway_agent.config import Bus
 from protocols.modbus_client import Request, write_request
@@ -39,8 +41,7 @@ _FRAME_CHARS: Final = 3  # address and CRC around a PDU
 _ANSWER_CHARS: Final = 8  # of a write
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(Struct, frozen=True):
     """One request. ``node``: whose it is, None of a broadcast; ``block``: what it carries.
 
     ``within_ms``: when it ends at the latest. ``is_last``: no more of the block follows.

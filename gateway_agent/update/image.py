@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from msgspec import Struct
 
 from gateway_agent.errors import OperatorError
 from gateway_agent.keys import load_public
@@ -22,8 +22,7 @@ class UpdateError(OperatorError):
     """An update that cannot be begun; the text has the cause and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class SignedImage:
+class SignedImage(Struct, frozen=True):
     """A verified image file."""
 
     manifest: Manifest

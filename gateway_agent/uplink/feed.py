@@ -9,11 +9,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec import Struct, field
 
 from gateway_agent.cancellation import raise_if_cancelled, whatever_comes
 from gateway_agent.clock import GatewayClock
@@ -60,8 +60,7 @@ def note_nothing(
         committed()
 
 
-@dataclass(frozen=True, slots=True)
-class ExportContext:
+class ExportContext(Struct, frozen=True):
     """What exporters know of their gateway."""
 
     gateway: str

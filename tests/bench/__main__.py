@@ -112,7 +112,7 @@ def bench_rest(figures: Figures, seconds: float) -> None:
         with tempfile.TemporaryDirectory() as folder, mosquitto(Path(folder)) as mqtt:
             found = rest_mib(Path(folder), mqtt, seconds, console)
         what = "gateway at rest" + (" with a console" if console else "")
-        figures.add(f"{what}: memory", "MiB", found, aim)
+        figures.add(f"{what}: memory", "MiB", found, aim, note="1 MiB is 1.049 MB")
     packages = sorted((ROOT / "dist").glob("tianfu-edge-*.deb"))
     if not packages:
         print("packages: not measured: `make deb` has built none in dist", file=sys.stderr)

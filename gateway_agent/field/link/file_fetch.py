@@ -6,8 +6,9 @@ most MAX_FILE_BYTES of them.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from gateway_agent.errors import OperatorError
 from protocols.uplink import MAX_FILE_BYTES
@@ -28,8 +29,7 @@ class FetchError(OperatorError):
     """The file did not come whole; the text gives the reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class FetchedFile:
+class FetchedFile(Struct, frozen=True):
     """A whole file. ``number`` is the node's own, ``sha256`` was compared with ``data``."""
 
     file: int

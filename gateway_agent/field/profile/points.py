@@ -5,8 +5,9 @@ a poll calls :attr:`Cell.code` through ``struct`` and then, where there is more 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
+
+from msgspec import Struct
 
 from protocols.uplink import NO_VALUE, DecimalFraction
 from protocols.wire.register_names import QUALITY_NAMES
@@ -108,8 +109,7 @@ def status_check(spec: StatusSpec) -> StatusCheck:
     return StatusCheck((("", good), *cases), "" if good.is_empty else REPORTS_FAULT)
 
 
-@dataclass(frozen=True, slots=True)
-class ProfilePoint:
+class ProfilePoint(Struct, frozen=True):
     """One point of a profile, ready to be read."""
 
     spec: PointSpec

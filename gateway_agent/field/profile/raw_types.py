@@ -8,8 +8,9 @@ as bytes and converted by a function, which returns None for bytes that are no v
 import datetime as dt
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
+
+from msgspec import Struct
 
 TypeName: TypeAlias = Literal[
     "u8", "i8", "u16", "i16", "u32", "i32", "u48", "i48", "u64", "i64", "f16", "f32", "f64",
@@ -33,8 +34,7 @@ class DeviceText(str):
 RawValue: TypeAlias = int | float | DeviceText
 
 
-@dataclass(frozen=True, slots=True)
-class RawType:
+class RawType(Struct, frozen=True):
     """One type: its bytes, its code in ``struct`` ("" where ``convert`` reads them), its limits."""
 
     kind: str
