@@ -21,6 +21,7 @@ from gateway_agent.cancellation import raise_if_cancelled
 from gateway_agent.rare_log import RareLog
 
 from .certificate import Certificate
+from .handshakes import Handshakes
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +99,7 @@ class Acceptor:
         self._certificate = certificate
         self._count: Counter[str] = Counter()
         self._shaking: set[asyncio.Task[None]] = set()
+        self._handshakes = Handshakes()
         self._log = RareLog(log)
 
     async def run(self, listener: socket.socket) -> NoReturn:
@@ -118,10 +120,17 @@ class Acceptor:
                 task.cancel()
 
     def _take(self, client: socket.socket, host: str) -> None:
-        most = MAX_CONNECTIONS if ip_address(host.partition("%")[0]).is_loopback else MAX_OF_ADDRESS
+        is_loopback = ip_address(host.partition("%")[0]).is_loopback
+        most = MAX_CONNECTIONS if is_loopback else MAX_OF_ADDRESS
         if self._count.total() >= MAX_CONNECTIONS or self._count[host] >= most:
             client.close()
             self._log.warning(f"the console has too many connections, one from {host} was closed")
+            return
+        if self._certificate is not None and not self._handshakes.may_begin(host, is_loopback):
+            client.close()
+            self._log.warning(
+                f"connections to the console come too fast, one from {host} was closed"
+            )
             return
         self._count[host] += 1
         task = asyncio.create_task(self._greet(client, host))
