@@ -321,7 +321,7 @@ class Audit:
 
     def _fetch(self, table: str, stream_id: int, first: int, last: int) -> list[Row]:
         sql = f"{_READ[table]} WHERE stream_id = ? AND seq BETWEEN ? AND ?"
-        rows: list[Row] = self._db.execute(sql, (stream_id, first, last)).fetchall()
+        rows = audit_tables.fetch(self._db, sql, (stream_id, first, last))
         self._rows[table] += len(rows)
         return rows
 
@@ -359,27 +359,26 @@ class Audit:
         found = {table: self._fetch(table, stream_id, first, header.last) for table in _READ}
         records = {row[1]: row for row in found["records"]}
         refused = {row[1]: row for row in found["refused"]}
+        stream = f"stream {header.stream} of {header.gateway}"
         new = []
-        for seq in range(first, header.last + 1):
-            data = batch.records[seq - header.first]
-            where = f"record {seq} of stream {header.stream} of {header.gateway}"
+        for seq, data in enumerate(batch.records[first - header.first :], first):
+            row = records.get(seq)
             if seq in refused:
                 self.refused += 1
                 new.append(NewRecord(seq, data, None, "", None, None, str(refused[seq][3])))
-            elif seq in records:
+            elif row is not None:
                 try:
-                    new.append(self._record(seq, data, records[seq][_AUTH]))
+                    new.append(self._record(seq, data, row[_AUTH]))
                 except PeerError as error:
-                    yield AuditFinding("records", where, str(error))
+                    yield AuditFinding("records", f"record {seq} of {stream}", str(error))
             elif is_in_other_stream(self._db, header, data):
                 self.repeated += 1
             else:
-                yield AuditFinding("records", where, "is missing")
+                yield AuditFinding("records", f"record {seq} of {stream}", "is missing")
         derived = rows_of(stream_id, header, new)
-        dated = [
-            self._as_of_4(header, batch, self._times.dated(number, header, row), records)
-            for row in derived.records
-        ]
+        dated = self._times.dated(number, header, derived.records)
+        if dated != found["records"]:
+            dated = [self._as_of_4(header, batch, row, records) for row in dated]
         packed, single = found.pop("packed_readings"), found.pop("single_readings")
         if not packed and not single and self._is_thinned(number):
             assert self._thinned is not None
@@ -402,12 +401,10 @@ class Audit:
             "refused": derived.refused,
         }
         self.records += len(derived.records)
-        self.readings += sum(record.readings for _, _, record in derived.readings)
+        self.readings += sum(len(record.numbers) for _, _, record in derived.readings)
         self.gaps += len(derived.gaps)
         for table, rows in expected.items():
-            yield from compare(
-                table, f"stream {header.stream} of {header.gateway}", rows, found[table]
-            )
+            yield from compare(table, stream, rows, found[table])
 
     def _is_thinned(self, number: int) -> bool:
         return self._archive is not None and self._archive.is_removed(number)
@@ -427,7 +424,7 @@ class Audit:
     def _record(self, seq: int, data: bytes, auth: object) -> NewRecord:
         """Prove one record as far as the keys allow. PeerError."""
         record = decode_record(data)
-        if record.kind not in (SAMPLE, EVENTS) or record.frame is None:
+        if record.frame is None or record.kind not in (SAMPLE, EVENTS):
             return NewRecord(seq, data, record, "none", None, None, "")
         frame = read_frame_header(record.frame)
         if self._nodes is None or self._nodes(uid_of(record.device_id), frame.key_id) is None:

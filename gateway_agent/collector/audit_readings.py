@@ -52,10 +52,13 @@ class StoredReadings:
         return expected, found
 
     def _is_good(self, row: Row, record: Decoded) -> bool:
-        found = self._shape(row[2])
+        found = self._shapes.get(row[2]) or self._shape(row[2])
         if found is None:
             return False
         device, shape = found
+        if shape.points is not record.points and shape.points == record.points:
+            shape = Shape(shape.id, record.points)  # the same object may come again
+            self._shapes[row[2]] = device, shape
         return device == record.device_id and shape.pack(record.points, record.numbers) == row[3]
 
     def _taken_apart(self, row: Row) -> list[Row]:

@@ -11,7 +11,7 @@ from gateway_agent.store.errors import StoreDamaged
 from protocols.text_of_others import printable
 
 from .batch_log import head_path, problem_of, read_head
-from .rows import seal
+from .rows import Row, seal
 from .schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
 
 MAX_TEXT: Final = 200  # characters of a value in a finding
@@ -86,8 +86,9 @@ def devices(connection: sqlite3.Connection) -> Iterator[AuditFinding]:
     ):
         yield AuditFinding("devices", str(device), f"no record of it came from {gateway}")
     for (device,) in connection.execute(
-        "SELECT DISTINCT device FROM records WHERE kind NOT IN ('gap', 'action')"
-        " AND device NOT IN (SELECT device FROM devices)"
+        "SELECT device FROM (SELECT DISTINCT device FROM records) AS one"
+        " WHERE device NOT IN (SELECT device FROM devices) AND EXISTS (SELECT 1 FROM records"
+        " WHERE records.device = one.device AND kind NOT IN ('gap', 'action'))"
     ):
         yield AuditFinding("devices", str(device), "is missing")
 
@@ -145,6 +146,19 @@ def open_for_audit(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def fetch(connection: sqlite3.Connection, sql: str, arguments: tuple[int, ...]) -> list[Row]:
+    """Return the rows of a query; sqlite3.Error."""
+    of_any_text = connection.text_factory
+    connection.text_factory = str  # takes a third less time than a function of ours
+    try:
+        return connection.execute(sql, arguments).fetchall()
+    except sqlite3.OperationalError:
+        pass  # a text that is not UTF-8, or what the next line finds again
+    finally:
+        connection.text_factory = of_any_text
+    return connection.execute(sql, arguments).fetchall()
 
 
 def check_head_file(connection: sqlite3.Connection, path: Path) -> Iterator[AuditFinding]:

@@ -2,12 +2,12 @@
 
 import sqlite3
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from protocols.uplink import BatchHeader
 
 from .audit_tables import MAX_TEXT, AuditFinding
-from .dating import DatingAnchor, anchors_of, own_time, succeeds, with_time
+from .dating import DatingAnchor, anchors_of, is_settled, own_time, succeeds, with_time
 from .dating import fold as fold_time
 from .rows import Row
 
@@ -20,8 +20,11 @@ class StoredTimes:
         self._anchors: dict[tuple[str, bytes], list[DatingAnchor]] = {}  # by gateway and boot
         self.anchors = 0
 
-    def dated(self, number: int, header: BatchHeader, row: Row) -> Row:
-        """Return a row of ``records`` with the time that the anchors of its boot have given it."""
+    def dated(self, number: int, header: BatchHeader, rows: Iterable[Row]) -> list[Row]:
+        """Return rows of ``records`` with the times that the anchors of their boot gave them."""
+        return [row if is_settled(row) else self._dated(number, header, row) for row in rows]
+
+    def _dated(self, number: int, header: BatchHeader, row: Row) -> Row:
         own, resp_ms = own_time(row)
         return with_time(row, fold_time(own, resp_ms, number, self._anchors_of(header)))
 

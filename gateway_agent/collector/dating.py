@@ -150,6 +150,12 @@ def _reach(anchor: DatingAnchor, before: DatingAnchor | None) -> tuple[int, int]
     return -_EVER, middle - farther // 2 + _ROUNDING_MS
 
 
+def is_settled(row: Row) -> bool:
+    """Return whether the time in a row of ``records`` stays whatever anchors there are."""
+    time_ms, unc_ms, clock = row[_TIME]
+    return clock == _SYNCHRONISED and time_ms is not None and unc_ms <= SETTLED_MS  # type: ignore[operator] # a number
+
+
 def own_time(row: Row) -> tuple[Dated, int]:
     """Return the time in a row of ``records`` and its moment in the boot."""
     time_ms, unc_ms, clock = row[_TIME]

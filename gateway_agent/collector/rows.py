@@ -80,8 +80,10 @@ def rows_of(stream_id: int, header: BatchHeader, new: Iterable[NewRecord]) -> Ba
         )  # fmt: skip
         if record.points:
             rows.readings.append((*at, record))
-        rows.failures += [(*at, name, quality) for name, quality in record.failures]
-        rows.events += [(*at, e.number, e.name, e.arg, e.offset_ms) for e in record.events]
+        if record.failures:
+            rows.failures += [(*at, name, quality) for name, quality in record.failures]
+        if record.events:
+            rows.events += [(*at, e.number, e.name, e.arg, e.offset_ms) for e in record.events]
         if record.part is not None:
             part = record.part
             rows.files.append(

@@ -78,7 +78,20 @@ class _Numbers(dict[bytes, "int | float"]):
         return number
 
 
+class _Unsigned(dict[bytes, int]):
+    """Unsigned integers by their encoding; those of a byte are kept."""
+
+    def __missing__(self, encoded: bytes) -> int:
+        number = int.from_bytes(encoded[1:], "big")
+        if number < _LEAST[len(encoded)]:
+            raise ValueError  # not the shortest encoding
+        if len(encoded) == 2:
+            self[encoded] = number
+        return number
+
+
 _number: Final = _Numbers().__getitem__
+_unsigned: Final = _Unsigned({bytes((number,)): number for number in range(24)}).__getitem__
 
 
 class _Shape:
@@ -137,29 +150,22 @@ _newest: Final[dict[tuple[RecordPoint, ...], _Shape]] = {}  # that of each tuple
 _seen: Final[set[int]] = set()  # hashes of patterns that came once
 
 
-class _KnownHead(NamedTuple):
-    device: _Device
-    stamp: Stamp
-    status: int
-    frame: bytes | None
-    end: int
-
-
 def read_known(data: bytes) -> Decoded | None:
     """Return a record whose device and shape are known; None if the general way has to read it."""
     try:
         head = _read_head(data)
         if head is None:
             return None
-        shapes = head.device.shapes
+        device, stamp, status, frame, end = head
+        shapes = device.shapes
         for index, shape in enumerate(shapes):
-            numbers = shape.read(data, head.end)
+            numbers = shape.read(data, end)
             if numbers is not None:
                 if index:
                     shapes[0], shapes[index] = shapes[index], shapes[0]
                 return Decoded(
-                    head.device.id, head.device.kind, head.stamp, head.status, shape.points,
-                    numbers, shape.failures, (), head.frame, None, shape.maps,
+                    device.id, device.kind, stamp, status, shape.points,
+                    numbers, shape.failures, (), frame, None, shape.maps,
                 )  # fmt: skip
     except (IndexError, ValueError, OverflowError, PeerError):
         pass
@@ -232,12 +238,15 @@ def _text_end(data: bytes, at: int) -> int:
     return at + 1 + data[at] - _TEXT
 
 
-def _read_head(data: bytes) -> _KnownHead | None:
-    """Read the head of a known device; None, or an error, if it is anything else."""
+def _read_head(data: bytes) -> tuple[_Device, Stamp, int, bytes | None, int] | None:
+    """Return device, stamp, status, frame and end of the head of a known device.
+
+    None, or an error, if it is anything else.
+    """
     found = _match_head(data)
     if found is None:
         return None
-    first, status_, name, time, kind, *numbers = found.groups()
+    first, status_, name, time, kind, req, delta, state, unc = found.groups()
     device = _devices.get(name)
     if device is None or device.kind != _KINDS[kind] or (first == _TIMED) != (time is not None):
         return None
@@ -247,24 +256,14 @@ def _read_head(data: bytes) -> _KnownHead | None:
         wall_ms = round(seconds * 1000)
         if wall_ms / 1000 != seconds:
             return None
-    req_ms, delta_ms, state, unc_ms = map(_unsigned, numbers)
-    status = _unsigned(status_)
-    stamp = Stamp(req_ms, req_ms + delta_ms, wall_ms, unc_ms, state)
+    req_ms, status = _unsigned(req), _unsigned(status_)
+    resp_ms = req_ms + _unsigned(delta)
+    stamp = Stamp(req_ms, resp_ms, wall_ms, _unsigned(unc), _unsigned(state))
     if not is_stamp(stamp):
         return None
     if device.kind == PROFILE:
-        return None if status else _KnownHead(device, stamp, status, None, found.end())
+        return None if status else (device, stamp, status, None, found.end())
     frame, at = cbor.read(data, found.end())
     if status > MAX_U16 or not FRAME.fits(frame):
         return None
-    return _KnownHead(device, stamp, status, frame, at)
-
-
-def _unsigned(encoded: bytes) -> int:
-    """Return an unsigned integer by its encoding. ValueError if that is not the shortest."""
-    if len(encoded) == 1:
-        return encoded[0]
-    number = int.from_bytes(encoded[1:], "big")
-    if number < _LEAST[len(encoded)]:
-        raise ValueError
-    return number
+    return device, stamp, status, frame, at

@@ -237,8 +237,7 @@ class NodeEvent(NamedTuple):
     offset_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """A record, read; its kind decides which of the fields from ``points`` on are filled.
 
     ``points`` and ``numbers`` belong together, one by one; records of one shape may share their
