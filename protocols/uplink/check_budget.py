@@ -14,21 +14,21 @@ FEW_DAMAGED: Final = f"at most {MOST_CHECKS} damaged frames within one another"
 
 
 class CheckBudget:
-    """Each byte that comes pays for ``MOST_CHECKS`` of them; what is unused goes with its bytes."""
+    """Each byte pays for ``MOST_CHECKS`` of them, in the same way however the bytes come in."""
 
     def __init__(self) -> None:
-        self._left = 0
+        self._owed = 0  # checks of bytes behind the place where the reader looks now
 
-    def came(self, count: int, held: int) -> None:
-        """Note that ``count`` bytes came, the last of ``held`` that the reader holds now."""
-        self._left = min(self._left + MOST_CHECKS * count, MOST_CHECKS * held)
+    def passed(self, count: int) -> None:
+        """Note that the reader looks behind ``count`` more bytes now."""
+        self._owed = max(0, self._owed - MOST_CHECKS * count)
 
     def covers(self, count: int) -> bool:
-        """Spend ``count`` bytes; False: too many, let go of the whole frame unchecked.
+        """Spend a check of the next ``count`` bytes; False: let go of that whole frame unchecked.
 
-        Frames one behind the other are always covered, however they come in.
+        Frames one behind the other are always covered.
         """
-        if count > self._left:
+        if self._owed + count > MOST_CHECKS * count:
             return False
-        self._left -= count
+        self._owed += count
         return True

@@ -82,7 +82,7 @@ def sl651(data: bytes) -> None:
             assert again == frame
     _body(stream)
     station = bytes.fromhex("0012345678")
-    settings = StationSettings(1, station, b"\x00\x00", True, 1000, 60_000)
+    settings = StationSettings(1, station, answer_ms=1000, keep_alive_ms=60_000)
     device = Station(settings, 1, 0)
     device.send(0x32, b"\x00" * 20, _WHEN, 0)
     for at in range(0, len(stream), size):

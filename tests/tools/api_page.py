@@ -21,6 +21,7 @@ FACES: Final = (
     "protocols.identity",
     "protocols.uplink",
     "protocols.uplink.hj212",
+    "protocols.uplink.station",
     "protocols.uplink.sl651",
     "protocols.uplink.sl427",
     "protocols.modbus_client",

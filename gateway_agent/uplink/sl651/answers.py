@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from typing import Final
 
 from gateway_agent.uplink.command_audit import CommandAudit
+from gateway_agent.uplink.station_connection import LATER
 from protocols.export_record import ExportRecord
 from protocols.uplink import FormatError
 from protocols.uplink.sl651 import (
     CHANGING_FUNCTIONS,
     MAX_SERIES,
-    Asked,
     Observation,
     StationCount,
     StationFunction,
@@ -35,10 +35,10 @@ from protocols.uplink.sl651 import (
     version_body,
     write_report,
 )
+from protocols.uplink.station import Asked
 from protocols.wire.errors import BAD_VALUE
 
 from .config import Sl651Uplink, StationOfDevice
-from .connection import LATER
 from .groups import StationGroups
 from .history import ReportHistory
 
@@ -53,7 +53,7 @@ _FLOWS: Final = (0x27, 0x37)
 
 
 class StationAnswers:
-    """Answers for one station; ``newest`` is its newest sample, ``counts`` events of table 82."""
+    """Answers for one station; ``counts`` are the events of table 82."""
 
     def __init__(
         self,
@@ -63,13 +63,13 @@ class StationAnswers:
         history: ReportHistory,
         audit: CommandAudit,
         period_ms: int,
+        newest: Callable[[], ExportRecord | None],
         want: Callable[[Asked, int], bool],
     ) -> None:
-        """``period_ms``: between two samples of the device.
+        """``period_ms``: between two samples of the device; ``newest`` returns its newest sample.
 
         ``want`` gets how many seconds the centre wants there; it returns whether that is tried.
         """
-        self.newest: ExportRecord | None = None
         self.picture: tuple[datetime, bytes] | None = None
         self.counts: Counter[int] = Counter()
         self._config = config
@@ -79,6 +79,7 @@ class StationAnswers:
         self._history = history
         self._audit = audit
         self._period_ms = period_ms
+        self._newest = newest
         self._want = want
         self._answers: dict[int, Callable[[Asked], bytes | None]] = {
             StationFunction.PICTURE: self._last_picture,
@@ -124,10 +125,11 @@ class StationAnswers:
         return write_report(report)[_SERIAL_AND_TIME:]
 
     def _now(self, identifiers: tuple[int, ...] | None) -> bytes | None:
-        if self.newest is None:
+        newest = self._newest()
+        if newest is None:
             return None
-        at = datetime.fromtimestamp(self.newest.wall_ms / 1000, UTC)
-        groups = self._groups.groups(self.newest, identifiers)
+        at = datetime.fromtimestamp(newest.wall_ms / 1000, UTC)
+        groups = self._groups.groups(newest, identifiers)
         return self._report(at, Observation(at, groups), ())
 
     def _real_time(self, asked: Asked) -> bytes | None:
@@ -184,11 +186,9 @@ class StationAnswers:
         return version_body(self._address, f"tianfu-edge {version}")
 
     def _state(self, asked: Asked) -> bytes:
-        bits = _STATE_BITS
-        if self.newest is not None:
-            silent = [
-                key for key, value in self._groups.values(self.newest).items() if value is None
-            ]
+        bits, newest = _STATE_BITS, self._newest()
+        if newest is not None:
+            silent = [key for key, value in self._groups.values(newest).items() if value is None]
             bits |= _LEVEL_METER if any(key in _LEVELS for key in silent) else 0
             bits |= _FLOW_METER if any(key in _FLOWS for key in silent) else 0
         return state_body(self._address, bits)

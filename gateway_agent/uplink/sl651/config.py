@@ -1,15 +1,19 @@
 """What an operator writes for a centre station of SL 651, and what is checked before it is used."""
 
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
 from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct, field
 
-from gateway_agent.config_types import Name, count, milliseconds
-from gateway_agent.uplink.exporter_config import ExporterConfig, SiteDevice, TableFault
-from gateway_agent.uplink.station_points import ReportedPoint, points_left_out
-from gateway_agent.uplink.units import is_convertible
+from gateway_agent.config_types import Name, count
+from gateway_agent.uplink.exporter_config import SiteDevice, TableFault
+from gateway_agent.uplink.station_tables import (
+    ReportedPoint,
+    StationPoint,
+    StationUplink,
+    each_once,
+    points_left_out,
+)
 from protocols.uplink.sl651 import BCD, ELEMENTS, STATION_CLASSES
 
 from .hourly import FITTING_MINUTES, OF_AN_HOUR
@@ -37,21 +41,15 @@ _Code: TypeAlias = Annotated[
 _Step: TypeAlias = Annotated[
     float, Meta(gt=0, description="a change in the element's unit", examples=[0.05])
 ]
-_Height: TypeAlias = Annotated[float, Meta(description="a height in m", examples=[5.2])]
 
 
-class StationElement(Struct, frozen=True, kw_only=True):
+class StationElement(StationPoint, frozen=True, kw_only=True):
     """One element of a station's report: its code of annex C and the point that it is made of.
 
-    ``unit``: of the point, where the device gives none. ``datum_m``: the height of a distance
-    sensor above the gauge's zero; the level is it less the distance. ``event_step``: a change of
-    the element by that much is reported at once (function 33).
+    ``event_step``: a change of the element by that much is reported at once (function 33).
     """
 
     code: _Code
-    point: str
-    unit: str = ""
-    datum_m: _Height | None = None
     event_step: _Step | None = None
 
     @property
@@ -73,27 +71,14 @@ class StationOfDevice(Struct, frozen=True, kw_only=True):
     hourly: bool = False
 
 
-class Sl651Uplink(ExporterConfig, frozen=True, kw_only=True, tag_field="type", tag="sl651"):
+class Sl651Uplink(StationUplink, frozen=True, kw_only=True, tag_field="type", tag="sl651"):
     """``type = "sl651"``: a centre station on TCP, and the stations that report to it."""
 
-    host: str
-    port: Annotated[int, count(1, 65_535, 7651)]
     centre: Annotated[int, count(1, 255, 1)] = 1
     password: _Hex4 = "0000"  # noqa: S105 # of the frames; it protects nothing
-    #: Minutes between two reports of a station.
-    report_min: Annotated[int, count(1, 1440, 5)] = 5
-    #: M2; ``false`` is M1: nothing says whether a report arrived.
-    confirmed: bool = True
-    answer_ms: Annotated[int, milliseconds(100, 300_000, 10_000)] = 10_000
-    keep_alive_ms: Annotated[int, milliseconds(1000, 255_000, 40_000)] = 40_000
     #: The centre may set how often a node samples (function 42, parameter 23).
     allow_control: bool = False
     station: Annotated[tuple[StationOfDevice, ...], Meta(min_length=1)]
-
-    @property
-    def where(self) -> str:
-        """Where it sends to."""
-        return f"{self.host}:{self.port}"
 
     def left_out(self, devices: Sequence[SiteDevice]) -> Iterator[str]:
         """Yield the devices that are no station, and the points that no element is made of."""
@@ -110,14 +95,8 @@ class Sl651Uplink(ExporterConfig, frozen=True, kw_only=True, tag_field="type", t
 
     def faults(self) -> Iterator[TableFault]:
         """Yield what the protocol cannot say."""
-        for key, names in (
-            ("device", [station.device for station in self.station]),
-            ("address", [station.address.upper() for station in self.station]),
-        ):
-            for index, name in enumerate(names):
-                if name in names[:index]:
-                    at = f"station[{index}].{key}"
-                    yield TableFault(at, name, "each once", "change one of them")
+        yield from each_once("device", [station.device for station in self.station])
+        yield from each_once("address", [station.address.upper() for station in self.station])
         for index, station in enumerate(self.station):
             at = f"station[{index}]"
             if station.station_class not in STATION_CLASSES:
@@ -142,14 +121,4 @@ def _faults(at: str, element: StationElement) -> Iterator[TableFault]:
         )
         yield TableFault(f"{at}.code", element.code, "an element that is a number", codes)
         return
-    if element.datum_m is not None and known.unit != "m":
-        remedy = f"remove it: {known.name} is in {known.unit or 'no unit'}"
-        yield TableFault(f"{at}.datum_m", element.datum_m, "a level in m", remedy)
-    if element.unit and not is_convertible(element.unit, known.unit):
-        expected = f"a unit that becomes {known.unit or 'a plain number'}"
-        yield TableFault(f"{at}.unit", element.unit, expected, "is it another element?")
-
-
-def datum(element: StationElement) -> Decimal | None:
-    """Return the height of the sensor above the gauge's zero in m, if the element has one."""
-    return None if element.datum_m is None else Decimal(str(element.datum_m))
+    yield from element.faults_as(at, known.name, known.unit, "element")

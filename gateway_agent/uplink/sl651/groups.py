@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from decimal import Decimal
+from functools import partial
 
-from gateway_agent.uplink.units import converted
-from protocols.export_record import ExportPoint, ExportRecord
+from protocols.export_record import ExportRecord
 from protocols.uplink.sl651 import ELEMENTS, ElementGroup, number_group
-from protocols.wire.errors import LocalError
 
-from .config import StationElement, StationOfDevice, datum
+from .config import StationOfDevice
 
 
 class StationGroups:
@@ -25,9 +24,10 @@ class StationGroups:
 
     def values(self, sample: ExportRecord) -> dict[int, Decimal | None]:
         """Return what a sample says of each element; None for what is missing, bad or too large."""
-        points = {point.name: point for point in sample.points}
         return {
-            identifier: self._value(element, points.get(element.point))
+            identifier: element.value(
+                sample, ELEMENTS[identifier].unit, partial(number_group, identifier), self._refused
+            )
             for identifier, element in self._elements.items()
         }
 
@@ -38,17 +38,3 @@ class StationGroups:
         values = self.values(sample)
         wanted = self.identifiers if identifiers is None else identifiers
         return tuple(number_group(identifier, values[identifier]) for identifier in wanted)
-
-    def _value(self, element: StationElement, point: ExportPoint | None) -> Decimal | None:
-        if point is None or point.value is None:
-            return None
-        unit = ELEMENTS[element.identifier].unit
-        try:
-            value = converted(Decimal(str(point.value)), point.unit or element.unit or unit, unit)
-            height = datum(element)
-            value = value if height is None else height - value
-            number_group(element.identifier, value)
-        except (LocalError, ValueError) as error:
-            self._refused(f"{point.name} is left out: {error}")
-            return None
-        return value

@@ -5,7 +5,9 @@ Sans-IO: bytes and times come in as arguments, messages and bytes come out. Stat
 text.
 """
 
-from .beijing import BEIJING, DAY_MS, HOUR_MS, OFFSET_MS, data_time, parse_data_time, request_number
+from protocols.uplink.beijing import BEIJING
+
+from .beijing import DAY_MS, HOUR_MS, OFFSET_MS, data_time, parse_data_time, request_number
 from .checksum import HJ_VALUES, ChecksumKind, checksum, hj_checksum
 from .commands import COMMANDS, DATA_FLAGS, EXE_RETURNS, QN_RETURNS, SYSTEMS, CommandName
 from .device import Hj212Device

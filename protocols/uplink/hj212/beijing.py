@@ -3,12 +3,13 @@
 ``DataTime`` is YYYYMMDDhhmmss, a request number has milliseconds behind it (HJ 212-2017 table 3).
 """
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from typing import Final
+
+from protocols.uplink.beijing import BEIJING
 
 from .errors import Hj212Error
 
-BEIJING: Final = timezone(timedelta(hours=8))
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
 OFFSET_MS: Final = 8 * HOUR_MS

@@ -88,9 +88,7 @@ class Hj212Reader:
         """Return what became complete with ``data``."""
         found: list[AcceptedFrame | RejectedFrame] = []
         for at in range(0, len(data), MAX_READ_SEGMENT):
-            piece = data[at : at + MAX_READ_SEGMENT]
-            self._buffer += piece
-            self._budget.came(len(piece), len(self._buffer))
+            self._buffer += data[at : at + MAX_READ_SEGMENT]
             found.extend(self._take(is_over=False))
         return found
 
@@ -100,7 +98,7 @@ class Hj212Reader:
 
     def _take(self, *, is_over: bool) -> Iterator[AcceptedFrame | RejectedFrame]:
         buffer = self._buffer
-        at = 0
+        at = counted = 0
         while at < len(buffer):
             begin = buffer.find(_MARK, at)
             while begin >= 0 and buffer[begin + 2 : begin + 3] == b"#":  # no LEN begins so
@@ -121,6 +119,8 @@ class Hj212Reader:
                     break
                 raw = bytes(buffer[at:end])
                 self._expect_tail(raw)
+                self._budget.passed(at - counted)
+                counted = at
                 if not self._budget.covers(len(raw)):
                     behind = end
                     raise Hj212Error.broken("CRC", len(raw) - _SUM, FEW_DAMAGED, "more")
@@ -134,6 +134,7 @@ class Hj212Reader:
                 continue
             yield found
             at = end
+        self._budget.passed(at - counted)
         del buffer[:at]
 
     def _end_of(self, at: int, is_over: bool) -> int | None:

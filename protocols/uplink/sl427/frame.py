@@ -113,7 +113,6 @@ class Sl427Reader:
     def feed(self, data: bytes) -> None:
         """Take bytes in. They are held until :meth:`next_frame` has gone through them."""
         self._buffer += data
-        self._budget.came(len(data), len(self._buffer))
 
     def next_frame(self) -> Sl427Frame | None:
         """Return the next frame; None: more bytes are needed.
@@ -139,7 +138,7 @@ class Sl427Reader:
         if crc != computed:
             self._drop(1)
             raise FormatError(BAD_CHECKSUM, "CRC", size - 2, f"{computed:02X}", f"{crc:02X}")
-        del buffer[:size]
+        self._take(size)
         return Sl427Frame(inner[0], inner[1:6], inner[6], inner[7:])
 
     def _is_none(self, at: int) -> bool:
@@ -154,6 +153,10 @@ class Sl427Reader:
 
     def _drop(self, count: int) -> None:
         self.noise_bytes += count
+        self._take(count)
+
+    def _take(self, count: int) -> None:
+        self._budget.passed(count)
         del self._buffer[:count]
 
 

@@ -15,7 +15,7 @@ from decimal import Decimal
 from enum import IntFlag
 from typing import Final
 
-from protocols.uplink.sl651.report import BEIJING
+from protocols.uplink.beijing import BEIJING
 from protocols.wire.errors import BAD_VALUE, LocalError
 
 from .frame import QUANTITIES, Quantity, write_number

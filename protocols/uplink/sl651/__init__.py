@@ -35,15 +35,7 @@ from .questions import (
     version_body,
 )
 from .report import STATION_CLASSES, Observation, StationReport, read_report, write_report
-from .station import (
-    Asked,
-    Confirmed,
-    NotConfirmed,
-    Station,
-    StationEvent,
-    StationSettings,
-    Unreadable,
-)
+from .station import Station, StationSettings
 
 __all__ = [
     "BCD",
@@ -53,23 +45,18 @@ __all__ = [
     "MAX_BODY_BYTES",
     "MAX_SERIES",
     "STATION_CLASSES",
-    "Asked",
-    "Confirmed",
     "Element",
     "ElementGroup",
-    "NotConfirmed",
     "Observation",
     "PeriodQuestion",
     "Sl651Frame",
     "Sl651Reader",
     "Station",
     "StationCount",
-    "StationEvent",
     "StationFunction",
     "StationParameter",
     "StationReport",
     "StationSettings",
-    "Unreadable",
     "element_value",
     "encode_frame",
     "events_body",

@@ -125,7 +125,6 @@ class Sl651Reader:
     def feed(self, data: bytes) -> None:
         """Take bytes in. They are held until :meth:`next_frame` has gone through them."""
         self._buffer += data
-        self._budget.came(len(data), len(self._buffer))
 
     def next_frame(self) -> Sl651Frame | None:
         """Return the next frame; None: more bytes are needed.
@@ -169,7 +168,7 @@ class Sl651Reader:
             total, number, body = packet >> 12, packet & 0xFFF, body[_PACKET_BYTES:]
             if not 1 <= number <= total:
                 raise self._refused(BAD_VALUE, "packet", 14, f"1 to {total}", number)
-        del buffer[:total_bytes]
+        self._take(total_bytes)
         station, centre = (data[2:7], data[7]) if is_down else (data[3:8], data[2])
         is_unmarked = is_down and direction != _DOWN
         return Sl651Frame(
@@ -178,7 +177,8 @@ class Sl651Reader:
 
     def silence(self) -> FormatError | None:
         """Drop what is held, because nothing followed it; return what was missing of a frame."""
-        held, self._buffer = len(self._buffer), bytearray()
+        held = len(self._buffer)
+        self._take(held)
         if held <= 1:
             return None
         self.noise_bytes += held
@@ -194,7 +194,7 @@ class Sl651Reader:
         while buffer[at + 2 : at + 3] == HEAD[:1]:
             at += 1
         self.noise_bytes += at - (at == 1 and buffer[0] == HEAD[0])
-        del buffer[:at]
+        self._take(at)
 
     def _refused(
         self, code: int, field: str, offset: int, expected: str, got: object
@@ -204,6 +204,10 @@ class Sl651Reader:
 
     def _drop(self, count: int) -> None:
         self.noise_bytes += count
+        self._take(count)
+
+    def _take(self, count: int) -> None:
+        self._budget.passed(count)
         del self._buffer[:count]
 
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+from protocols.uplink.beijing import BEIJING
 from protocols.uplink.errors import FormatError
 from protocols.wire.errors import BAD_VALUE, TRUNCATED
 
@@ -20,7 +21,7 @@ from .elements import (
     number_group,
     write_group,
 )
-from .report import BEIJING, STATION_MARK
+from .report import STATION_MARK
 
 
 class StationFunction(IntEnum):

@@ -10,16 +10,16 @@ Times are Beijing time.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import Final
 
+from protocols.uplink.beijing import BEIJING
 from protocols.uplink.errors import FormatError
 from protocols.wire.errors import BAD_VALUE, TRUNCATED, LocalError
 
 from .elements import EXTENDED, ElementGroup, group_length, read_groups, write_group
 from .frame import STATION_BYTES
 
-BEIJING: Final = timezone(timedelta(hours=8))
 STATION_MARK: Final = b"\xf1\xf1"
 _TIME_MARK: Final = b"\xf0\xf0"
 _SERIAL_AND_TIME: Final = 8

@@ -41,7 +41,7 @@ QUICK: Final = """
 from gateway_agent import clock
 clock._kernel_discipline = lambda: 20
 import gateway_agent.uplink.hj212.aggregates as aggregates
-import gateway_agent.uplink.sl651.periods as periods
+import gateway_agent.uplink.station_periods as periods
 lengths_of, prepare = aggregates.lengths_of, periods.Periods.__init__
 aggregates.lengths_of = lambda sends, minutes: {
     cn: ms // 60 for cn, ms in lengths_of(sends, minutes).items()

@@ -7,8 +7,8 @@ import pytest
 from gateway_agent.config import load
 from gateway_agent.tables import ConfigError
 from gateway_agent.uplink.sl651.config import Sl651Uplink, StationElement, StationOfDevice
-from gateway_agent.uplink.sl651.connection import StationConnection
 from gateway_agent.uplink.sl651.hourly import HOURLY
+from gateway_agent.uplink.station_connection import StationConnection
 from hil.platform.sl651_centre import Sl651Centre
 from protocols.uplink import ProfileTemplate, Record, Stamp
 from tests.unit.gateway_agent.store_help import WALL_MS

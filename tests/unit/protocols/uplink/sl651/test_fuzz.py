@@ -17,7 +17,6 @@ from protocols.uplink.sl427 import (
     read_number,
 )
 from protocols.uplink.sl651 import (
-    Confirmed,
     Sl651Frame,
     Sl651Reader,
     Station,
@@ -29,6 +28,7 @@ from protocols.uplink.sl651 import (
     read_report,
     read_sampling,
 )
+from protocols.uplink.station import Confirmed
 from protocols.wire.crc import crc16
 
 from .test_frames import CASES, GOOD, Case
@@ -130,7 +130,7 @@ def test_any_question_is_one_or_a_format_error(
 
 @given(st.lists(st.binary(min_size=7, max_size=40), max_size=4))
 def test_a_station_of_sl_427_takes_any_frames(inners: list[bytes]) -> None:
-    station = Sl427Station(Sl427Settings(bytes(5)), 0)
+    station = Sl427Station(Sl427Settings(address=bytes(5)), 0)
     station.send(2, bytes(8), datetime(2026, 1, 1, tzinfo=UTC), 0, 7)
     station.outgoing()
     for inner in inners:

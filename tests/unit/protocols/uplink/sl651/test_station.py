@@ -4,14 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from protocols.uplink.sl651 import (
-    Asked,
-    Confirmed,
-    NotConfirmed,
-    Station,
-    StationSettings,
-    Unreadable,
-)
+from protocols.uplink.sl651 import Station, StationSettings
+from protocols.uplink.station import Asked, Confirmed, NotConfirmed, Unreadable
 from protocols.wire.errors import LocalError
 
 #: 2017-07-18 11:00:16 in Beijing.

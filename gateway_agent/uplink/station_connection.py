@@ -1,61 +1,23 @@
-"""One station's TCP connection to its centre: a station's protocol with a socket and the clocks.
-
-What SL 651 and SL 427 have in common is here: one report at a time, sent again until the centre
-confirms it, answers to what is asked, a line that is kept alive.
-"""
+"""One station's TCP connection to its centre: a protocol's station with a socket and the clocks."""
 
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
 from protocols.uplink import FormatError
-from protocols.uplink.sl651 import (
-    Asked,
-    Confirmed,
-    NotConfirmed,
-    StationEvent,
-    Unreadable,
-)
+from protocols.uplink.station import Asked, Confirmed, NotConfirmed, StationEvent, Unreadable
+
+if TYPE_CHECKING:
+    from protocols.uplink.sl427 import Sl427Station
+    from protocols.uplink.sl651 import Station
+
+#: A station's side of a protocol.
+AnyStation: TypeAlias = "Station | Sl427Station"
 
 _CONNECT_S: Final = 10.0
 #: In place of an answer that comes later, with :meth:`StationConnection.answer`.
 LATER: Final = b""
-
-
-class StationMachine(Protocol):
-    """A station's side of a protocol, without a socket or a clock."""
-
-    @property
-    def answer_ms(self) -> int:
-        """Return how long a confirmation is waited for."""
-
-    @property
-    def is_spent(self) -> bool:
-        """Return whether the next report needs a new connection."""
-
-    def outgoing(self) -> bytes:
-        """Return the bytes to send now, and forget them."""
-
-    def send(
-        self, function: int, after_time: bytes, sent: datetime, now_ms: int, serial: int
-    ) -> tuple[int, list[StationEvent]]:
-        """Send a message."""
-
-    def answer(self, asked: Asked, after_time: bytes, sent: datetime, now_ms: int) -> None:
-        """Answer a question."""
-
-    def keep_alive(self, sent: datetime, now_ms: int) -> bool:
-        """Send a keep-alive if one is due."""
-
-    def deadline_ms(self) -> int:
-        """Return when :meth:`tick` has something to do."""
-
-    def tick(self, now_ms: int) -> list[StationEvent]:
-        """Send again what nobody confirmed."""
-
-    def receive(self, data: bytes, now_ms: int) -> list[StationEvent]:
-        """Take bytes of the centre."""
 
 
 class StationConnection(asyncio.Protocol):
@@ -69,7 +31,7 @@ class StationConnection(asyncio.Protocol):
 
     def __init__(
         self,
-        station: StationMachine,
+        station: AnyStation,
         boot_ms: Callable[[], int],
         wall: Callable[[], datetime],
         answer: Callable[[Asked], bytes | None],
@@ -90,7 +52,7 @@ class StationConnection(asyncio.Protocol):
         cls,
         host: str,
         port: int,
-        station: StationMachine,
+        station: AnyStation,
         boot_ms: Callable[[], int],
         wall: Callable[[], datetime],
         answer: Callable[[Asked], bytes | None],
@@ -163,7 +125,7 @@ class StationConnection(asyncio.Protocol):
         """Note why the connection ended (asyncio calls this)."""
         self._end(str(exc) if exc else "the centre closed the connection")
 
-    def _take(self, event: Confirmed | NotConfirmed | Asked | Unreadable) -> None:
+    def _take(self, event: StationEvent) -> None:
         match event:
             case Confirmed(serial):
                 self._confirmed.add(serial)
