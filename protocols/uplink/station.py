@@ -6,21 +6,19 @@ what has to go out is fetched with :meth:`ReportingStation.outgoing`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, TypeVar
 
 from protocols.wire.errors import BAD_ORDER, LocalError
 
 from .errors import FormatError
+from .resync import ResyncReader
 
 __all__ = [
-    "MAX_REFUSED",
-    "MAX_RESENDS",
     "Asked",
     "Confirmed",
-    "FrameReader",
     "LineSettings",
     "NotConfirmed",
     "ReportingStation",
@@ -34,7 +32,6 @@ MAX_RESENDS: Final = 2
 MAX_REFUSED: Final = 8
 
 F = TypeVar("F")
-F_co = TypeVar("F_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,25 +78,22 @@ class Unreadable:
 StationEvent = Confirmed | NotConfirmed | Asked | Unreadable
 
 
-class FrameReader(Protocol[F_co]):
-    """Cuts a stream of bytes into frames."""
-
-    def feed(self, data: bytes) -> None:
-        """Take bytes in."""
-
-    def next_frame(self) -> F_co | None:
-        """Return the next frame; None: more bytes are needed. FormatError."""
-
-
 class ReportingStation(ABC, Generic[F]):
     """One station on one connection; make a new one for each."""
 
     is_spent = False
     """Whether a confirmation may still come that belongs to a message before."""
 
-    def __init__(self, line: LineSettings, reader: FrameReader[F], now_ms: int) -> None:
+    def __init__(
+        self,
+        line: LineSettings,
+        reader: ResyncReader[F],
+        encode: Callable[[F], bytes],
+        now_ms: int,
+    ) -> None:
         self._line = line
         self._reader = reader
+        self._encode = encode
         self._refused = 0
         self._out = bytearray()
         self._waiting: Sequence[F] = ()  # the frames of a message that is not confirmed yet
@@ -192,7 +186,7 @@ class ReportingStation(ABC, Generic[F]):
 
     def _transmit(self, frames: Sequence[F], now_ms: int) -> None:
         for frame in frames:
-            self._out += self._encoded(frame)
+            self._out += self._encode(frame)
         self._quiet_since_ms = now_ms
 
     def _patience_ms(self) -> int:
@@ -212,7 +206,3 @@ class ReportingStation(ABC, Generic[F]):
     @abstractmethod
     def _meaning(self, frame: F, now_ms: int) -> list[StationEvent]:
         """Return what a frame of the centre means. FormatError: it is not for this station."""
-
-    @abstractmethod
-    def _encoded(self, frame: F) -> bytes:
-        """Return the bytes of a frame."""

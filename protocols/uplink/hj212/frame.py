@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from protocols.uplink.check_budget import FEW_DAMAGED, CheckBudget
+from protocols.uplink.resync import FEW_DAMAGED, CheckBudget
 from protocols.wire.errors import BAD_VALUE, LocalError
 
 from .checksum import HJ_VALUES, ChecksumKind, checksum
@@ -23,7 +23,7 @@ from .message import Cipher, Hj212Message, map_cp, read_segment, write_segment
 MAX_READ_SEGMENT: Final = 4096  # four times what the standard allows: some platforms exceed it
 MAX_SHOWN: Final = 160  # bytes of a rejected frame that its error keeps
 
-_MARK: Final = b"##"
+_MARK: Final = re.compile(b"##(?!#)")  # no LEN begins with one
 _HEAD: Final = 6  # ## and LEN
 _SUM: Final = 4
 _TAIL: Final = re.compile(rb"&&[0-9A-Fa-f]{4}")
@@ -100,10 +100,10 @@ class Hj212Reader:
         buffer = self._buffer
         at = counted = 0
         while at < len(buffer):
-            begin = buffer.find(_MARK, at)
-            while begin >= 0 and buffer[begin + 2 : begin + 3] == b"#":  # no LEN begins so
-                begin += 1
-            if begin < 0:  # the last byte may be the first half of a mark
+            mark = _MARK.search(buffer, at)
+            if mark:
+                begin = mark.start()
+            else:  # the last byte may be the first half of a mark
                 begin = len(buffer) - (buffer.endswith(b"#") and not is_over)
             if buffer[at:begin].strip():
                 noise = bytes(buffer[at:begin])
@@ -127,9 +127,9 @@ class Hj212Reader:
                 found = AcceptedFrame(self._read(raw), raw)
             except Hj212Error as error:
                 yield RejectedFrame(error, bytes(buffer[at : at + MAX_SHOWN]))
-                following = buffer.find(_MARK, behind)
-                at = len(buffer) if following < 0 else following
-                if following < 0 and buffer.endswith(b"#") and not is_over:
+                following = _MARK.search(buffer, behind)
+                at = following.start() if following else len(buffer)
+                if following is None and buffer.endswith(b"#") and not is_over:
                     at -= 1
                 continue
             yield found

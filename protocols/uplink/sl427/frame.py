@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from protocols.uplink.check_budget import FEW_DAMAGED, CheckBudget
 from protocols.uplink.errors import BAD_CHECKSUM, FormatError
+from protocols.uplink.resync import FEW_DAMAGED, ResyncReader
 from protocols.wire.errors import BAD_VALUE, TRUNCATED, LocalError
 
 START: Final = 0x68
@@ -101,25 +101,11 @@ def encode_sl427(frame: Sl427Frame) -> bytes:
     return bytes((START, len(inner), START)) + inner + bytes((crc8(inner), END))
 
 
-class Sl427Reader:
+class Sl427Reader(ResyncReader[Sl427Frame]):
     """Cuts a stream of bytes into frames; out of step, it looks for the next 68 L 68."""
 
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._budget = CheckBudget()
-        self.noise_bytes = 0
-        """Bytes outside of frames so far."""
-
-    def feed(self, data: bytes) -> None:
-        """Take bytes in. They are held until :meth:`next_frame` has gone through them."""
-        self._buffer += data
-
     def next_frame(self) -> Sl427Frame | None:
-        """Return the next frame; None: more bytes are needed.
-
-        FormatError: what looked like a frame is none; the call after it looks behind its start,
-        and behind those that follow it and are none either: a flood of them is few errors.
-        """
+        """See :class:`ResyncReader`. Starts right behind one that is none are none with it."""
         buffer = self._buffer
         at = buffer.find(START)
         self._drop(at if at >= 0 else len(buffer))
@@ -150,14 +136,6 @@ class Sl427Reader:
         if buffer[at] != START or buffer[at + 2] != START or length < _SHORTEST:
             return True
         return held >= length + _ENVELOPE and buffer[at + length + _ENVELOPE - 1] != END
-
-    def _drop(self, count: int) -> None:
-        self.noise_bytes += count
-        self._take(count)
-
-    def _take(self, count: int) -> None:
-        self._budget.passed(count)
-        del self._buffer[:count]
 
 
 def address_of(county: str, station: int) -> bytes:

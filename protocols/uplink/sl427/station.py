@@ -39,7 +39,7 @@ class Sl427Station(ReportingStation[Sl427Frame]):
     """
 
     def __init__(self, settings: Sl427Settings, now_ms: int) -> None:
-        super().__init__(settings, Sl427Reader(), now_ms)
+        super().__init__(settings, Sl427Reader(), encode_sl427, now_ms)
         self._address = settings.address
         self._transmit([self._frame(_CONFIRMATION, LINK, _LOG_IN)], now_ms)
 
@@ -74,6 +74,3 @@ class Sl427Station(ReportingStation[Sl427Frame]):
 
     def _frame(self, kind: int, function: int, data: bytes) -> Sl427Frame:
         return Sl427Frame(_UP | kind, self._address, function, data)
-
-    def _encoded(self, frame: Sl427Frame) -> bytes:
-        return encode_sl427(frame)

@@ -10,15 +10,18 @@ what stands between start and end. The CRC is CRC-16/MODBUS over all bytes befor
 byte first. Only the HEX/BCD coding is read here; the ASCII coding begins with 01.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
-from protocols.uplink.check_budget import FEW_DAMAGED, CheckBudget
 from protocols.uplink.errors import BAD_CHECKSUM, FormatError
+from protocols.uplink.resync import FEW_DAMAGED, ResyncReader
 from protocols.wire.crc import crc16
 from protocols.wire.errors import BAD_VALUE, TRUNCATED, LocalError
 
 HEAD: Final = b"\x7e\x7e"
+# A frame, and "7E" behind it, and the next: 7E 7E7E. The head is the last two of the run.
+_HEAD: Final = re.compile(HEAD + b"(?!\x7e)")
 STATION_BYTES: Final = 5
 #: The length has twelve bits.
 MAX_BODY_BYTES: Final = 0xFFF
@@ -108,30 +111,14 @@ def encode_frame(frame: Sl651Frame) -> bytes:
     return data + crc16(data).to_bytes(2)
 
 
-class Sl651Reader:
-    """Cuts a stream of bytes into frames.
+class Sl651Reader(ResyncReader[Sl651Frame]):
+    """Cuts a stream of bytes into frames; out of step, it looks for the next 7E7E.
 
-    Give it what came with :meth:`feed`, then call :meth:`next_frame` until it returns None. A
-    stream that got out of step is taken up again at the next 7E7E. It holds one frame at most and
-    what came behind it.
+    A single 7E behind a frame, which some senders append, is no noise.
     """
 
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._budget = CheckBudget()
-        self.noise_bytes = 0
-        """Bytes outside of frames so far, without the single 7E that some senders append."""
-
-    def feed(self, data: bytes) -> None:
-        """Take bytes in. They are held until :meth:`next_frame` has gone through them."""
-        self._buffer += data
-
     def next_frame(self) -> Sl651Frame | None:
-        """Return the next frame; None: more bytes are needed.
-
-        FormatError: what looked like a frame is none. The call after it goes on behind the head of
-        what was refused, because the length in it may be what is wrong.
-        """
+        """See :class:`ResyncReader`."""
         buffer = self._buffer
         self._skip_to_head()
         if len(buffer) < _HEADER_BYTES:
@@ -187,12 +174,8 @@ class Sl651Reader:
     def _skip_to_head(self) -> None:
         """Let go of what stands before the next 7E7E; a last 7E may be the first half of one."""
         buffer = self._buffer
-        at = buffer.find(HEAD)
-        if at < 0:
-            at = len(buffer) - (buffer[-1:] == HEAD[:1])
-        # A frame, and "7E" behind it, and the next: 7E 7E7E. The head is the last two of the run.
-        while buffer[at + 2 : at + 3] == HEAD[:1]:
-            at += 1
+        found = _HEAD.search(buffer)
+        at = found.start() if found else len(buffer) - (buffer[-1:] == HEAD[:1])
         self.noise_bytes += at - (at == 1 and buffer[0] == HEAD[0])
         self._take(at)
 
@@ -201,14 +184,6 @@ class Sl651Reader:
     ) -> FormatError:
         self._drop(len(HEAD))
         return FormatError(code, field, offset, expected, got)
-
-    def _drop(self, count: int) -> None:
-        self.noise_bytes += count
-        self._take(count)
-
-    def _take(self, count: int) -> None:
-        self._budget.passed(count)
-        del self._buffer[:count]
 
 
 def _characters(values: tuple[int, ...]) -> str:

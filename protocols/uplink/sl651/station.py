@@ -62,7 +62,7 @@ class Station(ReportingStation[Sl651Frame]):
     def __init__(self, settings: StationSettings, serial: int, now_ms: int) -> None:
         if len(settings.station) != STATION_BYTES or not 1 <= serial <= _LAST_SERIAL:
             raise LocalError(BAD_VALUE, "station or serial", -1, "5 bytes, 1 to 65535", serial)
-        super().__init__(settings, Sl651Reader(), now_ms)
+        super().__init__(settings, Sl651Reader(), encode_frame, now_ms)
         self._settings = settings
         self._next_serial = serial
         self._answered: Sequence[Sl651Frame] = ()  # in several packets
@@ -162,6 +162,3 @@ class Station(ReportingStation[Sl651Frame]):
             )
             for number, part in enumerate(parts, 1)
         ]
-
-    def _encoded(self, frame: Sl651Frame) -> bytes:
-        return encode_frame(frame)

@@ -141,11 +141,8 @@ PUBLIC: Final = {
         "write_number",
     ],
     "protocols.uplink.station": [
-        "MAX_REFUSED",
-        "MAX_RESENDS",
         "Asked",
         "Confirmed",
-        "FrameReader",
         "LineSettings",
         "NotConfirmed",
         "ReportingStation",

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from . import worlds_exporters as worlds
+from . import worlds_platforms
 from .sweep import MOMENTS, Make, Moment, sweep
 
 WORLDS: dict[str, Make] = {
@@ -15,6 +16,9 @@ WORLDS: dict[str, Make] = {
     "mqtt-json": worlds.mqtt_json,
     "sparkplug": worlds.sparkplug,
     "cloud": worlds.cloud,
+    "thingsboard": worlds_platforms.thingsboard,
+    "homeassistant": worlds_platforms.homeassistant,
+    "sl427": worlds_platforms.sl427,
 }
 FEW = 9  # every so many suspensions in `make test`
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
+from gateway_agent.commands.command import RunCommand, no_commands
 from gateway_agent.config_types import MqttConnection
 from gateway_agent.counters import Counters
 from gateway_agent.store.outbox import Outbox
@@ -111,21 +112,28 @@ def _influxdb(data: bytes) -> tuple[object, bytes, int] | None:
 
 
 @asynccontextmanager
-async def _world(
+async def exporting(
     folder: Path,
     config: ExporterConfig,
     peer: Broker | Platform | None,
     has_all: Callable[[], int],
     is_done: Callable[[], bool] = lambda: True,
+    first_s: int = 0,
+    command: RunCommand = no_commands,
 ) -> AsyncIterator[Actor]:
-    """Run one exporter; ``has_all``: up to which record the other end has everything."""
+    """Run one exporter; ``has_all``: up to which record the other end has everything.
+
+    The first sample is ``first_s`` seconds behind WALL_MS.
+    """
     clock = LoopClock()
     context = StoreContext(StoreSettings(folder / "state", GATEWAY), clock, Counters())
     outbox = OutboxWriter(Outbox.open(context))
     outbox.start()
     await outbox.attach([config.label], [config.label])
-    await outbox.put([sample(EVERY_S * number) for number in range(SAMPLES)], {})
-    export = ExportContext(GATEWAY, clock, folder / "state", {DEVICE.id: DEVICE}, KEY)
+    await outbox.put([sample(first_s + EVERY_S * number) for number in range(SAMPLES)], {})
+    export = ExportContext(
+        GATEWAY, clock, folder / "state", {DEVICE.id: DEVICE}, KEY, command=command
+    )
     exporters = Exporters([config], export, 1 << 30)
     actor = Actor(lambda: exporters.run(outbox), *([peer] if peer is not None else []))
 
@@ -182,7 +190,9 @@ async def hj212(folder: Path) -> AsyncIterator[Actor]:
         return max(kept, default=0)
 
     minutes = {("2051", f"2025100916{n}00".encode()) for n in (53, 54, 55)}
-    async with _world(folder, config, platform, has_all, lambda: platform.got >= minutes) as actor:
+    async with exporting(
+        folder, config, platform, has_all, lambda: platform.got >= minutes
+    ) as actor:
         yield actor
 
 
@@ -205,11 +215,11 @@ async def sl651(folder: Path) -> AsyncIterator[Actor]:
     def has_all() -> int:
         return min((to for to, serial in ends.items() if serial not in centre.got), default=SAMPLES)
 
-    async with _world(folder, config, centre, has_all) as actor:
+    async with exporting(folder, config, centre, has_all) as actor:
         yield actor
 
 
-def _contiguous(seqs: set[int]) -> int:
+def contiguous(seqs: set[int]) -> int:
     """Return up to which number all are there, from 1 on."""
     return next(number for number in range(SAMPLES + 1) if number + 1 not in seqs)
 
@@ -224,9 +234,9 @@ async def influxdb(folder: Path) -> AsyncIterator[Actor]:
 
     def has_all() -> int:
         seqs = {int(seq) for key in database.got if isinstance(key, frozenset) for seq in key}
-        return _contiguous(seqs)
+        return contiguous(seqs)
 
-    async with _world(folder, config, database, has_all) as actor:
+    async with exporting(folder, config, database, has_all) as actor:
         yield actor
 
 
@@ -239,9 +249,9 @@ async def csv(folder: Path) -> AsyncIterator[Actor]:
         lines = [line for file in (folder / "files").glob("*.csv*") for line in _lines(file)]
         seqs = [int(line.rpartition(b",")[2]) for line in lines]
         assert len(seqs) == len(set(seqs)) * 2, "two points of each record, once"
-        return _contiguous(set(seqs))
+        return contiguous(set(seqs))
 
-    async with _world(folder, config, None, has_all) as actor:
+    async with exporting(folder, config, None, has_all) as actor:
         yield actor
 
 
@@ -249,7 +259,7 @@ def _lines(file: Path) -> list[bytes]:
     return [line for line in file.read_bytes().split(b"\r\n")[1:-1] if file.suffix != ".json"]
 
 
-def _mqtt(broker: Broker) -> MqttConnection:
+def mqtt(broker: Broker) -> MqttConnection:
     return MqttConnection(host="127.0.0.1", port=broker.port, version="3.1.1")
 
 
@@ -257,12 +267,12 @@ def _mqtt(broker: Broker) -> MqttConnection:
 async def mqtt_json(folder: Path) -> AsyncIterator[Actor]:
     """A message for each record, with QoS 1."""
     broker = await Broker(drops=[2]).start()
-    config = JsonUplink(broker=_mqtt(broker), latency_ms=0, batch_records=5, topic="t")
+    config = JsonUplink(broker=mqtt(broker), latency_ms=0, batch_records=5, topic="t")
 
     def has_all() -> int:
-        return _contiguous({json.loads(payload)["seq"] for _, payload in broker.messages})
+        return contiguous({json.loads(payload)["seq"] for _, payload in broker.messages})
 
-    async with _world(folder, config, broker, has_all) as actor:
+    async with exporting(folder, config, broker, has_all) as actor:
         yield actor
 
 
@@ -270,14 +280,14 @@ async def mqtt_json(folder: Path) -> AsyncIterator[Actor]:
 async def sparkplug(folder: Path) -> AsyncIterator[Actor]:
     """Births and data with QoS 0; a subscription says that they arrived."""
     broker = await Broker(drops=[4]).start()
-    config = SparkplugUplink(broker=_mqtt(broker), group="g", latency_ms=0, batch_records=5)
+    config = SparkplugUplink(broker=mqtt(broker), group="g", latency_ms=0, batch_records=5)
 
     def has_all() -> int:
         joined = b"".join(payload for topic, payload in broker.messages if "/DDATA/" in topic)
         co2 = (struct.pack("<d", float(EVERY_S * number)) for number in range(SAMPLES))
-        return _contiguous({seq for seq, value in enumerate(co2, 1) if value in joined})
+        return contiguous({seq for seq, value in enumerate(co2, 1) if value in joined})
 
-    async with _world(folder, config, broker, has_all) as actor:
+    async with exporting(folder, config, broker, has_all) as actor:
         yield actor
 
 
@@ -298,7 +308,7 @@ async def cloud(folder: Path) -> AsyncIterator[Actor]:
     secret.write_text("MDEyMzQ1Njc4OWFiY2RlZg==", encoding="utf-8")
     login = OneNetAccount(product_id="P", device_name="d", secret_file=secret)
     config = JsonUplink(
-        broker=_mqtt(broker), latency_ms=0, batch_records=5, format="thing", login=login
+        broker=mqtt(broker), latency_ms=0, batch_records=5, format="thing", login=login
     )
-    async with _world(folder, config, broker, lambda: _contiguous(answered)) as actor:
+    async with exporting(folder, config, broker, lambda: contiguous(answered)) as actor:
         yield actor
