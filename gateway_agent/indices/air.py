@@ -99,15 +99,13 @@ def individual_index(
 ) -> int | None:
     """Return the IAQI of a concentration in ug/m3 (CO: mg/m3), 0 to 500.
 
-    None: the edition has no index for it (2012: SO2 of an hour above 800, O3 of 8 hours above 800).
-    ValueError: a negative concentration.
+    None: the edition has no index for it (2012: SO2 of an hour above 800, O3 of 8 hours above 800),
+    or it is negative, also rounded; what a drift of the zero puts just below 0 counts as 0.
     """
-    if concentration < 0:
-        raise ValueError(
-            f"{column}: a concentration of 0 or more was expected, got {concentration}"
-        )
     is_co = column in (CO_24H, CO_1H)
     rounded = concentration.quantize(Decimal("0.1" if is_co else "1"), ROUND_HALF_EVEN)
+    if rounded < 0:
+        return None
     points = edition.columns[column]
     for at in range(1, len(points)):
         if rounded <= points[at]:

@@ -7,7 +7,7 @@ code of each point of our own nodes; ``WITHOUT_CODE`` says of the others why the
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Final
 
 from gateway_agent.uplink.units import gas_converted
@@ -99,6 +99,10 @@ RUNNING_STATES: Final[dict[int, tuple[str, str]]] = {
 }
 RUNNING: Final = 1
 
+#: What is further from 0 is no quantity of the table but a register read wrongly (ours).
+WIDEST: Final = Decimal(10) ** 12
+_DIGITS: Final = Context(prec=40)  # a day's total of the widest load at the widest flow has room
+
 #: The pollutants of HJ 633 (table 1), which an air quality index is made of.
 JUDGED: Final = ("a21026", "a21004", "a21005", "a05024", "a34002", "a34004")
 
@@ -170,6 +174,9 @@ def in_code(value: Decimal, unit: str, code: PollutantCode, kelvin: Decimal) -> 
 
 
 def written(value: Decimal, digits: int) -> str:
-    """Return the number for the wire, rounded half to even (GB/T 8170)."""
-    rounded = value.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_EVEN)
+    """Return the number for the wire, rounded half to even (GB/T 8170).
+
+    ArithmeticError: it has more than 40 digits, or is none.
+    """
+    rounded = value.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_EVEN, _DIGITS)
     return f"{abs(rounded) if rounded.is_zero() else rounded:f}"

@@ -10,7 +10,7 @@ from gateway_agent.uplink.gap_book import UNIT, GapBook
 from protocols.export_record import DeviceInfo, ExportPoint, ExportRecord
 from protocols.wire.registers import STATUS_CALIBRATION
 
-from .codes import CODES, PointCode, code_of, in_code, shared_codes
+from .codes import CODES, WIDEST, PointCode, code_of, in_code, shared_codes
 from .period import FAULTY, MISSING, NORMAL, CodeReading
 from .profile import Hj212Profile
 
@@ -101,6 +101,11 @@ class Hj212Intake:
                 except ValueError as error:
                     self._refuse(record, point.name, wanted.code, error)
                     continue
+                if not value.is_finite() or abs(value) > WIDEST:
+                    self._say(
+                        record.name, point.name, wanted.code, f"{value:.3g} is no value of it"
+                    )
+                    value, flag = None, FLAGS["out-of-range"]
             self.codes.setdefault(wanted.code, self._periods.get(record.name, 0))
             yield CodeReading(wanted.code, record.wall_ms, value, flag, stream, record.seq)
 
@@ -108,6 +113,9 @@ class Hj212Intake:
         device, at_ms = record.name, record.wall_ms
         gap = GapStatus(kind=code, first_ms=at_ms, last_ms=at_ms, count=1, cause=UNIT)
         self._gaps.add(gap, _JOINS_MS)
+        self._say(device, point, code, str(error))
+
+    def _say(self, device: str, point: str, code: str, why: str) -> None:
         if (device, point) not in self._said:
             self._said.add((device, point))
-            log.warning("hj212: %s/%s is not sent as %s: %s", device, point, code, error)
+            log.warning("hj212: %s/%s is not sent as %s: %s", device, point, code, why)

@@ -16,6 +16,7 @@ from gateway_agent.cancellation import raise_if_cancelled, until_first_ends, wha
 from gateway_agent.rare_log import RareLog
 from gateway_agent.uplink.command_audit import CommandAudit
 from gateway_agent.uplink.feed import ExportContext, Feed
+from gateway_agent.uplink.gap_book import UNWRITABLE
 from protocols.export_record import Portion, SentMessage
 from protocols.text_of_others import printable
 from protocols.uplink.hj212 import (
@@ -67,6 +68,7 @@ class Hj212Session:
         self._portion: Portion | None = None
         self._newest_ms = 0  # time of the newest record that was read
         self._sent: list[SentMessage] = []
+        self._unwritable: list[AggregatePeriod] = []  # named, and not in the trace yet
         self._at_desk: set[str] = set()  # QN of parameters that a node is set for
         self._wanted: asyncio.Queue[ParameterWanted] = asyncio.Queue()  # the device bounds them
         self._move_ms = 0  # when the place may move next
@@ -170,7 +172,14 @@ class Hj212Session:
             if flying.get((period.cn, period.start_ms)) == period.revision:
                 continue
             is_backfill = period.revision > 0 or now.unix_ms - period.end_ms > _BACKFILL_MS
-            body = work.site.period_body(period)
+            try:
+                body = work.site.period_body(period)
+            except ValueError as error:  # one that cannot be written must not stop the others
+                self._refused.warning(f"uplink {self._feed.status.name}: {error}")
+                work.never_sent(period, UNWRITABLE)
+                self._unwritable.append(period)
+                self._is_changed = True
+                continue
             upload = PeriodUpload(period, period.revision, body, is_backfill)
             self._send(period.cn, upload, now, is_backfill=is_backfill)
 
@@ -277,16 +286,22 @@ class Hj212Session:
     async def _give_up(self, wall_ms: int) -> None:
         """Name what is too old by now, and log which records stand behind it."""
         feed = self._feed
+        unwritable, self._unwritable = self._unwritable, []
+        await self._trace_given_up(unwritable, "cannot be written")
+        old = self._work.give_up(wall_ms, (feed.stream, feed.delivered_to))
+        await self._trace_given_up(old, "too old")
+
+    async def _trace_given_up(self, several: Sequence[AggregatePeriod], why: str) -> None:
         together: dict[tuple[int, str, int], list[AggregatePeriod]] = {}
-        for period in self._work.give_up(wall_ms, (feed.stream, feed.delivered_to)):
+        for period in several:
             for stream in {at for at, _, _ in period.ranges}:
                 of = stream, period.cn, period.start_ms // HOUR_MS
                 together.setdefault(of, []).append(period)
         for (stream, cn, _), periods in together.items():
             first, last = data_time(periods[0].start_ms), data_time(periods[-1].start_ms)
             seqs = tuple(seq for period in periods for seq in period.seqs(stream))
-            text = f"{len(periods)} of CN={cn} to {last}, too old"
-            await feed.trace(stream, [SentMessage(f"{cn} {first}", seqs, "given up", text)])
+            text = f"{len(periods)} of CN={cn} to {last}, {why}"
+            await self._feed.trace(stream, [SentMessage(f"{cn} {first}", seqs, "given up", text)])
 
     async def _write(self, writer: asyncio.StreamWriter) -> None:
         device = self._work.device

@@ -1,5 +1,6 @@
 """What a gateway lends to its HJ 212 device: kept periods, the newest values, ids of nodes."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -55,9 +56,10 @@ class GatewaySite(EmptySite):
         self.newest: dict[str, CodeReading] = {}
 
     def history(self, cn: str, begin_ms: int, end_ms: int) -> Iterator[Body]:
-        """Yield the kept periods."""
+        """Yield the kept periods; one that cannot be written was named when it was due."""
         for period in self._store.between(cn, begin_ms, end_ms):
-            yield self.period_body(self._aggregates.periods.get((cn, period.start_ms), period))
+            with contextlib.suppress(ValueError):
+                yield self.period_body(self._aggregates.periods.get((cn, period.start_ms), period))
 
     def latest(self, cn: str) -> Body | None:
         """Return the newest values, or states of equipment."""
@@ -109,12 +111,19 @@ class GatewaySite(EmptySite):
         return {row.code for (role, _), row in POINTS.items() if role == device.role}
 
     def period_body(self, period: AggregatePeriod) -> Body:
-        """Return the body of a period as this platform wants it."""
+        """Return the body of a period as this platform wants it; ValueError: it cannot be written.
+
+        A file of an older version may hold values of any size.
+        """
         profile = self._profile
-        body = self._aggregates.body(
-            period, profile.wire_name, profile.flags, profile.data_time_digits
-        )
-        return body + tuple(self._indices.of(period))
+        try:
+            body = self._aggregates.body(
+                period, profile.wire_name, profile.flags, profile.data_time_digits
+            )
+            return body + tuple(self._indices.of(period))
+        except ArithmeticError as error:
+            text = f"CN={period.cn} of {data_time(period.start_ms)} cannot be written: {error!r}"
+            raise ValueError(text) from error
 
     def real_time(self, cn: str) -> RealTime | None:
         """Return the newest values of all codes (2011), or states (2021); None without any.

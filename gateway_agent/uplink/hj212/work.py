@@ -147,17 +147,21 @@ class Hj212Work:
             and all(last <= to for at, _, last in one.ranges if at == stream)
         ]
         for period in old:
-            kind = period.cn if period.sent < 0 else f"{period.cn} change"
-            first, last = period.start_ms, period.end_ms
-            self.gaps.add(GapStatus(kind=kind, first_ms=first, last_ms=last, count=1, cause=AGE))
-            period.sent = period.revision
-            self.aggregates.changed.add((period.cn, period.start_ms))
+            self.never_sent(period, AGE)
         if old:
             log.warning(
                 "hj212 %s: %d periods from %s on never reached the platform and are too old now",
                 *(self.device.options.mn, len(old), data_time(old[0].start_ms)),
             )
         return old
+
+    def never_sent(self, period: AggregatePeriod, cause: str) -> None:
+        """Name a period as a gap; it is tried no more unless it changes."""
+        kind = period.cn if period.sent < 0 else f"{period.cn} change"
+        first, last = period.start_ms, period.end_ms
+        self.gaps.add(GapStatus(kind=kind, first_ms=first, last_ms=last, count=1, cause=cause))
+        period.sent = period.revision
+        self.aggregates.changed.add((period.cn, period.start_ms))
 
     def handled_to(self, stream: int) -> int:
         """Return the newest record that the platform needs no more of this stream."""

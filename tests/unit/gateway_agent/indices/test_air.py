@@ -73,9 +73,20 @@ def test_the_edition_of_2012_has_other_columns_for_particles_and_no_index_past_a
     assert individual_index(O3_8H, Decimal(801), HJ633_2012) is None
 
 
-def test_a_negative_concentration_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"PM2\.5 24 h: a concentration of 0 or more.*got -1"):
-        individual_index(PM2_5_24H, Decimal(-1))
+@pytest.mark.parametrize(
+    ("column", "concentration", "index"),
+    [
+        (PM2_5_24H, "-0.2", 0),  # the zero of an instrument drifts
+        (PM2_5_24H, "-0.5", 0),
+        (PM2_5_24H, "-0.6", None),
+        (CO_24H, "-0.04", 0),
+        (CO_24H, "-0.1", None),
+    ],
+)
+def test_what_is_below_zero_has_no_index_unless_it_rounds_to_zero(
+    column: str, concentration: str, index: int | None
+) -> None:
+    assert individual_index(column, Decimal(concentration)) == index
 
 
 def test_a_missing_pollutant_leaves_an_index_only_above_100() -> None:
