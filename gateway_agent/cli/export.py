@@ -49,7 +49,7 @@ def export(
     ] = False,
     json_output: JsonOutput = False,
 ) -> None:
-    """Write readings and gaps to a file, in the order of their times for each device.
+    """Write readings, thinned values and gaps to a file, by time for each device.
 
     Example: tianfu-gateway export collector.db --out november.csv --from 2026-11-01 --to 2026-12-01
 
@@ -57,7 +57,9 @@ def export(
 
     The collector may run meanwhile: the file has what was there at one moment. Memory does not grow
     with the span. A file that cannot be finished leaves the old one. Parquet needs the extra
-    `parquet`. Readings without a time are counted and named.
+    `parquet`. Readings without a time are counted and named. Where retention has thinned readings,
+    what is left is written instead: a minute or an hour of a point, with `width_s`, `readings`,
+    `mean`, `least` and `most` in place of a value.
     """
     chosen = form or _form_of(out)
     now = datetime.now(UTC)
@@ -104,6 +106,8 @@ def _form_of(out: Path) -> Form:
 def _text(out: Path, done: ExportedReadings, with_undated: bool) -> str:
     size = out.stat().st_size
     counts = f"{done.readings} readings and {done.gaps} gaps of {done.devices} devices"
+    if done.thinned:
+        counts = f"{done.thinned} thinned values (of a minute or an hour), {counts}"
     lines = [f"{out}: {counts}, {size} bytes"]
     if done.undated:
         what = "are in it without one" if with_undated else "are not in it (--undated writes them)"

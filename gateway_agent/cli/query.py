@@ -1,6 +1,5 @@
 """``tianfu-gateway query``: what a collector has of a device, as table, CSV or SenML."""
 
-import csv
 import json
 import sqlite3
 import sys
@@ -17,9 +16,14 @@ from rich.text import Text
 
 from gateway_agent.cli.output import table_console
 from gateway_agent.collector.database import open_readonly
-from gateway_agent.collector.export import COLUMNS, shown_time
+from gateway_agent.collector.export import WRITERS, shown_time
 from gateway_agent.collector.query import MissingSpan, device_of, moment, read_missing
-from gateway_agent.collector.readings import MeasuredValue, ReadingsReader, UndatedRecords
+from gateway_agent.collector.readings import (
+    ReadingsReader,
+    StoredValue,
+    ThinnedValue,
+    UndatedRecords,
+)
 from gateway_agent.errors import OperatorError
 from protocols.exit_status import GOOD
 
@@ -38,7 +42,7 @@ def query(
     ),
     form: Annotated[
         Literal["table", "csv", "senml", "json"],
-        typer.Option("--format", help="json: one object with readings and gaps."),
+        typer.Option("--format", help="json: one object with readings, thinned values and gaps."),
     ] = "table",
 ) -> None:
     """Show the readings of a device in a span of time, and the gaps between them with their cause.
@@ -50,17 +54,28 @@ def query(
     The collector may run meanwhile. Times are UTC; uncertainty and proof of each reading are in the
     other forms. CSV has a row for each gap, too, with its cause in place of a value. Readings that
     have no time yet are in no span: they are counted and named.
+
+    Where retention has thinned readings, what is left is shown in their place, marked as such: the
+    mean, least and most of each minute or hour that reaches into the span, and of how many
+    readings. In CSV these have columns of their own, in SenML names (`air-1:pm2_5:mean:60s`), in
+    JSON a list, `thinned`.
     """
     now = datetime.now(UTC)
     try:
         from_ms, to_ms = (round(moment(text, now).timestamp() * 1000) for text in (since, until))
         with closing(open_readonly(database)) as connection:
+            connection.execute("BEGIN")  # one moment for all of it: a collector may write meanwhile
             name = device_of(connection, device)
             reader = ReadingsReader(connection)
-            readings = reader.dated(name, point, from_ms, to_ms)
+            values = reader.stored(name, point, from_ms, to_ms)
             gaps = list(read_missing(connection, name, from_ms, to_ms))
             undated = reader.without_time(name)
-            _FORMS[form](readings, gaps, undated)
+            if form == "table":
+                _show(values, gaps)
+            elif form == "json":
+                _show_json(values, gaps, undated)
+            else:
+                _write(form, values, gaps)
             if form != "json":
                 for left_out in undated:
                     typer.echo(f"note: {left_out}: `export --undated` writes them", err=True)
@@ -71,18 +86,14 @@ def query(
     raise typer.Exit(GOOD)
 
 
-def _show(
-    readings: Iterator[MeasuredValue], gaps: list[MissingSpan], _u: list[UndatedRecords]
-) -> None:
+def _show(values: Iterator[StoredValue], gaps: list[MissingSpan]) -> None:
     table = Table()
     for heading in ("time (UTC)", "point"):
         table.add_column(heading)
     table.add_column("value", justify="right")
     table.add_column("")
-    rows: list[tuple[int, str, str, str, str]] = [
-        (r.time_ms or 0, r.point, f"{r.value:g}", r.unit, "") for r in islice(readings, SHOWN)
-    ]
-    is_cut = next(readings, None) is not None
+    rows = [_cells(value) for value in islice(values, SHOWN)]
+    is_cut = next(values, None) is not None
     last_ms = rows[-1][0] if is_cut else None
     rows += [
         (
@@ -101,44 +112,44 @@ def _show(
     console.print(table)
     if is_cut:
         console.print(
-            f"only the first {SHOWN} readings are shown: --format csv has all", style="yellow"
+            f"only the first {SHOWN} values are shown: --format csv has all", style="yellow"
         )
 
 
-def _csv(
-    readings: Iterator[MeasuredValue], gaps: list[MissingSpan], _u: list[UndatedRecords]
+def _cells(value: StoredValue) -> tuple[int, str, str, str, str]:
+    """Return time, point, value, what stands behind it, and the style of a row."""
+    if isinstance(value, ThinnedValue):
+        of = f"{value.unit} of {value.readings} readings in {value.width_s} s".strip()
+        shown = f"mean {value.mean:g} ({value.least:g} to {value.most:g})"
+        return value.time_ms, value.point, shown, of, "cyan"
+    return value.time_ms or 0, value.point, f"{value.value:g}", value.unit, ""
+
+
+def _write(
+    form: Literal["csv", "senml"], values: Iterator[StoredValue], gaps: list[MissingSpan]
 ) -> None:
-    out = csv.writer(sys.stdout, lineterminator="\r\n")
-    out.writerow(COLUMNS)
-    for reading in readings:
-        out.writerow((shown_time(reading.time_ms), *reading[1:], ""))
+    writer = WRITERS[form](sys.stdout.buffer)
+    for value in values:
+        if isinstance(value, ThinnedValue):
+            writer.thinned(value)
+        else:
+            writer.reading(value)
     for gap in gaps:
-        out.writerow((shown_time(gap.time_ms), gap.device, *[""] * 7, gap.cause))
+        writer.gap(gap)
+    writer.end()
 
 
-def _senml(
-    readings: Iterator[MeasuredValue], _: list[MissingSpan], _u: list[UndatedRecords]
+def _show_json(
+    values: Iterator[StoredValue], gaps: list[MissingSpan], undated: list[UndatedRecords]
 ) -> None:
-    """Write SenML-JSON (RFC 8428), which has no word for a gap."""
-    sys.stdout.write("[")
-    for number, reading in enumerate(readings):
-        entry = {"n": f"{reading.device}:{reading.point}", "u": reading.unit, "v": reading.value}
-        entry["t"] = (reading.time_ms or 0) / 1000
-        if not reading.unit:
-            del entry["u"]
-        sys.stdout.write((",\n" if number else "") + json.dumps(entry))
-    sys.stdout.write("]\n")
-
-
-def _json(
-    readings: Iterator[MeasuredValue], gaps: list[MissingSpan], undated: list[UndatedRecords]
-) -> None:
+    readings: list[dict[str, object]] = []
+    thinned: list[dict[str, object]] = []
+    for value in values:
+        (thinned if isinstance(value, ThinnedValue) else readings).append(value._asdict())
     found = {
-        "readings": [reading._asdict() for reading in readings],
+        "readings": readings,
+        "thinned": thinned,
         "gaps": [gap._asdict() for gap in gaps],
         "undated": [left_out._asdict() for left_out in undated],
     }
     typer.echo(json.dumps(found))
-
-
-_FORMS: Final = {"table": _show, "csv": _csv, "senml": _senml, "json": _json}

@@ -1,4 +1,4 @@
-"""Write readings and gaps of a collector into a file that appears when it is whole.
+"""Write readings, thinned values and gaps of a collector into a file that appears when it is whole.
 
 CSV and SenML-JSON are written a line at a time, Parquet in groups of rows: memory does not grow
 with the span. A file that is not finished has another name, and is removed.
@@ -19,12 +19,13 @@ from typing import IO, Final, Literal, Protocol
 from gateway_agent.directories import sync_directory
 
 from .query import MissingSpan, read_missing
-from .readings import MeasuredValue, ReadingsReader
+from .readings import MeasuredValue, ReadingsReader, StoredValue, ThinnedValue
 
 Form = Literal["csv", "parquet", "senml"]
 
 COLUMNS: Final = (
     "time", "device", "point", "value", "unit", "uncertainty_ms", "auth", "stream", "seq", "gap",
+    "width_s", "readings", "mean", "least", "most",
 )  # fmt: skip
 _STEP: Final = 4096  # readings between two reports of progress
 
@@ -35,6 +36,9 @@ class ExportWriter(Protocol):
     def reading(self, reading: MeasuredValue) -> None:
         """Write a reading."""
 
+    def thinned(self, value: ThinnedValue) -> None:
+        """Write what is left of readings, so that nobody can take it for one."""
+
     def gap(self, gap: MissingSpan) -> None:
         """Write a gap, if the form has a word for it."""
 
@@ -44,10 +48,14 @@ class ExportWriter(Protocol):
 
 @dataclass
 class ExportedReadings:
-    """What went into a file, and what did not: ``undated`` names records without a time."""
+    """What went into a file, and what did not: ``undated`` names records without a time.
+
+    ``thinned``: minutes and hours of a point that were written; the readings are no more.
+    """
 
     devices: int = 0
     readings: int = 0
+    thinned: int = 0
     gaps: int = 0
     undated: list[str] = field(default_factory=list)
     undated_records: int = 0
@@ -77,7 +85,7 @@ def export(
             # One moment for all of it: a collector may write meanwhile.
             connection.execute("BEGIN")
             stack.callback(connection.rollback)
-            writer = _WRITERS[form](file)
+            writer = WRITERS[form](file)
             for number, device in enumerate(devices):
                 _device(reader, connection, device, point, span, include_undated, writer, done,
                         lambda share, n=number: progress((n + share) / len(devices)))  # type: ignore[misc] # a default binds it  # fmt: skip
@@ -106,11 +114,15 @@ def _device(
 ) -> None:
     done.devices += 1
     begin, end = _seen(reader.span(device), span)
-    for reading in _all(reader, device, point, span, include_undated):
-        writer.reading(reading)
-        done.readings += 1
-        if done.readings % _STEP == 0 and reading.time_ms is not None:
-            progress((reading.time_ms - begin) / max(1, end - begin))
+    for value in _all(reader, device, point, span, include_undated):
+        if isinstance(value, ThinnedValue):
+            writer.thinned(value)
+            done.thinned += 1
+        else:
+            writer.reading(value)
+            done.readings += 1
+        if (done.readings + done.thinned) % _STEP == 0 and value.time_ms is not None:
+            progress((value.time_ms - begin) / max(1, end - begin))
     for gap in read_missing(connection, device, *span):
         writer.gap(gap)
         done.gaps += 1
@@ -122,8 +134,8 @@ def _device(
 
 def _all(
     reader: ReadingsReader, device: str, point: str, span: tuple[int, int], include_undated: bool
-) -> Iterator[MeasuredValue]:
-    yield from reader.dated(device, point, *span)
+) -> Iterator[StoredValue]:
+    yield from reader.stored(device, point, *span)
     if include_undated:
         yield from reader.undated(device, point)
 
@@ -149,10 +161,16 @@ class _Csv:
         self._out.writerow(COLUMNS)
 
     def reading(self, reading: MeasuredValue) -> None:
-        self._out.writerow((shown_time(reading.time_ms), *reading[1:], ""))
+        self._out.writerow((shown_time(reading.time_ms), *reading[1:], *[""] * 6))
+
+    def thinned(self, value: ThinnedValue) -> None:
+        self._out.writerow((
+            shown_time(value.time_ms), value.device, value.point, "", value.unit, *[""] * 5,
+            value.width_s, value.readings, value.mean, value.least, value.most,
+        ))  # fmt: skip
 
     def gap(self, gap: MissingSpan) -> None:
-        self._out.writerow((shown_time(gap.time_ms), gap.device, *[""] * 7, gap.cause))
+        self._out.writerow((shown_time(gap.time_ms), gap.device, *[""] * 7, gap.cause, *[""] * 5))
 
     def end(self) -> None:
         self._text.flush()
@@ -160,19 +178,33 @@ class _Csv:
 
 
 class _Senml:
-    """SenML-JSON (RFC 8428), which has no word for a gap; an undated reading has no time there."""
+    """SenML-JSON (RFC 8428), which has no word for a gap; an undated reading has no time there.
+
+    A thinned minute has four names of its own: ``...:mean:60s`` and so on, at its begin.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._before = b"[\n"
 
     def reading(self, reading: MeasuredValue) -> None:
-        entry: dict[str, object] = {"n": f"{reading.device}:{reading.point}"}
-        if reading.unit:
-            entry["u"] = reading.unit
-        entry["v"] = reading.value
-        if reading.time_ms is not None:
-            entry["t"] = reading.time_ms / 1000
+        self._write(
+            f"{reading.device}:{reading.point}", reading.unit, reading.value, reading.time_ms
+        )
+
+    def thinned(self, value: ThinnedValue) -> None:
+        name, width = f"{value.device}:{value.point}", f"{value.width_s}s"
+        for what, number in (("mean", value.mean), ("least", value.least), ("most", value.most)):
+            self._write(f"{name}:{what}:{width}", value.unit, number, value.time_ms)
+        self._write(f"{name}:readings:{width}", "count", value.readings, value.time_ms)
+
+    def _write(self, name: str, unit: str, value: float, time_ms: int | None) -> None:
+        entry: dict[str, object] = {"n": name}
+        if unit:
+            entry["u"] = unit
+        entry["v"] = value
+        if time_ms is not None:
+            entry["t"] = time_ms / 1000
         self._file.write(self._before + json.dumps(entry, ensure_ascii=False).encode())
         self._before = b",\n"
 
@@ -189,7 +221,7 @@ def _parquet(file: IO[bytes]) -> ExportWriter:
     return ParquetFile(file)
 
 
-_WRITERS: Final[dict[Form, Callable[[IO[bytes]], ExportWriter]]] = {
+WRITERS: Final[dict[Form, Callable[[IO[bytes]], ExportWriter]]] = {
     "csv": _Csv,
     "parquet": _parquet,
     "senml": _Senml,

@@ -5,7 +5,7 @@ from typing import IO, Final
 from gateway_agent.errors import OperatorError
 
 from .query import MissingSpan
-from .readings import MeasuredValue
+from .readings import MeasuredValue, ThinnedValue
 
 try:
     import pyarrow as pa
@@ -22,7 +22,8 @@ _SCHEMA: Final = pa.schema(
         ("time", pa.timestamp("ms", "UTC")), ("device", _TEXT), ("point", _TEXT),
         ("value", pa.float64()), ("whole", pa.int64()), ("unit", _TEXT),
         ("uncertainty_ms", pa.int64()), ("auth", _TEXT), ("stream", pa.int64()),
-        ("seq", pa.int64()), ("gap", _TEXT),
+        ("seq", pa.int64()), ("gap", _TEXT), ("width_s", pa.int64()), ("readings", pa.int64()),
+        ("mean", pa.float64()), ("least", pa.float64()), ("most", pa.float64()),
     ]
 )  # fmt: skip
 
@@ -38,11 +39,16 @@ class ParquetFile:
         """See ExportWriter."""
         whole = r.value if isinstance(r.value, int) else None
         self._add((r.time_ms, r.device, r.point, float(r.value), whole, r.unit, r.unc_ms, r.auth,
-                   r.stream, r.seq, None))  # fmt: skip
+                   r.stream, r.seq, *[None] * 6))  # fmt: skip
+
+    def thinned(self, value: ThinnedValue) -> None:
+        """See ExportWriter."""
+        self._add((value.time_ms, value.device, value.point, None, None, value.unit, *[None] * 5,
+                   value.width_s, value.readings, value.mean, value.least, value.most))  # fmt: skip
 
     def gap(self, gap: MissingSpan) -> None:
         """See ExportWriter."""
-        self._add((gap.time_ms, gap.device, *[None] * 8, gap.cause))
+        self._add((gap.time_ms, gap.device, *[None] * 8, gap.cause, *[None] * 5))
 
     def _add(self, row: tuple[object, ...]) -> None:
         self._rows.append(row)

@@ -1,15 +1,19 @@
 """Read a collector's readings in the order of their times, as many as there are, in little memory.
 
+Where retention has thinned them, what is left comes in their place: a minute or an hour of a point.
+
 Records of a device are found by the index over device and time, and their packed rows taken apart
 one at a time; the view ``measurements`` would have SQLite sort all of a span before the first row.
 """
 
 import sqlite3
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from heapq import merge
+from typing import Final, NamedTuple, TypeAlias
 
 from .packing import Shape, pick, unpack
 from .shapes import read_shape
+from .thinning import HOUR_S, MINUTE_S
 
 _RECORDS: Final = (
     "SELECT time_ms, unc_ms, auth, stream, records.seq, records.stream_id, shape_id, numbers"
@@ -33,6 +37,14 @@ _WITHOUT_TIME: Final = (
     " WHERE single.stream_id = records.stream_id AND single.seq = records.seq))"
     " GROUP BY stream_id ORDER BY stream_id"
 )
+# BETWEEN is for the primary key; the line after it is what is asked for.
+_THINNED: Final = (
+    "SELECT start_s * 1000, device, name, total / count, unit, width_s, count, least, most"  # noqa: S608 # ours
+    " FROM points CROSS JOIN thinned ON point_id = points.id WHERE device = ?1 AND ?2 IN ('', name)"
+    f" AND width_s IN ({MINUTE_S}, {HOUR_S})"
+    f" AND start_s BETWEEN ?3 / 1000 - {HOUR_S} AND ?4 / 1000"
+    " AND (start_s + width_s) * 1000 > ?3 AND start_s * 1000 < ?4 ORDER BY start_s, name"
+)
 _MAX_SHAPES: Final = 10_000  # kept in memory
 
 
@@ -51,6 +63,26 @@ class MeasuredValue(NamedTuple):
     auth: str
     stream: int
     seq: int
+
+
+class ThinnedValue(NamedTuple):
+    """What is left of ``readings`` readings of a point, of ``width_s`` seconds from ``time_ms`` on.
+
+    ``mean`` lies between ``least`` and ``most``; no device has reported it.
+    """
+
+    time_ms: int
+    device: str
+    point: str
+    mean: float
+    unit: str
+    width_s: int
+    readings: int
+    least: float
+    most: float
+
+
+StoredValue: TypeAlias = MeasuredValue | ThinnedValue
 
 
 class UndatedRecords(NamedTuple):
@@ -76,6 +108,20 @@ class ReadingsReader:
     def dated(self, device: str, point: str, from_ms: int, to_ms: int) -> Iterator[MeasuredValue]:
         """Yield readings by time, ``to_ms`` not included; ``point`` "" for all of the device."""
         return self._values(device, point, _OF_SPAN, (device, from_ms, to_ms))
+
+    def thinned(self, device: str, point: str, from_ms: int, to_ms: int) -> Iterator[ThinnedValue]:
+        """Yield what is left of thinned readings, by time: all that reaches into the span."""
+        rows = self._db.execute(_THINNED, (device, point, from_ms, to_ms))
+        yield from map(ThinnedValue._make, rows)
+
+    def stored(self, device: str, point: str, from_ms: int, to_ms: int) -> Iterator[StoredValue]:
+        """Yield :meth:`dated` and :meth:`thinned` together, by time.
+
+        Inside of a transaction both are of one moment.
+        """
+        dated: Iterator[StoredValue] = self.dated(device, point, from_ms, to_ms)
+        thinned: Iterator[StoredValue] = self.thinned(device, point, from_ms, to_ms)
+        yield from merge(dated, thinned, key=lambda one: one.time_ms or 0)
 
     def undated(self, device: str, point: str) -> Iterator[MeasuredValue]:
         """Yield the readings without a time, in the order in which they were recorded."""

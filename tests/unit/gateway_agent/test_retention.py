@@ -65,10 +65,9 @@ class Kept:
         return count
 
 
-@pytest.fixture
-def kept(tmp_path: Path) -> Iterator[Kept]:
+def four_minutes(directory: Path) -> Kept:
     """Four minutes of two points, a gap and a node's sample, all archived."""
-    made, chain = Kept(tmp_path), Chain()
+    made, chain = Kept(directory), Chain()
     for first in range(1, RECORDS, 40):
         made.collector.take(chain.batch(readings(first, first + 39)), ACCEPTED)
     gap = Gap("bus_timeout", None, None, None, "silent", 2, 13_000, 14_000)
@@ -77,6 +76,12 @@ def kept(tmp_path: Path) -> Iterator[Kept]:
     )
     while made.archive.advance(now=True):
         pass
+    return made
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[Kept]:
+    made = four_minutes(tmp_path)
     yield made
     made.collector.database.close()
 
