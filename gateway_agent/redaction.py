@@ -37,6 +37,12 @@ _TEXTS: Final = (
 )
 
 
+def public_url(url: str) -> str:
+    """Return an address without what follows its path, which may be secret."""
+    head, mark, _ = url.partition("?")
+    return head + mark + REMOVED if mark else head
+
+
 def is_secret_name(name: str) -> bool:
     """Return whether a key or variable of this name holds a secret."""
     return _NAME.search(name) is not None

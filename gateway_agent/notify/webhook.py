@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from gateway_agent.http_post import http_post
+from gateway_agent.redaction import public_url
 
 from .config import WebhookNotify
 from .queue import Notice
@@ -38,7 +39,7 @@ class WebhookSender:
     @property
     def where(self) -> str:
         """Return the address without what follows its path, which may be secret."""
-        return self._config.url.partition("?")[0]
+        return public_url(self._config.url)
 
     async def send(self, notices: Sequence[Notice]) -> None:
         """Post a notice. OSError: try again; NoticeRefused: do not; ValueError: a wrong secret."""

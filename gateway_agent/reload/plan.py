@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway_agent.config import GatewayConfig
+from gateway_agent.redaction import public_url
 
 ABSENT: Final = ""
 _Flat: TypeAlias = dict[str, str]
@@ -110,11 +111,16 @@ def _whole(path: str, tables: set[str]) -> str:
 
 def _shown(path: str, keys: _Flat) -> str:
     if not path.endswith("."):
-        return keys.get(path, ABSENT)
-    found = [f"{key.removeprefix(path)} = {value}" for key, value in keys.items()
+        return _visible(path, keys[path]) if path in keys else ABSENT
+    found = [f"{key.removeprefix(path)} = {_visible(key, value)}" for key, value in keys.items()
              if key.startswith(path)]  # fmt: skip
     text = ", ".join(found)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + " ..."
+
+
+def _visible(key: str, value: str) -> str:
+    is_url = key.endswith(".url")
+    return msgspec.json.encode(public_url(msgspec.json.decode(value))).decode() if is_url else value
 
 
 def _effect(path: str, old_buses: set[str], new_buses: set[str]) -> str:

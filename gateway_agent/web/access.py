@@ -118,7 +118,7 @@ class LogInGate:
 
 
 def _is_public(request: Request) -> bool:
-    path = request.url.path
+    path = request.scope["path"]  # that of request.url is made of the header Host, too
     if path == SESSION:
         return True
     is_page = path == "/" or path in HEALTH or path.startswith("/static/")

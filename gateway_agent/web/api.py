@@ -16,6 +16,7 @@ from gateway_agent.cancellation import raise_if_cancelled
 from gateway_agent.config import GatewayConfig
 from gateway_agent.field.line_tap import ViewersError
 from gateway_agent.field.planner import BusPlan
+from gateway_agent.redaction import public_url
 from gateway_agent.status import DeviceStatus, Status
 from gateway_agent.store.errors import StoreError
 
@@ -184,7 +185,10 @@ class Api:
         return LogReport(lines=list(reversed(self._log.lines)))
 
     async def _config(self, request: Request) -> Configuration:
-        config = msgspec.to_builtins(self._view.config, enc_hook=str)
+        config = {
+            key: _public(value)
+            for key, value in msgspec.to_builtins(self._view.config, enc_hook=str).items()
+        }
         reloader, visitor = self._view.agent.reloader, visitor_of(request)
         if reloader is None:
             return Configuration(config=config, state=None)
@@ -254,3 +258,13 @@ def _answering(ask: Asked) -> Callable[[Request], Awaitable[Response]]:
             return problem(str(error), 404)
 
     return answer
+
+
+def _public(value: object) -> object:
+    """Return a configuration in builtin types without what its addresses may hide."""
+    if isinstance(value, dict):
+        return {
+            key: public_url(item) if key == "url" and isinstance(item, str) else _public(item)
+            for key, item in value.items()
+        }
+    return [_public(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -10,6 +10,8 @@ from typing import Final
 from gateway_agent.config import WebConfig
 from gateway_agent.keys import KeyFileError, check_secret
 
+from .file_mark import FileMark
+
 log = logging.getLogger(__name__)
 
 LOOK_S: Final = 60.0  # between two looks at the files
@@ -60,20 +62,12 @@ class Certificate:
             self._looked = self._now()
             mark = self._marks()
             if mark != self._mark:
-                self._mark = mark
                 try:
-                    self._context = tls_context(*self._files)
+                    self._context, self._mark = tls_context(*self._files), mark
                     log.info("console: the renewed certificate is in use")
                 except KeyFileError as error:
                     log.error("console: the old certificate stays in use: %s", error)
         return self._context
 
-    def _marks(self) -> list[tuple[int, int]]:
-        marks = []
-        for path in self._files:
-            try:
-                found = path.stat()
-            except OSError:
-                continue
-            marks.append((found.st_mtime_ns, found.st_ino))
-        return marks
+    def _marks(self) -> list[FileMark | None]:
+        return [FileMark.of(path) for path in self._files]

@@ -49,7 +49,9 @@ class _Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if not self._is_answering and self._deadline is None:
+        if self._is_answering:
+            self._expect_nothing()
+        elif self._deadline is None:
             self._expect_request()
 
     @property
@@ -58,15 +60,12 @@ class _Connection(H11Protocol):
         return cycle is not None and not cycle.response_complete
 
     def _expect_request(self) -> None:
-        cycle = getattr(self, "cycle", None)
+        self._deadline = self.loop.call_later(REQUEST_S, self.transport.abort)
 
-        def check() -> None:
+    def _expect_nothing(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
             self._deadline = None
-            is_same = getattr(self, "cycle", None) is cycle
-            if is_same and not self._is_answering and not self.transport.is_closing():
-                self.transport.abort()
-
-        self._deadline = self.loop.call_later(REQUEST_S, check)
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -40,7 +40,7 @@ class Recorder:
             seen_ms = self._seen.get(device.id, 0)
             if device.problem and came_ms <= seen_ms + 50:
                 row = HistoryRow(now_ms, (), (), device.cause or "bus_timeout")
-            elif came_ms > seen_ms + 50:  # the two clocks may differ by a little
+            elif abs(came_ms - seen_ms) > 50:  # the two clocks may differ by a little
                 self._seen[device.id] = came_ms
                 bad = any(point.quality for point in device.values)
                 quality = tuple(point.quality for point in device.values) if bad else ()

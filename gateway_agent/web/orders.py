@@ -66,8 +66,8 @@ async def body_of(request: Request, takes: type[T], max_bytes: int = SHORT) -> T
         raise HTTPException(400, "the connection ended within the body") from None
     try:
         return msgspec.json.decode(data, type=takes)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise HTTPException(400, f"expected another form of order: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, f"the request has the wrong fields: {error}") from error
 
 
 def check_operator(request: Request) -> Visitor:
@@ -76,7 +76,7 @@ def check_operator(request: Request) -> Visitor:
     if visitor is None:
         raise HTTPException(401, "log in first")
     if visitor.session is None:
-        raise HTTPException(403, "nobody can log in here: [web] users names no file of users")
+        raise HTTPException(403, "nobody can log in here: set [web] users to a file of users")
     if visitor.role != "operator":
         raise HTTPException(403, f"{visitor.name} may look only; an operator may change things")
     token = request.headers.get(TOKEN_HEADER, "")

@@ -31,7 +31,7 @@ class SessionApi:
     async def _begin(self, request: Request) -> Response:
         asked = await body_of(request, LogInRequest)
         if self._access.book is None:
-            raise HTTPException(403, "nobody can log in here: [web] users names no file of users")
+            raise HTTPException(403, "nobody can log in here: set [web] users to a file of users")
         try:
             user = await self._access.desk.log_in(asked.name, asked.password, address_of(request))
         except TooManyLogIns as error:

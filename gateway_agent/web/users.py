@@ -7,7 +7,7 @@ agent reads it again when it has changed, so that who is removed is out at once.
 import logging
 import os
 from pathlib import Path
-from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 from cryptography.exceptions import InvalidKey
@@ -17,6 +17,9 @@ from msgspec import Meta, Struct
 from gateway_agent.directories import replace_file
 from gateway_agent.errors import OperatorError
 from gateway_agent.keys import KeyFileError, create_key_file, read_secret
+from gateway_agent.rare_log import RareLog
+
+from .file_mark import FileMark
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +65,7 @@ def read_users(path: Path) -> dict[str, WebUser]:
     """Return the users of a file by name. KeyFileError."""
     try:
         file = msgspec.json.decode(read_secret(path), type=_UserFile)
-    except msgspec.DecodeError as error:
+    except ValueError as error:
         raise KeyFileError(
             f"{path}: expected the users of the console, got something else ({error}); make the"
             " file anew with `tianfu-gateway web user add`"
@@ -116,33 +119,23 @@ def _write(path: Path, users: dict[str, WebUser]) -> None:
         raise KeyFileError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-class _FileMark(NamedTuple):
-    mtime_ns: int
-    inode: int
-    size: int
-
-
 class UserBook:
     """The users of a running agent. A file that cannot be read has none: nobody gets in."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._mark: _FileMark | None = None
+        self._mark: FileMark | None = None
         self._users: dict[str, WebUser] = {}
+        self._log = RareLog(log)
 
     @property
     def users(self) -> dict[str, WebUser]:
         """Return the users as the file has them now."""
-        try:
-            found = self._path.stat()
-            mark = _FileMark(found.st_mtime_ns, found.st_ino, found.st_size)
-        except OSError:
-            mark = _FileMark(0, 0, 0)
-        if mark != self._mark:
-            self._mark = mark
+        mark = FileMark.of(self._path)
+        if mark is None or mark != self._mark:
             try:
-                self._users = read_users(self._path)
+                self._users, self._mark = read_users(self._path), mark
             except KeyFileError as error:
-                self._users = {}
-                log.error("nobody can log in to the console: %s", error)
+                self._users, self._mark = {}, None
+                self._log.warning(f"nobody can log in to the console: {error}")
         return self._users

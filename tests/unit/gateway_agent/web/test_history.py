@@ -69,6 +69,15 @@ async def test_an_answer_is_taken_once(tmp_path: Path) -> None:
     assert len(rows_of(await recorder.series("air-1", 0, 1 << 62))) == 1
 
 
+async def test_answers_after_a_clock_that_was_ahead_are_taken(tmp_path: Path) -> None:
+    recorder = Recorder(HistoryFile(tmp_path / "history.db", 1 << 20))
+    recorder.take([device(400, 100)], START_MS + 3_600_000)
+    for step in range(5):
+        recorder.take([device(401 + step, 100)], START_MS + step * 10_000)
+    values = [row.values for row in rows_of(await recorder.series("air-1", 0, 1 << 62))]
+    assert sorted(values) == [(400 + step,) for step in range(6)]
+
+
 def piece(first_ms: int, seed: int) -> HistoryPiece:
     rows = [
         HistoryRow(

@@ -1,13 +1,16 @@
 """Clients that are slow, endless or curious cost a bounded time and place, and see no file."""
 
 import asyncio
+import contextlib
 import json
 import socket
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway_agent.agent import GatewayAgent
+from gateway_agent.reload.plan import changes
 from gateway_agent.web import api, connection, orders, streams
 
 from .help import fetch, running
@@ -59,6 +62,54 @@ async def test_slow_requests_are_ended_whichever_they_are_of_a_connection(tmp_pa
             dribble(agent, first[:-2] + b"Content-Length: 500\r\n\r\n", b"x" * 400),
         )
         assert [answer.count(b"200 OK") for answer in answers] == [0, 1, 2, 1]
+
+
+@pytest.mark.usefixtures("short_times")
+async def test_half_a_request_after_an_answer_is_ended(tmp_path: Path) -> None:
+    first = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    async with running(tmp_path) as agent:
+        reader, writer = await asyncio.open_connection("127.0.0.1", agent.web_port)
+        writer.write(first)
+        assert b" 200 " in await reader.readline()
+        writer.write(first[:20])  # before the time of the first one is over
+        with contextlib.suppress(ConnectionError):
+            await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1/static/?", "localhost:1/static/?", "[::1]/livez?"])
+async def test_a_host_that_looks_like_a_path_opens_nothing(tmp_path: Path, host: str) -> None:
+    make_users(tmp_path)
+    async with running(tmp_path, lines=USERS) as agent:
+        answer = await fetch(agent.web_port, "/api/v1/config", Host=host)
+        assert answer.status in (400, 401)
+
+
+async def test_what_an_address_hides_is_shown_to_nobody(tmp_path: Path) -> None:
+    otlp = '[otlp]\nurl = "http://127.0.0.1:1/v1/metrics?token=planted"\n'
+    async with running(tmp_path, lines=otlp) as agent:
+        answer = await fetch(agent.web_port, "/api/v1/config")
+        assert b"/v1/metrics?" in answer.body
+        assert b"planted" not in answer.body
+        old = agent._config
+        assert old.otlp is not None
+        other = msgspec.structs.replace(old.otlp, url="http://127.0.0.1:1/v1/metrics?token=new")
+        (row,) = changes(old, msgspec.structs.replace(old, otlp=other))
+        assert row.path == "otlp.url"
+        assert "token" not in row.old + row.new
+
+
+async def test_a_body_of_no_text_is_refused_in_one_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_users(tmp_path)
+    async with running(tmp_path, lines=USERS) as agent:
+        origin = {"Origin": f"http://127.0.0.1:{agent.web_port}"}
+        body = b'{"name": "\xff", "password": "x"}'
+        more = {**origin, "Content-Type": "application/json"}
+        answer = await fetch(agent.web_port, "/api/v1/session", "POST", body, None, **more)
+        assert answer.status == 400
+    assert not [line for line in caplog.records if line.exc_info]
 
 
 @pytest.mark.usefixtures("short_times")

@@ -15,6 +15,7 @@ from gateway_agent.config import load
 from gateway_agent.keys import KeyFileError
 from gateway_agent.tables import ConfigError
 from gateway_agent.web import log_in
+from gateway_agent.web.certificate import LOOK_S, Certificate
 from gateway_agent.web.log_in import Failures, LogInDesk, LogInError, TooManyLogIns
 from gateway_agent.web.sessions import LASTS_S, MAX_OF_USER, Sessions
 from gateway_agent.web.users import UserBook, add_user, is_password, read_users
@@ -106,6 +107,30 @@ def test_a_file_of_users_that_is_none_lets_nobody_in(tmp_path: Path, data: str) 
     with pytest.raises(KeyFileError, match=r"web user add|more than"):
         read_users(path)
     assert UserBook(path).users == {}
+
+
+def test_a_file_that_is_mended_lets_its_users_in(tmp_path: Path) -> None:
+    path = make_users(tmp_path)
+    path.chmod(0o640)
+    book = UserBook(path)
+    assert book.users == {}
+    path.chmod(0o600)  # what the message asks for
+    assert "li" in book.users
+
+
+def test_a_key_that_is_mended_gives_the_renewed_certificate(tmp_path: Path) -> None:
+    make_certificate(tmp_path)
+    now = Now()
+    files = tmp_path / "console.pem", tmp_path / "console.key"
+    certificate = Certificate(*files, now)
+    before = certificate.context()
+    make_certificate(tmp_path)
+    files[1].chmod(0o644)
+    now.s += LOOK_S
+    assert certificate.context() is before
+    files[1].chmod(0o600)
+    now.s += LOOK_S
+    assert certificate.context() is not before
 
 
 async def test_guessing_is_slowed_by_address_and_by_name(
