@@ -19,6 +19,7 @@ from .backoff import AWAY, REFUSED, Backoff
 from .exporter_config import ExporterConfig
 from .feed import ExportContext, Feed
 from .kinds import exporter_of
+from .shared_reads import SharedReads
 from .trace_log import TraceLog
 
 log = logging.getLogger(__name__)
@@ -121,6 +122,7 @@ class Exporters:
         self._sleep = sleep
         self._traces: TraceLog | None = None
         self._outbox: OutboxWriter | None = None
+        self._reads: SharedReads | None = None
         self._group: asyncio.TaskGroup | None = None  # while it runs
         self._running: dict[str, asyncio.Task[None]] = {}  # by name
         self._beginning: asyncio.Task[None] | None = None
@@ -179,10 +181,13 @@ class Exporters:
         if self._configs and self._traces is None:
             await whatever_comes(self._open_traces())
         now = asyncio.get_running_loop().time
+        if self._reads is None:
+            self._reads = SharedReads(outbox, now)
         for config in self._configs:
             if self._traces is None or config.label in self._running:
                 continue
-            feed = Feed(config, self._context, outbox, self._traces, now, self._max_bytes // 2)
+            keep_bytes = self._max_bytes // 2
+            feed = Feed(config, self._context, outbox, self._traces, now, keep_bytes, self._reads)
             task = ExportTask(make_exporter(config, self._context), feed, Backoff(self._sleep))
             self.tasks.append(task)
             self._running[config.label] = group.create_task(

@@ -57,6 +57,11 @@ class ExporterConfig(Struct, frozen=True, kw_only=True):
         return ""
 
     @property
+    def only(self) -> frozenset[str]:
+        """Return the names of the only devices whose records are wanted; empty: all are."""
+        return frozenset()
+
+    @property
     def secret_files(self) -> list[Path]:
         """Return the files named here that not everybody may read."""
         return []

@@ -34,11 +34,12 @@ from protocols.uplink import CLOCK_NONE, Action, decode_record
 
 from .budget import Budget
 from .exporter_config import ExporterConfig
+from .shared_reads import MAX_BYTES, SharedReads
 from .trace_log import TraceLog
 
 log = logging.getLogger(__name__)
 
-MAX_PORTION_BYTES: Final = 256 * 1024
+_MOST_PIECES: Final = 8  # of the outbox in one portion for a few devices
 _EXPIRY_S: Final = 10.0  # between two looks at what is kept for too long
 _CLOCK_S: Final = 1.0  # between two looks whether the clock is known by now
 
@@ -83,8 +84,12 @@ class Feed:
         traces: TraceLog,
         now: Callable[[], float],
         keep_bytes: int,
+        reads: SharedReads | None = None,
     ) -> None:
-        """``now``: seconds of a monotonic clock. ``keep_bytes``: where the file names none."""
+        """``now``: seconds of a monotonic clock. ``keep_bytes``: where the file names none.
+
+        ``reads``: what feeds of the same outbox share.
+        """
         self.status = ExporterStatus(
             name=config.label,
             type=config.kind,
@@ -97,6 +102,13 @@ class Feed:
         self._context = context
         self._outbox = outbox
         self._traces = traces
+        self._reads = reads or SharedReads(outbox, now)
+        # What stands in every record of a wanted device: others need not be decoded.
+        self._only = [
+            f"{device.id}/".encode()
+            for device in context.devices.values()
+            if device.name in config.only
+        ]
         self._now = now
         self._keep = Keep(config.keep_hours * 3_600_000, config.keep_bytes or keep_bytes)
         self._budget = Budget(config.records_per_s, config.bytes_per_s, now)
@@ -202,36 +214,53 @@ class Feed:
         self._lost = cursor.lost
 
     async def _read(self) -> Portion | None:
-        most = self.config.batch_records
-        piece = await self._outbox.kept_slice(self._read_to, most, MAX_PORTION_BYTES)
-        if piece is None or piece.stream != self._stream:
-            return None
-        records = self._records(piece)
-        if len(records) < len(piece.records):
-            undated = piece.first + len(records)
-            if not records:
-                await self._undated(piece, undated)
+        """Return the next records; of a few devices they are from as many pieces as it takes."""
+        begin, stream, records = self._read_to, self._stream, list[ExportRecord]()
+        for _ in range(_MOST_PIECES if self._only else 1):
+            piece = await self._reads.after(stream, self._read_to)
+            if piece is None or piece.stream != stream:
+                break
+            found, last = self._records(piece, self.config.batch_records - len(records))
+            if last < piece.first and self._read_to == begin:
+                await self._undated(piece, piece.first)
                 return None
-            piece = piece._replace(last=undated - 1)
-        self._read_to = piece.last
-        return Portion(
-            piece.stream, piece.first, piece.last, records,
-            piece.last == self._outbox.stats.last,
-        )  # fmt: skip
+            records += found
+            self._read_to = last
+            if last < piece.last or last >= self._outbox.stats.last:
+                break
+        if self._read_to == begin:
+            return None
+        is_newest = self._read_to == self._outbox.stats.last
+        return Portion(stream, begin + 1, self._read_to, tuple(records), is_newest)
 
-    def _records(self, piece: Slice) -> tuple[ExportRecord, ...]:
-        """Return the records up to the first without a time."""
-        found = []
-        for seq, record in enumerate(piece.records, piece.first):
-            decoded = decode_record(record.data)
+    def _records(self, piece: Slice, most: int) -> tuple[list[ExportRecord], int]:
+        """Return up to ``most`` records for this exporter and the last that was looked at.
+
+        It ends before the first that has no time.
+        """
+        found: list[ExportRecord] = []
+        for at in self._wanted(piece):
+            seq = piece.first + at
+            if len(found) == most:
+                return found, seq - 1
+            decoded = decode_record(piece.records[at].data)
             wall = wall_of(decoded, piece.anchor)
             if wall is None:
-                break
+                return found, seq - 1
             known = self._context.devices.get(decoded.device_id)
             name = decoded.device_id.removeprefix(f"{self._context.gateway}.")
             device = known or DeviceInfo(decoded.device_id, name, "", "", 0)
             found.append(export_record(seq, decoded, wall, device))
-        return tuple(found)
+        return found, piece.last
+
+    def _wanted(self, piece: Slice) -> Sequence[int]:
+        """Return which records of a piece may be for this exporter."""
+        if not self._only:
+            return range(len(piece.records))
+        found: set[int] = set()
+        for name in self._only:
+            found.update([at for at, record in enumerate(piece.records) if name in record.data])
+        return sorted(found)
 
     async def _undated(self, piece: Slice, first: int) -> None:
         """Wait for the clock in this boot; what is from an earlier boot will never get a time."""
@@ -247,15 +276,14 @@ class Feed:
 
     async def history(self, after: int, max_records: int) -> Portion | None:
         """Read again what follows record ``after``, as far as the outbox still has it."""
-        piece = await self._outbox.kept_slice(after, max_records, MAX_PORTION_BYTES)
+        piece = await self._outbox.kept_slice(after, max_records, MAX_BYTES)
         if piece is None:
             return None
-        records = self._records(piece)
-        last = piece.first + len(records) - 1
+        records, last = self._records(piece, max_records)
         if not records:
             return None
         is_newest = last == self._outbox.stats.last
-        return Portion(piece.stream, piece.first, last, records, is_newest)
+        return Portion(piece.stream, piece.first, last, tuple(records), is_newest)
 
     async def spend(self, size: int, records: int = 0) -> None:
         """Wait until ``size`` bytes with so many records may be sent, and count them."""

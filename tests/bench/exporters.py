@@ -155,10 +155,20 @@ def bench_outage(figures: Figures, short: bool) -> None:
         folder = Path(place)
 
         async def measure(tables: dict[str, dict[str, object]]) -> None:
-            for kind in ("influxdb", "mqtt-json", "hj212"):
-                (own := folder / kind).mkdir()
-                cost = await _cost(ChildOrder(str(own), nodes, minutes, 60, [tables[kind]]))
-                note = "of one of the nodes" if kind == "hj212" else ""
+            one = tables["hj212"]
+            of_all = [
+                {**one, "name": f"n{node}", "nodes": [f"n{node}"], "mn": f"{node:024}"}
+                for node in range(nodes)
+            ]
+            measured = (
+                ("influxdb", [tables["influxdb"]], ""),
+                ("mqtt-json", [tables["mqtt-json"]], ""),
+                ("hj212", [one], "of one of the nodes"),
+                (f"hj212 with {nodes} MNs", of_all, "each node has its own uplink"),
+            )
+            for kind, uplinks, note in measured:
+                (own := folder / kind.replace(" ", "-")).mkdir()
+                cost = await _cost(ChildOrder(str(own), nodes, minutes, 60, uplinks))
                 name = f"{what}, {kind}"
                 figures.add(f"{name}: drained in", "s", cost.wall_s, note=note)
                 figures.add(f"{name}: CPU", "s", cost.cpu_s)

@@ -158,7 +158,11 @@ class Aggregates:
 
     def take_changed(self) -> list[AggregatePeriod]:
         """Return what changed since the last call."""
-        self._waiting = {key for key in self._waiting | self.changed if self._is_unsent(key)}
+        for key in self.changed:
+            if self._is_unsent(key):
+                self._waiting.add(key)
+            else:
+                self._waiting.discard(key)
         keys, self.changed = sorted(self.changed), set()
         return [self.periods[key] for key in keys if key in self.periods]
 

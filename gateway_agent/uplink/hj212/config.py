@@ -39,6 +39,11 @@ class Hj212Uplink(ExporterConfig, frozen=True, kw_only=True, tag_field="type", t
         return f"{self.host}:{self.port}"
 
     @property
+    def only(self) -> frozenset[str]:
+        """Return the devices of this MN; empty: all of them."""
+        return frozenset(self.nodes)
+
+    @property
     def secret_files(self) -> list[Path]:
         """Return the key."""
         return [] if self.key_file is None else [self.key_file]

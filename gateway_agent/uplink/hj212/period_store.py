@@ -21,6 +21,7 @@ import msgspec
 from gateway_agent.uplink.state_file import open_state
 from protocols.uplink.hj212 import DAY_MS, Body, Hj212Settings
 
+from .aggregates import PERIOD_CODES
 from .period import AggregatePeriod, PeriodCell
 
 KEEP_MS: Final = 31 * DAY_MS  # for history that a platform asks for
@@ -97,9 +98,11 @@ class PeriodStore:
                     "DELETE FROM sending WHERE revision <= (SELECT sent FROM period"
                     " WHERE period.cn = sending.cn AND period.start_ms = sending.start_ms)"
                 )
-                self._connection.execute(
-                    "DELETE FROM period WHERE end_ms < ? AND closed = 1 AND sent >= revision",
-                    (newest_ms - KEEP_MS,),
+                old_ms = newest_ms - KEEP_MS
+                self._connection.executemany(
+                    "DELETE FROM period WHERE cn = ? AND start_ms < ? AND end_ms < ?"  # by its key
+                    " AND closed = 1 AND sent >= revision",
+                    [(cn, old_ms, old_ms) for cn in PERIOD_CODES],
                 )
                 self._connection.execute("COMMIT")
             except BaseException:

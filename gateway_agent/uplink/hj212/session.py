@@ -45,7 +45,8 @@ _CONNECT_S: Final = 10.0
 _READ_BYTES: Final = 65_536
 _BACKFILL_MS: Final = 600_000  # a period that is sent so long after its end is back-fill
 _LIVE_MS: Final = 120_000  # real-time values are sent while records are newer than that
-_MOVE_MS: Final = 500  # between two moves of the place while a backlog is sent
+_MOVE_MS: Final = 5000  # between two moves of the place while a backlog is sent
+_AGE_MS: Final = 10_000  # between two looks for what is too old
 _QUEUE_LOW: Final = 32
 
 
@@ -73,6 +74,7 @@ class Hj212Session:
         self._wanted: asyncio.Queue[ParameterWanted] = asyncio.Queue()  # the device bounds them
         self._move_ms = 0  # when the place may move next
         self._is_behind = True  # it may have to
+        self._age_ms = 0  # when to look for what is too old
         self._is_changed = True  # what an earlier session could not keep
 
     def _now(self) -> Moment:
@@ -268,7 +270,9 @@ class Hj212Session:
         """Put what changed onto the medium, then move the place in the outbox."""
         work, feed, portion, now = self._work, self._feed, self._portion, self._now()
         if self._is_changed or work.device.has_numbers:
-            await self._give_up(now.unix_ms)
+            if now.boot_ms >= self._age_ms:
+                self._age_ms = now.boot_ms + _AGE_MS
+                await self._give_up(now.unix_ms)
             await whatever_comes(asyncio.to_thread(work.commit, now.unix_ms))
             feed.status.gaps = work.gaps.gaps
             self._is_changed = False
