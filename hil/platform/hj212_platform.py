@@ -29,6 +29,7 @@ class Hj212Faults(NamedTuple):
     answer. ``close_every``: it closes and keeps nothing of what came. ``damage_every``: one bit of
     its answer is wrong. ``flood``: so many frames and so much noise at each connection. ``mute``:
     it never answers, and keeps nothing. ``deaf``: it keeps what comes and never answers.
+    ``refuse``: it keeps no data and answers them by this, ``QnRtn=3`` or ``ExeRtn=2``.
     """
 
     lose_every: int = 0
@@ -38,6 +39,7 @@ class Hj212Faults(NamedTuple):
     flood: int = 0
     mute: bool = False
     deaf: bool = False
+    refuse: str = ""
 
 
 class Hj212Heard(NamedTuple):
@@ -204,6 +206,10 @@ class Hj212Platform:
                 self._ask(item, writer)
             return True
         if faults.mute:
+            return True
+        if faults.refuse and item.cn not in (*_NOTICES, "9021"):
+            answer = "9012" if faults.refuse.startswith("ExeRtn") else "9011"
+            self._send(answer, faults.refuse, item, writer)
             return True
         self._keep(item)
         if faults.deaf or (faults.lose_every and self._count % faults.lose_every == 0):

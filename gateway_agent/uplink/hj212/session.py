@@ -28,6 +28,7 @@ from protocols.uplink.hj212 import (
     Moment,
     ParameterWanted,
     PlatformCommand,
+    PlatformRefused,
     SettingsChanged,
     UploadDone,
     data_time,
@@ -214,10 +215,18 @@ class Hj212Session:
             if isinstance(event, UploadDone):
                 self._done(event)
             elif isinstance(event, LinkGivenUp):
-                given_up = f"CN={event.cn} was not answered, sent {event.tries} times"
+                given_up = event.reason
+            elif isinstance(event, PlatformRefused):
+                text = f"CN={event.cn} was refused by {event.reason}"
+                if event.is_final:
+                    given_up = f"{text}: compare mn, pw, st and profile with the platform's"
+                else:
+                    self._refused.warning(f"uplink {status.name}: {text}")
             elif isinstance(event, FrameRefused):
                 status.rejected += 1
                 self._refused.warning(f"uplink {status.name}: {event.error}")
+                if event.is_too_much:
+                    given_up = f"the platform sends what is no frame: {event.error}"
             elif isinstance(event, SettingsChanged):
                 self._work.state["settings"] = settings_text(event.settings)
                 self._set_minutes(event.settings.min_interval_min)

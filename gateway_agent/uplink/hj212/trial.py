@@ -18,7 +18,6 @@ from protocols.uplink.hj212 import (
     COMMANDS,
     DAY_MS,
     HOUR_MS,
-    QN_RETURNS,
     AcceptedFrame,
     Body,
     EmptySite,
@@ -35,6 +34,7 @@ from protocols.uplink.hj212 import (
     Moment,
     NoticeUnanswered,
     PlatformCommand,
+    PlatformRefused,
     Sm4Text,
     UploadDone,
     data_time,
@@ -210,12 +210,6 @@ class Hj212Trial:
             self._dislike(f"{about}: MN is {message.mn}, ours is {self._mn}")
         if message.qn is not None and message.qn not in self._asked:
             self._dislike(f"{about}: QN {message.qn} answers nothing that was sent")
-        code = message.value("QnRtn")
-        if code is not None and code != "1":
-            number = int(code) if code.isascii() and code.isdigit() and len(code) < 4 else -1
-            meaning = " ".join(QN_RETURNS.get(number, ("not in the standard",)))
-            asked = self._asked.get(message.qn or "", "?")
-            self._dislike(f"CN={asked} was answered by QnRtn={code}: {meaning}")
 
     def _dislike(self, sentence: str) -> None:
         if sentence not in self.outcome.disliked and len(self.outcome.disliked) < 100:
@@ -234,7 +228,10 @@ class Hj212Trial:
             elif isinstance(event, FrameRefused):
                 self._dislike(f"a frame of the platform is refused: {event.error}")
             elif isinstance(event, LinkGivenUp):
-                self._dislike(f"CN={event.cn} was not answered, sent {event.tries} times")
+                self._dislike(event.reason)
+            elif isinstance(event, PlatformRefused):
+                self._dislike(f"CN={event.cn} was refused by {event.reason}")
+                self._device.drop(event)  # the other kinds are to be tried too
             elif isinstance(event, NoticeUnanswered):
                 self._dislike(f"the notice CN={event.cn} was not answered")
             elif isinstance(event, PlatformCommand):

@@ -21,6 +21,7 @@ from .events import (
     NoticeUnanswered,
     ParameterWanted,
     PlatformCommand,
+    PlatformRefused,
     SettingsChanged,
     UploadDone,
 )
@@ -79,6 +80,7 @@ __all__ = [
     "NoticeUnanswered",
     "ParameterWanted",
     "PlatformCommand",
+    "PlatformRefused",
     "QnForm",
     "RejectedFrame",
     "SettingsChanged",

@@ -11,11 +11,12 @@ before it sends the bytes.
 """
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Final, Literal
 
 from protocols.wire.errors import BAD_ORDER, LocalError
 
+from .answers import ANSWERS, ENDS_LOGIN, ENDS_NOTICE, TAKES_DATA, refusal
 from .beijing import data_time
 from .commands import (
     EXE_BUSY,
@@ -34,10 +35,11 @@ from .events import (
     NoticeUnanswered,
     ParameterWanted,
     PlatformCommand,
+    PlatformRefused,
     SettingsChanged,
     UploadDone,
 )
-from .frame import Hj212Reader, RejectedFrame
+from .frame import AcceptedFrame, Hj212Reader, RejectedFrame
 from .frame_maker import FrameMaker
 from .message import Body, Cipher, Hj212Message
 from .options import Hj212Options, Hj212Settings
@@ -45,38 +47,16 @@ from .requests import CONTROL, PlatformAnswer, answer_command
 from .site import Hj212Site, Moment
 from .sm4 import Sm4Text
 from .split import split_body
+from .waiting import NO_KEY, Parts, Waiting
 
 MAX_QUEUED: Final = 64  # uploads that wait to be sent
 MAX_OUTGOING: Final = 65_536  # bytes: a platform that asks and does not read is answered no more
+MAX_REFUSED: Final = 16  # frames that cannot be read in a row before the connection is to be closed
+_READ_BYTES: Final = 1024  # read at once: what is behind too much noise costs nothing
 _HISTORY_PAUSE: Final = 16_384  # bytes that wait to go out before history waits
 _MAX_RUNNING: Final = 4  # commands that are answered at the same time
 _REMEMBERED: Final = 32  # commands whose repeat is not executed again
-_ANSWERS: Final = frozenset(("9011", "9012", "9013", "9014", "9021"))
-_NO_KEY: Final = -1
 _EXECUTED: Final = {"done": EXE_DONE, "refused": EXE_CONDITION, "failed": EXE_FAILED}
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """A frame that waits for its answer."""
-
-    frame: bytes
-    cn: str
-    qn: str
-    key: int
-    due_ms: int
-    tries: int = 1
-
-
-@dataclass(slots=True)
-class _Parts:
-    """An upload of which parts are still to be sent."""
-
-    upload: Hj212Upload
-    bodies: deque[Body]
-    count: int
-    unanswered: int = 0
-    qns: list[str] = field(default_factory=list)
 
 
 class Hj212Device:
@@ -102,17 +82,18 @@ class Hj212Device:
         self._started_ms = started_ms
         self._reader = Hj212Reader(options.dialect.checksum, self._cipher_in())
         self._out = bytearray()
-        self._queue: deque[_Parts] = deque()
-        self._waiting: dict[str, _Waiting] = {}
-        self._parts: dict[int, _Parts] = {}  # by key, from the first frame to the last answer
+        self._queue: deque[Parts] = deque()
+        self._waiting: dict[str, Waiting] = {}
+        self._parts: dict[int, Parts] = {}  # by key, from the first frame to the last answer
         self._running: deque[tuple[Hj212Message, PlatformAnswer, int]] = deque()
         self._setting: dict[tuple[str, str], Hj212Message] = {}  # their results come later
         self._done: dict[tuple[str, str], tuple[int, int | None]] = {}
-        self._leaving: list[_Waiting] = []  # will not be answered, and is not known to be sent
+        self._leaving: list[Waiting] = []  # will not be answered, and is not known to be sent
         self._numbered: set[int] = set()  # uploads with a new request number
         self._handed_out = 0  # so many of these were in what `outgoing` returned
         self._frames = FrameMaker(options, last_qn_ms)
         self._is_start_told = False
+        self._refused = 0  # frames in a row
         self._next_beat_ms = 0
         self._events: list[Hj212Event] = []
 
@@ -143,9 +124,19 @@ class Hj212Device:
         if not self.can_upload:
             raise LocalError(BAD_ORDER, "uploads that wait", -1, MAX_QUEUED, len(self._queue))
         bodies = split_body(upload.body, self.options.dialect.encoding)
-        self._queue.append(_Parts(upload, deque(bodies), len(bodies)))
+        self._queue.append(Parts(upload, deque(bodies), len(bodies)))
         self._pump(now)
         return self._taken()
+
+    def drop(self, refused: PlatformRefused) -> None:
+        """Forget an upload that the platform refused; without this it is sent again."""
+        waiting = self._waiting.get(refused.qn)
+        if waiting is None or waiting.key == NO_KEY:
+            return
+        self._waiting = {qn: one for qn, one in self._waiting.items() if one.key != waiting.key}
+        parts = self._parts.pop(waiting.key)
+        if parts.bodies:
+            self._queue.remove(parts)
 
     def connect(self, now: Moment) -> list[Hj212Event]:
         """Begin on a new connection: login, what waits for its answer, notices, the queue."""
@@ -156,8 +147,9 @@ class Hj212Device:
         self._handed_out = 0
         self._running.clear()
         self._setting.clear()
+        self._refused = 0
         self._next_beat_ms = now.boot_ms + self.options.heartbeat_s * 1000
-        for qn in [qn for qn, waiting in self._waiting.items() if waiting.key == _NO_KEY]:
+        for qn in [qn for qn, waiting in self._waiting.items() if waiting.key == NO_KEY]:
             del self._waiting[qn]
         if self.options.login_cn:
             self._notice(self.options.login_cn, (), now)
@@ -174,15 +166,25 @@ class Hj212Device:
 
     def receive(self, data: bytes, now: Moment) -> list[Hj212Event]:
         """Take bytes of the platform."""
-        for found in self._reader.feed(data):
-            if isinstance(found, RejectedFrame):
-                self._events.append(FrameRefused(found.error))
-            elif found.message.cn in _ANSWERS:
-                self._answered(found.message, now)
-            else:
-                self._command(found.message, now)
+        for at in range(0, len(data), _READ_BYTES):
+            for found in self._reader.feed(data[at : at + _READ_BYTES]):
+                if self._refused < MAX_REFUSED:
+                    self._found(found, now)
+            if self._refused == MAX_REFUSED:
+                break
         self._pump(now)
         return self._taken()
+
+    def _found(self, found: AcceptedFrame | RejectedFrame, now: Moment) -> None:
+        if isinstance(found, RejectedFrame):
+            self._refused += 1
+            self._events.append(FrameRefused(found.error, self._refused == MAX_REFUSED))
+            return
+        self._refused = 0
+        if found.message.cn in ANSWERS:
+            self._answered(found.message, now)
+        else:
+            self._command(found.message, now)
 
     def executed(
         self,
@@ -256,29 +258,39 @@ class Hj212Device:
     def _cipher_in(self) -> Cipher | None:
         return Sm4Text(self.settings.key).decrypt if self.settings.key else None
 
-    def _send(self, frame: bytes, cn: str, qn: str, key: int, now: Moment) -> None:
-        self._out += frame
-        due = now.boot_ms + self.settings.over_time_s * 1000
-        waiting = _Waiting(frame, cn, qn, key, due)
+    def _frame(self, waiting: Waiting) -> bytes:
+        is_data = waiting.key != NO_KEY
+        return self._frames.frame(
+            self.settings,
+            waiting.cn,
+            waiting.body,
+            waiting.qn,
+            self.options.sets_ack_flag and (is_data or self.options.awaits_ack),
+            part=waiting.part,
+            is_backfill=waiting.is_backfill,
+        )
+
+    def _send(self, waiting: Waiting, now: Moment) -> None:
+        self._out += self._frame(waiting)
+        waiting.due_ms = now.boot_ms + self.settings.over_time_s * 1000
         if self.options.awaits_ack:
-            self._waiting[qn] = waiting
-        elif key != _NO_KEY:
+            self._waiting[waiting.qn] = waiting
+        elif waiting.key != NO_KEY:
             self._leaving.append(waiting)
 
     def _notice(self, cn: str, body: Body, now: Moment) -> None:
-        qn = self._frames.new_qn(now)
-        wants = self.options.awaits_ack and self.options.sets_ack_flag
-        self._send(self._frames.frame(self.settings, cn, body, qn, wants), cn, qn, _NO_KEY, now)
+        ends = ENDS_LOGIN if cn == self.options.login_cn else ENDS_NOTICE
+        self._send(Waiting(cn, self._frames.new_qn(now), body, ends), now)
 
     def _greet(self, now: Moment) -> None:
         self.is_logged_in = True
         for waiting in self._waiting.values():
-            if waiting.key != _NO_KEY:
+            if waiting.key != NO_KEY:
                 waiting.tries = 1
                 waiting.due_ms = now.boot_ms + self.settings.over_time_s * 1000
-                self._out += waiting.frame
+                self._out += self._frame(waiting)
         for waiting in self._leaving:
-            self._out += waiting.frame
+            self._out += self._frame(waiting)
         moment = ("DataTime", data_time(now.unix_ms, self.options.data_time_digits))
         for cn in self.options.on_connect:
             body: Body = ()
@@ -301,7 +313,7 @@ class Hj212Device:
             return
         window = self.options.window if self.options.awaits_ack else MAX_QUEUED
         while self._queue and len(self._out) < _HISTORY_PAUSE:
-            busy = sum(1 for waiting in self._waiting.values() if waiting.key != _NO_KEY)
+            busy = sum(1 for waiting in self._waiting.values() if waiting.key != NO_KEY)
             busy += len(self._leaving)
             if busy >= window:
                 break
@@ -311,7 +323,7 @@ class Hj212Device:
         while self._running and len(self._out) < _HISTORY_PAUSE:
             self._go_on(now)
 
-    def _send_part(self, parts: _Parts, now: Moment) -> None:
+    def _send_part(self, parts: Parts, now: Moment) -> None:
         upload = parts.upload
         if len(parts.qns) < len(upload.qns):
             qn = upload.qns[len(parts.qns)]
@@ -320,21 +332,15 @@ class Hj212Device:
             self._numbered.add(upload.key)
         body = parts.bodies.popleft()
         part = None if parts.count == 1 else (parts.count - len(parts.bodies), parts.count)
-        frame = self._frames.frame(
-            self.settings,
-            upload.cn,
-            body,
-            qn,
-            self.options.sets_ack_flag,
-            part=part,
-            is_backfill=upload.is_backfill,
-        )
         parts.qns.append(qn)
         self._parts[upload.key] = parts
         parts.unanswered += 1
-        self._send(frame, upload.cn, qn, upload.key, now)
+        waiting = Waiting(
+            upload.cn, qn, body, TAKES_DATA, upload.key, part, is_backfill=upload.is_backfill
+        )
+        self._send(waiting, now)
 
-    def _end_part(self, parts: _Parts, *, is_acknowledged: bool) -> None:
+    def _end_part(self, parts: Parts, *, is_acknowledged: bool) -> None:
         if not parts.bodies and not parts.unanswered:
             upload = parts.upload
             del self._parts[upload.key]
@@ -342,37 +348,53 @@ class Hj212Device:
                 UploadDone(upload.key, upload.cn, tuple(parts.qns), is_acknowledged)
             )
 
-    def _again(self, waiting: _Waiting, now: Moment) -> None:
+    def _again(self, waiting: Waiting, now: Moment) -> None:
         if waiting.tries > self.settings.re_count:
-            if waiting.key == _NO_KEY and waiting.cn not in ("9015", self.options.login_cn):
+            if waiting.key == NO_KEY and waiting.cn not in ("9015", self.options.login_cn):
                 del self._waiting[waiting.qn]  # platforms leave notices unanswered
                 self._events.append(NoticeUnanswered(waiting.cn, waiting.qn))
                 return
-            self._events.append(LinkGivenUp(waiting.cn, waiting.qn, waiting.tries))
+            given_up = LinkGivenUp(waiting.cn, waiting.qn, waiting.tries, waiting.came)
+            self._events.append(given_up)
             waiting.due_ms = now.boot_ms + self.settings.over_time_s * 1000
             return
         waiting.tries += 1
         waiting.due_ms = now.boot_ms + self.settings.over_time_s * 1000
-        self._out += waiting.frame
+        self._out += self._frame(waiting)
 
     # -- receiving ---------------------------------------------------------------------------
 
     def _answered(self, message: Hj212Message, now: Moment) -> None:
-        qn = message.qn
-        if qn is None and len(self._waiting) and self.options.dialect.qn is QnForm.ABSENT:
-            qn = next(iter(self._waiting))  # without numbers the oldest is answered
-        waiting = self._waiting.pop(qn, None) if qn is not None else None
+        waiting = self._asked_by(message)
         if waiting is None or message.mn != self.options.mn:
             self.ignored += 1
-            if waiting is not None:
-                self._waiting[waiting.qn] = waiting
             return
-        if waiting.cn == self.options.login_cn and not self.is_logged_in:
+        reason = refusal(message)
+        if reason:
+            is_final = waiting.ends is not ENDS_NOTICE
+            if not is_final:
+                del self._waiting[waiting.qn]
+            self._events.append(PlatformRefused(waiting.cn, waiting.qn, reason, is_final))
+            return
+        if message.cn not in waiting.ends:
+            waiting.came = message.cn
+            self.ignored += 1
+            return
+        del self._waiting[waiting.qn]
+        if waiting.ends is ENDS_LOGIN and not self.is_logged_in:
             self._greet(now)
         parts = self._parts.get(waiting.key)
         if parts is not None:
             parts.unanswered -= 1
             self._end_part(parts, is_acknowledged=True)
+
+    def _asked_by(self, message: Hj212Message) -> Waiting | None:
+        """Return what a platform's answer is to."""
+        if message.qn is not None or self.options.dialect.qn is not QnForm.ABSENT:
+            return self._waiting.get(message.qn or "")
+        # Without numbers: the oldest of those that wait for this answer and for the fewest others.
+        fitting = [one for one in self._waiting.values() if message.cn in one.ends]
+        return min(fitting or self._waiting.values(), key=lambda one: len(one.ends), default=None)
 
     def _command(self, message: Hj212Message, now: Moment) -> None:
         if len(self._out) >= MAX_OUTGOING:
@@ -416,7 +438,8 @@ class Hj212Device:
         """Send the next body of the oldest command, or its result."""
         message, answer, sent = self._running[0]
         body = next(answer.bodies, None) if answer.bodies is not None else None
-        if body is not None:
+        is_cut = body is not None and sent == self.options.max_history
+        if body is not None and not is_cut:
             for part in split_body(body, self.options.dialect.encoding):
                 self._out += self._frames.frame(
                     self.settings, message.cn, part, self._frames.new_qn(now), wants_ack=False
@@ -425,6 +448,9 @@ class Hj212Device:
             return
         self._running.popleft()
         result = answer.exe_return
+        if is_cut:  # the platform has to ask again for what is behind, so it must not be "done"
+            result = EXE_CONDITION
+            answer = replace(answer, detail=f"{answer.detail}: more than {sent} periods")
         if result is None:
             result = EXE_DONE if sent else EXE_NO_DATA
         self._reply("9012", "ExeRtn", result, message)

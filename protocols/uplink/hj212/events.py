@@ -44,6 +44,27 @@ class LinkGivenUp:
     cn: str
     qn: str
     tries: int
+    came: str = ""  # CN of an answer that came, but is none to data
+
+    @property
+    def reason(self) -> str:
+        """Return what happened, as a sentence."""
+        text = f"CN={self.cn} was not answered, sent {self.tries} times"
+        return f"{text}; CN={self.came} came, expected 9014" if self.came else text
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformRefused:
+    """The platform answered that it does not take something.
+
+    ``reason``: its code and what that means. ``is_final``: data or a login; they stay unanswered,
+    and the connection is to be closed. A notice is not sent again.
+    """
+
+    cn: str
+    qn: str
+    reason: str
+    is_final: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +116,20 @@ class SettingsChanged:
 
 @dataclass(frozen=True, slots=True)
 class FrameRefused:
-    """The platform sent what is no frame of its dialect."""
+    """The platform sent what is no frame of its dialect.
+
+    ``is_too_much``: so many in a row that nothing more of this connection is read: close it.
+    """
 
     error: Hj212Error
+    is_too_much: bool = False
 
 
 Hj212Event = (
     UploadDone
     | LinkGivenUp
     | NoticeUnanswered
+    | PlatformRefused
     | PlatformCommand
     | ParameterWanted
     | SettingsChanged

@@ -32,6 +32,8 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _FREE_TEXT: Final = re.compile(r"//(?:(?!//|&&)[^\r\n]){0,890}//")
 _PLAIN: Final = re.compile(r"[^;,=&\x00-\x1f\x7f]*")
 _PAIR: Final = re.compile(r"([^=,;]*)=(//.*?//|[^,;]*)([,;]|\Z)", re.DOTALL)
+_PLAIN_PAIR: Final = re.compile(r"([^=,;]*)=([^,;]*)([,;]|\Z)")
+_FREE_END: Final = re.compile(r"//(?=[,;]|\Z)")
 _CHECKS: Final = {
     "ST": re.compile(r"[0-9A-Za-z]{2}"),
     "CN": re.compile(r"[0-9]{4}"),
@@ -87,11 +89,13 @@ def parse_body(text: str) -> Body:
     items: list[Item] = []
     pairs: list[tuple[str, str]] = []
     at = 0
+    # Behind the last of these no free text ends: looking for it from each // costs the square.
+    last = max((found.start() for found in _FREE_END.finditer(text)), default=-1)
     while at < len(text):
         if text[at] == ";" and not pairs:  # ;; or ; at the end: seen in implementations
             at += 1
             continue
-        found = _PAIR.match(text, at)
+        found = (_PAIR if at < last else _PLAIN_PAIR).match(text, at)
         if found is None:
             raise Hj212Error.broken("CP", expected="name=value", got=repr(text[at : at + 40]))
         pairs.append((found[1], found[2]))

@@ -69,4 +69,4 @@ class Hj212Options:
     marks_backfill: bool = False  # RF=1, HJ 212-2025 (from implementations)
     data_time_digits: int = 14
     allow_control: bool = False  # whether commands may change something
-    max_history: int = 4320  # frames that one request for history may draw
+    max_history: int = 4320  # periods that one request may draw; what is cut ends with ExeRtn=3

@@ -8,7 +8,6 @@ way, an unknown one is QnRtn=8. A question that the site has no data for is ExeR
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Final
 
 from protocols.wire.errors import LocalError
@@ -103,7 +102,7 @@ def _answer(
 ) -> PlatformAnswer:
     cn = message.cn
     if cn in HISTORY:
-        return _history(message, options, site)
+        return _history(message, site)
     if cn in _NUMBERS or cn in ("1072", "1014"):
         return _set(message, settings)
     if cn in _SHOWN:
@@ -141,14 +140,14 @@ def _switched(settings: Hj212Settings, cn: str, *, is_on: bool) -> Hj212Settings
     return replace(settings, status_on=is_on)
 
 
-def _history(message: Hj212Message, options: Hj212Options, site: Hj212Site) -> PlatformAnswer:
+def _history(message: Hj212Message, site: Hj212Site) -> PlatformAnswer:
     begin, end = message.value("BeginTime"), message.value("EndTime")
     if begin is None or end is None:
         return _condition("BeginTime and EndTime are missing")
     begin_ms, end_ms = parse_data_time(begin), parse_data_time(end)
     if end_ms < begin_ms:
         return _condition(f"EndTime {end} is before BeginTime {begin}")
-    bodies = islice(site.history(message.cn, begin_ms, end_ms), options.max_history)
+    bodies = site.history(message.cn, begin_ms, end_ms)
     return PlatformAnswer(QN_READY, None, bodies, detail=f"{begin} to {end}")
 
 

@@ -226,6 +226,7 @@ PUBLIC: Final = {
         "NoticeUnanswered",
         "ParameterWanted",
         "PlatformCommand",
+        "PlatformRefused",
         "QnForm",
         "RejectedFrame",
         "SettingsChanged",

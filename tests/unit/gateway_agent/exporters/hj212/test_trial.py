@@ -89,6 +89,16 @@ async def test_a_mute_platform(platform: Hj212Platform) -> None:
     assert any(line.startswith("-> again 重发 CN=2011") for line in shown)
 
 
+async def test_what_is_refused_is_named_for_each_kind(platform: Hj212Platform) -> None:
+    platform.faults = Hj212Faults(refuse="QnRtn=3")
+    outcome, _ = await tried(platform)
+    refused = [item for item in outcome.disliked if "CN=9011 QnRtn=3 (PW is wrong PW错误)" in item]
+    assert [item[:7] for item in refused] == [
+        *("CN=2011", "CN=2021", "CN=2051", "CN=2061", "CN=2031", "CN=2041")
+    ]
+    assert not outcome.good
+
+
 async def test_a_platform_that_closes(platform: Hj212Platform) -> None:
     platform.faults = Hj212Faults(close_every=4)
     outcome, _ = await tried(platform)

@@ -4,7 +4,13 @@ from random import Random
 
 import pytest
 
-from protocols.uplink.hj212 import MAX_READ_SEGMENT, AcceptedFrame, Hj212Reader, RejectedFrame
+from protocols.uplink.hj212 import (
+    MAX_READ_SEGMENT,
+    AcceptedFrame,
+    Hj212Reader,
+    RejectedFrame,
+    parse_body,
+)
 from protocols.uplink.hj212.checksum import hj_checksum
 
 from .vectors import frames
@@ -86,6 +92,28 @@ def test_what_is_wrong_is_named_by_its_rule(data: bytes, field: str) -> None:
     assert first.error.field == field
     assert isinstance(rest[-1], AcceptedFrame)
     assert rest[-1].raw == GOOD[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("a=//x;y,z//;b=1", [("a", "//x;y,z//"), ("b", "1")]),
+        ("a=//x//y//;b=//z//", [("a", "//x//y//"), ("b", "//z//")]),
+        ("a=//x;b=//y", [("a", "//x"), ("b", "//y")]),
+        ("a=//;b=//", [("a", "//;b=//")]),
+        ("a=//", [("a", "//")]),
+        ("a=///;b=1", [("a", "///"), ("b", "1")]),
+        ("a=////;b=//", [("a", "////"), ("b", "//")]),
+        ("a=x//;b=y//,c=1", [("a", "x//"), ("b", "y//"), ("c", "1")]),
+    ],
+)
+def test_free_text(text: str, values: list[tuple[str, str]]) -> None:
+    assert [pair for item in parse_body(text) for pair in item] == values
+
+
+def test_free_text_without_an_end_costs_what_its_length_costs() -> None:
+    body = "a=//x;" * 100_000  # minutes, if each start were looked for behind all others
+    assert len(parse_body(body)) == 100_000
 
 
 def test_a_flood_without_frames_stays_small() -> None:
