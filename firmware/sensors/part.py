@@ -37,7 +37,7 @@ class Part:
         Ends within the driver's named deadline whatever the part does. A bus that is gone may
         raise OSError.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # MicroPython has no abc
 
     def raw(self, index: int) -> int:
         """Return the part's own word behind ``values[index]``, for who calibrates it."""

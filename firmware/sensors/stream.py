@@ -94,11 +94,11 @@ class Parser:
 
     def _size(self, at: int, held: int) -> int:
         """Return the length of the frame at ``at``; 0: more bytes needed; -1: none begins here."""
-        raise NotImplementedError
+        raise NotImplementedError  # MicroPython has no abc
 
     def _take(self, at: int, size: int) -> int:
         """Check the whole frame and keep its fields: FRAME, DAMAGED or OTHER."""
-        raise NotImplementedError
+        raise NotImplementedError  # MicroPython has no abc
 
 
 class Link:

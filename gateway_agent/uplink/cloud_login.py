@@ -56,39 +56,10 @@ class SignedIn(NamedTuple):
 
 
 class CloudAccount(Struct, frozen=True, kw_only=True, tag_field="kind"):
-    """The device that this gateway is in a cloud."""
+    """The keys that the device of every cloud has; :data:`AnyCloudAccount` is one of a cloud."""
 
     secret_file: _SecretFile
     confirmed: bool = True  # the cloud's answer to a post is the delivery; false: the PUBACK
-
-    @property
-    def cloud(self) -> clouds.Cloud:
-        """Return the topics of the device's properties."""
-        raise NotImplementedError
-
-    def credentials(self, secret: str, now_ms: int | None, is_secure: bool) -> clouds.Credentials:
-        """Return what to log in with at ``now_ms``; see :mod:`protocols.uplink.clouds.login`."""
-        raise NotImplementedError
-
-    def sign_in(self, clock: GatewayClock, is_secure: bool) -> SignedIn:
-        """Return the log-in of a connection that begins now. OSError, ValueError: the secret.
-
-        Raises NoTimeForLoginError while the clock is not good enough for a password that ends.
-        """
-        boot_ms, wall = clock.boot_ms(), clock.wall()
-        secret = _secret_in(self.secret_file)
-        client_id, username, password, end_ms = self.credentials(secret, wall.wall_ms, is_secure)
-        if end_ms is None or wall.wall_ms is None:
-            return SignedIn(client_id, username, password, None)
-        left_ms = end_ms - wall.wall_ms
-        left_ms -= left_ms // 10 + wall.unc_ms + drift_ms(left_ms)
-        if left_ms <= 0:
-            raise clouds.NoTimeForLoginError(
-                f"the clock is known to {wall.unc_ms / 1000:g} s only, the password of this cloud"
-                f" would hold for {(end_ms - wall.wall_ms) / 1000:g} s: expected a better clock,"
-                " or a longer lifetime_s"
-            )
-        return SignedIn(client_id, username, password, boot_ms + left_ms)
 
 
 class AliyunAccount(CloudAccount, frozen=True, kw_only=True, tag="aliyun"):
@@ -105,7 +76,7 @@ class AliyunAccount(CloudAccount, frozen=True, kw_only=True, tag="aliyun"):
         return clouds.Cloud("aliyun", post, f"{post}_reply")
 
     def credentials(self, secret: str, now_ms: int | None, is_secure: bool) -> clouds.Credentials:
-        """Return what to log in with; it does not end."""
+        """Return what to log in with at ``now_ms``; it does not end."""
         return clouds.aliyun(
             self.product_key,
             self.device_name,
@@ -186,6 +157,27 @@ class TencentAccount(CloudAccount, frozen=True, kw_only=True, tag="tencent"):
 
 
 AnyCloudAccount: TypeAlias = AliyunAccount | HuaweiAccount | OneNetAccount | TencentAccount
+
+
+def sign_in(account: AnyCloudAccount, clock: GatewayClock, is_secure: bool) -> SignedIn:
+    """Return the log-in of a connection that begins now. OSError, ValueError: the secret.
+
+    Raises NoTimeForLoginError while the clock is not good enough for a password that ends.
+    """
+    boot_ms, wall = clock.boot_ms(), clock.wall()
+    secret = _secret_in(account.secret_file)
+    client_id, username, password, end_ms = account.credentials(secret, wall.wall_ms, is_secure)
+    if end_ms is None or wall.wall_ms is None:
+        return SignedIn(client_id, username, password, None)
+    left_ms = end_ms - wall.wall_ms
+    left_ms -= left_ms // 10 + wall.unc_ms + drift_ms(left_ms)
+    if left_ms <= 0:
+        raise clouds.NoTimeForLoginError(
+            f"the clock is known to {wall.unc_ms / 1000:g} s only, the password of this cloud"
+            f" would hold for {(end_ms - wall.wall_ms) / 1000:g} s: expected a better clock,"
+            " or a longer lifetime_s"
+        )
+    return SignedIn(client_id, username, password, boot_ms + left_ms)
 
 
 def _secret_in(path: Path) -> str:

@@ -18,7 +18,7 @@ from protocols.export_record import Portion, SentMessage
 from protocols.text_of_others import printable
 from protocols.uplink import clouds
 
-from .cloud_login import CloudAccount
+from .cloud_login import AnyCloudAccount, sign_in
 from .connection import ANSWER_S, NO_PUBACK, Client, MessageRefused, Puback, Who, make_client
 from .exporter_config import MqttExporterConfig
 from .feed import ExportContext, Feed
@@ -41,7 +41,7 @@ class MqttSession:
         config: MqttExporterConfig,
         context: ExportContext,
         core: MqttCore,
-        account: CloudAccount | None = None,
+        account: AnyCloudAccount | None = None,
     ) -> None:
         """``account``: in a cloud that wants its own log-in for each connection."""
         self._config = config
@@ -68,7 +68,7 @@ class MqttSession:
         if self._account is not None:
             is_secure = self._config.broker.tls is not None
             try:
-                signed = self._account.sign_in(self._context.clock, is_secure)
+                signed = sign_in(self._account, self._context.clock, is_secure)
             except clouds.NoTimeForLoginError as error:  # look again soon
                 raise aiomqtt.MqttError(str(error)) from error
             who = who._replace(identifier=signed.client_id)

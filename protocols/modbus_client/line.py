@@ -4,11 +4,13 @@ A line has no connection and its frames no ids, so what came before a request ca
 it, and noise may come for ever.
 """
 
+from abc import ABC, abstractmethod
+
 from protocols.modbus_client.client import Unexpected
 from protocols.modbus_client.request import Request
 
 
-class LineClient:
+class LineClient(ABC):
     """The state of a client for one kind of frames, which :meth:`_frame` makes."""
 
     def __init__(self, max_buffer: int) -> None:
@@ -25,9 +27,9 @@ class LineClient:
         self._request = request
         return self._frame(request)
 
+    @abstractmethod
     def _frame(self, request: Request) -> bytes:
         """Return the bytes to send."""
-        raise NotImplementedError
 
     def _cap(self) -> None:
         """Forget the oldest bytes if there are too many: they are noise."""

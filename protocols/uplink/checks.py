@@ -6,6 +6,7 @@ fault of the sender). Its ``rule`` describes what it accepts; ``docs/formats.md`
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, NamedTuple, TypeGuard, TypeVar
 
@@ -40,30 +41,30 @@ class Mismatch(NamedTuple):
     field: str = ""  # set where a rule is about several fields and this one breaks it
 
 
-class FieldCheck(Generic[T_co]):
+class FieldCheck(ABC, Generic[T_co]):
     """One field's rule; see the module."""
 
     rule: str
 
+    @abstractmethod
     def pack(self, value: object, field: str) -> object:
         """Return the item that stands for ``value``. LocalError if it does not fit."""
-        raise NotImplementedError
 
+    @abstractmethod
     def unpack(self, item: Item, field: str, at: int) -> T_co:
         """Return the value that ``item``, decoded at ``at``, stands for. FormatError."""
-        raise NotImplementedError
 
 
 class Plain(FieldCheck[T_co]):
     """A check whose values are encoded as they are."""
 
+    @abstractmethod
     def fits(self, value: object) -> TypeGuard[T_co]:
         """Return whether ``value`` keeps the rule."""
-        raise NotImplementedError
 
+    @abstractmethod
     def problem(self, value: object) -> Mismatch:
         """Return why ``value`` breaks the rule; it does."""
-        raise NotImplementedError
 
     def pack(self, value: object, field: str) -> object:
         """See :meth:`FieldCheck.pack`."""

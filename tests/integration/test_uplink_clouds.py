@@ -14,7 +14,7 @@ import pytest
 from gateway_agent.config_types import MqttConnection
 from gateway_agent.uplink.cloud_login import (
     AliyunAccount,
-    CloudAccount,
+    AnyCloudAccount,
     HuaweiAccount,
     OneNetAccount,
     TencentAccount,
@@ -37,7 +37,7 @@ def secret_file(root: Path) -> Path:
     return path
 
 
-def uplink(port: int, account: CloudAccount, name: str | None = None) -> JsonUplink:
+def uplink(port: int, account: AnyCloudAccount, name: str | None = None) -> JsonUplink:
     assert isinstance(account, AliyunAccount | HuaweiAccount | OneNetAccount | TencentAccount)
     broker = MqttConnection(host="127.0.0.1", port=port, version="3.1.1")
     return JsonUplink(name=name, broker=broker, latency_ms=0, format="thing", login=account)
@@ -100,7 +100,7 @@ async def test_each_cloud_lets_us_in_and_gets_properties(tmp_path: Path) -> None
     def now_s() -> float:
         return WALL_MS / 1000
 
-    accounts: dict[str, tuple[CloudAccount, Callable[[Login], float | None]]] = {
+    accounts: dict[str, tuple[AnyCloudAccount, Callable[[Login], float | None]]] = {
         "aliyun": (
             AliyunAccount(product_key="a1T", device_name="gw1", secret_file=secret),
             admits_aliyun,

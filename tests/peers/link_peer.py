@@ -8,6 +8,7 @@ import hmac
 import os
 import struct
 import zlib
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -85,7 +86,7 @@ class Channel:
     ack_due: bool = False
 
 
-class Peer:
+class Peer(ABC):
     """What both ends have in common: frames, the session's tags, channels with repetition."""
 
     opening_types: tuple[int, ...] = ()
@@ -165,8 +166,9 @@ class Peer:
             self.had |= 1 << -ahead
         return True
 
+    @abstractmethod
     def _opening_frame(self, kind: int, payload: bytes, now: int) -> None:
-        raise NotImplementedError
+        """Take a frame before the session is open."""
 
     def _session_frame(self, kind: int, number: int, seq: int, payload: bytes, now: int) -> None:
         if kind == BYE:
@@ -283,8 +285,9 @@ class Peer:
                 return data
         return b""
 
+    @abstractmethod
     def _ask_to_open(self, now: int) -> None:
-        raise NotImplementedError
+        """Ask for a session, if it is this end that asks."""
 
     def _next_packet(self, number: int, channel: Channel, now: int) -> bytes:
         for seq, packet in channel.packets.items():

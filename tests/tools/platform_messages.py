@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from gateway_agent.config_types import MqttConnection
 from gateway_agent.uplink.cloud_login import (
     AliyunAccount,
-    CloudAccount,
+    AnyCloudAccount,
     HuaweiAccount,
     OneNetAccount,
     TencentAccount,
@@ -82,7 +82,7 @@ def _cores(names: PlatformNames) -> dict[str, MqttCore]:
     devices = {device.id: device}
     topic = JsonUplink(broker=MqttConnection(host="h")).topic
     product, own, secret = names.product, names.own_device, Path("device.secret")
-    accounts: list[CloudAccount] = [
+    accounts: list[AnyCloudAccount] = [
         AliyunAccount(product_key=product, device_name=own, secret_file=secret),
         HuaweiAccount(device_id=own, secret_file=secret),
         OneNetAccount(product_id=product, device_name=own, secret_file=secret),
