@@ -87,7 +87,7 @@ def read(folder: Path, kind: str) -> tuple[BackupManifest, Path]:
         manifest = msgspec.json.decode(text, type=BackupManifest)
         file = folder / Path(manifest.file).name
         found, size = _digest(file)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, ValueError) as error:
         raise BackupError(f"{folder}: expected a backup, got: {error}") from error
     if manifest.kind != kind or manifest.version != 1:
         raise BackupError(

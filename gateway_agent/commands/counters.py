@@ -1,16 +1,12 @@
 """The counters of the orders that were taken: durable before an order acts, so none acts twice."""
 
-import logging
 from pathlib import Path
 from typing import Annotated, Final
 
-import msgspec
 from msgspec import Meta, Struct
 
 from gateway_agent.clock import GatewayClock
-from gateway_agent.directories import replace_file
-
-log = logging.getLogger(__name__)
+from gateway_agent.state_file import read_state, write_state
 
 FILE_NAME: Final = "orders.json"
 MAX_KEYS: Final = 256  # remembered; of more the oldest counter becomes that of all unknown keys
@@ -55,18 +51,8 @@ class OrderCounters:
         while len(last) >= MAX_KEYS:
             since = max(since, last.pop(min(last, key=last.__getitem__)))
         new = _Kept(since, last | {kid.hex(): counter})
-        replace_file(self._path, msgspec.json.encode(new))
+        write_state(self._path, new)
         self._kept = new
 
     def _read(self) -> _Kept | None:
-        try:
-            return msgspec.json.decode(self._path.read_bytes(), type=_Kept)
-        except FileNotFoundError:
-            return None
-        except (OSError, msgspec.DecodeError) as error:
-            log.error(
-                "%s cannot be read, so orders made before the start are refused: %s",
-                self._path,
-                error,
-            )
-            return None
+        return read_state(self._path, _Kept, "orders made before the start are refused")

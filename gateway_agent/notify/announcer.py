@@ -19,7 +19,8 @@ from typing import Final, NoReturn
 import aiomqtt
 import msgspec
 
-from gateway_agent.cancellation import raise_if_cancelled
+from gateway_agent.cancellation import raise_if_cancelled, whatever_comes
+from gateway_agent.state_file import read_state, write_state
 from gateway_agent.status import NotifyStatus
 from gateway_agent.uplink import topics
 from gateway_agent.uplink.connection import Client, MessageRefused
@@ -83,7 +84,7 @@ class Announcer:
         for name in self._announced():
             if name not in states:  # its rule is there no more
                 await self._post(client, topics.alarm_topic(self._gateway, name), b"", True)
-        self._keep(list(states))
+        await whatever_comes(asyncio.to_thread(self._keep, list(states)))
         for state in states.values():
             await self._post_state(client, state)
         self.status.problem = ""
@@ -122,15 +123,11 @@ class Announcer:
         await client.answered(topic, client.post_first(topic, body, retain))
 
     def _announced(self) -> Sequence[str]:
-        try:
-            return msgspec.json.decode(self._path.read_bytes(), type=list[str])
-        except (OSError, msgspec.DecodeError):
-            return []  # the state of a rule that went meanwhile stays on the broker
+        loss = "the state of a rule that went meanwhile stays on the broker"
+        return read_state(self._path, list[str], loss) or ()
 
     def _keep(self, names: list[str]) -> None:
-        part = self._path.with_suffix(".part")
         try:
-            part.write_bytes(msgspec.json.encode(names))
-            part.replace(self._path)
+            write_state(self._path, names)
         except OSError as error:
             log.debug("%s: %s", self._path, error)

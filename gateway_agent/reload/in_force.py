@@ -12,11 +12,11 @@ import logging
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import msgspec
 from msgspec import Struct
 
 from gateway_agent.config import GatewayConfig, parse
-from gateway_agent.directories import make_directory, replace_file
+from gateway_agent.directories import make_directory
+from gateway_agent.state_file import read_state, write_state
 from gateway_agent.tables import ConfigError, read_file, toml_of
 
 log = logging.getLogger(__name__)
@@ -91,14 +91,7 @@ def source_at_start(path: Path) -> ConfigSource:
 
 def read_kept(state_dir: Path) -> KeptConfig | None:
     """Return what the file of a state directory holds; None if there is none that can be read."""
-    file = state_dir / FILE_NAME
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=KeptConfig)
-    except FileNotFoundError:
-        return None
-    except (OSError, msgspec.DecodeError) as error:
-        log.error("%s: %s; the operator's file is in force", file, error)
-        return None
+    return read_state(state_dir / FILE_NAME, KeptConfig, "the operator's file is in force")
 
 
 def digest_of_file(path: Path) -> str:
@@ -117,4 +110,4 @@ def keep(source: ConfigSource, file_digest: str) -> None:
     kept = KeptConfig(file_digest=file_digest, text=source.text, origin=source.origin)
     directory = source.config.gateway.state_dir
     make_directory(directory)
-    replace_file(directory / FILE_NAME, msgspec.json.encode(kept))
+    write_state(directory / FILE_NAME, kept)

@@ -103,7 +103,7 @@ class Rollout:
             self._image = read_image((self._directory / IMAGE_FILE).read_bytes(), self._keys)
         except FileNotFoundError:
             return
-        except (OSError, msgspec.DecodeError, UpdateError) as error:
+        except (OSError, ValueError, UpdateError) as error:
             if kept is None or not kept.ended:
                 self._give_up(error)
             return

@@ -264,7 +264,9 @@ async def test_a_counter_that_cannot_be_made_durable_acts_not(tmp_path: Path) ->
         assert not one.done
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"since": -1, "last": {}}', b"\xff" * 100])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b'{"since": -1, "last": {}}', b'{"\xff": 1}', b"\xff" * 100]
+)
 async def test_a_damaged_file_of_counters_refuses_what_is_older(
     tmp_path: Path, content: bytes
 ) -> None:

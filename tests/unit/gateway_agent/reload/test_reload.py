@@ -167,7 +167,7 @@ async def test_a_damaged_file_of_the_state_directory_stops_no_start(tmp_path: Pa
         text = site.text(("a", (1,)), ("b", (1,)))
         site.path.write_text(text)
         (tmp_path / "state").mkdir()
-        for data in (b"", b"{", b'{"file_digest": 1}', b"\xff" * 1000):
+        for data in (b"", b"{", b'{"file_digest": 1}', b'{"text": "\xff"}', b"\xff" * 1000):
             (tmp_path / "state" / FILE_NAME).write_bytes(data)
             assert source_at_start(site.path).text == text
         assert tomllib.loads(text)
