@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Final, NoReturn, Protocol
 
-from gateway_agent.cancellation import raise_if_cancelled
+from gateway_agent.cancellation import raise_if_cancelled, whatever_comes
 from gateway_agent.clock import GatewayClock
 from gateway_agent.config import GatewayConfig
 from gateway_agent.field.maintenance import Maintenance
@@ -82,14 +82,13 @@ class AlarmDesk:
         self._clock = clock
         self._field = field
         self._outbox = outbox
-        self._start_ms = clock.boot_ms()
         self._hurry = hurry
         self.listeners: list[Callable[[AlarmRule, AlarmChange], None]] = []  # of each change
         self._watch = AlarmWatch(config.alarm, config.gateway.state_dir, self._record)
         self._devices = self._watch.devices
         self._ids: dict[str, str] = {}
         self._gauges: dict[str, float] = {}
-        self._gauges_ms = self._start_ms - _GAUGES_MS
+        self._gauges_ms = clock.boot_ms() - _GAUGES_MS
         self._rules = asyncio.Event()  # there may be some
         self._work: dict[str, Maintenance] = {}  # by device
 
@@ -101,17 +100,29 @@ class AlarmDesk:
         self._rules.set()
 
     async def run(self) -> NoReturn:
-        """Look until cancelled."""
+        """Look until cancelled; keep what people do for the next start."""
+        try:
+            await self._look_on()
+        finally:
+            kept = self._watch.news(self._clock.boot_ms(), is_end=True)
+            if kept is not None:
+                self._watch.keep(kept)
+
+    async def _look_on(self) -> NoReturn:
         loop, news = asyncio.get_running_loop(), self._field.news
         while True:
             raise_if_cancelled()
             news.clear()
             begin = loop.time()
             self.look()
+            took = loop.time() - begin
+            kept = self._watch.news(self._clock.boot_ms())
+            if kept is not None:
+                await whatever_comes(asyncio.to_thread(self._watch.keep, kept))
             if not self._config.alarm and not self._work:
                 self._rules.clear()
                 await self._rules.wait()  # nothing can change without a rule
-            await asyncio.sleep(max(_SOONEST_S, _SHARE * (loop.time() - begin)))
+            await asyncio.sleep(max(_SOONEST_S, _SHARE * took))
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await news.wait()
@@ -125,9 +136,7 @@ class AlarmDesk:
         self._ids.update((device.name, device.id) for device in found)
         devices = {
             device.name: DeviceView(
-                device.age_ms,
-                {point.name: point.value for point in device.values},
-                now_ms - self._start_ms,
+                device.age_ms, {point.name: point.value for point in device.values}
             )
             for device in found
         }

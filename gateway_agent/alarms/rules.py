@@ -47,9 +47,8 @@ _MAX_SEEN: Final = 128  # samples in the window of a rate
 class DeviceView(NamedTuple):
     """What is known of a device at a moment. ``values``: of each point, None without a value."""
 
-    age_ms: int | None  # since the newest good answer; None: there was none since the start
+    age_ms: int | None  # since the newest good answer; None: there was none yet
     values: Mapping[str, float | None]
-    running_ms: int  # since the start of the agent
 
 
 class GatewayView(NamedTuple):
@@ -301,6 +300,7 @@ class _Stuck:
         self._rule = rule
         self._since_ms = 0
         self._value: float | None = None
+        self._is_known = False  # it has moved, or was watched for long enough
 
     def judge(self, view: GatewayView) -> bool | None:
         rule = self._rule
@@ -308,9 +308,12 @@ class _Stuck:
         if value is None:
             self._value = None
             return None
-        if self._value is None or abs(value - self._value) > rule.within:
+        has_moved = self._value is not None and abs(value - self._value) > rule.within
+        if self._value is None or has_moved:
             self._value, self._since_ms = value, view.now_ms
-        return view.now_ms - self._since_ms >= rule.for_s * 1000
+        is_stuck = view.now_ms - self._since_ms >= rule.for_s * 1000
+        self._is_known |= has_moved or is_stuck
+        return is_stuck if self._is_known else None
 
 
 class _NoValue:
@@ -327,13 +330,19 @@ class _NoValue:
 class _Silent:
     def __init__(self, device: str, for_ms: int) -> None:
         self._device, self._for_ms = device, for_ms
+        self._since_ms: int | None = None  # since when it was seen without any answer
 
     def judge(self, view: GatewayView) -> bool | None:
         device = view.devices.get(self._device)
         if device is None:
             return None
-        age_ms = device.running_ms if device.age_ms is None else device.age_ms
-        return age_ms >= self._for_ms
+        if device.age_ms is not None:
+            self._since_ms = None
+            return device.age_ms >= self._for_ms
+        if self._since_ms is None:
+            self._since_ms = view.now_ms
+        # Until then it is new, or nobody has waited for it since a restart: nothing is known.
+        return view.now_ms - self._since_ms >= self._for_ms or None
 
 
 def _value(view: GatewayView, device: str, point: str) -> float | None:

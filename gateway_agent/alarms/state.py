@@ -53,6 +53,11 @@ class Alarm:
             return AlarmState.ACKNOWLEDGED if is_seen else AlarmState.UNACKNOWLEDGED
         return AlarmState.NORMAL if self._is_acknowledged else AlarmState.RETURNED
 
+    @property
+    def is_seen(self) -> bool:
+        """Whether it is active and acknowledged, on the shelf or not."""
+        return self._is_active and self._is_acknowledged
+
     def look(self, condition: bool | None, now_ms: int) -> AlarmChange | None:
         """Take what the rule says now (None: as before); return the change of state, if any."""
         before = self.state

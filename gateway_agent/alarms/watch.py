@@ -5,15 +5,15 @@ say is found again by looking.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 
 from gateway_agent.journal import about
+from gateway_agent.state_file import read_state, write_state
 from gateway_agent.status import AlarmStatus
 
 from .rules import AlarmRule, GatewayView, Judge
@@ -22,6 +22,7 @@ from .state import Alarm, AlarmChange, AlarmState
 log: Final = logging.getLogger(__name__)
 
 FILE_NAME: Final = "alarms.json"
+KEEP_MS: Final = 60_000  # between two writes of how long a shelf still is
 _ORDER: Final = {"urgent": 0, "warning": 1, "note": 2}
 #: The most urgent state first.
 _STATES: Final = (
@@ -33,7 +34,7 @@ _STATES: Final = (
 )
 
 
-class _Kept(Struct, frozen=True):
+class KeptAlarm(Struct, frozen=True):
     """What the file keeps of one alarm."""
 
     acknowledged: bool = False
@@ -49,7 +50,13 @@ class _Watched:
         self.rule = rule
         self.judge: Judge = rule.start()
         self.alarm = Alarm(round(rule.delay_s * 1000), round(rule.off_delay_s * 1000))
-        self.kept = _Kept()  # from before the restart, until the alarm is active again
+        # Somebody has seen it before the restart, and its rule has not said since that it is over.
+        self.was_seen = False
+
+    def kept(self, now_ms: int) -> KeptAlarm:
+        """Return what the next start has to know."""
+        left_ms = max(0, (self.alarm.shelved_until_ms or now_ms) - now_ms)
+        return KeptAlarm(self.was_seen or self.alarm.is_seen, left_ms)
 
 
 class AlarmWatch:
@@ -65,6 +72,9 @@ class AlarmWatch:
         self._path = directory / FILE_NAME
         self._changed = changed
         self._is_restored = False
+        self._is_changed = False  # something, since the file was compared
+        self._in_file: Mapping[str, tuple[bool, bool]] = {}  # acknowledged, shelved
+        self._kept_ms = 0
 
     def change(self, rules: Sequence[AlarmRule]) -> None:
         """Judge these rules from now on; an alarm whose rule is the same keeps its state."""
@@ -89,23 +99,28 @@ class AlarmWatch:
             if condition and item.rule.about in view.maintained:
                 condition = None
             change = item.alarm.look(condition, view.now_ms)
+            if condition is False and item.was_seen:
+                item.was_seen, self._is_changed = False, True
             if change is None:
                 continue
-            if change.after == AlarmState.UNACKNOWLEDGED and item.kept.acknowledged:
+            self._is_changed = True
+            if change.after == AlarmState.UNACKNOWLEDGED and item.was_seen:
                 # Active since before the restart, and somebody has seen it.
                 item.alarm.acknowledge("", view.now_ms)
-                item.kept = _Kept()
+                item.was_seen = False
                 continue
             self._tell(item, change)
 
     def acknowledge(self, name: str, by: str, now_ms: int) -> int:
-        """Acknowledge one alarm, or all with an empty ``name``; return how many changed.
+        """Acknowledge one alarm, or all that are not shelved; return how many changed.
 
-        AlarmError: there is no such alarm.
+        AlarmError: there is no such alarm, or it is shelved.
         """
         found = [self._of(name)] if name else list(self._watched.values())
-        changes = [(item, item.alarm.acknowledge(by, now_ms)) for item in found]
-        return self._note(changes, now_ms)
+        on_list = [item for item in found if item.alarm.state != AlarmState.SHELVED]
+        if name and not on_list:
+            raise AlarmError(f"an alarm that is not shelved was expected, got {name!r}")
+        return self._note([(item, item.alarm.acknowledge(by, now_ms)) for item in on_list])
 
     def shelve(self, name: str, for_ms: int, by: str, now_ms: int) -> int:
         """Put an alarm aside for a time, 0 to take it back; return how many changed.
@@ -117,7 +132,7 @@ class AlarmWatch:
             change = item.alarm.shelve(for_ms, by, now_ms)
         except ValueError as error:
             raise AlarmError(str(error)) from None
-        return self._note([(item, change)], now_ms)
+        return self._note([(item, change)])
 
     def summary(self, now_ms: int) -> list[AlarmStatus]:
         """Return every alarm that is not normal, the most urgent first."""
@@ -146,12 +161,33 @@ class AlarmWatch:
             raise AlarmError(f"one of the alarms ({known}) was expected, got {name!r}")
         return self._watched[name]
 
-    def _note(self, changes: Sequence[tuple[_Watched, AlarmChange | None]], now_ms: int) -> int:
+    def news(self, now_ms: int, is_end: bool = False) -> Mapping[str, KeptAlarm] | None:
+        """Return what the file shall hold now; None: it does, to KEEP_MS of what a shelf lasts."""
+        is_due = is_end or now_ms - self._kept_ms >= KEEP_MS
+        if not self._is_restored or not (self._is_changed or is_due):
+            return None
+        self._is_changed = False
+        if is_due:
+            self._kept_ms = now_ms
+        items = self._watched.items()
+        kept = {name: one for name, item in items if (one := item.kept(now_ms)) != KeptAlarm()}
+        before, self._in_file = self._in_file, _marks(kept)
+        is_shelf = is_due and any(one.shelved_ms for one in kept.values())
+        return kept if is_shelf or self._in_file != before else None
+
+    def keep(self, kept: Mapping[str, KeptAlarm]) -> None:
+        """Write what people did. A file that cannot be written costs them a second click."""
+        try:
+            write_state(self._path, kept)
+        except OSError as error:
+            log.warning("what was done about alarms is lost at a restart: %s", error)
+
+    def _note(self, changes: Sequence[tuple[_Watched, AlarmChange | None]]) -> int:
         made = [(item, change) for item, change in changes if change is not None]
         for item, change in made:
             self._tell(item, change)
         if made:
-            self._keep(now_ms)
+            self._is_changed = True
         return len(made)
 
     def _tell(self, item: _Watched, change: AlarmChange) -> None:
@@ -172,37 +208,16 @@ class AlarmWatch:
         )
         self._changed(rule, change)
 
-    def _keep(self, now_ms: int) -> None:
-        """Write what people did. A file that cannot be written costs them a second click."""
-        kept = {
-            name: _Kept(
-                item.alarm.state == AlarmState.ACKNOWLEDGED,
-                max(0, (item.alarm.shelved_until_ms or now_ms) - now_ms),
-            )
-            for name, item in self._watched.items()
-        }
-        data = msgspec.json.encode({name: item for name, item in kept.items() if item != _Kept()})
-        part = self._path.with_suffix(".part")
-        try:
-            part.write_bytes(data)
-            part.replace(self._path)
-        except OSError as error:
-            log.warning("what was done about alarms is lost at a restart: %s", error)
-
     def _restore(self, now_ms: int) -> None:
-        self._is_restored = True
-        for name, kept in self._read():
+        self._is_restored, self._kept_ms = True, now_ms
+        kept = read_state(self._path, dict[str, KeptAlarm], "acknowledgements are forgotten") or {}
+        for name, found in kept.items():
             if name in self._watched:
-                self._watched[name].kept = kept
+                self._watched[name].was_seen = found.acknowledged
                 with suppress(ValueError):
-                    self._watched[name].alarm.shelve(kept.shelved_ms, "", now_ms)
+                    self._watched[name].alarm.shelve(found.shelved_ms, "", now_ms)
+        self._in_file = _marks(kept)
 
-    def _read(self) -> Iterator[tuple[str, _Kept]]:
-        try:
-            found = msgspec.json.decode(self._path.read_bytes(), type=dict[str, _Kept])
-        except FileNotFoundError:
-            return
-        except (OSError, msgspec.DecodeError) as error:
-            log.warning("%s cannot be read, acknowledgements are forgotten: %s", self._path, error)
-            return
-        yield from found.items()
+
+def _marks(kept: Mapping[str, KeptAlarm]) -> Mapping[str, tuple[bool, bool]]:
+    return {name: (one.acknowledged, one.shelved_ms > 0) for name, one in kept.items()}

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway_agent.alarms.rules import Above, AlarmRule, DeviceView, GatewayView
+from gateway_agent.alarms.rules import Above, AlarmRule, DeviceView, GatewayView, Silent, Stuck
 from gateway_agent.alarms.state import AlarmChange
-from gateway_agent.alarms.watch import FILE_NAME, AlarmError, AlarmWatch
+from gateway_agent.alarms.watch import FILE_NAME, KEEP_MS, AlarmError, AlarmWatch
 
 RULES: tuple[AlarmRule, ...] = (
     Above(name="high", device="d", point="p", limit=80, text="close the gate"),
@@ -15,16 +15,26 @@ RULES: tuple[AlarmRule, ...] = (
 )
 
 
-def view(value: float, now_ms: int) -> GatewayView:
-    return GatewayView({"d": DeviceView(0, {"p": value}, now_ms)}, {}, now_ms)
+def view(value: float, now_ms: int, age_ms: int | None = 0) -> GatewayView:
+    return GatewayView({"d": DeviceView(age_ms, {"p": value})}, {}, now_ms)
 
 
 class World:
     """A watch with the changes that it reported."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, rules: tuple[AlarmRule, ...] = RULES) -> None:
         self.changes: list[tuple[str, str, str]] = []
-        self.watch = AlarmWatch(RULES, directory, self._note)
+        self.watch = AlarmWatch(rules, directory, self._note)
+
+    def look(self, value: float, now_ms: int, age_ms: int | None = 0) -> None:
+        """Look as a running agent does, which keeps what is to be kept."""
+        self.watch.look(view(value, now_ms, age_ms))
+        self.keep(now_ms)
+
+    def keep(self, now_ms: int, is_end: bool = False) -> None:
+        kept = self.watch.news(now_ms, is_end)
+        if kept is not None:
+            self.watch.keep(kept)
 
     def _note(self, rule: AlarmRule, change: AlarmChange) -> None:
         self.changes.append((rule.name, change.after, change.by))
@@ -64,6 +74,7 @@ def test_a_restart_keeps_what_people_did(tmp_path: Path) -> None:
     world.watch.look(view(95, 0))
     world.watch.acknowledge("high", "ann", 1)
     world.watch.shelve("flood", 10_000, "ann", 2)
+    world.keep(2)
     again = World(tmp_path)
     again.watch.look(view(95, 0))
     assert again.states() == [("high", "acknowledged"), ("flood", "shelved")]
@@ -74,14 +85,94 @@ def test_a_restart_keeps_what_people_did(tmp_path: Path) -> None:
     assert ("flood", "unacknowledged") in again.states()
 
 
-def test_a_file_that_cannot_be_read_forgets_and_says_so(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("rule", "normal", "again"),
+    [
+        (RULES[0], [(70, 0)], (95, 0)),
+        (Silent(name="high", device="d", for_s=1), [(95, None), (95, 0)], (95, 1000)),
+        (Stuck(name="high", device="d", point="p", for_s=1), [(70, 0), (60, 0)], (60, 0)),
+    ],
+)
+def test_an_alarm_that_ended_before_or_after_a_restart_is_a_new_one_when_it_comes_again(
+    tmp_path: Path,
+    rule: AlarmRule,
+    normal: list[tuple[float, int | None]],
+    again: tuple[float, int | None],
 ) -> None:
-    (tmp_path / FILE_NAME).write_text('{"high": 7}', encoding="utf-8")
+    world = World(tmp_path, (rule,))
+    world.look(95, 0, 1000)
+    world.look(95, 1000, 1000)
+    world.watch.acknowledge("high", "ann", 1001)
+    world.keep(1001)
+    for _ in range(2):  # it goes back to normal after the restart, and before the next
+        world = World(tmp_path, (rule,))
+        for at, (value, age_ms) in enumerate(normal):
+            world.look(value, at, age_ms)
+    world.look(again[0], 5000, again[1])
+    assert world.changes == [("high", "unacknowledged", "")]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Silent(name="high", device="d", for_s=1),
+        Stuck(name="high", device="d", point="p", for_s=1),
+    ],
+)
+def test_an_alarm_that_lasts_over_a_restart_stays_acknowledged(
+    tmp_path: Path, rule: AlarmRule
+) -> None:
+    world = World(tmp_path, (rule,))
+    world.look(95, 0, 1000)
+    world.look(95, 1000, 1000)
+    world.watch.acknowledge("high", "ann", 1001)
+    world.keep(1001)
+    for _ in range(2):
+        world = World(tmp_path, (rule,))
+        for now_ms in (0, 1000):
+            world.look(95, now_ms, None)
+        assert (world.states(), world.changes) == ([("high", "acknowledged")], [])
+        world.keep(1001, is_end=True)
+
+
+def test_a_shelf_ends_on_a_gateway_that_restarts_often(tmp_path: Path) -> None:
     world = World(tmp_path)
-    world.watch.look(view(95, 0))
+    world.look(95, 0)
+    world.watch.shelve("high", 5 * KEEP_MS, "ann", 0)
+    for _ in range(4):
+        world.look(95, KEEP_MS)
+        world = World(tmp_path)
+        world.look(95, 0)
+    world.keep(KEEP_MS - 1, is_end=True)
+    world = World(tmp_path)
+    world.look(95, 0)
+    assert ("high", "shelved") in world.states()
+    world.look(95, 1)
     assert ("high", "unacknowledged") in world.states()
-    assert "acknowledgements are forgotten" in caplog.text
+
+
+def test_who_acknowledges_all_does_not_mean_what_is_shelved(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.look(95, 0)
+    world.watch.shelve("high", 1000, "ann", 0)
+    assert world.watch.acknowledge("", "bob", 1) == 1
+    with pytest.raises(AlarmError, match="not shelved was expected, got 'high'"):
+        world.watch.acknowledge("high", "bob", 1)
+    world.look(95, 1000)
+    assert world.states() == [("high", "unacknowledged"), ("flood", "acknowledged")]
+
+
+@pytest.mark.parametrize("damaged", [b'{"high": 7}', b'{"hi\xffgh": {}}', b""])
+def test_a_damaged_file_forgets_says_so_once_and_is_set_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damaged: bytes
+) -> None:
+    (tmp_path / FILE_NAME).write_bytes(damaged)
+    for _ in range(2):
+        world = World(tmp_path)
+        world.watch.look(view(95, 0))
+        assert ("high", "unacknowledged") in world.states()
+    assert caplog.text.count("acknowledgements are forgotten") == 1
+    assert (tmp_path / f"{FILE_NAME}.damaged").read_bytes() == damaged
 
 
 def test_an_alarm_that_is_not_there_is_named(tmp_path: Path) -> None:
