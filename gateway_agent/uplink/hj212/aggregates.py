@@ -10,7 +10,7 @@ normal reading has a flag and no value.
 Late readings change the period that they belong to. One that had been closed is then unsent again.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Final
 
@@ -44,6 +44,8 @@ class Aggregates:
         self.closed_to: dict[str, int] = {}  # by kind: everything before is closed
         self.changed: set[tuple[str, int]] = set()  # since the last call of `take_changed`
         self._waiting: set[tuple[str, int]] = set()  # unsent at that time
+        # Unsent, and only in the file: of each stream the first record behind it.
+        self._away: dict[tuple[str, int], dict[int, int]] = {}
         self.unknown = 0  # readings of codes that are not sent
         self._expected = dict(expected)
         self._earlier = earlier
@@ -112,12 +114,18 @@ class Aggregates:
             period = self.find(cn, later) if cn == "2061" else None
             if period is not None and period.is_closed:
                 period.revision += 1
-                self.periods[cn, later] = period
+                self._hold(period)
                 self.changed.add((cn, later))
 
     def find(self, cn: str, start: int) -> AggregatePeriod | None:
         """Return a period, held or kept; None if there is none."""
         return self.periods.get((cn, start)) or self._earlier(cn, start)
+
+    def _hold(self, period: AggregatePeriod) -> AggregatePeriod:
+        key = period.cn, period.start_ms
+        self._away.pop(key, None)
+        self.periods[key] = period
+        return period
 
     def mean(self, period: AggregatePeriod, code: str) -> Decimal | None:
         """Return the mean of a code in a period; None where its flag is not normal."""
@@ -133,7 +141,7 @@ class Aggregates:
             period = self._earlier(cn, start) or AggregatePeriod(cn, start, start + length)
             if period.end_ms <= self.closed_to[cn] and not period.is_closed:
                 period.is_closed = True  # before the first that was ever closed
-            self.periods[key] = period
+            self._hold(period)
         return period
 
     def close(self, until_ms: int) -> bool:
@@ -174,32 +182,58 @@ class Aggregates:
 
     def _is_unsent(self, key: tuple[str, int]) -> bool:
         period = self.periods.get(key)
-        return period is not None and period.is_unsent
+        return key in self._away or (period is not None and period.is_unsent)
+
+    def _take_back(self, key: tuple[str, int]) -> AggregatePeriod:
+        """Hold an unsent period; one that was put away is read."""
+        if key not in self._away:
+            return self.periods[key]
+        period = self._earlier(*key)
+        assert period is not None, "it was kept before it was put away"
+        return self._hold(period)
+
+    def put_away(self, most: int, flying: Container[tuple[str, int]]) -> None:
+        """Hold about the ``most`` oldest unsent periods only; the others are read in their turn.
+
+        To be called when everything that changed is kept. Those on their way are held.
+        """
+        if len(self._waiting) - len(self._away) <= 2 * most:
+            return
+        held = sorted((key for key in self._waiting if key in self.periods), key=_by_age)
+        for key in held[most:]:
+            period = self.periods[key]
+            if period.is_unsent and key not in self.changed and key not in flying:
+                firsts: dict[int, int] = {}
+                for stream, first, _ in period.ranges:
+                    firsts[stream] = min(first, firsts.get(stream, first))
+                self._away[key] = firsts
+                del self.periods[key]
 
     def unsent(self) -> Iterator[AggregatePeriod]:
         """Yield what is to be sent, the oldest first."""
         keys = [key for key in self._waiting | self.changed if self._is_unsent(key)]
-        for key in sorted(keys, key=lambda key: (key[1], key[0])):
+        for key in sorted(keys, key=_by_age):
             if self._is_unsent(key):
-                yield self.periods[key]
+                yield self._take_back(key)
 
     def unsent_before(self, end_ms: int) -> list[AggregatePeriod]:
         """Return what is to be sent and ended before then, kind by kind, the oldest first."""
-        keys = [key for key in self._waiting | self.changed if self._is_unsent(key)]
-        return [self.periods[key] for key in sorted(keys) if self.periods[key].end_ms < end_ms]
+        keys = self._waiting | self.changed
+        old = [key for key in keys if key[1] < end_ms and self._is_unsent(key)]
+        found = [self._take_back(key) for key in sorted(old)]
+        return [period for period in found if period.end_ms < end_ms]
 
     def unsent_since(self, cn: str, stream: int) -> int | None:
         """Return the first record of a stream behind unsent periods of a kind; None without any."""
-        return min(
-            (
-                first
-                for key in self._waiting | self.changed
-                if key[0] == cn and self._is_unsent(key)
-                for at, first, _ in self.periods[key].ranges
-                if at == stream
-            ),
-            default=None,
-        )
+        firsts = [
+            first
+            for key in self._waiting | self.changed
+            if key[0] == cn and key not in self._away and self._is_unsent(key)
+            for at, first, _ in self.periods[key].ranges
+            if at == stream
+        ]
+        firsts += [of[stream] for key, of in self._away.items() if key[0] == cn and stream in of]
+        return min(firsts, default=None)
 
     def forget(self, before_ms: int) -> None:
         """Drop periods that ended before then and are with the platform."""
@@ -257,6 +291,10 @@ class Aggregates:
         yield "Min", written(cell.least, code.digits)
         yield "Avg", written(mean, code.digits)
         yield "Max", written(cell.greatest, code.digits)
+
+
+def _by_age(key: tuple[str, int]) -> tuple[int, str]:
+    return key[1], key[0]
 
 
 def lengths_of(sends: Iterable[str], minutes: int) -> dict[str, int]:

@@ -22,7 +22,9 @@ from .site import GatewaySite, RealTime
 log = logging.getLogger(__name__)
 
 _AHEAD_MS: Final = 3_600_000  # request numbers go on after a clock that was wrong by less
-_MEMORY_MS: Final = 2 * 86_400_000  # periods that are held for late readings
+_MEMORY_MS: Final = 4 * 3_600_000  # periods that are held for late readings; others are read
+_FORGET_MS: Final = 60_000  # between two looks for those
+MOST_HELD: Final = 128  # unsent periods that are held, about: a backlog may be of a week
 
 
 class Hj212Work:
@@ -72,6 +74,7 @@ class Hj212Work:
         self._kept_state: set[tuple[str, str]] = set()  # what of the state is on the medium
         self._unkept: dict[int, PeriodUpload] = {}  # with numbers that are not on the medium
         self._next_key = 0
+        self._forgot_ms = 0
         self.next_real_time_ms: dict[str, int] = {}  # by CN
         self.learn()
         for upload in self.store.sending():
@@ -126,7 +129,18 @@ class Hj212Work:
             raise
         self._unkept.clear()
         self._kept_state = set(self.state.items())
-        self.aggregates.forget(wall_ms - _MEMORY_MS)
+        if wall_ms - self._forgot_ms >= _FORGET_MS or wall_ms < self._forgot_ms:
+            self._forgot_ms = wall_ms
+            self.aggregates.forget(wall_ms - _MEMORY_MS)
+        self.aggregates.put_away(MOST_HELD, self._flying())
+
+    def _flying(self) -> set[tuple[str, int]]:
+        """Return which periods are on their way."""
+        return {
+            (of.period.cn, of.period.start_ms)
+            for of in self.uploads.values()
+            if isinstance(of, PeriodUpload)
+        }
 
     def give_up(self, wall_ms: int, passed: tuple[int, int]) -> list[AggregatePeriod]:
         """Stop trying for what is older than it is kept, once its records are named as lost.
@@ -135,11 +149,7 @@ class Hj212Work:
         its way stays on it: the platform may have it already.
         """
         stream, to = passed
-        flying = {
-            (of.period.cn, of.period.start_ms)
-            for of in self.uploads.values()
-            if isinstance(of, PeriodUpload)
-        }
+        flying = self._flying()
         old = [
             one
             for one in self.aggregates.unsent_before(wall_ms - self._keep_ms)

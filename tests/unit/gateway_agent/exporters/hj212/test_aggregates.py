@@ -8,7 +8,13 @@ import pytest
 
 from gateway_agent.uplink.hj212.aggregates import Aggregates, lengths_of
 from gateway_agent.uplink.hj212.codes import CODES
-from gateway_agent.uplink.hj212.period import MAX_RANGES, CodeReading, PeriodCell, period_start
+from gateway_agent.uplink.hj212.period import (
+    MAX_RANGES,
+    AggregatePeriod,
+    CodeReading,
+    PeriodCell,
+    period_start,
+)
 from protocols.uplink.hj212 import body_text, parse_data_time
 
 START = parse_data_time("20160801084000")
@@ -235,3 +241,35 @@ def test_flags_as_the_platform_wants_them() -> None:
     assert body_text(to.body(period, flags="abnormal", name=lambda code: code.upper())) == (
         "DataTime=20160801084000;A34004-Min=10,A34004-Avg=10,A34004-Max=10;A34002-Flag=B"
     )
+
+
+def test_a_backlog_is_held_in_the_file_and_read_in_its_turn() -> None:
+    """Twenty closed minutes, of which two are held and one is on its way; a late reading comes."""
+    file: dict[tuple[str, int], AggregatePeriod] = {}
+    kinds = {"2051": 60_000}
+    to = Aggregates(
+        kinds, [CODES["a01001"]], {"a01001": 60_000}, lambda cn, start: file.get((cn, start))
+    )
+    feed(to, "a01001", ["20"] * 20)
+    to.close(START + 20 * 60_000)
+    file.update({(one.cn, one.start_ms): one for one in to.take_changed()})
+    starts = [START + 60_000 * minute for minute in range(20)]
+    to.put_away(2, {("2051", starts[7])})
+    assert sorted(start for _, start in to.periods) == [*starts[:2], starts[7]]
+    assert to.unsent_since("2051", 1) == 1
+    for start in starts[:2]:
+        to.periods["2051", start].sent = 0
+        to.changed.add(("2051", start))
+    to.take_changed()
+    assert to.unsent_since("2051", 1) == 3
+    late = CodeReading("a01001", starts[9], Decimal(30), "N", 1, 99)
+    to.add(late)
+    assert to.periods["2051", starts[9]].revision == 1
+    assert [one.start_ms for one in to.unsent_before(starts[5])] == starts[2:4]
+    assert [one.start_ms for one in to.unsent()] == starts[2:]
+    for period in to.unsent():
+        period.sent = period.revision
+        to.changed.add(("2051", period.start_ms))
+    to.take_changed()
+    assert not list(to.unsent())
+    assert to.unsent_since("2051", 1) is None

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+
+from gateway_agent.uplink.hj212 import work
 from gateway_agent.uplink.trace_log import find_seq
 from hil.platform.hj212_platform import Hj212Faults, Hj212Platform
 from tests.unit.gateway_agent.exporters.export_world import sample, until
@@ -35,10 +38,12 @@ async def test_minutes_arrive_with_their_values(tmp_path: Path, platform: Hj212P
         assert (trace.message, trace.seqs, trace.ack) == (first.qn, "1-15", "9014")
 
 
+@pytest.mark.parametrize("held", [work.MOST_HELD, 1])
 async def test_through_every_fault_each_minute_is_there_once(
-    tmp_path: Path, platform: Hj212Platform
+    tmp_path: Path, platform: Hj212Platform, monkeypatch: pytest.MonkeyPatch, held: int
 ) -> None:
-    """Closed connections, lost answers and two restarts of the process."""
+    """Closed connections, lost answers and two restarts of the process; few periods in memory."""
+    monkeypatch.setattr(work, "MOST_HELD", held)
     clock = MovingClock()
     platform.faults = Hj212Faults(close_every=7)
     uplink = config(platform, profile=str(fast_profile(tmp_path)))

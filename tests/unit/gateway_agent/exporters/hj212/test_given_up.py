@@ -6,6 +6,7 @@ import pytest
 
 from gateway_agent.cli.status import _exporter_lines
 from gateway_agent.status import GapStatus
+from gateway_agent.uplink.hj212 import work
 from gateway_agent.uplink.hj212.period_store import PeriodStore
 from gateway_agent.uplink.trace_log import find_message, find_seq
 from hil.platform.hj212_platform import Hj212Faults, Hj212Platform
@@ -28,13 +29,15 @@ def named(gaps: list[GapStatus], kind: str) -> int:
     return sum(gap.count for gap in gaps if gap.kind == kind)
 
 
+@pytest.mark.parametrize("held", [work.MOST_HELD, 1])
 async def test_every_minute_is_at_the_platform_or_named(
-    tmp_path: Path, platform: Hj212Platform, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, platform: Hj212Platform, monkeypatch: pytest.MonkeyPatch, held: int
 ) -> None:
     """Two hours of records, three of silence; the platform answers nothing until then.
 
     One hour is kept. A commit that fails when they are given up names none of them twice.
     """
+    monkeypatch.setattr(work, "MOST_HELD", held)
     clock = MovingClock()
     uplink = config(platform, profile=str(fast_profile(tmp_path)), keep_hours=1, batch_records=1000)
     platform.faults = Hj212Faults(mute=True)
