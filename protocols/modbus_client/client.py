@@ -19,14 +19,14 @@ A client has two states. An answer is sought only in WAITING::
     WAITING  | WAITING       | IDLE             | WAITING             | IDLE
 """
 
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from protocols.modbus_client.request import AnswerShape, Request
 
 
-@dataclass(slots=True)
-class Unexpected:
+class Unexpected(Struct):
     """What came besides the answer since the request was sent."""
 
     damaged: int = 0  # answers of the right beginning with a wrong CRC, or cut short

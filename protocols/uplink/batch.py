@@ -10,10 +10,10 @@ a hole and never again. All times in a batch belong to one boot of the gateway, 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec import Struct
 
 from protocols.wire.errors import BAD_ORDER, TOO_LONG, TRUNCATED, UNKNOWN, LocalError
 
@@ -56,8 +56,7 @@ _RELEASED: Final = Integer()
 _KID: Final = Bytes(KID_BYTES)
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """An opened batch; ``maps`` is the number of SenML maps in the head of its pack.
 
     ``released``: records up to this one will not come again, because the sender forgets what a

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
+
 from protocols.wire.errors import TOO_LONG
 
 from .chain import GENESIS, HEAD_BYTES
@@ -36,8 +38,7 @@ class Anchor:
     clock_state: int
 
 
-@dataclass(frozen=True, slots=True)
-class BatchHeader:
+class BatchHeader(Struct, frozen=True):
     """The signed facts about a batch.
 
     Records ``first`` to ``last`` of ``stream``; ``prev`` is the chain's head before ``first``,

@@ -10,11 +10,11 @@ used before the second step.
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from msgspec import Struct
 
 from protocols.wire.errors import (
     BAD_TAG,
@@ -49,8 +49,7 @@ Header: TypeAlias = "dict[int | str, cbor.Item]"
 KeyLookup: TypeAlias = Callable[[str, bytes], Ed25519PublicKey | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Sign1:
+class Sign1(Struct, frozen=True):
     """A parsed message. ``*_at`` are the offsets of the contents of its byte strings."""
 
     protected: Header

@@ -5,10 +5,11 @@ format's fields are written down once.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import repeat
 from operator import attrgetter, call
 from typing import Final, Generic, TypeVar
+
+from msgspec import Struct
 
 from protocols.wire.errors import LocalError
 
@@ -19,8 +20,7 @@ from .errors import FormatError
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class FormatField:
+class FormatField(Struct, frozen=True):
     """One field. ``meaning`` describes it in ``docs/formats.md``."""
 
     name: str

@@ -5,8 +5,9 @@ deterministic CBOR, concatenated without an array around them: a batch's pack is
 the stored bytes of its records. The layout, byte by byte, is in ``docs/formats.md``.
 """
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from protocols.wire.register_names import QUALITY_NAMES
 
@@ -128,8 +129,7 @@ class Stamp(NamedTuple):
     clock_state: int
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(Struct, frozen=True):
     """Readings ``first`` to ``last`` (inclusive, sample sequence numbers) are missing.
 
     ``boot_epoch``, ``first`` and ``last`` are None where they cannot be known (a third-party
@@ -151,8 +151,7 @@ class Gap:
     to_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FilePart:
+class FilePart(Struct, frozen=True):
     """A part of a file of a node, which the gateway has had whole, with this SHA-256.
 
     ``file`` is one of FILES. ``boot_epoch`` and ``number`` are the node's: of a picture the number
@@ -168,8 +167,7 @@ class FilePart:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(Struct, frozen=True):
     """What the gateway or an operator did, about the device of the record.
 
     ``name`` is one of ACTIONS. ``operator`` is who did it, "" for the gateway itself. ``arg`` is

@@ -130,10 +130,10 @@ def test_an_error_is_moved_and_placed_without_being_changed() -> None:
     ("layout", "names"),
     [
         (ANCHOR, Anchor.__dataclass_fields__),
-        (BATCH_HEADER, BatchHeader.__dataclass_fields__),
+        (BATCH_HEADER, BatchHeader.__struct_fields__),
         (RECEIPT, Receipt.__dataclass_fields__),
-        (GAP_FIELDS, Gap.__dataclass_fields__),
-        (FILE_FIELDS, FilePart.__dataclass_fields__),
+        (GAP_FIELDS, Gap.__struct_fields__),
+        (FILE_FIELDS, FilePart.__struct_fields__),
         (EVENT, NodeEvent._fields),
     ],
 )
