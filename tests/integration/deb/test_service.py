@@ -1,13 +1,18 @@
-"""The service under a real systemd, closed as its unit closes it: live values, watchdog, stop."""
+"""The service under a real systemd, closed as its unit closes it: live values, watchdog, reload.
+
+And its stop.
+"""
 
 import asyncio
+import hashlib
+import json
 import os
 import re
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -30,16 +35,25 @@ UNIT = "tianfu-gateway.service"
 WATCHDOG = "[Service]\nWatchdogSec=4\n"
 
 
+def _init_of(container: int) -> str | None:
+    """Return the child of systemd-nspawn that is process 1 in there; the first is a helper."""
+    for child in Path(f"/proc/{container}/task/{container}/children").read_text().split():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            status = Path(f"/proc/{child}/status").read_text()
+            if re.search(r"^NSpid:.*\t1$", status, re.MULTILINE):
+                return child
+    return None
+
+
 class Booted:
     """A system with systemd as its first process."""
 
     def __init__(self, container: int) -> None:
-        children = Path(f"/proc/{container}/task/{container}/children")
         deadline = time.monotonic() + 30
-        while not children.read_text().split():
+        while (init := _init_of(container)) is None:
             assert time.monotonic() < deadline, "systemd-nspawn starts nothing"
             time.sleep(0.05)
-        self.init = children.read_text().split()[0]
+        self.init = init
 
     def run(self, *words: str) -> str:
         """Run a command in it; return what it prints, whatever its status is."""
@@ -57,7 +71,9 @@ class Booted:
 @contextmanager
 def booted(debian: FreshDebian) -> Iterator[Booted]:
     """Boot it; it shares the network of this machine."""
-    command = ["systemd-nspawn", "--keep-unit", "--register=no", "--quiet", "--boot"]
+    # With a /proc of its own: in this machine's, its journal takes our processes for its services'.
+    own_proc = ["unshare", "--mount", "sh", "-c", 'umount "$0/proc" && exec "$@"', str(debian.root)]
+    command = [*own_proc, "systemd-nspawn", "--keep-unit", "--register=no", "--quiet", "--boot"]
     with subprocess.Popen(
         [*command, "--directory", str(debian.root)],
         stdin=subprocess.DEVNULL,
@@ -79,6 +95,50 @@ async def becomes(condition: Callable[[], object], what: str) -> None:
             return
         await asyncio.sleep(0.5)
     raise AssertionError(f"not within 30 s: {what}")
+
+
+def digest_in_force(system: Booted) -> str:
+    """Return the SHA-256 of the configuration that the service works with, as status shows it."""
+    status = json.loads(system.run(COMMAND, "status", "--json", "--config", CONFIG))
+    return str(status["configuration"]["digest"])
+
+
+async def reload_takes_what_is_right_only(system: Booted, config: Path) -> None:
+    """An edited file is in force after a reload; a wrong one is refused, the journal has why."""
+
+    def reload(text: str) -> str:
+        config.write_text(text)
+        return system.run("systemctl", "reload", UNIT)
+
+    def journal() -> str:
+        return system.run("journalctl", "--unit", UNIT, "--output", "cat", "--no-pager")
+
+    # In threads: the device answers in our loop, and a change is undone if it falls silent.
+    main = system.shown("MainPID")
+    edited = config.read_text().replace("timeout_ms = 500", "timeout_ms = 600")
+    digest = hashlib.sha256(edited.encode()).hexdigest()
+    assert digest_in_force(system) != digest
+    assert await asyncio.to_thread(reload, edited) == "", "it succeeds without a word"
+    assert await asyncio.to_thread(digest_in_force, system) == digest
+
+    # One that cannot be read at all, and one that only the running gateway can refuse.
+    for right, wrong, why in (
+        ("timeout_ms = 600", 'timeout_ms = "soon"', r"timeout_ms: expected .*, got .*soon"),
+        ('id = "gw-1"', 'id = "gw-2"', r"reload by .* refused: gateway\.id: expected .*gw-1"),
+    ):
+        assert "failed" in await asyncio.to_thread(reload, edited.replace(right, wrong)), wrong
+        config.write_text(edited)  # status reads the file too, to find the service
+        assert await asyncio.to_thread(digest_in_force, system) == digest
+        found = ""
+        for _ in range(30):  # what a program prints comes into the journal some time later
+            found = await asyncio.to_thread(journal)
+            if re.search(why, found):
+                break
+            await asyncio.sleep(0.5)
+        else:
+            raise AssertionError(f"not in the journal: {why}\n{found}")
+    assert system.shown("ActiveState") == "active"
+    assert system.shown("MainPID") == main, "it was never started again"
 
 
 async def test_the_service_lives_under_systemd(
@@ -121,8 +181,11 @@ async def test_the_service_lives_under_systemd(
                 assert len(account.values) == len(set(account.values)), "each value once"
                 assert account.missed("gateway_down") > 0
 
+                await reload_takes_what_is_right_only(system, debian.root / CONFIG[1:])
+                await site.stores(5)
+
                 begin = time.monotonic()
-                system.run("systemctl", "stop", UNIT)
+                await asyncio.to_thread(system.run, "systemctl", "stop", UNIT)
                 assert time.monotonic() - begin < 10
                 assert system.shown("Result") == "success"
                 assert system.shown("ActiveState") == "inactive"
