@@ -425,9 +425,7 @@ class GatewayAgent:
             return TurnAnswer(
                 error="the agent does not poll yet: `tianfu-gateway status` shows why"
             )
-        answer = await self._field.turn(question, who)
-        self.commands.turned(question, who, answer)
-        return answer
+        return await self.commands.turn(self._field.turn, question, who)
 
     def _order(self, order: UpdateOrder, image: bytes) -> int:
         if self._rollout is None:

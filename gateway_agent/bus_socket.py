@@ -22,7 +22,13 @@ from protocols.modbus_client.turn import (
     TurnQuestion,
 )
 
-from .question_socket import QuestionClient, QuestionSocket, serve_questions
+from .question_socket import (
+    QuestionClient,
+    QuestionError,
+    QuestionSocket,
+    read_question,
+    serve_questions,
+)
 
 MAX_CLIENTS: Final = 8  # at one time; more are closed
 SEND_S: Final = 5.0
@@ -41,11 +47,11 @@ async def serve_turns(directory: Path, group: str | None, turn: Turn) -> AsyncIt
 
     async def answer(line: bytes, client: QuestionClient) -> None:
         try:
-            question = msgspec.json.decode(line, type=TurnQuestion)
+            question = read_question(line, TurnQuestion)
             async with asyncio.timeout(_WAIT_S):
                 found = await turn(question, client.user)
-        except msgspec.DecodeError as error:
-            found = TurnAnswer(error=f"the question is no such question: {error}")
+        except QuestionError as error:
+            found = TurnAnswer(error=str(error))
         except TimeoutError:
             found = TurnAnswer(
                 error=f"the bus had no turn within {_WAIT_S:g} s: is its port there, and has the"

@@ -24,7 +24,9 @@ def replace_file(path: Path, data: bytes) -> None:
     is not to be taken for durable.
     """
     temporary = path.with_suffix(".tmp")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    # On a medium of others it may be a link, to any file of ours.
+    temporary.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
         if os.geteuid() == 0 and path.exists():
             owner = path.stat()

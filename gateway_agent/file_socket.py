@@ -19,7 +19,13 @@ from msgspec import Struct
 from protocols.uplink import MAX_FILE_BYTES
 
 from .field.link.file_fetch import FetchedFile, FetchError
-from .question_socket import QuestionClient, QuestionSocket, serve_questions
+from .question_socket import (
+    QuestionClient,
+    QuestionError,
+    QuestionSocket,
+    read_question,
+    serve_questions,
+)
 from .status_socket import StatusError, connected
 
 SOCKET_NAME: Final = "files.sock"
@@ -94,11 +100,11 @@ class _File:
         """Write the answer to a question, and the bytes of the file."""
         data, node = b"", ""
         try:
-            question = msgspec.json.decode(line, type=FileQuestion)
+            question = read_question(line, FileQuestion)
             node = question.node
             found = await self._fetch(question.node, question.file, self._progress)
-        except msgspec.DecodeError as error:
-            answer = FileAnswer(error=f"the question is no such question: {error}")
+        except QuestionError as error:
+            answer = FileAnswer(error=str(error))
         except FetchError as error:
             answer = FileAnswer(error=str(error))
         else:

@@ -13,7 +13,13 @@ import msgspec
 from msgspec import Struct
 
 from gateway_agent.field.line_tap import ViewersError
-from gateway_agent.question_socket import QuestionClient, QuestionSocket, serve_questions
+from gateway_agent.question_socket import (
+    QuestionClient,
+    QuestionError,
+    QuestionSocket,
+    read_question,
+    serve_questions,
+)
 from gateway_agent.status_socket import connected
 from protocols.modbus_client.listener import HeardFrame
 
@@ -61,10 +67,10 @@ def serve_frames(
     async def answer(line: bytes, client: QuestionClient) -> None:
         error = "the bus is gone, or its line was changed: look again"
         try:
-            question = msgspec.json.decode(line, type=FramesQuestion)
+            question = read_question(line, FramesQuestion)
             async with aclosing(watch(question.bus)) as frames:
                 await _send(frames, client)
-        except (msgspec.DecodeError, LookupError, ViewersError) as wrong:
+        except (QuestionError, LookupError, ViewersError) as wrong:
             error = str(wrong)
         client.write(msgspec.json.encode(FrameLine(error=error)) + b"\n")
 

@@ -16,7 +16,13 @@ from msgspec import Struct
 
 from protocols.uplink import MAX_BATCH_BYTES
 
-from .question_socket import QuestionClient, QuestionSocket, serve_questions
+from .question_socket import (
+    QuestionClient,
+    QuestionError,
+    QuestionSocket,
+    read_question,
+    serve_questions,
+)
 from .status_socket import StatusError, connected
 from .store.errors import StoreError
 
@@ -65,10 +71,8 @@ async def serve_outbox(directory: Path, handle: Handler) -> AsyncIterator[None]:
     async def answer(line: bytes, client: QuestionClient) -> None:
         data = b""
         try:
-            found, data = await handle(msgspec.json.decode(line, type=OutboxQuestion))
-        except (msgspec.DecodeError, ValueError) as error:
-            found = OutboxAnswer(error=f"the question is no such question: {error}")
-        except StoreError as error:
+            found, data = await handle(read_question(line, OutboxQuestion))
+        except (QuestionError, StoreError, ValueError) as error:
             found = OutboxAnswer(error=str(error))
         client.write(msgspec.json.encode(found) + b"\n" + data)
 

@@ -49,6 +49,7 @@ class QuestionClient(Protocol):
 
 Answer: TypeAlias = Callable[[bytes, QuestionClient], Awaitable[None]]
 _Answer = TypeVar("_Answer", bound=msgspec.Struct)
+_Question = TypeVar("_Question", bound=msgspec.Struct)
 
 
 def no_more(_: bytes) -> int:
@@ -71,6 +72,18 @@ class QuestionSocket(msgspec.Struct, frozen=True):
     send_s: float
     group: str | None = None
     more: Callable[[bytes], int] = no_more
+
+
+class QuestionError(Exception):
+    """A question is none that this socket knows."""
+
+
+def read_question(line: bytes, kind: type[_Question]) -> _Question:
+    """Return the question of a line of JSON. QuestionError."""
+    try:
+        return msgspec.json.decode(line, type=kind)
+    except (ValueError, RecursionError) as error:
+        raise QuestionError(f"the request cannot be read: {error}") from error
 
 
 @asynccontextmanager
@@ -104,7 +117,7 @@ def _let_in(directory: Path, name: str) -> int | None:
         directory.chmod(_PASS)
     except (KeyError, OSError) as error:
         log.error(
-            "gateway.site_group: group %s cannot be let in, so only the agent's user is: %s;"
+            "gateway.site_group: group %s gets no access, only the agent's user has it: %s;"
             " make the group, and the agent's user a member of it",
             name,
             error,
@@ -160,10 +173,12 @@ class _Client(asyncio.Protocol):
         return self._task
 
     async def _run(self) -> None:
-        await self._answer(bytes(self._question), self)
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._kind.send_s, self._transport.abort)
-        self._transport.close()
+        try:
+            await self._answer(bytes(self._question), self)
+        finally:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._kind.send_s, self._transport.abort)
+            self._transport.close()
 
     @property
     def unsent(self) -> int:

@@ -10,8 +10,10 @@ from msgspec import Meta, Struct
 
 from gateway_agent.question_socket import (
     QuestionClient,
+    QuestionError,
     QuestionSocket,
     ask_agent,
+    read_question,
     serve_questions,
     who_asks,
 )
@@ -54,10 +56,10 @@ def serve_alarms(
 
     async def answer(line: bytes, client: QuestionClient) -> None:
         try:
-            order = msgspec.json.decode(line, type=AlarmOrder)
+            order = read_question(line, AlarmOrder)
             by = who_asks(client, order.by, MAX_OPERATOR_LENGTH)
             found = AlarmAnswer(obey(msgspec.structs.replace(order, by=by)))
-        except (msgspec.DecodeError, AlarmError) as error:
+        except (QuestionError, AlarmError) as error:
             found = AlarmAnswer(error=str(error))
         client.write(msgspec.json.encode(found) + b"\n")
 

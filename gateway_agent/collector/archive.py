@@ -165,7 +165,7 @@ class BatchArchive:
         stored = self._db.execute("SELECT * FROM archived ORDER BY first").fetchall()
         segments = _segments(signed)
         if [segment[:4] for segment in segments[: len(stored)]] != stored:
-            raise ArchiveMismatch("its index is not that of this database: see the audit")
+            raise ArchiveMismatch("its index belongs to another database: see the audit")
         for segment in segments[len(stored) :]:  # its line was written, and not its row
             row = self._db.execute(
                 "SELECT chain FROM batches WHERE number = ?", (segment.last,)

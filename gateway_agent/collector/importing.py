@@ -136,13 +136,15 @@ class StickImport:
     def run(self, progress: Callable[[int, int], None] = lambda _done, _all: None) -> None:
         """Take everything; write the receipts at the end. OSError: the stick does not answer."""
         for path in self._stick.unknown():
-            self._problem(f"{path}: not written whole, or no file of ours; it was not read")
+            self._problem(f"{path}: incomplete, or not a file of tianfu-edge; it was not read")
         files = self._stick.files()
         for done, file in enumerate(files):
             progress(done, len(files))
             try:
                 batches = file.batches()
-            except ValueError as error:
+            except (ValueError, OSError) as error:
+                if isinstance(error, OSError) and not file.path.exists():
+                    raise  # the stick is gone
                 self._problem(f"{file.path}: {error}; the gateway keeps what it has")
                 continue
             self.files += 1

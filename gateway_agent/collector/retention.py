@@ -133,7 +133,9 @@ class Retention:
                 found = archive.problems[0]
             if found is None and run.signatures + run.statements < run.batches:
                 found = AuditFinding(
-                    "batches", f"batches from {segment.first} on", "no key proves their signatures"
+                    "batches",
+                    f"batches from {segment.first} on",
+                    "no configured key verifies their signatures",
                 )
             return found
 

@@ -82,7 +82,7 @@ class CommandDesk:
         """
         by = printable(by)[:MAX_OPERATOR_LENGTH]
         device_id = self._gateway
-        result = CommandResult(outcome="failed", text="it was interrupted: who asked has left")
+        result = CommandResult(outcome="failed", text="interrupted before its end")
         try:
             field, found = await self._found(command)
             device_id = found.device_id
@@ -106,7 +106,21 @@ class CommandDesk:
         result = CommandResult(outcome=outcome, text=error or "the file was fetched")
         self._record(device_id, command, by, result)
 
-    def turned(self, question: TurnQuestion, by: str, answer: TurnAnswer) -> None:
+    async def turn(
+        self,
+        ask: Callable[[TurnQuestion, str], Awaitable[TurnAnswer]],
+        question: TurnQuestion,
+        by: str,
+    ) -> TurnAnswer:
+        """Let a tool on site ask, and record what it writes, also if it leaves meanwhile."""
+        answer = TurnAnswer(silence="who asked has left before the answer: it may be done")
+        try:
+            answer = await ask(question, by)
+        finally:
+            self._turned(question, by, answer)
+        return answer
+
+    def _turned(self, question: TurnQuestion, by: str, answer: TurnAnswer) -> None:
         """Record a write that a tool on site has signed itself, or a plain one that was refused."""
         what = signed_register(question)
         if self._field is None or (what is None and not answer.error):

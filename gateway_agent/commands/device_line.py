@@ -94,7 +94,7 @@ class SessionLine(DeviceLine):
         function = request.shape.function
         if len(pdu) < 2 or pdu[0] & ~EXCEPTION != function:
             raise DeviceSilence(
-                f"{self._name}: no answer came: has the node a session?"
+                f"{self._name}: no answer came: is the node connected?"
                 " `tianfu-gateway status` shows it"
             )
         read = request.read

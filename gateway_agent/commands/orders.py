@@ -187,7 +187,7 @@ class OrderDesk:
             raise OrderRejected(f"it is for {order.gateway}, this is {self._gateway}")
         now_ms = self._clock.wall().wall_ms
         if now_ms is None:
-            raise OrderRejected("nothing vouches for the gateway's clock, so no end can be judged")
+            raise OrderRejected("the gateway's clock is not synchronised, so no end can be judged")
         if now_ms > order.not_after_ms:
             late = (now_ms - order.not_after_ms) / 1000
             raise OrderRejected(f"it ended {late:.0f} s ago: make a new one")

@@ -79,21 +79,23 @@ class ProfilePoints:
             )
         try:
             if point.raw.kind == "time":
-                wall_ms = self._now(command.value)
-                request = write_of_time(point, wall_ms, *self._unit)
-                return PointWrite(point, request, Fraction(wall_ms, 1000))
+                if command.value != NOW:
+                    raise CommandRefused(
+                        f"a clock is set to {NOW!r}, our own time; got {command.value!r}"
+                    )
+                return self._time(point)
             number = checked_number(point, _number(point, command.value))
             return PointWrite(point, write_of_number(point, number, *self._unit), number)
         except WriteError as error:
             raise CommandRefused(f"{spec.name}: {error}") from error
 
-    def _now(self, value: str) -> int:
+    def _time(self, point: ProfilePoint) -> "PointWrite":
+        """Return the write of our time as it is now. CommandRefused, WriteError."""
         wall_ms = self._clock.wall().wall_ms
-        if value != NOW:
-            raise CommandRefused(f"a clock is set to {NOW!r}, our own time; got {value!r}")
         if wall_ms is None:
-            raise CommandRefused("nothing vouches for the gateway's clock: it sets no other one")
-        return wall_ms
+            raise CommandRefused("the gateway's clock is not synchronised: it sets no other one")
+        request = write_of_time(point, wall_ms, *self._unit)
+        return PointWrite(point, request, Fraction(wall_ms, 1000))
 
     async def get(self, points: list[ProfilePoint]) -> list[PointValue]:
         """Read points from the device. CommandFailed."""
@@ -109,6 +111,8 @@ class ProfilePoints:
         """Write a point and read it back; return what it has now, for people. CommandFailed."""
         name = write.point.spec.name
         (before,) = await self.get([write.point])
+        if write.point.raw.kind == "time":
+            write = self._time(write.point)  # record and turn may have been long in coming
         silence: DeviceSilence | None = None
         try:
             await self._line.ask(write.request)

@@ -13,8 +13,10 @@ from msgspec import Meta, Struct
 
 from gateway_agent.question_socket import (
     QuestionClient,
+    QuestionError,
     QuestionSocket,
     ask_agent,
+    read_question,
     serve_questions,
     who_asks,
 )
@@ -43,9 +45,9 @@ def serve_commands(
 
     async def answer(line: bytes, client: QuestionClient) -> None:
         try:
-            question = msgspec.json.decode(line, type=CommandQuestion)
-        except msgspec.DecodeError as error:
-            found = CommandResult(outcome="refused", text=f"this is no command: {error}")
+            question = read_question(line, CommandQuestion)
+        except QuestionError as error:
+            found = CommandResult(outcome="refused", text=str(error))
         else:
             found = await run(
                 question.command, who_asks(client, question.note, MAX_OPERATOR_LENGTH)

@@ -13,8 +13,10 @@ from msgspec import Struct
 
 from gateway_agent.question_socket import (
     QuestionClient,
+    QuestionError,
     QuestionSocket,
     ask_agent,
+    read_question,
     serve_questions,
     who_asks,
 )
@@ -54,9 +56,9 @@ def serve_reloads(
     async def answer(line: bytes, client: QuestionClient) -> None:
         found = _refused(_NOT_YET)
         try:
-            question = msgspec.json.decode(line, type=ReloadQuestion)
-        except msgspec.DecodeError as error:
-            found = _refused(f"this is no order to reload: {error}")
+            question = read_question(line, ReloadQuestion)
+        except QuestionError as error:
+            found = _refused(str(error))
         else:
             own = reloader()
             if own is not None:

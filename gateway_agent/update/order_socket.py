@@ -14,8 +14,10 @@ from msgspec import Meta, Struct
 
 from gateway_agent.question_socket import (
     QuestionClient,
+    QuestionError,
     QuestionSocket,
     ask_agent,
+    read_question,
     serve_questions,
     who_asks,
 )
@@ -56,12 +58,10 @@ def serve_orders(directory: Path, obey: Obey) -> AbstractAsyncContextManager[Non
     async def answer(question: bytes, client: QuestionClient) -> None:
         line, _, image = question.partition(b"\n")
         try:
-            order = msgspec.json.decode(line, type=UpdateOrder)
+            order = read_question(line, UpdateOrder)
             by = who_asks(client, order.operator, MAX_OPERATOR_LENGTH)
             found = OrderAnswer(obey(msgspec.structs.replace(order, operator=by), image))
-        except msgspec.DecodeError as error:
-            found = OrderAnswer(error=f"the order is no such order: {error}")
-        except UpdateError as error:
+        except (QuestionError, UpdateError) as error:
             found = OrderAnswer(error=str(error))
         client.write(msgspec.json.encode(found) + b"\n")
 
@@ -72,8 +72,8 @@ def serve_orders(directory: Path, obey: Obey) -> AbstractAsyncContextManager[Non
 
 def _image_bytes(line: bytes) -> int:
     try:
-        return msgspec.json.decode(line, type=UpdateOrder).size
-    except msgspec.DecodeError:
+        return read_question(line, UpdateOrder).size
+    except QuestionError:
         return 0  # it is answered with what is wrong
 
 

@@ -1,6 +1,7 @@
 """An outbox on a stick: every record at the collector once, and its receipt back at the gateway."""
 
 import asyncio
+import errno
 import json
 import os
 import random
@@ -21,7 +22,7 @@ from gateway_agent.collector.receiver import ACCEPTED, DUPLICATE, UNKNOWN_KEY
 from gateway_agent.config import GatewayConfig, load
 from gateway_agent.outbox_answers import answer_of
 from gateway_agent.outbox_socket import OutboxAnswer, OutboxQuestion, serve_outbox
-from gateway_agent.stick import Stick
+from gateway_agent.stick import Stick, StickFile
 from gateway_agent.store.writer import OutboxWriter
 from tests.integration.uplink_help import Site
 from tests.paths import ROOT
@@ -171,10 +172,34 @@ async def test_a_stick_pulled_out_leaves_whole_files_only(site: CarriedSite) -> 
         file.path.with_suffix(".tmp").write_bytes(file.path.read_bytes()[:100])
         status, said = await site.take()
         assert status == 1
-        assert "not written whole" in str(said["problems"])
+        assert "incomplete" in str(said["problems"])
         assert len(site.stored()) == 600
         assert (await site.carry())[1]["receipts"] == ["applied"]
         assert outbox.stats.depth == 0
+
+
+async def test_a_file_that_cannot_be_read_keeps_no_receipt_back(
+    site: CarriedSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = StickFile.batches
+
+    def bad_block(file: StickFile) -> list[bytes]:
+        if file.last > RECORDS:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return batches(file)
+
+    async with site.agent() as outbox:
+        await outbox.put(records(1, RECORDS), {})
+        await site.carry()
+        await outbox.put(records(RECORDS + 1, 7), {})
+        await site.carry()
+        with monkeypatch.context() as patched:
+            patched.setattr(StickFile, "batches", bad_block)
+            status, said = await site.take()
+        assert (status, said["batches"]) == (1, {ACCEPTED: 3})
+        assert "Input/output error" in str(said["problems"])
+        assert (await site.carry())[1]["receipts"] == ["applied"]
+        assert outbox.stats.depth == 7
 
 
 async def test_a_full_stick_says_up_to_where_it_got(site: CarriedSite) -> None:

@@ -311,3 +311,20 @@ async def test_nothing_is_sent_before_its_record_is_durable(
 def names(sink: Memory) -> list[tuple[str, str]]:
     actions = [one.action for one in sink.records if one.action is not None]
     return [(action.name, action.operator) for action in actions]
+
+
+async def test_a_clock_gets_the_time_of_its_write(tmp_path: Path) -> None:
+    """The record that goes before may wait for the store for seconds."""
+    sink = Memory()
+    async with pump() as device, desk_for(tmp_path, device, sink) as desk:
+        clock = desk._clock
+        assert isinstance(clock, StillClock)
+        sink.gate.clear()
+        command = Command(action="set", device="hall/pump", point="clock", value="now")
+        telling = asyncio.create_task(desk.run(command, "ana"))
+        await until(lambda: desk._running)
+        clock.wall_ms = WALL_MS + 8000
+        sink.gate.set()
+        assert (await telling).outcome == "done"
+        # 1,760,000,000 s are 2025-10-09 16:53:20 at UTC+8.
+        assert device.writes == [(16, 8, [2025, 10, 9, 16, 53, 28])]

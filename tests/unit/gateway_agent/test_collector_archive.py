@@ -287,7 +287,7 @@ def test_a_database_with_another_archive_goes_on_and_reports_it(path: Path) -> N
     collector = Collector(path.parent)
     archive = archive_of(collector)
     assert not archive.advance(now=True)
-    assert "its index is not that of this database" in archive.problem
+    assert "its index belongs to another database" in archive.problem
     collector.database.close()
 
 

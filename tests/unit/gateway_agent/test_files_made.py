@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway_agent.collector.database import Database
+from gateway_agent.directories import replace_file
 from gateway_agent.keys import generate_node_key
 from gateway_agent.store.lock import Lock
 
@@ -46,6 +47,17 @@ def test_each_new_directory_is_synced_into_the_one_above(
     synced.clear()
     make(tmp_path / "a" / "b" / "d")
     assert tmp_path / "a" not in synced
+
+
+def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(tmp_path: Path) -> None:
+    """A stick may be prepared by anybody."""
+    other = tmp_path / "shadow"
+    other.write_text("not yours")
+    (tmp_path / "gw-1.tmp").symlink_to(other)
+    replace_file(tmp_path / "gw-1.receipt", b"receipt")
+    assert (tmp_path / "gw-1.receipt").read_bytes() == b"receipt"
+    assert not (tmp_path / "gw-1.receipt").is_symlink()
+    assert other.read_text() == "not yours"
 
 
 def test_nobody_else_can_write_what_a_command_makes_whatever_the_umask(tmp_path: Path) -> None:

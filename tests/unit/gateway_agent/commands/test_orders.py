@@ -173,7 +173,7 @@ async def test_without_a_clock_that_is_vouched_for_nothing_is_done(tmp_path: Pat
     async with site(tmp_path) as one:
         one.clock.wall_ms = None
         reply = await one.reply(sign_order(SET, ANA))
-        assert "nothing vouches for the gateway's clock" in reply.text
+        assert "the gateway's clock is not synchronised" in reply.text
         one.clock.wall_ms = WALL_MS
         assert (await one.reply(sign_order(SET, ANA))).outcome == "done"
 

@@ -69,6 +69,8 @@ async def test_what_is_no_command_is_refused_with_its_reason(tmp_path: Path) -> 
             b"\n",
             b"{}\n",
             b"\xff\n",
+            b'{"command": {"action": "get", "device": "\xff"}}\n',
+            b"[" * 2000 + b"\n",
             b'{"command": {"action": "erase", "device": "a"}}\n',
             b'{"command": {"action": "get", "device": 5}}\n',
             b'{"command": {"action": "get", "device": "' + b"x" * 129 + b'"}}\n',
@@ -77,6 +79,6 @@ async def test_what_is_no_command_is_refused_with_its_reason(tmp_path: Path) -> 
         ):
             answer = json.loads(await told(tmp_path, line))
             assert answer["outcome"] == "refused", line
-            assert "this is no command" in answer["text"]
+            assert "the request cannot be read" in answer["text"]
         assert await told(tmp_path, b"x" * (MAX_LINE + 1)) == b""
         assert got == []
