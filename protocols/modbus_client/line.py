@@ -31,9 +31,10 @@ class LineClient(ABC):
     def _frame(self, request: Request) -> bytes:
         """Return the bytes to send."""
 
-    def _cap(self) -> None:
-        """Forget the oldest bytes if there are too many: they are noise."""
+    def _cap(self) -> int:
+        """Forget the oldest bytes if there are too many: they are noise; return how many."""
         over = len(self._buffer) - self._max_buffer
         if over > 0:
             del self._buffer[:over]
             self.unexpected.noise_bytes += over
+        return max(0, over)

@@ -32,6 +32,18 @@ class RtuClient(LineClient):
 
     def __init__(self) -> None:
         super().__init__(MAX_BUFFER)
+        self._damaged: set[int] = set()  # where in the buffer a whole frame has a wrong CRC
+
+    def send(self, request: Request) -> bytes:
+        """See :class:`.client.ModbusClient`. What came before is forgotten."""
+        self._damaged.clear()
+        return super().send(request)
+
+    def _cap(self) -> int:
+        over = super()._cap()
+        if over:
+            self._damaged = {at - over for at in self._damaged if at >= over}
+        return over
 
     def _frame(self, request: Request) -> bytes:
         return request.adu
@@ -46,7 +58,7 @@ class RtuClient(LineClient):
             return None
         # An adapter may return what was sent, which can look like an answer with coils.
         echo = b"" if request.read is None else request.adu
-        found = _find(buffer, request.header, echo) or _find(buffer, request.refusal, echo)
+        found = self._find(request.header, echo) or self._find(request.refusal, echo)
         if found is not None and found[0] >= _READ and self._is_contested(request, found[0]):
             found = None  # it may be the answer to the other master
         if found is None:
@@ -60,6 +72,24 @@ class RtuClient(LineClient):
         if buffer:
             self._sort(request, waiting=False)
         return pdu
+
+    def _find(self, header: bytes, echo: bytes) -> tuple[int, int] | None:
+        """Return where a valid frame with this header stands that is no echo, and its length.
+
+        A frame that is damaged stays so: noise full of headers has each checked once.
+        """
+        buffer, damaged = self._buffer, self._damaged
+        at = buffer.find(header)
+        while at >= 0:
+            if at not in damaged:
+                frame = buffer[at : at + MAX_FRAME] if at else buffer
+                length = answer_length(frame, len(frame))
+                if length > MAX_FRAME or (length and crc16(frame, length)):
+                    damaged.add(at)
+                elif length and not (length == len(echo) and buffer.startswith(echo, at)):
+                    return at, length
+            at = buffer.find(header, at + 1)
+        return None
 
     def _is_contested(self, request: Request, end: int) -> bool:
         """Return whether another master's request for a like answer stands before ``end``."""
@@ -105,17 +135,6 @@ class RtuClient(LineClient):
             unexpected.noise_bytes += 1
             at += 1
         buffer.clear()
-
-
-def _find(buffer: bytearray, header: bytes, echo: bytes) -> tuple[int, int] | None:
-    """Return where a valid frame with this header stands that is no echo, and its length."""
-    at = buffer.find(header)
-    while at >= 0:
-        length = _frame_length(buffer, at)
-        if length and not (length == len(echo) and buffer.startswith(echo, at)):
-            return at, length
-        at = buffer.find(header, at + 1)
-    return None
 
 
 def _asked_at(buffer: bytearray, at: int) -> AnswerShape | None:
