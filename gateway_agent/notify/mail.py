@@ -3,7 +3,7 @@
 import asyncio
 import smtplib
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import make_msgid
@@ -16,6 +16,19 @@ from .queue import Notice
 from .sending import NoticeRefused
 
 _SUBJECT: Final = 120  # characters
+_TRIES: Final = 9  # for an address that the server does not take now: 8 min of growing pauses
+_HUNG_UP: Final = 421, b"the server hung up"
+
+
+class _Delivery:
+    """One mail on its way to its addresses, over several attempts."""
+
+    def __init__(self, ids: Sequence[str], to: Sequence[str]) -> None:
+        self.ids = ids  # of its notices
+        self.left = list(to)  # who has no answer yet
+        self.never: dict[str, str] = {}  # who will not get it, with the server's words
+        self.is_taken = False  # for somebody
+        self.tries = 0
 
 
 class MailSender:
@@ -26,6 +39,8 @@ class MailSender:
     def __init__(self, config: MailNotify, gateway: str) -> None:
         self._config = config
         self._gateway = gateway
+        self._delivery = _Delivery((), ())
+        self._dead: set[str] = set()  # addresses that did not get the mail before
 
     @property
     def where(self) -> str:
@@ -37,11 +52,38 @@ class MailSender:
         """Return for how long no other mail follows."""
         return float(self._config.every_s)
 
-    async def send(self, notices: Sequence[Notice]) -> None:
-        """Send one mail. OSError: try again. NoticeRefused: the server takes it from nobody."""
-        await asyncio.to_thread(self._send, mail_of(self._config, self._gateway, notices))
+    async def send(self, notices: Sequence[Notice]) -> str:
+        """Send one mail; return who will not get it and why, "" if all have it.
 
-    def _send(self, mail: EmailMessage) -> None:
+        OSError: try again, for those who have no answer yet. NoticeRefused: nobody will get it.
+        """
+        ids = [notice.id for notice in notices]
+        if self._delivery.ids != ids:
+            self._delivery = _Delivery(ids, self._config.to)
+        now = self._delivery
+        mail = mail_of(self._config, self._gateway, notices)
+        refused = await asyncio.to_thread(self._send, mail, tuple(now.left))
+        now.tries += 1
+        now.is_taken |= len(refused) < len(now.left)
+        later = []
+        for address, (code, text) in refused.items():
+            # One that nobody could reach before holds up no further mail for those who get it.
+            is_last = now.is_taken and (now.tries >= _TRIES or address in self._dead)
+            if _is_final(code) or is_last:
+                now.never[address] = f"{address} ({code} {text.decode(errors='replace')})"
+            else:
+                later.append(address)
+        now.left = later
+        if later:
+            raise OSError(f"the mail server does not take it now for {', '.join(later)}")
+        self._dead = set(now.never)
+        problem = f"the mail server refused it for {', '.join(now.never.values())}"
+        if now.never and not now.is_taken:
+            raise NoticeRefused(problem)
+        return problem if now.never else ""
+
+    def _send(self, mail: EmailMessage, to: Sequence[str]) -> Mapping[str, tuple[int, bytes]]:
+        """Return who of ``to`` is refused, with the server's code and words."""
         config = self._config
         tls = None if config.security == "none" else ssl.create_default_context(cafile=config.ca)
         try:
@@ -51,13 +93,14 @@ class MailSender:
                 if config.username is not None and config.password_file is not None:
                     password = config.password_file.read_text(encoding="utf-8-sig").strip()
                     server.login(config.username, password)
-                left_out = server.send_message(mail)
-        except (smtplib.SMTPRecipientsRefused, smtplib.SMTPDataError) as error:
-            if _is_final(error):
-                raise NoticeRefused(f"the mail server refused it: {error}") from error
-            raise
-        if left_out:
-            raise OSError(f"the mail server does not take {', '.join(left_out)}")
+                return server.send_message(mail, to_addrs=to)
+        except smtplib.SMTPRecipientsRefused as error:
+            # A server that hangs up (421) was not asked about those behind.
+            return {address: error.recipients.get(address, _HUNG_UP) for address in to}
+        except smtplib.SMTPDataError as error:
+            words = error.smtp_error
+            text = words if isinstance(words, bytes) else words.encode()
+            return dict.fromkeys(to, (error.smtp_code, text))
 
     def _connected(self, tls: ssl.SSLContext | None) -> smtplib.SMTP:
         config = self._config
@@ -66,11 +109,9 @@ class MailSender:
         return smtplib.SMTP(config.host, config.port, timeout=TIMEOUT_S)
 
 
-def _is_final(error: smtplib.SMTPRecipientsRefused | smtplib.SMTPDataError) -> bool:
+def _is_final(code: int) -> bool:
     """Return whether an answer is of RFC 5321's kind 5yz: the same again would be refused again."""
-    if isinstance(error, smtplib.SMTPDataError):
-        return error.smtp_code >= 500
-    return all(code >= 500 for code, _ in error.recipients.values())
+    return code >= 500
 
 
 def mail_of(config: MailNotify, gateway: str, notices: Sequence[Notice]) -> EmailMessage:

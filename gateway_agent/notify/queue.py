@@ -83,8 +83,9 @@ class NoticeQueue:
         first, *others = self._sending
         return [replace(first, lost=first.lost + self._named), *others]
 
-    def done(self) -> None:
-        """Forget what was taken: the receiver has it."""
+    def done(self, lost: int = 0) -> None:
+        """Forget what was taken: the receiver has it; somebody of it will never have ``lost``."""
+        self.lost += lost
         self.unnamed -= self._named
         self._sending, self._named = [], 0
         self.changes += 1

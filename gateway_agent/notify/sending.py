@@ -37,8 +37,11 @@ class NoticeSender(Protocol):
     def where(self) -> str:
         """Return the receiver as a person writes it."""
 
-    async def send(self, notices: Sequence[Notice]) -> None:
-        """Return when the receiver has them. NoticeRefused, OSError or ValueError: why not."""
+    async def send(self, notices: Sequence[Notice]) -> str:
+        """Return when the receiver has them, with who of it will not get them, or "".
+
+        NoticeRefused, OSError or ValueError: why nobody has them.
+        """
 
 
 class NoticeTask:
@@ -64,7 +67,7 @@ class NoticeTask:
             raise_if_cancelled()
             notices = await queue.take(sender.most)
             try:
-                await sender.send(notices)
+                problem = await sender.send(notices)
             except NoticeRefused as error:
                 queue.refused()
                 self._note(str(error))
@@ -75,11 +78,13 @@ class NoticeTask:
             else:
                 raise_if_cancelled()
                 self._backoff.reset()
-                queue.done()
+                queue.done(len(notices) if problem else 0)
                 status.sent += len(notices)
-                if status.problem:
+                if problem:
+                    self._note(problem)
+                elif status.problem:
                     log.warning("notify %s (%s) works again", status.name, status.where)
-                status.problem = ""
+                    status.problem = ""
                 await self._sleep(sender.pause_s)
 
     def _note(self, problem: str) -> None:

@@ -41,14 +41,18 @@ class WebhookSender:
         """Return the address without what follows its path, which may be secret."""
         return public_url(self._config.url)
 
-    async def send(self, notices: Sequence[Notice]) -> None:
-        """Post a notice. OSError: try again; NoticeRefused: do not; ValueError: a wrong secret."""
+    async def send(self, notices: Sequence[Notice]) -> str:
+        """Post a notice; return "".
+
+        OSError: try again; NoticeRefused: do not; ValueError: a wrong secret.
+        """
         for notice in notices:
             status, _ = await asyncio.to_thread(self._post, notice)
             if status in _FINAL:
                 raise NoticeRefused(f"the server answered {status} to {notice.id}")
             if not 200 <= status < 300:
                 raise OSError(f"expected an answer from 200 to 299, got {status}")
+        return ""
 
     def _post(self, notice: Notice) -> tuple[int, bytes]:
         config, body = self._config, msgspec.json.encode(notice)

@@ -85,6 +85,7 @@ class MailServer(Server):
         super().__init__()
         self.mails: list[str] = []
         self.tried = 0
+        self.asked: list[str] = []  # the address of each RCPT
         self._rcpt = rcpt
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -92,6 +93,7 @@ class MailServer(Server):
         while line := (await reader.readline()).decode().strip():
             word = line.upper()
             if word.startswith("RCPT"):
+                self.asked.append(line.partition("<")[2].partition(">")[0])
                 writer.write(self._rcpt(self.tried).encode() + b"\r\n")
                 self.tried += 1
             elif word == "DATA":

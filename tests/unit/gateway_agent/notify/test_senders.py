@@ -123,10 +123,13 @@ async def test_a_wrong_secret_is_a_problem_and_nothing_is_sent(tmp_path: Path, t
         assert server.requests == []
 
 
-def mail(port: int) -> MailNotify:
+DUTY, LEFT = "duty@example.net", "left@example.net"
+
+
+def mail(port: int, *to: str) -> MailNotify:
     return MailNotify(
         name="duty", host="127.0.0.1", port=port, security="none",
-        sender="gw@example.net", to=("duty@example.net",),
+        sender="gw@example.net", to=to or (DUTY,),
     )  # fmt: skip
 
 
@@ -155,6 +158,38 @@ async def test_a_mail_server_that_refuses_for_good_loses_them_by_name() -> None:
         worked.queue.put(notice(2))
         await until(lambda: worked.status.sent == 1)
     assert "1 notices before it were lost" in server.mails[0]
+
+
+@pytest.mark.parametrize(
+    ("answers", "asked", "lost"),
+    [
+        # The other address gets one mail of each notice, whatever the server says of this one.
+        ({1: "550 no such user", 3: "550 no such user"}, [DUTY, LEFT, DUTY, LEFT], 2),
+        ({1: "451 later"}, [DUTY, LEFT, LEFT, DUTY, LEFT], 0),
+        ({1: "421 bye"}, [DUTY, LEFT, DUTY, LEFT, DUTY, LEFT], 0),
+        (
+            dict.fromkeys((*range(1, 10), 11), "452 full"),
+            [DUTY, *[LEFT] * 9, DUTY, LEFT],
+            2,
+        ),
+        ({0: "550 no", 1: "451 later", 3: "550 no"}, [DUTY, LEFT, LEFT, DUTY, LEFT], 2),
+    ],
+)
+async def test_an_address_that_is_refused_holds_up_nobody_else(
+    answers: dict[int, str], asked: list[str], lost: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        MailServer(lambda number: answers.get(number, "250 ok")) as server,
+        working(MailSender(mail(server.port, DUTY, LEFT), "gw-1")) as worked,
+    ):
+        for number in (1, 2):
+            worked.queue.put(notice(number))
+            await until(lambda: worked.status.sent == number)  # noqa: B023 - awaited here
+        assert server.asked == asked
+        assert worked.queue.lost == lost
+        assert worked.queue.unnamed == 0, "who has the mail has lost nothing"
+        assert worked.status.problem.count("@example.net") == min(lost, 1)
+        assert "@example.net" in caplog.text
 
 
 def test_a_mail_without_a_clock_says_so_and_asks_for_no_answer() -> None:
