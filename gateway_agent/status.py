@@ -143,7 +143,7 @@ class LossStatus(Struct, frozen=True):
 class GapStatus(Struct, frozen=True, kw_only=True):
     """What an exporter made of records, or would have, and gave up for one cause."""
 
-    kind: str  # a CN of HJ 212, "2051 change" for a late one, "picture", the code of a value
+    kind: str  # a CN, "2051 change" for a late one, "picture", the code of a value, or "state"
     first_ms: int  # Unix time at which the first began, and at which the last ended
     last_ms: int
     count: int

@@ -16,6 +16,7 @@ from gateway_agent.status import GapStatus
 AGE: Final = "age"  # older than keep_hours
 INCOMPLETE: Final = "incomplete"  # a part of it is missing
 UNIT: Final = "unit"  # its unit cannot become that of the platform's code
+DAMAGE: Final = "damage"  # of the exporter's own file: what it had is not known any more
 UNWRITABLE: Final = "unwritable"  # the platform's format has no way to say it
 
 MAX_GAPS: Final = 16  # by kind and cause; beyond that the two oldest become one

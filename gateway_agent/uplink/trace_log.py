@@ -16,6 +16,8 @@ from typing import Final, NamedTuple
 
 from protocols.export_record import SentMessage
 
+from .state_file import set_aside
+
 log = logging.getLogger(__name__)
 
 FILE: Final = "traces.db"
@@ -64,7 +66,7 @@ class TraceLog:
             except sqlite3.DatabaseError as error:
                 log.warning("%s cannot be used (%s): it is set aside", self._path, error)
                 if attempt == 0:
-                    _set_aside(self._path)
+                    set_aside(self._path)
             except OSError as error:
                 log.warning("%s: %s", self._path, error)
         return None
@@ -133,13 +135,6 @@ def _opened(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def _set_aside(path: Path) -> None:
-    for end in ("", "-wal", "-shm"):
-        file = path.with_name(path.name + end)
-        if file.exists():
-            file.replace(path.with_name(f"{path.name}{end}.bad"))
 
 
 @contextmanager

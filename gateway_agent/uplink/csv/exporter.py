@@ -7,6 +7,7 @@ medium. Each record is in one file once, whenever the process ends.
 """
 
 import asyncio
+import logging
 import os
 from pathlib import Path
 from typing import Final, NoReturn
@@ -18,6 +19,8 @@ from protocols.export_record import Portion, SentMessage
 from protocols.uplink import csv
 
 from .config import CsvUplink
+
+log = logging.getLogger(__name__)
 
 CLOSE_AFTER_MS: Final = 600_000  # a day stays open for so long after midnight: slow devices
 _LOOK_S: Final = 30.0
@@ -35,7 +38,18 @@ class _OpenDay:
         self.path = _name(folder, day, number)
         self.part = self.path.with_name(self.path.name + ".part")
         data = self.part.read_bytes() if self.part.exists() else b""
-        self.size = csv.delivered_bytes(data, stream, delivered_to)
+        try:
+            self.size = csv.delivered_bytes(data, stream, delivered_to)
+        except ValueError as error:
+            self.size = 0
+            aside = _set_aside(self.part)
+            log.error(
+                "%s is damaged: %s; its rows are in %s, which gets no manifest, and what comes"
+                " now goes into a new file",
+                self.part,
+                error,
+                aside.name,
+            )
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(self.part, flags, 0o640)
         try:
@@ -54,6 +68,15 @@ class _OpenDay:
             file.flush()
             os.fsync(file.fileno())
         self.size += len(data)
+
+
+def _set_aside(part: Path) -> Path:
+    """Give a damaged file another name, and return it."""
+    number = 1
+    while (aside := part.with_name(f"{part.name}.damaged-{number}")).exists():
+        number += 1
+    part.replace(aside)
+    return aside
 
 
 def _name(folder: Path, day: str, number: int) -> Path:

@@ -37,6 +37,10 @@ _SCHEMA: Final = (
     _SENDING,
 )
 _UPGRADES: Final = {0: _SCHEMA, 1: (_SENDING,)}  # from which version, with what
+_LOSS: Final = (
+    "periods that the platform has not got and that are older than the records still kept are"
+    " missing there, and periods may come twice"
+)
 _BODY: Final = tuple[tuple[tuple[str, str], ...], ...]
 _COLUMNS: Final = "cn, start_ms, end_ms, closed, revision, sent, cells, ranges"
 
@@ -56,8 +60,11 @@ class PeriodStore:
     """One file; its calls are made from one thread at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Open or make the file; OSError if that is not possible."""
-        self._connection = open_state(path, _UPGRADES, "FULL")
+        """Open or make the file; OSError if that is not possible.
+
+        ``is_anew``: a damaged file was set aside, and this one has nothing.
+        """
+        self._connection, self.is_anew = open_state(path, _UPGRADES, "FULL", _LOSS)
 
     def close(self) -> None:
         """Close the file."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from gateway_agent.status import GapStatus
 from gateway_agent.uplink.feed import ExportContext
-from gateway_agent.uplink.gap_book import AGE, GapBook
+from gateway_agent.uplink.gap_book import AGE, DAMAGE, GapBook
 from protocols.uplink.hj212 import Hj212Device, Hj212Settings, Hj212Upload, Moment, data_time
 
 from .aggregates import Aggregates, lengths_of
@@ -39,6 +39,8 @@ class Hj212Work:
         self.store = PeriodStore(context.state_dir / f"hj212-{config.label}.db")
         self.state = self.store.state()
         gaps = self.gaps = GapBook(self.state.get("gaps", "[]"))
+        if self.store.is_anew:
+            gaps.add(GapStatus(kind="state", first_ms=0, last_ms=wall_ms, count=1, cause=DAMAGE))
         devices, nodes, points = context.devices, config.nodes, config.points
         self.intake = Hj212Intake(self.profile, devices, nodes, points, gaps)
         settings = _settings(self.state, self.profile.settings(config.pw, key), config.minutes)

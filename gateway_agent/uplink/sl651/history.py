@@ -30,6 +30,7 @@ _GIVEN_UP: Final = """CREATE TABLE IF NOT EXISTS given_up (station TEXT NOT NULL
 _GAPS: Final = """CREATE TABLE IF NOT EXISTS gaps (only INTEGER PRIMARY KEY CHECK (only = 1),
     book TEXT NOT NULL)"""
 _WAIT_S: Final = 0.5
+_LOSS: Final = "a centre that asks for reports of the past gets none from before now"
 _SCHEMA: Final = (
     """CREATE TABLE report (station TEXT NOT NULL, ended_ms INTEGER NOT NULL, element_values TEXT
     NOT NULL, PRIMARY KEY (station, ended_ms)) WITHOUT ROWID""",
@@ -42,7 +43,7 @@ class ReportHistory:
     def __init__(self, path: Path) -> None:
         """Open or make the file; OSError if that is not possible."""
         self._lock = Lock()
-        self._connection = open_state(path, {0: _SCHEMA}, "NORMAL")
+        self._connection, _ = open_state(path, {0: _SCHEMA}, "NORMAL", _LOSS)
         for table in (_PICTURES, _HOURS, _GIVEN_UP, _GAPS):
             self._note(table)
         row = self._connection.execute("SELECT book FROM gaps").fetchone()

@@ -45,19 +45,25 @@ def delivered_bytes(data: bytes, stream: int, to: int) -> int:
     """Return how many bytes of a file are to stay: those before the first record after ``to``.
 
     A process may have ended while it wrote, before its place was stored: what follows is written
-    again. Records of streams before ``stream`` stay.
+    again. Records of streams before ``stream`` stay. ValueError: the file is damaged, its head or
+    the row that is named.
     """
-    if not data.startswith(HEAD):
-        return 0
+    if not HEAD.startswith(data[: len(HEAD)]):
+        raise ValueError("it does not begin with the names of the columns")
+    if b"\0" in data:
+        raise ValueError("it has zeros, as a file system leaves them after a power cut")
     at = len(HEAD)
-    for line in data[at : data.rfind(b"\r\n")].split(b"\r\n"):
+    for number, line in enumerate(data[at : data.rfind(b"\r\n")].split(b"\r\n"), 2):
         if not line:
             break
-        own, seq = (int(cell) for cell in line.rsplit(b",", 2)[1:])
+        try:
+            own, seq = (int(cell) for cell in line.rsplit(b",", 2)[1:])
+        except ValueError:
+            raise ValueError(f"row {number} does not end with the number of a record") from None
         if own == stream and seq > to:
             break
         at += len(line) + 2
-    return at
+    return at if len(data) >= at else 0
 
 
 def manifest(gateway: str, name: str, data: bytes, rows: int, streams: Sequence[str]) -> bytes:

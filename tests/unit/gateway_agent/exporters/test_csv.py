@@ -10,6 +10,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from gateway_agent.uplink.csv.config import CsvUplink
 from gateway_agent.uplink.trace_log import find_seq
 from tests.paths import ROOT
@@ -107,6 +109,22 @@ async def main() -> None:
             await outbox.put([sample(number)], {})
 asyncio.run(main())
 """
+
+
+@pytest.mark.parametrize("damage", [b"\0" * 40, b"holiday\r\n"])
+@pytest.mark.parametrize("where", ["head", "row"])
+async def test_a_damaged_file_is_set_aside_and_stops_nothing(
+    tmp_path: Path, damage: bytes, where: str
+) -> None:
+    await put(tmp_path, 1)
+    part = tmp_path / "out" / "2025-10-09.csv.part"
+    whole = part.read_bytes()
+    at = 0 if where == "head" else whole.index(b"\r\n") + 2
+    part.write_bytes(whole[:at] + damage + whole[at:])
+    await put(tmp_path, 2)
+    aside = part.with_name(f"{part.name}.damaged-1")
+    assert aside.read_bytes() == whole[:at] + damage + whole[at:]
+    assert [row["seq"] for row in rows(part)] == ["2", "2"]
 
 
 async def test_killed_at_any_moment_each_record_is_in_the_files_once(tmp_path: Path) -> None:
