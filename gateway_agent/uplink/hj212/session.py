@@ -147,7 +147,7 @@ class Hj212Session:
             self._newest_ms = min(portion.records[-1].wall_ms, self._now().unix_ms)
         if portion.last > to:
             work.state["stream"], work.state["seq"] = str(portion.stream), str(portion.last)
-        self._portion = portion
+        self._portion = portion._replace(records=())  # they are counted: only its place is needed
         self._is_changed = True
 
     def _close_periods(self, until_ms: int) -> bool:

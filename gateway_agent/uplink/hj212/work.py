@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 _AHEAD_MS: Final = 3_600_000  # request numbers go on after a clock that was wrong by less
 _MEMORY_MS: Final = 4 * 3_600_000  # periods that are held for late readings; others are read
-_FORGET_MS: Final = 60_000  # between two looks for those
+_FORGET_MS: Final = 5_000  # between two looks for those
 MOST_HELD: Final = 128  # unsent periods that are held, about: a backlog may be of a week
 
 
