@@ -93,9 +93,12 @@ class AlarmDesk:
         self._work: dict[str, Maintenance] = {}  # by device
 
     def change(self, config: GatewayConfig) -> None:
-        """Judge other rules from now on; an alarm whose rule is the same keeps its state."""
+        """Judge other rules from now on, of a field that was changed already."""
         self._config = config
-        self._watch.change(config.alarm)
+        for name, work in list(self._work.items()):
+            if self._field.maintain(name, work) is None:  # its device is there no more
+                self._end_work(name, "")
+        self._watch.change(config.alarm, self._clock.boot_ms())
         self._devices = self._watch.devices
         self._rules.set()
 
@@ -184,7 +187,7 @@ class AlarmDesk:
         device_id = self._field.maintain(order.name, work)
         if device_id is None:
             raise AlarmError(f"the name of a device was expected, got {order.name!r}")
-        self._work[order.name] = work
+        self._work[order.name], self._ids[order.name] = work, device_id
         self._rules.set()
         detail = f"for {order.for_ms // 1000} s: what {order.name} does not answer is expected"
         self._field.note(device_id, Action("maintenance", order.by, 0, detail))
@@ -195,9 +198,8 @@ class AlarmDesk:
         """End the work on a device, by somebody or because its time is over."""
         if self._work.pop(name, None) is None:
             return 0
-        device_id = self._field.maintain(name, None)
-        if device_id is not None:
-            self._field.note(device_id, Action("maintenance-over", by, 0, name))
+        device_id = self._field.maintain(name, None) or self._ids[name]  # a reload has removed it
+        self._field.note(device_id, Action("maintenance-over", by, 0, name))
         log.warning("the maintenance of %s is over", name)
         return 1
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway_agent.journal import about
 from gateway_agent.state_file import read_state, write_state
@@ -76,14 +77,26 @@ class AlarmWatch:
         self._in_file: Mapping[str, tuple[bool, bool]] = {}  # acknowledged, shelved
         self._kept_ms = 0
 
-    def change(self, rules: Sequence[AlarmRule]) -> None:
-        """Judge these rules from now on; an alarm whose rule is the same keeps its state."""
-        before = self._watched
+    def change(self, rules: Sequence[AlarmRule], now_ms: int) -> None:
+        """Judge these rules from now on; an alarm whose rule judges the same keeps its state.
+
+        One whose rule does not is normal, for everybody who heard of it, until its rule says more.
+        """
+        going = dict(self._watched)
         self._watched = {}
         for rule in rules:
-            item = before.get(rule.name)
-            same = item is not None and item.rule == rule
-            self._watched[rule.name] = item if item is not None and same else _Watched(rule)
+            item = going.get(rule.name)
+            if item is not None and _judges_the_same(item.rule, rule):
+                del going[rule.name]
+                item.rule = rule
+            else:
+                item = _Watched(rule)
+            self._watched[rule.name] = item
+        self._is_changed = True
+        for item in going.values():
+            state = item.alarm.state
+            if state != AlarmState.NORMAL:
+                self._tell(item, AlarmChange(state, AlarmState.NORMAL, "", now_ms))
 
     @property
     def devices(self) -> frozenset[str]:
@@ -217,6 +230,10 @@ class AlarmWatch:
                 with suppress(ValueError):
                     self._watched[name].alarm.shelve(found.shelved_ms, "", now_ms)
         self._in_file = _marks(kept)
+
+
+def _judges_the_same(one: AlarmRule, other: AlarmRule) -> bool:
+    return replace(one, text=other.text, severity=other.severity) == other
 
 
 def _marks(kept: Mapping[str, KeptAlarm]) -> Mapping[str, tuple[bool, bool]]:

@@ -103,8 +103,11 @@ class Announcer:
             self.queue.done()
             self.status.sent += 1
             now = self._states().get(notice.alarm)
-            if now is not None:  # else a reload has removed its rule
+            if now is not None:
                 await self._post_state(client, now)
+            else:  # a reload has removed its rule
+                topic = topics.alarm_topic(self._gateway, notice.alarm)
+                await self._post(client, topic, b"", True)
 
     async def _post_status(self, client: Client, state: str, **more: object) -> None:
         topic = topics.status_topic(self._gateway)

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from gateway_agent.alarms.rules import Above, AlarmRule, DeviceView, GatewayView, Silent, Stuck
 from gateway_agent.alarms.state import AlarmChange
@@ -160,6 +161,27 @@ def test_who_acknowledges_all_does_not_mean_what_is_shelved(tmp_path: Path) -> N
         world.watch.acknowledge("high", "bob", 1)
     world.look(95, 1000)
     assert world.states() == [("high", "unacknowledged"), ("flood", "acknowledged")]
+
+
+def test_a_reload_says_normal_of_an_alarm_whose_rule_goes(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.look(95, 0)
+    world.watch.acknowledge("high", "ann", 1)
+    high, flood = RULES
+    world.watch.change((replace(high, text="another", severity="urgent"),), 2)
+    assert world.states() == [("high", "acknowledged")]
+    assert world.watch.summary(2)[0].text == "another"
+    world.watch.change((Above(name="high", device="d", point="p", limit=90), flood), 3)
+    assert world.states() == []
+    world.look(95, 4)
+    assert world.changes[3:] == [
+        ("flood", "normal", ""),
+        ("high", "normal", ""),
+        ("high", "unacknowledged", ""),
+        ("flood", "unacknowledged", ""),
+    ]
+    world.watch.change((), 5)
+    assert world.changes[7:] == [("high", "normal", ""), ("flood", "normal", "")]
 
 
 @pytest.mark.parametrize("damaged", [b'{"high": 7}', b'{"hi\xffgh": {}}', b""])
