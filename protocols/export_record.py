@@ -35,7 +35,10 @@ class ExportPoint(NamedTuple):
 
 
 class ExportRecord(NamedTuple):
-    """Record ``seq`` of the stream; ``wall_ms`` is Unix time give or take ``unc_ms``."""
+    """Record ``seq`` of the stream; ``wall_ms`` is Unix time give or take ``unc_ms``.
+
+    ``boot_id``: of the gateway when it was made; its stamp's boot times are of that boot.
+    """
 
     seq: int
     device: str
@@ -46,6 +49,7 @@ class ExportRecord(NamedTuple):
     points: tuple[ExportPoint, ...]
     gap: Gap | None
     record: Decoded
+    boot_id: bytes = b""
 
     @property
     def is_data(self) -> bool:
@@ -89,12 +93,12 @@ def wall_of(decoded: Decoded, anchor: Anchor) -> tuple[int, int] | None:
 
 
 def export_record(
-    seq: int, decoded: Decoded, wall: tuple[int, int], device: DeviceInfo
+    seq: int, decoded: Decoded, wall: tuple[int, int], device: DeviceInfo, boot_id: bytes = b""
 ) -> ExportRecord:
     """Return what exporters get of a record."""
     points = tuple(ExportPoint(*value, "") for value in decoded.values)
     failed = tuple(ExportPoint(name, "", None, why) for name, why in decoded.failures)
     return ExportRecord(
         seq, decoded.device_id, device.name, device.role, *wall, points + failed, decoded.gap,
-        decoded,
+        decoded, boot_id,
     )  # fmt: skip

@@ -250,7 +250,7 @@ class Feed:
             known = self._context.devices.get(decoded.device_id)
             name = decoded.device_id.removeprefix(f"{self._context.gateway}.")
             device = known or DeviceInfo(decoded.device_id, name, "", "", 0)
-            found.append(export_record(seq, decoded, wall, device))
+            found.append(export_record(seq, decoded, wall, device, piece.anchor.boot_id))
         return found, piece.last
 
     def _wanted(self, piece: Slice) -> Sequence[int]:

@@ -134,9 +134,11 @@ class Hj212Session:
         if stream != portion.stream:
             to = 0
         for record in portion.records:
-            if record.seq <= to:
+            if record.seq <= to or work.held.has(portion.stream, record):
                 continue
             readings = list(work.intake.readings(portion.stream, record))
+            if readings:
+                work.held.count(portion.stream, record)
             work.learn()
             for reading in readings:
                 work.aggregates.add(reading)

@@ -13,6 +13,7 @@ from protocols.uplink.hj212 import Hj212Device, Hj212Settings, Hj212Upload, Mome
 
 from .aggregates import Aggregates, lengths_of
 from .config import Hj212Uplink
+from .held import HeldRecords
 from .intake import Hj212Intake
 from .period import AggregatePeriod
 from .period_store import PeriodStore, PeriodUpload, settings_of
@@ -38,6 +39,7 @@ class Hj212Work:
         self.late_ms = config.late_s * 1000
         self.store = PeriodStore(context.state_dir / f"hj212-{config.label}.db")
         self.state = self.store.state()
+        self.held = HeldRecords(self.state)
         gaps = self.gaps = GapBook(self.state.get("gaps", "[]"))
         if self.store.is_anew:
             gaps.add(GapStatus(kind="state", first_ms=0, last_ms=wall_ms, count=1, cause=DAMAGE))
@@ -116,6 +118,7 @@ class Hj212Work:
         for cn, lengths in self.aggregates.lengths.items():
             self.state[f"lengths/{cn}"] = json.dumps(lengths)
         self.state["gaps"] = self.gaps.text()
+        self.state |= self.held.rows()
         self.state["qn"] = str(self.device.last_qn_ms)
         for key, qns in self.device.take_numbers().items():
             upload = self.uploads.get(key)
