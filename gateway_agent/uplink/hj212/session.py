@@ -231,7 +231,7 @@ class Hj212Session:
                     given_up = f"the platform sends what is no frame: {event.error}"
             elif isinstance(event, SettingsChanged):
                 self._work.state["settings"] = settings_text(event.settings)
-                self._set_minutes(event.settings.min_interval_min)
+                self._work.set_minutes(event.settings.min_interval_min, self._now().unix_ms)
                 self._is_changed = True
             elif isinstance(event, ParameterWanted):
                 self._wanted.put_nowait(event)
@@ -252,13 +252,6 @@ class Hj212Session:
             self._at_desk.remove(event.qn)  # the desk has recorded it, at the node
         elif event.changes:
             self._audit.record(event.outcome, text)
-
-    def _set_minutes(self, minutes: int) -> None:
-        """Let minute data have another length."""
-        aggregates = self._work.aggregates
-        lengths = aggregates.lengths.get("2051")
-        if lengths is not None and lengths[-1][1] != minutes * 60_000:
-            aggregates.change_length("2051", minutes * 60_000, self._now().unix_ms)
 
     def _done(self, event: UploadDone) -> None:
         of = self._work.uploads.pop(event.key, None)

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,7 @@ from .config import Hj212Uplink
 from .held import HeldRecords
 from .intake import Hj212Intake
 from .period import AggregatePeriod
-from .period_store import PeriodStore, PeriodUpload, settings_of
+from .period_store import PeriodStore, PeriodUpload, settings_of, settings_text
 from .profile import load_hj212_profile
 from .site import GatewaySite, RealTime
 
@@ -45,7 +45,8 @@ class Hj212Work:
             gaps.add(GapStatus(kind="state", first_ms=0, last_ms=wall_ms, count=1, cause=DAMAGE))
         devices, nodes, points = context.devices, config.nodes, config.points
         self.intake = Hj212Intake(self.profile, devices, nodes, points, gaps)
-        settings = _settings(self.state, self.profile.settings(config.pw, key), config.minutes)
+        first = self.profile.settings(config.pw, key)
+        settings = _settings(self.state, replace(first, min_interval_min=config.minutes).checked())
         self.aggregates = Aggregates(
             lengths_of(self.profile.sends, settings.min_interval_min),
             (),
@@ -61,6 +62,7 @@ class Hj212Work:
                 self.aggregates.closed_to[what] = int(value)
             elif kind == "lengths" and what in self.aggregates.lengths:
                 self.aggregates.lengths[what] = [(since, ms) for since, ms in json.loads(value)]
+        self.set_minutes(settings.min_interval_min, wall_ms)
         for period in self.store.pending():
             self.aggregates.hold(period)
         self.site = GatewaySite(
@@ -106,6 +108,12 @@ class Hj212Work:
             if code not in self.aggregates.codes:
                 self.aggregates.learn(self.profile.code(code), every_ms)
                 self.state[f"code/{code}"] = str(every_ms)
+
+    def set_minutes(self, minutes: int, now_ms: int) -> None:
+        """Let minute data have another length."""
+        lengths = self.aggregates.lengths.get("2051")
+        if lengths is not None and lengths[-1][1] != minutes * 60_000:
+            self.aggregates.change_length("2051", minutes * 60_000, now_ms)
 
     def mark(self) -> tuple[int, int]:
         """Return stream and number of the newest record that the periods hold."""
@@ -187,11 +195,22 @@ class Hj212Work:
         return to if first is None else min(to, first - 1)
 
 
-def _settings(state: dict[str, str], first: Hj212Settings, minutes: int) -> Hj212Settings:
-    kept = state.get("settings")
-    if kept is not None:
-        return settings_of(kept)
-    return replace(first, min_interval_min=minutes).checked()
+def _settings(state: dict[str, str], configured: Hj212Settings) -> Hj212Settings:
+    """Return what the platform has set, but for what the configuration has changed since."""
+    before, state["configured"] = state.get("configured"), settings_text(configured)
+    if "settings" not in state:
+        return configured
+    kept = settings_of(state["settings"])
+    if before is not None:  # else the file is of a version that did not know
+        then = settings_of(before)
+        newer = {
+            field.name: getattr(configured, field.name)
+            for field in fields(configured)
+            if getattr(configured, field.name) != getattr(then, field.name)
+        }
+        kept = replace(kept, **newer)
+    state["settings"] = settings_text(kept)
+    return kept
 
 
 def _key(path: Path) -> bytes:
