@@ -21,6 +21,7 @@ from .period import NORMAL, AggregatePeriod, CodeReading, PeriodCell, period_sta
 
 PERIOD_CODES: Final = ("2051", "2061", "2031", "2041")
 EQUIPMENT_DAY: Final = "2041"
+_AHEAD_MS: Final = HOUR_MS  # nothing is closed after now but with a clock that was ahead
 MAX_EMPTY: Final = 2_000  # empty periods that one look closes; the next look goes on
 
 
@@ -46,6 +47,7 @@ class Aggregates:
         self._waiting: set[tuple[str, int]] = set()  # unsent at that time
         # Unsent, and only in the file: of each stream the first record behind it.
         self._away: dict[tuple[str, int], dict[int, int]] = {}
+        self.undone: dict[str, int] = {}  # by kind: empty ones from then on are to be removed
         self.unknown = 0  # readings of codes that are not sent
         self._expected = dict(expected)
         self._earlier = earlier
@@ -163,6 +165,30 @@ class Aggregates:
                 more = more or start + self.length_at(cn, start) <= until_ms
             self.closed_to[cn] = start
         return more
+
+    def undo_ahead(self, now_ms: int) -> bool:
+        """Undo what a clock far ahead has closed; whether there was something.
+
+        Periods to come that have no reading are forgotten, and the one of ``now_ms`` is open again.
+        """
+        found = [cn for cn, to in self.closed_to.items() if to > now_ms + _AHEAD_MS]
+        for cn in found:
+            first = period_start(now_ms, self.length_at(cn, now_ms))
+            self.closed_to[cn] = self.undone[cn] = first
+            empty = [key for key, period in self.periods.items() if not period.cells]
+            empty += [key for key, records in self._away.items() if not records]
+            for key in empty:
+                if key[0] == cn and key[1] >= first:
+                    self.periods.pop(key, None)
+                    self._away.pop(key, None)
+                    self._waiting.discard(key)
+            period = self.find(cn, first)
+            if period is not None and period.cells:
+                period.is_closed = False
+                period.revision = max(period.revision, period.sent + 1)
+                self._hold(period)
+                self.changed.add((cn, first))
+        return bool(found)
 
     def take_changed(self) -> list[AggregatePeriod]:
         """Return what changed since the last call."""

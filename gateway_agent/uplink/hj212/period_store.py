@@ -41,6 +41,9 @@ _LOSS: Final = (
     "periods that the platform has not got and that are older than the records still kept are"
     " missing there, and periods may come twice"
 )
+_REMOVE_EMPTY: Final = "DELETE FROM period WHERE cn = ? AND start_ms >= ? AND cells = '{}'"
+_REMOVE_THEIR_UPLOADS: Final = """DELETE FROM sending WHERE cn = ? AND start_ms >= ? AND NOT EXISTS
+    (SELECT 1 FROM period WHERE period.cn = sending.cn AND period.start_ms = sending.start_ms)"""
 _BODY: Final = tuple[tuple[tuple[str, str], ...], ...]
 _COLUMNS: Final = "cn, start_ms, end_ms, closed, revision, sent, cells, ranges"
 
@@ -117,6 +120,17 @@ class PeriodStore:
                 raise
         except sqlite3.Error as error:
             raise OSError(f"periods of HJ 212 cannot be kept: {error}") from error
+
+    def remove_empty(self, cn: str, from_ms: int) -> None:
+        """Remove periods without a reading that start from then on, and what sends them.
+
+        OSError if the medium refuses.
+        """
+        try:
+            self._connection.execute(_REMOVE_EMPTY, (cn, from_ms))
+            self._connection.execute(_REMOVE_THEIR_UPLOADS, (cn, from_ms))
+        except sqlite3.Error as error:
+            raise OSError(f"periods of HJ 212 cannot be removed: {error}") from error
 
     def pending(self) -> list[AggregatePeriod]:
         """Return periods that are open, or that the platform lacks."""

@@ -154,6 +154,10 @@ class Hj212Session:
 
     def _close_periods(self, until_ms: int) -> bool:
         aggregates = self._work.aggregates
+        if aggregates.undo_ahead(self._now().unix_ms):
+            name = self._feed.status.name
+            log.warning("uplink %s: the clock was ahead; empty periods to come are dropped", name)
+            self._is_changed = True
         more = aggregates.close(until_ms - self._work.late_ms)
         self._is_changed = self._is_changed or bool(aggregates.changed)
         return more

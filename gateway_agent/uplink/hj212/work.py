@@ -22,7 +22,6 @@ from .site import GatewaySite, RealTime
 
 log = logging.getLogger(__name__)
 
-_AHEAD_MS: Final = 3_600_000  # request numbers go on after a clock that was wrong by less
 _MEMORY_MS: Final = 4 * 3_600_000  # periods that are held for late readings; others are read
 _FORGET_MS: Final = 5_000  # between two looks for those
 MOST_HELD: Final = 128  # unsent periods that are held, about: a backlog may be of a week
@@ -73,8 +72,6 @@ class Hj212Work:
             lambda: context.clock.wall().wall_ms or wall_ms,
         )
         last_qn_ms = int(self.state.get("qn", "0"))
-        if last_qn_ms > wall_ms + _AHEAD_MS:
-            last_qn_ms = 0
         self.device = Hj212Device(options, settings, self.site, wall_ms, last_qn_ms)
         self.uploads: dict[int, PeriodUpload | RealTime] = {}
         self._kept_state: set[tuple[str, str]] = set()  # what of the state is on the medium
@@ -135,6 +132,9 @@ class Hj212Work:
                 self._unkept[key] = upload
         changed = self.aggregates.take_changed()
         try:
+            for cn, from_ms in self.aggregates.undone.items():
+                self.store.remove_empty(cn, from_ms)
+            self.aggregates.undone.clear()
             state = dict(self.state.items() - self._kept_state)
             self.store.commit(changed, state, wall_ms, self._unkept.values())
         except OSError:

@@ -1,12 +1,16 @@
 """Makes a device's frames: who it is, a request number used once, Flag, parts and encryption."""
 
-from .beijing import request_number
+from typing import Final
+
+from .beijing import HOUR_MS, request_number
 from .dialect import QnForm
 from .frame import write_frame
 from .message import Body, Cipher, Hj212Message, flag_of
 from .options import Hj212Options, Hj212Settings
 from .site import Moment
 from .sm4 import Sm4Text
+
+AHEAD_MS: Final = HOUR_MS  # a clock set back by less lets request numbers run on above the old
 
 
 class FrameMaker:
@@ -17,7 +21,9 @@ class FrameMaker:
         self.last_qn_ms = last_qn_ms
 
     def new_qn(self, now: Moment) -> str:
-        """Return a request number above all before it."""
+        """Return a request number above all before it, but for those of a clock far ahead."""
+        if self.last_qn_ms > now.unix_ms + AHEAD_MS:
+            self.last_qn_ms = 0
         self.last_qn_ms = max(now.unix_ms, self.last_qn_ms + 1)
         if self._options.dialect.qn is QnForm.UNIX_MS:
             return str(self.last_qn_ms)

@@ -1,9 +1,12 @@
 """What an HJ 212 uplink takes up at a start: the kept file beside a configuration that changed."""
 
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
+from gateway_agent.uplink.hj212.codes import CODES
 from gateway_agent.uplink.hj212.config import Hj212Uplink
+from gateway_agent.uplink.hj212.period import CodeReading
 from gateway_agent.uplink.hj212.period_store import settings_text
 from gateway_agent.uplink.hj212.work import Hj212Work
 from protocols.export_record import DeviceInfo
@@ -12,6 +15,7 @@ from tests.unit.gateway_agent.store_help import WALL_MS
 
 from .exporter_world import MN
 
+YEAR_MS = 365 * 86_400_000
 NEXT_HOUR_MS = WALL_MS + 400_000  # 17:00:00 in Beijing
 
 
@@ -60,3 +64,40 @@ def test_what_the_configuration_changed_last_wins_over_what_the_platform_set(
     work = started(tmp_path, pw="112233")
     assert work.device.settings == replace(said, pw="112233")
     stopped(work)
+
+
+def reading(at_ms: int, seq: int) -> CodeReading:
+    """Return a normal reading of temperature."""
+    return CodeReading("a01001", at_ms, Decimal(20), "N", 1, seq)
+
+
+def test_a_clock_that_was_a_year_ahead_leaves_no_periods_to_come(tmp_path: Path) -> None:
+    work = started(tmp_path)
+    start = NEXT_HOUR_MS
+    work.aggregates.learn(CODES["a01001"], 4000)
+    work.aggregates.add(reading(start + 1, 1))
+    for ahead in range(1, 4):  # a few of what a year would close
+        work.aggregates.close(start + ahead * 86_400_000)
+        work.commit(start)
+    assert len(list(work.store.between("2051", start + 1, start + YEAR_MS))) > 400
+    assert work.aggregates.undo_ahead(start + 2)
+    work.commit(start + 2)
+    assert not work.aggregates.undo_ahead(start + 2)
+    assert list(work.store.between("2051", start, start + YEAR_MS)) == []
+    assert list(work.aggregates.unsent()) == []
+    work.aggregates.add(reading(start + 4001, 2))
+    work.aggregates.close(start + 600_000)
+    (minute,) = work.aggregates.unsent()
+    assert (minute.start_ms, minute.revision, minute.cells["a01001"].flags) == (start, 0, {"N": 2})
+    work.store.close()
+
+
+def test_a_first_reading_that_is_dated_ahead_does_not_close_those_of_now(tmp_path: Path) -> None:
+    work = started(tmp_path)
+    work.aggregates.learn(CODES["a01001"], 4000)
+    work.aggregates.add(reading(NEXT_HOUR_MS + YEAR_MS, 1))
+    assert work.aggregates.undo_ahead(NEXT_HOUR_MS)
+    for second in range(0, 20, 4):
+        work.aggregates.add(reading(NEXT_HOUR_MS + second * 1000, second))
+    assert {period.revision for period in work.aggregates.periods.values()} == {0}
+    work.store.close()

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from protocols.uplink.hj212 import Hj212Upload, UploadDone, parse_body
+from protocols.uplink.hj212 import Hj212Upload, Moment, UploadDone, parse_body
 from protocols.uplink.hj212.device import Hj212Device
+from protocols.uplink.hj212.frame_maker import FrameMaker
 from protocols.uplink.hj212.options import Hj212Options, Hj212Settings
 
 from .platform_world import MN, START_MS, PlatformWorld, asked, qn
@@ -25,6 +26,17 @@ def restarted(world: PlatformWorld, last_qn_ms: int = 0) -> None:
     options = world.device.options
     world.device = Hj212Device(options, settings, world.site, START_MS, last_qn_ms)
     world.events = world.device.connect(world.now)
+
+
+def test_numbers_follow_a_clock_that_was_over_an_hour_ahead() -> None:
+    """Less is bridged, so that no number is given twice; more would be in the future for ever."""
+    maker = FrameMaker(OPTIONS)
+    hour_ms = 3_600_000
+    maker.new_qn(Moment(0, START_MS + hour_ms))
+    maker.new_qn(Moment(0, START_MS))
+    assert maker.last_qn_ms == START_MS + hour_ms + 1
+    maker.new_qn(Moment(0, START_MS))
+    assert maker.last_qn_ms == START_MS
 
 
 def test_parts_that_were_sent_have_their_numbers_after_a_restart_too() -> None:
