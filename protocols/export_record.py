@@ -4,6 +4,8 @@ It is made from the very record that the collector gets, so that no platform see
 collector would not: a point without a valid reading has no value here either, and its quality.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from protocols.uplink import PROFILE, SAMPLE, Anchor, Decoded, Gap
@@ -12,7 +14,8 @@ from protocols.uplink import PROFILE, SAMPLE, Anchor, Decoded, Gap
 class DeviceInfo(NamedTuple):
     """A device by its configuration; ``role`` is a node's role or the name of a profile.
 
-    ``title``, ``place`` and ``note`` are what people call it, in any language.
+    ``title``, ``place`` and ``note`` are what people call it, in any language. ``point_ms`` has the
+    periods of points that are read at another one than the device's, by name.
     """
 
     id: str
@@ -23,6 +26,11 @@ class DeviceInfo(NamedTuple):
     title: str = ""
     place: str = ""
     note: str = ""
+    point_ms: Mapping[str, int] = MappingProxyType({})
+
+    def period_of(self, point: str) -> int:
+        """Return the milliseconds between two readings of a point."""
+        return self.point_ms.get(point, self.period_ms)
 
 
 class ExportPoint(NamedTuple):

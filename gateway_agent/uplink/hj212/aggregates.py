@@ -103,7 +103,9 @@ class Aggregates:
             cell = period.cells.get(code.code)
             if cell is None:
                 cell = period.cells[code.code] = PeriodCell()
-            cell.add(value, reading.flag, self._flow if code.has_total else None)
+            # Of equipment `carried` is the time in which it ran.
+            weight = Decimal(self.every(code.code)) if is_equipment else None
+            cell.add(value, reading.flag, self._flow if code.has_total else weight)
             period.trace(reading.stream, reading.seq)
             if period.is_closed:
                 period.revision += 1
@@ -304,7 +306,10 @@ class Aggregates:
         if not normal or cell.least is None or cell.greatest is None:
             return
         if code.is_equipment:  # hours in which it was seen running, C.19
-            yield "RT", written(cell.total * self.every(code.code) / HOUR_MS, 1)
+            ran_ms = cell.carried
+            if cell.carriers < normal:  # begun by a version that did not add it up
+                ran_ms = cell.total * self.every(code.code)
+            yield "RT", written(ran_ms / HOUR_MS, 1)
             return
         mean = cell.total / normal
         if code.has_total:

@@ -145,6 +145,18 @@ def code_of(points: Mapping[str, str], device: str, role: str, point: str) -> Po
     return POINTS.get((role, point)) if chosen is None else PointCode(chosen)
 
 
+def points_with_code(
+    device: str, role: str, points: Mapping[str, str]
+) -> Iterator[tuple[str, PointCode]]:
+    """Yield each point of a device that has a code, as far as role and ``points`` name it."""
+    names = [name for known, name in POINTS if known == role]
+    names += [place.partition("/")[2] for place in points if place.startswith(f"{device}/")]
+    for name in dict.fromkeys(names):
+        code = code_of(points, device, role, name)
+        if code is not None:
+            yield name, code
+
+
 def shared_codes(
     roles: Mapping[str, str], nodes: Collection[str], points: Mapping[str, str]
 ) -> Iterator[tuple[str, str, str]]:
@@ -156,12 +168,9 @@ def shared_codes(
     for device, role in roles.items():
         if nodes and device not in nodes:
             continue
-        names = [name for known, name in POINTS if known == role]
-        names += [place.partition("/")[2] for place in points if place.startswith(f"{device}/")]
-        for name in dict.fromkeys(names):
-            code = code_of(points, device, role, name)
+        for name, code in points_with_code(device, role, points):
             place = f"{device}/{name}"
-            if code is not None and owners.setdefault(code.code, place) != place:
+            if owners.setdefault(code.code, place) != place:
                 yield code.code, owners[code.code], place
 
 

@@ -10,7 +10,7 @@ from gateway_agent.uplink.gap_book import UNIT, GapBook
 from protocols.export_record import DeviceInfo, ExportPoint, ExportRecord
 from protocols.wire.registers import STATUS_CALIBRATION
 
-from .codes import CODES, WIDEST, PointCode, code_of, in_code, shared_codes
+from .codes import CODES, WIDEST, PointCode, code_of, in_code, points_with_code, shared_codes
 from .period import FAULTY, MISSING, NORMAL, CodeReading
 from .profile import Hj212Profile
 
@@ -59,11 +59,11 @@ class Hj212Intake:
         self._kelvin = Decimal(str(profile.kelvin))
         self._nodes = set(nodes)
         self._points = dict(points)
-        self._periods = {device.name: device.period_ms for device in devices.values()}
+        self._every: dict[str, int] = {}  # by code, of the devices of the configuration
         self._wanted: dict[tuple[str, str, str], PointCode | None] = {}  # of points that came
         self._said: set[tuple[str, str]] = set()
         unknown = [f"{place} = {code}" for place, code in points.items() if code not in CODES]
-        unknown += sorted(self._nodes - set(self._periods))
+        unknown += sorted(self._nodes - {device.name for device in devices.values()})
         if unknown:
             raise ValueError(f"unknown in the uplink's nodes or points: {', '.join(unknown)}")
         roles = {device.name: device.role for device in devices.values()}
@@ -71,6 +71,14 @@ class Hj212Intake:
             raise ValueError(
                 f"{first} and {second} both give {code}: `nodes` has to name one device for it"
             )
+        for device in devices.values():
+            if self._is_ours(device.name):
+                for point, of in points_with_code(device.name, device.role, points):
+                    self._every[of.code] = device.period_of(point)
+
+    def take_up(self, code: str, every_ms: int) -> None:
+        """Go on with a code that came before; ``every_ms`` holds where no device has it now."""
+        self.codes[code] = self._every.get(code, every_ms)
 
     def _is_ours(self, name: str) -> bool:
         return not self._nodes or name in self._nodes
@@ -106,7 +114,7 @@ class Hj212Intake:
                         record.name, point.name, wanted.code, f"{value:.3g} is no value of it"
                     )
                     value, flag = None, FLAGS["out-of-range"]
-            self.codes.setdefault(wanted.code, self._periods.get(record.name, 0))
+            self.codes.setdefault(wanted.code, self._every.get(wanted.code, 0))
             yield CodeReading(wanted.code, record.wall_ms, value, flag, stream, record.seq)
 
     def _refuse(self, record: ExportRecord, point: str, code: str, error: ValueError) -> None:

@@ -56,7 +56,7 @@ class Hj212Work:
         for name, value in self.state.items():
             kind, _, what = name.partition("/")
             if kind == "code":
-                self.intake.codes[what] = int(value)
+                self.intake.take_up(what, int(value))
             elif kind == "closed":
                 self.aggregates.closed_to[what] = int(value)
             elif kind == "lengths" and what in self.aggregates.lengths:

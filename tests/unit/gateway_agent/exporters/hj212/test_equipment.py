@@ -52,6 +52,19 @@ def test_the_hours_of_a_day(states: str, body: str) -> None:
     assert day(states) == f"DataTime=20160801000000;{body}"
 
 
+def test_hours_hold_over_a_change_of_the_period() -> None:
+    """Five hours each six minutes, then an hour each minute: 6.0, not 110 readings of a minute."""
+    to = Aggregates(KINDS, [CODES["SB1"]], {"SB1": EVERY_MS})
+    for number in range(50):
+        to.add(CodeReading("SB1", DAY + number * EVERY_MS, Decimal(1), "N", 1, number))
+    to.learn(CODES["SB1"], 60_000)
+    for number in range(60):
+        at = DAY + 50 * EVERY_MS + number * 60_000
+        to.add(CodeReading("SB1", at, Decimal(1), "N", 1, 50 + number))
+    to.close(DAY + DAY_MS)
+    assert "SB1-RT=6.0" in body_text(to.body(to.periods["2041", DAY]))
+
+
 def state(number: int, value: int) -> Record:
     """The state of the hall's fan, ``number`` seconds after WALL_MS."""
     stamp = Stamp(number, number + 1, WALL_MS + 1000 * number, 5, 3)

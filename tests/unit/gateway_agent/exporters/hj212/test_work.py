@@ -4,14 +4,19 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+from gateway_agent.commands.command import no_commands
+from gateway_agent.config import load
+from gateway_agent.uplink.export_context import context_of
+from gateway_agent.uplink.feed import note_nothing
 from gateway_agent.uplink.hj212.codes import CODES
 from gateway_agent.uplink.hj212.config import Hj212Uplink
 from gateway_agent.uplink.hj212.period import CodeReading
 from gateway_agent.uplink.hj212.period_store import settings_text
 from gateway_agent.uplink.hj212.work import Hj212Work
 from protocols.export_record import DeviceInfo
-from tests.unit.gateway_agent.exporters.export_world import DEVICE, context
-from tests.unit.gateway_agent.store_help import WALL_MS
+from tests.unit.gateway_agent.exporters.export_world import DEVICE, KEY, context
+from tests.unit.gateway_agent.store_help import WALL_MS, StillClock
+from tests.unit.gateway_agent.test_agent import write_site
 
 from .exporter_world import MN
 
@@ -64,6 +69,31 @@ def test_what_the_configuration_changed_last_wins_over_what_the_platform_set(
     work = started(tmp_path, pw="112233")
     assert work.device.settings == replace(said, pw="112233")
     stopped(work)
+
+
+def test_how_often_a_reading_is_due_is_that_of_the_configuration(tmp_path: Path) -> None:
+    work = started(tmp_path)
+    for code in ("a05001", "a01001", "w01001"):
+        work.intake.take_up(code, 4000)
+    work.learn()
+    stopped(work)
+    slower = DEVICE._replace(period_ms=60_000, point_ms={"temperature": 300_000})
+    for device in (slower, DEVICE):
+        work = started(tmp_path, device)
+        every = [work.aggregates.every(code) for code in ("a05001", "a01001", "w01001")]
+        # Nothing measures pH any more: what was kept of it stays.
+        assert every == [device.period_of("co2"), device.period_of("temperature"), 4000]
+        stopped(work)
+
+
+def test_points_in_groups_of_a_profile_have_their_own_periods(tmp_path: Path) -> None:
+    """The shipped profile of a damper reads its settings each hour, whatever else it is asked."""
+    path = write_site(tmp_path, 1)
+    path.write_text(path.read_text().replace("probe.toml", "belimo-vav-compact"))
+    of = context_of(load(path), StillClock(), KEY, note_nothing, no_commands)
+    (device,) = of.devices.values()
+    assert (device.period_of("position"), device.period_of("setpoint")) == (10, 10)
+    assert device.period_of("setpoint_source") == 3_600_000
 
 
 def reading(at_ms: int, seq: int) -> CodeReading:
