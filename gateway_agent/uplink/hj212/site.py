@@ -1,7 +1,7 @@
 """What a gateway lends to its HJ 212 device: kept periods, the newest values, ids of nodes."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -12,7 +12,7 @@ from protocols.identity import is_node_id, uid_of
 from protocols.uplink.hj212 import Body, EmptySite, Item, data_time
 
 from .aggregates import Aggregates
-from .codes import CODES, POINTS, written
+from .codes import CODES, points_with_code, written
 from .index_items import IndexItems
 from .period import MISSING, NORMAL, AggregatePeriod, CodeReading
 from .period_store import PeriodStore
@@ -43,14 +43,19 @@ class GatewaySite(EmptySite):
         profile: Hj212Profile,
         aggregates: Aggregates,
         store: PeriodStore,
-        devices: Mapping[str, DeviceInfo],
+        devices: Iterable[DeviceInfo],
+        points: Mapping[str, str],
         now_ms: Callable[[], int],
     ) -> None:
-        """``now_ms``: Unix time."""
+        """``devices``: those under this MN; ``now_ms``: Unix time."""
         self._profile = profile
         self._aggregates = aggregates
         self._store = store
-        self._devices = devices
+        self._owners = {
+            of.code: device
+            for device in devices
+            for _, of in points_with_code(device.name, device.role, points)
+        }
         self._now_ms = now_ms
         self._indices = IndexItems(profile, aggregates)
         self.newest: dict[str, CodeReading] = {}
@@ -72,11 +77,11 @@ class GatewaySite(EmptySite):
             return self._state_of_instrument(pol_id, info_id)
         if cn != "3019":
             return []
-        for device in self._devices.values():
-            if pol_id in self._codes(device) and is_node_id(device.id):
-                serial = uid_of(device.id).hex().upper()
-                return [((("PolId", pol_id),), ((f"{pol_id}-SN", serial),))]
-        return []
+        device = self._owners.get(pol_id)
+        if device is None or not is_node_id(device.id):
+            return []
+        serial = uid_of(device.id).hex().upper()
+        return [((("PolId", pol_id),), ((f"{pol_id}-SN", serial),))]
 
     def _state_of_instrument(self, pol_id: str, info_id: str) -> list[Body]:
         """Return what 3020 names, or all there is, as annex C.42 has it."""
@@ -101,14 +106,11 @@ class GatewaySite(EmptySite):
     def command(self, pol_id: str, info_id: str, value: str) -> Command | None:
         """Return the command to the node that measures a code; None: there is no such node."""
         parameter = self._profile.parameters.get(info_id)
-        device = next((one for one in self._devices.values() if pol_id in self._codes(one)), None)
+        device = self._owners.get(pol_id)
         if parameter is None or device is None:
             return None
         text = f"{value[:MAX_VALUE]} {parameter.unit}".strip()
         return Command(action="set", device=device.id, point=parameter.setting, value=text)
-
-    def _codes(self, device: DeviceInfo) -> set[str]:
-        return {row.code for (role, _), row in POINTS.items() if role == device.role}
 
     def period_body(self, period: AggregatePeriod) -> Body:
         """Return the body of a period as this platform wants it; ValueError: it cannot be written.

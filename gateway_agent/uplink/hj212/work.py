@@ -68,7 +68,8 @@ class Hj212Work:
             self.profile,
             self.aggregates,
             self.store,
-            context.devices,
+            [one for one in devices.values() if not nodes or one.name in nodes],
+            points,
             lambda: context.clock.wall().wall_ms or wall_ms,
         )
         last_qn_ms = int(self.state.get("qn", "0"))

@@ -14,6 +14,7 @@ from gateway_agent.uplink.hj212.period import CodeReading
 from gateway_agent.uplink.hj212.period_store import settings_text
 from gateway_agent.uplink.hj212.work import Hj212Work
 from protocols.export_record import DeviceInfo
+from protocols.identity import node_id
 from tests.unit.gateway_agent.exporters.export_world import DEVICE, KEY, context
 from tests.unit.gateway_agent.store_help import WALL_MS, StillClock
 from tests.unit.gateway_agent.test_agent import write_site
@@ -94,6 +95,30 @@ def test_points_in_groups_of_a_profile_have_their_own_periods(tmp_path: Path) ->
     (device,) = of.devices.values()
     assert (device.period_of("position"), device.period_of("setpoint")) == (10, 10)
     assert device.period_of("setpoint_source") == 3_600_000
+
+
+def test_a_platform_reaches_only_the_devices_under_its_mn(tmp_path: Path) -> None:
+    """3019 and 3021, by the codes of `points` too."""
+    profile = tmp_path / "sets.toml"
+    profile.write_text(
+        'title = "x"\ntitle_zh = "y"\nsources = ["this test"]\n'
+        '[parameters.i13021]\nsetting = "sample_period"\nunit = "s"\n'
+    )
+    yard, hall, lane = (
+        DeviceInfo(node_id(uid * 12), name, "roof", "air", 4000)
+        for uid, name in ((b"1", "yard"), (b"2", "hall"), (b"3", "lane"))
+    )
+    points = {"yard/noise": "LA", "hall/noise": "LA", "lane/noise": "LA"}
+    work = started(tmp_path, yard, hall, lane, nodes=("hall",), points=points, profile=str(profile))
+    for code in ("a34004", "LA"):
+        command = work.site.command(code, "i13021", "30")
+        assert command is not None
+        assert command.device == hall.id
+        assert work.site.information("3019", code, "") == [
+            ((("PolId", code),), ((f"{code}-SN", "32" * 12),))
+        ]
+    assert work.site.command("w01001", "i13021", "30") is None
+    work.store.close()
 
 
 def reading(at_ms: int, seq: int) -> CodeReading:
