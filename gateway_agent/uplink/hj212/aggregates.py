@@ -21,6 +21,7 @@ from .period import NORMAL, AggregatePeriod, CodeReading, PeriodCell, period_sta
 
 PERIOD_CODES: Final = ("2051", "2061", "2031", "2041")
 EQUIPMENT_DAY: Final = "2041"
+_FLOW_PERIODS: Final = 3  # a flow counts for loads so many of its periods around it (ours)
 _AHEAD_MS: Final = HOUR_MS  # nothing is closed after now but with a clock that was ahead
 MAX_EMPTY: Final = 2_000  # empty periods that one look closes; the next look goes on
 
@@ -52,7 +53,7 @@ class Aggregates:
         self._expected = dict(expected)
         self._earlier = earlier
         self.hour_reach = 1  # how many hours a reading counts in, with rolling means of a platform
-        self._flow: Decimal | None = None
+        self._flow: CodeReading | None = None  # the newest, if it is normal
 
     def learn(self, code: PollutantCode, every_ms: int) -> None:
         """Send a code from now on, in its place among the others."""
@@ -89,7 +90,7 @@ class Aggregates:
             self.unknown += 1
             return
         if code.code == FLOW:
-            self._flow = reading.value if reading.flag == NORMAL else None
+            self._flow = reading if reading.flag == NORMAL else None
         value, is_equipment = reading.value, code.is_equipment
         if is_equipment and value is not None:
             value = Decimal(int(value == RUNNING))
@@ -105,12 +106,20 @@ class Aggregates:
                 cell = period.cells[code.code] = PeriodCell()
             # Of equipment `carried` is the time in which it ran.
             weight = Decimal(self.every(code.code)) if is_equipment else None
-            cell.add(value, reading.flag, self._flow if code.has_total else weight)
+            cell.add(value, reading.flag, self._flow_of(reading) if code.has_total else weight)
             period.trace(reading.stream, reading.seq)
             if period.is_closed:
                 period.revision += 1
                 self._revise_after(cn, start)
             self.changed.add((cn, start))
+
+    def _flow_of(self, reading: CodeReading) -> Decimal | None:
+        """Return the flow that carried a reading; None if no flow was measured near it."""
+        flow = self._flow
+        if flow is None:
+            return None
+        age_ms = abs(reading.unix_ms - flow.unix_ms)
+        return flow.value if age_ms <= _FLOW_PERIODS * self.every(FLOW) else None
 
     def _revise_after(self, cn: str, start: int) -> None:
         """Let closed hours be unsent again whose rolling means have this hour in them."""

@@ -79,6 +79,20 @@ def test_what_the_flow_carried() -> None:
     assert "w01018-Cou=0.300,w01018-Min=20.0,w01018-Avg=30.0" in text(to, "2051")
 
 
+def test_a_flow_that_fell_silent_carries_nothing() -> None:
+    """Three of its periods after the last flow a load has no total; its mean goes on."""
+    to = made("w00000", "w01018", every_ms=60_000)
+    to.add(CodeReading("w00000", START, Decimal(10), "N", 1, 1))
+    for minute, load in ((3, "40"), (4, "400"), (9, "400")):
+        at = START + minute * 60_000
+        to.add(CodeReading("w01018", at, Decimal(load), "N", 1, 1 + minute))
+    cell = to.periods["2051", START].cells["w01018"]
+    assert (cell.carried, cell.carriers, cell.total) == (Decimal(400), 1, Decimal(840))
+    to.add(CodeReading("w01018", START + 600_000, Decimal(40), "N", 1, 11))
+    to.close(START + 1_200_000)
+    assert "w01018-Cou" not in text(to, "2051", START + 600_000)
+
+
 @pytest.mark.parametrize(
     ("flags", "expected", "air", "water"),
     [
