@@ -5,12 +5,12 @@ import logging
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Final, NoReturn, Protocol
 
 from gateway_agent.cancellation import raise_if_cancelled, whatever_comes
 from gateway_agent.clock import GatewayClock
 from gateway_agent.config import GatewayConfig
-from gateway_agent.field.maintenance import Maintenance
 from gateway_agent.status import AlarmStatus, DeviceStatus
 from protocols.uplink import Action
 
@@ -18,6 +18,7 @@ from .rules import AlarmRule, DeviceView, GatewayView
 from .socket import AlarmOrder
 from .state import MAX_SHELF_MS, AlarmChange, AlarmState
 from .watch import AlarmError, AlarmWatch
+from .work import MaintainedField, WorkBook
 
 log: Final = logging.getLogger(__name__)
 
@@ -28,19 +29,11 @@ _GAUGES_MS: Final = 1000  # between two looks at the medium
 _ACTIVE: Final = (AlarmState.UNACKNOWLEDGED, AlarmState.ACKNOWLEDGED)
 
 
-class WatchedField(Protocol):
+class WatchedField(MaintainedField, Protocol):
     """What the alarms need of the field."""
 
     def status(self, now_ms: int, names: Collection[str]) -> list[DeviceStatus]:
         """Return the devices of these names."""
-
-    def note(
-        self, device_id: str, action: Action, committed: Callable[[], None] | None = None
-    ) -> None:
-        """Record what was done."""
-
-    def maintain(self, name: str, work: Maintenance | None) -> str | None:
-        """Note who works on a device; return its id, None: there is no such device."""
 
     def busy_s(self) -> Mapping[str, float]:
         """Return for how long each polled bus was used, by its name."""
@@ -90,14 +83,12 @@ class AlarmDesk:
         self._gauges: dict[str, float] = {}
         self._gauges_ms = clock.boot_ms() - _GAUGES_MS
         self._rules = asyncio.Event()  # there may be some
-        self._work: dict[str, Maintenance] = {}  # by device
+        self._book = WorkBook(config.gateway.state_dir, field)
 
     def change(self, config: GatewayConfig) -> None:
         """Judge other rules from now on, of a field that was changed already."""
         self._config = config
-        for name, work in list(self._work.items()):
-            if self._field.maintain(name, work) is None:  # its device is there no more
-                self._end_work(name, "")
+        self._book.change()
         self._watch.change(config.alarm, self._clock.boot_ms())
         self._devices = self._watch.devices
         self._rules.set()
@@ -107,9 +98,8 @@ class AlarmDesk:
         try:
             await self._look_on()
         finally:
-            kept = self._watch.news(self._clock.boot_ms(), is_end=True)
-            if kept is not None:
-                self._watch.keep(kept)
+            for write in self._writes(is_end=True):
+                write()
 
     async def _look_on(self) -> NoReturn:
         loop, news = asyncio.get_running_loop(), self._field.news
@@ -119,10 +109,9 @@ class AlarmDesk:
             begin = loop.time()
             self.look()
             took = loop.time() - begin
-            kept = self._watch.news(self._clock.boot_ms())
-            if kept is not None:
-                await whatever_comes(asyncio.to_thread(self._watch.keep, kept))
-            if not self._config.alarm and not self._work:
+            for write in self._writes():
+                await whatever_comes(asyncio.to_thread(write))
+            if not self._config.alarm and not self._book.under_way:
                 self._rules.clear()
                 await self._rules.wait()  # nothing can change without a rule
             await asyncio.sleep(max(_SOONEST_S, _SHARE * took))
@@ -130,11 +119,18 @@ class AlarmDesk:
                 async with asyncio.timeout(LOOK_S):
                     await news.wait()
 
+    def _writes(self, is_end: bool = False) -> Iterator[Callable[[], None]]:
+        """Yield what writes the files that hold another state than ours."""
+        now_ms = self._clock.boot_ms()
+        if (kept := self._watch.news(now_ms, is_end)) is not None:
+            yield partial(self._watch.keep, kept)
+        if (work := self._book.news(now_ms, is_end)) is not None:
+            yield partial(self._book.keep, work)
+
     def look(self) -> None:
         """Look once."""
         now_ms = self._clock.boot_ms()
-        for name in [name for name, work in self._work.items() if now_ms >= work.until_ms]:
-            self._end_work(name, "")
+        self._book.look(now_ms)
         found = self._field.status(now_ms, self._devices) if self._devices else []
         self._ids.update((device.name, device.id) for device in found)
         devices = {
@@ -146,7 +142,7 @@ class AlarmDesk:
         if now_ms - self._gauges_ms >= _GAUGES_MS:
             self._gauges, self._gauges_ms = self._measure(), now_ms
         self._watch.look(
-            GatewayView(devices, self._gauges, now_ms, self._field.busy_s(), self._work)
+            GatewayView(devices, self._gauges, now_ms, self._field.busy_s(), self._book.under_way)
         )
 
     def obey(self, order: AlarmOrder) -> int:
@@ -161,18 +157,7 @@ class AlarmDesk:
     def summary(self) -> list[AlarmStatus]:
         """Return every alarm that is not normal, the most urgent first."""
         now_ms = self._clock.boot_ms()
-        work = [
-            AlarmStatus(
-                name="maintenance",
-                severity="note",
-                state="out-of-service",
-                about=name,
-                for_ms=now_ms - work.since_ms,
-                text=f"{work.by} works on it, for {(work.until_ms - now_ms) // 60_000} min more",
-            )
-            for name, work in self._work.items()
-        ]
-        return [*self._watch.summary(now_ms), *work]
+        return [*self._watch.summary(now_ms), *self._book.summary(now_ms)]
 
     def states(self) -> Iterator[tuple[AlarmRule, AlarmState, int]]:
         """Yield every alarm with its state and since when it has that."""
@@ -182,25 +167,9 @@ class AlarmDesk:
         if not 0 <= order.for_ms <= MAX_SHELF_MS:
             raise AlarmError(f"0 to {MAX_SHELF_MS // 3_600_000} hours were expected")
         if not order.for_ms:
-            return self._end_work(order.name, order.by)
-        work = Maintenance(order.by, now_ms + order.for_ms, now_ms)
-        device_id = self._field.maintain(order.name, work)
-        if device_id is None:
-            raise AlarmError(f"the name of a device was expected, got {order.name!r}")
-        self._work[order.name], self._ids[order.name] = work, device_id
+            return self._book.end(order.name, order.by)
+        self._book.begin(order.name, order.by, order.for_ms, now_ms)
         self._rules.set()
-        detail = f"for {order.for_ms // 1000} s: what {order.name} does not answer is expected"
-        self._field.note(device_id, Action("maintenance", order.by, 0, detail))
-        log.warning("%s works on %s for %d s", order.by, order.name, order.for_ms // 1000)
-        return 1
-
-    def _end_work(self, name: str, by: str) -> int:
-        """End the work on a device, by somebody or because its time is over."""
-        if self._work.pop(name, None) is None:
-            return 0
-        device_id = self._field.maintain(name, None) or self._ids[name]  # a reload has removed it
-        self._field.note(device_id, Action("maintenance-over", by, 0, name))
-        log.warning("the maintenance of %s is over", name)
         return 1
 
     def _measure(self) -> dict[str, float]:

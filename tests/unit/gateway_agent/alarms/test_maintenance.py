@@ -6,10 +6,12 @@ from pathlib import Path
 
 from gateway_agent.alarms.desk import AlarmDesk, WatchedOutbox
 from gateway_agent.alarms.socket import AlarmOrder
+from gateway_agent.alarms.work import FILE_NAME
 from gateway_agent.config import load
 from gateway_agent.field.maintenance import Maintenance
 from gateway_agent.status import DeviceStatus
 from protocols.uplink import Action
+from tests.unit.gateway_agent.slave import until
 from tests.unit.gateway_agent.store_help import StillClock
 from tests.unit.gateway_agent.test_agent import write_site
 
@@ -40,8 +42,13 @@ class TwoDevices:
         return {}
 
 
+class EmptyOutbox:
+    depth = file_bytes = 0
+    max_bytes = 1
+
+
 def no_outbox() -> WatchedOutbox:
-    raise AssertionError("nothing looks at it here")
+    return EmptyOutbox()
 
 
 def test_work_on_a_device_outlasts_a_reload_and_ends_with_its_device(tmp_path: Path) -> None:
@@ -60,3 +67,32 @@ def test_work_on_a_device_outlasts_a_reload_and_ends_with_its_device(tmp_path: P
     assert desk.obey(AlarmOrder("maintain", "basin", "bob", 0)) == 1
     assert field.work == {"basin": None}
     assert field.noted[1:] == [("gw-1.basin", "maintenance-over", "bob")]
+
+
+async def test_work_on_a_device_outlasts_a_restart_for_the_time_that_is_left(
+    tmp_path: Path,
+) -> None:
+    config, clock = load(write_site(tmp_path, 1)), StillClock()
+    config.gateway.state_dir.mkdir()
+    for _ in range(3):  # an hour in all, of which each agent runs 20 minutes
+        field = TwoDevices()
+        desk = AlarmDesk(config, clock, field, no_outbox)
+        run = asyncio.create_task(desk.run())
+        if clock.now == 1000:
+            for name in ("basin", "weir"):
+                desk.obey(AlarmOrder("maintain", name, "ann", 3_600_000))
+            await until((config.gateway.state_dir / FILE_NAME).exists)
+            field.noted = []
+        await asyncio.sleep(0)
+        assert field.noted == []
+        assert [name for name, work in field.work.items() if work] == ["basin", "weir"]
+        clock.now += 1_200_000
+        run.cancel()
+        await asyncio.wait({run})
+    field = TwoDevices()
+    del field.work["weir"]  # removed while the agent was down
+    AlarmDesk(config, clock, field, no_outbox).look()
+    assert field.noted == [
+        ("gw-1.weir", "maintenance-over", ""),
+        ("gw-1.basin", "maintenance-over", ""),
+    ]
