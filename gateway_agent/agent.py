@@ -9,11 +9,11 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterator
 from copy import deepcopy
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from protocols.modbus_client.listener import HeardFrame
 from protocols.modbus_client.turn import TurnAnswer, TurnQuestion
-from protocols.uplink import CLOCK_HOLDOVER, Action
+from protocols.uplink import Action
 
 from .agent_status import deliveries, oldest_ms, outbox_status, reconciliation, uplink_status
 from .alarms.desk import AlarmDesk
@@ -25,22 +25,24 @@ from .clock import GatewayClock, SystemClock
 from .commands.configure import configured
 from .commands.counters import OrderCounters
 from .commands.desk import CommandDesk
-from .commands.orders import OrderDesk, operators_of
+from .commands.orders import OrderDesk
 from .commands.socket import serve_commands
 from .config import GatewayConfig
-from .console_start import ConsoleRunner, otlp_of
 from .counters import Counters
 from .field.field import Field
 from .field.link.file_fetch import FetchedFile, FetchError
 from .file_socket import Progress, serve_files
 from .frames_socket import serve_frames
 from .keys import load_private
+from .notify.notifiers import Notifiers
+from .optional_parts import OptionalPart, console_of, metrics_of
 from .outbox_answers import OutboxAnswers
 from .outbox_socket import serve_outbox
+from .outbox_start import OutboxStart, learn_time
 from .progress import Flow, ProgressWatch, StoreFlow
 from .reload.in_force import ConfigSource
 from .reload.parts import ReloadableParts
-from .reload.prepared import PreparedConfig, collector_key_of
+from .reload.prepared import PreparedConfig, keys_of
 from .reload.reloader import Reloader
 from .reload.socket import serve_reloads
 from .status import (
@@ -50,11 +52,9 @@ from .status import (
     in_pieces,
 )
 from .status_socket import serve_status
-from .store.errors import StoreBusy, StoreFailed, StoreFull
+from .store.errors import StoreFailed, StoreFull
 from .store.lock import Lock
-from .store.medium import fitting
 from .store.outbox import Outbox
-from .store.settings import HEAD_LAG_MS, StoreContext, StoreSettings
 from .store.writer import OutboxWriter
 from .task_ends import ended, first_error, within
 from .update.image import UpdateError
@@ -64,9 +64,6 @@ from .uplink.export_context import context_of
 from .uplink.export_task import Exporters
 from .uplink.feed import ExportContext
 from .uplink.mqtt import Uplink, UplinkKeys
-
-if TYPE_CHECKING:
-    from .notify.notifiers import Notifiers
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +77,6 @@ DRAIN_S: Final = 3.0  # to deliver what is not delivered yet
 HANG_UP_S: Final = 2.5  # to close the connection to the broker
 ANSWER_S: Final = 1.0  # for an answer of the console before it begins anew
 _BUSES: Final = 32  # of the status
-FULL_RETRY_S: Final = 2.0  # between attempts to open an outbox that has no room
 
 
 class GatewayAgent:
@@ -102,14 +98,14 @@ class GatewayAgent:
         self._clock = clock
         self._counters = counters
         self._key = load_private(config.gateway.key)
-        self._collector_key = collector_key_of(config)
+        self._keys = keys_of(config)
         self.commands = CommandDesk(config.gateway.id, clock, counters)
         self._exporters = Exporters(
             config.exporters, self._context_of(config), config.outbox.max_bytes
         )
         self.orders = OrderDesk(
             config.gateway.id,
-            operators_of(config.orders),
+            self._keys.operators,
             self._key,
             OrderCounters(config.gateway.state_dir, clock),
             clock,
@@ -127,10 +123,11 @@ class GatewayAgent:
         self._alarms: AlarmDesk | None = None
         self._notifiers: Notifiers | None = None
         self._carrier = OutboxAnswers(config, lambda: (self._outbox, self._uplink))
-        self._waiting_for = ""  # why the outbox is not open yet
+        self._start = OutboxStart(config, clock, counters)
         self.progress = ProgressWatch(clock, self._flow)
         self.reloader: Reloader | None = None  # None: not yet, or there is no ``source``
-        self._console = ConsoleRunner(self)
+        self._console = OptionalPart("console", lambda config: console_of(config, self))
+        self._push = OptionalPart("push of metrics", lambda config: metrics_of(config, self, clock))
         self._group: asyncio.TaskGroup | None = None  # of everything, while it runs
         self._sending: asyncio.Task[None] | None = None  # to the collector
         self.running = asyncio.Event()  # set when everything has been started
@@ -143,7 +140,7 @@ class GatewayAgent:
     @property
     def web_port(self) -> int:
         """Return the port of the console; 0: there is none."""
-        return self._console.port
+        return self._console.value or 0
 
     @property
     def alarms(self) -> list[str]:
@@ -157,7 +154,7 @@ class GatewayAgent:
     @property
     def is_started(self) -> bool:
         """Return whether everything works that can: the outbox may still wait for room."""
-        return self.running.is_set() or bool(self._waiting_for)
+        return self.running.is_set() or bool(self._start.waiting_for)
 
     def secure(self, seconds: float) -> None:
         """Wait, in any thread, until what the outbox was given is durable. It takes no more."""
@@ -186,10 +183,10 @@ class GatewayAgent:
             ):
                 with self.progress.watching():
                     async with (
-                        otlp_of(self._config, self, self._clock),
+                        self._push.running(self._config),
                         self._console.running(self._config),
                     ):
-                        store = await self._open(lock)
+                        store = await self._start.open(lock, self._stop)
                         if store is not None:
                             await self._run(store)
 
@@ -206,7 +203,7 @@ class GatewayAgent:
         outbox.start()
         failure: StoreFailed | None = None
         try:
-            self._learn_time(store)
+            learn_time(self._clock, store)
             self._field = Field(config, self._clock, outbox, store.marks(), self._counters)
             self.commands.open(self._field)
             self._outbox = outbox
@@ -216,18 +213,15 @@ class GatewayAgent:
             self._alarms = AlarmDesk(
                 config, self._clock, self._field, lambda: outbox.stats, self._hurry
             )
-            if config.notify:
-                from .notify.notifiers import Notifiers  # a gateway without pays nothing
-
-                self._notifiers = Notifiers(
-                    *(config, self._clock, self._alarms, self._field.note),
-                    lambda: self.progress.is_ready,
-                )
+            self._notifiers = Notifiers(
+                *(config, self._clock, self._alarms, self._field.note),
+                lambda: self.progress.is_ready,
+            )
             self._uplink = self._make_uplink(outbox)
             if self._source is not None:
-                parts = self._parts(self._field, self._rollout, self._alarms)
+                parts = self._parts(self._field, self._rollout, self._alarms, self._notifiers)
                 self.reloader = Reloader(self._source, parts, self._clock)
-            await self._work(outbox, self._field, self._alarms)
+            await self._work(outbox, self._field, self._alarms, self._notifiers)
         except* StoreFailed as failures:
             failure = first_error(
                 failures
@@ -237,50 +231,12 @@ class GatewayAgent:
         if failure is not None:
             raise failure
 
-    def _learn_time(self, store: Outbox) -> None:
-        """Give the clock what an agent before this one knew in the same boot."""
-        clock, anchor = self._clock, store.anchor_of(self._clock.boot_id)
-        if isinstance(clock, SystemClock) and anchor is not None and anchor.wall_ms is not None:
-            clock.learn(anchor.mono_ms, anchor.wall_ms, anchor.unc_ms, CLOCK_HOLDOVER)
-
-    async def _open(self, lock: Lock) -> Outbox | None:
-        """Open the outbox; wait while it has no room or is locked. None if stopped meanwhile."""
-        config = self._config
-        directory = config.gateway.state_dir
-        try:
-            limit = fitting(directory, config.outbox.max_bytes)
-        except OSError as error:
-            raise StoreFailed(f"{directory}: {error}") from error
-        settings = StoreSettings(directory, config.gateway.id, limit, HEAD_LAG_MS)
-        context = StoreContext(settings, self._clock, self._counters)
-        while not self._stop.is_set():
-            opening = asyncio.ensure_future(asyncio.to_thread(Outbox.open, context, lock))
-            try:
-                return await whatever_comes(opening)
-            except asyncio.CancelledError:
-                if not opening.cancelled() and opening.exception() is None:
-                    opening.result().close()
-                raise
-            except StoreFull as error:
-                reason = str(error)
-            except StoreBusy as error:
-                # The directory is ours, so it is no other agent.
-                file = settings.database_path
-                reason = (
-                    f"{file} is open in another program ({error}): close that, an sqlite3 shell or"
-                    f" a backup for instance; `fuser {file}` names it"
-                )
-            if reason != self._waiting_for:
-                self._waiting_for = reason
-                log.error("the outbox cannot be opened, trying again: %s", reason)
-            await within(FULL_RETRY_S, self._stop.wait())
-        return None
-
     async def _work(
         self,
         outbox: OutboxWriter,
         field: Field,
         alarms: AlarmDesk,
+        notifiers: Notifiers,
     ) -> None:
         async with asyncio.TaskGroup() as group:
             watch = group.create_task(outbox.watch(), name="outbox")
@@ -289,7 +245,7 @@ class GatewayAgent:
             exporting = group.create_task(self._exporters.run(outbox), name="exporters")
             polling = group.create_task(self._poll(field), name="field")
             alarming = group.create_task(alarms.run(), name="alarms")
-            noticing = group.create_task(self._notify(), name="notify")
+            noticing = group.create_task(notifiers.run(), name="notify")
             ordering = group.create_task(self.orders.run(), name="orders")
             reloading = group.create_task(self._reload(), name="reload")
             self.running.set()
@@ -341,28 +297,26 @@ class GatewayAgent:
         if books is not None and books.unaccounted:
             log.error(UNACCOUNTED, books.unaccounted, books)
 
-    async def _notify(self) -> None:
-        if self._notifiers is not None:
-            await self._notifiers.run()
-
     # --- a change of the configuration -----------------------------------------------------------
 
     async def _reload(self) -> None:
         if self.reloader is not None:
             await self.reloader.run()
 
-    def _parts(self, field: Field, rollout: Rollout, alarms: AlarmDesk) -> ReloadableParts:
+    def _parts(
+        self, field: Field, rollout: Rollout, alarms: AlarmDesk, notifiers: Notifiers
+    ) -> ReloadableParts:
         assert self._source is not None
-        self._current = PreparedConfig(self._source, [], self._collector_key)
+        self._current = PreparedConfig(self._source, [], self._keys)
         return ReloadableParts(
-            *(field, rollout, alarms, self._exporters),
+            *(field, rollout, alarms, self._exporters, self.orders, notifiers, self._push),
             *(lambda: self._current, self._took, self._context_of),
             *(self._replace_uplink, self._replace_console, self._flow),
         )
 
     def _took(self, new: PreparedConfig) -> None:
         self._current = new
-        self._config, self._collector_key = new.config, new.collector_key
+        self._config, self._keys = new.config, new.keys
 
     def _context_of(self, config: GatewayConfig) -> ExportContext:
         return context_of(config, self._clock, self._key, self._note, self.commands.run)
@@ -372,7 +326,7 @@ class GatewayAgent:
         return Uplink(
             config.uplink,
             config.gateway.id,
-            UplinkKeys(self._key, self._collector_key),
+            UplinkKeys(self._key, self._keys.collector),
             outbox,
             self._counters,
             wall=self._clock if isinstance(self._clock, SystemClock) else None,
@@ -400,8 +354,7 @@ class GatewayAgent:
 
         async def replace() -> None:
             await asyncio.sleep(ANSWER_S)
-            await self._console.end()
-            await self._console.begin(self._config)
+            await self._console.change(self._config)
 
         self._group.create_task(replace(), name="console anew")
 
@@ -482,13 +435,13 @@ class GatewayAgent:
             update=None if self._rollout is None else self._rollout.status(),
             health=self.progress.problems,
             warnings=self.progress.warnings,
-            waiting_for=self._waiting_for if self._outbox is None else "",
+            waiting_for=self._start.waiting_for if self._outbox is None else "",
         )
 
     def _flow(self) -> Flow:
         now_ms, field, outbox = self._clock.boot_ms(), self._field, self._outbox
         if field is None or outbox is None:
-            return Flow(self._waiting_for, [], [], None, [])
+            return Flow(self._start.waiting_for, [], [], None, [])
         return Flow(
             "",
             field.flows(now_ms, self._started_ms),

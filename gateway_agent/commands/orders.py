@@ -122,6 +122,10 @@ class OrderDesk:
         """See OrderInbox."""
         return bool(self._operators)
 
+    def change(self, operators: Mapping[bytes, Operator]) -> None:
+        """Take orders of these from now on; one that is carried out now goes on."""
+        self._operators = operators
+
     def take(self, payload: bytes) -> None:
         """Take a message from the topic of orders; :meth:`run` looks at it."""
         if len(payload) > MAX_ORDER_BYTES:

@@ -1,15 +1,15 @@
 """Everybody who gets notices of alarms: makes the notices and keeps what waits over a restart.
 
-What is lost is an action in the stream too, once a minute at most for each receiver.
+What is lost is an action in the stream too, once a minute at most for each receiver. A reload gives
+what waits for a receiver to the one that takes its name, and names it as lost if none does.
 """
 
 import asyncio
 import logging
 import os
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple, NoReturn, assert_never
+from typing import Final, NoReturn, assert_never
 
-import msgspec
 from msgspec import Struct
 
 from gateway_agent.alarms.desk import AlarmDesk
@@ -19,32 +19,37 @@ from gateway_agent.cancellation import raise_if_cancelled
 from gateway_agent.clock import GatewayClock
 from gateway_agent.config import GatewayConfig
 from gateway_agent.status import NotifyStatus
+from gateway_agent.uplink.feed import NoteAction
 from gateway_agent.uplink.mqtt import Announcing
 from protocols.uplink import Action
 
 from .config import MailNotify, MqttNotify, NotifyConfig, WebhookNotify
+from .kept import KeptNotices, keep_notices, kept_notices
 from .queue import Notice, NoticeQueue
 from .sending import NoticeSender, NoticeTask
 
 log: Final = logging.getLogger(__name__)
 
-FILE_NAME: Final = "notices.json"
-MAX_FILE: Final = 4 << 20  # bytes; 1000 notices have about 400 kB
 _KEEP_S: Final = 1.0
 _NAME_EVERY_S: Final = 60.0
+_GONE: Final = "the configuration has this receiver no more"
 
 
-class _Kept(Struct, frozen=True, omit_defaults=True):
-    """What the file keeps for one receiver."""
+class _Receiver(Struct, eq=False):
+    """One receiver. ``task``: delivers to it; None while nothing runs, or the uplink does it."""
 
-    waiting: list[Notice]
-    lost: int = 0  # and in no notice yet
-
-
-class _Receiver(NamedTuple):
     config: NotifyConfig
     queue: NoticeQueue
     status: NotifyStatus
+    sending: NoticeTask | None = None
+    announcer: Announcing | None = None
+    task: asyncio.Task[None] | None = None
+    named: int = 0  # lost notices that are in the stream
+    named_s: float = -_NAME_EVERY_S  # when they were recorded
+
+    @property
+    def name(self) -> str:
+        return self.config.name
 
 
 class Notifiers:
@@ -55,50 +60,99 @@ class Notifiers:
         config: GatewayConfig,
         clock: GatewayClock,
         desk: AlarmDesk,
-        note: Callable[[str, Action], None],
+        note: NoteAction,
         is_ready: Callable[[], bool],
     ) -> None:
         self._gateway = config.gateway.id
+        self._directory = config.gateway.state_dir
         self._clock = clock
         self._desk = desk
         self._note = note
-        self._path = config.gateway.state_dir / FILE_NAME
+        self._is_ready = is_ready
         self._latest: dict[str, Notice] = {}
-        self._receivers = [
-            _Receiver(
-                table,
-                NoticeQueue(table.queue),
-                NotifyStatus(name=table.name, type=table.kind, where=""),
+        self._group: asyncio.TaskGroup | None = None  # while it runs
+        self._is_needed = asyncio.Event()  # there may be somebody
+        self._held: list[_Receiver] = []  # that a change has ended, and may bring back
+        # Of receivers that are there no more: kept until it is in the stream that they are lost.
+        self._gone = kept_notices(self._directory)
+        self._receivers = [self._made(table, config, None) for table in config.notify]
+        for receiver in self._receivers:
+            kept = self._gone.pop(receiver.name, None)
+            if kept is not None:
+                receiver.queue.restore(kept.waiting, kept.lost)
+        desk.listeners.append(self.changed)
+
+    @property
+    def announcer(self) -> Announcing | None:
+        """Return what goes over the uplink's connection; another one after it was changed."""
+        found = [receiver.announcer for receiver in self._receivers]
+        return next(filter(None, found), None)
+
+    def _made(
+        self, table: NotifyConfig, config: GatewayConfig, before: _Receiver | None
+    ) -> _Receiver:
+        """Make a receiver, in the place of the one before."""
+        queue = NoticeQueue(table.queue)
+        status = NotifyStatus(name=table.name, type=table.kind, where="")
+        receiver = _Receiver(table, queue, status)
+        if before is not None:
+            before.queue.hand_over(queue)
+            status.sent = before.status.sent
+            receiver.named, receiver.named_s = before.named, before.named_s
+        if isinstance(table, MqttNotify):
+            from .announcer import Announcer  # what a file does not ask for is not loaded
+
+            status.where = config.uplink.where
+            receiver.announcer = Announcer(
+                *(status, queue, self._gateway, self._directory),
+                *(self.states, self._is_ready),
             )
+        else:
+            sender = _sender(table, self._gateway)
+            status.where = sender.where
+            receiver.sending = NoticeTask(status, sender, queue)
+        return receiver
+
+    async def change(self, config: GatewayConfig) -> None:
+        """Deliver to these from now on; a receiver that is the same goes on.
+
+        What waits for one that is there no more is kept until :meth:`settle`.
+        """
+        going = {one.name: one for one in self._receivers if one.config in config.notify}
+        ended = [one for one in self._receivers if one.name not in going]
+        for one in ended:
+            if one.task is not None:
+                one.task.cancel()
+                await asyncio.wait({one.task})
+        held = {one.name: one for one in (*self._held, *ended)}
+        self._receivers = [
+            going.get(table.name) or self._made(table, config, held.pop(table.name, None))
             for table in config.notify
         ]
-        self._tasks: list[NoticeTask] = []
-        self._named: dict[str, tuple[int, float]] = {}  # lost and recorded, when: by receiver
-        self.announcer: Announcing | None = None
-        for table, queue, status in self._receivers:
-            if isinstance(table, MqttNotify):
-                from .announcer import Announcer  # what a file does not ask for is not loaded
+        self._held = list(held.values())
+        for one in self._receivers:
+            if one.announcer is not None:
+                one.status.where = config.uplink.where
+        self._begin()
 
-                status.where = config.uplink.where
-                self.announcer = Announcer(
-                    *(status, queue, self._gateway, config.gateway.state_dir),
-                    *(self.states, is_ready),
-                )
-            else:
-                sender = _sender(table, self._gateway)
-                status.where = sender.where
-                self._tasks.append(NoticeTask(status, sender, queue))
-        self._restore()
-        desk.listeners.append(self.changed)
+    def settle(self) -> None:
+        """Name what waits for receivers that a change has ended: nobody will deliver it."""
+        for one in self._held:
+            self._gone[one.name] = KeptNotices(one.queue.kept)
+            self._name_gone(one.name, len(one.queue) + one.queue.lost - one.named)
+        self._held = []
 
     def changed(self, rule: AlarmRule, change: AlarmChange) -> None:
         """Give a change to everybody who wants alarms of its severity."""
+        everybody = (*self._receivers, *self._held)
+        if not everybody:
+            return
         age_ms = self._clock.boot_ms() - change.at_ms
         notice = self._notice(rule, change.after, change.before, age_ms, change.by)
         self._latest[rule.name] = notice
-        for table, queue, _ in self._receivers:
-            if table.wants(rule.severity):
-                queue.put(notice)
+        for one in everybody:
+            if one.config.wants(rule.severity):
+                one.queue.put(notice)
 
     def states(self) -> Mapping[str, Notice]:
         """Return the newest notice of each alarm, or its state since the start."""
@@ -132,72 +186,78 @@ class Notifiers:
         """Deliver until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
-                for task in self._tasks:
-                    group.create_task(task.run(), name=f"notify {task.status.name}")
+                self._group = group
+                self._begin()
                 group.create_task(self._keep_up(), name="notices")
         finally:
+            self._group = None
             self._keep()
         raise asyncio.CancelledError
 
+    def _begin(self) -> None:
+        """Begin to deliver to those that have nobody who does."""
+        self._is_needed.set()
+        if self._group is None:
+            return
+        for one in self._receivers:
+            if one.sending is not None and one.task is None:
+                one.task = self._group.create_task(one.sending.run(), name=f"notify {one.name}")
+
     async def _keep_up(self) -> NoReturn:
-        changes = 0
+        for name, kept in list(self._gone.items()):  # of a file that was edited before the start
+            self._name_gone(name, len(kept.waiting))
+        known: list[tuple[str, int]] = []
         while True:
             raise_if_cancelled()
             self._name_losses()
-            now = sum(receiver.queue.changes for receiver in self._receivers)
-            if now != changes:
-                changes = now
+            now = [(one.name, one.queue.changes) for one in (*self._receivers, *self._held)]
+            now += [(name, 0) for name in self._gone]
+            if now != known:
+                known = now
                 self._keep()
-            await asyncio.sleep(_KEEP_S)
+            if now:
+                await asyncio.sleep(_KEEP_S)
+            else:
+                self._is_needed.clear()
+                await self._is_needed.wait()
 
     def _name_losses(self) -> None:
-        now = asyncio.get_running_loop().time()
-        for table, queue, status in self._receivers:
-            named, at = self._named.get(table.name, (0, -_NAME_EVERY_S))
-            if queue.lost <= named or now - at < _NAME_EVERY_S:
-                continue
-            self._named[table.name] = queue.lost, now
-            why = f": {status.problem}" if status.problem else ""
-            detail = f"notify {table.name}: {queue.lost - named} notices of alarms are lost{why}"
-            log.warning("%s", detail)
-            self._note(self._gateway, Action("alarm-notice-lost", "", 0, detail))
+        now_s = asyncio.get_running_loop().time()
+        for one in self._receivers:
+            lost = one.queue.lost - one.named
+            if lost and now_s - one.named_s >= _NAME_EVERY_S:
+                one.named, one.named_s = one.queue.lost, now_s
+                self._name(one.name, lost, one.status.problem)
+
+    def _name_gone(self, name: str, lost: int) -> None:
+        def committed() -> None:
+            self._gone.pop(name, None)
+
+        if lost:
+            self._name(name, lost, _GONE, committed)
+        else:
+            committed()
+
+    def _name(
+        self, name: str, lost: int, why: str, committed: Callable[[], None] | None = None
+    ) -> None:
+        detail = f"notify {name}: {lost} notices of alarms are lost{': ' + why if why else ''}"
+        log.warning("%s", detail)
+        self._note(self._gateway, Action("alarm-notice-lost", "", 0, detail), committed)
 
     def status(self) -> list[NotifyStatus]:
         """Return what the operator sees of each receiver."""
-        for _, queue, status in self._receivers:
-            status.waiting, status.lost = len(queue), queue.lost
-        return [receiver.status for receiver in self._receivers]
+        for one in self._receivers:
+            one.status.waiting, one.status.lost = len(one.queue), one.queue.lost
+        return [one.status for one in self._receivers]
 
     def _keep(self) -> None:
-        """Write what waits. A file that cannot be written costs what waits at a restart."""
         kept = {
-            table.name: _Kept(queue.kept, queue.unnamed)
-            for table, queue, _ in self._receivers
-            if len(queue) or queue.unnamed
+            one.name: KeptNotices(one.queue.kept, one.queue.unnamed)
+            for one in (*self._receivers, *self._held)
+            if len(one.queue) or one.queue.unnamed
         }
-        part = self._path.with_suffix(".part")
-        try:
-            if not kept:
-                self._path.unlink(missing_ok=True)
-                return
-            part.write_bytes(msgspec.json.encode(kept))
-            part.replace(self._path)
-        except OSError as error:
-            log.debug("notices that wait are lost at a restart: %s", error)
-
-    def _restore(self) -> None:
-        try:
-            with self._path.open("rb") as file:
-                found = msgspec.json.decode(file.read(MAX_FILE), type=dict[str, _Kept])
-        except FileNotFoundError:
-            return
-        except (OSError, msgspec.DecodeError) as error:
-            log.warning("%s cannot be read, its notices are lost: %s", self._path, error)
-            return
-        for table, queue, _ in self._receivers:
-            kept = found.get(table.name)
-            if kept is not None:
-                queue.restore(kept.waiting, kept.lost)
+        keep_notices(self._directory, self._gone | kept)
 
 
 def _sender(table: WebhookNotify | MailNotify, gateway: str) -> NoticeSender:

@@ -68,6 +68,15 @@ class NoticeQueue:
         self.unnamed += lost
         self.put(*notices)
 
+    def hand_over(self, other: "NoticeQueue") -> None:
+        """Let another queue go on with what waits here, and with what was lost.
+
+        Whoever sends from this one may still end what it has taken: it gets nothing more.
+        """
+        other.lost += self.lost
+        other.restore(self.kept, self.unnamed)
+        self._waiting.clear()
+
     async def take(self, most: int) -> list[Notice]:
         """Wait for notices and return up to ``most`` of the oldest, the same until they are done.
 

@@ -18,6 +18,7 @@ from gateway_agent.config import GatewayConfig, parse
 from gateway_agent.directories import make_directory
 from gateway_agent.state_file import read_state, write_state
 from gateway_agent.tables import ConfigError, read_file, toml_of
+from protocols.text_of_others import printable
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,11 @@ class ConfigSource(NamedTuple):
     def digest(self) -> str:
         """Return the SHA-256 of the text."""
         return digest_of(self.text)
+
+    @property
+    def is_own_file(self) -> bool:
+        """Return whether the text is that of the operator's file."""
+        return printable(self.origin) == printable(str(self.path))
 
 
 def source_of(text: str, path: Path, origin: str) -> ConfigSource:

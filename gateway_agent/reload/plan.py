@@ -1,10 +1,11 @@
 """What a reload would change, key by key, and what of it only a new start can change."""
 
 from collections.abc import Iterator
-from typing import Final, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway_agent.config import GatewayConfig
 from gateway_agent.redaction import public_url
@@ -13,18 +14,46 @@ ABSENT: Final = ""
 _Flat: TypeAlias = dict[str, str]
 
 _NEXT_START: Final = (
-    "it cannot be changed while the agent runs: restore it and reload the rest, or stop the agent"
-    " and start it with this file"
+    "it cannot be changed while the agent runs, %s: restore it and reload the rest, or stop the"
+    " agent and start it with this file"
 )
-#: Keys that hold for the life of a process; what begins with one of them is refused.
-FIXED: Final = ("gateway.", "outbox.max_bytes", "notify.", "orders.", "otlp.")
-_EFFECTS: Final = (
-    ("outbox.", "applied at once"),
-    ("reload.", "holds from the next reload on"),
-    ("uplink.", "the uplink connects anew; records wait in the outbox meanwhile"),
-    ("exporter.", "this exporter begins anew where it was; one that is removed loses its place"),
-    ("web.", "the console begins anew"),
-    ("alarm.", "applied at once; alarms of other rules keep their state"),
+
+
+class Rule(NamedTuple):
+    """What a change of the keys that begin with ``keys`` does, or why it is refused.
+
+    ``by``: who may change them in a running agent; ``file``: only its own file does.
+    """
+
+    keys: str
+    effect: str
+    by: Literal["all", "file", "nobody"] = "all"
+
+
+#: The first that fits holds; :mod:`.parts` does what it says. Of buses and devices: `_effect`.
+RULES: Final = (
+    Rule("gateway.", _NEXT_START % "which records and signs under this identity", "nobody"),
+    Rule("outbox.max_bytes", _NEXT_START % "which has opened its outbox with it", "nobody"),
+    Rule("outbox.", "applied at once"),
+    Rule("reload.", "holds from the next reload on"),
+    Rule("orders.", "orders are taken from these keys from now on, and from no others", "file"),
+    Rule("uplink.", "the uplink connects anew; records wait in the outbox meanwhile"),
+    Rule(
+        "exporter.",
+        "this exporter begins anew where it was; one that is removed loses its place",
+    ),
+    Rule("web.", "the console begins anew"),
+    Rule("alarm.", "applied at once; alarms of other rules keep their state"),
+    Rule(
+        "notify.",
+        "this receiver begins anew with what waits for it; what waits for one that is removed is"
+        " named as lost",
+    ),
+    Rule("otlp.", "metrics are pushed anew"),
+)
+_OWN_FILE: Final = (
+    "who may order is changed by the gateway's own file only: edit that and use `tianfu-gateway"
+    " reload`"
 )
 _ARRAYS: Final = ("device",)
 _SHOWN: Final = 200  # characters of a table that comes or goes
@@ -54,8 +83,11 @@ class ReloadPlan(Struct, frozen=True, kw_only=True):
         return not self.problems
 
 
-def changes(old: GatewayConfig, new: GatewayConfig) -> tuple[ConfigChange, ...]:
-    """Return the differences, in the order of the new configuration, removed keys last."""
+def changes(old: GatewayConfig, new: GatewayConfig, is_own_file: bool) -> tuple[ConfigChange, ...]:
+    """Return the differences, in the order of the new configuration, removed keys last.
+
+    ``is_own_file``: the new one is the operator's file on the gateway.
+    """
     before, after = _flat(old), _flat(new)
     paths = [path for path in after if before.get(path) != after[path]]
     paths += [path for path in before if path not in after]
@@ -64,17 +96,25 @@ def changes(old: GatewayConfig, new: GatewayConfig) -> tuple[ConfigChange, ...]:
     buses = {bus.name for bus in (*old.bus, *old.link)}, {bus.name for bus in (*new.bus, *new.link)}
     rows = []
     for path in paths:
-        refused = path.startswith(FIXED)
-        effect = _NEXT_START if refused else _effect(path, *buses)
         row = ConfigChange(
             path=path,
             old=_shown(path, before),
             new=_shown(path, after),
-            effect=effect,
-            refused=refused,
+            effect=_effect(path, *buses),
         )
         rows.append(row)
-    return tuple(rows)
+    return tuple(judged(row, is_own_file) for row in rows)
+
+
+def judged(row: ConfigChange, is_own_file: bool) -> ConfigChange:
+    """Return the row of a difference with what the rule of its key says."""
+    for keys, effect, by in RULES:
+        if not row.path.startswith(keys):
+            continue
+        refused = by == "nobody" or (by == "file" and not is_own_file)
+        effect = _OWN_FILE if refused and by == "file" else effect
+        return replace(row, effect=effect, refused=refused)
+    return row
 
 
 def refusals(rows: tuple[ConfigChange, ...]) -> tuple[str, ...]:
@@ -124,9 +164,6 @@ def _visible(key: str, value: str) -> str:
 
 
 def _effect(path: str, old_buses: set[str], new_buses: set[str]) -> str:
-    for prefix, text in _EFFECTS:
-        if path.startswith(prefix):
-            return text
     _, _, rest_of_bus = path.partition(".")
     bus, *rest = rest_of_bus.split(".", 1)
     if bus not in old_buses:

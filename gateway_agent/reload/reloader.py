@@ -94,9 +94,9 @@ class Reloader:
             outcome=self._outcome,
         )
 
-    def plan(self, text: str) -> ReloadPlan:
+    def plan(self, text: str, origin: str = "") -> ReloadPlan:
         """Return what a text would change, and why it cannot if it cannot; nothing is changed."""
-        return self._planned(text, "")[0]
+        return self._planned(text, origin)[0]
 
     async def apply(self, text: str, by: str, origin: str) -> ReloadPlan:
         """Change to ``text``; the plan that is returned has problems if nothing was changed.
@@ -121,7 +121,9 @@ class Reloader:
     async def plan_file(self) -> ReloadPlan:
         """Return what the operator's file would change now."""
         text = self._file_text()
-        return text if isinstance(text, ReloadPlan) else await asyncio.to_thread(self.plan, text)
+        if isinstance(text, ReloadPlan):
+            return text
+        return await asyncio.to_thread(self.plan, text, str(self._source.path))
 
     def _file_text(self) -> str | ReloadPlan:
         """Return what the operator's file has; a plan with the problem if it cannot be read."""

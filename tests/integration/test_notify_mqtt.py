@@ -11,10 +11,14 @@ import aiomqtt
 import pytest
 
 from gateway_agent.config import MqttUplink
+from gateway_agent.keys import generate_signing_key, load_private
 from gateway_agent.uplink.connection import Who, make_client
+from gateway_agent.uplink.topics import order_topic
 from hil.site.mosquitto import MosquittoBroker
-from protocols.uplink import open_batch
+from protocols.uplink import OperatorOrder, key_id, open_batch, sign_order
+from tests.integration.uplink_help import publish
 from tests.promise.site import COMMAND, until
+from tests.unit.gateway_agent.reload.reload_site import ReloadSite, SetClock
 from tests.unit.gateway_agent.slave import TcpSlave
 from tests.unit.gateway_agent.test_agent import answer, write_site
 
@@ -40,6 +44,7 @@ class Listener:
         self.messages: list[tuple[str, dict[str, object]]] = []
         self.actions: list[str] = []  # in the batches
         self.batches = 0
+        self.replies = 0
 
     def of(self, topic: str) -> list[dict[str, object]]:
         return [body for name, body in self.messages if name == f"tianfu/gw-1/{topic}"]
@@ -52,7 +57,9 @@ class Listener:
                     self.batches += 1
                     found = open_batch(bytes(message.payload), None).decode()
                     self.actions += [item.action.name for item in found if item.action is not None]
-                else:
+                elif "/reply/" in str(message.topic):
+                    self.replies += 1
+                elif "/order/" not in str(message.topic):
                     body = json.loads(message.payload) if message.payload else {}
                     self.messages.append((str(message.topic), body))
 
@@ -126,6 +133,50 @@ async def test_status_will_and_alarms_are_on_their_topics(
         assert later.of("alarm/river-high") == []
         assert later.of("alarm-change") == []
     await slave.close()
+
+
+@pytest.mark.mosquitto
+async def test_announcements_and_orders_begin_and_end_with_a_reload(
+    broker: MosquittoBroker, tmp_path: Path
+) -> None:
+    """What they need of the uplink's connection, a will and a subscription, is there then too."""
+    generate_signing_key(tmp_path / "ana.pem")
+    plain = "[reload]\nprobation_s = 0\n"
+    more = '[orders]\nkeys = ["ana.pem.pub"]\n[[notify]]\nname = "console"\ntype = "mqtt"\n'
+    key = load_private(tmp_path / "ana.pem")
+    topic = order_topic("gw-1", key_id(key.public_key()))
+
+    async with ReloadSite(tmp_path).serving() as site, listening(broker.port) as seen:
+        buses = ("a", (1,)), ("b", (1,))
+
+        async def reload(tables: str) -> None:
+            text = site.text(*buses, more=plain + tables)
+            site.path.write_text(text.replace("port = 1\n", f"port = {broker.port}\n"))
+            if site.agent is not None:
+                assert not (await site.reloader.apply_file("root")).problems
+
+        await reload("")
+        async with site.running() as agent:
+            await until(lambda: seen.batches, "data flows")
+            assert seen.of("status") == []
+            await reload(more)
+            await until(lambda: seen.of("status"), "it is announced")
+            assert seen.of("status")[-1]["state"] == "online"
+            assert [one.where for one in agent.snapshot().notify] == [f"127.0.0.1:{broker.port}"]
+            now_ms = SetClock().wall().wall_ms
+            assert now_ms is not None
+            order = OperatorOrder("gw-1", now_ms, now_ms + 600_000, "get", "absent")
+            await publish(broker.port, topic, sign_order(order, key))
+            await until(lambda: seen.replies, "the order is answered")
+            connects = agent.snapshot().counters.connects
+            await reload(
+                more + '[[alarm]]\nname = "x"\nwhen = "silent"\ndevice = "a1"\nfor_s = 9\n'
+            )
+            assert agent.snapshot().counters.connects == connects, "the connection is as it was"
+            await reload("")
+            await until(lambda: seen.of("status")[-1]["state"] == "offline", "it says goodbye")
+            before = seen.batches
+            await until(lambda: seen.batches > before, "data flows on")
 
 
 @pytest.mark.mosquitto

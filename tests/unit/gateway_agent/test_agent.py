@@ -9,6 +9,7 @@ from unittest import mock
 import pytest
 
 from gateway_agent import agent as agent_module
+from gateway_agent import outbox_start
 from gateway_agent.agent import GatewayAgent
 from gateway_agent.clock import SystemClock
 from gateway_agent.config import load
@@ -118,8 +119,13 @@ async def test_polls_are_recorded_shown_and_kept(tmp_path: Path) -> None:
     task = asyncio.create_task(agent.run())
 
     def twenty_are_shown() -> bool:
-        outbox = agent.snapshot().outbox
-        return outbox is not None and outbox.last >= 20
+        status = agent.snapshot()
+        # On a busy machine some of the records are gaps.
+        return (
+            status.outbox is not None
+            and status.outbox.last >= 20
+            and status.counters.readings_recorded >= 20
+        )
 
     await until(twenty_are_shown)
     status = agent.snapshot()
@@ -199,7 +205,7 @@ async def test_it_waits_for_room_to_open_its_outbox(
         return opening(*arguments)  # type: ignore[arg-type] # passed on
 
     monkeypatch.setattr(Outbox, "open", without_room)
-    monkeypatch.setattr(agent_module, "FULL_RETRY_S", 0.05)
+    monkeypatch.setattr(outbox_start, "FULL_RETRY_S", 0.05)
     slave = await TcpSlave(answer).start()
     agent, counters = make(write_site(tmp_path, slave.port))
     task = asyncio.create_task(agent.run())

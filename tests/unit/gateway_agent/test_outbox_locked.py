@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway_agent import agent as agent_module
+from gateway_agent import outbox_start
 
 from .slave import TcpSlave, until
 from .test_agent import answer, make, stopped, write_site
@@ -19,7 +19,7 @@ async def test_the_agent_waits_for_a_locked_outbox(
     caplog: pytest.LogCaptureFixture,
     begin: str,
 ) -> None:
-    monkeypatch.setattr(agent_module, "FULL_RETRY_S", 0.05)
+    monkeypatch.setattr(outbox_start, "FULL_RETRY_S", 0.05)
     slave = await TcpSlave(answer).start()
     path = write_site(tmp_path, slave.port)
     first, counters = make(path)

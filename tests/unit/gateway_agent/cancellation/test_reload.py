@@ -1,4 +1,4 @@
-"""A field that is changed ends wherever it is, and what is not changed misses no poll."""
+"""What is changed at run time ends wherever it is, and what is not changed misses no poll."""
 
 from functools import partial
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from .sweep import MOMENTS, Moment, run_once, sweep
+from .worlds_notices import changing_receivers
 from .worlds_reload import PERIOD_MS, ChangingField, changing
 
 NEVER = 1 << 30  # no run has so many suspensions
@@ -19,6 +20,16 @@ def test_a_field_that_changes_ends(folder: Path, moment: Moment, part: int) -> N
 
 def test_it_ends_at_some_of_its_suspensions(folder: Path) -> None:
     sweep(changing, folder, Moment(with_answer=True), floor=100, part=13)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("moment", "part"), MOMENTS)
+def test_receivers_that_change_end(folder: Path, moment: Moment, part: int) -> None:
+    sweep(changing_receivers, folder, moment, floor=50, part=part)
+
+
+def test_they_end_at_some_of_their_suspensions(folder: Path) -> None:
+    sweep(changing_receivers, folder, Moment(), floor=50, part=5)
 
 
 def test_a_bus_that_is_the_same_misses_no_poll(folder: Path) -> None:

@@ -40,6 +40,19 @@ async def test_what_waits_is_put_back_after_a_restart_before_anything_newer() ->
     assert (found[0].lost, after.lost) == (2, 1)
 
 
+async def test_another_queue_goes_on_with_what_waits_and_the_first_gives_nothing_twice() -> None:
+    before, after = NoticeQueue(3), NoticeQueue(2)
+    before.put(*map(notice, range(4)))  # n0 is lost
+    await before.take(1)
+    before.hand_over(after)
+    assert (len(after), after.lost) == (2, 2), "there is less room"
+    before.done()  # whoever was sending there has ended late
+    assert len(before) == 0
+    found = await after.take(10)
+    assert [item.id for item in found] == ["n2", "n3"]
+    assert found[0].lost == 2
+
+
 async def test_who_waits_gets_what_comes() -> None:
     queue = NoticeQueue(3)
     taking = asyncio.create_task(queue.take(2))

@@ -94,7 +94,7 @@ async def test_what_an_address_hides_is_shown_to_nobody(tmp_path: Path) -> None:
         old = agent._config
         assert old.otlp is not None
         other = msgspec.structs.replace(old.otlp, url="http://127.0.0.1:1/v1/metrics?token=new")
-        (row,) = changes(old, msgspec.structs.replace(old, otlp=other))
+        (row,) = changes(old, msgspec.structs.replace(old, otlp=other), is_own_file=True)
         assert row.path == "otlp.url"
         assert "token" not in row.old + row.new
 
