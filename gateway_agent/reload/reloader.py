@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 LOOK_S: Final = 1.0
 KEEP_AGAIN_MS: Final = 60_000  # between attempts to keep a proved change on a medium that fails
 MAX_WAITING: Final = 4  # reloads that wait for the one under way
+CHANGED: Final = "somebody else has changed the configuration meanwhile: load it anew"
 _TOO_MANY: Final = "other reloads are under way: wait for them, `tianfu-gateway status` shows them"
 
 
@@ -59,6 +60,7 @@ class _Request(NamedTuple):
     text: str
     by: str
     origin: str
+    base: str
     answer: "asyncio.Future[ReloadPlan]"
 
 
@@ -72,6 +74,7 @@ class Reloader:
         self._source = source  # that the agent works with
         self._proved: PreparedConfig | None = None  # what an undo goes back to; None: not on trial
         self._probation: Probation | None = None
+        self._broken = ""  # why a change that ended in a fault has to be undone, until it is
         self._file_digest = ""
         self._by = ""
         self._outcome = ""
@@ -98,15 +101,16 @@ class Reloader:
         """Return what a text would change, and why it cannot if it cannot; nothing is changed."""
         return self._planned(text, origin)[0]
 
-    async def apply(self, text: str, by: str, origin: str) -> ReloadPlan:
+    async def apply(self, text: str, by: str, origin: str, base: str = "") -> ReloadPlan:
         """Change to ``text``; the plan that is returned has problems if nothing was changed.
 
-        ``by``: who asks, as the way here has proved it; ``origin``: where the text is from.
+        ``by``: who asks, as the way here has proved it; ``origin``: where the text is from;
+        ``base``: the digest of what it was made from, if it must still be in force.
         """
         answer: asyncio.Future[ReloadPlan] = asyncio.get_running_loop().create_future()
         who = printable(by)[:MAX_OPERATOR_LENGTH]
         try:
-            self._requests.put_nowait(_Request(text, who, printable(origin), answer))
+            self._requests.put_nowait(_Request(text, who, printable(origin), base, answer))
         except asyncio.QueueFull:
             return ReloadPlan(digest=digest_of(text), rows=(), problems=(_TOO_MANY,))
         return await answer
@@ -146,7 +150,7 @@ class Reloader:
             raise_if_cancelled()
             request = None
             try:
-                async with asyncio.timeout(None if self._probation is None else LOOK_S):
+                async with asyncio.timeout(None if self._proved is None else LOOK_S):
                     request = await self._requests.get()
             except TimeoutError:
                 await self._look()
@@ -156,6 +160,8 @@ class Reloader:
     async def _serve(self, request: _Request) -> None:
         plan, new = await asyncio.to_thread(self._planned, request.text, request.origin)
         hindrance = self._agent.hindrance() if plan.rows else ""
+        if request.base not in ("", self._source.digest):
+            hindrance = CHANGED
         if new is not None and not plan.rows and plan.digest == self._source.digest:
             log.warning("reload by %s: nothing differs from what is in force", request.by)
             new = None
@@ -205,10 +211,12 @@ class Reloader:
             return str(error)
         except Exception as error:
             log.exception("reload: a fault of the agent")
-            await self._undo_to(before, f"a fault of the agent: {error!r}")
-            return self._outcome
+            self._broken = f"a fault of the agent: {error!r}"
         self._source, self._by, self._file_digest = new.source, by, file_digest
         self._proved = before
+        if self._broken:
+            await self._undo_to(before, self._broken)
+            return self._outcome
         seconds = new.config.reload.probation_s
         buses = frozenset(
             row.path.split(".")[1] for row in plan.rows if row.path.startswith("bus.")
@@ -234,12 +242,14 @@ class Reloader:
 
     async def _look(self) -> None:
         probation, before, now_ms = self._probation, self._proved, self._clock.boot_ms()
-        if probation is None or before is None:
+        if before is None:
             return
-        fault = probation.fault(self._agent.flow(), now_ms)
+        fault = self._broken
+        if not fault and probation is not None:
+            fault = probation.fault(self._agent.flow(), now_ms)
         if fault:
             await self._undo_to(before, fault)
-        elif probation.is_over(now_ms):
+        elif probation is not None and probation.is_over(now_ms):
             await self._prove()
 
     async def _prove(self) -> None:
@@ -263,7 +273,7 @@ class Reloader:
                 self._outcome = text
                 log.error("%s", text, exc_info=not isinstance(error, (RestError, OperatorError)))
             return
-        self._source, self._proved, self._probation = before.source, None, None
+        self._source, self._proved, self._probation, self._broken = before.source, None, None, ""
         self._outcome = (
             f"the newest reload was undone: {why}. Correct {before.source.path} and reload it"
         )

@@ -9,6 +9,7 @@ from gateway_agent.alarms.socket import AlarmOrder
 from gateway_agent.alarms.watch import AlarmError
 from gateway_agent.commands.command import Command, CommandResult
 from gateway_agent.reload.plan import ReloadPlan
+from gateway_agent.reload.reloader import CHANGED
 from gateway_agent.tables import MAX_FILE_BYTES
 
 from .access import Visitor
@@ -71,7 +72,9 @@ class Actions:
         return await asyncio.to_thread(self._reloader(wanted.base).plan, wanted.text)
 
     async def _apply(self, wanted: ConfigText, visitor: Visitor) -> ReloadPlan:
-        plan = await self._reloader(wanted.base).apply(wanted.text, visitor.by, "the console")
+        plan = await self._reloader(wanted.base).apply(
+            wanted.text, visitor.by, "the console", wanted.base
+        )
         self._view.renew()
         return plan
 
@@ -81,5 +84,5 @@ class Actions:
         if reloader is None:
             raise OrderError("the configuration cannot be changed yet: the agent has just started")
         if reloader.state().digest != base:
-            raise OrderError("somebody else has changed the configuration meanwhile: load it anew")
+            raise OrderError(CHANGED)
         return reloader

@@ -41,8 +41,8 @@ class WatchedReloader(Protocol):
     def plan(self, text: str) -> ReloadPlan:
         """Return what a text would change, in any thread."""
 
-    async def apply(self, text: str, by: str, origin: str) -> ReloadPlan:
-        """Change to a text."""
+    async def apply(self, text: str, by: str, origin: str, base: str = "") -> ReloadPlan:
+        """Change to a text, if ``base`` is still in force."""
 
 
 class WatchedAgent(Protocol):

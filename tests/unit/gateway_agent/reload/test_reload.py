@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from gateway_agent.reload.in_force import FILE_NAME, source_at_start
-from gateway_agent.reload.reloader import Reloader
+from gateway_agent.reload.parts import ReloadableParts
+from gateway_agent.reload.prepared import PreparedConfig
+from gateway_agent.reload.reloader import CHANGED, Reloader
 from tests.unit.gateway_agent.slave import until
 
 from .reload_site import ReloadSite
@@ -83,6 +85,47 @@ async def test_a_change_that_silences_devices_is_undone(
         assert source_at_start(site.path).text == first
         site.path.write_text(wrong + "\n# corrected\n")
         assert source_at_start(site.path).text == wrong + "\n# corrected\n"
+
+
+async def test_a_change_that_fails_half_way_is_undone_when_that_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ReloadSite(tmp_path).serving() as site:
+        first = site.text(("a", (1,)), more=LATER)
+        site.path.write_text(first)
+        async with site.running():
+            change, faults = ReloadableParts.change, [ValueError("1"), ValueError("2")]
+
+            async def failing(parts: ReloadableParts, wanted: PreparedConfig) -> None:
+                if faults:
+                    raise faults.pop(0)
+                await change(parts, wanted)
+
+            monkeypatch.setattr(ReloadableParts, "change", failing)
+            second = site.text(("a", (1,)), ("b", (1,)), more=LATER)
+            plan = await site.reloader.apply(second, "ana", "a test")
+            assert "cannot be yet" in plan.problems[0]
+            assert site.reloader.state().digest == sha(second)  # what is half there, not the old
+            await until(lambda: site.reloader.state().digest == sha(first))
+            assert not faults
+            assert "was undone: a fault of the agent" in site.reloader.state().outcome
+        (undone,) = [one for one in site.actions() if one.name == "config-undone"]
+        assert sha(second) in undone.detail
+
+
+async def test_of_two_changes_of_one_configuration_the_second_is_refused(tmp_path: Path) -> None:
+    async with ReloadSite(tmp_path).serving() as site:
+        first = site.text(("a", (1,)), more=NEVER)
+        site.path.write_text(first)
+        async with site.running():
+            second = site.text(("a", (1,)), ("b", (1,)), more=NEVER)
+            third = site.text(("a", (1, 2)), more=NEVER)
+            plans = await asyncio.gather(
+                site.reloader.apply(second, "ana", "the console", sha(first)),
+                site.reloader.apply(third, "bo", "the console", sha(first)),
+            )
+            assert [plan.problems for plan in plans] == [(), (CHANGED,)]
+            assert site.names() == ["a1", "b1"]
 
 
 async def test_what_a_run_cannot_change_is_refused_whole(tmp_path: Path) -> None:
