@@ -69,7 +69,9 @@ class StationConnection(asyncio.Protocol):
     async def report(self, function: int, after_time: bytes, serial: int) -> None:
         """Send a message and return once the centre confirmed it.
 
-        OSError: the connection ended, or nobody confirmed it three times.
+        Where nothing is confirmed it is sent once the operating system has all of it: what is in a
+        buffer of ours is gone with the connection. OSError: the connection ended, nobody confirmed
+        it three times, or the centre took nothing of it for as long as an answer may take.
         """
         self._confirmed.clear()
         number, events = self._station.send(
@@ -87,6 +89,24 @@ class StationConnection(asyncio.Protocol):
                     await self._changed.wait()
             except TimeoutError:
                 self._resend_if_due()
+        if events:
+            await self._send_all()
+
+    async def _send_all(self) -> None:
+        """Wait until nothing is left in the buffer. OSError: the connection ended, or stands."""
+        while left := self._unsent():
+            self._raise_if_lost()
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(self._station.answer_ms / 1000):
+                    await self._changed.wait()
+            except TimeoutError:
+                if self._unsent() >= left:
+                    self._end(f"the centre takes none of the {left} bytes that wait for it")
+        self._raise_if_lost()
+
+    def _unsent(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def tick(self) -> None:
         """Keep the line alive. OSError: the connection has ended."""
@@ -113,6 +133,7 @@ class StationConnection(asyncio.Protocol):
         """Keep the transport (asyncio calls this)."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        transport.set_write_buffer_limits(0)  # resume_writing: nothing is left
         self._flush()
 
     def data_received(self, data: bytes) -> None:
@@ -120,6 +141,10 @@ class StationConnection(asyncio.Protocol):
         for event in self._station.receive(data, self._boot_ms()):
             self._take(event)
         self._flush()
+
+    def resume_writing(self) -> None:
+        """Note that everything is with the operating system (asyncio calls this)."""
+        self._changed.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note why the connection ended (asyncio calls this)."""
