@@ -1,4 +1,4 @@
-"""What the exporters of SL 651 and SL 427 share: of each station the last sample of each period.
+"""What the exporters of SL 651 and SL 427 share: of each station the last of each period.
 
 Each station has a connection of its own. A report is confirmed before the next one goes, and the
 place in the outbox follows what was confirmed.
@@ -6,7 +6,7 @@ place in the outbox follows what was confirmed.
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import ClassVar, Final, NoReturn
@@ -19,7 +19,7 @@ from protocols.uplink.station import Asked
 from .command_audit import CommandAudit
 from .feed import ExportContext, Feed
 from .station_connection import AnyStation, StationConnection
-from .station_periods import DueReport, Periods
+from .station_periods import DueReport, LatestPoints, Periods, StationSample
 from .station_tables import StationUplink
 
 _logger: Final = logging.getLogger(__name__)
@@ -34,13 +34,17 @@ class StationExporter(ABC):
     _says_when: ClassVar[bool]  # frames have the time they are sent at, so none without a clock
 
     def __init__(
-        self, config: StationUplink, devices: Iterable[str], context: ExportContext
+        self,
+        config: StationUplink,
+        devices: Mapping[str, Collection[str]],
+        context: ExportContext,
     ) -> None:
-        """``devices``: the names of those that are stations."""
+        """``devices``: the names of those that are stations, and the points that each reports."""
         self._label = config.label
         self._where = config.host, config.port
         self._period_ms = config.report_min * 60_000
-        self._devices = tuple(devices)
+        self._devices = devices
+        self._latest = {name: LatestPoints(points) for name, points in devices.items()}
         self._clock = context.clock
         self._newest: dict[str, ExportRecord] = {}  # sample of each station
         self._lines: dict[str, StationConnection] = {}
@@ -58,7 +62,7 @@ class StationExporter(ABC):
             feed.status.connected = False
 
     async def _export(self, feed: Feed) -> NoReturn:
-        periods = Periods(frozenset(self._devices), self._period_ms)
+        periods = Periods(self._devices, self._period_ms)
         last: Portion | None = None
         while True:
             raise_if_cancelled()
@@ -81,16 +85,21 @@ class StationExporter(ABC):
                 line.tick()
 
     async def _take(self, feed: Feed, portion: Portion, periods: Periods) -> None:
-        for record in portion.records:
-            if record.is_data and record.name in self._devices:
-                self._newest[record.name] = record
-        sent = await self._send_at_once(feed, portion)
+        samples = [
+            self._latest[record.name].take(record, record.wall_ms - self._period_ms)
+            for record in portion.records
+            if record.is_data and record.name in self._devices
+        ]
+        self._newest |= {sample.record.name: sample.record for sample in samples}
+        sent = await self._send_at_once(feed, portion, samples)
         for due in periods.take(portion.records):
             await self._deliver(feed, due, portion, due.passes_to)
         await feed.delivered(portion, self._done_to(periods.done_to(portion.last)), sent)
         feed.settled_to = self._done_to(portion.last)
 
-    async def _send_at_once(self, feed: Feed, portion: Portion) -> list[SentMessage]:
+    async def _send_at_once(
+        self, feed: Feed, portion: Portion, samples: list[StationSample]
+    ) -> list[SentMessage]:
         """Send what does not wait for the end of its period."""
         return []
 

@@ -41,12 +41,13 @@ class Sl427Exporter(StationExporter):
     def __init__(self, config: Sl427Uplink, context: ExportContext) -> None:
         self._config = config
         self._stations = {station.device: station for station in config.station}
-        super().__init__(config, self._stations, context)
+        points = {one.device: {each.point for each in one.report} for one in config.station}
+        super().__init__(config, points, context)
 
     async def _report(self, feed: Feed, due: DueReport) -> SentMessage:
-        station = self._stations[due.device]
+        station, sample = self._stations[due.device], due.sample.record
         at = datetime.fromtimestamp(due.ended_ms / 1000, UTC)
-        values = {one.quantity: self._value(one, due.sample) for one in station.report}
+        values = {one.quantity: self._value(one, sample) for one in station.report}
         alarms = Alarms.PUMP_STOPPED
         for name, value in values.items():
             alarms |= _FAULTS.get(name, Alarms(0)) if value is None else Alarms(0)
@@ -54,10 +55,10 @@ class Sl427Exporter(StationExporter):
         for one in station.report:
             value, time_bytes = values[one.quantity], self._config.time_bytes
             data = report_data(one.of_table, value, alarms, state, at, time_bytes)
-            await self._send(feed, due.device, one.of_table.kind, data, due.sample.seq)
+            await self._send(feed, due.device, one.of_table.kind, data, sample.seq)
         ack = "confirmed" if self._config.confirmed else "sent"
         message = f"{station.county} {station.number} {at:%Y-%m-%dT%H:%MZ}"
-        return SentMessage(message, (due.sample.seq,), ack, f"C0 of {at:%Y-%m-%dT%H:%MZ}")
+        return SentMessage(message, due.sample.seqs, ack, f"C0 of {at:%Y-%m-%dT%H:%MZ}")
 
     def _station_of(self, device: str) -> Sl427Station:
         config, station = self._config, self._stations[device]

@@ -2,7 +2,7 @@
 
 A value that has changed by its ``event_step`` since the last event goes without waiting for its
 period, and is in the report of the period too. So an event is news: what is older than a period is
-left to the reports, and the first sample after a start is only what later ones are compared with.
+left to the reports, and the first value after a start is only what later ones are compared with.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ class StationEvents:
         self._steps = {
             station.device: steps for station in stations if (steps := _steps_of(station))
         }
-        self._last: dict[str, Mapping[int, Decimal | None]] = {}
+        self._last: dict[str, dict[int, Decimal | None]] = {}
         self._seen: dict[str, tuple[int, int]] = {}  # stream and number of the newest sample
 
     def watches(self, record: ExportRecord, stream: int) -> bool:
@@ -42,7 +42,7 @@ class StationEvents:
         if last is None or now_ms is None or now_ms - record.wall_ms >= self._period_ms:
             return False
         return any(
-            _has_changed(last.get(code), values[code], step)
+            code in last and _has_changed(last[code], values[code], step)
             for code, step in self._steps[record.name].items()
         )
 
@@ -55,8 +55,11 @@ class StationEvents:
     ) -> None:
         """Note that a sample was looked at, and if it was reported, the centre has its values."""
         self._seen[record.name] = stream, record.seq
-        if is_reported or record.name not in self._last:
-            self._last[record.name] = values
+        last = self._last.setdefault(record.name, {})
+        for code, value in values.items():
+            is_first = code not in last
+            if value is not None if is_first else is_reported:
+                last[code] = value
 
 
 def _steps_of(station: StationOfDevice) -> dict[int, Decimal]:

@@ -11,8 +11,8 @@ from gateway_agent.status import GapStatus
 from gateway_agent.uplink.feed import ExportContext, Feed
 from gateway_agent.uplink.gap_book import INCOMPLETE
 from gateway_agent.uplink.station_exporter import StationExporter
-from gateway_agent.uplink.station_periods import DueReport, Periods
-from protocols.export_record import ExportRecord, Portion, SentMessage
+from gateway_agent.uplink.station_periods import DueReport, Periods, StationSample
+from protocols.export_record import Portion, SentMessage
 from protocols.uplink.sl651 import (
     FRAME_BYTES,
     Observation,
@@ -53,7 +53,8 @@ class Sl651Exporter(StationExporter):
         self._config = config
         self._context = context
         self._stations = {station.device: station for station in config.station}
-        super().__init__(config, self._stations, context)
+        points = {one.device: {each.point for each in one.element} for one in config.station}
+        super().__init__(config, points, context)
         self._groups = {
             name: StationGroups(station, self._leave_out)
             for name, station in self._stations.items()
@@ -129,9 +130,11 @@ class Sl651Exporter(StationExporter):
             partial(self._want, station.device),
         )
 
-    async def _send_at_once(self, feed: Feed, portion: Portion) -> list[SentMessage]:
+    async def _send_at_once(
+        self, feed: Feed, portion: Portion, samples: list[StationSample]
+    ) -> list[SentMessage]:
         pictures = await self._send_pictures(feed, portion)
-        return pictures + await self._send_events(feed, portion)
+        return pictures + await self._send_events(feed, portion.stream, samples)
 
     async def _close(self, feed: Feed, periods: Periods, last: Portion, now_ms: int) -> None:
         self._pictures.give_up_before(now_ms)
@@ -160,50 +163,53 @@ class Sl651Exporter(StationExporter):
                 body = self._body(station, end_ms, seen)
                 serial = end_ms // HOUR_MS % _LAST_SERIAL + 1
                 await self._send(feed, due.device, HOURLY, body, serial)
-                sent.append(self._sent(station, HOURLY, end_ms, serial, (due.sample.seq,)))
+                sent.append(self._sent(station, HOURLY, end_ms, serial, due.sample.seqs))
             await whatever_comes(asyncio.to_thread(history.add_hour, address, end_ms))
         return sent
 
     async def _report(self, feed: Feed, due: DueReport) -> SentMessage:
         address = self._stations[due.device].address.upper()
-        values = self._groups[due.device].values(due.sample)
+        values = self._groups[due.device].values(due.sample.record)
         await whatever_comes(asyncio.to_thread(self._history.add, address, due.ended_ms, values))
         # From the record, so that a report that is sent again has the number that it had.
-        serial = due.sample.seq % _LAST_SERIAL + 1
+        serial = due.sample.record.seq % _LAST_SERIAL + 1
         return await self._send_sample(feed, TIMED_REPORT, due.sample, due.ended_ms, serial)
 
-    async def _send_events(self, feed: Feed, portion: Portion) -> list[SentMessage]:
+    async def _send_events(
+        self, feed: Feed, stream: int, samples: list[StationSample]
+    ) -> list[SentMessage]:
         """Report at once what has changed by its step (function 33)."""
         sent = []
-        for record in portion.records:
-            if not self._events.watches(record, portion.stream):
+        for sample in samples:
+            record = sample.record
+            if not self._events.watches(record, stream):
                 continue
             values = self._groups[record.name].values(record)
             is_event = self._events.is_event(record, values, self._clock.wall().wall_ms)
             if is_event:  # with a number far from that of the period's report
                 serial = (record.seq + _LAST_SERIAL // 2) % _LAST_SERIAL + 1
                 at_ms = record.wall_ms
-                sent.append(await self._send_sample(feed, EVENT_REPORT, record, at_ms, serial))
-            self._events.pass_by(record, portion.stream, values, is_event)
+                sent.append(await self._send_sample(feed, EVENT_REPORT, sample, at_ms, serial))
+            self._events.pass_by(record, stream, values, is_event)
         return sent
 
     async def _send_sample(
-        self, feed: Feed, function: int, sample: ExportRecord, wall_ms: int, serial: int
+        self, feed: Feed, function: int, sample: StationSample, wall_ms: int, serial: int
     ) -> SentMessage:
         """Report one sample. OSError: it was not confirmed."""
-        station = self._stations[sample.name]
+        record, station = sample.record, self._stations[sample.record.name]
         at = datetime.fromtimestamp(wall_ms / 1000, UTC)
-        seen = Observation(at, self._groups[sample.name].groups(sample))
+        seen = Observation(at, self._groups[record.name].groups(record))
         body = self._body(station, wall_ms, (seen,))
-        counts = self._answers[sample.name].counts
-        await self._line(feed, sample.name)  # where there is no line nothing was sent
+        counts = self._answers[record.name].counts
+        await self._line(feed, record.name)  # where there is no line nothing was sent
         try:
-            await self._send(feed, sample.name, function, body, serial)
+            await self._send(feed, record.name, function, body, serial)
         except OSError:
             counts[StationCount.NOT_SENT] += 1
             raise
         counts[StationCount.SENT] += 1
-        return self._sent(station, function, wall_ms, serial, (sample.seq,))
+        return self._sent(station, function, wall_ms, serial, sample.seqs)
 
     @staticmethod
     def _body(station: StationOfDevice, wall_ms: int, seen: tuple[Observation, ...]) -> bytes:

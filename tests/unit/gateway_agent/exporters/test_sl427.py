@@ -85,6 +85,40 @@ async def test_each_minute_is_reported_with_its_last_sample(tmp_path: Path) -> N
         assert (trace.message, trace.ack) == ("510100 13 2025-10-09T08:54Z", "confirmed")
 
 
+def of_group(number: int, point: str, value: int) -> Record:
+    """A poll in which one group of points was due."""
+    stamp = Stamp(number, number + 1, WALL_MS + 1000 * number, 5, 3)
+    unit, scale = {"distance": ("mm", 0), "speed": ("m/s", -3)}[point]
+    return ProfileTemplate(DEVICE.id, [(point, unit, scale)]).record([value], stamp)
+
+
+async def test_a_report_has_the_last_of_each_point_whichever_poll_read_it(tmp_path: Path) -> None:
+    """The level is read once a minute, the speed three times; no meter is silent."""
+    clock = RunningClock()
+    async with (
+        a_centre() as centre,
+        writer(tmp_path, clock) as outbox,
+        exporting(outbox, tmp_path, uplink(centre), clock=clock) as exporters,
+    ):
+        await until(lambda: exporters.tasks)
+        polls = [("speed", 70), ("distance", 250), ("speed", 74), ("speed", 75)]
+        minute = [of_group(5 * n, *poll) for n, poll in enumerate(polls)]
+        await outbox.put([*minute, of_group(45, "speed", 80)], {})
+        await until(lambda: len(reports(centre)) == 2)
+        bits = "4000" + "3100"
+        assert reports(centre) == [
+            (0xB2, "50070000" + bits + MINUTE),
+            (0xB4, "750000" + bits + MINUTE),
+        ]
+        await until(lambda: exporters.tasks[0].feed.delivered_to == 4)
+        (trace,) = find_seq(tmp_path, 2, None, 9)
+        assert trace.seqs == "2,4"
+        heard = len(centre.heard)
+        centre.ask(ADDRESS, 0xB0, 2)
+        await until(lambda: len(centre.heard) > heard)
+        assert centre.heard[-1].data.hex() == "50070000"
+
+
 async def test_the_older_edition_has_a_shorter_time(tmp_path: Path) -> None:
     """SZY206-2016: second, minute, hour, day. A flow has a total, which nothing measures."""
     report = (QuantityOfPoint(quantity="flow", point="nothing"),)

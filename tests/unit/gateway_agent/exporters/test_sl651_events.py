@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from gateway_agent.uplink.sl651.config import Sl651Uplink, StationElement, StationOfDevice
 from hil.platform.sl651_centre import Sl651Centre
 from protocols.uplink import ProfileTemplate, Record, Stamp
@@ -50,3 +52,26 @@ async def test_a_change_by_a_step_is_reported_at_once(tmp_path: Path) -> None:
     assert events(centre) == ["00001050", "00001000", "00000950"]
     serials = [heard.serial for heard in centre.heard]
     assert len(set(serials)) == len(serials)
+
+
+async def test_a_value_of_another_poll_is_no_news(tmp_path: Path) -> None:
+    """Level and flow are read in polls of their own; an event has both (27 and 39)."""
+
+    def flow(number: int) -> Record:
+        stamp = Stamp(number, number + 1, WALL_MS + 1000 * number, 5, 3)
+        return ProfileTemplate(DEVICE.id, [("flow", "m3/s", 0)]).record([7], stamp)
+
+    clock = RunningClock()
+    async with a_centre() as centre, writer(tmp_path, clock) as outbox:
+        config = uplink(centre)
+        flows = StationElement(code="27", point="flow", event_step=1)
+        elements = (*config.station[0].element, flows)
+        config = replace(config, station=(replace(config.station[0], element=elements),))
+        async with exporting(outbox, tmp_path, config, clock=clock) as exporters:
+            await until(lambda: exporters.tasks)
+            polls = [flow(0), level(1, 1000), flow(2), level(3, 1100), flow(4), level(5, 1100)]
+            await outbox.put([*polls, flow(6), level(7, 1200)], {})
+            await until(lambda: len(events(centre)) == 2)
+            await until(lambda: exporters.tasks[0].feed.settled_to == 8)
+    # 7 m3/s, five bytes with three decimals.
+    assert events(centre) == ["00001100" + "272b0000007000", "00001200" + "272b0000007000"]
