@@ -194,9 +194,9 @@ class Aggregates:
                     self._away.pop(key, None)
                     self._waiting.discard(key)
             period = self.find(cn, first)
-            if period is not None and period.cells:
+            if period is not None and period.is_closed and period.cells:
                 period.is_closed = False
-                period.revision = max(period.revision, period.sent + 1)
+                period.revision += 1  # what is on its way is not all of it
                 self._hold(period)
                 self.changed.add((cn, first))
         return bool(found)

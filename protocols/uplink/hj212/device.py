@@ -62,7 +62,8 @@ _EXECUTED: Final = {"done": EXE_DONE, "refused": EXE_CONDITION, "failed": EXE_FA
 class Hj212Device:
     """One device at one platform; ``started_ms`` is when the logger began, for 2081.
 
-    ``last_qn_ms``: of the newest request number that was ever used, all new ones are above it.
+    ``last_qn_ms``: of the newest request number that was used; new ones are above it unless the
+    clock was then ahead by over an hour.
     """
 
     def __init__(

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway_agent.uplink.hj212 import work
+from gateway_agent.uplink.hj212.period_store import PeriodStore
 from gateway_agent.uplink.trace_log import find_seq
 from hil.platform.hj212_platform import Hj212Faults, Hj212Platform
 from tests.unit.gateway_agent.exporters.export_world import sample, until
@@ -100,6 +101,28 @@ async def test_a_hole_is_said(tmp_path: Path, platform: Hj212Platform) -> None:
     empty = "a01001-Flag=B;a05001-Flag=B"
     assert cps(platform, "2051")[1] == f"DataTime=20251009165500;{empty}"
     assert cps(platform, "2051")[2] == f"DataTime=20251009165600;{empty}"
+
+
+async def test_a_day_ahead_leaves_nothing_once_the_clock_is_right(
+    tmp_path: Path, platform: Hj212Platform
+) -> None:
+    clock = MovingClock()
+    uplink = config(platform, profile=str(fast_profile(tmp_path)))
+    platform.faults = Hj212Faults(mute=True)
+    async with running(tmp_path, uplink, clock) as (outbox, _):
+        await put(outbox, clock, 40, 100)
+        clock.wall_ms = WALL_MS + 86_400_000
+        await until(lambda: any(item.cn == "2061" for item in platform.heard))  # till 17:00
+        clock.wall_ms = WALL_MS + 100_000
+        platform.faults = Hj212Faults()
+        await put(outbox, clock, 100, 164)
+        await until(lambda: any("165500;a01001-Min" in text for text in cps(platform, "2051")))
+    store = PeriodStore(tmp_path / "hj212-hj212.db")
+    assert list(store.between("2051", WALL_MS + 164_000, WALL_MS + 86_400_000)) == []
+    (hour,) = [period for period in store.pending() if period.cn == "2061"]
+    assert not hour.is_closed
+    assert hour.sent < hour.revision
+    store.close()
 
 
 async def test_history_is_served_and_settings_are_kept(

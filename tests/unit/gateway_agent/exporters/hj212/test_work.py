@@ -143,7 +143,7 @@ def test_a_clock_that_was_a_year_ahead_leaves_no_periods_to_come(tmp_path: Path)
     work.aggregates.add(reading(start + 4001, 2))
     work.aggregates.close(start + 600_000)
     (minute,) = work.aggregates.unsent()
-    assert (minute.start_ms, minute.revision, minute.cells["a01001"].flags) == (start, 0, {"N": 2})
+    assert (minute.start_ms, minute.revision, minute.cells["a01001"].flags) == (start, 1, {"N": 2})
     work.store.close()
 
 
