@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 
-from gateway_agent.state_file import read_state
+from gateway_agent.state_file import read_state, write_state
 
 from .queue import Notice
 
@@ -25,15 +24,16 @@ class KeptNotices(Struct, frozen=True, omit_defaults=True):
 
 
 def keep_notices(directory: Path, kept: Mapping[str, KeptNotices]) -> None:
-    """Write what waits, by receiver. A file that cannot be written costs it at a restart."""
+    """Write what waits, by receiver; durable when this returns.
+
+    A file that cannot be written costs it at a restart.
+    """
     path = directory / FILE_NAME
-    part = path.with_suffix(".part")
     try:
         if not kept:
             path.unlink(missing_ok=True)
             return
-        part.write_bytes(msgspec.json.encode(kept))
-        part.replace(path)
+        write_state(path, kept)
     except OSError as error:
         log.debug("notices that wait are lost at a restart: %s", error)
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 from gateway_agent.alarms.desk import AlarmDesk
 from gateway_agent.alarms.rules import AlarmRule
 from gateway_agent.alarms.state import AlarmChange, AlarmState
-from gateway_agent.cancellation import raise_if_cancelled
+from gateway_agent.cancellation import raise_if_cancelled, whatever_comes
 from gateway_agent.clock import GatewayClock
 from gateway_agent.config import GatewayConfig
 from gateway_agent.status import NotifyStatus
@@ -191,7 +191,7 @@ class Notifiers:
                 group.create_task(self._keep_up(), name="notices")
         finally:
             self._group = None
-            self._keep()
+            keep_notices(self._directory, self._kept())
         raise asyncio.CancelledError
 
     def _begin(self) -> None:
@@ -214,7 +214,7 @@ class Notifiers:
             now += [(name, 0) for name in self._gone]
             if now != known:
                 known = now
-                self._keep()
+                await whatever_comes(asyncio.to_thread(keep_notices, self._directory, self._kept()))
             if now:
                 await asyncio.sleep(_KEEP_S)
             else:
@@ -251,13 +251,13 @@ class Notifiers:
             one.status.waiting, one.status.lost = len(one.queue), one.queue.lost
         return [one.status for one in self._receivers]
 
-    def _keep(self) -> None:
-        kept = {
+    def _kept(self) -> dict[str, KeptNotices]:
+        """Return what the next start has to deliver, by receiver."""
+        return self._gone | {
             one.name: KeptNotices(one.queue.kept, one.queue.unnamed)
             for one in (*self._receivers, *self._held)
             if len(one.queue) or one.queue.unnamed
         }
-        keep_notices(self._directory, self._gone | kept)
 
 
 def _sender(table: WebhookNotify | MailNotify, gateway: str) -> NoticeSender:
