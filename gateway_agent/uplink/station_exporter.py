@@ -92,10 +92,20 @@ class StationExporter(ABC):
         ]
         self._newest |= {sample.record.name: sample.record for sample in samples}
         sent = await self._send_at_once(feed, portion, samples)
-        for due in periods.take(portion.records):
+        for due in periods.take(portion.records, self._clock.wall().wall_ms):
+            await self._name_dropped(feed, portion.stream, periods)
             await self._deliver(feed, due, portion, due.passes_to)
+        await self._name_dropped(feed, portion.stream, periods)
         await feed.delivered(portion, self._done_to(periods.done_to(portion.last)), sent)
         feed.settled_to = self._done_to(portion.last)
+
+    async def _name_dropped(self, feed: Feed, stream: int, periods: Periods) -> None:
+        """Name what the clock had dated ahead, before the place moves past it."""
+        for record, seqs in periods.take_dropped():
+            at = datetime.fromtimestamp(record.wall_ms / 1000, UTC)
+            text = f"the period of {record.name} at {at:%Y-%m-%dT%H:%MZ} is ahead of the clock"
+            self._leave_out(f"{text}: it is not reported")
+            await feed.trace(stream, [SentMessage(record.name, seqs, "given up", text)])
 
     async def _send_at_once(
         self, feed: Feed, portion: Portion, samples: list[StationSample]

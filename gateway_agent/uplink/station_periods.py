@@ -66,14 +66,18 @@ class Periods:
         self._period_ms = period_ms
         self._devices = devices
         self._open: dict[str, _Period] = {}
+        self._dropped: list[StationSample] = []
 
-    def take(self, records: tuple[ExportRecord, ...]) -> Iterator[DueReport]:
+    def take(self, records: tuple[ExportRecord, ...], now_ms: int | None) -> Iterator[DueReport]:
         """Take records in the order of the stream; yield the reports that they complete."""
         for record in records:
             if record.name not in self._devices or not record.is_data:
                 continue
             number = record.wall_ms // self._period_ms
             open_period = self._open.get(record.name)
+            if open_period is not None and number < open_period.number:
+                self._drop_after(now_ms)
+                open_period = self._open.get(record.name)
             if open_period is None:
                 self._begin(number, record)
             elif number == open_period.number:
@@ -83,6 +87,20 @@ class Periods:
                 self._begin(number, record)
                 yield self._due(record.name, open_period)
             # A sample of a period that is over already: its report has gone.
+
+    def _drop_after(self, now_ms: int | None) -> None:
+        """Drop the periods that have not begun: the clock was ahead, and has been set back.
+
+        They would take nothing of what is measured until then, and hold up the place.
+        """
+        for device, period in list(self._open.items()):
+            if now_ms is not None and period.number * self._period_ms > now_ms:
+                self._dropped.append(self._open.pop(device).sample)
+
+    def take_dropped(self) -> list[StationSample]:
+        """Return the last of each period that was dropped since the last call."""
+        found, self._dropped = self._dropped, []
+        return found
 
     def _begin(self, number: int, record: ExportRecord) -> None:
         points = LatestPoints(self._devices[record.name])

@@ -137,7 +137,7 @@ class Sl651Exporter(StationExporter):
         return pictures + await self._send_events(feed, portion.stream, samples)
 
     async def _close(self, feed: Feed, periods: Periods, last: Portion, now_ms: int) -> None:
-        self._pictures.give_up_before(now_ms)
+        self._pictures.give_up_at(now_ms)
         await self._name_given_up(feed, last.stream)
         await super()._close(feed, periods, last, now_ms)
 
@@ -245,7 +245,7 @@ class Sl651Exporter(StationExporter):
                 sent.append(await self._send_picture(feed, picture))
                 await whatever_comes(asyncio.to_thread(history.add_picture, *key))
         if portion.records:
-            self._pictures.give_up_before(portion.records[-1].wall_ms)
+            self._pictures.give_up_at(portion.records[-1].wall_ms)
         await self._name_given_up(feed, portion.stream)
         return sent
 

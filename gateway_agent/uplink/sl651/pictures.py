@@ -77,10 +77,13 @@ class Pictures:
         seqs = tuple(sorted(parts.seqs.values()))
         return WholePicture(record.name, parts.wall_ms, bytes(parts.data), seqs)
 
-    def give_up_before(self, wall_ms: int) -> None:
-        """Give up what began so long before that its parts will not come any more."""
+    def give_up_at(self, wall_ms: int) -> None:
+        """Give up what began so long before that its parts will not come any more.
+
+        What began so long after is given up too: the clock has been set back since.
+        """
         for device, parts in list(self._open.items()):
-            if parts.wall_ms < wall_ms - WHOLE_WITHIN_MS:
+            if abs(wall_ms - parts.wall_ms) > WHOLE_WITHIN_MS:
                 self._give_up(device)
 
     def _give_up(self, device: str) -> None:

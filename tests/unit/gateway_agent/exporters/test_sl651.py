@@ -137,6 +137,23 @@ async def test_a_restart_between_report_and_confirmation_sends_it_again(tmp_path
     assert centre.heard[0].serial == centre.heard[1].serial
 
 
+async def test_a_clock_that_was_ahead_costs_the_period_that_it_dated(tmp_path: Path) -> None:
+    """A sample 30 days ahead, then the clock is right: the minutes are reported, it is named."""
+    clock = RunningClock()
+    async with (
+        a_centre() as centre,
+        writer(tmp_path, clock) as outbox,
+        exporting(outbox, tmp_path, uplink(centre.port), clock=clock) as exporters,
+    ):
+        await outbox.put([sample(30 * 86_400), sample(0), sample(60), sample(120)], {})
+        await until(lambda: len(centre.heard) == 2)
+        assert observed(centre) == ["2510091654 02110000", "2510091655 02110060"]
+        await until(lambda: exporters.tasks[0].feed.delivered_to == 3)
+        (found,) = find_seq(tmp_path, 1, None, 10)
+    assert (found.message, found.ack) == ("hall", "given up")
+    assert found.text == "the period of hall at 2025-11-08T08:53Z is ahead of the clock"
+
+
 async def test_a_silent_station_reports_while_other_devices_are_busy(tmp_path: Path) -> None:
     """Records that never pause, of a device that is no station, hold up no report."""
     clock = RunningClock()

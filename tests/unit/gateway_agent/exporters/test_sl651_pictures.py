@@ -123,13 +123,24 @@ def test_what_is_not_whole_holds_nothing_up_for_long() -> None:
     one, other = parts(PICTURE), parts(PICTURE[::-1])
     assert _taken(pictures, one[:2]) == []
     assert pictures.done_to(9) == 0
-    pictures.give_up_before(WALL_MS + 600_000)
+    pictures.give_up_at(WALL_MS + 600_000)
     assert pictures.done_to(9) == 0
-    pictures.give_up_before(WALL_MS + 600_001)
+    pictures.give_up_at(WALL_MS + 600_001)
     assert pictures.done_to(9) == 9
     assert _taken(pictures, [one[0], one[2], *other]) == [PICTURE[::-1]]  # a part was lost
     assert _taken(pictures, parts(b"a log", kind="log")) == []
     assert pictures.done_to(9) == 9
+
+
+def test_a_picture_dated_ahead_of_the_clock_holds_nothing_up() -> None:
+    pictures = Pictures(frozenset(("hall",)))
+    assert _taken(pictures, parts(PICTURE)[:2]) == []
+    pictures.give_up_at(WALL_MS - 600_000)
+    assert pictures.done_to(9) == 0
+    pictures.give_up_at(WALL_MS - 600_001)
+    assert pictures.done_to(9) == 9
+    (one,) = pictures.take_given_up()
+    assert one.seqs == (1, 2)
 
 
 async def test_a_station_answers_that_it_has_no_picture_with_silence(tmp_path: Path) -> None:
