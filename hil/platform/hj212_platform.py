@@ -40,6 +40,7 @@ class Hj212Faults(NamedTuple):
     mute: bool = False
     deaf: bool = False
     refuse: str = ""
+    refuse_only: str = ""  # the CN of data that it refuses; all data if empty
 
 
 class Hj212Heard(NamedTuple):
@@ -207,7 +208,8 @@ class Hj212Platform:
             return True
         if faults.mute:
             return True
-        if faults.refuse and item.cn not in (*_NOTICES, "9021"):
+        is_refused = faults.refuse_only in ("", item.cn) and item.cn not in (*_NOTICES, "9021")
+        if faults.refuse and is_refused:
             answer = "9012" if faults.refuse.startswith("ExeRtn") else "9011"
             self._send(answer, faults.refuse, item, writer)
             return True

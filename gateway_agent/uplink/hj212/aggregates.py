@@ -246,9 +246,10 @@ class Aggregates:
                 self._away[key] = firsts
                 del self.periods[key]
 
-    def unsent(self) -> Iterator[AggregatePeriod]:
-        """Yield what is to be sent, the oldest first."""
-        keys = [key for key in self._waiting | self.changed if self._is_unsent(key)]
+    def unsent(self, besides: Container[str] = ()) -> Iterator[AggregatePeriod]:
+        """Yield what is to be sent, the oldest first; ``besides``: no periods of these kinds."""
+        waiting = self._waiting | self.changed
+        keys = [key for key in waiting if key[0] not in besides and self._is_unsent(key)]
         for key in sorted(keys, key=_by_age):
             if self._is_unsent(key):
                 yield self._take_back(key)

@@ -45,6 +45,7 @@ _LOOK_S: Final = 0.2  # between two looks for records while the line is silent
 _CONNECT_S: Final = 10.0
 _READ_BYTES: Final = 65_536
 _BACKFILL_MS: Final = 600_000  # a period that is sent so long after its end is back-fill
+_REFUSED_MS: Final = 600_000  # after which a kind of data that was refused is offered again
 _LIVE_MS: Final = 120_000  # real-time values are sent while records are newer than that
 _MOVE_MS: Final = 5000  # between two moves of the place while a backlog is sent
 _AGE_MS: Final = 10_000  # between two looks for what is too old
@@ -70,6 +71,7 @@ class Hj212Session:
         self._portion: Portion | None = None
         self._newest_ms = 0  # time of the newest record that was read
         self._sent: list[SentMessage] = []
+        self._kinds_refused: dict[str, int] = {}  # until when none of them is offered, boot time
         self._unwritable: list[AggregatePeriod] = []  # named, and not in the trace yet
         self._at_desk: set[str] = set()  # QN of parameters that a node is set for
         self._wanted: asyncio.Queue[ParameterWanted] = asyncio.Queue()  # the device bounds them
@@ -166,7 +168,7 @@ class Hj212Session:
         work, now = self._work, self._now()
         settings = work.device.settings
         for cn, is_on in (("2011", settings.realtime_on), ("2021", settings.status_on)):
-            if is_live and is_on and cn in work.profile.sends:
+            if is_live and is_on and cn in work.profile.sends and cn not in self._kinds_refused:
                 self._upload_real_time(cn, now, settings.rtd_interval_s * 1000)
         if work.device.pending > _QUEUE_LOW:
             return  # to look through all periods has a price
@@ -175,7 +177,10 @@ class Hj212Session:
             for of in work.uploads.values()
             if isinstance(of, PeriodUpload)
         }
-        for period in work.aggregates.unsent():
+        self._kinds_refused = {
+            cn: until for cn, until in self._kinds_refused.items() if now.boot_ms < until
+        }
+        for period in work.aggregates.unsent(besides=self._kinds_refused):
             if not work.device.can_upload:
                 break
             if flying.get((period.cn, period.start_ms)) == period.revision:
@@ -224,7 +229,9 @@ class Hj212Session:
                 given_up = event.reason
             elif isinstance(event, PlatformRefused):
                 text = f"CN={event.cn} was refused by {event.reason}"
-                if event.is_final:
+                if event.is_of_kind:
+                    self._put_off(event, text)
+                elif event.is_final:
                     given_up = f"{text}: compare mn, pw, st and profile with the platform's"
                 else:
                     self._refused.warning(f"uplink {status.name}: {text}")
@@ -244,6 +251,18 @@ class Hj212Session:
                 self._commanded(event)
         if given_up:
             raise OSError(given_up)
+
+    def _put_off(self, event: PlatformRefused, text: str) -> None:
+        """Keep periods of a kind that the platform does not take, and go on with the others."""
+        key = self._work.device.drop(event)
+        if key is not None:
+            self._work.uploads.pop(key, None)
+        self._kinds_refused[event.cn] = self._now().boot_ms + _REFUSED_MS
+        self._refused.warning(
+            f"uplink {self._feed.status.name}: {text}: it is offered again in"
+            f" {_REFUSED_MS // 60_000} minutes; if the platform never takes it, take it out of"
+            " `sends` in the profile"
+        )
 
     def _commanded(self, event: PlatformCommand) -> None:
         """Log what was asked; what would change something goes into the stream."""

@@ -24,6 +24,7 @@ from .commands import (
     EXE_DONE,
     EXE_FAILED,
     EXE_NO_DATA,
+    QN_CN,
     QN_READY,
 )
 from .dialect import QnForm
@@ -129,15 +130,19 @@ class Hj212Device:
         self._pump(now)
         return self._taken()
 
-    def drop(self, refused: PlatformRefused) -> None:
-        """Forget an upload that the platform refused; without this it is sent again."""
+    def drop(self, refused: PlatformRefused) -> int | None:
+        """Forget an upload that the platform refused, without this it is sent again.
+
+        Return its key; None if it is none of ours.
+        """
         waiting = self._waiting.get(refused.qn)
         if waiting is None or waiting.key == NO_KEY:
-            return
+            return None
         self._waiting = {qn: one for qn, one in self._waiting.items() if one.key != waiting.key}
         parts = self._parts.pop(waiting.key)
         if parts.bodies:
             self._queue.remove(parts)
+        return waiting.key
 
     def connect(self, now: Moment) -> list[Hj212Event]:
         """Begin on a new connection: login, what waits for its answer, notices, the queue."""
@@ -375,7 +380,10 @@ class Hj212Device:
             is_final = waiting.ends is not ENDS_NOTICE
             if not is_final:
                 del self._waiting[waiting.qn]
-            self._events.append(PlatformRefused(waiting.cn, waiting.qn, reason, is_final))
+            is_of_kind = waiting.key != NO_KEY and message.value("QnRtn") == str(QN_CN)
+            self._events.append(
+                PlatformRefused(waiting.cn, waiting.qn, reason, is_final, is_of_kind)
+            )
             return
         if message.cn not in waiting.ends:
             waiting.came = message.cn

@@ -58,13 +58,15 @@ class PlatformRefused:
     """The platform answered that it does not take something.
 
     ``reason``: its code and what that means. ``is_final``: data or a login; they stay unanswered,
-    and the connection is to be closed. A notice is not sent again.
+    and the connection is to be closed. A notice is not sent again. ``is_of_kind``: it takes no
+    message with this CN, whatever is in it (HJ 212-2017 table 5, code 8); others may go on.
     """
 
     cn: str
     qn: str
     reason: str
     is_final: bool
+    is_of_kind: bool = False
 
 
 @dataclass(frozen=True, slots=True)
