@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 AnyStation: TypeAlias = "Station | Sl427Station"
 
 _CONNECT_S: Final = 10.0
+#: Bytes that may wait for the centre to take them before its questions are left unanswered.
+MAX_UNSENT: Final = 65_536
 #: In place of an answer that comes later, with :meth:`StationConnection.answer`.
 LATER: Final = b""
 
@@ -166,6 +168,11 @@ class StationConnection(asyncio.Protocol):
                     self._end(f"the centre sends what is no frame: {error}")
 
     def _asked(self, asked: Asked) -> None:
+        unsent = self._unsent()
+        if unsent > MAX_UNSENT:
+            text = f"the centre asks {asked.function:02X} and takes no answer: {unsent} bytes wait"
+            self._refused(text)
+            return
         try:
             body = self._answer(asked)
         except (FormatError, OSError) as error:
@@ -174,7 +181,7 @@ class StationConnection(asyncio.Protocol):
         if body is None:
             self._refused(f"the centre asks {asked.function:02X}, which this station has not")
         elif body != LATER:
-            self._station.answer(asked, body, self._wall(), self._boot_ms())
+            self.answer(asked, body)
 
     def _resend_if_due(self) -> None:
         for event in self._station.tick(self._boot_ms()):

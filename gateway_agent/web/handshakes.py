@@ -9,6 +9,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
+from gateway_agent.rate import Rate
+
 #: As many as there may be connections, for a page that opens in several browsers at once, ...
 ALL_AT_ONCE: Final = 200
 ADDRESS_AT_ONCE: Final = 40
@@ -16,26 +18,6 @@ ADDRESS_AT_ONCE: Final = 40
 ALL_PER_S: Final = 10
 ADDRESS_PER_S: Final = 4
 MAX_ADDRESSES: Final = 1024
-
-
-class Rate:
-    """A bucket of ``at_once``, which fills by ``per_s`` a second."""
-
-    def __init__(self, at_once: int, per_s: float, now: float) -> None:
-        self._at_once = at_once
-        self._per_s = per_s
-        self._left = float(at_once)
-        self._at = now
-
-    def has_room(self, now: float) -> bool:
-        """Return whether one more may come."""
-        self._left = min(self._at_once, self._left + (now - self._at) * self._per_s)
-        self._at = now
-        return self._left >= 1
-
-    def take(self) -> None:
-        """Count one."""
-        self._left -= 1
 
 
 class Handshakes:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
+from gateway_agent.rate import Rate
 from gateway_agent.uplink.command_audit import CommandAudit
 from gateway_agent.uplink.station_connection import LATER
 from protocols.export_record import ExportRecord
@@ -43,6 +44,10 @@ from .groups import StationGroups
 from .history import ReportHistory
 
 _SERIAL_AND_TIME: Final = 8
+# Pictures and long series: so many at once, and then so many in each second.
+_LONG: Final = (StationFunction.PICTURE, StationFunction.PERIOD)
+_AT_ONCE: Final = 4
+_PER_S: Final = 1
 _HOURS: Final = (1, 2, 3, 4, 6, 8, 12, 24)  # between reports, table D.4
 # Table 58: a closed door and a pump that stands still, where there is neither.
 _STATE_BITS: Final = 1 << 7 | 1 << 10
@@ -65,6 +70,7 @@ class StationAnswers:
         period_ms: int,
         newest: Callable[[], ExportRecord | None],
         want: Callable[[Asked, int], bool],
+        boot_ms: Callable[[], int],
     ) -> None:
         """``period_ms``: between two samples of the device; ``newest`` returns its newest sample.
 
@@ -81,6 +87,8 @@ class StationAnswers:
         self._period_ms = period_ms
         self._newest = newest
         self._want = want
+        self._boot_ms = boot_ms
+        self._long = Rate(_AT_ONCE, _PER_S, boot_ms() / 1000)
         self._answers: dict[int, Callable[[Asked], bytes | None]] = {
             StationFunction.PICTURE: self._last_picture,
             StationFunction.REAL_TIME: self._real_time,
@@ -97,11 +105,16 @@ class StationAnswers:
     def answer(self, asked: Asked) -> bytes | None:
         """Return the body behind serial and time; None: there is no answer, LATER: it comes later.
 
-        FormatError: the question is none. OSError: what was reported cannot be read.
+        FormatError: the question is none. OSError: what was reported cannot be read, or is asked
+        for too often.
         """
         self.counts[StationCount.RECEIVED] += 1
         if asked.function in CHANGING_FUNCTIONS:
             return self._change(asked)
+        if asked.function in _LONG:
+            if not self._long.has_room(self._boot_ms() / 1000):
+                raise OSError(f"more often than {_PER_S} a second")
+            self._long.take()
         answer = self._answers.get(asked.function)
         return None if answer is None else answer(asked)
 
@@ -150,7 +163,7 @@ class StationAnswers:
         if len(moments) > MAX_SERIES:
             raise FormatError(BAD_VALUE, "period", 8, f"{MAX_SERIES} steps at most", len(moments))
         found = self._history.between(
-            self._station.address.upper(), wanted.identifier, begin_ms, end_ms
+            self._station.address.upper(), wanted.identifier, begin_ms, end_ms, step_ms
         )
         if not found:
             return None

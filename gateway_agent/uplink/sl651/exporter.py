@@ -128,6 +128,7 @@ class Sl651Exporter(StationExporter):
             period_ms,
             partial(self._newest.get, station.device),
             partial(self._want, station.device),
+            self._clock.boot_ms,
         )
 
     async def _send_at_once(

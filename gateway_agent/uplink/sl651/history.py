@@ -131,24 +131,27 @@ class ReportHistory:
             raise OSError(f"reports of SL 651 cannot be read: {error}") from error
 
     def between(
-        self, station: str, identifier: int, begin_ms: int, end_ms: int
+        self, station: str, identifier: int, begin_ms: int, end_ms: int, step_ms: int = 1
     ) -> dict[int, Decimal | None]:
-        """Return the values of an element by when their period ended. OSError."""
+        """Return values of an element by when their period ended; None between steps. OSError."""
         if not self._lock.acquire(timeout=_WAIT_S):
             raise OSError("reports of SL 651 cannot be read: the medium is busy")
         try:
-            found = self._between(station, begin_ms, end_ms)
+            found = self._between(station, identifier, begin_ms, end_ms, step_ms)
         except sqlite3.Error as error:
             raise OSError(f"reports of SL 651 cannot be read: {error}") from error
         finally:
             self._lock.release()
-        texts = {ended_ms: json.loads(text).get(str(identifier)) for ended_ms, text in found}
-        return {at: None if text is None else Decimal(text) for at, text in texts.items()}
+        return {at: None if text is None else Decimal(text) for at, text in found}
 
-    def _between(self, station: str, begin_ms: int, end_ms: int) -> list[tuple[int, str]]:
+    def _between(
+        self, station: str, identifier: int, begin_ms: int, end_ms: int, step_ms: int
+    ) -> list[tuple[int, str | None]]:
         sql = (
-            "SELECT ended_ms, element_values FROM report"
+            "SELECT ended_ms, CASE WHEN (ended_ms - ?) % ? = 0"
+            " THEN json_extract(element_values, ?) END FROM report"
             " WHERE station = ? AND ended_ms BETWEEN ? AND ? ORDER BY ended_ms"
         )
-        with closing(self._connection.execute(sql, (station, begin_ms, end_ms))) as rows:
+        values = begin_ms, step_ms, f'$."{identifier}"', station, begin_ms, end_ms
+        with closing(self._connection.execute(sql, values)) as rows:
             return list(rows)

@@ -125,6 +125,17 @@ async def test_a_period_has_its_holes(tmp_path: Path) -> None:
         assert found == ["ffff"] * 54 + reported + ["ffff"] * 2
 
 
+async def test_a_series_is_not_answered_as_often_as_it_is_asked_for(tmp_path: Path) -> None:
+    """60 questions at once: some are answered, and what follows is."""
+    async with asked_station(tmp_path) as (centre, exporters):
+        for _ in range(60):
+            centre.ask(ADDRESS, 0x38, bytes.fromhex("2510091625100917" + "0418000001" + "0211"))
+        await the_answer(centre, 0x51)
+        answers = sum(heard.function == 0x38 for heard in centre.heard)
+        assert 4 <= answers < 60
+        assert exporters.tasks[0].feed.status.rejected == 60 - answers
+
+
 async def test_a_long_answer_comes_in_packets_and_one_is_sent_again(tmp_path: Path) -> None:
     """M3 for an answer (6.3.1.2 c): 31 days of 5 minutes; packet 2 is wanted again, with ETX."""
     faults = CentreFaults(refuse_packet=2)
