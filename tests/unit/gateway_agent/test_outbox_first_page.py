@@ -44,6 +44,7 @@ def check_start(directory: Path, bit: int, count: int, damaged: bool | None = No
     assert not list(directory.glob("*.copy*"))
 
 
+@pytest.mark.timeout(180)  # of a slow disk: it is 800 starts
 @pytest.mark.parametrize("part", ["header", "tables"])
 def test_a_bit_of_the_first_page(tmp_path: Path, part: str) -> None:
     fill(tmp_path / "whole").close()
