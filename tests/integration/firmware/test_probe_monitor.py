@@ -131,6 +131,8 @@ def test_recover_restarts_a_node_over_its_bus(tmp_path: Path) -> None:
 def test_the_chart_on_a_terminal_without_colour_ends_with_ctrl_c(port: str) -> None:
     terminal, child_side = os.openpty()
     command = [str(Path(sys.executable).parent / "tianfu-node"), "monitor", "1", "--port", port]
+    # What a shell starts in the background ignores SIGINT, and so would what it starts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [*command, "--baud", "115200", "--every", "0.1"],
         stdin=child_side,
@@ -138,6 +140,7 @@ def test_the_chart_on_a_terminal_without_colour_ends_with_ctrl_c(port: str) -> N
         stderr=child_side,
         env={**os.environ, "NO_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"},
     )
+    signal.signal(signal.SIGINT, before)
     os.close(child_side)
     came = b""
     deadline = time.monotonic() + 60
