@@ -34,7 +34,7 @@ demo: $(READY)
 
 test: $(READY) programs
 	@$(TOX) run-parallel --quiet --parallel 2 --parallel-no-spinner --notest
-	@$(TOX) run-parallel --skip-pkg-install --parallel 2 --parallel-no-spinner -m beside; \
+	@$(TOX) run-parallel --skip-pkg-install --parallel 3 --parallel-no-spinner -m beside; \
 	    beside=$$?; $(TOX) run --skip-pkg-install -m alone && exit $$beside
 
 hil-renode: $(READY) programs

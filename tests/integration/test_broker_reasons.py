@@ -187,7 +187,8 @@ async def test_the_collector_hears_the_reason_too(
     ):
         await until(lambda: "another client" in service.snapshot().problem, "the reason")
         assert "are two collectors running with one key?" in service.snapshot().problem
-    assert any("another client uses the id" in line for line in caplog.messages)
+        logged = "another client uses the id"
+        await until(lambda: any(logged in line for line in caplog.messages), "the line")
 
 
 @pytest.mark.parametrize("gone_at", [CONNECT, SUBSCRIBE], ids=["CONNECT", "SUBSCRIBE"])
