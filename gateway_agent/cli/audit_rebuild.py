@@ -15,15 +15,16 @@ from gateway_agent.collector.rebuild import RebuildKeys, TableRebuild, UnknownGa
 from gateway_agent.store.errors import StoreError
 from protocols.exit_status import FAULT, GOOD
 
+from .quiet import quiet
+
 
 def rebuild(database: Path, out: Path | None, keys: RebuildKeys, json_output: bool) -> None:
     """Rebuild ``database`` in its place, or into ``out``; ends with typer.Exit."""
     # Each record that was refused before is refused again: no news.
-    logging.getLogger("gateway_agent.collector").setLevel(logging.CRITICAL)
+    no_news = quiet("gateway_agent.collector", logging.CRITICAL)
+    bar = Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
     try:
-        with Progress(
-            console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True
-        ) as progress:
+        with no_news, bar as progress:
             task = progress.add_task("rebuild", total=1)
             run = TableRebuild(database, keys, lambda done: progress.update(task, completed=done))
             if out is None:

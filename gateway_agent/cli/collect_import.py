@@ -27,12 +27,14 @@ from gateway_agent.stick import Stick
 from gateway_agent.store.errors import StoreBusy
 from protocols.exit_status import FAULT, GOOD
 
+from .quiet import quiet
+
 
 def run_import(config: Path, path: Path, json_output: bool) -> NoReturn:
     """Import and end with typer.Exit. OperatorError: the collector or its database refuse."""
-    logging.getLogger("gateway_agent.collector").setLevel(logging.ERROR)  # what is shown below
+    shown = quiet("gateway_agent.collector", logging.ERROR)  # what is shown below
     try:
-        with _offer(load(config)) as offer:
+        with shown, _offer(load(config)) as offer:
             run = StickImport(Stick(path), offer)
             problem = _run(run)
     except sqlite3.Error as error:

@@ -53,6 +53,9 @@ async def gateway(
     process = GatewayProcess(config, folder / "state")
     try:
         await process.start()
+        async with asyncio.timeout(30):
+            while not (await asyncio.to_thread(process.status)).nodes:  # it does not poll yet
+                await asyncio.sleep(0.05)
         yield process
     finally:
         await process.stop()
