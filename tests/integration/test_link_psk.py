@@ -14,10 +14,11 @@ import pytest
 
 from gateway_agent.config import LinkBus
 from hil.tools import TOOLS
+from tests.free_port import free_port
 from tests.unit.gateway_agent.frames_of_nodes import UID
 from tests.unit.gateway_agent.link_node import Caller, LinkNode
 from tests.unit.gateway_agent.slave import until
-from tests.unit.gateway_agent.test_link import DEVICE, Gateway, device, free_port, running
+from tests.unit.gateway_agent.test_link import DEVICE, Gateway, device, running
 from tests.unit.gateway_agent.test_poller import Memory
 
 PAGE = Path(__file__).parents[2] / "docs/modems.md"

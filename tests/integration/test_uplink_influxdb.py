@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import subprocess
 import urllib.error
 import urllib.parse
@@ -16,17 +15,11 @@ import pytest
 
 from gateway_agent.uplink.influxdb.config import InfluxUplink
 from hil.tools import TOOLS
+from tests.free_port import free_port
 from tests.unit.gateway_agent.exporters.export_world import exporting, hole, sample, until, writer
 from tests.unit.gateway_agent.store_help import WALL_MS
 
 pytestmark = pytest.mark.tool("influxd")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def ask(port: int, query: str) -> list[list[Any]]:  # as JSON has them

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from gateway_agent.config import LinkNode as LinkDevice
 from gateway_agent.counters import Counters
 from gateway_agent.field.field import Field
 from gateway_agent.status import DeviceStatus
+from tests.free_port import free_port
 
 from .field_help import config_of
 from .frames_of_nodes import KEY, KEY_ID, UID
@@ -64,12 +64,6 @@ async def running(folder: Path, sink: Memory, *links: LinkBus) -> AsyncIterator[
         await asyncio.wait({task})
         assert gateway.field.samples_unaccounted() == 0
         assert gateway.field.slots_unaccounted() == 0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def test_what_a_node_pushes_becomes_records(tmp_path: Path) -> None:

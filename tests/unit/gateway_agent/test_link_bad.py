@@ -11,10 +11,11 @@ import pytest
 from gateway_agent.config import LinkBus
 from gateway_agent.field.link import link_port
 from protocols.wire.registers import EVENT_CONFIG
+from tests.free_port import free_port
 
 from .link_node import LinkNode, PtyWire
 from .slave import until
-from .test_link import DEVICE, call, device, free_port, running
+from .test_link import DEVICE, call, device, running
 from .test_poller import Memory
 
 

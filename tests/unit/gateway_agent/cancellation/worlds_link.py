@@ -18,10 +18,11 @@ from gateway_agent.field.link.file_fetch import FetchedFile
 from gateway_agent.file_socket import SOCKET_NAME, Progress, serve_files
 from protocols.uplink import decode_record
 from protocols.wire.link.messages import SAMPLES
+from tests.free_port import free_port
 from tests.unit.gateway_agent.field_help import config_of
 from tests.unit.gateway_agent.frames_of_nodes import AIR_WORDS
 from tests.unit.gateway_agent.link_node import Caller, LinkNode
-from tests.unit.gateway_agent.test_link import device, free_port
+from tests.unit.gateway_agent.test_link import device
 
 from .peers import WIRE_S, LoopClock, Server
 from .sweep import VirtualLoop
